@@ -1,0 +1,50 @@
+//! Why a report, a figure or a picture could not be made.
+
+/// Short for a result with this crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a report, a figure or a picture could not be made.
+///
+/// Results that are undefined (one risk group is empty, a fold has no event) are not errors: the report says
+/// so in a sentence.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A prediction is not a number.
+    #[error("risk of slide {slide_id} is {risk}, expected a finite number")]
+    NonFiniteRisk {
+        /// Slide of the prediction.
+        slide_id: String,
+        /// The value found.
+        risk: f64,
+    },
+    /// Two slides of one patient disagree about event time or status.
+    #[error("slides {first_slide_id} and {second_slide_id} of patient {patient_id} have different outcomes")]
+    ConflictingOutcomes {
+        /// Patient of both slides.
+        patient_id: String,
+        /// First slide, in the order of the predictions.
+        first_slide_id: String,
+        /// First slide that disagrees with it.
+        second_slide_id: String,
+    },
+    /// The page template could not be filled.
+    #[error("page template could not be filled")]
+    Template(#[source] askama::Error),
+    /// The text given as a figure is not SVG.
+    #[error("figure is not valid SVG")]
+    Svg(#[source] resvg::usvg::Error),
+    /// The picture would have no pixel, or more than memory can address.
+    #[error("figure of {width} x {height} at scale {scale} does not make a picture")]
+    PictureSize {
+        /// Width of the figure, user units.
+        width: f32,
+        /// Height of the figure, user units.
+        height: f32,
+        /// Pixels per user unit that were asked for.
+        scale: f32,
+    },
+    /// The pixels could not be encoded.
+    #[error("picture could not be encoded as PNG")]
+    Png(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
