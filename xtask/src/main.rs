@@ -1,2 +1,82 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask`: the developer commands of this workspace.
+//!
+//! It depends on no crate of the workspace, so that it builds in seconds on a bare machine; the products are
+//! reached by running their binaries.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tool: what it finds goes to stdout, why it failed to stderr"
+)]
+
+mod ci;
+mod demo;
+mod failure;
+mod fixtures;
+mod step;
+mod test;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use failure::Failure;
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  demo                      build, simulate a cohort with a known answer, cross-validate, write the report
+  test [ARGS]...            every test of the default build; ARGS go to the test runner
+  ci                        fmt, clippy, test, docs, tidy: what a change must pass
+  fixtures [--python PATH]  run the PyTorch oracles that write fixtures/reference
+  tidy [--write]            the house rules; --write regenerates docs/benchmarks.md
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let root = workspace_root();
+    let done = match args.split_first() {
+        Some((command, rest)) => run(&root, command, rest),
+        None => Err(Failure::usage("no command given")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            if failure.is_usage() {
+                eprint!("\n{USAGE}");
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(root: &Path, command: &str, rest: &[String]) -> Result<(), Failure> {
+    match (command, rest) {
+        ("test", args) => test::run(root, args),
+        ("demo", []) => demo::run(root),
+        ("ci", []) => ci::run(root),
+        ("fixtures", []) => fixtures::run(root, "python3"),
+        ("fixtures", [flag, python]) if flag == "--python" => fixtures::run(root, python),
+        ("tidy", []) => tidy::run(root, tidy::Mode::Check),
+        ("tidy", [flag]) if flag == "--write" => tidy::run(root, tidy::Mode::Write),
+        ("help" | "--help" | "-h", _) => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        ("demo" | "ci" | "fixtures" | "tidy", _) => Err(Failure::usage(format!(
+            "`{command}` does not take `{}`",
+            rest.join(" ")
+        ))),
+        _ => Err(Failure::usage(format!("no command `{command}`"))),
+    }
+}
+
+/// The workspace root: the folder above this crate's manifest, wherever the checkout lies now.
+fn workspace_root() -> PathBuf {
+    let manifest_dir =
+        std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let mut root = PathBuf::from(manifest_dir);
+    root.pop();
+    root
+}

@@ -1,0 +1,92 @@
+//! `cargo xtask ci`: what a change must pass, cheapest first.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::failure::Failure;
+use crate::step::{Step, shown_time};
+use crate::{test, tidy};
+
+/// One stage: its name, the line that repeats it, and what it does.
+struct Stage {
+    name: &'static str,
+    rerun: &'static str,
+    check: fn(&Path) -> Result<(), Failure>,
+}
+
+const STAGES: [Stage; 5] = [
+    Stage {
+        name: "fmt",
+        rerun: "cargo fmt --all",
+        check: |root| Step::cargo(root, &["fmt", "--all", "--check"]).run(),
+    },
+    Stage {
+        name: "clippy",
+        rerun: "cargo clippy --workspace --all-targets -- -D warnings",
+        check: |root| {
+            Step::cargo(
+                root,
+                &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+            )
+            .run()
+        },
+    },
+    Stage {
+        name: "test",
+        rerun: "cargo xtask test",
+        check: |root| test::run(root, &[]),
+    },
+    Stage {
+        name: "docs",
+        rerun: "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace",
+        check: |root| {
+            Step::cargo(root, &["doc", "--no-deps", "--workspace"])
+                .env("RUSTDOCFLAGS", "-D warnings")
+                .run()
+        },
+    },
+    Stage {
+        name: "tidy",
+        rerun: "cargo xtask tidy",
+        check: |root| tidy::run(root, tidy::Mode::Check),
+    },
+];
+
+/// Runs the stages in order and stops at the first that fails.
+pub(crate) fn run(root: &Path) -> Result<(), Failure> {
+    let start = Instant::now();
+    let mut times: Vec<String> = Vec::with_capacity(STAGES.len());
+    for stage in &STAGES {
+        println!("== {}", stage.name);
+        let begun = Instant::now();
+        let done = (stage.check)(root);
+        let time = begun.elapsed();
+        if let Err(failure) = done {
+            eprintln!("{failure}");
+            return Err(stopped(stage, &times, time));
+        }
+        println!("== {} passed in {}", stage.name, shown_time(time));
+        times.push(format!("{} {}", stage.name, shown_time(time)));
+    }
+    println!(
+        "ci: all {} stages passed in {}: {}",
+        STAGES.len(),
+        shown_time(start.elapsed()),
+        times.join(", ")
+    );
+    Ok(())
+}
+
+fn stopped(stage: &Stage, passed: &[String], time: Duration) -> Failure {
+    let passed = if passed.is_empty() {
+        "none".to_owned()
+    } else {
+        passed.join(", ")
+    };
+    let message = format!(
+        "ci: `{}` failed after {}; passed before it: {passed}",
+        stage.name,
+        shown_time(time)
+    );
+    Failure::new(message).with_next(stage.rerun)
+}

@@ -1,0 +1,121 @@
+//! `cargo xtask demo`: the main job, end to end, on a cohort whose answer is known.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::step::{Step, shown_time};
+
+/// Enough patients for five folds of twenty, few enough for a coffee break on two cores.
+const PATIENTS: &str = "100";
+const SEED: &str = "7";
+const KIND: &str = "additive";
+
+/// Builds, simulates, cross-validates and reports under `target/demo`, which is replaced.
+pub(crate) fn run(root: &Path) -> Result<(), Failure> {
+    let start = Instant::now();
+    stage("build", || {
+        Step::cargo(root, &["build", "--release", "-p", "cf-train", "-p", "survstat"]).run()
+    })?;
+    let cf_train = release_binary(root, "cf-train")?;
+    let folder = fresh_folder(root)?;
+
+    let built = Instant::now();
+    let cf = |name: &str, args: &[&str]| {
+        stage(name, || {
+            Step::new(root, &cf_train, args).run_logged(&folder.join(format!("{name}.log")))
+        })
+    };
+    let simulate = [
+        "simulate",
+        "--out",
+        "target/demo/cohort",
+        "--kind",
+        KIND,
+        "--patients",
+        PATIENTS,
+        "--seed",
+        SEED,
+    ];
+    cf("simulate", &simulate)?;
+    cf(
+        "cv",
+        &[
+            "cv",
+            "--config",
+            "target/demo/cohort/config.toml",
+            "--out",
+            "target/demo/run",
+        ],
+    )?;
+    cf("report", &["report", "--run", "target/demo/run"])?;
+    let report = folder.join("report.html");
+    let made = folder.join("run/report.html");
+    std::fs::copy(&made, &report).map_err(|error| Failure::io("copy", &made, &error))?;
+
+    let mean = number(&folder.join("run/summary.json"), &["c_index", "mean"])?;
+    let ceiling = number(&folder.join("cohort/truth.json"), &["ceiling"])?;
+    println!(
+        "done in {}, {} of it after the build",
+        shown_time(start.elapsed()),
+        shown_time(built.elapsed())
+    );
+    println!("report:  target/demo/report.html");
+    println!("C-index: {mean:.3} mean of five folds; the true risk scores {ceiling:.3}, chance 0.500");
+    Ok(())
+}
+
+fn stage(name: &str, work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    let begun = Instant::now();
+    work()?;
+    println!("{name:<9}{}", shown_time(begun.elapsed()));
+    Ok(())
+}
+
+/// Where Cargo put the binary: the target folder may be set by the environment or a config file.
+fn release_binary(root: &Path, name: &str) -> Result<PathBuf, Failure> {
+    let metadata = Step::cargo(root, &["metadata", "--no-deps", "--format-version", "1"]).stdout()?;
+    let metadata: Value = serde_json::from_str(&metadata)
+        .map_err(|error| Failure::new(format!("`cargo metadata` printed no JSON: {error}")))?;
+    let target = metadata["target_directory"]
+        .as_str()
+        .ok_or_else(|| Failure::new("`cargo metadata` names no target directory"))?;
+    let binary = Path::new(target)
+        .join("release")
+        .join(name)
+        .with_extension(std::env::consts::EXE_EXTENSION);
+    if binary.is_file() {
+        Ok(binary)
+    } else {
+        Err(Failure::new(format!(
+            "{} is missing after the build",
+            binary.display()
+        )))
+    }
+}
+
+fn fresh_folder(root: &Path) -> Result<PathBuf, Failure> {
+    let folder = root.join("target").join("demo");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).map_err(|error| Failure::io("remove", &folder, &error))?;
+    }
+    std::fs::create_dir_all(&folder).map_err(|error| Failure::io("make", &folder, &error))?;
+    Ok(folder)
+}
+
+/// The number at `keys` of a JSON file.
+fn number(path: &Path, keys: &[&str]) -> Result<f64, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
+    let value: Value = serde_json::from_str(&text)
+        .map_err(|error| Failure::new(format!("{} is no JSON: {error}", path.display())))?;
+    let found = keys.iter().try_fold(&value, |value, key| value.get(key));
+    found.and_then(Value::as_f64).ok_or_else(|| {
+        Failure::new(format!(
+            "{} has no number at `{}`",
+            path.display(),
+            keys.join(".")
+        ))
+    })
+}
