@@ -55,15 +55,19 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
     let made = folder.join("run/report.html");
     std::fs::copy(&made, &report).map_err(|error| Failure::io("copy", &made, &error))?;
 
-    let mean = number(&folder.join("run/summary.json"), &["c_index", "mean"])?;
-    let ceiling = number(&folder.join("cohort/truth.json"), &["ceiling"])?;
+    let summary = json(&folder.join("run/summary.json"))?;
+    let mean = summary["c_index"]["mean"]
+        .as_f64()
+        .ok_or_else(|| Failure::new("target/demo/run/summary.json has no number at `c_index.mean`"))?;
+    let ceiling = ceiling(&json(&folder.join("cohort/truth.json"))?)
+        .ok_or_else(|| Failure::new("target/demo/cohort/truth.json has no ceiling of the latent risk `z`"))?;
     println!(
         "done in {}, {} of it after the build",
         shown_time(start.elapsed()),
         shown_time(built.elapsed())
     );
     println!("report:  target/demo/report.html");
-    println!("C-index: {mean:.3} mean of five folds; the true risk scores {ceiling:.3}, chance 0.500");
+    println!("C-index: {mean:.3} mean of five folds; the true risk reaches {ceiling:.3}, chance 0.500");
     Ok(())
 }
 
@@ -105,17 +109,29 @@ fn fresh_folder(root: &Path) -> Result<PathBuf, Failure> {
     Ok(folder)
 }
 
-/// The number at `keys` of a JSON file.
-fn number(path: &Path, keys: &[&str]) -> Result<f64, Failure> {
+/// What the latent risk itself scores, averaged over the folds like a model's C-index.
+fn ceiling(truth: &Value) -> Option<f64> {
+    let ceilings = truth["ceilings"].as_array()?;
+    ceilings.iter().find(|ceiling| ceiling["truth"] == "z")?["fold_mean"].as_f64()
+}
+
+fn json(path: &Path) -> Result<Value, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
-    let value: Value = serde_json::from_str(&text)
-        .map_err(|error| Failure::new(format!("{} is no JSON: {error}", path.display())))?;
-    let found = keys.iter().try_fold(&value, |value, key| value.get(key));
-    found.and_then(Value::as_f64).ok_or_else(|| {
-        Failure::new(format!(
-            "{} has no number at `{}`",
-            path.display(),
-            keys.join(".")
-        ))
-    })
+    serde_json::from_str(&text)
+        .map_err(|error| Failure::new(format!("{} is no JSON: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ceiling_is_that_of_the_latent_risk() {
+        let truth = serde_json::json!({"ceilings": [
+            {"truth": "share5", "fold_mean": 0.6},
+            {"truth": "z", "fold_mean": 0.87},
+        ]});
+        assert_eq!(ceiling(&truth), Some(0.87));
+        assert_eq!(ceiling(&serde_json::json!({})), None);
+    }
 }
