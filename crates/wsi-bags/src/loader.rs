@@ -1,0 +1,76 @@
+//! Bags in a given order, read ahead of use.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+
+use crate::bag::Bag;
+use crate::error::Result;
+use crate::magnification::Magnification;
+use crate::store::BagStore;
+
+/// Reads bags on a background thread while earlier ones are in use, and yields them in exactly the asked order.
+///
+/// Yields each slide id as it was given, with its bag or the error of reading it; an error does not end the
+/// iteration. At most `ahead` finished bags wait while one more is being read. Dropping the loader ends the thread
+/// after the read in progress.
+///
+/// Memory-mapped features (see [`FeatureMatrix::is_mapped`](crate::FeatureMatrix::is_mapped)) are checked for
+/// non-finite values on that thread, which also brings them into memory.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use std::sync::Arc;
+/// use wsi_bags::{BagStore, Magnification, OrderedLoader};
+///
+/// let store = Arc::new(BagStore::open(Path::new("features"), None, "resnet50")?);
+/// let slides = store.slide_ids().to_vec();
+/// for (slide_id, bag) in OrderedLoader::new(store, slides, Magnification::ALL.to_vec(), 2) {
+///     println!("{slide_id}: {} patches at 20x", bag?.at(Magnification::X20)?.n_patches());
+/// }
+/// # Ok::<(), wsi_bags::Error>(())
+/// ```
+pub struct OrderedLoader {
+    finished: Receiver<(String, Result<Bag>)>,
+    remaining: usize,
+}
+
+impl OrderedLoader {
+    /// Starts reading `slide_ids` from `store`; ids may repeat, as in sampling with replacement.
+    ///
+    /// With `ahead` 0, one bag is read while the one before it is in use.
+    #[must_use]
+    pub fn new(
+        store: Arc<BagStore>,
+        slide_ids: Vec<String>,
+        magnifications: Vec<Magnification>,
+        ahead: usize,
+    ) -> Self {
+        let (sender, finished) = sync_channel(ahead);
+        let remaining = slide_ids.len();
+        thread::spawn(move || {
+            for slide_id in slide_ids {
+                let bag = store.read(&slide_id, &magnifications);
+                // The loader was dropped: nobody wants the rest.
+                if sender.send((slide_id, bag)).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { finished, remaining }
+    }
+}
+
+impl Iterator for OrderedLoader {
+    type Item = (String, Result<Bag>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.finished.recv().ok()?;
+        self.remaining = self.remaining.saturating_sub(1);
+        Some(item)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.remaining))
+    }
+}
