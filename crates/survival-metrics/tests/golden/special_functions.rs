@@ -1,5 +1,6 @@
-//! Special functions against 25-digit values made with mpmath (`CF_TEST_DATA`).
+//! Special functions against 25-digit values made with mpmath.
 
+use crate::data::{json, root};
 use serde_json::Value;
 use survival_metrics::special_functions::{
     chi2_ln_sf, chi2_sf, ln_erfc, normal_isf, normal_ln_sf, normal_sf,
@@ -9,13 +10,7 @@ use survival_metrics::special_functions::{
 const RELATIVE: f64 = 1e-13;
 
 fn table(name: &str) -> Option<Vec<Value>> {
-    let Some(root) = std::env::var_os("CF_TEST_DATA") else {
-        println!("skipped: CF_TEST_DATA is not set");
-        return None;
-    };
-    let path = std::path::Path::new(&root).join("survival/expected/special_functions.json");
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let file: Value = serde_json::from_str(&text).expect("JSON");
+    let file = json(&root()?.join("expected/special_functions.json"));
     Some(file[name].as_array().expect("a list of values").clone())
 }
 
