@@ -28,6 +28,19 @@ pub enum Error {
         /// First slide that disagrees with it.
         second_slide_id: String,
     },
+    /// A summary does not have one C-index per fold report.
+    #[error("`{field}` has {found} folds, expected {expected}, one per fold report")]
+    FoldCount {
+        /// Field of the report.
+        field: &'static str,
+        /// Folds in that field.
+        found: usize,
+        /// Fold reports.
+        expected: usize,
+    },
+    /// A survival statistic could not be computed, for another reason than those that the report puts into words.
+    #[error("survival statistics of the pooled predictions could not be computed")]
+    Statistics(#[from] survival_metrics::Error),
     /// The page template could not be filled.
     #[error("page template could not be filled")]
     Template(#[source] askama::Error),

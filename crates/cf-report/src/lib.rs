@@ -1,10 +1,50 @@
 //! Figures, tables and the self-contained HTML report of a cross-validated survival model.
+//!
+//! [`CrossValidationReport`] is plain data that a trainer fills in. From it come one HTML file that needs neither
+//! network nor script ([`render_html`]), every figure as SVG ([`figures`]) and as PNG ([`svg_to_png`]), and the
+//! C-index in the format of the paper's tables ([`paper_format`], [`c_index_table`]).
+//!
+//! Survival curves, the median split and its tests are computed here from the pooled predictions, by
+//! [`survival_metrics`]; all other numbers are shown as given. Undefined results (an empty risk group, a fold
+//! without a C-index) become sentences; contradictions in the data are an [`Error`].
+//!
+//! ```
+//! use cf_report::{CIndexSummary, CrossValidationReport, figures, render_html, svg_to_png};
+//!
+//! let nothing = CIndexSummary { mean: None, sd: None, folds: Vec::new(), ci95: None };
+//! let report = CrossValidationReport {
+//!     title: "CrossFusion on BLCA".to_owned(),
+//!     model: "crossfusion".to_owned(),
+//!     cohort: "BLCA".to_owned(),
+//!     backbone: "resnet50".to_owned(),
+//!     protocol: "sound".to_owned(),
+//!     protocol_notes: Vec::new(),
+//!     flow: Vec::new(),
+//!     folds: Vec::new(),
+//!     c_index: nothing.clone(),
+//!     patient_c_index: nothing.clone(),
+//!     last_epoch_c_index: nothing,
+//!     predictions: Vec::new(),
+//!     environment: Vec::new(),
+//!     config_toml: String::new(),
+//!     wall_seconds: 0.0,
+//!     peak_rss_bytes: 0,
+//! };
+//! assert!(render_html(&report)?.contains("<h1>CrossFusion on BLCA</h1>"));
+//! for figure in figures(&report)? {
+//!     svg_to_png(&figure.svg, 2.0)?;
+//! }
+//! # Ok::<(), cf_report::Error>(())
+//! ```
 
 mod error;
 mod figures;
 mod html;
+mod number;
 mod png;
 mod report;
+mod risk_groups;
+mod table;
 
 pub use error::{Error, Result};
 pub use figures::{Figure, figures};
@@ -13,3 +53,4 @@ pub use png::svg_to_png;
 pub use report::{
     CIndexSummary, CrossValidationReport, Dropped, EpochRow, FlowStep, FoldReport, PredictionRow,
 };
+pub use table::{c_index_table, paper_format};

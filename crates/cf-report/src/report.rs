@@ -2,6 +2,8 @@
 
 use survival_metrics::Outcome;
 
+use crate::error::{Error, Result};
+
 /// Everything the report shows about one cross-validated run of one model on one cohort.
 ///
 /// Times are in months, risk is "higher is worse", folds keep the numbers of their split files.
@@ -40,6 +42,34 @@ pub struct CrossValidationReport {
     pub wall_seconds: f64,
     /// Largest resident set of the process, bytes.
     pub peak_rss_bytes: u64,
+}
+
+impl CrossValidationReport {
+    /// Refuses what no sentence of the report could mend.
+    pub(crate) fn check(&self) -> Result<()> {
+        let summaries = [
+            ("c_index", &self.c_index),
+            ("patient_c_index", &self.patient_c_index),
+            ("last_epoch_c_index", &self.last_epoch_c_index),
+        ];
+        for (field, summary) in summaries {
+            let (found, expected) = (summary.folds.len(), self.folds.len());
+            if found != expected {
+                return Err(Error::FoldCount {
+                    field,
+                    found,
+                    expected,
+                });
+            }
+        }
+        match self.predictions.iter().find(|row| !row.risk.is_finite()) {
+            Some(row) => Err(Error::NonFiniteRisk {
+                slide_id: row.slide_id.clone(),
+                risk: row.risk,
+            }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// One step of the cohort flow: what remains after it, and what it dropped.

@@ -1,0 +1,295 @@
+//! Kaplan-Meier curves of the two risk groups with confidence bands, censor marks and numbers at risk.
+
+use survival_metrics::KaplanMeier;
+
+use super::axis::{Plot, Ticks};
+use super::svg::{Anchor, Ink, Svg, number, polyline};
+use crate::risk_groups::{RiskGroup, RiskGroups};
+
+const WIDTH: f64 = 560.0;
+const HEIGHT: f64 = 470.0;
+/// Left, top, right and bottom of the plot. The right margin holds the names at the ends of the curves.
+const FRAME: (f64, f64, f64, f64) = (70.0, 92.0, 516.0, 352.0);
+const LINE_HEIGHT: f64 = 18.0;
+/// Names at the ends of the curves keep this distance.
+const NAME_DISTANCE: f64 = 14.0;
+
+/// Draws the curves of both risk groups, or of the only one that has subjects.
+pub(crate) fn draw(name: &str, groups: &RiskGroups) -> String {
+    let curves = curves(groups);
+    let title = format!(
+        "Kaplan-Meier curves by predicted risk, {} level",
+        groups.level.noun()
+    );
+    let mut svg = Svg::new(name, WIDTH, HEIGHT, &title, &description(groups));
+    let last_time = curves
+        .iter()
+        .filter_map(|c| c.group.curve.times().last().copied())
+        .fold(0.0, f64::max);
+    let end = if last_time > 0.0 { last_time } else { 1.0 };
+    let plot = Plot::new(FRAME, (0.0, end), (0.0, 1.0));
+    let months = Ticks::months(end, 8);
+
+    draw_heading(&mut svg, groups, &curves);
+    plot.draw_y_axis(&mut svg, &Ticks::decimal(0.0, 1.0, 5), "Survival probability");
+    for curve in &curves {
+        svg.area(
+            &band_path(&curve.group.limits, &curve.group.curve, &plot),
+            curve.ink,
+            r#"fill-opacity="0.16""#,
+        );
+    }
+    for curve in &curves {
+        let km = &curve.group.curve;
+        svg.path(
+            &step_path(km, &plot),
+            curve.ink,
+            r#"stroke-width="1.8" stroke-linejoin="round""#,
+        );
+        svg.path(&censor_path(km, &plot), curve.ink, r#"stroke-width="1""#);
+    }
+    draw_names(&mut svg, &plot, &curves);
+    plot.draw_x_axis(&mut svg, &months, "Months");
+    draw_numbers_at_risk(&mut svg, &plot, &months, &curves);
+    svg.finish()
+}
+
+/// A risk group with what tells it apart.
+struct Curve<'a> {
+    group: &'a RiskGroup,
+    name: &'static str,
+    ink: Ink,
+}
+
+fn curves(groups: &RiskGroups) -> Vec<Curve<'_>> {
+    let low = groups.low.as_ref().map(|group| Curve {
+        group,
+        name: "low",
+        ink: Ink::Blue,
+    });
+    let high = groups.high.as_ref().map(|group| Curve {
+        group,
+        name: "high",
+        ink: Ink::Vermillion,
+    });
+    low.into_iter().chain(high).collect()
+}
+
+fn description(groups: &RiskGroups) -> String {
+    let mut sentences: Vec<String> = curves(groups)
+        .iter()
+        .map(|curve| {
+            format!(
+                "Group at {} risk: {}.",
+                curve.name,
+                curve.group.summary(groups.level)
+            )
+        })
+        .collect();
+    sentences.push(groups.verdict());
+    sentences.join(" ")
+}
+
+fn draw_heading(svg: &mut Svg, groups: &RiskGroups, curves: &[Curve<'_>]) {
+    let left = FRAME.0;
+    let mut y = 20.0;
+    svg.text_with(
+        left,
+        y,
+        Anchor::Start,
+        Ink::Text,
+        r#"font-size="14" font-weight="600""#,
+        &groups.heading(),
+    );
+    for curve in curves {
+        y += LINE_HEIGHT;
+        svg.line(
+            (left, y - 4.0),
+            (left + 22.0, y - 4.0),
+            curve.ink,
+            r#"stroke-width="1.8""#,
+        );
+        svg.line(
+            (left + 11.0, y - 8.0),
+            (left + 11.0, y),
+            curve.ink,
+            r#"stroke-width="1""#,
+        );
+        let text = format!(
+            "{} risk: {}",
+            capitalised(curve.name),
+            curve.group.summary(groups.level)
+        );
+        svg.text(left + 30.0, y, Anchor::Start, Ink::Text, &text);
+    }
+    y += LINE_HEIGHT;
+    svg.text(left, y, Anchor::Start, Ink::Text, &groups.short_verdict());
+}
+
+fn capitalised(name: &str) -> String {
+    let mut chars = name.chars();
+    chars
+        .next()
+        .map(|first| first.to_uppercase().chain(chars).collect())
+        .unwrap_or_default()
+}
+
+/// The curve from (0, 1): across to each time with an event, then down, and across to the last time.
+fn step_path(km: &KaplanMeier, plot: &Plot) -> String {
+    let (x, y) = plot.at((0.0, 1.0));
+    let mut d = format!("M{} {}", number(x), number(y));
+    for ((&time, &survival), &events) in km.times().iter().zip(km.survival()).zip(km.events()) {
+        if events > 0 {
+            let (x, y) = plot.at((time, survival));
+            d.push_str(&format!("H{}V{}", number(x), number(y)));
+        }
+    }
+    if let Some(&last) = km.times().last() {
+        d.push_str(&format!("H{}", number(plot.x.at(last))));
+    }
+    d
+}
+
+/// Upright strokes through the curve wherever someone was censored.
+fn censor_path(km: &KaplanMeier, plot: &Plot) -> String {
+    km.censor_marks()
+        .map(|point| {
+            let (x, y) = plot.at(point);
+            format!("M{} {}v8", number(x), number(y - 4.0))
+        })
+        .collect()
+}
+
+/// The area between the confidence limits, stepped like the curve. It starts at the first event and ends where
+/// the limits do: when the curve reaches 0, or at the last time.
+fn band_path(limits: &[Option<(f64, f64)>], km: &KaplanMeier, plot: &Plot) -> String {
+    let defined: Vec<(f64, (f64, f64))> = km
+        .times()
+        .iter()
+        .zip(limits)
+        .filter_map(|(&time, limit)| limit.map(|limit| (time, limit)))
+        .collect();
+    let Some(&(last_defined, _)) = defined.last() else {
+        return String::new();
+    };
+    // A limit holds until the next time, also the one at which it ceases to exist.
+    let end = km
+        .times()
+        .iter()
+        .copied()
+        .find(|&time| time > last_defined)
+        .unwrap_or(last_defined);
+    let stops: Vec<f64> = defined
+        .iter()
+        .skip(1)
+        .map(|&(time, _)| time)
+        .chain([end])
+        .collect();
+    let (mut upper, mut lower) = (Vec::new(), Vec::new());
+    for (&(from, (low, high)), &to) in defined.iter().zip(&stops) {
+        upper.extend([plot.at((from, high)), plot.at((to, high))]);
+        lower.extend([plot.at((from, low)), plot.at((to, low))]);
+    }
+    upper.extend(lower.into_iter().rev());
+    format!("{}Z", polyline(&upper))
+}
+
+/// Names at the right ends of the curves, so that the figure can be read in grey.
+fn draw_names(svg: &mut Svg, plot: &Plot, curves: &[Curve<'_>]) {
+    let mut ends: Vec<(f64, f64, &Curve<'_>)> = curves
+        .iter()
+        .filter_map(|curve| {
+            let km = &curve.group.curve;
+            let (x, y) = plot.at((*km.times().last()?, *km.survival().last()?));
+            Some((x, y, curve))
+        })
+        .collect();
+    ends.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let gap = match ends.as_slice() {
+        [(_, upper, _), (_, lower, _)] => (NAME_DISTANCE - (lower - upper)).max(0.0),
+        _ => 0.0,
+    };
+    for (i, (x, y, curve)) in ends.iter().enumerate() {
+        let shift = if i == 0 { -gap / 2.0 } else { gap / 2.0 };
+        svg.text(
+            x + 6.0,
+            (y + 4.0 + shift).min(plot.bottom - 3.0),
+            Anchor::Start,
+            curve.ink,
+            curve.name,
+        );
+    }
+}
+
+/// The numbers at risk just before each tick of the time axis, below it.
+fn draw_numbers_at_risk(svg: &mut Svg, plot: &Plot, months: &Ticks, curves: &[Curve<'_>]) {
+    let mut y = plot.bottom + 64.0;
+    svg.text(plot.left - 62.0, y, Anchor::Start, Ink::Muted, "At risk");
+    for curve in curves {
+        y += LINE_HEIGHT;
+        svg.text(plot.left - 62.0, y, Anchor::Start, curve.ink, curve.name);
+        for &time in &months.values {
+            let at_risk = curve.group.curve.at_risk_at(time).to_string();
+            svg.text(plot.x.at(time), y, Anchor::Middle, Ink::Text, &at_risk);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use survival_metrics::{CiType, Outcome};
+
+    use super::*;
+
+    /// Times 1 to 4, the second censored: S is 3/4, 3/4, 3/8, 0.
+    fn hand_made() -> KaplanMeier {
+        let outcomes = [
+            Outcome::event(1.0),
+            Outcome::censored(2.0),
+            Outcome::event(3.0),
+            Outcome::event(4.0),
+        ];
+        let outcomes: Vec<Outcome> = outcomes.into_iter().map(|o| o.expect("a valid time")).collect();
+        KaplanMeier::fit(&outcomes).expect("four outcomes")
+    }
+
+    /// 100 units per month and 100 units for the whole of survival.
+    fn plot() -> Plot {
+        Plot::new((0.0, 0.0, 400.0, 100.0), (0.0, 4.0), (0.0, 1.0))
+    }
+
+    #[test]
+    fn step_path_goes_across_then_down_at_events_only() {
+        assert_eq!(
+            step_path(&hand_made(), &plot()),
+            "M0 0H100V25H300V62.5H400V100H400"
+        );
+    }
+
+    #[test]
+    fn censor_mark_stands_on_the_curve() {
+        assert_eq!(censor_path(&hand_made(), &plot()), "M200 21v8");
+    }
+
+    #[test]
+    fn band_starts_at_the_first_event_and_ends_where_survival_reaches_zero() {
+        let km = hand_made();
+        let limits = km
+            .confidence_limits(0.95, CiType::LogLog)
+            .expect("0.95 is a level");
+        let d = band_path(&limits, &km, &plot());
+        // Upper limit at S = 3/4 of 4: 0.9605; lower 0.1279 (R survfit, conf.type = "log-log").
+        assert!(d.starts_with("M100 3.95L200 3.95"), "{d}");
+        assert!(d.ends_with("L200 87.21L100 87.21Z"), "{d}");
+        assert!(d.contains("L400 "), "{d}");
+    }
+
+    #[test]
+    fn band_of_a_curve_without_events_is_empty() {
+        let km = KaplanMeier::fit(&[Outcome::censored(5.0).expect("a valid time")]).expect("one outcome");
+        let limits = km
+            .confidence_limits(0.95, CiType::LogLog)
+            .expect("0.95 is a level");
+        assert_eq!(band_path(&limits, &km, &plot()), "");
+    }
+}

@@ -1,0 +1,416 @@
+//! The median split of pooled validation risks, at slide and at patient level, with its log-rank test.
+
+use std::collections::HashMap;
+
+use survival_metrics::{
+    CiType, KaplanMeier, LogRank, Outcome, RiskGroup as Side, Status, log_rank_test, median_split,
+    stratified_log_rank_test,
+};
+
+use crate::error::{Error, Result};
+use crate::number::{self, counted, fixed};
+use crate::report::PredictionRow;
+
+/// What counts as one subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// Every slide, with the outcome of its patient.
+    Slide,
+    /// Every patient, with the mean risk of the slides.
+    Patient,
+}
+
+impl Level {
+    /// `slide` or `patient`.
+    pub(crate) fn noun(self) -> &'static str {
+        match self {
+            Self::Slide => "slide",
+            Self::Patient => "patient",
+        }
+    }
+
+    /// `Slide level` or `Patient level`.
+    pub(crate) fn heading(self) -> &'static str {
+        match self {
+            Self::Slide => "Slide level",
+            Self::Patient => "Patient level",
+        }
+    }
+
+    fn counted(self, n: usize) -> String {
+        match self {
+            Self::Slide => counted(n, "slide", "slides"),
+            Self::Patient => counted(n, "patient", "patients"),
+        }
+    }
+}
+
+/// The two sides of the median split and the test between them.
+#[derive(Debug)]
+pub(crate) struct RiskGroups {
+    pub(crate) level: Level,
+    pub(crate) n: usize,
+    /// Median risk; high is at least this.
+    pub(crate) threshold: f64,
+    pub(crate) high: Option<RiskGroup>,
+    pub(crate) low: Option<RiskGroup>,
+    /// The log-rank test, or a sentence that says why there is none.
+    pub(crate) test: std::result::Result<TestResult, String>,
+    /// The same test with the folds as strata.
+    pub(crate) test_by_fold: std::result::Result<TestResult, String>,
+}
+
+/// What the report prints of a log-rank test.
+#[derive(Debug, Clone)]
+pub(crate) struct TestResult {
+    pub(crate) chi_square: f64,
+    pub(crate) p_value: String,
+}
+
+impl From<LogRank<Side>> for TestResult {
+    fn from(test: LogRank<Side>) -> Self {
+        Self {
+            chi_square: test.chi_square,
+            p_value: number::p_value(test.p_value, test.log10_p),
+        }
+    }
+}
+
+impl RiskGroups {
+    /// Splits the pooled predictions at their median risk, or returns `None` without predictions.
+    ///
+    /// # Errors
+    /// If the slides of a patient have different outcomes or a curve cannot be estimated. An empty group or an
+    /// undefined test is a result and not an error.
+    pub(crate) fn split(level: Level, predictions: &[PredictionRow]) -> Result<Option<Self>> {
+        let subjects = match level {
+            Level::Slide => slides(predictions),
+            Level::Patient => patients(predictions)?,
+        };
+        let risks: Vec<f64> = subjects.iter().map(|subject| subject.risk).collect();
+        let (threshold, sides) = match median_split(&risks) {
+            Ok(split) => (split.threshold, split.groups),
+            Err(survival_metrics::Error::EmptyGroup { threshold, .. }) => {
+                (threshold, vec![Side::High; risks.len()])
+            }
+            Err(survival_metrics::Error::Empty { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let side = |wanted: Side| -> Vec<Outcome> {
+            let members = subjects.iter().zip(&sides).filter(|&(_, &side)| side == wanted);
+            members.map(|(subject, _)| subject.outcome).collect()
+        };
+        let (high, low) = (
+            RiskGroup::new(&side(Side::High))?,
+            RiskGroup::new(&side(Side::Low))?,
+        );
+        let outcomes: Vec<Outcome> = subjects.iter().map(|subject| subject.outcome).collect();
+        let folds: Vec<usize> = subjects.iter().map(|subject| subject.fold).collect();
+        let test = log_rank_test(&outcomes, &sides).map(TestResult::from);
+        let test_by_fold = stratified_log_rank_test(&outcomes, &sides, &folds).map(TestResult::from);
+        let reason = |error| undefined_because(&error, level, threshold);
+        Ok(Some(Self {
+            level,
+            n: subjects.len(),
+            threshold,
+            high,
+            low,
+            test: test.map_err(reason),
+            test_by_fold: test_by_fold.map_err(reason),
+        }))
+    }
+
+    /// `Slide level: 437 slides, cut at risk 2.31`.
+    pub(crate) fn heading(&self) -> String {
+        let (level, n) = (self.level.heading(), self.level.counted(self.n));
+        format!(
+            "{level}: {n}, cut at risk {}",
+            number::significant(self.threshold)
+        )
+    }
+
+    /// The test in one line that fits into a figure.
+    pub(crate) fn short_verdict(&self) -> String {
+        match &self.test {
+            Ok(test) => format!(
+                "log-rank p = {} (χ² = {}, 1 df)",
+                test.p_value,
+                fixed(test.chi_square, 2)
+            ),
+            Err(_) => "no log-rank test is possible".to_owned(),
+        }
+    }
+
+    /// The test in a sentence, with the reason where there is none.
+    pub(crate) fn verdict(&self) -> String {
+        match &self.test {
+            Ok(test) => {
+                let chi_square = fixed(test.chi_square, 2);
+                format!(
+                    "Log-rank test: p = {}, chi-square {chi_square} with 1 df.",
+                    test.p_value
+                )
+            }
+            Err(reason) => reason.clone(),
+        }
+    }
+}
+
+/// One side of the split.
+#[derive(Debug)]
+pub(crate) struct RiskGroup {
+    pub(crate) n: usize,
+    pub(crate) n_events: usize,
+    pub(crate) curve: KaplanMeier,
+    /// 95 % log-log limits at each time of the curve.
+    pub(crate) limits: Vec<Option<(f64, f64)>>,
+}
+
+impl RiskGroup {
+    /// The group with these outcomes, or `None` if there are none.
+    fn new(outcomes: &[Outcome]) -> Result<Option<Self>> {
+        if outcomes.is_empty() {
+            return Ok(None);
+        }
+        let curve = KaplanMeier::fit(outcomes)?;
+        let limits = curve.confidence_limits(0.95, CiType::LogLog)?;
+        let n_events = outcomes.iter().filter(|o| o.is_event()).count();
+        Ok(Some(Self {
+            n: outcomes.len(),
+            n_events,
+            curve,
+            limits,
+        }))
+    }
+
+    /// Median survival in words: `31.2 months` or `not reached`.
+    pub(crate) fn median(&self) -> String {
+        let median = self.curve.median_survival();
+        median.map_or_else(|| "not reached".to_owned(), |t| format!("{} months", fixed(t, 1)))
+    }
+
+    /// `218 slides, 94 events, median 31.2 months`.
+    pub(crate) fn summary(&self, level: Level) -> String {
+        let events = counted(self.n_events, "event", "events");
+        format!("{}, {events}, median {}", level.counted(self.n), self.median())
+    }
+}
+
+/// One subject of the split.
+#[derive(Debug, Clone, Copy)]
+struct Subject {
+    fold: usize,
+    outcome: Outcome,
+    risk: f64,
+}
+
+/// Every slide as a subject.
+fn slides(predictions: &[PredictionRow]) -> Vec<Subject> {
+    let subject = |row: &PredictionRow| Subject {
+        fold: row.fold,
+        outcome: row.outcome,
+        risk: row.risk,
+    };
+    predictions.iter().map(subject).collect()
+}
+
+/// Every patient as a subject, in order of first appearance, with the mean risk of the slides.
+///
+/// # Errors
+/// [`Error::ConflictingOutcomes`] if two slides of a patient disagree.
+fn patients(predictions: &[PredictionRow]) -> Result<Vec<Subject>> {
+    slides_by_patient(predictions)
+        .iter()
+        .filter_map(|slides| patient(slides).transpose())
+        .collect()
+}
+
+/// The patient with these slides; `None` without any.
+fn patient(slides: &[&PredictionRow]) -> Result<Option<Subject>> {
+    let Some(&first) = slides.first() else {
+        return Ok(None);
+    };
+    if let Some(other) = slides.iter().find(|row| row.outcome != first.outcome) {
+        return Err(Error::ConflictingOutcomes {
+            patient_id: first.patient_id.clone(),
+            first_slide_id: first.slide_id.clone(),
+            second_slide_id: other.slide_id.clone(),
+        });
+    }
+    let risk = slides.iter().map(|row| row.risk).sum::<f64>() / slides.len() as f64;
+    Ok(Some(Subject {
+        fold: first.fold,
+        outcome: first.outcome,
+        risk,
+    }))
+}
+
+/// The slides of each patient, in order of first appearance.
+fn slides_by_patient(predictions: &[PredictionRow]) -> Vec<Vec<&PredictionRow>> {
+    let mut patient_idx: HashMap<&str, usize> = HashMap::new();
+    let mut slides_of: Vec<Vec<&PredictionRow>> = Vec::new();
+    for row in predictions {
+        let next = slides_of.len();
+        match slides_of.get_mut(*patient_idx.entry(&row.patient_id).or_insert(next)) {
+            Some(slides) => slides.push(row),
+            None => slides_of.push(vec![row]),
+        }
+    }
+    slides_of
+}
+
+/// A sentence for a test that does not exist.
+fn undefined_because(error: &survival_metrics::Error, level: Level, threshold: f64) -> String {
+    use survival_metrics::Error as Metric;
+    match error {
+        Metric::SingleGroup => format!(
+            "The risk of every {} is at least the median, {}, so that the low-risk group is empty and no log-rank \
+             test is possible.",
+            level.noun(),
+            number::significant(threshold)
+        ),
+        Metric::ZeroVariance => {
+            "The log-rank test is undefined: at no event time are both groups at risk with a \
+                                 choice of who has the event."
+                .to_owned()
+        }
+        other => format!("The log-rank test is undefined: {other}."),
+    }
+}
+
+/// How many patients the predictions hold, and how their slides are spread.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct PatientFacts {
+    pub(crate) n_patients: usize,
+    pub(crate) n_event_patients: usize,
+    pub(crate) n_with_several_slides: usize,
+    pub(crate) most_slides: usize,
+    /// Median follow-up by the reverse Kaplan-Meier method, in which events and censorings change places
+    /// (Schemper & Smith 1996). `None` if it is not reached.
+    pub(crate) median_follow_up_months: Option<f64>,
+}
+
+/// Facts of the patients behind the predictions, or `None` without predictions.
+///
+/// # Errors
+/// [`Error::ConflictingOutcomes`] if two slides of a patient disagree.
+pub(crate) fn patient_facts(predictions: &[PredictionRow]) -> Result<Option<PatientFacts>> {
+    if predictions.is_empty() {
+        return Ok(None);
+    }
+    let subjects = patients(predictions)?;
+    let reversed = subjects.iter().map(|subject| {
+        let status = if subject.outcome.is_event() {
+            Status::Censored
+        } else {
+            Status::Event
+        };
+        Outcome::new(subject.outcome.time(), status)
+    });
+    let follow_up = KaplanMeier::fit(&reversed.collect::<std::result::Result<Vec<_>, _>>()?)?;
+    let n_slides: Vec<usize> = slides_by_patient(predictions).iter().map(Vec::len).collect();
+    Ok(Some(PatientFacts {
+        n_patients: subjects.len(),
+        n_event_patients: subjects
+            .iter()
+            .filter(|subject| subject.outcome.is_event())
+            .count(),
+        n_with_several_slides: n_slides.iter().filter(|&&n| n > 1).count(),
+        most_slides: n_slides.into_iter().max().unwrap_or(0),
+        median_follow_up_months: follow_up.median_survival(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(patient: &str, slide: &str, time: f64, status: Status, risk: f64) -> PredictionRow {
+        PredictionRow {
+            case_id: patient.to_owned(),
+            slide_id: slide.to_owned(),
+            patient_id: patient.to_owned(),
+            fold: 0,
+            outcome: Outcome::new(time, status).expect("a valid time"),
+            risk,
+        }
+    }
+
+    #[test]
+    fn risk_of_a_patient_is_the_mean_over_slides() {
+        let rows = [
+            row("b", "b1", 3.0, Status::Event, 1.0),
+            row("a", "a1", 9.0, Status::Censored, -1.0),
+            row("b", "b2", 3.0, Status::Event, 4.0),
+        ];
+        let subjects = patients(&rows).expect("consistent outcomes");
+        assert_eq!(subjects.iter().map(|s| s.risk).collect::<Vec<_>>(), [2.5, -1.0]);
+        let facts = patient_facts(&rows)
+            .expect("consistent outcomes")
+            .expect("three rows");
+        assert_eq!((facts.n_patients, facts.n_event_patients), (2, 1));
+        assert_eq!((facts.n_with_several_slides, facts.most_slides), (1, 2));
+    }
+
+    #[test]
+    fn slides_of_a_patient_with_different_outcomes_are_refused_by_name() {
+        let rows = [
+            row("a", "a1", 3.0, Status::Event, 1.0),
+            row("a", "a2", 3.5, Status::Event, 1.0),
+        ];
+        let error = RiskGroups::split(Level::Patient, &rows).expect_err("3 is not 3.5");
+        assert_eq!(
+            error.to_string(),
+            "slides a1 and a2 of patient a have different outcomes"
+        );
+        assert!(RiskGroups::split(Level::Slide, &rows).is_ok());
+    }
+
+    #[test]
+    fn hand_made_split_gives_the_known_test() {
+        let rows = [
+            row("a", "a1", 1.0, Status::Event, 4.0),
+            row("b", "b1", 2.0, Status::Event, 3.0),
+            row("c", "c1", 3.0, Status::Event, 2.0),
+            row("d", "d1", 4.0, Status::Event, 1.0),
+        ];
+        let groups = RiskGroups::split(Level::Slide, &rows)
+            .expect("valid")
+            .expect("four rows");
+        assert_eq!(groups.threshold, 2.5);
+        // O = 2, E = 1/2 + 1/3, V = 1/4 + 2/9: chi-square 49/17, p 0.08956.
+        assert_eq!(groups.short_verdict(), "log-rank p = 8.96e-2 (χ² = 2.88, 1 df)");
+        assert_eq!(groups.high.map(|g| g.median()), Some("1.5 months".to_owned()));
+    }
+
+    #[test]
+    fn equal_risks_give_one_group_and_a_sentence() {
+        let rows = [
+            row("a", "a1", 1.0, Status::Event, -4.0),
+            row("b", "b1", 2.0, Status::Censored, -4.0),
+        ];
+        let groups = RiskGroups::split(Level::Patient, &rows)
+            .expect("valid")
+            .expect("two rows");
+        assert!(groups.low.is_none());
+        assert_eq!(groups.high.as_ref().map(|g| g.n), Some(2));
+        assert!(
+            groups
+                .verdict()
+                .starts_with("The risk of every patient is at least the median, −4.00, so that")
+        );
+    }
+
+    #[test]
+    fn follow_up_counts_censorings_as_the_end() {
+        let rows = [
+            row("a", "a1", 1.0, Status::Event, 0.0),
+            row("b", "b1", 10.0, Status::Censored, 0.0),
+            row("c", "c1", 20.0, Status::Censored, 0.0),
+            row("d", "d1", 30.0, Status::Censored, 0.0),
+        ];
+        let facts = patient_facts(&rows).expect("valid").expect("four rows");
+        assert_eq!(facts.median_follow_up_months, Some(20.0));
+        assert_eq!(patient_facts(&[]).expect("valid"), None);
+    }
+}
