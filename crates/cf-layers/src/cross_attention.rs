@@ -1,0 +1,83 @@
+//! The Cross-Attention Block: the source scale asks, a context scale answers.
+
+use candle_core::{Module, Result, Tensor};
+use candle_nn::{Linear, VarBuilder};
+
+use crate::feed_forward::FeedForward;
+use crate::layer_norm::LayerNorm;
+use crate::linear::linear;
+use crate::mode::ForwardCtx;
+use crate::{init, kernels};
+
+/// The sizes and dropout of a [`CrossAttentionBlock`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CrossAttentionConfig {
+    /// Channels, a multiple of `n_heads`.
+    pub d: usize,
+    /// Heads.
+    pub n_heads: usize,
+    /// Hidden channels of the feed-forward part.
+    pub hidden: usize,
+    /// Dropout of the feed-forward part; the attention has none.
+    pub dropout: f64,
+}
+
+/// `y = LN(s + MHA(s + e, c + e)); y + FFN(y)` with one learnable scale embedding `e` (paper eq. 3).
+///
+/// Parameters, for a block named `c_cross_attn`: `c_cross_attn.{scale_embeddings, q_proj, k_proj, v_proj, out_proj}`,
+/// `c_cross_attn_ln` and `c_cross_attn_ffn`.
+#[derive(Debug, Clone)]
+pub struct CrossAttentionBlock {
+    scale_embedding: Tensor,
+    q: Linear,
+    k: Linear,
+    v: Linear,
+    out: Linear,
+    norm: LayerNorm,
+    feed_forward: FeedForward,
+    n_heads: usize,
+}
+
+impl CrossAttentionBlock {
+    /// The block whose parameters are called `name`.
+    ///
+    /// # Errors
+    /// If the parameters are missing from `vb` or have other shapes.
+    pub fn new(config: CrossAttentionConfig, name: &str, vb: VarBuilder<'_>) -> Result<Self> {
+        let d = config.d;
+        let attention = vb.pp(name);
+        let embedding = attention.get_with_hints((1, 1, d), "scale_embeddings", init::SCALE_EMBEDDING)?;
+        Ok(Self {
+            scale_embedding: embedding.reshape(d)?,
+            q: linear(d, d, attention.pp("q_proj"))?,
+            k: linear(d, d, attention.pp("k_proj"))?,
+            v: linear(d, d, attention.pp("v_proj"))?,
+            out: linear(d, d, attention.pp("out_proj"))?,
+            norm: LayerNorm::new(d, vb.pp(format!("{name}_ln")))?,
+            feed_forward: FeedForward::new(d, config.hidden, config.dropout, vb.pp(format!("{name}_ffn")))?,
+            n_heads: config.n_heads,
+        })
+    }
+
+    /// Cross-attention of the source scale over one context scale.
+    ///
+    /// - `source`: `[n, d]`, 10x tokens; `context`: `[m, d]`, 5x or 20x tokens. Returns `[n, d]`.
+    /// - The residual starts from `source` without the scale embedding. Memory is O(n + m).
+    ///
+    /// # Errors
+    /// If either is empty or of another width than this block.
+    pub fn forward(&self, source: &Tensor, context: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
+        let asked = source.broadcast_add(&self.scale_embedding)?;
+        let context = context.broadcast_add(&self.scale_embedding)?;
+        let (q, k, v) = (
+            self.q.forward(&asked)?,
+            self.k.forward(&context)?,
+            self.v.forward(&context)?,
+        );
+        let attended = self
+            .out
+            .forward(&kernels::attention(&q, &k, &v, self.n_heads, None)?)?;
+        let y = self.norm.forward(&(source + attended)?)?;
+        &y + self.feed_forward.forward(&y, ctx)?
+    }
+}

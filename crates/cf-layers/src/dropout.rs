@@ -1,0 +1,47 @@
+//! Inverted dropout on elements and on whole channels, from counter-based masks.
+
+use candle_core::{Result, Tensor};
+
+use crate::kernels;
+use crate::mode::{ForwardCtx, Mode};
+
+/// Zeroes each element with probability `p` in training and scales the rest by `1 / (1 - p)`; the identity in
+/// evaluation.
+///
+/// # Errors
+/// If `x` is not a float tensor on a device that has the kernel.
+pub fn dropout(x: &Tensor, p: f64, ctx: &mut ForwardCtx) -> Result<Tensor> {
+    if ctx.mode() == Mode::Eval || p == 0.0 {
+        return Ok(x.clone());
+    }
+    kernels::dropout(
+        x,
+        kernels::DropoutMask {
+            p,
+            key: ctx.next_site(),
+        },
+    )
+}
+
+/// Zeroes each channel (last axis) as a whole with probability `p` in training: `Dropout2d` on a map kept
+/// channels-last.
+///
+/// - `x`: `[.., c]`.
+///
+/// # Errors
+/// If `x` has no axis.
+pub fn channel_dropout(x: &Tensor, p: f64, ctx: &mut ForwardCtx) -> Result<Tensor> {
+    if ctx.mode() == Mode::Eval || p == 0.0 {
+        return Ok(x.clone());
+    }
+    let n_channels = x.dim(candle_core::D::Minus1)?;
+    let mask = kernels::DropoutMask {
+        p,
+        key: ctx.next_site(),
+    };
+    let factors: Vec<f64> = (0..n_channels as u64)
+        .map(|channel| mask.factor(channel))
+        .collect();
+    let factors = Tensor::from_vec(factors, n_channels, x.device())?.to_dtype(x.dtype())?;
+    x.broadcast_mul(&factors)
+}

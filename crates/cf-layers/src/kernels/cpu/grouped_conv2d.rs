@@ -1,0 +1,136 @@
+//! The grouped convolution as a depth-wise one over all input channels, whose groups are summed at the end.
+//!
+//! Channels lie last, so each tap is one multiply-add over a run of channels, whatever the map's size.
+
+use std::ops::Range;
+
+use candle_core::WithDType;
+use num_traits::Float;
+use rayon::prelude::*;
+
+use crate::kernels::grouped_conv2d::ConvShape;
+
+impl ConvShape {
+    fn c_in(&self) -> usize {
+        self.c_out * self.per_group
+    }
+
+    /// For kernel offset `tap` along an axis of `size` cells: the outputs for which the tap reads inside the map.
+    fn outputs_inside(&self, tap: usize, size: usize) -> Range<usize> {
+        let half = self.k / 2;
+        let first = half.saturating_sub(tap);
+        let end = (size + half).saturating_sub(tap).min(size);
+        first..end.max(first)
+    }
+
+    /// The cell that output `at` reads through `tap`; inside the map for the outputs of [`Self::outputs_inside`].
+    fn read(&self, at: usize, tap: usize) -> usize {
+        at + tap - self.k / 2
+    }
+}
+
+pub(in crate::kernels) fn forward<T: WithDType + Float>(shape: ConvShape, x: &[T], weight: &[T]) -> Vec<T> {
+    let taps = taps_first(shape, weight);
+    let mut output = vec![T::zero(); shape.height * shape.width * shape.c_out];
+    output
+        .par_chunks_mut(shape.width * shape.c_out)
+        .enumerate()
+        .for_each(|(y, out_row)| {
+            if shape.per_group == 1 {
+                depthwise_row(shape, x, &taps, y, out_row);
+                return;
+            }
+            let mut row = vec![T::zero(); shape.width * shape.c_in()];
+            depthwise_row(shape, x, &taps, y, &mut row);
+            for (out, group) in out_row.iter_mut().zip(row.chunks(shape.per_group)) {
+                for &value in group {
+                    *out += value;
+                }
+            }
+        });
+    output
+}
+
+/// Returns the gradients of the map and of the weight.
+pub(in crate::kernels) fn backward<T: WithDType + Float>(
+    shape: ConvShape,
+    x: &[T],
+    weight: &[T],
+    grad: &[T],
+) -> (Vec<T>, Vec<T>) {
+    // Every channel of a group receives its group's gradient.
+    let grad: Vec<T> = grad
+        .iter()
+        .flat_map(|&g| std::iter::repeat_n(g, shape.per_group))
+        .collect();
+    (
+        map_gradient(shape, weight, &grad),
+        weight_gradient(shape, x, &grad),
+    )
+}
+
+/// The transpose of a same-size correlation is the correlation with the kernel turned by 180 degrees.
+fn map_gradient<T: WithDType + Float>(shape: ConvShape, weight: &[T], grad: &[T]) -> Vec<T> {
+    let turned: Vec<T> = taps_first(shape, weight)
+        .chunks(shape.c_in())
+        .rev()
+        .flat_map(|tap| tap.iter().copied())
+        .collect();
+    let mut dx = vec![T::zero(); grad.len()];
+    dx.par_chunks_mut(shape.width * shape.c_in())
+        .enumerate()
+        .for_each(|(y, row)| depthwise_row(shape, grad, &turned, y, row));
+    dx
+}
+
+/// One task per kernel row; within it the cells are added in order, so no sum depends on the number of threads.
+fn weight_gradient<T: WithDType + Float>(shape: ConvShape, x: &[T], grad: &[T]) -> Vec<T> {
+    let (c_in, k) = (shape.c_in(), shape.k);
+    let mut taps = vec![T::zero(); k * k * c_in];
+    taps.par_chunks_mut(k * c_in).enumerate().for_each(|(ky, row)| {
+        for y in shape.outputs_inside(ky, shape.height) {
+            for (kx, tap) in row.chunks_mut(c_in).enumerate() {
+                for at in shape.outputs_inside(kx, shape.width) {
+                    let source = (shape.read(y, ky) * shape.width + shape.read(at, kx)) * c_in;
+                    let target = (y * shape.width + at) * c_in;
+                    multiply_add(tap, &x[source..source + c_in], &grad[target..target + c_in]);
+                }
+            }
+        }
+    });
+    let mut weight = vec![T::zero(); k * k * c_in];
+    for (tap, values) in taps.chunks(c_in).enumerate() {
+        for (channel, &value) in values.iter().enumerate() {
+            weight[channel * k * k + tap] = value;
+        }
+    }
+    weight
+}
+
+/// Adds one output row of the depth-wise convolution to `out_row`.
+fn depthwise_row<T: WithDType + Float>(shape: ConvShape, x: &[T], taps: &[T], y: usize, out_row: &mut [T]) {
+    let c_in = shape.c_in();
+    for ky in (0..shape.k).filter(|&ky| shape.outputs_inside(ky, shape.height).contains(&y)) {
+        for kx in 0..shape.k {
+            let tap = &taps[(ky * shape.k + kx) * c_in..][..c_in];
+            for at in shape.outputs_inside(kx, shape.width) {
+                let source = (shape.read(y, ky) * shape.width + shape.read(at, kx)) * c_in;
+                multiply_add(&mut out_row[at * c_in..][..c_in], &x[source..source + c_in], tap);
+            }
+        }
+    }
+}
+
+fn multiply_add<T: WithDType>(total: &mut [T], a: &[T], b: &[T]) {
+    for ((total, &a), &b) in total.iter_mut().zip(a).zip(b) {
+        *total += a * b;
+    }
+}
+
+/// `[c_in, k * k]` to `[k * k, c_in]`.
+fn taps_first<T: WithDType>(shape: ConvShape, weight: &[T]) -> Vec<T> {
+    let (c_in, area) = (shape.c_in(), shape.k * shape.k);
+    (0..area)
+        .flat_map(|tap| (0..c_in).map(move |channel| weight[channel * area + tap]))
+        .collect()
+}

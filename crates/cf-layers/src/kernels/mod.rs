@@ -1,0 +1,53 @@
+//! The ops that Candle lacks, cuts the graph on, or runs as hundreds of launches.
+//!
+//! | function | inputs | backward to | reference | tolerance |
+//! |---|---|---|---|---|
+//! | [`attention`] | q `[n, d]`, k and v `[m, d]` | q, k, v | [`reference::attention`] | 1e-5 in f32 |
+//! | [`grouped_conv2d`] | x `[h, w, c_in]`, weight `[c_out, c_in / c_out, k, k]` | x, weight | [`reference::grouped_conv2d`] | 1e-5 in f32 |
+//! | [`layer_norm`] | x `[n, d]`, gain and shift `[d]` | all three | [`reference::layer_norm`] | 1e-5 in f32 |
+//! | [`dropout`] | x | x | [`reference::dropout`] | exact |
+//!
+//! Each is one public function that checks its shapes, is the custom op and defines its backward; the loops lie
+//! under `cpu`. All work in f32 and f64 (the latter for gradient checks). Results do not depend on the number of
+//! threads: work is split along outputs, and sums that cross a split are added in a fixed order.
+
+mod attention;
+mod cpu;
+mod dropout;
+mod grouped_conv2d;
+mod layer_norm;
+pub mod reference;
+
+pub use attention::attention;
+pub use dropout::{DropoutMask, dropout};
+pub use grouped_conv2d::grouped_conv2d;
+pub use layer_norm::layer_norm;
+
+use candle_core::{CpuStorage, DType, Error, Layout, Result, Storage, Tensor, WithDType};
+
+/// The values of a contiguous CPU tensor.
+fn contiguous_slice<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {
+    let values = T::cpu_storage_as_slice(storage)?;
+    let (start, end) = layout
+        .contiguous_offsets()
+        .ok_or_else(|| Error::Msg("kernel input is not contiguous in memory".to_owned()))?;
+    values
+        .get(start..end)
+        .ok_or_else(|| Error::Msg("kernel input ends before its layout does".to_owned()))
+}
+
+/// A copy of a tensor's values in row-major order.
+fn to_vec<T: WithDType>(tensor: &Tensor) -> Result<Vec<T>> {
+    let tensor = tensor.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => Ok(contiguous_slice::<T>(storage, layout)?.to_vec()),
+        Storage::Cuda(_) | Storage::Metal(_) => Err(Error::Msg(
+            "this kernel's backward runs on the CPU only".to_owned(),
+        )),
+    }
+}
+
+fn unsupported_dtype(op: &'static str, dtype: DType) -> Error {
+    Error::UnsupportedDTypeForOp(dtype, op).bt()
+}

@@ -1,0 +1,76 @@
+//! Every kernel as plain, differentiable Candle ops: slow, obvious, and the oracle of the tests and benchmarks.
+
+use candle_core::{D, Result, Tensor};
+
+use super::dropout::DropoutMask;
+
+/// [`super::attention`] with the whole `[n_heads, n, m]` weights in memory.
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    n_heads: usize,
+    mask: Option<DropoutMask>,
+) -> Result<Tensor> {
+    let (n, d) = q.dims2()?;
+    let heads = |x: &Tensor| -> Result<Tensor> {
+        x.reshape((x.dim(0)?, n_heads, d / n_heads))?
+            .transpose(0, 1)?
+            .contiguous()
+    };
+    let scale = 1.0 / ((d / n_heads) as f64).sqrt();
+    let scores = (heads(q)?.matmul(&heads(k)?.transpose(1, 2)?.contiguous()?)? * scale)?;
+    let mut weights = candle_nn::ops::softmax(&scores, D::Minus1)?;
+    if let Some(mask) = mask {
+        weights = dropout(&weights, mask)?;
+    }
+    weights
+        .matmul(&heads(v)?)?
+        .transpose(0, 1)?
+        .contiguous()?
+        .reshape((n, d))
+}
+
+/// [`super::grouped_conv2d`] as a sum over kernel taps of shifted maps times a factor per channel.
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn grouped_conv2d(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let ((height, width, c_in), (c_out, per_group, k, _)) = (x.dims3()?, weight.dims4()?);
+    let half = k / 2;
+    let padded = x.pad_with_zeros(0, half, half)?.pad_with_zeros(1, half, half)?;
+    let mut total = x.zeros_like()?;
+    for (ky, kx) in (0..k).flat_map(|ky| (0..k).map(move |kx| (ky, kx))) {
+        let shifted = padded.narrow(0, ky, height)?.narrow(1, kx, width)?;
+        let factor = weight.narrow(2, ky, 1)?.narrow(3, kx, 1)?.reshape(c_in)?;
+        total = (total + shifted.broadcast_mul(&factor)?)?;
+    }
+    total.reshape((height, width, c_out, per_group))?.sum(D::Minus1)
+}
+
+/// [`super::layer_norm`] as nine ops.
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn layer_norm(x: &Tensor, gain: &Tensor, shift: &Tensor, eps: f64) -> Result<Tensor> {
+    let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+    let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
+    centred
+        .broadcast_div(&(variance + eps)?.sqrt()?)?
+        .broadcast_mul(gain)?
+        .broadcast_add(shift)
+}
+
+/// [`super::dropout`] with its factors as a stored tensor.
+///
+/// # Errors
+/// If `x` is not a float tensor.
+pub fn dropout(x: &Tensor, mask: DropoutMask) -> Result<Tensor> {
+    let factors: Vec<f64> = (0..x.elem_count() as u64)
+        .map(|index| mask.factor(index))
+        .collect();
+    x * Tensor::from_vec(factors, x.shape(), x.device())?.to_dtype(x.dtype())?
+}

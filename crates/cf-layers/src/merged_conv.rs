@@ -1,0 +1,67 @@
+//! Parallel convolutions of several kernel sizes, run as one.
+//!
+//! Convolution is linear in its kernel and all branches share their centre, so the sum of 7x7, 5x5, 3x3 and 1x1
+//! convolutions is one 7x7 convolution with the sum of the centre-padded kernels. The branches keep their own
+//! parameters: gradients reach each through the padding.
+
+use candle_core::{Error, Result, Tensor};
+use candle_nn::VarBuilder;
+
+use crate::{init, kernels};
+
+/// Grouped convolutions with one output channel per group, summed; each with a bias.
+#[derive(Debug, Clone)]
+pub(crate) struct MergedConv {
+    branches: Vec<Branch>,
+    largest: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Branch {
+    weight: Tensor,
+    bias: Tensor,
+    kernel: usize,
+}
+
+impl MergedConv {
+    /// From `c_out * per_group` to `c_out` channels; `branches` are (parameter name, odd kernel size).
+    pub(crate) fn new(
+        c_out: usize,
+        per_group: usize,
+        branches: &[(&str, usize)],
+        vb: VarBuilder<'_>,
+    ) -> Result<Self> {
+        let branch = |&(name, kernel): &(&str, usize)| {
+            let vb = vb.pp(name);
+            let hint = init::conv_weight(c_out, kernel * kernel);
+            Ok(Branch {
+                weight: vb.get_with_hints((c_out, per_group, kernel, kernel), "weight", hint)?,
+                bias: vb.get_with_hints(c_out, "bias", init::ZERO)?,
+                kernel,
+            })
+        };
+        let largest = branches.iter().map(|&(_, kernel)| kernel).max().unwrap_or(1);
+        Ok(Self {
+            branches: branches.iter().map(branch).collect::<Result<_>>()?,
+            largest,
+        })
+    }
+
+    /// `[h, w, c_out * per_group]` to `[h, w, c_out]`.
+    pub(crate) fn forward(&self, map: &Tensor) -> Result<Tensor> {
+        let empty = || Error::Msg("a merged convolution without branches".to_owned());
+        let weights = self.branches.iter().map(|branch| {
+            let margin = (self.largest - branch.kernel) / 2;
+            branch
+                .weight
+                .pad_with_zeros(2, margin, margin)?
+                .pad_with_zeros(3, margin, margin)
+        });
+        let weight = weights.reduce(|a, b| a? + b?).ok_or_else(empty)??;
+        let biases = self.branches.iter().map(|branch| Ok(branch.bias.clone()));
+        let bias = biases
+            .reduce(|a: Result<Tensor>, b| a? + b?)
+            .ok_or_else(empty)??;
+        kernels::grouped_conv2d(map, &weight)?.broadcast_add(&bias)
+    }
+}

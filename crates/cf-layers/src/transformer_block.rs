@@ -1,0 +1,95 @@
+//! Transformer layers in the released and in the usual pre-norm form.
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+
+use crate::feed_forward::FeedForward;
+use crate::layer_norm::LayerNorm;
+use crate::mode::ForwardCtx;
+use crate::self_attention::{SelfAttention, SelfAttentionConfig};
+
+/// What a sub-layer's output is added to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Residual {
+    /// The *normed* tensor: `x = LN1(x); x = x + MHSA(x); x = LN2(x); x = x + FFN(x)`. What the released code does,
+    /// and so what Table 1 was made with.
+    Released,
+    /// The tensor before its norm: `x = x + MHSA(LN1(x)); x = x + FFN(LN2(x))`. What the paper's text says.
+    PreNorm,
+}
+
+/// The sizes, dropout and residual form of a [`TransformerBlock`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TransformerConfig {
+    /// The self-attention of each layer; its `d` is the block's width.
+    pub attention: SelfAttentionConfig,
+    /// Layers per block.
+    pub n_layers: usize,
+    /// Hidden channels of the feed-forward part.
+    pub hidden: usize,
+    /// Dropout of the feed-forward part.
+    pub dropout: f64,
+    /// Where residuals start.
+    pub residual: Residual,
+}
+
+/// A stack of Transformer layers. Parameters `layers.L.{0,1,2,3}`: norm, attention, norm, feed-forward.
+#[derive(Debug, Clone)]
+pub struct TransformerBlock {
+    layers: Vec<Layer>,
+    residual: Residual,
+}
+
+#[derive(Debug, Clone)]
+struct Layer {
+    attention_norm: LayerNorm,
+    attention: SelfAttention,
+    feed_forward_norm: LayerNorm,
+    feed_forward: FeedForward,
+}
+
+impl TransformerBlock {
+    /// Builds the layers.
+    ///
+    /// # Errors
+    /// If the parameters are missing from `vb` or have other shapes.
+    pub fn new(config: TransformerConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        let d = config.attention.d;
+        let layer = |index: usize| {
+            let vb = vb.pp("layers").pp(index);
+            Ok(Layer {
+                attention_norm: LayerNorm::new(d, vb.pp(0))?,
+                attention: SelfAttention::new(config.attention, vb.pp(1))?,
+                feed_forward_norm: LayerNorm::new(d, vb.pp(2))?,
+                feed_forward: FeedForward::new(d, config.hidden, config.dropout, vb.pp(3))?,
+            })
+        };
+        let layers = (0..config.n_layers).map(layer).collect::<Result<_>>()?;
+        Ok(Self {
+            layers,
+            residual: config.residual,
+        })
+    }
+
+    /// `[n, d]` to `[n, d]`.
+    ///
+    /// # Errors
+    /// If the width of `x` is not that of the block.
+    pub fn forward(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
+        let mut x = x.clone();
+        for layer in &self.layers {
+            let normed = layer.attention_norm.forward(&x)?;
+            x = (self.base(&x, &normed) + layer.attention.forward(&normed, ctx)?)?;
+            let normed = layer.feed_forward_norm.forward(&x)?;
+            x = (self.base(&x, &normed) + layer.feed_forward.forward(&normed, ctx)?)?;
+        }
+        Ok(x)
+    }
+
+    fn base<'a>(&self, x: &'a Tensor, normed: &'a Tensor) -> &'a Tensor {
+        match self.residual {
+            Residual::Released => normed,
+            Residual::PreNorm => x,
+        }
+    }
+}

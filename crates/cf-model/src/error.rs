@@ -1,0 +1,54 @@
+//! What can go wrong between a bag and a survival curve.
+
+use std::path::PathBuf;
+
+use wsi_bags::Magnification;
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A model asked for a magnification that the bag does not hold.
+    #[error("the bag has no {wanted} patches, which this model reads")]
+    MissingMagnification {
+        /// What the model reads.
+        wanted: Magnification,
+    },
+    /// Features of another width than the model was built for.
+    #[error("{magnification} features have {found} columns, expected {expected}")]
+    FeatureDim {
+        /// Where.
+        magnification: Magnification,
+        /// Columns of the bag.
+        found: usize,
+        /// Columns that the model was built for.
+        expected: usize,
+    },
+    /// A configuration that describes no model.
+    #[error("model.{field} is {found}, expected {expected}")]
+    Config {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        found: String,
+        /// What would be valid.
+        expected: &'static str,
+    },
+    /// A checkpoint that can't be read or is of something else.
+    #[error("checkpoint {path}: {reason}", path = path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What was found and what was wanted.
+        reason: String,
+    },
+    /// A `.pt` checkpoint that can't be read.
+    #[error(transparent)]
+    StateDict(#[from] wsi_bags::Error),
+    /// An error of a tensor operation.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}

@@ -1,0 +1,368 @@
+//! CrossFusion and its ablations against the PyTorch oracle: logits, losses and every gradient, in f32 and f64.
+
+use std::collections::{BTreeMap, HashMap};
+
+use candle_core::{DType, Device, Tensor, Var};
+use cf_model::{
+    BagTensors, CrossFusionConfig, ForwardCtx, ModelConfig, ModelName, ParamStore, SurvivalModel,
+};
+
+const ALPHA: f64 = 0.2;
+
+struct Oracle {
+    tensors: HashMap<String, Tensor>,
+    config: ModelConfig,
+    backbone_dim: usize,
+}
+
+impl Oracle {
+    fn read(file: &str) -> Self {
+        let path = format!(
+            "{}/../../fixtures/reference/{file}.safetensors",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        let bytes = std::fs::read(path).unwrap();
+        let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+        let mut config: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(&header.metadata().as_ref().unwrap()["config"]).unwrap();
+        let backbone_dim = config.remove("backbone_dim").unwrap().as_u64().unwrap() as usize;
+        assert_eq!(config.remove("n_bins").unwrap(), 4);
+        let name: ModelName = config
+            .remove("variant")
+            .unwrap()
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        let settings: CrossFusionConfig = serde_json::from_value(config.into()).unwrap();
+        let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).unwrap();
+        Self {
+            tensors,
+            config: ModelConfig::of(name, settings),
+            backbone_dim,
+        }
+    }
+
+    fn params(&self) -> BTreeMap<String, Tensor> {
+        let params = self.tensors.iter();
+        params
+            .filter_map(|(key, t)| Some((key.strip_prefix("param/")?.to_owned(), t.clone())))
+            .collect()
+    }
+
+    fn cases(&self) -> Vec<String> {
+        let ends = "/logits";
+        let keys = self.tensors.keys();
+        keys.filter_map(|key| Some(key.strip_prefix("case/")?.strip_suffix(ends)?.to_owned()))
+            .collect()
+    }
+
+    fn build(&self, dtype: DType) -> (ParamStore, Box<dyn SurvivalModel>) {
+        let store = ParamStore::from_values(self.params(), dtype, &Device::Cpu);
+        let model = self.config.build(self.backbone_dim, store.builder()).unwrap();
+        (store, model)
+    }
+
+    fn values(&self, key: &str) -> Vec<f64> {
+        flat(
+            self.tensors
+                .get(key)
+                .unwrap_or_else(|| panic!("oracle has no {key}")),
+        )
+    }
+}
+
+fn flat(tensor: &Tensor) -> Vec<f64> {
+    tensor
+        .to_dtype(DType::F64)
+        .unwrap()
+        .flatten_all()
+        .unwrap()
+        .to_vec1()
+        .unwrap()
+}
+
+/// The discrete-time negative log-likelihood as tensor ops, so that autograd gives its gradient.
+fn nll(logits: &Tensor, bin: usize, censored: bool) -> Tensor {
+    let hazards = candle_nn::ops::sigmoid(logits).unwrap();
+    let alive = (1.0 - &hazards).unwrap();
+    let floor = |t: Tensor| t.maximum(1e-7).unwrap().log().unwrap();
+    let survival = |n: usize| {
+        (0..n).fold(
+            Tensor::ones((), logits.dtype(), logits.device()).unwrap(),
+            |s, k| (s * alive.get(k).unwrap()).unwrap(),
+        )
+    };
+    if censored {
+        return (floor(survival(bin + 1)) * -(1.0 - ALPHA)).unwrap();
+    }
+    (floor(survival(bin)) + floor(hazards.get(bin).unwrap()))
+        .unwrap()
+        .neg()
+        .unwrap()
+}
+
+fn fingerprint(values: &[f64]) -> [f64; 3] {
+    let norm = values.iter().map(|v| v * v).sum::<f64>().sqrt();
+    let dot = |f: &dyn Fn(f64) -> f64| {
+        values
+            .iter()
+            .enumerate()
+            .map(|(i, v)| v * f(i as f64))
+            .sum::<f64>()
+    };
+    [
+        norm,
+        dot(&|i| (0.7 * i + 0.3).sin()),
+        dot(&|i| (1.3 * i + 0.2).cos()),
+    ]
+}
+
+struct Tolerance {
+    logits: f64,
+    /// Relative to the largest value of the tensor.
+    gradient: f64,
+    floor: f64,
+}
+
+const F32: Tolerance = Tolerance {
+    logits: 1e-5,
+    gradient: 1e-3,
+    floor: 1e-6,
+};
+const F64: Tolerance = Tolerance {
+    logits: 1e-11,
+    gradient: 1e-6,
+    floor: 1e-9,
+};
+
+/// Compares everything that the oracle knows of one file and returns how many gradient tensors that were.
+fn compare(file: &str, dtype: DType, tolerance: &Tolerance) -> usize {
+    let oracle = Oracle::read(file);
+    let (store, model) = oracle.build(dtype);
+    let mut n_compared = 0;
+    for case in oracle.cases() {
+        let inputs: Vec<(&str, Var)> = ["x5", "x10", "x20"]
+            .into_iter()
+            .map(|name| {
+                let values = &oracle.tensors[&format!("case/{case}/input/{name}")];
+                (name, Var::from_tensor(&values.to_dtype(dtype).unwrap()).unwrap())
+            })
+            .collect();
+        let input = |name: &str| {
+            inputs
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| v.as_tensor().clone())
+        };
+        let bag = BagTensors {
+            x5: input("x5"),
+            x10: input("x10"),
+            x20: input("x20"),
+        };
+        for (target, bin, censored) in [("1_event", 1, false), ("3_censored", 3, true)] {
+            let output = model.forward(&bag, &mut ForwardCtx::eval()).unwrap();
+            let logits = output.logit_values().unwrap();
+            for (found, wanted) in logits.iter().zip(oracle.values(&format!("case/{case}/logits"))) {
+                assert!(
+                    (found - wanted).abs() < tolerance.logits,
+                    "{file} {case} logit {found}, oracle {wanted}"
+                );
+            }
+            let survival = output.survival().unwrap();
+            for (found, wanted) in survival
+                .iter()
+                .zip(oracle.values(&format!("case/{case}/survival")))
+            {
+                assert!(
+                    (found - wanted).abs() < tolerance.logits,
+                    "{file} {case} S {found}, oracle {wanted}"
+                );
+            }
+            let loss = nll(&output.logits, bin, censored);
+            let wanted = oracle.values(&format!("case/{case}/loss"))[2 * bin + usize::from(censored)];
+            assert!(
+                (flat(&loss)[0] - wanted).abs() < 1e-5,
+                "{file} {case} {target} loss"
+            );
+
+            let grads = loss.backward().unwrap();
+            let params = store.params();
+            let all = params
+                .iter()
+                .map(|(name, var)| (name.clone(), var))
+                .chain(inputs.iter().map(|(name, var)| (format!("input/{name}"), var)));
+            for (name, var) in all {
+                let key = format!("case/{case}/grad_fingerprint/{target}/{name}");
+                let Some(gradient) = grads.get(var) else {
+                    assert!(
+                        !oracle.tensors.contains_key(&key),
+                        "{file} {case}: no gradient reaches {name}"
+                    );
+                    continue;
+                };
+                let gradient = flat(gradient);
+                // Three sums over n elements: their rounding grows with the norm, not with the sums.
+                let wanted = oracle.values(&key);
+                for (found, wanted_sum) in fingerprint(&gradient).iter().zip(&wanted) {
+                    let allowed = (tolerance.gradient * wanted[0]).max(tolerance.floor);
+                    assert!(
+                        (found - wanted_sum).abs() <= allowed,
+                        "{file} {case} {name}: {found}, oracle {wanted_sum}"
+                    );
+                }
+                if let Some(full) = oracle.tensors.get(&format!("case/{case}/grad/{target}/{name}")) {
+                    let full = flat(full);
+                    let largest = full.iter().fold(0.0_f64, |a, b| a.max(b.abs()));
+                    let allowed = (tolerance.gradient * largest).max(tolerance.floor);
+                    for (i, (found, wanted)) in gradient.iter().zip(&full).enumerate() {
+                        assert!(
+                            (found - wanted).abs() <= allowed,
+                            "{file} {case} {name}[{i}]: {found}, oracle {wanted}"
+                        );
+                    }
+                }
+                n_compared += 1;
+            }
+        }
+    }
+    n_compared
+}
+
+#[test]
+fn logits_and_gradients_equal_the_oracle() {
+    // Parameters and inputs read, times five sizes and two targets (one size for the special cases).
+    for (file, n_gradients) in [
+        ("crossfusion", 1500),
+        ("crossfusion-wo-cp", 1500),
+        ("crossfusion-wo-fc", 600),
+        ("crossfusion-prenorm", 200),
+        ("crossfusion-2-layers", 200),
+        ("crossfusion-identity", 200),
+    ] {
+        for (dtype, tolerance) in [(DType::F32, &F32), (DType::F64, &F64)] {
+            let n_compared = compare(file, dtype, tolerance);
+            println!("{file} {dtype:?}: {n_compared} gradient tensors compared");
+            assert!(
+                n_compared >= n_gradients,
+                "{file}: only {n_compared} gradient tensors compared"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_parameter_gets_a_gradient_except_what_softmax_cannot_see() {
+    for file in ["crossfusion", "crossfusion-wo-cp", "crossfusion-wo-fc"] {
+        let oracle = Oracle::read(file);
+        // The training initialisation, in training mode: zero biases and dropout must not hide a cut graph.
+        let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
+        let model = oracle.config.build(oracle.backbone_dim, store.builder()).unwrap();
+        let input = |name: &str| Some(oracle.tensors[&format!("case/5_17_70/input/{name}")].clone());
+        let bag = BagTensors {
+            x5: input("x5"),
+            x10: input("x10"),
+            x20: input("x20"),
+        };
+        let output = model
+            .forward(&bag, &mut ForwardCtx::train(7, "gradient invariant"))
+            .unwrap();
+        let grads = nll(&output.logits, 1, false).backward().unwrap();
+        let norms: Vec<(String, f64)> = store
+            .params()
+            .iter()
+            .map(|(name, var)| {
+                let grad = grads
+                    .get(var)
+                    .unwrap_or_else(|| panic!("{file}: {name} got no gradient"));
+                (name.clone(), fingerprint(&flat(grad))[0])
+            })
+            .collect();
+        let largest = norms.iter().fold(0.0_f64, |a, (_, norm)| a.max(*norm));
+        for (name, norm) in norms {
+            if name.ends_with("k_proj.bias") {
+                assert!(
+                    norm < 1e-6 * largest,
+                    "{file}: {name} has a gradient of {norm}, largest {largest}"
+                );
+            } else {
+                assert!(norm > 0.0, "{file}: {name} has a zero gradient");
+            }
+        }
+    }
+}
+
+#[test]
+fn training_mode_draws_from_its_stream_and_evaluation_does_not() {
+    let oracle = Oracle::read("crossfusion");
+    let (_, model) = oracle.build(DType::F32);
+    let input = |name: &str| Some(oracle.tensors[&format!("case/9_16_64/input/{name}")].clone());
+    let bag = BagTensors {
+        x5: input("x5"),
+        x10: input("x10"),
+        x20: input("x20"),
+    };
+    let run = |mut ctx: ForwardCtx| model.forward(&bag, &mut ctx).unwrap().logit_values().unwrap();
+    assert_eq!(run(ForwardCtx::eval()), run(ForwardCtx::eval()));
+    assert_eq!(
+        run(ForwardCtx::eval()),
+        run(ForwardCtx::eval_with_stream(1, "unused"))
+    );
+    assert_eq!(run(ForwardCtx::train(7, "a")), run(ForwardCtx::train(7, "a")));
+    assert_ne!(run(ForwardCtx::train(7, "a")), run(ForwardCtx::train(7, "b")));
+    assert_ne!(run(ForwardCtx::train(7, "a")), run(ForwardCtx::eval()));
+}
+
+#[test]
+fn attention_dropout_at_eval_is_random_as_released_and_off_by_default() {
+    let mut oracle = Oracle::read("crossfusion");
+    let settings = CrossFusionConfig {
+        attention_dropout_at_eval: true,
+        ..oracle.config.settings().clone()
+    };
+    oracle.config = ModelConfig::Crossfusion(settings);
+    let (_, model) = oracle.build(DType::F32);
+    let input = |name: &str| Some(oracle.tensors[&format!("case/9_16_64/input/{name}")].clone());
+    let bag = BagTensors {
+        x5: input("x5"),
+        x10: input("x10"),
+        x20: input("x20"),
+    };
+    let run = |label| {
+        model
+            .forward(&bag, &mut ForwardCtx::eval_with_stream(7, label))
+            .unwrap()
+            .logit_values()
+            .unwrap()
+    };
+    assert_eq!(run("a"), run("a"));
+    assert_ne!(run("a"), run("b"));
+}
+
+#[test]
+fn bags_that_do_not_fit_are_errors_that_say_how() {
+    let oracle = Oracle::read("crossfusion");
+    let (_, model) = oracle.build(DType::F32);
+    let patches = |dim: usize| Some(Tensor::ones((4, dim), DType::F32, &Device::Cpu).unwrap());
+    let run = |bag: &BagTensors| {
+        model
+            .forward(bag, &mut ForwardCtx::eval())
+            .unwrap_err()
+            .to_string()
+    };
+    let missing = run(&BagTensors {
+        x5: patches(48),
+        x10: patches(48),
+        x20: None,
+    });
+    assert!(missing.contains("no x20"), "{missing}");
+    let narrow = run(&BagTensors {
+        x5: patches(47),
+        x10: patches(48),
+        x20: patches(48),
+    });
+    assert!(
+        narrow.contains("x5 features have 47 columns, expected 48"),
+        "{narrow}"
+    );
+}
