@@ -1,2 +1,42 @@
-//! Placeholder.
-fn main() {}
+//! Survival statistics of a CSV file on the command line.
+
+mod args;
+mod cindex;
+mod error;
+mod grouping;
+mod km;
+mod logrank;
+mod output;
+mod table;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+use error::CliError;
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nowhere is left to report that stderr is closed.
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), CliError> {
+    let report = match &arguments.command {
+        Command::Cindex(arguments) => cindex::run(arguments)?,
+        Command::Km(arguments) => km::run(arguments)?,
+        Command::Logrank(arguments) => logrank::run(arguments)?,
+    };
+    match std::io::stdout().lock().write_all(report.as_bytes()) {
+        // The reader has seen enough, as in `survstat km ... | head`.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(CliError::Write),
+    }
+}

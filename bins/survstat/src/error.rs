@@ -1,0 +1,76 @@
+//! What went wrong, the way out, and the exit code.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// An error as the user reads it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    #[error("cannot read {}: {source}\n  hint: --csv wants the path of a readable CSV file", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{0}")]
+    Data(Box<DataFault>),
+    #[error(
+        "column `{column}` may mark events or censorings by 1\n  \
+         hint: add --censored-is 1 if 1 means censored in it, --censored-is 0 if 1 means the event"
+    )]
+    AmbiguousCensoring { column: String },
+    #[error("cannot write the result: {0}")]
+    Write(#[source] std::io::Error),
+    #[error("cannot encode the result as JSON: {0}")]
+    Encode(#[from] serde_json::Error),
+}
+
+impl CliError {
+    /// A fault of the file as a whole.
+    pub(crate) fn in_file(path: &Path, problem: String, hint: impl Into<String>) -> Self {
+        Self::Data(Box::new(DataFault {
+            path: path.to_owned(),
+            line: None,
+            problem,
+            hint: hint.into(),
+        }))
+    }
+
+    /// A fault of one row.
+    pub(crate) fn in_row(path: &Path, line: Option<u64>, problem: String, hint: impl Into<String>) -> Self {
+        Self::Data(Box::new(DataFault {
+            path: path.to_owned(),
+            line,
+            problem,
+            hint: hint.into(),
+        }))
+    }
+
+    /// 1 unexpected, 2 usage, 3 bad data.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Write(_) | Self::Encode(_) => 1,
+            Self::AmbiguousCensoring { .. } => 2,
+            Self::Read { .. } | Self::Data(_) => 3,
+        }
+    }
+}
+
+/// What is wrong in the file, and where.
+#[derive(Debug)]
+pub(crate) struct DataFault {
+    path: PathBuf,
+    line: Option<u64>,
+    problem: String,
+    hint: String,
+}
+
+impl fmt::Display for DataFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.path.display())?;
+        if let Some(line) = self.line {
+            write!(f, " line {line}")?;
+        }
+        write!(f, ": {}\n  hint: {}", self.problem, self.hint)
+    }
+}

@@ -1,0 +1,128 @@
+//! `survstat km`.
+
+use serde::Serialize;
+use survival_metrics::{KaplanMeier, Outcome};
+
+use crate::args::KmArguments;
+use crate::error::CliError;
+use crate::grouping::Grouping;
+use crate::output;
+use crate::table::Table;
+
+/// One curve. A limit that is undefined is null.
+#[derive(Serialize)]
+struct KmJson<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    level: Option<&'a str>,
+    time: &'a [f64],
+    survival: &'a [f64],
+    lower: Vec<Option<f64>>,
+    upper: Vec<Option<f64>>,
+    at_risk: &'a [u64],
+    median: Option<f64>,
+}
+
+struct Curve {
+    level: Option<String>,
+    km: KaplanMeier,
+    limits: Vec<Option<(f64, f64)>>,
+}
+
+pub(crate) fn run(arguments: &KmArguments) -> Result<String, CliError> {
+    let table = Table::read(&arguments.outcome.csv)?;
+    let outcomes = table.outcomes(&arguments.outcome)?;
+    let fit = |level: Option<String>, outcomes: &[Outcome]| {
+        let km = KaplanMeier::fit(outcomes);
+        let fitted = km.and_then(|km| Ok((km.confidence_limits(arguments.level, arguments.ci.into())?, km)));
+        let (limits, km) = fitted.map_err(|source| {
+            CliError::in_file(
+                table.path(),
+                format!("Kaplan-Meier curve: {source}"),
+                "check --level and the rows of the file",
+            )
+        })?;
+        Ok::<_, CliError>(Curve { level, km, limits })
+    };
+    let curves = match Grouping::new(&table, &arguments.groups)? {
+        None => vec![fit(None, &outcomes)?],
+        Some(grouping) => {
+            let curve = |(at, level): (usize, &String)| {
+                let members = outcomes
+                    .iter()
+                    .zip(&grouping.of_subject)
+                    .filter(|(_, group)| **group == at);
+                fit(Some(level.clone()), &members.map(|(o, _)| *o).collect::<Vec<_>>())
+            };
+            grouping
+                .levels
+                .iter()
+                .enumerate()
+                .map(curve)
+                .collect::<Result<_, _>>()?
+        }
+    };
+    if arguments.json {
+        let all: Vec<KmJson<'_>> = curves.iter().map(to_json).collect();
+        return match all.as_slice() {
+            [one] if one.level.is_none() => output::json(one),
+            several => output::json(several),
+        };
+    }
+    let texts: Vec<String> = curves
+        .iter()
+        .map(|curve| describe(curve, arguments.level))
+        .collect();
+    Ok(texts.join("\n"))
+}
+
+fn to_json(curve: &Curve) -> KmJson<'_> {
+    KmJson {
+        level: curve.level.as_deref(),
+        time: curve.km.times(),
+        survival: curve.km.survival(),
+        lower: curve.limits.iter().map(|limits| limits.map(|l| l.0)).collect(),
+        upper: curve.limits.iter().map(|limits| limits.map(|l| l.1)).collect(),
+        at_risk: curve.km.at_risk(),
+        median: curve.km.median_survival(),
+    }
+}
+
+fn describe(curve: &Curve, level: f64) -> String {
+    let km = &curve.km;
+    let percent = level * 100.0;
+    let titles = ["time", "at risk", "events", "censored", "survival"].map(str::to_owned);
+    let mut rows = vec![
+        titles
+            .into_iter()
+            .chain([format!("lower {percent}%"), format!("upper {percent}%")])
+            .collect(),
+    ];
+    let counts = km.at_risk().iter().zip(km.events()).zip(km.censored());
+    let points = km.times().iter().zip(km.survival()).zip(&curve.limits);
+    for (((time, survival), limits), ((at_risk, events), censored)) in points.zip(counts) {
+        let limit = |limit: Option<f64>| limit.map_or_else(|| "-".to_owned(), |x| format!("{x:.4}"));
+        rows.push(vec![
+            time.to_string(),
+            at_risk.to_string(),
+            events.to_string(),
+            censored.to_string(),
+            format!("{survival:.4}"),
+            limit(limits.map(|l| l.0)),
+            limit(limits.map(|l| l.1)),
+        ]);
+    }
+    let n_events: u64 = km.events().iter().sum();
+    let median = km
+        .median_survival()
+        .map_or_else(|| "not reached".to_owned(), |median| median.to_string());
+    let name = curve
+        .level
+        .as_deref()
+        .map(|level| format!("{level}: "))
+        .unwrap_or_default();
+    format!(
+        "{name}{} subjects, {n_events} events, median survival {median}\n\n{}",
+        km.n_subjects(),
+        output::aligned(&rows)
+    )
+}

@@ -1,0 +1,349 @@
+//! The program from the outside: results, exit codes, and what it says of bad files.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Eight subjects. C-index by hand: of 20 comparable pairs (7 with a, 6 b, 4 d, 2 f, 1 g) one is discordant and one tied in risk.
+const PATIENTS: &str = "\
+id,months,died,censorship,arm,site,risk
+a,1,1,0,x,1,0.9
+b,2,1,0,x,1,0.8
+c,3,0,1,x,2,0.7
+d,4,1,0,x,2,0.6
+e,4,0,1,y,1,0.6
+f,6,1,0,y,2,0.2
+g,7,1,0,y,1,0.3
+h,9,0,1,y,2,0.1
+";
+
+struct Bench {
+    dir: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self {
+            dir: TempDir::new().expect("a temporary directory"),
+        }
+    }
+
+    fn file(&self, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.dir.path().join("patients.csv");
+        std::fs::write(&path, bytes).expect("written");
+        path
+    }
+
+    /// Runs `survstat` on a file with these bytes.
+    fn run(&self, bytes: impl AsRef<[u8]>, arguments: &str) -> Output {
+        let path = self.file(bytes);
+        let words = arguments.split_whitespace();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_survstat"));
+        command
+            .args(words)
+            .arg("--csv")
+            .arg(path)
+            .output()
+            .expect("started")
+    }
+
+    fn json(&self, arguments: &str) -> Value {
+        let output = self.run(PATIENTS, arguments);
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+
+    /// Text of the error of a run that must fail with this code; stdout stays empty.
+    fn error(&self, bytes: impl AsRef<[u8]>, arguments: &str, code: i32) -> String {
+        let output = self.run(bytes, arguments);
+        let text = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(output.stdout.is_empty());
+        text.replace(self.dir.path().to_str().expect("UTF-8"), "DIR")
+    }
+}
+
+const CINDEX: &str = "cindex --time months --event died --risk risk";
+
+#[test]
+fn cindex_prints_the_agreed_keys() {
+    let expected =
+        json!({"c_index": 0.925, "concordant": 18, "discordant": 1, "tied_risk": 1, "tied_time": 1});
+    assert_eq!(Bench::new().json(&format!("{CINDEX} --json")), expected);
+    let censored = "cindex --time months --event censorship --censored-is 1 --risk risk --json";
+    assert_eq!(Bench::new().json(censored), expected);
+}
+
+#[test]
+fn several_risks_are_named() {
+    let all = Bench::new().json(&format!("{CINDEX} --risk months --json"));
+    assert_eq!(all[0]["risk"], "risk");
+    assert_eq!(
+        (&all[1]["risk"], &all[1]["concordant"], &all[1]["discordant"]),
+        (&json!("months"), &json!(0), &json!(19))
+    );
+}
+
+#[test]
+fn strata_leave_only_pairs_within_them() {
+    let c = Bench::new().json(&format!("{CINDEX} --strata site --json"));
+    // Site 1: a-b, a-e, a-g, b-e, b-g. Site 2: d-f, d-h, f-h.
+    assert_eq!((&c["concordant"], &c["discordant"]), (&json!(8), &json!(0)));
+}
+
+#[test]
+fn km_prints_the_agreed_keys() {
+    let km = Bench::new().json("km --time months --event died --ci plain --json");
+    let keys: Vec<&String> = km.as_object().expect("an object").keys().collect();
+    assert_eq!(keys, ["at_risk", "lower", "median", "survival", "time", "upper"]);
+    assert_eq!(km["time"], json!([1.0, 2.0, 3.0, 4.0, 6.0, 7.0, 9.0]));
+    assert_eq!(km["at_risk"], json!([8, 7, 6, 5, 3, 2, 1]));
+    let survival: Vec<f64> = km["survival"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(Value::as_f64)
+        .collect();
+    let by_hand = [0.875, 0.75, 0.75, 0.6, 0.4, 0.2, 0.2];
+    assert!(
+        survival
+            .iter()
+            .zip(by_hand)
+            .all(|(s, hand)| (s - hand).abs() < 1e-15),
+        "{survival:?}"
+    );
+    assert_eq!(km["median"], 6.0);
+    let lower = km["lower"][0].as_f64().expect("a limit");
+    assert!((lower - (0.875 - 1.959_963_984_540_054 * (0.875_f64 * 0.125 / 8.0).sqrt())).abs() < 1e-12);
+}
+
+#[test]
+fn km_by_group_is_a_list_with_levels() {
+    let curves = Bench::new().json("km --time months --event died --by arm --json");
+    assert_eq!(
+        (&curves[0]["level"], &curves[1]["level"]),
+        (&json!("x"), &json!("y"))
+    );
+    assert_eq!(curves[1]["time"], json!([4.0, 6.0, 7.0, 9.0]));
+    // Nobody has died by month 4, where the limits of this form are undefined.
+    assert_eq!(curves[1]["lower"][0], Value::Null);
+}
+
+#[test]
+fn logrank_prints_the_agreed_keys() {
+    let test = Bench::new().json("logrank --time months --event died --by arm --json");
+    let keys: Vec<&String> = test.as_object().expect("an object").keys().collect();
+    assert_eq!(keys, ["chi_square", "df", "groups", "log10_p", "p_value"]);
+    // x: 4/8 + 3/7 + 1/5 expected of 3 deaths.
+    let expected = 0.5 + 3.0 / 7.0 + 0.2;
+    let variance = 0.25 + 12.0 / 49.0 + 4.0 / 25.0;
+    let chi_square = (3.0_f64 - expected).powi(2) / variance;
+    assert!((test["chi_square"].as_f64().expect("a number") - chi_square).abs() < 1e-12);
+    assert_eq!(test["df"], 1);
+    let group = &test["groups"][0];
+    assert_eq!(
+        (&group["level"], &group["n"], &group["observed"]),
+        (&json!("x"), &json!(4), &json!(3.0))
+    );
+    assert!((group["expected"].as_f64().expect("a number") - expected).abs() < 1e-12);
+    let p = test["p_value"].as_f64().expect("a number");
+    assert!((p.log10() - test["log10_p"].as_f64().expect("a number")).abs() < 1e-12);
+}
+
+#[test]
+fn logrank_splits_a_risk_at_its_median() {
+    let test = Bench::new().json("logrank --time months --event died --risk risk --strata site --json");
+    let levels: Vec<&Value> = test["groups"]
+        .as_array()
+        .expect("groups")
+        .iter()
+        .map(|g| &g["level"])
+        .collect();
+    assert_eq!(levels, ["low", "high"]);
+    assert_eq!(
+        (&test["groups"][0]["n"], &test["groups"][1]["n"]),
+        (&json!(3), &json!(5))
+    );
+}
+
+#[test]
+fn people_get_tables() {
+    let bench = Bench::new();
+    let text = |arguments: &str| String::from_utf8(bench.run(PATIENTS, arguments).stdout).expect("UTF-8");
+    let cindex = text(CINDEX);
+    assert!(cindex.contains("8 subjects, 5 events"), "{cindex}");
+    assert!(
+        cindex.contains("risk   0.9250          18           1          1          1\n"),
+        "{cindex}"
+    );
+    let km = text("km --time months --event died");
+    assert!(
+        km.starts_with("8 subjects, 5 events, median survival 6\n"),
+        "{km}"
+    );
+    assert!(km.contains("\n3           6       0         1    0.7500"), "{km}");
+    let logrank = text("logrank --time months --event died --by arm");
+    assert!(logrank.contains("x      4         3      1.13\n"), "{logrank}");
+    assert!(logrank.contains("df = 1, p = "), "{logrank}");
+}
+
+#[test]
+fn every_subcommand_shows_an_example() {
+    for command in ["cindex", "km", "logrank"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_survstat"))
+            .args([command, "--help"])
+            .output()
+            .expect("started");
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        assert!(
+            output.status.success() && text.contains(&format!("survstat {command} --csv ")),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    let bench = Bench::new();
+    assert!(
+        bench
+            .error(PATIENTS, "cindex --time months --event died", 2)
+            .contains("--risk")
+    );
+    assert!(
+        bench
+            .error(PATIENTS, "logrank --time months --event died", 2)
+            .contains("--by")
+    );
+    assert!(
+        bench
+            .error(PATIENTS, "km --time months --event died --level 95", 2)
+            .contains("such as 0.95")
+    );
+    assert!(
+        bench
+            .error(PATIENTS, &format!("{CINDEX} --censored-is 2"), 2)
+            .contains("0..=1")
+    );
+}
+
+#[test]
+fn a_censoring_column_wants_its_meaning() {
+    let text = Bench::new().error(PATIENTS, "km --time months --event censorship", 2);
+    assert!(
+        text.contains("`censorship`") && text.contains("--censored-is 1 if 1 means censored"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let output = Command::new(env!("CARGO_BIN_EXE_survstat"))
+        .args(CINDEX.split_whitespace())
+        .args(["--csv", "nowhere/patients.csv"])
+        .output()
+        .expect("started");
+    let text = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        text.starts_with("error: cannot read nowhere/patients.csv: No such file"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_missing_column_lists_the_columns_and_the_nearest() {
+    let text = Bench::new().error(PATIENTS, "km --time month --event died", 3);
+    assert_eq!(
+        text,
+        "error: DIR/patients.csv: no column is called `month`; the columns are `id`, `months`, `died`, \
+         `censorship`, `arm`, `site`, `risk`\n  hint: did you mean `months`?\n"
+    );
+    let text = Bench::new().error(PATIENTS, "km --time follow_up --event died", 3);
+    assert!(text.ends_with("hint: name one of these columns\n"), "{text}");
+}
+
+/// The error of the patients' file with one cell replaced.
+fn error_with(from: &str, to: &str) -> String {
+    assert_eq!(PATIENTS.matches(from).count(), 1, "{from}");
+    Bench::new().error(PATIENTS.replace(from, to), CINDEX, 3)
+}
+
+#[test]
+fn bad_cells_are_named_by_line_and_column() {
+    for (time, shown) in [
+        ("NaN", "`NaN`"),
+        ("-3", "`-3`"),
+        ("inf", "`inf`"),
+        ("soon", "`soon`"),
+        ("", "nothing"),
+    ] {
+        let text = error_with("c,3,", &format!("c,{time},"));
+        let place = format!(
+            "error: DIR/patients.csv line 4: column `months`: found {shown}, expected a finite number of at least 0\n"
+        );
+        assert!(text.starts_with(&place), "{text}");
+    }
+    let text = error_with("b,2,1,", "b,2,2,");
+    assert!(
+        text.contains("line 3: column `died`: found `2`, expected 0 or 1\n"),
+        "{text}"
+    );
+    let text = error_with("0.7", "NaN");
+    assert!(
+        text.contains("line 4: column `risk`: found `NaN`, expected a number\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn files_that_are_no_table_are_refused() {
+    let bench = Bench::new();
+    let error = |bytes: &[u8]| bench.error(bytes, CINDEX, 3);
+    assert!(error(b"").contains("the file is empty, expected a header row"));
+    assert!(error(b"months,died,risk\n").contains("has a header but no rows"));
+    let text = error(b"months,died,risk\n1,1,0.5\n2,1\n");
+    assert!(
+        text.contains("line 3: found 2 values, expected 3 as in the header"),
+        "{text}"
+    );
+    let text = error(b"months,died,risk\n1,1,0.5\n2,1,caf\xe9\n");
+    assert!(
+        text.contains("line 3: column `risk` is not valid UTF-8 from its byte 4 on"),
+        "{text}"
+    );
+    let text = error(b"months,died,ris\xe9\n1,1,0.5\n");
+    assert!(text.contains("line 1: value 3 is not valid UTF-8"), "{text}");
+    let text = error(b"months;died;risk\n1;1;0.5\n");
+    assert!(text.contains("columns are separated by commas"), "{text}");
+    let text = error(b"months,died,risk,risk\n1,1,0.5,0.5\n");
+    assert!(text.contains("more than one column is called `risk`"), "{text}");
+}
+
+#[test]
+fn undefined_statistics_are_bad_data() {
+    let bench = Bench::new();
+    let censored = "months,died,risk,arm\n1,0,0.5,x\n2,0,0.1,x\n";
+    let text = bench.error(censored, CINDEX, 3);
+    assert!(
+        text.contains("C-index of `risk`: all 2 subjects are censored, expected at least one event"),
+        "{text}"
+    );
+    let text = bench.error(censored, "logrank --time months --event died --by arm", 3);
+    assert!(
+        text.contains("log-rank test of the groups x: all subjects are in one group"),
+        "{text}"
+    );
+    let constant = "months,died,risk\n1,1,-4\n2,0,-4\n";
+    let text = bench.error(constant, "logrank --time months --event died --risk risk", 3);
+    assert!(
+        text.contains("median split of `risk`: the low-risk group is empty"),
+        "{text}"
+    );
+}
