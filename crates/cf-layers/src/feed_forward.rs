@@ -4,6 +4,7 @@ use candle_core::{Module, Result, Tensor};
 use candle_nn::{Linear, VarBuilder};
 
 use crate::dropout::dropout;
+use crate::kernels;
 use crate::linear::linear;
 use crate::mode::ForwardCtx;
 
@@ -33,7 +34,7 @@ impl FeedForward {
     /// # Errors
     /// If the width of `x` is not `d`.
     pub fn forward(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
-        let hidden = self.expand.forward(x)?.gelu_erf()?;
+        let hidden = kernels::gelu(&self.expand.forward(x)?)?;
         let hidden = dropout(&hidden, self.dropout, ctx)?;
         dropout(&self.contract.forward(&hidden)?, self.dropout, ctx)
     }

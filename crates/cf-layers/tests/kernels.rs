@@ -104,6 +104,39 @@ fn layer_norm_equals_its_reference_far_from_zero() {
 }
 
 #[test]
+fn gelu_equals_its_reference_and_its_slope_is_the_finite_difference() {
+    let x = random(1, &[5000], DType::F64);
+    x.set(&(x.as_tensor() * 3.0).unwrap()).unwrap();
+    let wanted = evaluate(&[&x], || reference::gelu(&x));
+    assert_same("gelu", &evaluate(&[&x], || kernels::gelu(&x)), &wanted, 1e-6);
+
+    let slope = kernels::gelu(&x)
+        .unwrap()
+        .sum_all()
+        .unwrap()
+        .backward()
+        .unwrap()
+        .get(&x)
+        .unwrap()
+        .to_vec1::<f64>();
+    let step = 1e-5;
+    let shifted = |by: f64| {
+        kernels::gelu(&(x.as_tensor() + by).unwrap())
+            .unwrap()
+            .to_vec1::<f64>()
+            .unwrap()
+    };
+    let (above, below) = (shifted(step), shifted(-step));
+    let difference: Vec<f64> = above
+        .iter()
+        .zip(below)
+        .map(|(a, b)| (a - b) / (2.0 * step))
+        .collect();
+    // Central differences are off by the third derivative times step^2 / 6, and by rounding over the step.
+    assert_same("slope", &slope.unwrap(), &difference, 1e-9);
+}
+
+#[test]
 fn dropout_equals_its_reference_and_keeps_the_asked_share() {
     let mask = DropoutMask { p: 0.3, key: 5 };
     let x = random(1, &[200, 100], DType::F32);

@@ -219,8 +219,11 @@ fn layer_norm_and_its_gradients_equal_the_oracle_on_flat_rows_too() {
 #[test]
 fn square_padding_and_its_gradient_equal_the_oracle() {
     let oracle = oracle();
-    let [lengths, sides] =
-        ["n", "side"].map(|field| oracle[&format!("square_padding/{field}")].to_vec1::<i64>().unwrap());
+    let [lengths, sides] = ["n", "side"].map(|field| {
+        oracle[&format!("square_padding/{field}")]
+            .to_vec1::<i64>()
+            .unwrap()
+    });
     for (n, side) in lengths.into_iter().zip(sides) {
         assert_eq!(cf_layers::square_side(n as usize) as i64, side, "n = {n}");
     }

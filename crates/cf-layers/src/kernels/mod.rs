@@ -5,6 +5,7 @@
 //! | [`attention`] | q `[n, d]`, k and v `[m, d]` | q, k, v | [`reference::attention`] | 1e-5 in f32 |
 //! | [`grouped_conv2d`] | x `[h, w, c_in]`, weight `[c_out, c_in / c_out, k, k]` | x, weight | [`reference::grouped_conv2d`] | 1e-5 in f32 |
 //! | [`layer_norm`] | x `[n, d]`, gain and shift `[d]` | all three | [`reference::layer_norm`] | 1e-5 in f32 |
+//! | [`gelu`] | x | x | [`reference::gelu`] | 1e-6 in f32 |
 //! | [`dropout`] | x | x | [`reference::dropout`] | exact |
 //!
 //! Each is one public function that checks its shapes, is the custom op and defines its backward; the loops lie
@@ -14,12 +15,14 @@
 mod attention;
 mod cpu;
 mod dropout;
+mod gelu;
 mod grouped_conv2d;
 mod layer_norm;
 pub mod reference;
 
 pub use attention::attention;
 pub use dropout::{DropoutMask, dropout};
+pub use gelu::gelu;
 pub use grouped_conv2d::grouped_conv2d;
 pub use layer_norm::layer_norm;
 

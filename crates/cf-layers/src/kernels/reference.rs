@@ -64,6 +64,14 @@ pub fn layer_norm(x: &Tensor, gain: &Tensor, shift: &Tensor, eps: f64) -> Result
         .broadcast_add(shift)
 }
 
+/// [`super::gelu`] in separate ops. Its backward is Candle's, whose constant has six digits: 1e-6 relative.
+///
+/// # Errors
+/// If `x` is not a float tensor.
+pub fn gelu(x: &Tensor) -> Result<Tensor> {
+    x.gelu_erf()
+}
+
 /// [`super::dropout`] with its factors as a stored tensor.
 ///
 /// # Errors
