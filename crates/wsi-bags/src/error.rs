@@ -362,6 +362,13 @@ pub enum ErrorKind {
         found: Vec<String>,
     },
 
+    /// A directory holds files of more than one layout, and none was asked for.
+    #[error("files of both layouts, crossfusion (for `{backbone}`) and native; which to read must be stated")]
+    AmbiguousLayout {
+        /// The backbone looked for.
+        backbone: String,
+    },
+
     /// A name that is none of the known ones.
     #[error("unknown {what} `{found}`, expected one of {}", list(known))]
     UnknownName {

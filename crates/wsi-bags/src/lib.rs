@@ -1,18 +1,26 @@
 //! Bags of patch features from whole slide images: what they are in memory and on disk.
 
 mod bag;
+#[cfg(feature = "pt")]
+mod element_type;
 mod error;
 mod features;
+#[cfg(feature = "store")]
+mod hdf5;
 #[cfg(feature = "store")]
 mod layout;
 #[cfg(feature = "store")]
 mod loader;
 mod magnification;
+#[cfg(feature = "pt")]
+mod mmap;
 #[cfg(feature = "store")]
 pub mod native;
 mod patch_set;
 #[cfg(feature = "pt")]
 pub mod pt;
+#[cfg(feature = "pt")]
+mod replace;
 mod slide_name;
 #[cfg(feature = "store")]
 mod store;

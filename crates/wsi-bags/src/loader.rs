@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use crate::bag::Bag;
 use crate::error::Result;
@@ -12,8 +12,8 @@ use crate::store::BagStore;
 /// Reads bags on a background thread while earlier ones are in use, and yields them in exactly the asked order.
 ///
 /// Yields each slide id as it was given, with its bag or the error of reading it; an error does not end the
-/// iteration. At most `ahead` finished bags wait while one more is being read. Dropping the loader ends the thread
-/// after the read in progress.
+/// iteration. At most `ahead` finished bags wait while one more is being read. Dropping the loader waits
+/// for the read in progress and ends the thread.
 ///
 /// Memory-mapped features (see [`FeatureMatrix::is_mapped`](crate::FeatureMatrix::is_mapped)) are checked for
 /// non-finite values on that thread, which also brings them into memory.
@@ -31,7 +31,9 @@ use crate::store::BagStore;
 /// # Ok::<(), wsi_bags::Error>(())
 /// ```
 pub struct OrderedLoader {
-    finished: Receiver<(String, Result<Bag>)>,
+    // Both are taken when the loader is dropped: the receiver first, so that the thread can end.
+    finished: Option<Receiver<(String, Result<Bag>)>>,
+    reader: Option<JoinHandle<()>>,
     remaining: usize,
 }
 
@@ -48,7 +50,7 @@ impl OrderedLoader {
     ) -> Self {
         let (sender, finished) = sync_channel(ahead);
         let remaining = slide_ids.len();
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for slide_id in slide_ids {
                 let bag = store.read(&slide_id, &magnifications);
                 // The loader was dropped: nobody wants the rest.
@@ -57,7 +59,11 @@ impl OrderedLoader {
                 }
             }
         });
-        Self { finished, remaining }
+        Self {
+            finished: Some(finished),
+            reader: Some(reader),
+            remaining,
+        }
     }
 }
 
@@ -65,12 +71,29 @@ impl Iterator for OrderedLoader {
     type Item = (String, Result<Bag>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let item = self.finished.recv().ok()?;
-        self.remaining = self.remaining.saturating_sub(1);
-        Some(item)
+        let item = self.finished.as_ref().and_then(|finished| finished.recv().ok());
+        if item.is_some() {
+            self.remaining = self.remaining.saturating_sub(1);
+        } else if let Some(Err(panic)) = self.reader.take().map(JoinHandle::join) {
+            // A short list must not pass for the whole one.
+            std::panic::resume_unwind(panic);
+        }
+        item
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (0, Some(self.remaining))
+        (self.remaining, Some(self.remaining))
+    }
+}
+
+impl ExactSizeIterator for OrderedLoader {}
+
+impl Drop for OrderedLoader {
+    fn drop(&mut self) {
+        drop(self.finished.take());
+        if let Some(reader) = self.reader.take() {
+            // A panic of the thread has been told by `next`, or nobody asked for the bag that caused it.
+            let _ = reader.join();
+        }
     }
 }

@@ -1,9 +1,48 @@
-//! The native HDF5 bag format.
+//! The native bag format: one HDF5 file per slide.
+//!
+//! ```text
+//! <slide>.h5                     attributes: slide_width, slide_height, mpp (where known), producer, producer_version
+//!   x5  x10  x20                 attributes: patch_size_level0, mpp (where known), row_order ("row-major" or "file")
+//!     coords    [n, 2] i64       x, y of the top left corner in level-0 pixels
+//!     features/
+//!       <encoder> [n, d] f32     contiguous; f16 and f64, chunked and compressed datasets are read as well
+//!     parent    [n] i64          optional: index into the next coarser group, -1 for none
+//!     tissue    [n] u8           optional: tissue class, by convention under x20
+//! ```
+//!
+//! Contiguous 32-bit features are not copied when read but stay in the memory-mapped file.
+//!
+//! ```
+//! use wsi_bags::{Bag, FeatureMatrix, Magnification, PatchSet, SlideInfo, native};
+//!
+//! # let directory = tempfile::tempdir().unwrap();
+//! let path = directory.path().join("slide-1.h5");
+//! let features = FeatureMatrix::new(vec![0.5; 2 * 8], 2, 8)?;
+//! let patches = PatchSet::new(features).with_coords(vec![[0, 0], [512, 0]])?;
+//! let bag = Bag::new("slide-1", [(Magnification::X20, patches)])?;
+//! let slide = SlideInfo { width: Some(20_000), height: Some(10_000), mpp: Some(0.25) };
+//!
+//! native::write(&path, &bag, "stain-texture", &slide)?;
+//! assert_eq!(native::encoders(&path)?, ["stain-texture"]);
+//! assert_eq!(native::read(&path, "stain-texture", &[Magnification::X20])?, bag);
+//! # Ok::<(), wsi_bags::Error>(())
+//! ```
+
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::bag::Bag;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::hdf5::{Group, GroupWriter, Reader, Writer};
 use crate::magnification::Magnification;
+use crate::patch_set::{PatchGeometry, PatchSet, RowOrder, first_out_of_order};
+use crate::replace::replace_file;
+use crate::slide_name::check_name;
+
+const COORDS: &str = "coords";
+const FEATURES: &str = "features";
+const PARENT: &str = "parent";
+const TISSUE: &str = "tissue";
 
 /// What is known of the slide that a bag was cut from.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -16,34 +55,349 @@ pub struct SlideInfo {
     pub mpp: Option<f64>,
 }
 
-fn unfinished<T>(path: &Path) -> Result<T> {
-    Err(crate::Error::from(ErrorKind::Archive {
-        fault: "not read yet".into(),
-        source: None,
-    })
-    .in_file(path))
-}
-
-/// Reads a bag.
+/// Reads the features of `encoder` at each of `magnifications`, with coordinates and what else is known.
+///
+/// The slide id is the file's name without `.h5`.
 ///
 /// # Errors
-/// If it cannot.
-pub fn read(path: &Path, _encoder: &str, _magnifications: &[Magnification]) -> Result<Bag> {
-    unfinished(path)
+/// With the path and the place in the file: [`ErrorKind::MissingMagnification`], [`ErrorKind::MissingEncoder`],
+/// [`ErrorKind::MissingDataset`] without coordinates, [`ErrorKind::Shape`], [`ErrorKind::ElementType`],
+/// [`ErrorKind::RowCount`], [`ErrorKind::NonFinite`], [`ErrorKind::Attribute`], [`ErrorKind::Parent`],
+/// [`ErrorKind::RowOrder`], those of [`Bag::new`], and [`ErrorKind::FileKind`], [`ErrorKind::Limit`],
+/// [`ErrorKind::Io`] or [`ErrorKind::Hdf5`] if the file cannot be read.
+pub fn read(path: &Path, encoder: &str, magnifications: &[Magnification]) -> Result<Bag> {
+    let slide_id = path
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let read = || {
+        let reader = Reader::open(path)?;
+        let sets = magnifications
+            .iter()
+            .map(|magnification| Ok((*magnification, read_set(&reader, encoder, *magnification)?)))
+            .collect::<Result<Vec<_>>>()?;
+        Bag::new(slide_id, sets)
+    };
+    read().map_err(|error: Error| error.in_file(path))
 }
 
-/// Writes a bag.
-///
-/// # Errors
-/// If it cannot.
-pub fn write(path: &Path, _bag: &Bag, _encoder: &str, _info: &SlideInfo) -> Result<()> {
-    unfinished(path)
+fn read_set(reader: &Reader, encoder: &str, magnification: Magnification) -> Result<PatchSet> {
+    let label = magnification.label();
+    let Some(group) = reader.group(label)? else {
+        let present = present_groups(reader)?;
+        return Err(ErrorKind::MissingMagnification {
+            wanted: magnification,
+            present,
+        }
+        .into());
+    };
+    let encoders = group_encoders(reader, magnification)?;
+    if !encoders.iter().any(|found| found == encoder) {
+        return Err(Error::from(ErrorKind::MissingEncoder {
+            encoder: encoder.to_owned(),
+            found: encoders,
+        })
+        .at_place(label));
+    }
+    let features = reader
+        .group(&format!("{label}/{FEATURES}"))?
+        .ok_or(ErrorKind::EmptyBag)?
+        .features(encoder)?;
+    let at_label = |error: Error| error.at_place(label);
+    let coords = group.integer_rows(COORDS)?;
+    check_row_order(&group, &coords)?;
+    let mut set = PatchSet::new(features).with_coords(coords).map_err(at_label)?;
+    let datasets = group.datasets()?;
+    if datasets.iter().any(|name| name == PARENT) {
+        set = set.with_parents(parents(&group)?).map_err(at_label)?;
+    }
+    if datasets.iter().any(|name| name == TISSUE) {
+        set = set.with_tissue(tissue(&group)?).map_err(at_label)?;
+    }
+    if let Some(geometry) = geometry(&group)? {
+        set = set.with_geometry(geometry).map_err(at_label)?;
+    }
+    Ok(set)
 }
 
-/// Lists the encoders.
+/// Refuses a file that calls its rows row-major when they are not: models fold rows into a grid.
+fn check_row_order(group: &Group<'_>, coords: &[[i64; 2]]) -> Result<()> {
+    const NAME: &str = "row_order";
+    match group.text(NAME)? {
+        None => Ok(()),
+        Some(text) if text == RowOrder::File.label() => Ok(()),
+        Some(text) if text == RowOrder::RowMajor.label() => match first_out_of_order(coords) {
+            None => Ok(()),
+            Some(patch_idx) => Err(ErrorKind::RowOrder { patch_idx }.into()),
+        },
+        Some(text) => Err(group.wrong_attribute(NAME, format!("{text:?}"), "`row-major` or `file`")),
+    }
+}
+
+fn parents(group: &Group<'_>) -> Result<Vec<Option<u32>>> {
+    let stored = group.integer_list(PARENT)?.into_iter().enumerate();
+    stored
+        .map(|(patch_idx, parent)| match parent {
+            -1 => Ok(None),
+            _ => u32::try_from(parent).map(Some).map_err(|_| {
+                let coarser = "an index is -1 or fits 32 bits".to_owned();
+                ErrorKind::Parent {
+                    patch_idx,
+                    parent,
+                    coarser,
+                }
+                .into()
+            }),
+        })
+        .collect()
+}
+
+fn tissue(group: &Group<'_>) -> Result<Vec<u8>> {
+    let stored = group.integer_list(TISSUE)?.into_iter();
+    stored
+        .map(|class| {
+            u8::try_from(class).map_err(|_| {
+                let what = "tissue class";
+                ErrorKind::Limit {
+                    what,
+                    found: class.unsigned_abs(),
+                    limit: u8::MAX.into(),
+                }
+                .into()
+            })
+        })
+        .collect()
+}
+
+fn geometry(group: &Group<'_>) -> Result<Option<PatchGeometry>> {
+    const SIZE: &str = "patch_size_level0";
+    const MPP: &str = "mpp";
+    let absent = |name| Err(group.wrong_attribute(name, "absent".to_owned(), "given, as the other one is"));
+    match (group.positive_integer(SIZE)?, group.positive_number(MPP)?) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => absent(SIZE),
+        (Some(_), None) => absent(MPP),
+        (Some(size), Some(mpp)) => match u32::try_from(size) {
+            Ok(patch_size_level0) => Ok(Some(PatchGeometry {
+                patch_size_level0,
+                mpp,
+            })),
+            Err(_) => Err(group.wrong_attribute(SIZE, size.to_string(), "a size that fits 32 bits")),
+        },
+    }
+}
+
+/// What the file states about its slide.
 ///
 /// # Errors
-/// If it cannot.
+/// [`ErrorKind::Attribute`] if a number is not positive and finite; [`ErrorKind::FileKind`], [`ErrorKind::Io`] or
+/// [`ErrorKind::Hdf5`] if the file cannot be read.
+pub fn slide_info(path: &Path) -> Result<SlideInfo> {
+    let read = || {
+        let reader = Reader::open(path)?;
+        let root = reader.root();
+        Ok(SlideInfo {
+            width: root.positive_integer("slide_width")?,
+            height: root.positive_integer("slide_height")?,
+            mpp: root.positive_number("mpp")?,
+        })
+    };
+    read().map_err(|error: Error| error.in_file(path))
+}
+
+/// The encoders whose features are in the file, at any magnification, sorted.
+///
+/// # Errors
+/// [`ErrorKind::FileKind`], [`ErrorKind::Io`] or [`ErrorKind::Hdf5`] if the file cannot be read.
 pub fn encoders(path: &Path) -> Result<Vec<String>> {
-    unfinished(path)
+    let read = || {
+        let reader = Reader::open(path)?;
+        let mut names = BTreeSet::new();
+        for magnification in Magnification::ALL {
+            names.extend(group_encoders(&reader, magnification)?);
+        }
+        Ok(names.into_iter().collect())
+    };
+    read().map_err(|error: Error| error.in_file(path))
+}
+
+/// The magnifications at which the file has features of `encoder`, coarse to fine. No features are read.
+///
+/// # Errors
+/// [`ErrorKind::FileKind`], [`ErrorKind::Io`] or [`ErrorKind::Hdf5`] if the file cannot be read.
+pub fn magnifications(path: &Path, encoder: &str) -> Result<Vec<Magnification>> {
+    let read = || {
+        let reader = Reader::open(path)?;
+        let mut present = Vec::new();
+        for magnification in Magnification::ALL {
+            if group_encoders(&reader, magnification)?
+                .iter()
+                .any(|found| found == encoder)
+            {
+                present.push(magnification);
+            }
+        }
+        Ok(present)
+    };
+    read().map_err(|error: Error| error.in_file(path))
+}
+
+fn group_encoders(reader: &Reader, magnification: Magnification) -> Result<Vec<String>> {
+    match reader.group(&format!("{magnification}/{FEATURES}"))? {
+        Some(group) => group.datasets(),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn present_groups(reader: &Reader) -> Result<Vec<Magnification>> {
+    let groups = reader.groups()?;
+    Ok(Magnification::ALL
+        .into_iter()
+        .filter(|label| groups.iter().any(|group| group == label.label()))
+        .collect())
+}
+
+/// Writes a bag whose features come from `encoder`, replacing any file of that name.
+///
+/// The file is written beside its name and renamed, so it is never seen half done. Equal bags give equal bytes. To
+/// keep the features of another encoder that are there already, use [`add_features`].
+///
+/// # Errors
+/// [`ErrorKind::MissingDataset`] if a set has no coordinates, [`ErrorKind::Geometry`] if `slide` has an impossible
+/// number, [`ErrorKind::Name`] if `encoder` cannot be a name, [`ErrorKind::Hdf5`] or [`ErrorKind::Io`] if the file
+/// cannot be written.
+pub fn write(path: &Path, bag: &Bag, encoder: &str, slide: &SlideInfo) -> Result<()> {
+    check_name("encoder", encoder)
+        .and_then(|()| check_slide(slide))
+        .map_err(|error| error.in_file(path))?;
+    replace_file(path, |beside| {
+        let writer = Writer::create(beside)?;
+        let root = writer.root();
+        root.set_text("producer", env!("CARGO_PKG_NAME"))?;
+        root.set_text("producer_version", env!("CARGO_PKG_VERSION"))?;
+        for (name, value) in [("slide_width", slide.width), ("slide_height", slide.height)] {
+            if let Some(value) = value {
+                root.set_number(name, value)?;
+            }
+        }
+        if let Some(mpp) = slide.mpp {
+            root.set_number("mpp", mpp)?;
+        }
+        for (magnification, set) in bag.sets() {
+            write_set(&root.create_group(magnification.label())?, set, encoder)
+                .map_err(|error| error.at_place(magnification))?;
+        }
+        writer.finish()
+    })
+}
+
+fn write_set(group: &GroupWriter, set: &PatchSet, encoder: &str) -> Result<()> {
+    let Some(coords) = set.coords() else {
+        return Err(ErrorKind::MissingDataset {
+            name: COORDS.to_owned(),
+            found: vec![FEATURES.to_owned()],
+        }
+        .into());
+    };
+    group.set_text("row_order", set.row_order().label())?;
+    if let Some(geometry) = set.geometry() {
+        group.set_number("patch_size_level0", u64::from(geometry.patch_size_level0))?;
+        group.set_number("mpp", geometry.mpp)?;
+    }
+    let n = set.n_patches();
+    group.write(COORDS, &[n, 2], coords.as_flattened())?;
+    if let Some(parents) = set.parents() {
+        let stored: Vec<i64> = parents
+            .iter()
+            .map(|parent| parent.map_or(-1, i64::from))
+            .collect();
+        group.write(PARENT, &[n], &stored)?;
+    }
+    if let Some(tissue) = set.tissue() {
+        group.write(TISSUE, &[n], tissue)?;
+    }
+    write_features(&group.create_group(FEATURES)?, set, encoder)
+}
+
+fn write_features(group: &GroupWriter, set: &PatchSet, encoder: &str) -> Result<()> {
+    group.write(
+        encoder,
+        &[set.n_patches(), set.features().dim()],
+        set.features().as_slice(),
+    )
+}
+
+/// Adds the features of another encoder to a file, for the same patches.
+///
+/// The file is copied, completed beside its name and renamed. Magnifications that the file has and `bag` lacks stay
+/// without features of `encoder`.
+///
+/// # Errors
+/// [`ErrorKind::Content`] if the file has features of `encoder` already or if the coordinates of `bag` are not those
+/// of the file, [`ErrorKind::MissingMagnification`] if the file lacks a magnification of `bag`, and those of [`read`]
+/// and [`write`].
+pub fn add_features(path: &Path, bag: &Bag, encoder: &str) -> Result<()> {
+    check_name("encoder", encoder)
+        .and_then(|()| check_same_patches(path, bag, encoder))
+        .map_err(|error| error.in_file(path))?;
+    replace_file(path, |beside| {
+        std::fs::copy(path, beside).map_err(|source| ErrorKind::Io {
+            action: "copy the file",
+            source,
+        })?;
+        let writer = Writer::open(beside)?;
+        for (magnification, set) in bag.sets() {
+            let group = writer.root().group(magnification.label())?.group(FEATURES)?;
+            write_features(&group, set, encoder).map_err(|error| error.at_place(magnification))?;
+        }
+        writer.finish()
+    })
+}
+
+fn check_same_patches(path: &Path, bag: &Bag, encoder: &str) -> Result<()> {
+    let reader = Reader::open(path)?;
+    for (magnification, set) in bag.sets() {
+        let content = |found: String, wanted| {
+            Err(Error::from(ErrorKind::Content { found, wanted }).at_place(magnification))
+        };
+        let Some(group) = reader.group(magnification.label())? else {
+            let present = present_groups(&reader)?;
+            return Err(ErrorKind::MissingMagnification {
+                wanted: magnification,
+                present,
+            }
+            .into());
+        };
+        if group_encoders(&reader, magnification)?
+            .iter()
+            .any(|found| found == encoder)
+        {
+            return content(
+                format!("features of `{encoder}`"),
+                "an encoder that the file does not have yet",
+            );
+        }
+        if set.coords() != Some(group.integer_rows(COORDS)?.as_slice()) {
+            return content(
+                "other coordinates than those of the bag".to_owned(),
+                "the same patches",
+            );
+        }
+    }
+    Ok(())
+}
+
+fn check_slide(slide: &SlideInfo) -> Result<()> {
+    let zero = |size: Option<u64>| if size == Some(0) { Some(0.0) } else { None };
+    let bad_mpp = slide.mpp.filter(|mpp| !(mpp.is_finite() && *mpp > 0.0));
+    for (what, bad) in [
+        ("width", zero(slide.width)),
+        ("height", zero(slide.height)),
+        ("mpp", bad_mpp),
+    ] {
+        if let Some(found) = bad {
+            return Err(ErrorKind::Geometry { what, found }.into());
+        }
+    }
+    Ok(())
 }

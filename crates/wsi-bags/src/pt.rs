@@ -1,48 +1,199 @@
-//! PyTorch `.pt` files.
+//! PyTorch `.pt` files, without PyTorch: bags of features and state dicts.
+//!
+//! Files are those that `torch.save` has written since version 1.6: a zip archive of a pickle and the bytes of each
+//! tensor. The pickle is read by an interpreter that can build tensors and plain containers and nothing else; a name
+//! of anything else is refused, never imported or called. What a file states is compared with what it holds before
+//! memory is set aside for it.
+//!
+//! ```
+//! use wsi_bags::{FeatureMatrix, pt};
+//!
+//! # let directory = tempfile::tempdir().unwrap();
+//! let path = directory.path().join("slide.pt");
+//! let features = FeatureMatrix::new(vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0], 3, 2)?;
+//! pt::write_features(&path, &features)?;
+//! let read = pt::read_features(&path)?;
+//! assert_eq!(read.row(2), Some(&[5.0, 6.0][..]));
+//! assert!(read.is_mapped());
+//! # Ok::<(), wsi_bags::Error>(())
+//! ```
+
+mod archive;
+mod tensor;
+mod unpickle;
+mod value;
+mod write;
+
+use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::features::FeatureMatrix;
+use crate::replace::replace_file;
 
-/// A tensor of a state dict: its name, shape and values.
+use archive::Archive;
+use tensor::Tensor;
+use unpickle::unpickle;
+use value::{Objects, Value};
+
+/// A tensor of a state dict: its name, its shape and its values, row-major and converted to `f32`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NamedTensor {
-    /// The name.
+    /// The key in the state dict.
     pub name: String,
-    /// The shape.
+    /// Sizes of the axes; empty for a scalar.
     pub shape: Vec<usize>,
-    /// The values, row-major.
+    /// As many values as the product of `shape`.
     pub values: Vec<f32>,
 }
 
-fn unfinished<T>(path: &Path) -> Result<T> {
-    Err(crate::Error::from(ErrorKind::Archive {
-        fault: "not read yet".into(),
-        source: None,
-    })
-    .in_file(path))
-}
-
-/// Reads a bare 2-D float tensor.
+/// Reads a file that holds one two-dimensional tensor of floats, `[n_patches, dim]`, as CLAM writes them.
+///
+/// 16-bit, 32-bit and 64-bit floats are read; all become `f32`. Row-major 32-bit values are not copied but stay in
+/// the memory-mapped file; they are read through once, to make sure that they are finite. Their checksum is not
+/// computed.
 ///
 /// # Errors
-/// If the file is not one.
+/// With the path: [`ErrorKind::FileKind`] if it is not a zip archive by `torch.save` (legacy files, HDF5),
+/// [`ErrorKind::Content`] if it holds anything but a tensor, [`ErrorKind::Global`] if it asks for a class that is not
+/// part of one, [`ErrorKind::Shape`], [`ErrorKind::ElementType`], [`ErrorKind::TensorLayout`],
+/// [`ErrorKind::NonFinite`], [`ErrorKind::EmptyBag`], and [`ErrorKind::Archive`] or [`ErrorKind::Pickle`] if it is
+/// damaged.
 pub fn read_features(path: &Path) -> Result<FeatureMatrix> {
-    unfinished(path)
+    features(path).map_err(|error| error.in_file(path))
 }
 
-/// Writes a bare 2-D float tensor.
-///
-/// # Errors
-/// If the file cannot be written.
-pub fn write_features(path: &Path, _features: &FeatureMatrix) -> Result<()> {
-    unfinished(path)
+fn features(path: &Path) -> Result<FeatureMatrix> {
+    const WANTED: &str = "a bare tensor";
+    let mut archive = Archive::open(path)?;
+    let (root, objects) = read_pickle(&mut archive, WANTED)?;
+    let view = objects.tensor(root).ok_or_else(|| ErrorKind::Content {
+        found: objects.describe(root),
+        wanted: WANTED,
+    })?;
+    if view.shape.len() != 2 {
+        let wanted = "[n_patches, dim]".to_owned();
+        return Err(ErrorKind::Shape {
+            found: view.shape.clone(),
+            wanted,
+        }
+        .into());
+    }
+    let tensor = Tensor::locate(view, &objects, &mut archive)?;
+    let element = tensor.storage.element_type;
+    if !element.is_float() {
+        return Err(ErrorKind::ElementType {
+            found: element.name().to_owned(),
+            wanted: "float16, bfloat16, float32 or float64",
+        }
+        .into());
+    }
+    let (n_patches, dim) = (tensor.shape[0], tensor.shape[1]);
+    match tensor.mapped(&archive) {
+        Some(floats) => FeatureMatrix::mapped(Arc::new(floats), n_patches, dim),
+        None => FeatureMatrix::new(tensor.values(&archive)?, n_patches, dim),
+    }
 }
 
-/// Reads a state dict.
+/// Writes features as one bare tensor, readable by `torch.load(path, weights_only=True)`.
+///
+/// The file is written beside its name and renamed, so it is never seen half done. Equal features give equal bytes.
 ///
 /// # Errors
-/// If the file is not one.
+/// [`ErrorKind::Io`] with the path if it cannot be written.
+pub fn write_features(path: &Path, features: &FeatureMatrix) -> Result<()> {
+    replace_file(path, |beside| write::write_archive(beside, features))
+}
+
+/// Reads a state dict: every tensor by name, in the order of the file.
+///
+/// The dict may be the whole file, or lie under the key `state_dict`, `model`, `model_state_dict` or `net`. Checksums
+/// are verified. Integers become `f32` where that is exact. Values are not checked for NaN.
+///
+/// # Errors
+/// As [`read_features`], and: [`ErrorKind::Content`] if the dict holds anything but tensors or one name twice,
+/// [`ErrorKind::Inexact`] for an integer that `f32` cannot hold, [`ErrorKind::Limit`] if the tensors together are many
+/// times larger than the file.
 pub fn read_state_dict(path: &Path) -> Result<Vec<NamedTensor>> {
-    unfinished(path)
+    state_dict(path).map_err(|error| error.in_file(path))
+}
+
+fn state_dict(path: &Path) -> Result<Vec<NamedTensor>> {
+    const WANTED: &str = "a state dict: a dict of tensors by name";
+    let mut archive = Archive::open(path)?;
+    let (root, objects) = read_pickle(&mut archive, WANTED)?;
+    let content = |found: String| {
+        Error::from(ErrorKind::Content {
+            found,
+            wanted: WANTED,
+        })
+    };
+    let items = find_state_dict(&objects, root).ok_or_else(|| content(objects.describe(root)))?;
+
+    // Tensors may share a storage (tied weights), and 8-bit values grow fourfold.
+    let limit = 16 * archive.file().bytes().len() as u64;
+    let mut total = 0u64;
+    let mut names = HashSet::new();
+    let mut tensors = Vec::new();
+    for (key, value) in items {
+        let name = objects
+            .text(*key)
+            .ok_or_else(|| content(format!("a dict with {} as key", objects.describe(*key))))?;
+        let view = objects
+            .tensor(*value)
+            .ok_or_else(|| content(format!("{} under `{name}`", objects.describe(*value))))?;
+        if !names.insert(name) {
+            return Err(content(format!("two entries `{name}`")));
+        }
+        let at_name = |error: Error| error.at_place(format_args!("`{name}`"));
+        let tensor = Tensor::locate(view, &objects, &mut archive).map_err(at_name)?;
+        total = total.saturating_add((tensor.len as u64).saturating_mul(size_of::<f32>() as u64));
+        if total > limit {
+            return Err(ErrorKind::Limit {
+                what: "size of all tensors in bytes",
+                found: total,
+                limit,
+            }
+            .into());
+        }
+        tensor.verify(&mut archive).map_err(at_name)?;
+        let values = tensor.values(&archive).map_err(at_name)?;
+        tensors.push(NamedTensor {
+            name: name.to_owned(),
+            shape: tensor.shape,
+            values,
+        });
+    }
+    Ok(tensors)
+}
+
+/// The dict whose values are tensors: the root itself, or one of the usual keys of a training checkpoint.
+fn find_state_dict(objects: &Objects, root: Value) -> Option<&[(Value, Value)]> {
+    const KEYS: [&str; 4] = ["state_dict", "model", "model_state_dict", "net"];
+    let items = objects.dict(root)?;
+    let nested = KEYS.iter().find_map(|wanted| {
+        items
+            .iter()
+            .find(|(key, _)| objects.text(*key) == Some(wanted))
+            .and_then(|(_, value)| objects.dict(*value))
+    });
+    let holds_tensor = items.iter().any(|(_, value)| matches!(value, Value::Tensor(_)));
+    match nested {
+        Some(nested) => Some(nested),
+        None => (holds_tensor || items.is_empty()).then_some(items),
+    }
+}
+
+fn read_pickle(archive: &mut Archive, wanted: &'static str) -> Result<(Value, Objects)> {
+    let record = archive.record("data.pkl")?;
+    archive.verify(record)?;
+    unpickle(archive.bytes(record)).map_err(|kind| match kind {
+        ErrorKind::Global { name } if name.starts_with("numpy.") => ErrorKind::Content {
+            found: format!("a pickled NumPy object (`{name}`)"),
+            wanted,
+        }
+        .into(),
+        kind => kind.into(),
+    })
 }

@@ -1,4 +1,7 @@
-//! Slide names with and without their file extension.
+//! Slide names with and without their file extension, and names that are safe in paths.
+
+#[cfg(feature = "store")]
+use crate::error::{ErrorKind, Result};
 
 /// Extensions of whole slide images, as OpenSlide and clinical tables know them.
 const EXTENSIONS: [&str; 8] = ["svs", "tif", "tiff", "ndpi", "mrxs", "scn", "bif", "dcm"];
@@ -29,6 +32,24 @@ pub fn slide_stem(slide_id: &str) -> &str {
     }
 }
 
+/// Refuses a name that would leave its directory or group, or that no file can have.
+#[cfg(feature = "store")]
+pub(crate) fn check_name(what: &'static str, name: &str) -> Result<()> {
+    let bad = name.is_empty()
+        || name.starts_with('.')
+        || name.contains(['/', '\\'])
+        || name.contains(char::is_control);
+    if bad {
+        Err(ErrorKind::Name {
+            what,
+            found: name.to_owned(),
+        }
+        .into())
+    } else {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,5 +66,14 @@ mod tests {
         for name in ["a.b", "a", "", "a.", ".svs", "a.pt", "asvs", "a.svs2"] {
             assert_eq!(slide_stem(name), name);
         }
+    }
+
+    #[cfg(feature = "store")]
+    #[test]
+    fn names_that_leave_their_directory_are_refused() {
+        for name in ["", ".", "..", ".hidden", "a/b", "../a", "a\\b", "a\0", "a\n"] {
+            assert!(check_name("slide", name).is_err(), "{name:?}");
+        }
+        assert!(check_name("slide", "TCGA-2F.A9KO (1)").is_ok());
     }
 }

@@ -1,0 +1,125 @@
+//! Read-only memory maps: the only `unsafe` code of this crate.
+#![expect(
+    unsafe_code,
+    reason = "mapping a file, and viewing its bytes as floats, cannot be done without"
+)]
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use memmap2::{Advice, Mmap};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// A whole file, mapped for reading. The pages are read from disk when first touched.
+#[derive(Debug)]
+pub(crate) struct MappedFile {
+    map: Mmap,
+}
+
+impl MappedFile {
+    /// Maps the file; an empty one maps to no bytes.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let failed = |action| move |source| Error::from(ErrorKind::Io { action, source }).in_file(path);
+        let file = File::open(path).map_err(failed("open the file"))?;
+        // SAFETY: the map is read-only and private to this process. A file changed in place by another process would
+        // change under the slices, and one truncated would raise a signal on access; both are stated in the docs of
+        // `FeatureMatrix::is_mapped`, and no writer of this workspace does either (files are replaced by renaming).
+        // Every bit pattern is a valid `u8`, and values read through the map are checked after they are read, never
+        // trusted to stay in bounds.
+        let map = unsafe { Mmap::map(&file) }.map_err(failed("map the file"))?;
+        // Files are read once from front to back. Advice may be refused, and then nothing is lost.
+        let _ = map.advise(Advice::Sequential);
+        Ok(Self { map })
+    }
+
+    /// All bytes of the file.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.map
+    }
+}
+
+/// Little-endian `f32` values that lie in a mapped file.
+#[derive(Debug)]
+pub(crate) struct MappedFloats {
+    file: Arc<MappedFile>,
+    offset: usize,
+    len: usize,
+}
+
+impl MappedFloats {
+    /// Views `len` values from byte `offset` on; `None` if they reach beyond the file, are not aligned for `f32`, or
+    /// if this machine is big-endian. The caller then decodes the bytes instead.
+    pub(crate) fn new(file: &Arc<MappedFile>, offset: usize, len: usize) -> Option<Self> {
+        if cfg!(target_endian = "big") {
+            return None;
+        }
+        let end = len.checked_mul(size_of::<f32>())?.checked_add(offset)?;
+        let aligned = file.bytes().get(offset..end)?.as_ptr().cast::<f32>().is_aligned();
+        aligned.then(|| Self {
+            file: Arc::clone(file),
+            offset,
+            len,
+        })
+    }
+}
+
+impl AsRef<[f32]> for MappedFloats {
+    fn as_ref(&self) -> &[f32] {
+        let start = self.file.bytes()[self.offset..].as_ptr().cast::<f32>();
+        // SAFETY: bounds: `new` checked that `offset + 4 * len` lies within the map, whose length and address never
+        // change while it lives, and `self.file` keeps it alive for as long as the returned borrow of `self`.
+        // Alignment: `new` checked this very pointer. Validity: every bit pattern is an `f32`. Aliasing: the map is
+        // read-only and no mutable reference to it exists in this process.
+        unsafe { std::slice::from_raw_parts(start, self.len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mapped(bytes: &[u8]) -> (tempfile::TempDir, Arc<MappedFile>) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("values");
+        std::fs::write(&path, bytes).unwrap();
+        let file = Arc::new(MappedFile::open(&path).unwrap());
+        (directory, file)
+    }
+
+    #[test]
+    fn floats_are_viewed_in_place() {
+        let (_directory, file) = mapped(&[[0; 4], 1.5f32.to_le_bytes(), (-2.0f32).to_le_bytes()].concat());
+        let floats = MappedFloats::new(&file, 4, 2).unwrap();
+        assert_eq!(floats.as_ref(), [1.5, -2.0]);
+        assert_eq!(MappedFloats::new(&file, 12, 0).unwrap().as_ref(), [0.0; 0]);
+    }
+
+    #[test]
+    fn views_beyond_the_file_or_off_alignment_are_refused() {
+        let (_directory, file) = mapped(&[0; 12]);
+        for (offset, len) in [
+            (4, 3),
+            (1, 2),
+            (13, 0),
+            (usize::MAX, 1),
+            (0, usize::MAX),
+            (0, usize::MAX / 4),
+        ] {
+            assert!(MappedFloats::new(&file, offset, len).is_none(), "{offset} {len}");
+        }
+    }
+
+    #[test]
+    fn an_empty_file_maps_to_no_bytes() {
+        assert_eq!(mapped(&[]).1.bytes(), [0; 0]);
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = MappedFile::open(Path::new("no/such/file")).unwrap_err();
+        assert_eq!(error.to_string(), "no/such/file: cannot open the file");
+        assert!(std::error::Error::source(&error).is_some());
+    }
+}

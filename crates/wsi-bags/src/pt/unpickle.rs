@@ -1,0 +1,413 @@
+//! A pickle reader that runs nothing: it knows the instructions `torch.save` uses and four harmless callables.
+//!
+//! Pickles are programs. This interpreter has no way to import or call anything: a name that is not in
+//! [`Global::named`] ends the reading with that name. Every instruction creates at most one small value, so memory is
+//! bounded by the length of the pickle, which is bounded by [`MAX_BYTES`].
+
+use std::collections::HashMap;
+
+use crate::error::ErrorKind;
+
+use super::value::{Global, Objects, Storage, TensorView, Value};
+
+/// Longest accepted pickle. A state dict takes some 150 bytes per tensor.
+pub(super) const MAX_BYTES: usize = 64 << 20;
+
+/// Reads a whole pickle and returns its value with the objects it points to.
+///
+/// # Errors
+/// [`ErrorKind::Global`] for a name that is not allowed, [`ErrorKind::Pickle`] with the position for everything else.
+pub(super) fn unpickle(bytes: &[u8]) -> Result<(Value, Objects), ErrorKind> {
+    if bytes.len() > MAX_BYTES {
+        return Err(ErrorKind::Limit {
+            what: "length of the pickle",
+            found: bytes.len() as u64,
+            limit: MAX_BYTES as u64,
+        });
+    }
+    let mut machine = Machine {
+        bytes,
+        position: 0,
+        stack: Vec::new(),
+        marks: Vec::new(),
+        memo: HashMap::new(),
+        objects: Objects::default(),
+    };
+    loop {
+        let offset = machine.position;
+        match machine.step() {
+            Ok(None) => {}
+            Ok(Some(value)) => return Ok((value, machine.objects)),
+            Err(Fault::Text(fault)) => return Err(ErrorKind::Pickle { offset, fault }),
+            Err(Fault::Global { module, name }) => {
+                return Err(ErrorKind::Global {
+                    name: format!("{module}.{name}"),
+                });
+            }
+        }
+    }
+}
+
+enum Fault {
+    Text(String),
+    Global { module: String, name: String },
+}
+
+impl From<&str> for Fault {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+struct Machine<'a> {
+    bytes: &'a [u8],
+    position: usize,
+    stack: Vec<Value>,
+    /// Heights of the stack at which a mark was set.
+    marks: Vec<usize>,
+    memo: HashMap<u32, Value>,
+    objects: Objects,
+}
+
+impl Machine<'_> {
+    /// Executes one instruction; the value of the pickle when that was the last.
+    fn step(&mut self) -> Result<Option<Value>, Fault> {
+        let [opcode] = self.array()?;
+        match opcode {
+            // PROTO, FRAME: nothing depends on them.
+            0x80 => drop(self.array::<1>()?),
+            0x95 => drop(self.array::<8>()?),
+            b'.' => return self.pop().map(Some),
+
+            b'N' => self.stack.push(Value::None),
+            0x88 => self.stack.push(Value::Bool(true)),
+            0x89 => self.stack.push(Value::Bool(false)),
+            b'J' => self.int(|machine| Ok(i32::from_le_bytes(machine.array()?).into()))?,
+            b'K' => self.int(|machine| Ok(u8::from_le_bytes(machine.array()?).into()))?,
+            b'M' => self.int(|machine| Ok(u16::from_le_bytes(machine.array()?).into()))?,
+            0x8a => self.int(Self::long)?,
+            b'G' => {
+                self.array::<8>()?;
+                self.stack.push(Value::Float);
+            }
+            b'X' => self.text(|machine| Ok(u32::from_le_bytes(machine.array()?).into()))?,
+            0x8c => self.text(|machine| Ok(u8::from_le_bytes(machine.array()?).into()))?,
+            0x8d => self.text(|machine| Ok(u64::from_le_bytes(machine.array()?)))?,
+            b'B' => self.skip_bytes(|machine| Ok(u32::from_le_bytes(machine.array()?).into()))?,
+            b'C' => self.skip_bytes(|machine| Ok(u8::from_le_bytes(machine.array()?).into()))?,
+
+            b'(' => self.marks.push(self.stack.len()),
+            b')' => self.tuple(Vec::new()),
+            0x85 => self.tuple_of::<1>()?,
+            0x86 => self.tuple_of::<2>()?,
+            0x87 => self.tuple_of::<3>()?,
+            b't' => {
+                let items = self.pop_to_mark()?;
+                self.tuple(items);
+            }
+            b']' => {
+                self.objects.sequences.push(Vec::new());
+                self.stack.push(Value::List(self.objects.sequences.len() - 1));
+            }
+            b'a' => {
+                let item = self.pop()?;
+                self.append(vec![item])?;
+            }
+            b'e' => {
+                let items = self.pop_to_mark()?;
+                self.append(items)?;
+            }
+            b'}' => self.dict(),
+            b's' => {
+                let (value, key) = (self.pop()?, self.pop()?);
+                self.set_items(&[key, value])?;
+            }
+            b'u' => {
+                let items = self.pop_to_mark()?;
+                self.set_items(&items)?;
+            }
+
+            b'q' => {
+                let key = u8::from_le_bytes(self.array()?).into();
+                self.memoize(key)?;
+            }
+            b'r' => {
+                let key = u32::from_le_bytes(self.array()?);
+                self.memoize(key)?;
+            }
+            0x94 => {
+                let key = u32::try_from(self.memo.len()).map_err(|_| "too many memo entries")?;
+                self.memoize(key)?;
+            }
+            b'h' => {
+                let key = u8::from_le_bytes(self.array()?).into();
+                self.recall(key)?;
+            }
+            b'j' => {
+                let key = u32::from_le_bytes(self.array()?);
+                self.recall(key)?;
+            }
+            b'0' => drop(self.pop()?),
+            b'1' => drop(self.pop_to_mark()?),
+            b'2' => {
+                let top = self.top()?;
+                self.stack.push(top);
+            }
+
+            b'c' => {
+                let (module, name) = (self.line()?, self.line()?);
+                self.global(&module, &name)?;
+            }
+            0x93 => {
+                let (name, module) = (self.pop()?, self.pop()?);
+                let (Some(module), Some(name)) = (self.objects.text(module), self.objects.text(name)) else {
+                    return Err("the name of a class or function is not a string".into());
+                };
+                let (module, name) = (module.to_owned(), name.to_owned());
+                self.global(&module, &name)?;
+            }
+            b'Q' => self.persistent_id()?,
+            b'R' => self.call()?,
+            // State of an ordered dict: the versions of a module's parameters, of no use here.
+            b'b' => {
+                self.pop()?;
+                if !matches!(self.top()?, Value::Dict(_)) {
+                    return Err("state is set on something other than a dict".into());
+                }
+            }
+            other => {
+                return Err(Fault::Text(format!(
+                    "instruction {other:#04x} is not one that torch.save uses"
+                )));
+            }
+        }
+        Ok(None)
+    }
+
+    fn take(&mut self, len: u64) -> Result<&[u8], Fault> {
+        let taken = usize::try_from(len)
+            .ok()
+            .and_then(|len| self.position.checked_add(len))
+            .and_then(|end| Some((end, self.bytes.get(self.position..end)?)));
+        let Some((end, taken)) = taken else {
+            return Err("the pickle ends in the middle of a value".into());
+        };
+        self.position = end;
+        Ok(taken)
+    }
+
+    fn array<const LEN: usize>(&mut self) -> Result<[u8; LEN], Fault> {
+        self.take(LEN as u64)?
+            .try_into()
+            .map_err(|_| "the pickle ends in the middle of a value".into())
+    }
+
+    fn line(&mut self) -> Result<String, Fault> {
+        let rest = self.bytes.get(self.position..).unwrap_or_default();
+        let len = rest
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .ok_or("a name has no end")?;
+        let line = String::from_utf8_lossy(rest.get(..len).unwrap_or_default()).into_owned();
+        self.position += len + 1;
+        Ok(line)
+    }
+
+    fn int(&mut self, read: impl FnOnce(&mut Self) -> Result<i64, Fault>) -> Result<(), Fault> {
+        let value = read(self)?;
+        self.stack.push(Value::Int(value));
+        Ok(())
+    }
+
+    /// A little-endian two's complement integer of a length that is stated first.
+    fn long(&mut self) -> Result<i64, Fault> {
+        let len = u8::from_le_bytes(self.array()?);
+        let bytes = self.take(len.into())?;
+        if bytes.len() > size_of::<i64>() {
+            return Err("an integer is wider than 64 bits".into());
+        }
+        let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
+        let mut wide = [if negative { 0xff } else { 0 }; size_of::<i64>()];
+        wide.iter_mut().zip(bytes).for_each(|(wide, byte)| *wide = *byte);
+        Ok(i64::from_le_bytes(wide))
+    }
+
+    fn text(&mut self, len: impl FnOnce(&mut Self) -> Result<u64, Fault>) -> Result<(), Fault> {
+        let len = len(self)?;
+        let text = String::from_utf8_lossy(self.take(len)?).into_owned();
+        self.objects.texts.push(text);
+        self.stack.push(Value::Text(self.objects.texts.len() - 1));
+        Ok(())
+    }
+
+    fn skip_bytes(&mut self, len: impl FnOnce(&mut Self) -> Result<u64, Fault>) -> Result<(), Fault> {
+        let len = len(self)?;
+        self.take(len)?;
+        self.stack.push(Value::Bytes);
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Result<Value, Fault> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        if self.stack.len() <= floor {
+            return Err("the stack is empty".into());
+        }
+        self.stack.pop().ok_or_else(|| "the stack is empty".into())
+    }
+
+    fn top(&self) -> Result<Value, Fault> {
+        self.stack
+            .last()
+            .copied()
+            .ok_or_else(|| "the stack is empty".into())
+    }
+
+    fn pop_to_mark(&mut self) -> Result<Vec<Value>, Fault> {
+        let mark = self.marks.pop().ok_or("there is no mark on the stack")?;
+        // `pop` never goes below the last mark, so the mark is within the stack.
+        Ok(self.stack.split_off(mark.min(self.stack.len())))
+    }
+
+    fn tuple(&mut self, items: Vec<Value>) {
+        self.objects.sequences.push(items);
+        self.stack.push(Value::Tuple(self.objects.sequences.len() - 1));
+    }
+
+    fn tuple_of<const LEN: usize>(&mut self) -> Result<(), Fault> {
+        let mut items = (0..LEN).map(|_| self.pop()).collect::<Result<Vec<_>, _>>()?;
+        items.reverse();
+        self.tuple(items);
+        Ok(())
+    }
+
+    fn dict(&mut self) {
+        self.objects.dicts.push(Vec::new());
+        self.stack.push(Value::Dict(self.objects.dicts.len() - 1));
+    }
+
+    fn append(&mut self, items: Vec<Value>) -> Result<(), Fault> {
+        let Value::List(index) = self.top()? else {
+            return Err("items are added to something other than a list".into());
+        };
+        let list = self.objects.sequences.get_mut(index).ok_or("a list is gone")?;
+        list.extend(items);
+        Ok(())
+    }
+
+    fn set_items(&mut self, items: &[Value]) -> Result<(), Fault> {
+        let Value::Dict(index) = self.top()? else {
+            return Err("keys are set on something other than a dict".into());
+        };
+        let (pairs, rest) = items.as_chunks();
+        if !rest.is_empty() {
+            return Err("a key has no value".into());
+        }
+        let dict = self.objects.dicts.get_mut(index).ok_or("a dict is gone")?;
+        dict.extend(pairs.iter().map(|[key, value]| (*key, *value)));
+        Ok(())
+    }
+
+    fn memoize(&mut self, key: u32) -> Result<(), Fault> {
+        let top = self.top()?;
+        self.memo.insert(key, top);
+        Ok(())
+    }
+
+    fn recall(&mut self, key: u32) -> Result<(), Fault> {
+        let value = *self
+            .memo
+            .get(&key)
+            .ok_or("a memo entry is used before it is set")?;
+        self.stack.push(value);
+        Ok(())
+    }
+
+    fn global(&mut self, module: &str, name: &str) -> Result<(), Fault> {
+        let global = Global::named(module, name).ok_or_else(|| Fault::Global {
+            module: module.to_owned(),
+            name: name.to_owned(),
+        })?;
+        self.stack.push(Value::Global(global));
+        Ok(())
+    }
+
+    /// `("storage", torch.FloatStorage, key, location, number of elements)`
+    fn persistent_id(&mut self) -> Result<(), Fault> {
+        let id = self.pop()?;
+        let storage = match self.objects.tuple(id) {
+            Some(
+                [
+                    tag,
+                    Value::Global(Global::Storage(element_type)),
+                    key,
+                    _,
+                    Value::Int(len),
+                ],
+            ) if self.objects.text(*tag) == Some("storage") => {
+                let key = self
+                    .objects
+                    .text(*key)
+                    .ok_or("the key of a storage is not a string")?;
+                let len = u64::try_from(*len).map_err(|_| "a storage has a negative length")?;
+                Storage {
+                    key: key.to_owned(),
+                    element_type: *element_type,
+                    len,
+                }
+            }
+            _ => return Err("a persistent id does not describe a storage".into()),
+        };
+        self.objects.storages.push(storage);
+        self.stack.push(Value::Storage(self.objects.storages.len() - 1));
+        Ok(())
+    }
+
+    fn call(&mut self) -> Result<(), Fault> {
+        let (arguments, function) = (self.pop()?, self.pop()?);
+        let Some(arguments) = self.objects.tuple(arguments) else {
+            return Err("the arguments of a call are not a tuple".into());
+        };
+        match (function, arguments) {
+            (Value::Global(Global::OrderedDict), []) => self.dict(),
+            // The data of a parameter is the tensor; its other arguments concern gradients.
+            (Value::Global(Global::RebuildParameter), [tensor @ Value::Tensor(_), ..]) => {
+                let tensor = *tensor;
+                self.stack.push(tensor);
+            }
+            (
+                Value::Global(Global::RebuildTensor),
+                [
+                    Value::Storage(storage),
+                    Value::Int(offset),
+                    shape,
+                    strides,
+                    _,
+                    _,
+                    ..,
+                ],
+            ) => {
+                let tensor = TensorView {
+                    storage: *storage,
+                    offset: u64::try_from(*offset).map_err(|_| "a tensor has a negative offset")?,
+                    shape: self.sizes(*shape)?,
+                    strides: self.sizes(*strides)?,
+                };
+                self.objects.tensors.push(tensor);
+                self.stack.push(Value::Tensor(self.objects.tensors.len() - 1));
+            }
+            _ => return Err("a call has arguments that torch.save does not write".into()),
+        }
+        Ok(())
+    }
+
+    fn sizes(&self, value: Value) -> Result<Vec<u64>, Fault> {
+        let items = self.objects.tuple(value).ok_or("a shape is not a tuple")?;
+        items
+            .iter()
+            .map(|item| match item {
+                Value::Int(size) => u64::try_from(*size).map_err(|_| "a shape has a negative size".into()),
+                _ => Err("a shape has a size that is not an integer".into()),
+            })
+            .collect()
+    }
+}
