@@ -146,9 +146,9 @@ fn optimism(report: &CrossValidationReport) -> String {
         "lower than"
     };
     format!(
-        "The selected epochs score {} {comparison} the last epochs. Where an epoch is chosen by its score on the \
-         slides that are then reported, such a difference is gained by choosing and not by learning: on new slides, \
-         expect less than the selected epochs show. The section on the protocol says how epochs were chosen here.",
+        "The selected epochs score {} {comparison} the last epochs; where an epoch is chosen by its score on the very \
+         slides that are reported, such a difference comes from choosing and not from learning, and new slides will \
+         show less (how epochs were chosen here stands under Protocol).",
         fixed(difference.abs(), 3)
     )
 }
@@ -162,7 +162,7 @@ fn overstatement(facts: Option<PatientFacts>) -> String {
     format!(
         "{} of {} {} more than one slide, at most {}. At slide level each of these slides counts as a subject of its \
          own with the same time and status, though they are copies of one observation; the test takes them for \
-         independent evidence, and its p-value is overstated. The patient level, with the mean risk of a patient’s \
+         independent, and its p-value overstates the evidence. The patient level, with the mean risk of a patient’s \
          slides, is the one to draw conclusions from; the slide level is for comparison with published values.",
         count(facts.n_with_several_slides),
         counted(facts.n_patients, "patient", "patients"),
@@ -176,13 +176,15 @@ fn overstatement(facts: Option<PatientFacts>) -> String {
 }
 
 fn c_index_notes(report: &CrossValidationReport) -> Vec<String> {
-    let noted = report
-        .folds
-        .iter()
-        .filter_map(|fold| Some((fold.fold, fold.c_index_note.as_ref()?)));
-    noted
-        .map(|(fold, note)| format!("Fold {fold}: {note}.").replace("..", "."))
-        .collect()
+    let note = |fold: &FoldReport| match (&fold.c_index_note, fold.c_index) {
+        (Some(note), _) => Some(format!("Fold {}: {}.", fold.fold, note.trim_end_matches('.'))),
+        (None, None) => Some(format!(
+            "Fold {}: no C-index, because no two slides can be compared.",
+            fold.fold
+        )),
+        (None, Some(_)) => None,
+    };
+    report.folds.iter().filter_map(note).collect()
 }
 
 fn last_epoch(fold: &FoldReport) -> Option<usize> {

@@ -59,7 +59,7 @@ impl Ticks {
             .find(|&m| leading <= m * 1.0001)
             .unwrap_or(10.0);
         let step = nice * 10f64.powf(power);
-        let decimals = (-step.log10() + 1e-9).ceil().max(0.0) as usize;
+        let decimals = (-step.log10() - 1e-9).ceil().max(0.0) as usize;
         Self {
             values: multiples(step, low, high),
             decimals,

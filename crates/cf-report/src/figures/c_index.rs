@@ -5,13 +5,13 @@ use super::svg::{Anchor, Ink, Svg, circle, diamond, number};
 use crate::number::{counted, fixed_or_missing};
 use crate::report::{CIndexSummary, CrossValidationReport};
 
-const WIDTH: f64 = 760.0;
+const WIDTH: f64 = 780.0;
 const LEFT: f64 = 190.0;
 const RIGHT: f64 = 540.0;
 const TOP: f64 = 62.0;
 const ROW_HEIGHT: f64 = 40.0;
 /// Right edges of the three columns of values.
-const COLUMNS: [f64; 3] = [605.0, 675.0, 745.0];
+const COLUMNS: [f64; 3] = [605.0, 685.0, 772.0];
 /// Vertical distance between the three marks of a row.
 const MARK_DISTANCE: f64 = 10.0;
 
@@ -190,7 +190,7 @@ fn draw_grid(svg: &mut Svg, plot: &Plot, ticks: &Ticks) {
 /// Marks and their names, as the heads of the columns of values.
 fn draw_heading(svg: &mut Svg) {
     for (series, column) in Series::ALL.into_iter().zip(COLUMNS) {
-        series.draw_mark(svg, (column - 6.0, 20.0));
+        series.draw_mark(svg, (column - 16.0, 20.0));
         svg.text(column, TOP - 20.0, Anchor::End, Ink::Text, series.label());
     }
 }
@@ -215,16 +215,17 @@ fn draw_row_label(svg: &mut Svg, y: f64, label: &str, detail: &str) {
 }
 
 fn draw_mean_row(svg: &mut Svg, plot: &Plot, y: f64, report: &CrossValidationReport) {
-    draw_row_label(svg, y, "Mean", "bar and second line: sd");
+    draw_row_label(svg, y, "Mean", "± standard deviation");
     for (series, column) in Series::ALL.into_iter().zip(COLUMNS) {
         let summary = series.summary(report);
+        let (mean, sd) = (fixed_or_missing(summary.mean, 3), fixed_or_missing(summary.sd, 3));
         svg.text_with(
             column,
             y - 2.0,
             Anchor::End,
             Ink::Text,
             r#"font-weight="600""#,
-            &fixed_or_missing(summary.mean, 3),
+            &mean,
         );
         svg.text_with(
             column,
@@ -232,7 +233,7 @@ fn draw_mean_row(svg: &mut Svg, plot: &Plot, y: f64, report: &CrossValidationRep
             Anchor::End,
             Ink::Muted,
             r#"font-size="11""#,
-            &fixed_or_missing(summary.sd, 3),
+            &format!("± {sd}"),
         );
         let Some(mean) = summary.mean.filter(|mean| mean.is_finite()) else {
             continue;
@@ -240,9 +241,91 @@ fn draw_mean_row(svg: &mut Svg, plot: &Plot, y: f64, report: &CrossValidationRep
         let at = y + series.offset();
         if let Some(sd) = summary.sd.filter(|sd| sd.is_finite()) {
             let within = |value: f64| plot.x.at(value.clamp(0.0, 1.0));
-            let ends = ((within(mean - sd), at), (within(mean + sd), at));
-            svg.line(ends.0, ends.1, series.ink(), r#"stroke-width="1.6""#);
+            let (from, to) = ((within(mean - sd), at), (within(mean + sd), at));
+            svg.line(from, to, series.ink(), r#"stroke-width="1.6""#);
         }
         series.draw_mark(svg, (plot.x.at(mean), at));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::FoldReport;
+
+    fn summary(folds: &[Option<f64>]) -> CIndexSummary {
+        CIndexSummary {
+            mean: folds.first().copied().flatten(),
+            sd: Some(0.0),
+            folds: folds.to_vec(),
+            ci95: None,
+        }
+    }
+
+    fn report(folds: &[Option<f64>]) -> CrossValidationReport {
+        let fold = |fold| FoldReport {
+            fold,
+            n_train_slides: 0,
+            n_train_events: 0,
+            n_validation_slides: 9,
+            n_validation_patients: 9,
+            n_validation_events: 1,
+            time_bin_edges_months: Vec::new(),
+            selected_epoch: 0,
+            c_index: None,
+            patient_c_index: None,
+            last_epoch_c_index: None,
+            c_index_note: None,
+            history: Vec::new(),
+        };
+        CrossValidationReport {
+            title: String::new(),
+            model: String::new(),
+            cohort: String::new(),
+            backbone: String::new(),
+            protocol: String::new(),
+            protocol_notes: Vec::new(),
+            flow: Vec::new(),
+            folds: (0..folds.len()).map(fold).collect(),
+            c_index: summary(folds),
+            patient_c_index: summary(&vec![None; folds.len()]),
+            last_epoch_c_index: summary(&vec![None; folds.len()]),
+            predictions: Vec::new(),
+            environment: Vec::new(),
+            config_toml: String::new(),
+            wall_seconds: 0.0,
+            peak_rss_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn marks_stand_at_their_value() {
+        // 0.6 is the middle of the axis from 0.4 to 0.8: 365 units. The mark of the slide level is 10 units above
+        // the middle of its row, 82.
+        let svg = draw("c", &report(&[Some(0.6), None])).expect("one fold has a value");
+        assert!(
+            svg.contains(&format!(r#"<path d="{}""#, circle((365.0, 72.0), 4.5))),
+            "{svg}"
+        );
+        assert!(
+            svg.contains("slide: 0.600, –; mean 0.600, standard deviation 0.000."),
+            "{svg}"
+        );
+        assert!(svg.contains(">9 slides, 1 event<"), "{svg}");
+    }
+
+    #[test]
+    fn axis_reaches_from_04_to_08_and_further_where_needed() {
+        assert_eq!(domain(&report(&[Some(0.61)])), Some((0.4, 0.8)));
+        assert_eq!(
+            domain(&report(&[Some(0.61), Some(0.235), Some(0.83)])),
+            Some((0.2, 0.9))
+        );
+        assert_eq!(domain(&report(&[Some(1.0), Some(0.0)])), Some((0.0, 1.0)));
+    }
+
+    #[test]
+    fn without_a_value_there_is_no_figure() {
+        assert_eq!(draw("c", &report(&[None, Some(f64::NAN)])), None);
     }
 }

@@ -163,32 +163,28 @@ fn censor_path(km: &KaplanMeier, plot: &Plot) -> String {
 /// The area between the confidence limits, stepped like the curve. It starts at the first event and ends where
 /// the limits do: when the curve reaches 0, or at the last time.
 fn band_path(limits: &[Option<(f64, f64)>], km: &KaplanMeier, plot: &Plot) -> String {
-    let defined: Vec<(f64, (f64, f64))> = km
+    // Limits change at events only; the last time closes the band.
+    let changes = km
         .times()
         .iter()
+        .zip(km.events())
         .zip(limits)
-        .filter_map(|(&time, limit)| limit.map(|limit| (time, limit)))
-        .collect();
-    let Some(&(last_defined, _)) = defined.last() else {
-        return String::new();
-    };
-    // A limit holds until the next time, also the one at which it ceases to exist.
-    let end = km
-        .times()
-        .iter()
-        .copied()
-        .find(|&time| time > last_defined)
-        .unwrap_or(last_defined);
-    let stops: Vec<f64> = defined
+        .filter(|&((_, &events), _)| events > 0);
+    let changes: Vec<(f64, Option<(f64, f64)>)> = changes.map(|((&time, _), &limit)| (time, limit)).collect();
+    let ends = changes
         .iter()
         .skip(1)
         .map(|&(time, _)| time)
-        .chain([end])
-        .collect();
+        .chain(km.times().last().copied());
     let (mut upper, mut lower) = (Vec::new(), Vec::new());
-    for (&(from, (low, high)), &to) in defined.iter().zip(&stops) {
-        upper.extend([plot.at((from, high)), plot.at((to, high))]);
-        lower.extend([plot.at((from, low)), plot.at((to, low))]);
+    for (&(from, limit), to) in changes.iter().zip(ends) {
+        if let Some((low, high)) = limit {
+            upper.extend([plot.at((from, high)), plot.at((to, high))]);
+            lower.extend([plot.at((from, low)), plot.at((to, low))]);
+        }
+    }
+    if upper.is_empty() {
+        return String::new();
     }
     upper.extend(lower.into_iter().rev());
     format!("{}Z", polyline(&upper))
@@ -279,8 +275,8 @@ mod tests {
             .expect("0.95 is a level");
         let d = band_path(&limits, &km, &plot());
         // Upper limit at S = 3/4 of 4: 0.9605; lower 0.1279 (R survfit, conf.type = "log-log").
-        assert!(d.starts_with("M100 3.95L200 3.95"), "{d}");
-        assert!(d.ends_with("L200 87.21L100 87.21Z"), "{d}");
+        assert!(d.starts_with("M100 3.95L300 3.95"), "{d}");
+        assert!(d.ends_with("L300 87.21L100 87.21Z"), "{d}");
         assert!(d.contains("L400 "), "{d}");
     }
 

@@ -5,14 +5,17 @@ use super::svg::{Anchor, Ink, Svg, circle, polyline};
 use crate::report::{CrossValidationReport, EpochRow, FoldReport};
 
 const WIDTH: f64 = 1040.0;
-const HEIGHT: f64 = 330.0;
-const TOP: f64 = 74.0;
-const BOTTOM: f64 = 276.0;
+/// Height above and below a panel, with one line of the key.
+const ABOVE: f64 = 74.0;
+const BELOW: f64 = 54.0;
+const PANEL_HEIGHT: f64 = 202.0;
 /// Left edges of the three panels.
 const PANELS: [f64; 3] = [62.0, 422.0, 782.0];
 const PANEL_WIDTH: f64 = 248.0;
-/// Distance between two entries of the key.
+/// Distances between the entries of the key, and how many stand in a line.
 const KEY_DISTANCE: f64 = 74.0;
+const KEY_LINE_HEIGHT: f64 = 20.0;
+const N_KEYS_IN_A_LINE: usize = 11;
 const COLOURS: [Ink; 6] = [
     Ink::Blue,
     Ink::Vermillion,
@@ -64,13 +67,11 @@ pub(crate) fn draw(name: &str, report: &CrossValidationReport) -> Option<String>
             .map(|row| row.epoch)
     };
     let (first, last) = (epochs().min()?, epochs().max()?);
-    let mut svg = Svg::new(
-        name,
-        WIDTH,
-        HEIGHT,
-        "Training curves",
-        &description(report, first, last),
-    );
+    let n_key_lines = report.folds.len().div_ceil(N_KEYS_IN_A_LINE).max(1);
+    let top = ABOVE + KEY_LINE_HEIGHT * (n_key_lines - 1) as f64;
+    let bottom = top + PANEL_HEIGHT;
+    let about = description(report, first, last);
+    let mut svg = Svg::new(name, WIDTH, bottom + BELOW, "Training curves", &about);
     draw_key(&mut svg, report);
     let epoch_ticks = Ticks::whole(first, last, 5);
     for (quantity, left) in Quantity::ALL.into_iter().zip(PANELS) {
@@ -80,11 +81,11 @@ pub(crate) fn draw(name: &str, report: &CrossValidationReport) -> Option<String>
             .flat_map(|fold| &fold.history)
             .filter_map(|row| quantity.of(row));
         let (low, high) = padded_extent(values);
-        let frame = (left, TOP, left + PANEL_WIDTH, BOTTOM);
+        let frame = (left, top, left + PANEL_WIDTH, bottom);
         let plot = Plot::new(frame, (first as f64, last as f64), (low, high));
         svg.text_with(
             left,
-            TOP - 14.0,
+            top - 14.0,
             Anchor::Start,
             Ink::Text,
             r#"font-weight="600""#,
@@ -132,27 +133,39 @@ fn dash(fold_idx: usize) -> &'static str {
 }
 
 fn draw_key(svg: &mut Svg, report: &CrossValidationReport) {
-    let n_in_a_row = ((WIDTH - PANELS[0] - 160.0) / KEY_DISTANCE) as usize;
-    for (i, fold) in report.folds.iter().take(n_in_a_row).enumerate() {
-        let x = PANELS[0] + KEY_DISTANCE * i as f64;
+    let place = |i: usize| {
+        let (line, column) = (i / N_KEYS_IN_A_LINE, i % N_KEYS_IN_A_LINE);
+        (
+            PANELS[0] + KEY_DISTANCE * column as f64,
+            18.0 + KEY_LINE_HEIGHT * line as f64,
+        )
+    };
+    for (i, fold) in report.folds.iter().enumerate() {
+        let (x, y) = place(i);
         svg.line(
-            (x, 18.0),
-            (x + 20.0, 18.0),
+            (x, y),
+            (x + 20.0, y),
             colour(i),
             &format!(r#"stroke-width="2"{}"#, dash(i)),
         );
         svg.text(
             x + 25.0,
-            22.0,
+            y + 4.0,
             Anchor::Start,
             Ink::Text,
             &format!("fold {}", fold.fold),
         );
     }
-    let n_shown = report.folds.len().min(n_in_a_row);
-    let x = PANELS[0] + KEY_DISTANCE * n_shown as f64 + 10.0;
-    svg.area(&circle((x, 18.0), 4.0), Ink::Text, "");
-    svg.text(x + 10.0, 22.0, Anchor::Start, Ink::Text, "selected epoch");
+    // After the last entry, not at the start of a line of its own.
+    let (x, y) = place(report.folds.len().saturating_sub(1));
+    svg.area(&circle((x + KEY_DISTANCE + 10.0, y), 4.0), Ink::Text, "");
+    svg.text(
+        x + KEY_DISTANCE + 20.0,
+        y + 4.0,
+        Anchor::Start,
+        Ink::Text,
+        "selected epoch",
+    );
 }
 
 /// Smallest and largest value with a margin of 5 %, or a margin of 0.05 around a single value.

@@ -22,7 +22,7 @@ impl Draws {
 }
 
 /// A report on `n_patients` patients in `n_folds` folds of `n_epochs` epochs.
-pub fn report(n_patients: usize, n_folds: usize, n_epochs: usize) -> CrossValidationReport {
+pub(crate) fn report(n_patients: usize, n_folds: usize, n_epochs: usize) -> CrossValidationReport {
     let predictions = predictions(n_patients, n_folds);
     let folds: Vec<FoldReport> = (0..n_folds)
         .map(|fold| fold_report(fold, n_epochs, &predictions))
@@ -198,7 +198,7 @@ fn fold_report(fold: usize, n_epochs: usize, predictions: &[PredictionRow]) -> F
 }
 
 /// The summary of these folds, with an interval of one deviation for show.
-pub fn summary(folds: impl Iterator<Item = Option<f64>>) -> CIndexSummary {
+pub(crate) fn summary(folds: impl Iterator<Item = Option<f64>>) -> CIndexSummary {
     let folds: Vec<Option<f64>> = folds.collect();
     let defined: Vec<f64> = folds.iter().flatten().copied().collect();
     let cv = survival_metrics::CvSummary::new(&defined).ok();

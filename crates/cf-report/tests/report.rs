@@ -1,0 +1,329 @@
+//! What a reader finds in the page and in the figures.
+
+mod sample;
+
+use cf_report::{
+    CrossValidationReport, Dropped, Error, FlowStep, c_index_table, figures, render_html, svg_to_png,
+};
+use survival_metrics::{Outcome, Status};
+
+fn html(report: &CrossValidationReport) -> String {
+    render_html(report).expect("a consistent report")
+}
+
+/// The text of the page: tags and style sheet removed, runs of white space made one.
+fn text(html: &str) -> String {
+    let body = html.split("<body>").nth(1).expect("a body");
+    let mut text = String::new();
+    for part in body.split('<') {
+        text.push_str(part.split_once('>').map_or(part, |(_, after)| after));
+        text.push(' ');
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn figure(report: &CrossValidationReport, name: &str) -> String {
+    let figures = figures(report).expect("a consistent report");
+    figures
+        .into_iter()
+        .find(|figure| figure.name == name)
+        .expect("the figure is drawn")
+        .svg
+}
+
+#[test]
+fn page_refers_to_nothing_outside_itself() {
+    let html = html(&sample::report(60, 5, 8));
+    for outside in ["<script", "<link", "@import", "url(", "src=", "href=\"http"] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+    // The only addresses are the names of the SVG namespace.
+    assert_eq!(
+        html.matches("http").count(),
+        html.matches("xmlns=\"http://www.w3.org/2000/svg\"").count()
+    );
+    for broken in ["NaN", "inf<", "None", "Some("] {
+        assert!(!html.contains(broken), "{broken}");
+    }
+}
+
+#[test]
+fn scores_stand_side_by_side_with_the_optimism_between_them() {
+    let mut report = sample::report(60, 3, 8);
+    report.c_index = sample::summary([0.62, 0.64, 0.66].into_iter().map(Some));
+    report.c_index.ci95 = Some((0.581, 0.698));
+    report.last_epoch_c_index = sample::summary([0.60, 0.61, 0.62].into_iter().map(Some));
+    let text = text(&html(&report));
+    assert!(text.contains("0.640 ± 0.016"), "{text}");
+    assert!(
+        text.contains("95 % confidence interval 0.581 to 0.698."),
+        "{text}"
+    );
+    let row = "Slide level, selected epoch 0.640 0.016 0.581 to 0.698 0.620 0.640 0.660 0.640 (0.016)";
+    assert!(text.contains(row), "{text}");
+    assert!(
+        text.contains("The selected epochs score 0.030 higher than the last epochs;"),
+        "{text}"
+    );
+}
+
+#[test]
+fn no_optimism_is_claimed_where_the_last_epoch_was_selected() {
+    let text = text(&html(&sample::report(60, 5, 1)));
+    assert!(
+        text.contains("The selected epoch is the last one in every fold"),
+        "{text}"
+    );
+    assert!(!text.contains("higher than the last epochs"), "{text}");
+}
+
+#[test]
+fn every_dropped_id_is_listed_and_every_count_visible() {
+    let mut report = sample::report(40, 5, 3);
+    let ids: Vec<String> = (0..137).map(|i| format!("TCGA-XX-{i:04}-01Z")).collect();
+    report.flow.push(FlowStep {
+        label: "With an outcome".to_owned(),
+        n_slides: 12_345,
+        n_patients: 40,
+        n_events: 9,
+        dropped: vec![Dropped {
+            reason: "no row in the clinical table".to_owned(),
+            ids: ids.clone(),
+        }],
+    });
+    let html = html(&report);
+    for id in &ids {
+        assert!(html.contains(&format!("<li>{id}</li>")), "{id}");
+    }
+    assert!(
+        text(&html).contains("With an outcome 12,345 40 9 137 no row in the clinical table"),
+        "{html}"
+    );
+}
+
+#[test]
+fn ids_and_texts_cannot_become_markup() {
+    let mut report = sample::report(40, 5, 3);
+    let hostile = "<script>alert(\"x\")</script>&amp;'";
+    report.title = hostile.to_owned();
+    report.config_toml = hostile.to_owned();
+    report.protocol_notes = vec![hostile.to_owned()];
+    report.environment = vec![(hostile.to_owned(), hostile.to_owned())];
+    report.flow[0].dropped = vec![Dropped {
+        reason: hostile.to_owned(),
+        ids: vec![hostile.to_owned()],
+    }];
+    report.folds[0].c_index_note = Some(hostile.to_owned());
+    let html = html(&report);
+    assert!(!html.contains("<script"), "unescaped");
+    // Title, heading, note of the fold, reason, id, protocol note, environment twice, configuration.
+    assert_eq!(html.matches("&#60;script&#62;").count(), 9);
+}
+
+#[test]
+fn slides_and_patients_have_their_own_curves_and_tests() {
+    let report = sample::report(200, 5, 3);
+    let (slides, patients) = (
+        figure(&report, "kaplan-meier-slides"),
+        figure(&report, "kaplan-meier-patients"),
+    );
+    assert!(
+        slides.contains("Slide level: 243 slides, cut at risk −"),
+        "{slides}"
+    );
+    assert!(
+        patients.contains("Patient level: 200 patients, cut at risk −"),
+        "{patients}"
+    );
+    // 200 patients are cut into halves, all of which are at risk at the start.
+    assert_eq!(patients.matches(">100</text>").count(), 2, "{patients}");
+    let text = text(&html(&report));
+    assert!(
+        text.contains("25 of 200 patients have more than one slide, at most 4."),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_p_value_beyond_f64_is_printed_from_its_logarithm() {
+    let mut report = sample::report(4000, 1, 1);
+    for (i, row) in report.predictions.iter_mut().enumerate() {
+        // No patient twice, and the half with the higher risk has its events first.
+        row.patient_id = format!("p{i}");
+        row.outcome = Outcome::new(1.0 + i as f64, Status::Event).expect("a valid time");
+        row.risk = -(i as f64);
+    }
+    let svg = figure(&report, "kaplan-meier-patients");
+    let p = svg
+        .split("log-rank p = ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next())
+        .expect("a p-value");
+    let (mantissa, exponent) = p.split_once("e-").expect("scientific notation");
+    assert!(
+        (1.0..10.0).contains(&mantissa.parse::<f64>().expect("a number")),
+        "{p}"
+    );
+    assert!(exponent.parse::<u32>().expect("a number") > 308, "{p}");
+}
+
+#[test]
+fn equal_risks_become_a_sentence_and_one_curve() {
+    let mut report = sample::report(40, 5, 3);
+    report.predictions.iter_mut().for_each(|row| row.risk = -4.0);
+    let text = text(&html(&report));
+    let sentence = "Slide level: The risk of every slide is at least the median, −4.00, so that the low-risk group is \
+                    empty and no log-rank test is possible.";
+    assert!(text.contains(sentence), "{text}");
+    let svg = figure(&report, "kaplan-meier-slides");
+    assert!(
+        svg.contains("no log-rank test is possible") && svg.contains("High risk: "),
+        "{svg}"
+    );
+    assert!(!svg.contains("Low risk: "), "{svg}");
+}
+
+#[test]
+fn a_cohort_without_events_becomes_sentences() {
+    let mut report = sample::report(40, 2, 3);
+    for row in &mut report.predictions {
+        row.outcome = Outcome::new(row.outcome.time(), Status::Censored).expect("the same time");
+    }
+    for fold in &mut report.folds {
+        (fold.c_index, fold.patient_c_index, fold.last_epoch_c_index) = (None, None, None);
+        fold.history
+            .iter_mut()
+            .for_each(|row| row.validation_c_index = None);
+    }
+    report.folds[1].c_index_note = Some("no event in the fold".to_owned());
+    for summary in [
+        &mut report.c_index,
+        &mut report.patient_c_index,
+        &mut report.last_epoch_c_index,
+    ] {
+        *summary = sample::summary([None, None].into_iter());
+    }
+    let text = text(&html(&report));
+    for sentence in [
+        "No C-index: no fold has a pair of slides that can be compared.",
+        "Fold 0: no C-index, because no two slides can be compared.",
+        "Fold 1: no event in the fold.",
+        "The log-rank test is undefined: at no event time are both groups at risk",
+        "median not reached",
+    ] {
+        assert!(text.contains(sentence), "{sentence}: {text}");
+    }
+    assert!(
+        figures(&report)
+            .expect("drawn")
+            .iter()
+            .all(|figure| figure.name != "c-index-per-fold")
+    );
+}
+
+#[test]
+fn a_run_without_folds_is_a_page_without_figures() {
+    let report = sample::report(0, 0, 0);
+    let text = text(&html(&report));
+    for sentence in [
+        "No fold was run.",
+        "There are no validation predictions",
+        "No epoch was recorded.",
+    ] {
+        assert!(text.contains(sentence), "{sentence}: {text}");
+    }
+    assert_eq!(figures(&report).expect("nothing to draw"), []);
+}
+
+#[test]
+fn one_fold_has_no_spread() {
+    let text = text(&html(&sample::report(40, 1, 2)));
+    assert!(text.contains("one fold, so that the spread is unknown"), "{text}");
+}
+
+#[test]
+fn long_and_many_histories_are_drawn_in_bounds() {
+    let report = sample::report(240, 12, 100);
+    let svg = figure(&report, "training-curves");
+    assert!(svg.contains(">fold 11</text>"), "{svg}");
+    assert!(svg.contains("for epochs 0 to 99"), "{svg}");
+    let html = html(&report);
+    assert_eq!(html.matches("<details class=\"history\">").count(), 12);
+    assert_eq!(html.matches("(selected)</th>").count(), 12);
+}
+
+#[test]
+fn a_diverged_loss_is_a_dash_in_the_table() {
+    let mut report = sample::report(40, 2, 3);
+    report.folds[0].history[2].train_loss = f64::NAN;
+    report.folds[0].history[2].validation_loss = f64::INFINITY;
+    let html = html(&report);
+    assert!(
+        html.contains("<td>–</td><td>–</td>") && !html.contains("NaN"),
+        "{html}"
+    );
+}
+
+#[test]
+fn contradictory_data_is_refused_by_name() {
+    let mut report = sample::report(40, 2, 3);
+    report.predictions[3].risk = f64::NAN;
+    let slide_id = report.predictions[3].slide_id.clone();
+    let error = render_html(&report).expect_err("a risk is NaN");
+    assert_eq!(
+        error.to_string(),
+        format!("risk of slide {slide_id} is NaN, expected a finite number")
+    );
+
+    let mut report = sample::report(40, 2, 3);
+    report.patient_c_index.folds.pop();
+    let error = figures(&report).expect_err("a fold is missing");
+    assert_eq!(
+        error.to_string(),
+        "`patient_c_index` has 1 folds, expected 2, one per fold report"
+    );
+
+    let mut report = sample::report(40, 2, 3);
+    report.predictions[1].outcome = Outcome::new(999.0, Status::Censored).expect("a valid time");
+    assert!(matches!(
+        render_html(&report),
+        Err(Error::ConflictingOutcomes { .. })
+    ));
+}
+
+#[test]
+fn pictures_have_the_colours_of_their_curves() {
+    let report = sample::report(60, 5, 4);
+    for figure in figures(&report).expect("drawn") {
+        let png = svg_to_png(&figure.svg, 1.0).expect("a picture");
+        let picture = resvg::tiny_skia::Pixmap::decode_png(&png).expect("a PNG");
+        // Blue and vermillion of the palette, and text.
+        for (red, green, blue) in [(0x00, 0x72, 0xb2), (0xd5, 0x5e, 0x00), (0x1a, 0x1d, 0x21)] {
+            let same = |p: &&resvg::tiny_skia::PremultipliedColorU8| {
+                (p.red(), p.green(), p.blue()) == (red, green, blue)
+            };
+            let n = picture.pixels().iter().filter(same).count();
+            assert!(
+                n > 20,
+                "{}: {n} pixels of #{red:02x}{green:02x}{blue:02x}",
+                figure.name
+            );
+        }
+    }
+}
+
+#[test]
+fn text_table_has_the_paper_format_and_every_fold() {
+    let mut report = sample::report(40, 2, 3);
+    report.c_index = sample::summary([Some(0.6004), Some(0.66)].into_iter());
+    report.patient_c_index = sample::summary([Some(0.5), None].into_iter());
+    report.last_epoch_c_index = sample::summary([None, None].into_iter());
+    let table = c_index_table(&report);
+    let expected = "\
+C-index                            mean (sd)         95 % CI  fold 0  fold 1
+Slide level, selected epoch    0.630 (0.030)  0.600 to 0.660   0.600   0.660
+Patient level, selected epoch  0.500 (0.000)  0.500 to 0.500   0.500       –
+Slide level, last epoch                    –               –       –       –
+";
+    assert_eq!(table, expected);
+}
