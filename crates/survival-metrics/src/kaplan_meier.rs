@@ -253,3 +253,79 @@ fn limits_at(s: f64, zq: f64, ci_type: CiType) -> Option<(f64, f64)> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn curve(events: impl IntoIterator<Item = u32>, censored: impl IntoIterator<Item = u32>) -> KaplanMeier {
+        let events = events.into_iter().map(|t| Outcome::event(f64::from(t)));
+        let censored = censored.into_iter().map(|t| Outcome::censored(f64::from(t)));
+        let outcomes: Result<Vec<Outcome>> = events.chain(censored).collect();
+        KaplanMeier::fit(&outcomes.expect("valid times")).expect("not empty")
+    }
+
+    #[test]
+    fn half_dead_half_censored_is_exactly_one_half_at_every_size() {
+        // Multiplying the factors one by one gives 0.5000000000000001 in 7 of these 29 samples.
+        for half in 1..=29 {
+            let km = curve(1..=half, half + 1..=2 * half);
+            assert_eq!(km.survival_at(f64::from(half)), 0.5);
+            // S stays at 1/2 to the last censoring.
+            assert_eq!(km.median_survival(), Some(f64::from(half) * 1.5));
+        }
+    }
+
+    #[test]
+    fn a_median_that_is_not_reached_is_none() {
+        assert_eq!(curve([1], [2, 3]).median_survival(), None);
+        assert_eq!(curve([], [2, 3]).median_survival(), None);
+        assert_eq!(curve([4, 4, 5], []).median_survival(), Some(4.0));
+        assert_eq!(
+            (curve([1], []).quantile(0.0), curve([1], []).quantile(1.0)),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn limits_are_none_where_they_are_undefined() {
+        let km = curve([2, 3], [1]);
+        let limits = |ci_type| km.confidence_limits(0.95, ci_type).expect("a valid level");
+        for ci_type in [CiType::Plain, CiType::Log] {
+            assert_eq!((limits(ci_type)[0], limits(ci_type)[2]), (Some((1.0, 1.0)), None));
+        }
+        for ci_type in [CiType::LogLog, CiType::Logit, CiType::Arcsin] {
+            assert_eq!((limits(ci_type)[0], limits(ci_type)[2]), (None, None));
+            let (lower, upper) = limits(ci_type)[1].expect("S = 1/2");
+            assert!(0.0 < lower && lower < 0.5 && 0.5 < upper && upper < 1.0);
+        }
+    }
+
+    #[test]
+    fn a_level_outside_its_range_is_refused() {
+        for level in [0.0, 1.0, 95.0, f64::NAN] {
+            let result = curve([1], []).confidence_limits(level, CiType::Plain);
+            assert!(matches!(
+                result,
+                Err(Error::OutOfRange {
+                    what: "confidence level",
+                    ..
+                })
+            ));
+        }
+    }
+
+    #[test]
+    fn a_figure_has_its_marks_and_numbers_at_risk() {
+        let km = curve([1, 3], [1, 2, 2]);
+        assert_eq!(km.censor_marks().collect::<Vec<_>>(), [(1.0, 0.8), (2.0, 0.8)]);
+        assert_eq!(
+            [0.0, 1.0, 1.5, 3.0, 4.0].map(|t| km.at_risk_at(t)),
+            [5, 5, 3, 1, 0]
+        );
+        assert_eq!(
+            [0.5, 1.0, 2.9, 3.0, 9.0].map(|t| km.survival_at(t)),
+            [1.0, 0.8, 0.8, 0.0, 0.0]
+        );
+    }
+}

@@ -46,7 +46,9 @@ mod discrete_survival;
 mod error;
 mod kaplan_meier;
 mod log_rank;
+mod log_rank_sums;
 mod outcome;
+mod pair_sweep;
 mod risk_groups;
 pub mod special_functions;
 
