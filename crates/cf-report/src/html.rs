@@ -1,13 +1,15 @@
-//! The report as one HTML file: texts that depend on the numbers, and the template they are put into.
+//! The report as one HTML file: the template and the texts that it is filled with.
 
 use askama::Template;
 
 use crate::error::{Error, Result};
 use crate::figures;
 use crate::number::{self, MISSING, count, counted, fixed, fixed_or_missing, significant};
+use crate::patients::patient_facts;
 use crate::report::{CrossValidationReport, EpochRow, FlowStep, FoldReport};
-use crate::risk_groups::{Level, PatientFacts, RiskGroup, RiskGroups, patient_facts};
+use crate::risk_groups::{Level, RiskGroup, RiskGroups, TestResult};
 use crate::table::{CIndexRow, c_index_rows};
+use crate::wording::{self, Headline};
 
 /// Renders the whole report as one HTML file that refers to nothing outside itself: no script, no network.
 ///
@@ -26,15 +28,15 @@ pub fn render_html(report: &CrossValidationReport) -> Result<String> {
     let page = Page {
         report,
         dark_rules: figures::dark_rules(),
-        scored: scored(report, facts),
-        follow_up: facts.map(follow_up),
-        headline: headline(report),
+        scored: wording::scored(report, facts),
+        follow_up: facts.map(wording::follow_up),
+        headline: wording::headline(report),
         c_index_rows: c_index_rows(report),
-        optimism: optimism(report),
-        c_index_notes: c_index_notes(report),
+        optimism: wording::optimism(report),
+        c_index_notes: wording::c_index_notes(report),
         c_index_figure: figures::c_index(report).map(|figure| figure.svg),
         groups,
-        overstatement: overstatement(facts),
+        overstatement: wording::overstatement(facts),
         flow: report.flow.iter().map(FlowView::new).collect(),
         folds: report.folds.iter().map(FoldView::new).collect(),
         training_figure: figures::training(report).map(|figure| figure.svg),
@@ -64,131 +66,6 @@ struct Page<'a> {
     training_figure: Option<String>,
     wall_time: String,
     peak_memory: String,
-}
-
-/// The number of the run and how to read it.
-struct Headline {
-    number: String,
-    reading: String,
-}
-
-fn headline(report: &CrossValidationReport) -> Headline {
-    let summary = &report.c_index;
-    let n_folds = summary.folds.iter().flatten().count();
-    let (Some(mean), Some(sd)) = (summary.mean, summary.sd) else {
-        return Headline {
-            number: MISSING.to_owned(),
-            reading: "No C-index: no fold has a pair of slides that can be compared.".to_owned(),
-        };
-    };
-    let folds = match (n_folds, report.folds.len()) {
-        (1, 1) => "one fold, so that the spread is unknown".to_owned(),
-        (n, all) if n == all => format!("mean and standard deviation of {n} folds"),
-        (n, all) => format!("mean and standard deviation of the {n} of {all} folds that have one"),
-    };
-    let interval = match summary.ci95 {
-        Some((low, high)) => format!(
-            " 95 % confidence interval {} to {}.",
-            fixed(low, 3),
-            fixed(high, 3)
-        ),
-        None => String::new(),
-    };
-    let number = if n_folds == 1 {
-        fixed(mean, 3)
-    } else {
-        format!("{} ± {}", fixed(mean, 3), fixed(sd, 3))
-    };
-    Headline {
-        number,
-        reading: format!("C-index of validation slides at the selected epoch, {folds}.{interval}"),
-    }
-}
-
-/// `437 slides of 386 patients, 148 of them with the event, in 5 folds`.
-fn scored(report: &CrossValidationReport, facts: Option<PatientFacts>) -> String {
-    let folds = counted(report.folds.len(), "fold", "folds");
-    match facts {
-        Some(facts) => format!(
-            "{} of {}, {} of them with the event, in {folds}",
-            counted(report.predictions.len(), "slide", "slides"),
-            counted(facts.n_patients, "patient", "patients"),
-            count(facts.n_event_patients)
-        ),
-        None => format!("no slide, in {folds}"),
-    }
-}
-
-fn follow_up(facts: PatientFacts) -> String {
-    match facts.median_follow_up_months {
-        Some(months) => format!("{} months (reverse Kaplan-Meier)", fixed(months, 1)),
-        None => "not reached".to_owned(),
-    }
-}
-
-/// What choosing the epoch on the scored folds may have added, as a number in a sentence.
-fn optimism(report: &CrossValidationReport) -> String {
-    let all_last = report
-        .folds
-        .iter()
-        .all(|fold| last_epoch(fold).is_none_or(|last| last == fold.selected_epoch));
-    if all_last {
-        return "The selected epoch is the last one in every fold, so choosing an epoch added nothing to the result."
-            .to_owned();
-    }
-    let (Some(selected), Some(last)) = (report.c_index.mean, report.last_epoch_c_index.mean) else {
-        return "Selected and last epochs cannot be compared, because a C-index is missing.".to_owned();
-    };
-    let difference = selected - last;
-    let comparison = if difference >= 0.0 {
-        "higher than"
-    } else {
-        "lower than"
-    };
-    format!(
-        "The selected epochs score {} {comparison} the last epochs; where an epoch is chosen by its score on the very \
-         slides that are reported, such a difference comes from choosing and not from learning, and new slides will \
-         show less (how epochs were chosen here stands under Protocol).",
-        fixed(difference.abs(), 3)
-    )
-}
-
-/// Why slide-level tests overstate, with the cohort's own numbers.
-fn overstatement(facts: Option<PatientFacts>) -> String {
-    let Some(facts) = facts else { return String::new() };
-    if facts.n_with_several_slides == 0 {
-        return "Every patient has one slide, so slide and patient level are the same test.".to_owned();
-    }
-    format!(
-        "{} of {} {} more than one slide, at most {}. At slide level each of these slides counts as a subject of its \
-         own with the same time and status, though they are copies of one observation; the test takes them for \
-         independent, and its p-value overstates the evidence. The patient level, with the mean risk of a patient’s \
-         slides, is the one to draw conclusions from; the slide level is for comparison with published values.",
-        count(facts.n_with_several_slides),
-        counted(facts.n_patients, "patient", "patients"),
-        if facts.n_with_several_slides == 1 {
-            "has"
-        } else {
-            "have"
-        },
-        count(facts.most_slides)
-    )
-}
-
-fn c_index_notes(report: &CrossValidationReport) -> Vec<String> {
-    let note = |fold: &FoldReport| match (&fold.c_index_note, fold.c_index) {
-        (Some(note), _) => Some(format!("Fold {}: {}.", fold.fold, note.trim_end_matches('.'))),
-        (None, None) => Some(format!(
-            "Fold {}: no C-index, because no two slides can be compared.",
-            fold.fold
-        )),
-        (None, Some(_)) => None,
-    };
-    report.folds.iter().filter_map(note).collect()
-}
-
-fn last_epoch(fold: &FoldReport) -> Option<usize> {
-    fold.history.last().map(|row| row.epoch)
 }
 
 /// Risk groups of one level.
@@ -221,7 +98,7 @@ impl LevelView {
                 .as_ref()
                 .map_or_else(|| MISSING.to_owned(), RiskGroup::median),
         };
-        let p_value = |test: &std::result::Result<crate::risk_groups::TestResult, String>| {
+        let p_value = |test: &std::result::Result<TestResult, String>| {
             test.as_ref()
                 .map_or_else(|_| MISSING.to_owned(), |test| test.p_value.clone())
         };
@@ -312,7 +189,8 @@ impl FoldView {
             n_validation_patients: count(fold.n_validation_patients),
             n_validation_events: count(fold.n_validation_events),
             selected_epoch: fold.selected_epoch,
-            last_epoch: last_epoch(fold).map_or_else(|| MISSING.to_owned(), |epoch| epoch.to_string()),
+            last_epoch: wording::last_epoch(fold)
+                .map_or_else(|| MISSING.to_owned(), |epoch| epoch.to_string()),
             c_index: fixed_or_missing(fold.c_index, 3),
             patient_c_index: fixed_or_missing(fold.patient_c_index, 3),
             last_epoch_c_index: fixed_or_missing(fold.last_epoch_c_index, 3),

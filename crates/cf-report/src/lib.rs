@@ -41,10 +41,12 @@ mod error;
 mod figures;
 mod html;
 mod number;
+mod patients;
 mod png;
 mod report;
 mod risk_groups;
 mod table;
+mod wording;
 
 pub use error::{Error, Result};
 pub use figures::{Figure, figures};

@@ -1,14 +1,13 @@
 //! The median split of pooled validation risks, at slide and at patient level, with its log-rank test.
 
-use std::collections::HashMap;
-
 use survival_metrics::{
-    CiType, KaplanMeier, LogRank, Outcome, RiskGroup as Side, Status, log_rank_test, median_split,
+    CiType, KaplanMeier, LogRank, Outcome, RiskGroup as Side, log_rank_test, median_split,
     stratified_log_rank_test,
 };
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::number::{self, counted, fixed};
+use crate::patients::{patients, slides};
 use crate::report::PredictionRow;
 
 /// What counts as one subject.
@@ -196,69 +195,6 @@ impl RiskGroup {
     }
 }
 
-/// One subject of the split.
-#[derive(Debug, Clone, Copy)]
-struct Subject {
-    fold: usize,
-    outcome: Outcome,
-    risk: f64,
-}
-
-/// Every slide as a subject.
-fn slides(predictions: &[PredictionRow]) -> Vec<Subject> {
-    let subject = |row: &PredictionRow| Subject {
-        fold: row.fold,
-        outcome: row.outcome,
-        risk: row.risk,
-    };
-    predictions.iter().map(subject).collect()
-}
-
-/// Every patient as a subject, in order of first appearance, with the mean risk of the slides.
-///
-/// # Errors
-/// [`Error::ConflictingOutcomes`] if two slides of a patient disagree.
-fn patients(predictions: &[PredictionRow]) -> Result<Vec<Subject>> {
-    slides_by_patient(predictions)
-        .iter()
-        .filter_map(|slides| patient(slides).transpose())
-        .collect()
-}
-
-/// The patient with these slides; `None` without any.
-fn patient(slides: &[&PredictionRow]) -> Result<Option<Subject>> {
-    let Some(&first) = slides.first() else {
-        return Ok(None);
-    };
-    if let Some(other) = slides.iter().find(|row| row.outcome != first.outcome) {
-        return Err(Error::ConflictingOutcomes {
-            patient_id: first.patient_id.clone(),
-            first_slide_id: first.slide_id.clone(),
-            second_slide_id: other.slide_id.clone(),
-        });
-    }
-    let risk = slides.iter().map(|row| row.risk).sum::<f64>() / slides.len() as f64;
-    Ok(Some(Subject {
-        fold: first.fold,
-        outcome: first.outcome,
-        risk,
-    }))
-}
-
-/// The slides of each patient, in order of first appearance.
-fn slides_by_patient(predictions: &[PredictionRow]) -> Vec<Vec<&PredictionRow>> {
-    let mut patient_idx: HashMap<&str, usize> = HashMap::new();
-    let mut slides_of: Vec<Vec<&PredictionRow>> = Vec::new();
-    for row in predictions {
-        let next = slides_of.len();
-        match slides_of.get_mut(*patient_idx.entry(&row.patient_id).or_insert(next)) {
-            Some(slides) => slides.push(row),
-            None => slides_of.push(vec![row]),
-        }
-    }
-    slides_of
-}
-
 /// A sentence for a test that does not exist.
 fn undefined_because(error: &survival_metrics::Error, level: Level, threshold: f64) -> String {
     use survival_metrics::Error as Metric;
@@ -278,51 +214,10 @@ fn undefined_because(error: &survival_metrics::Error, level: Level, threshold: f
     }
 }
 
-/// How many patients the predictions hold, and how their slides are spread.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct PatientFacts {
-    pub(crate) n_patients: usize,
-    pub(crate) n_event_patients: usize,
-    pub(crate) n_with_several_slides: usize,
-    pub(crate) most_slides: usize,
-    /// Median follow-up by the reverse Kaplan-Meier method, in which events and censorings change places
-    /// (Schemper & Smith 1996). `None` if it is not reached.
-    pub(crate) median_follow_up_months: Option<f64>,
-}
-
-/// Facts of the patients behind the predictions, or `None` without predictions.
-///
-/// # Errors
-/// [`Error::ConflictingOutcomes`] if two slides of a patient disagree.
-pub(crate) fn patient_facts(predictions: &[PredictionRow]) -> Result<Option<PatientFacts>> {
-    if predictions.is_empty() {
-        return Ok(None);
-    }
-    let subjects = patients(predictions)?;
-    let reversed = subjects.iter().map(|subject| {
-        let status = if subject.outcome.is_event() {
-            Status::Censored
-        } else {
-            Status::Event
-        };
-        Outcome::new(subject.outcome.time(), status)
-    });
-    let follow_up = KaplanMeier::fit(&reversed.collect::<std::result::Result<Vec<_>, _>>()?)?;
-    let n_slides: Vec<usize> = slides_by_patient(predictions).iter().map(Vec::len).collect();
-    Ok(Some(PatientFacts {
-        n_patients: subjects.len(),
-        n_event_patients: subjects
-            .iter()
-            .filter(|subject| subject.outcome.is_event())
-            .count(),
-        n_with_several_slides: n_slides.iter().filter(|&&n| n > 1).count(),
-        most_slides: n_slides.into_iter().max().unwrap_or(0),
-        median_follow_up_months: follow_up.median_survival(),
-    }))
-}
-
 #[cfg(test)]
 mod tests {
+    use survival_metrics::Status;
+
     use super::*;
 
     fn row(patient: &str, slide: &str, time: f64, status: Status, risk: f64) -> PredictionRow {
@@ -334,22 +229,6 @@ mod tests {
             outcome: Outcome::new(time, status).expect("a valid time"),
             risk,
         }
-    }
-
-    #[test]
-    fn risk_of_a_patient_is_the_mean_over_slides() {
-        let rows = [
-            row("b", "b1", 3.0, Status::Event, 1.0),
-            row("a", "a1", 9.0, Status::Censored, -1.0),
-            row("b", "b2", 3.0, Status::Event, 4.0),
-        ];
-        let subjects = patients(&rows).expect("consistent outcomes");
-        assert_eq!(subjects.iter().map(|s| s.risk).collect::<Vec<_>>(), [2.5, -1.0]);
-        let facts = patient_facts(&rows)
-            .expect("consistent outcomes")
-            .expect("three rows");
-        assert_eq!((facts.n_patients, facts.n_event_patients), (2, 1));
-        assert_eq!((facts.n_with_several_slides, facts.most_slides), (1, 2));
     }
 
     #[test]
@@ -399,18 +278,5 @@ mod tests {
                 .verdict()
                 .starts_with("The risk of every patient is at least the median, −4.00, so that")
         );
-    }
-
-    #[test]
-    fn follow_up_counts_censorings_as_the_end() {
-        let rows = [
-            row("a", "a1", 1.0, Status::Event, 0.0),
-            row("b", "b1", 10.0, Status::Censored, 0.0),
-            row("c", "c1", 20.0, Status::Censored, 0.0),
-            row("d", "d1", 30.0, Status::Censored, 0.0),
-        ];
-        let facts = patient_facts(&rows).expect("valid").expect("four rows");
-        assert_eq!(facts.median_follow_up_months, Some(20.0));
-        assert_eq!(patient_facts(&[]).expect("valid"), None);
     }
 }

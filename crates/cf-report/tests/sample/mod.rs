@@ -115,7 +115,7 @@ fn predictions(n_patients: usize, n_folds: usize) -> Vec<PredictionRow> {
     let mut rows = Vec::new();
     for patient_idx in 0..n_patients {
         let hazard = draws.normal();
-        let event_time = -draws.uniform().ln() * 45.0 * (-1.0 * hazard).exp();
+        let event_time = -draws.uniform().ln() * 45.0 * (-hazard).exp();
         let end_of_study = 1.0 + 110.0 * draws.uniform().powi(2);
         let status = if event_time <= end_of_study {
             Status::Event

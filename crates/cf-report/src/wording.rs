@@ -1,0 +1,134 @@
+//! Sentences of the page that depend on the numbers.
+
+use crate::number::{MISSING, count, counted, fixed};
+use crate::patients::PatientFacts;
+use crate::report::{CrossValidationReport, FoldReport};
+
+/// The number of the run and how to read it.
+pub(crate) struct Headline {
+    pub(crate) number: String,
+    pub(crate) reading: String,
+}
+
+/// The headline of the slide-level C-index, or a dash and the reason.
+pub(crate) fn headline(report: &CrossValidationReport) -> Headline {
+    let summary = &report.c_index;
+    let n_folds = summary.folds.iter().flatten().count();
+    let (Some(mean), Some(sd)) = (summary.mean, summary.sd) else {
+        return Headline {
+            number: MISSING.to_owned(),
+            reading: "No C-index: no fold has a pair of slides that can be compared.".to_owned(),
+        };
+    };
+    let folds = match (n_folds, report.folds.len()) {
+        (1, 1) => "one fold, so that the spread is unknown".to_owned(),
+        (n, all) if n == all => format!("mean and standard deviation of {n} folds"),
+        (n, all) => format!("mean and standard deviation of the {n} of {all} folds that have one"),
+    };
+    let interval = match summary.ci95 {
+        Some((low, high)) => format!(
+            " 95 % confidence interval {} to {}.",
+            fixed(low, 3),
+            fixed(high, 3)
+        ),
+        None => String::new(),
+    };
+    let number = if n_folds == 1 {
+        fixed(mean, 3)
+    } else {
+        format!("{} ± {}", fixed(mean, 3), fixed(sd, 3))
+    };
+    Headline {
+        number,
+        reading: format!("C-index of validation slides at the selected epoch, {folds}.{interval}"),
+    }
+}
+
+/// `437 slides of 386 patients, 148 of them with the event, in 5 folds`.
+pub(crate) fn scored(report: &CrossValidationReport, facts: Option<PatientFacts>) -> String {
+    let folds = counted(report.folds.len(), "fold", "folds");
+    match facts {
+        Some(facts) => format!(
+            "{} of {}, {} of them with the event, in {folds}",
+            counted(report.predictions.len(), "slide", "slides"),
+            counted(facts.n_patients, "patient", "patients"),
+            count(facts.n_event_patients)
+        ),
+        None => format!("no slide, in {folds}"),
+    }
+}
+
+/// `30.1 months (reverse Kaplan-Meier)`.
+pub(crate) fn follow_up(facts: PatientFacts) -> String {
+    match facts.median_follow_up_months {
+        Some(months) => format!("{} months (reverse Kaplan-Meier)", fixed(months, 1)),
+        None => "not reached".to_owned(),
+    }
+}
+
+/// What choosing the epoch on the scored folds may have added, as a number in a sentence.
+pub(crate) fn optimism(report: &CrossValidationReport) -> String {
+    let all_last = report
+        .folds
+        .iter()
+        .all(|fold| last_epoch(fold).is_none_or(|last| last == fold.selected_epoch));
+    if all_last {
+        return "The selected epoch is the last one in every fold, so choosing an epoch added nothing to the result."
+            .to_owned();
+    }
+    let (Some(selected), Some(last)) = (report.c_index.mean, report.last_epoch_c_index.mean) else {
+        return "Selected and last epochs cannot be compared, because a C-index is missing.".to_owned();
+    };
+    let difference = selected - last;
+    let comparison = if difference >= 0.0 {
+        "higher than"
+    } else {
+        "lower than"
+    };
+    format!(
+        "The selected epochs score {} {comparison} the last epochs; where an epoch is chosen by its score on the very \
+         slides that are reported, such a difference comes from choosing and not from learning, and new slides will \
+         show less (how epochs were chosen here stands under Protocol).",
+        fixed(difference.abs(), 3)
+    )
+}
+
+/// Why slide-level tests overstate, with the cohort's own numbers.
+pub(crate) fn overstatement(facts: Option<PatientFacts>) -> String {
+    let Some(facts) = facts else { return String::new() };
+    if facts.n_with_several_slides == 0 {
+        return "Every patient has one slide, so slide and patient level are the same test.".to_owned();
+    }
+    format!(
+        "{} of {} {} more than one slide, at most {}. At slide level each of these slides counts as a subject of its \
+         own with the same time and status, though they are copies of one observation; the test takes them for \
+         independent, and its p-value overstates the evidence. The patient level, with the mean risk of a patient’s \
+         slides, is the one to draw conclusions from; the slide level is for comparison with published values.",
+        count(facts.n_with_several_slides),
+        counted(facts.n_patients, "patient", "patients"),
+        if facts.n_with_several_slides == 1 {
+            "has"
+        } else {
+            "have"
+        },
+        count(facts.most_slides)
+    )
+}
+
+/// A sentence for each fold that has a note or lacks a C-index.
+pub(crate) fn c_index_notes(report: &CrossValidationReport) -> Vec<String> {
+    let note = |fold: &FoldReport| match (&fold.c_index_note, fold.c_index) {
+        (Some(note), _) => Some(format!("Fold {}: {}.", fold.fold, note.trim_end_matches('.'))),
+        (None, None) => Some(format!(
+            "Fold {}: no C-index, because no two slides can be compared.",
+            fold.fold
+        )),
+        (None, Some(_)) => None,
+    };
+    report.folds.iter().filter_map(note).collect()
+}
+
+/// The last epoch that was trained.
+pub(crate) fn last_epoch(fold: &FoldReport) -> Option<usize> {
+    fold.history.last().map(|row| row.epoch)
+}
