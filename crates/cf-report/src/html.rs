@@ -11,6 +11,9 @@ use crate::risk_groups::{Level, RiskGroup, RiskGroups, TestResult};
 use crate::table::{CIndexRow, c_index_rows};
 use crate::wording::{self, Headline};
 
+/// With more folds their values would leave the page; they stand in the figure and in the table of folds.
+const MOST_FOLD_COLUMNS: usize = 6;
+
 /// Renders the whole report as one HTML file that refers to nothing outside itself: no script, no network.
 ///
 /// Results that are undefined become sentences.
@@ -32,6 +35,7 @@ pub fn render_html(report: &CrossValidationReport) -> Result<String> {
         follow_up: facts.map(wording::follow_up),
         headline: wording::headline(report),
         c_index_rows: c_index_rows(report),
+        fold_columns: report.folds.len() <= MOST_FOLD_COLUMNS,
         optimism: wording::optimism(report),
         c_index_notes: wording::c_index_notes(report),
         c_index_figure: figures::c_index(report).map(|figure| figure.svg),
@@ -56,6 +60,7 @@ struct Page<'a> {
     follow_up: Option<String>,
     headline: Headline,
     c_index_rows: [CIndexRow; 3],
+    fold_columns: bool,
     optimism: String,
     c_index_notes: Vec<String>,
     c_index_figure: Option<String>,
@@ -134,7 +139,7 @@ struct DroppedView<'a> {
 impl<'a> FlowView<'a> {
     fn new(step: &'a FlowStep) -> Self {
         let dropped = step.dropped.iter().map(|dropped| DroppedView {
-            n: count(dropped.ids.len()),
+            n: number::fixed(-(dropped.ids.len() as f64), 0),
             reason: &dropped.reason,
             ids: &dropped.ids,
         });

@@ -101,9 +101,10 @@ pub(crate) fn overstatement(facts: Option<PatientFacts>) -> String {
     }
     format!(
         "{} of {} {} more than one slide, at most {}. At slide level each of these slides counts as a subject of its \
-         own with the same time and status, though they are copies of one observation; the test takes them for \
-         independent, and its p-value overstates the evidence. The patient level, with the mean risk of a patient’s \
-         slides, is the one to draw conclusions from; the slide level is for comparison with published values.",
+         own with the same time and status, though they are copies of one observation. The test takes them for \
+         independent, so its p-value is not to be relied on; as a rule it overstates the evidence. Draw conclusions \
+         from the patient level, where the risk is the mean over a patient’s slides, and use the slide level to \
+         compare with published values.",
         count(facts.n_with_several_slides),
         counted(facts.n_patients, "patient", "patients"),
         if facts.n_with_several_slides == 1 {

@@ -59,7 +59,7 @@ fn scores_stand_side_by_side_with_the_optimism_between_them() {
         text.contains("95 % confidence interval 0.581 to 0.698."),
         "{text}"
     );
-    let row = "Slide level, selected epoch 0.640 0.016 0.581 to 0.698 0.620 0.640 0.660 0.640 (0.016)";
+    let row = "Slide level, selected epoch 0.640 0.016 0.581 to 0.698 0.640 (0.016) 0.620 0.640 0.660";
     assert!(text.contains(row), "{text}");
     assert!(
         text.contains("The selected epochs score 0.030 higher than the last epochs;"),
@@ -96,7 +96,7 @@ fn every_dropped_id_is_listed_and_every_count_visible() {
         assert!(html.contains(&format!("<li>{id}</li>")), "{id}");
     }
     assert!(
-        text(&html).contains("With an outcome 12,345 40 9 137 no row in the clinical table"),
+        text(&html).contains("With an outcome 12,345 40 9 −137 no row in the clinical table"),
         "{html}"
     );
 }

@@ -4,18 +4,18 @@ use super::axis::{Plot, Ticks};
 use super::svg::{Anchor, Ink, Svg, circle, polyline};
 use crate::report::{CrossValidationReport, EpochRow, FoldReport};
 
-const WIDTH: f64 = 1040.0;
+const WIDTH: f64 = 900.0;
 /// Height above and below a panel, with one line of the key.
 const ABOVE: f64 = 74.0;
 const BELOW: f64 = 54.0;
 const PANEL_HEIGHT: f64 = 202.0;
 /// Left edges of the three panels.
-const PANELS: [f64; 3] = [62.0, 422.0, 782.0];
-const PANEL_WIDTH: f64 = 248.0;
+const PANELS: [f64; 3] = [58.0, 358.0, 658.0];
+const PANEL_WIDTH: f64 = 228.0;
 /// Distances between the entries of the key, and how many stand in a line.
 const KEY_DISTANCE: f64 = 74.0;
 const KEY_LINE_HEIGHT: f64 = 20.0;
-const N_KEYS_IN_A_LINE: usize = 11;
+const N_KEYS_IN_A_LINE: usize = 9;
 const COLOURS: [Ink; 6] = [
     Ink::Blue,
     Ink::Vermillion,
