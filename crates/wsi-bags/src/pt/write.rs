@@ -100,10 +100,9 @@ fn text(pickle: &mut Vec<u8>, text: &str) {
     pickle.extend(text.as_bytes());
 }
 
-/// LONG1, which holds any size; a leading zero byte keeps the sign positive.
+/// LONG1, which holds any size. Sizes of memory are below 2^63, so the sign is never set.
 fn int(pickle: &mut Vec<u8>, value: usize) {
     let bytes = (value as u64).to_le_bytes();
-    pickle.extend([0x8a, 9]);
+    pickle.extend([0x8a, 8]);
     pickle.extend(bytes);
-    pickle.push(0);
 }
