@@ -10,8 +10,7 @@ use std::sync::Arc;
 
 use rust_hdf5::format::messages::datatype::IeeeFormat;
 use rust_hdf5::{
-    ByteOrder, DatatypeMessage, H5Dataset, H5File, H5FileOptions, H5Group, H5Type, Hdf5Error, LinkClass,
-    StorageLayout,
+    ByteOrder, DatatypeMessage, H5Dataset, H5File, H5FileOptions, H5Group, H5Type, Hdf5Error, StorageLayout,
 };
 
 use crate::element_type::ElementType;
@@ -110,6 +109,11 @@ pub(crate) struct Group<'a> {
 }
 
 impl Group<'_> {
+    /// Its place in the file, without a slash at the front.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Names of the datasets directly inside, sorted.
     pub(crate) fn datasets(&self) -> Result<Vec<String>> {
         let mut names = self
@@ -294,6 +298,7 @@ impl Group<'_> {
             }
             .into())
         };
+        // The listing leaves out what links name in other files.
         let found = self.datasets()?;
         if !found.iter().any(|dataset| dataset == name) {
             return Err(ErrorKind::MissingDataset {
@@ -301,9 +306,6 @@ impl Group<'_> {
                 found,
             }
             .into());
-        }
-        if matches!(self.group.link_class(name), Ok(LinkClass::External { .. })) {
-            return elsewhere();
         }
         let dataset = self
             .reader

@@ -128,7 +128,7 @@ fn check_row_order(group: &Group<'_>, coords: &[[i64; 2]]) -> Result<()> {
         Some(text) if text == RowOrder::File.label() => Ok(()),
         Some(text) if text == RowOrder::RowMajor.label() => match first_out_of_order(coords) {
             None => Ok(()),
-            Some(patch_idx) => Err(ErrorKind::RowOrder { patch_idx }.into()),
+            Some(patch_idx) => Err(Error::from(ErrorKind::RowOrder { patch_idx }).at_place(group.path())),
         },
         Some(text) => Err(group.wrong_attribute(NAME, format!("{text:?}"), "`row-major` or `file`")),
     }

@@ -2,22 +2,27 @@
 //!
 //! `rust-hdf5` reads group attributes as text only and does not tell the address of a contiguous dataset, but it
 //! publishes its decoders of the file format. This walks from the superblock along a path of names to an object header
-//! and looks at its messages. Groups of the old kind (symbol tables) and of the new kind with up to eight members
-//! (link messages) are followed; elsewhere the answer is `None` and the caller falls back to the library.
+//! and looks at its messages. Where it cannot follow, the answer is `None`: a dataset is then read by the library, and
+//! an attribute that the library lists but that is not found here is an error.
 
 use rust_hdf5::format::btree_v1::BTreeV1Node;
+use rust_hdf5::format::dense_attr::read_dense_attributes;
+use rust_hdf5::format::dense_link::read_dense_links;
 use rust_hdf5::format::local_heap::{LocalHeapHeader, local_heap_get_string};
+use rust_hdf5::format::messages::attr_info::AttributeInfoMessage;
 use rust_hdf5::format::messages::attribute::AttributeMessage;
 use rust_hdf5::format::messages::data_layout::DataLayoutMessage;
 use rust_hdf5::format::messages::datatype::{ByteOrder, DatatypeMessage, IeeeFormat};
 use rust_hdf5::format::messages::link::{LinkMessage, LinkTarget};
+use rust_hdf5::format::messages::link_info::LinkInfoMessage;
 use rust_hdf5::format::messages::{
-    MSG_ATTRIBUTE, MSG_DATA_LAYOUT, MSG_FLAG_SHARED, MSG_LINK, MSG_OBJ_HEADER_CONTINUATION, MSG_SYMBOL_TABLE,
+    MSG_ATTR_INFO, MSG_ATTRIBUTE, MSG_DATA_LAYOUT, MSG_FLAG_SHARED, MSG_LINK, MSG_LINK_INFO,
+    MSG_OBJ_HEADER_CONTINUATION, MSG_SYMBOL_TABLE,
 };
 use rust_hdf5::format::object_header::{ObjectHeader, ObjectHeaderMessage};
 use rust_hdf5::format::superblock::{SuperblockV0V1, SuperblockV2V3, detect_superblock_version};
 use rust_hdf5::format::symbol_table::SymbolTableNode;
-use rust_hdf5::format::{FormatContext, UNDEF_ADDR};
+use rust_hdf5::format::{BlockReader, FormatContext, FormatResult, UNDEF_ADDR};
 
 /// Bytes of an address or length. Other widths exist in the format, but no library writes them unasked.
 const WORD: usize = 8;
@@ -31,9 +36,10 @@ const MAX_CONTINUATIONS: usize = 64;
 const MAX_CONTINUATION_BYTES: usize = 1 << 20;
 const MAX_NODES: usize = 4096;
 
-/// The messages of one object.
-pub(super) struct Header {
+/// The messages of one object, and the file from its superblock on.
+pub(super) struct Header<'a> {
     messages: Vec<ObjectHeaderMessage>,
+    image: &'a [u8],
 }
 
 /// Where the values of a contiguous dataset are.
@@ -45,25 +51,27 @@ pub(super) enum Storage {
     At { offset: u64, len: u64 },
 }
 
-impl Header {
+impl<'a> Header<'a> {
     /// The header of the object at `path` (names joined by `/`, empty for the root) in a file whose superblock starts
     /// at byte `base`.
-    pub(super) fn find(file: &[u8], base: u64, path: &str) -> Option<Self> {
+    pub(super) fn find(file: &'a [u8], base: u64, path: &str) -> Option<Self> {
         let image = file.get(usize::try_from(base).ok()?..)?;
         let mut header = Self::read(image, root_address(image)?)?;
         for name in path.split('/').filter(|name| !name.is_empty()) {
-            header = Self::read(image, header.child(image, name)?)?;
+            header = Self::read(image, header.child(name)?)?;
         }
         Some(header)
     }
 
     /// The attribute `name` as a number, if there is one and it is a single integer or float.
     pub(super) fn number(&self, name: &str) -> Option<f64> {
-        let attribute = self
+        let compact = self
             .of_type(MSG_ATTRIBUTE)
-            .filter_map(|data| AttributeMessage::decode(data, &CONTEXT).ok())
+            .filter_map(|data| AttributeMessage::decode(data, &CONTEXT).ok());
+        let attribute = compact
             .map(|(attribute, _)| attribute)
-            .find(|attribute| attribute.name == name)?;
+            .find(|attribute| attribute.name == name)
+            .or_else(|| self.dense_attribute(name))?;
         number(&attribute.datatype, &attribute.data)
     }
 
@@ -84,7 +92,7 @@ impl Header {
         }
     }
 
-    fn read(image: &[u8], address: u64) -> Option<Self> {
+    fn read(image: &'a [u8], address: u64) -> Option<Self> {
         let start = usize::try_from(address).ok()?;
         let (header, _) = ObjectHeader::decode_any(image.get(start..)?).ok()?;
         let old = image.get(start) == Some(&1);
@@ -113,7 +121,7 @@ impl Header {
                 new_messages(block, indexed)?
             });
         }
-        Some(Self { messages })
+        Some(Self { messages, image })
     }
 
     fn of_type(&self, msg_type: u8) -> impl Iterator<Item = &[u8]> {
@@ -123,21 +131,48 @@ impl Header {
             .map(|message| message.data.as_slice())
     }
 
+    /// An attribute of an object that has many, or that keeps them in order.
+    fn dense_attribute(&self, name: &str) -> Option<AttributeMessage> {
+        let (info, _) = AttributeInfoMessage::decode(self.of_type(MSG_ATTR_INFO).next()?, &CONTEXT).ok()?;
+        let attributes = read_dense_attributes(&info, &CONTEXT, &mut Image(self.image)).ok()?;
+        attributes
+            .iter()
+            .find(|attribute| attribute.name() == name)?
+            .readable()
+            .cloned()
+    }
+
     /// Address of the member `name` of a group.
-    fn child(&self, image: &[u8], name: &str) -> Option<u64> {
-        let links = self
+    fn child(&self, name: &str) -> Option<u64> {
+        let address = |link: LinkMessage| match link.target {
+            LinkTarget::Hard { address } => Some(address),
+            _ => None,
+        };
+        let compact = self
             .of_type(MSG_LINK)
             .filter_map(|data| LinkMessage::decode(data, &CONTEXT).ok());
-        for (link, _) in links {
-            if link.name == name {
-                return match link.target {
-                    LinkTarget::Hard { address } => Some(address),
-                    _ => None,
-                };
-            }
+        if let Some(link) = compact.map(|(link, _)| link).find(|link| link.name == name) {
+            return address(link);
         }
-        let table = self.of_type(MSG_SYMBOL_TABLE).next()?;
-        find_symbol(image, word(table, 0)?, word(table, 1)?, name)
+        if let Some(table) = self.of_type(MSG_SYMBOL_TABLE).next() {
+            return find_symbol(self.image, word(table, 0)?, word(table, 1)?, name);
+        }
+        let (info, _) = LinkInfoMessage::decode(self.of_type(MSG_LINK_INFO).next()?, &CONTEXT).ok()?;
+        let links = read_dense_links(&info, &CONTEXT, &mut Image(self.image)).ok()?;
+        address(links.into_iter().find(|link| link.name == name)?)
+    }
+}
+
+/// The file from its superblock on, as the library's decoders want to read it.
+struct Image<'a>(&'a [u8]);
+
+impl BlockReader for Image<'_> {
+    fn read_block(&mut self, offset: u64, len: usize) -> FormatResult<Vec<u8>> {
+        let rest = usize::try_from(offset)
+            .ok()
+            .and_then(|start| self.0.get(start..))
+            .unwrap_or_default();
+        Ok(rest.get(..len).unwrap_or(rest).to_vec())
     }
 }
 
@@ -182,16 +217,14 @@ fn old_messages(block: &[u8]) -> Option<Vec<ObjectHeaderMessage>> {
 }
 
 /// Messages of a version-2 continuation block: a signature, then type, length, flags, an index where the header keeps
-/// one, data; a checksum at the end.
+/// one, data; a gap too small for another message; a checksum.
 fn new_messages(block: &[u8], indexed: bool) -> Option<Vec<ObjectHeaderMessage>> {
     const CHECKSUM: usize = 4;
+    let envelope = if indexed { 6 } else { 4 };
     let block = block.strip_prefix(b"OCHK")?;
     let mut rest = block.get(..block.len().checked_sub(CHECKSUM)?)?;
     let mut messages = Vec::new();
-    while let Some(([kind, len_low, len_high, flags], mut tail)) = rest.split_first_chunk::<4>() {
-        if indexed {
-            tail = tail.get(2..)?;
-        }
+    while let Some(([kind, len_low, len_high, flags, ..], tail)) = rest.split_at_checked(envelope) {
         let len = usize::from(u16::from_le_bytes([*len_low, *len_high]));
         let data = tail.get(..len)?.to_vec();
         messages.push(ObjectHeaderMessage {

@@ -104,7 +104,7 @@ N_PATCHES = {"x5": 1, "x10": 2, "x20": 3}
 PARENTS = {"x10": [0, -1], "x20": [0, 1, 1]}
 
 
-def native(name, dtype, mode=None, attributes=True, **dataset):
+def native(name, dtype, mode=None, attributes=True, extra=4, **dataset):
     file_options, dataset = dict(mode or {}), dict(dataset)
     with h5py.File(HERE / f"{name}.h5", "w", **file_options) as file:
         if attributes:
@@ -125,9 +125,12 @@ def native(name, dtype, mode=None, attributes=True, **dataset):
                 group.attrs["patch_size_level0"] = side
                 group.attrs["mpp"] = np.float32(0.25 * side / 256)
                 group.attrs["row_order"] = "row-major"
-            # Enough attributes to push the header into a continuation block.
-            for i in range(4):
+            # Enough attributes to push the header into a continuation block; more than eight, or more than eight
+            # encoders, are stored in another way by new libraries.
+            for i in range(extra):
                 group.attrs[f"note_{i}"] = "x" * 100
+            for i in range(extra - 4):
+                group.create_dataset(f"features/encoder_{i}", data=np.zeros((n, 1), dtype="<f4"))
 
 
 def native_files():
@@ -136,6 +139,7 @@ def native_files():
     native("native_f64", "<f8")
     native("native_big_endian", ">f4")
     native("native_latest", "<f4", {"libver": "latest"})
+    native("native_dense", "<f4", {"libver": "latest"}, extra=12)
     native("native_ordered", "<f2", {"libver": "latest", "track_order": True})
     native("native_user_block", "<f4", {"userblock_size": 512})
     native("native_gzip", "<f4", chunks=(1, 4), compression="gzip", shuffle=True)

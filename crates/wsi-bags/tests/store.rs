@@ -1,0 +1,236 @@
+//! Directories of bags: detection, listing, presence, reading.
+#![cfg(feature = "store")]
+
+use std::fs;
+use std::path::Path;
+
+use wsi_bags::Magnification::{X5, X10, X20};
+use wsi_bags::{
+    Bag, BagStore, ErrorKind, FeatureMatrix, Layout, Magnification, PatchSet, SlideInfo, native, pt,
+};
+
+const SLIDE: &str = "TCGA-2F-A9KO-01Z-00-DX1.195576CF-B739-4BD9";
+
+fn features(n_patches: usize) -> FeatureMatrix {
+    FeatureMatrix::new((0..n_patches * 2).map(|i| i as f32).collect(), n_patches, 2).unwrap()
+}
+
+fn put_tensor(root: &Path, backbone: &str, magnification: Magnification, slide: &str, n_patches: usize) {
+    let directory = root.join(backbone).join(magnification.label()).join("pt_files");
+    fs::create_dir_all(&directory).unwrap();
+    pt::write_features(&directory.join(format!("{slide}.pt")), &features(n_patches)).unwrap();
+}
+
+fn put_native(root: &Path, encoder: &str, magnification: Magnification, slide: &str) {
+    let coords = vec![[0, 0], [512, 0], [0, 512]];
+    let set = PatchSet::new(features(3)).with_coords(coords).unwrap();
+    let bag = Bag::new(slide, [(magnification, set)]).unwrap();
+    native::write(
+        &root.join(format!("{slide}.h5")),
+        &bag,
+        encoder,
+        &SlideInfo::default(),
+    )
+    .unwrap();
+}
+
+#[test]
+fn the_released_layout_is_detected_listed_and_read() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    put_tensor(root, "uni", X10, SLIDE, 2);
+    put_tensor(root, "uni", X20, SLIDE, 5);
+    put_tensor(root, "uni", X5, "another", 1);
+    put_tensor(root, "resnet50", X5, "of another backbone", 1);
+    fs::write(root.join("uni/x5/pt_files/notes.txt"), "").unwrap();
+    fs::write(root.join("uni/x5/pt_files/.half.pt.1-2.tmp"), "").unwrap();
+
+    let store = BagStore::open(root, None, "uni").unwrap();
+    assert_eq!(store.layout(), Layout::Crossfusion);
+    assert_eq!(store.slide_ids(), [SLIDE, "another"]);
+    for slide_id in [SLIDE.to_owned(), format!("{SLIDE}.svs"), format!("{SLIDE}.SVS")] {
+        let presence = store.presence(&slide_id).unwrap();
+        assert_eq!(presence.magnifications().collect::<Vec<_>>(), [X10, X20]);
+        assert!(!presence.at(X5) && presence.at(X20));
+        let bag = store.read(&slide_id, &[X20, X10]).unwrap();
+        assert_eq!(bag.slide_id(), SLIDE);
+        assert_eq!(bag.at(X10).unwrap().features(), &features(2));
+        assert_eq!(bag.at(X20).unwrap().features(), &features(5));
+        assert_eq!(
+            store.path_of(&slide_id, X20),
+            root.join("uni/x20/pt_files").join(format!("{SLIDE}.pt"))
+        );
+    }
+}
+
+#[test]
+fn the_native_layout_is_detected_listed_and_read() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    put_native(root, "uni", X20, SLIDE);
+    put_native(root, "conch", X5, "another");
+
+    let store = BagStore::open(root, None, "uni").unwrap();
+    assert_eq!(store.layout(), Layout::Native);
+    assert_eq!(store.slide_ids(), [SLIDE, "another"]);
+    let slide_id = format!("{SLIDE}.svs");
+    assert_eq!(
+        store
+            .presence(&slide_id)
+            .unwrap()
+            .magnifications()
+            .collect::<Vec<_>>(),
+        [X20]
+    );
+    assert_eq!(
+        store.presence("another").unwrap().magnifications().count(),
+        0,
+        "features of another encoder"
+    );
+    let bag = store.read(&slide_id, &[X20]).unwrap();
+    assert_eq!(bag.slide_id(), SLIDE);
+    assert_eq!(
+        bag.at(X20).unwrap().coords(),
+        Some(&[[0, 0], [512, 0], [0, 512]][..])
+    );
+    assert_eq!(store.path_of(&slide_id, X5), root.join(format!("{SLIDE}.h5")));
+    assert!(matches!(
+        store.read("another", &[X5]).unwrap_err().kind(),
+        ErrorKind::MissingEncoder { .. }
+    ));
+}
+
+#[test]
+fn an_unknown_slide_is_absent_and_not_read() {
+    let root = tempfile::tempdir().unwrap();
+    put_tensor(root.path(), "uni", X20, SLIDE, 5);
+    let tensors = BagStore::open(root.path(), None, "uni").unwrap();
+    put_native(root.path(), "uni", X20, SLIDE);
+    let bags = BagStore::open(root.path(), Some(Layout::Native), "uni").unwrap();
+    for (store, looked_for) in [(tensors, "uni/x20/pt_files/nobody.pt"), (bags, "nobody.h5")] {
+        assert_eq!(store.presence("nobody").unwrap().magnifications().count(), 0);
+        let error = store.read("nobody.svs", &[X20]).unwrap_err();
+        match error.kind() {
+            ErrorKind::MissingSlide {
+                slide_id,
+                looked_for: paths,
+            } => {
+                assert_eq!(slide_id, "nobody");
+                assert_eq!(paths, &[root.path().join(looked_for)]);
+            }
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn a_missing_magnification_of_a_present_slide_names_those_present() {
+    let root = tempfile::tempdir().unwrap();
+    put_tensor(root.path(), "uni", X20, SLIDE, 5);
+    let store = BagStore::open(root.path(), None, "uni").unwrap();
+    let error = store.read(SLIDE, &[X10, X20]).unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::MissingMagnification { wanted: X10, present } if present == &[X20])
+    );
+    assert_eq!(error.path(), Some(store.path_of(SLIDE, X10).as_path()));
+}
+
+#[test]
+fn no_magnification_at_all_is_an_empty_bag() {
+    let root = tempfile::tempdir().unwrap();
+    put_tensor(root.path(), "uni", X20, SLIDE, 5);
+    let store = BagStore::open(root.path(), None, "uni").unwrap();
+    assert!(matches!(
+        store.read(SLIDE, &[]).unwrap_err().kind(),
+        ErrorKind::EmptyBag
+    ));
+}
+
+#[test]
+fn widths_that_differ_between_magnifications_are_refused() {
+    let root = tempfile::tempdir().unwrap();
+    put_tensor(root.path(), "uni", X20, SLIDE, 5);
+    put_tensor(root.path(), "uni", X5, SLIDE, 5);
+    let store = BagStore::open(root.path(), None, "uni").unwrap();
+    let wide = FeatureMatrix::new(vec![1.0; 9], 3, 3).unwrap();
+    pt::write_features(&store.path_of(SLIDE, X20), &wide).unwrap();
+    let error = store.read(SLIDE, &[X5, X20]).unwrap_err();
+    assert!(
+        matches!(
+            error.kind(),
+            ErrorKind::FeatureDim {
+                expected: 2,
+                found: 3
+            }
+        ),
+        "{error}"
+    );
+    assert_eq!(error.place(), Some(format!("slide {SLIDE}, x20").as_str()));
+}
+
+#[test]
+fn nothing_found_lists_what_was_looked_for_and_what_is_there() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir(root.path().join("resnet50")).unwrap();
+    fs::write(root.path().join("notes.txt"), "").unwrap();
+    let error = BagStore::open(root.path(), None, "uni").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{}: no bags found; looked for uni/x5|x10|x20/pt_files/*.pt (crossfusion), *.h5 (native); \
+             the directory holds notes.txt, resnet50",
+            root.path().display()
+        )
+    );
+    assert!(BagStore::open(&root.path().join("absent"), None, "uni").is_err());
+}
+
+#[test]
+fn only_the_stated_layout_is_looked_for() {
+    let root = tempfile::tempdir().unwrap();
+    put_native(root.path(), "uni", X20, SLIDE);
+    let error = BagStore::open(root.path(), Some(Layout::Crossfusion), "uni").unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::Layout { looked_for, .. } if looked_for.len() == 1),
+        "{error}"
+    );
+}
+
+#[test]
+fn two_layouts_in_one_directory_must_be_told_apart() {
+    let root = tempfile::tempdir().unwrap();
+    put_native(root.path(), "uni", X20, SLIDE);
+    put_tensor(root.path(), "uni", X20, SLIDE, 5);
+    let error = BagStore::open(root.path(), None, "uni").unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::AmbiguousLayout { .. }),
+        "{error}"
+    );
+    for layout in Layout::ALL {
+        assert_eq!(
+            BagStore::open(root.path(), Some(layout), "uni").unwrap().layout(),
+            layout
+        );
+    }
+}
+
+#[test]
+fn names_that_would_leave_the_directory_are_refused() {
+    let root = tempfile::tempdir().unwrap();
+    put_tensor(root.path(), "uni", X20, SLIDE, 5);
+    let store = BagStore::open(root.path(), None, "uni").unwrap();
+    for slide_id in ["../x20/pt_files/a", "/etc/passwd", "", ".svs", "a\0b"] {
+        assert!(
+            matches!(
+                store.read(slide_id, &[X20]).unwrap_err().kind(),
+                ErrorKind::Name { .. }
+            ),
+            "{slide_id:?}"
+        );
+        assert!(store.presence(slide_id).is_err());
+    }
+    assert!(matches!(
+        BagStore::open(root.path(), None, "../uni").unwrap_err().kind(),
+        ErrorKind::Name { .. }
+    ));
+}
