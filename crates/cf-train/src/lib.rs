@@ -1,1 +1,44 @@
-//! Placeholder while the crate is being laid out.
+//! Training, cross-validation and prediction of survival models on bags of patch features.
+//!
+//! | step | file |
+//! |---|---|
+//! | configuration | `config.rs`, `config_keys.rs`, `protocol.rs` |
+//! | clinical table, folds, time bins | `cohort.rs`, `folds.rs`, `time_bins.rs`, `fold_data.rs` |
+//! | a run before it starts | `plan.rs` |
+//! | one fold | `trainer.rs`, `fold_state.rs`, `sampling.rs`, `schedule.rs`, `loss.rs`, `adam.rs`, `bags.rs`, `checkpoint.rs` |
+//! | all folds, metrics, report | `cross_validation.rs`, `evaluate.rs`, `report.rs`, `run_dir.rs`, `environment.rs` |
+//! | one slide | `predict.rs` |
+//! | simulated cohorts | `simulate/` |
+//!
+//! This is the only crate that knows the clinical table and the layout of a run directory. Every random draw comes from a stream
+//! named in [`seed`], so a run is the same whatever the number of threads, and after any interruption.
+
+pub mod adam;
+pub mod bags;
+pub mod checkpoint;
+pub mod cohort;
+pub mod config;
+mod config_keys;
+pub mod cross_validation;
+pub mod environment;
+mod error;
+pub mod evaluate;
+pub mod fold_data;
+pub mod fold_state;
+pub mod folds;
+pub mod loss;
+pub mod plan;
+pub mod predict;
+pub mod protocol;
+pub mod report;
+pub mod run_dir;
+pub mod sampling;
+pub mod schedule;
+pub mod seed;
+pub mod simulate;
+pub mod time_bins;
+pub mod trainer;
+
+pub use config::RunConfig;
+pub use cross_validation::{RunOptions, cross_validate};
+pub use error::{Error, Remedy, Result};

@@ -1,0 +1,151 @@
+//! Adam with the weight decay in the gradient, which Candle lacks.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Tensor, Var};
+use cf_model::ParamStore;
+
+use crate::error::{Error, Result};
+
+const BETA_1: f64 = 0.9;
+const BETA_2: f64 = 0.999;
+const EPS: f64 = 1e-8;
+
+/// Adam (Kingma and Ba, 2015) as PyTorch computes it, with an L2 penalty added to the gradient (not decoupled: not AdamW).
+///
+/// It also holds the gradients of a group of bags until they are stepped together.
+#[derive(Debug)]
+pub struct Adam {
+    params: Vec<Param>,
+    weight_decay: f64,
+    n_steps: usize,
+    n_bags: usize,
+}
+
+#[derive(Debug)]
+struct Param {
+    name: String,
+    var: Var,
+    first_moment: Tensor,
+    second_moment: Tensor,
+    gradient: Option<Tensor>,
+}
+
+impl Adam {
+    /// An optimiser of every parameter in `store`.
+    ///
+    /// # Errors
+    /// If the device can't hold the moments.
+    pub fn new(store: &ParamStore, weight_decay: f64) -> Result<Self> {
+        let param = |(name, var): (String, Var)| -> Result<Param> {
+            let zeros = var.zeros_like()?;
+            Ok(Param {
+                name,
+                first_moment: zeros.detach(),
+                second_moment: var.zeros_like()?.detach(),
+                var,
+                gradient: None,
+            })
+        };
+        let params = store.params().into_iter().map(param).collect::<Result<_>>()?;
+        Ok(Self {
+            params,
+            weight_decay,
+            n_steps: 0,
+            n_bags: 0,
+        })
+    }
+
+    /// Adds the gradients of one bag.
+    ///
+    /// # Errors
+    /// If a parameter got none: its graph is cut, and it would silently stay as it is.
+    pub fn accumulate(&mut self, grads: &candle_core::backprop::GradStore) -> Result<()> {
+        for param in &mut self.params {
+            let grad = grads
+                .get(&param.var)
+                .ok_or_else(|| Error::NoGradient {
+                    name: param.name.clone(),
+                })?
+                .detach();
+            param.gradient = Some(match param.gradient.take() {
+                Some(sum) => (sum + grad)?,
+                None => grad,
+            });
+        }
+        self.n_bags += 1;
+        Ok(())
+    }
+
+    /// Bags accumulated since the last step.
+    pub fn n_bags(&self) -> usize {
+        self.n_bags
+    }
+
+    /// Steps made.
+    pub fn n_steps(&self) -> usize {
+        self.n_steps
+    }
+
+    /// Moves every parameter by the accumulated gradients and forgets them.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    pub fn step(&mut self, learning_rate: f64) -> Result<()> {
+        self.n_steps += 1;
+        self.n_bags = 0;
+        let bias_1 = 1.0 - BETA_1.powf(self.n_steps as f64);
+        let bias_2 = 1.0 - BETA_2.powf(self.n_steps as f64);
+        for param in &mut self.params {
+            let Some(gradient) = param.gradient.take() else {
+                continue;
+            };
+            let value = param.var.as_detached_tensor();
+            let gradient = (gradient + (&value * self.weight_decay)?)?;
+            param.first_moment = ((&param.first_moment * BETA_1)? + (&gradient * (1.0 - BETA_1))?)?;
+            param.second_moment = ((&param.second_moment * BETA_2)? + (gradient.sqr()? * (1.0 - BETA_2))?)?;
+            let denominator = ((param.second_moment.sqrt()? / bias_2.sqrt())? + EPS)?;
+            let update = (&param.first_moment / denominator)?;
+            param.var.set(&(value - (update * (learning_rate / bias_1))?)?)?;
+        }
+        Ok(())
+    }
+
+    /// Everything but the parameters, by name, for a checkpoint.
+    pub fn state(&self) -> BTreeMap<String, Tensor> {
+        let mut state = BTreeMap::new();
+        for param in &self.params {
+            state.insert(format!("first/{}", param.name), param.first_moment.clone());
+            state.insert(format!("second/{}", param.name), param.second_moment.clone());
+            if let Some(gradient) = &param.gradient {
+                state.insert(format!("gradient/{}", param.name), gradient.clone());
+            }
+        }
+        state
+    }
+
+    /// Takes over a [`Self::state`] saved after `n_steps` steps with `n_bags` bags pending. Returns the name of the first
+    /// tensor that is missing or of another shape, if any.
+    pub fn restore(
+        &mut self,
+        state: &BTreeMap<String, Tensor>,
+        n_steps: usize,
+        n_bags: usize,
+    ) -> std::result::Result<(), String> {
+        for param in &mut self.params {
+            let get = |kind: &str| {
+                let name = format!("{kind}/{}", param.name);
+                state
+                    .get(&name)
+                    .filter(|tensor| tensor.shape() == param.var.shape())
+                    .cloned()
+                    .ok_or(name)
+            };
+            param.first_moment = get("first")?;
+            param.second_moment = get("second")?;
+            param.gradient = if n_bags > 0 { Some(get("gradient")?) } else { None };
+        }
+        (self.n_steps, self.n_bags) = (n_steps, n_bags);
+        Ok(())
+    }
+}

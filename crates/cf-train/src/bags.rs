@@ -1,0 +1,102 @@
+//! Slides as tensors, in a given order, read ahead of use and checked against the model's width.
+
+use std::sync::Arc;
+
+use candle_core::Device;
+use cf_model::BagTensors;
+use wsi_bags::{Bag, BagStore, Magnification, OrderedLoader};
+
+use crate::error::{Error, Result};
+
+/// Bags read ahead of the one in use.
+const AHEAD: usize = 1;
+
+/// A directory of bags as one model reads it.
+#[derive(Debug, Clone)]
+pub struct BagSource {
+    store: Arc<BagStore>,
+    magnifications: Vec<Magnification>,
+    device: Device,
+    backbone_dim: usize,
+    row_order: &'static str,
+}
+
+impl BagSource {
+    /// Reads `example` to learn the width of the features and the order of their rows.
+    ///
+    /// # Errors
+    /// If that bag can't be read.
+    pub fn new(
+        store: Arc<BagStore>,
+        magnifications: &[Magnification],
+        device: &Device,
+        example: &str,
+    ) -> Result<Self> {
+        let bag = store.read(example, magnifications).map_err(|source| Error::Bag {
+            slide_id: example.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            store,
+            magnifications: magnifications.to_vec(),
+            device: device.clone(),
+            backbone_dim: bag.feature_dim(),
+            row_order: row_order(&bag),
+        })
+    }
+
+    /// Columns of the features.
+    pub fn backbone_dim(&self) -> usize {
+        self.backbone_dim
+    }
+
+    /// `row-major` where all patch sets of the example bag are, else `file`.
+    pub fn row_order(&self) -> &'static str {
+        self.row_order
+    }
+
+    /// Where the tensors are made.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The bags of `slide_ids`, in that order; ids may repeat.
+    pub fn load(&self, slide_ids: Vec<String>) -> impl Iterator<Item = Result<(String, BagTensors)>> + '_ {
+        let loader = OrderedLoader::new(
+            Arc::clone(&self.store),
+            slide_ids,
+            self.magnifications.clone(),
+            AHEAD,
+        );
+        loader.map(|(slide_id, bag)| {
+            let bag = bag.map_err(|source| Error::Bag {
+                slide_id: slide_id.clone(),
+                source,
+            })?;
+            if bag.feature_dim() != self.backbone_dim {
+                let path = self.store.path_of(&slide_id, self.magnifications[0]);
+                return Err(Error::data(
+                    &path,
+                    format!(
+                        "slide {slide_id} has features of {} columns, expected {} as in the first slide",
+                        bag.feature_dim(),
+                        self.backbone_dim
+                    ),
+                ));
+            }
+            Ok((slide_id, BagTensors::from_bag(&bag, &self.device)?))
+        })
+    }
+}
+
+/// The order of a bag's patches, as checkpoints record it.
+pub(crate) fn row_order(bag: &Bag) -> &'static str {
+    let all = bag
+        .sets()
+        .all(|(_, set)| set.row_order() == wsi_bags::RowOrder::RowMajor);
+    if all {
+        wsi_bags::RowOrder::RowMajor.label()
+    } else {
+        wsi_bags::RowOrder::File.label()
+    }
+}

@@ -1,0 +1,113 @@
+//! `cf-train evaluate` and `cf-train report`.
+
+use std::path::PathBuf;
+
+use cf_train::evaluate::{self, CIndex, Cost, Summary};
+use cf_train::{Error, RunConfig, report, run_dir};
+
+use super::{Failure, print, print_json};
+
+/// Compute the metrics of a run again from its predictions.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  cf-train evaluate --run runs/blca --json")]
+pub(super) struct EvaluateArguments {
+    /// Run directory of `cf-train cv`.
+    #[arg(long, value_name = "DIR")]
+    run: PathBuf,
+    /// Print the summary as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Write the report of a run again.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  cf-train report --run runs/blca")]
+pub(super) struct ReportArguments {
+    /// Run directory of `cf-train cv`.
+    #[arg(long, value_name = "DIR")]
+    run: PathBuf,
+}
+
+pub(super) fn run(arguments: &EvaluateArguments) -> Result<(), Failure> {
+    let config_path = arguments.run.join(run_dir::CONFIG);
+    if !config_path.is_file() {
+        return Err(Error::Data {
+            path: arguments.run.clone(),
+            reason: "found no config.toml, expected a run of `cf-train cv`".to_owned(),
+        }
+        .into());
+    }
+    let config = RunConfig::read(&config_path, &[])?;
+    let predictions = evaluate::read_predictions(&arguments.run)?;
+    // What a run cost is not in its predictions; an incomplete run has no record of it yet.
+    let recorded = std::fs::read_to_string(arguments.run.join(run_dir::SUMMARY)).ok();
+    let recorded: Option<Summary> = recorded.and_then(|text| serde_json::from_str(&text).ok());
+    let cost = recorded.map_or(
+        Cost {
+            wall_seconds: 0.0,
+            peak_rss_bytes: 0,
+        },
+        |summary| Cost {
+            wall_seconds: summary.wall_seconds,
+            peak_rss_bytes: summary.peak_rss_bytes,
+        },
+    );
+    let summary = evaluate::summarise(&config, &predictions, cost)?;
+    if arguments.json {
+        return print_json(&summary);
+    }
+    print_summary(&summary);
+    Ok(())
+}
+
+pub(super) fn run_report(arguments: &ReportArguments) -> Result<(), Failure> {
+    let path = report::write(&arguments.run)?;
+    print(&path.display().to_string());
+    Ok(())
+}
+
+/// The summary as a table for people.
+pub(super) fn print_summary(summary: &Summary) {
+    print(&format!(
+        "{} on {} ({}), protocol {}",
+        summary.model, summary.cohort, summary.backbone, summary.protocol
+    ));
+    print(&format!(
+        "{} validation slides ({} events) of {} patients ({} events)",
+        summary.n_slides, summary.n_events, summary.n_patients, summary.n_event_patients
+    ));
+    print(&format!(
+        "{:<22} {:>7} {:>7}  {:<16} per fold",
+        "C-index", "mean", "s.d.", "95 % CI"
+    ));
+    for (label, c_index) in [
+        ("slides", &summary.c_index),
+        ("patients", &summary.patient_c_index),
+        ("slides, last epoch", &summary.last_epoch_c_index),
+    ] {
+        print(&row(label, c_index));
+    }
+    print(&match (summary.log_rank.chi_square, summary.log_rank.p_value) {
+        (Some(chi_square), Some(p)) => {
+            format!("log-rank of the median split: chi-square {chi_square:.2}, p {p:.2e}")
+        }
+        _ => {
+            "log-rank of the median split: undefined (one group is empty, or nobody has an event)".to_owned()
+        }
+    });
+}
+
+fn row(label: &str, c_index: &CIndex) -> String {
+    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
+    let ci = c_index.ci95.map_or_else(
+        || "-".to_owned(),
+        |(lower, upper)| format!("[{lower:.3}, {upper:.3}]"),
+    );
+    let folds: Vec<String> = c_index.folds.iter().map(|&fold| number(fold)).collect();
+    format!(
+        "{label:<22} {:>7} {:>7}  {ci:<16} {}",
+        number(c_index.mean),
+        number(c_index.sd),
+        folds.join(" ")
+    )
+}

@@ -1,0 +1,171 @@
+//! The command line: what is asked, how progress and errors are shown, and which exit code says what.
+
+mod cv;
+mod device;
+mod evaluate;
+mod models;
+mod predict;
+mod progress;
+mod simulate;
+mod threads;
+
+use std::error::Error as _;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use cf_train::{Error, Remedy};
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Cancer survival prediction from whole slide images: CrossFusion and its ablations on bags of patch features.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cf-train",
+    version,
+    after_help = "Exit codes: 0 done, 1 unexpected, 2 usage, 3 bad data or configuration (do not retry), \
+                  75 interrupted or disk full (retry; `cv --resume` goes on)."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Show errors only: no progress bar, no log.
+    #[arg(long, global = true)]
+    quiet: bool,
+    /// How log lines are written to stderr.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Cross-validate a model into a run directory, with a report.
+    Cv(cv::Arguments),
+    /// Predict the survival curve of one slide.
+    Predict(predict::PredictArguments),
+    /// Gradient norms of one slide's loss, by parameter; all dropout off, alpha 0.2.
+    Grad(predict::GradArguments),
+    /// Compute the metrics of a run again from its predictions.
+    Evaluate(evaluate::EvaluateArguments),
+    /// Write the report of a run again.
+    Report(evaluate::ReportArguments),
+    /// List the models with their size and needs.
+    Models(models::Arguments),
+    /// Make a simulated cohort with a known answer, ready to run.
+    Simulate(simulate::Arguments),
+}
+
+/// What a command failed with.
+enum Failure {
+    /// The arguments make no sense together.
+    Usage(String),
+    /// Anything that the library reports.
+    Library(Error),
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        match error.into() {
+            Error::Simulate(error @ cf_train::simulate::Error::Option { .. }) => {
+                Self::Usage(error.to_string())
+            }
+            error => Self::Library(error),
+        }
+    }
+}
+
+/// Parses the arguments, runs the command, and tells how it ended.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let show_bars = !cli.quiet && std::io::stderr().is_terminal();
+    start_log(cli.quiet, cli.log_format, show_bars);
+    let result = match &cli.command {
+        Command::Cv(arguments) => cv::run(arguments, show_bars),
+        Command::Predict(arguments) => predict::run(arguments),
+        Command::Grad(arguments) => predict::run_gradients(arguments),
+        Command::Evaluate(arguments) => evaluate::run(arguments),
+        Command::Report(arguments) => evaluate::run_report(arguments),
+        Command::Models(arguments) => models::run(arguments),
+        Command::Simulate(arguments) => simulate::run(arguments, show_bars),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let (text, code) = explain(&failure);
+            print_error(&text);
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn start_log(quiet: bool, format: LogFormat, show_bars: bool) {
+    // Bars say what info lines would say; a log file has no bars.
+    let level = match (quiet, show_bars) {
+        (true, _) => "error",
+        (false, true) => "warn",
+        (false, false) => "info",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .with_target(false);
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+fn explain(failure: &Failure) -> (String, u8) {
+    let error = match failure {
+        Failure::Usage(text) => return (text.clone(), 2),
+        Failure::Library(error) => error,
+    };
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let line = inner.to_string();
+        // Some errors already say what their cause says.
+        if !text.contains(&line) {
+            text.push_str(": ");
+            text.push_str(&line);
+        }
+        cause = inner.source();
+    }
+    if matches!(error, Error::Interrupted { .. }) {
+        text.push_str("\n  continue with the same command and --resume");
+    }
+    let code = match error.remedy() {
+        Remedy::FixInput => 3,
+        Remedy::Retry => 75,
+        Remedy::Unknown => 1,
+    };
+    (text, code)
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the one place where a person reads why a command failed"
+)]
+fn print_error(text: &str) {
+    eprintln!("error: {text}");
+}
+
+/// Prints a line of results.
+#[expect(clippy::print_stdout, reason = "results go to stdout")]
+fn print(text: &str) {
+    println!("{text}");
+}
+
+/// Prints a value as JSON.
+fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Usage(error.to_string()))?;
+    print(&text);
+    Ok(())
+}

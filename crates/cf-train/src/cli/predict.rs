@@ -1,0 +1,142 @@
+//! `cf-train predict` and `cf-train grad`.
+
+use std::path::PathBuf;
+
+use cf_model::{CrossFusionConfig, ModelName};
+use cf_train::Error;
+use cf_train::predict::{self, Target};
+use survival_metrics::Status;
+use wsi_bags::Layout;
+
+use super::{Failure, print, print_json};
+
+/// Which slide, through which checkpoint.
+#[derive(Debug, clap::Args)]
+struct TargetArguments {
+    /// Weights: our safetensors, or a released PyTorch state dict.
+    #[arg(long, value_name = "FILE.{safetensors,pt}")]
+    checkpoint: PathBuf,
+    /// The model that the weights are of; `cf-train models` lists them.
+    #[arg(long, value_name = "NAME")]
+    model: ModelName,
+    /// Settings (TOML) that a released checkpoint's shapes cannot tell, such as num_heads. The paper's by default.
+    #[arg(long, value_name = "FILE.toml")]
+    model_config: Option<PathBuf>,
+    /// Directory of bags.
+    #[arg(long, value_name = "DIR")]
+    features: PathBuf,
+    /// Layout of the directory, crossfusion or native; detected when left out.
+    #[arg(long, value_name = "NAME")]
+    layout: Option<Layout>,
+    /// Encoder whose features are read.
+    #[arg(long, value_name = "NAME")]
+    backbone: String,
+    /// The slide, with or without its extension.
+    #[arg(long, value_name = "ID")]
+    slide: String,
+}
+
+/// Predict the survival curve of one slide.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  cf-train predict --checkpoint runs/blca/fold_0/best.safetensors --model crossfusion \
+                        --features features/blca --backbone resnet50 --slide TCGA-2F-A9KO-01Z-00-DX1 --json"
+)]
+pub(super) struct PredictArguments {
+    #[command(flatten)]
+    target: TargetArguments,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Gradient norms of one slide's loss, as JSON.
+#[derive(Debug, clap::Args)]
+#[command(
+    group = clap::ArgGroup::new("status").required(true),
+    after_help = "Example:\n  cf-train grad --checkpoint crossfusion.pt --model crossfusion --features features/blca \
+                  --backbone resnet50 --slide TCGA-2F-A9KO-01Z-00-DX1 --time-bin 1 --event"
+)]
+pub(super) struct GradArguments {
+    #[command(flatten)]
+    target: TargetArguments,
+    /// Time bin of the outcome, 0 to 3.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u8).range(0..4))]
+    time_bin: u8,
+    /// The outcome is an event.
+    #[arg(long, group = "status")]
+    event: bool,
+    /// The outcome is a censoring.
+    #[arg(long, group = "status")]
+    censored: bool,
+    /// Print JSON (the only form there is).
+    #[arg(long)]
+    json: bool,
+}
+
+impl TargetArguments {
+    fn target(&self) -> Result<Target<'_>, Failure> {
+        Ok(Target {
+            checkpoint: &self.checkpoint,
+            model: self.model,
+            hints: self.hints()?,
+            features: &self.features,
+            layout: self.layout,
+            backbone: &self.backbone,
+            slide: &self.slide,
+        })
+    }
+
+    fn hints(&self) -> Result<CrossFusionConfig, Failure> {
+        let Some(path) = &self.model_config else {
+            return Ok(CrossFusionConfig::default());
+        };
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+            action: "read",
+            path: path.clone(),
+            source,
+        })?;
+        toml::from_str(&text).map_err(|error| {
+            Error::Config {
+                path: path.clone(),
+                reason: error.to_string(),
+            }
+            .into()
+        })
+    }
+}
+
+pub(super) fn run(arguments: &PredictArguments) -> Result<(), Failure> {
+    let prediction = predict::predict(&arguments.target.target()?)?;
+    if arguments.json {
+        return print_json(&prediction);
+    }
+    print(&format!("slide {}", prediction.slide));
+    print(&format!(
+        "risk  {:.6} (higher is worse; between -4 and 0)",
+        prediction.risk
+    ));
+    print(&format!(
+        "{:<5} {:>10} {:>10} {:>10}",
+        "bin", "logit", "hazard", "survival"
+    ));
+    let bins = prediction
+        .logits
+        .iter()
+        .zip(&prediction.hazards)
+        .zip(&prediction.survival);
+    for (bin, ((logit, hazard), survival)) in bins.enumerate() {
+        print(&format!("{bin:<5} {logit:>10.6} {hazard:>10.6} {survival:>10.6}"));
+    }
+    Ok(())
+}
+
+pub(super) fn run_gradients(arguments: &GradArguments) -> Result<(), Failure> {
+    let status = if arguments.event {
+        Status::Event
+    } else {
+        Status::Censored
+    };
+    let gradients = predict::gradients(&arguments.target.target()?, arguments.time_bin.into(), status)?;
+    print_json(&gradients)
+}

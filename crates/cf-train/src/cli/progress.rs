@@ -1,0 +1,79 @@
+//! Progress on a terminal as bars, elsewhere as one log line per epoch.
+
+use std::time::Duration;
+
+use cf_train::trainer::Event;
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Shows the events of a run.
+pub(super) struct Progress {
+    bar: Option<ProgressBar>,
+    place: (usize, usize),
+    c_index: Option<f64>,
+}
+
+impl Progress {
+    pub(super) fn new(show_bars: bool) -> Self {
+        Self {
+            bar: show_bars.then(|| bar("{prefix} {wide_bar} {pos}/{len} {msg} {eta}")),
+            place: (0, 0),
+            c_index: None,
+        }
+    }
+
+    pub(super) fn observe(&mut self, event: Event) {
+        match event {
+            Event::Epoch {
+                fold,
+                epoch,
+                n_epochs,
+                n_bags,
+            } => {
+                if self.place.0 != fold {
+                    self.c_index = None;
+                }
+                self.place = (fold, epoch);
+                if let Some(bar) = &self.bar {
+                    bar.reset();
+                    bar.set_length(n_bags as u64);
+                    bar.set_prefix(format!("fold {fold} epoch {epoch}/{n_epochs}"));
+                }
+            }
+            Event::Bag { n_done, mean_loss } => {
+                if let Some(bar) = &self.bar {
+                    bar.set_position(n_done as u64);
+                    bar.set_message(format!("loss {mean_loss:.3} C-index {}", shown(self.c_index)));
+                }
+            }
+            Event::EpochDone {
+                train_loss,
+                validation_c_index,
+            } => {
+                self.c_index = validation_c_index;
+                let (fold, epoch) = self.place;
+                let c_index = shown(validation_c_index);
+                tracing::info!(fold, epoch, train_loss, validation_c_index = %c_index, "epoch");
+            }
+        }
+    }
+
+    pub(super) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A bar on stderr.
+pub(super) fn bar(template: &str) -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn shown(c_index: Option<f64>) -> String {
+    c_index.map_or_else(|| "-".to_owned(), |c_index| format!("{c_index:.3}"))
+}

@@ -1,0 +1,251 @@
+//! The configuration of a run: as written in TOML, checked, and with every default filled in.
+
+use std::path::{Path, PathBuf};
+
+use cf_model::ModelConfig;
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+use crate::config_keys;
+use crate::error::{Error, Result};
+use crate::protocol::Protocol;
+
+/// Everything that determines a cross-validated run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// The patients and their folds.
+    pub cohort: CohortConfig,
+    /// The bags.
+    pub features: FeaturesConfig,
+    /// The model and its own settings.
+    pub model: ModelConfig,
+    /// How it is trained and selected.
+    pub training: TrainingConfig,
+}
+
+/// The clinical table and its folds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CohortConfig {
+    /// What reports call the cohort.
+    pub name: String,
+    /// CSV with one row per slide.
+    pub clinical: PathBuf,
+    /// Directory of `splits_0.csv`, `splits_1.csv`, .. with columns `train` and `val` of case ids.
+    pub splits: PathBuf,
+    /// What the columns of the table are called.
+    #[serde(default)]
+    pub columns: ColumnNames,
+}
+
+/// Column names of the clinical table; the defaults are those of the released tables.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ColumnNames {
+    /// What the split files list.
+    pub case_id: String,
+    /// Bag names, with or without the slide's extension.
+    pub slide_id: String,
+    /// Months from diagnosis to death or last contact, at least 0.
+    pub time: String,
+    /// A column in which 1 means an event and 0 censored. Excludes `censorship`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// A column in which 1 means censored and 0 an event. Excludes `event`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub censorship: Option<String>,
+}
+
+impl Default for ColumnNames {
+    fn default() -> Self {
+        Self {
+            case_id: "case_id".to_owned(),
+            slide_id: "slide_id".to_owned(),
+            time: "survival_months".to_owned(),
+            event: None,
+            censorship: None,
+        }
+    }
+}
+
+/// Where the bags lie.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeaturesConfig {
+    /// The directory.
+    pub dir: PathBuf,
+    /// How it is laid out: `crossfusion` or `native`; detected when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layout: Option<String>,
+    /// The encoder whose features are read.
+    pub backbone: String,
+}
+
+/// How a model is trained; the defaults are the paper's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingConfig {
+    /// `paper` or `sound`: schedule, sampling, selection and time bins (required).
+    pub protocol: Protocol,
+    /// Epochs, at most (`paper`) or exactly (`sound`); at least 1. 100 and 20 by default.
+    pub max_epochs: usize,
+    /// Peak learning rate of Adam, above 0.
+    pub learning_rate: f64,
+    /// L2 penalty that is added to the gradient (not decoupled), at least 0.
+    pub weight_decay: f64,
+    /// Bags per optimiser step, at least 1; each loss is divided by it.
+    pub accumulation: usize,
+    /// Weight of the uncensored part of the loss, in `[0, 1]`; validation uses 0.
+    pub alpha: f64,
+    /// What is minimised.
+    pub loss: LossKind,
+    /// Seed of every random stream.
+    pub seed: u64,
+    /// `sound` only: share of the training patients held out to select the epoch, in `[0, 0.5]`; 0 selects the last.
+    pub inner_validation: f64,
+    /// Start from the weights of this safetensors or `.pt` file instead of drawing them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub initial_weights: Option<PathBuf>,
+}
+
+/// The losses of the released code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossKind {
+    /// Discrete-time negative log-likelihood: the paper's.
+    Nll,
+    /// Discrete-time cross-entropy.
+    CrossEntropy,
+    /// Cox partial likelihood of the risk scores within each accumulation group.
+    Cox,
+}
+
+impl RunConfig {
+    /// Reads `path`, applies `overrides` (`("training.seed", "8")`, values in TOML or bare text), fills in defaults,
+    /// checks every value and makes paths absolute against the file's directory.
+    ///
+    /// # Errors
+    /// If the file can't be read, is not TOML, has an unknown key (the error names the nearest valid one), lacks a
+    /// required one, or holds a value out of its range.
+    pub fn read(path: &Path, overrides: &[(String, String)]) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let fault = |reason: String| Error::Config {
+            path: path.to_owned(),
+            reason,
+        };
+        let mut table: Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| fault(toml_reason(&error)))?;
+        for (key, value) in overrides {
+            config_keys::set(&mut table, key, value).map_err(fault)?;
+        }
+        config_keys::check(&table, &text).map_err(fault)?;
+        config_keys::fill_defaults(&mut table).map_err(fault)?;
+        let mut config: Self = table
+            .try_into()
+            .map_err(|error: toml::de::Error| fault(toml_reason(&error)))?;
+        config.check().map_err(fault)?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        let base = std::path::absolute(base).map_err(Error::io("resolve", base))?;
+        config.resolve_paths(&base);
+        Ok(config)
+    }
+
+    /// The configuration as TOML, complete: reading it again gives the same run.
+    ///
+    /// # Errors
+    /// If a path is not UTF-8.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|error| Error::Config {
+            path: PathBuf::from("config.toml"),
+            reason: error.to_string(),
+        })
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        let columns = &self.cohort.columns;
+        if columns.event.is_some() == columns.censorship.is_some() {
+            return Err(
+                "cohort.columns gives both `event` and `censorship`, expected one of them".to_owned(),
+            );
+        }
+        let training = &self.training;
+        let positive = |x: f64| x.is_finite() && x > 0.0;
+        let within = |x: f64, upper: f64| (0.0..=upper).contains(&x);
+        let faults = [
+            (
+                training.max_epochs == 0,
+                "max_epochs",
+                training.max_epochs.to_string(),
+                "at least 1",
+            ),
+            (
+                !positive(training.learning_rate),
+                "learning_rate",
+                training.learning_rate.to_string(),
+                "a positive number",
+            ),
+            (
+                !within(training.weight_decay, f64::MAX),
+                "weight_decay",
+                training.weight_decay.to_string(),
+                "at least 0",
+            ),
+            (
+                training.accumulation == 0,
+                "accumulation",
+                training.accumulation.to_string(),
+                "at least 1",
+            ),
+            (
+                !within(training.alpha, 1.0),
+                "alpha",
+                training.alpha.to_string(),
+                "a weight in [0, 1]",
+            ),
+            (
+                !within(training.inner_validation, 0.5),
+                "inner_validation",
+                training.inner_validation.to_string(),
+                "a share in [0, 0.5]",
+            ),
+            (
+                training.protocol == Protocol::Paper && training.inner_validation > 0.0,
+                "inner_validation",
+                training.inner_validation.to_string(),
+                "0 in the `paper` protocol, which selects on the validation fold",
+            ),
+        ];
+        if let Some((_, field, found, expected)) = faults.into_iter().find(|fault| fault.0) {
+            return Err(format!("training.{field} is {found}, expected {expected}"));
+        }
+        if let Some(layout) = &self.features.layout {
+            layout
+                .parse::<wsi_bags::Layout>()
+                .map_err(|error| format!("features.layout: {error}"))?;
+        }
+        self.model.check().map_err(|error| error.to_string())
+    }
+
+    fn resolve_paths(&mut self, base: &Path) {
+        let paths = [
+            &mut self.cohort.clinical,
+            &mut self.cohort.splits,
+            &mut self.features.dir,
+        ];
+        for path in paths.into_iter().chain(&mut self.training.initial_weights) {
+            *path = base.join(&*path);
+        }
+    }
+}
+
+/// The error of a TOML document on one line, its place first.
+fn toml_reason(error: &toml::de::Error) -> String {
+    let text = error.to_string();
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with('|'))
+        .map(str::trim)
+        .collect::<Vec<_>>()
+        .join("; ")
+}

@@ -1,0 +1,154 @@
+//! What can go wrong in a run, and which of it a retry can mend.
+
+use std::path::{Path, PathBuf};
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A configuration that can't be used.
+    #[error("{}: {reason}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Place, what was found and what was wanted.
+        reason: String,
+    },
+    /// A table, fold file or bag that contradicts itself or the others.
+    #[error("{}: {reason}", path.display())]
+    Data {
+        /// The file or directory.
+        path: PathBuf,
+        /// Place, what was found and what was wanted.
+        reason: String,
+    },
+    /// A file operation that the system refused.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A signal asked the run to stop; its state is saved.
+    #[error("interrupted in fold {fold}, epoch {epoch}; the state is saved in {}", path.display())]
+    Interrupted {
+        /// Fold in progress.
+        fold: usize,
+        /// Epoch in progress, from 1.
+        epoch: usize,
+        /// The run directory.
+        path: PathBuf,
+    },
+    /// A number that left its range in training.
+    #[error("fold {fold}, epoch {epoch}, slide {slide_id}: {reason}")]
+    Diverged {
+        /// Fold in progress.
+        fold: usize,
+        /// Epoch in progress, from 1.
+        epoch: usize,
+        /// The slide whose pass it was.
+        slide_id: String,
+        /// What happened.
+        reason: String,
+    },
+    /// A parameter that training would silently leave as it is.
+    #[error("no gradient reaches parameter `{name}`: its graph is cut")]
+    NoGradient {
+        /// The parameter.
+        name: String,
+    },
+    /// A bag that can't be read.
+    #[error("slide {slide_id}: {source}")]
+    Bag {
+        /// The slide.
+        slide_id: String,
+        /// Why not; its text names the file.
+        source: wsi_bags::Error,
+    },
+    /// A directory of bags that can't be opened.
+    #[error(transparent)]
+    BagStore(wsi_bags::Error),
+    /// A model or checkpoint that can't be built or read.
+    #[error(transparent)]
+    Model(#[from] cf_model::Error),
+    /// A tensor operation that failed.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+    /// A statistic of unusable numbers.
+    #[error(transparent)]
+    Metrics(#[from] survival_metrics::Error),
+    /// A report that can't be drawn.
+    #[error(transparent)]
+    Report(#[from] cf_report::Error),
+    /// A cohort that can't be simulated.
+    #[error(transparent)]
+    Simulate(#[from] crate::simulate::Error),
+}
+
+/// What a caller can do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Mend the data or the configuration; a retry fails again.
+    FixInput,
+    /// Try again: interrupted, or the disk is full.
+    Retry,
+    /// Neither: a fault of the program or of the machine.
+    Unknown,
+}
+
+impl Error {
+    /// What a caller can do about this error.
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Interrupted { .. } => Remedy::Retry,
+            Self::Io { source, .. } | Self::Simulate(crate::simulate::Error::Io { source, .. }) => {
+                io_remedy(source)
+            }
+            Self::Config { .. }
+            | Self::Data { .. }
+            | Self::Bag { .. }
+            | Self::BagStore(_)
+            | Self::Model(_)
+            | Self::Metrics(_)
+            | Self::Simulate(_) => Remedy::FixInput,
+            Self::Diverged { .. } | Self::NoGradient { .. } | Self::Tensor(_) | Self::Report(_) => {
+                Remedy::Unknown
+            }
+        }
+    }
+
+    pub(crate) fn data(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Data {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+fn io_remedy(source: &std::io::Error) -> Remedy {
+    use std::io::ErrorKind;
+    match source.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::Interrupted | ErrorKind::TimedOut => {
+            Remedy::Retry
+        }
+        ErrorKind::NotFound
+        | ErrorKind::PermissionDenied
+        | ErrorKind::NotADirectory
+        | ErrorKind::IsADirectory
+        | ErrorKind::AlreadyExists
+        | ErrorKind::InvalidData => Remedy::FixInput,
+        _ => Remedy::Unknown,
+    }
+}

@@ -1,0 +1,379 @@
+//! The metrics of a finished run, from its prediction files alone.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use survival_metrics::{
+    BootstrapConfig, CvSummary, FoldRisks, Outcome, RiskGroup, RiskTies, Status,
+    cluster_bootstrap_mean_c_index, concordance_index, log_rank_test, median_split,
+};
+
+use crate::cohort::patient_of;
+use crate::config::RunConfig;
+use crate::error::{Error, Result};
+use crate::protocol::{self, Protocol};
+use crate::run_dir::{self, fold_files};
+
+/// A row of a predictions file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// What the split files list.
+    pub case_id: String,
+    /// The slide.
+    pub slide_id: String,
+    /// The fold whose model made this row.
+    pub fold: usize,
+    /// Months to event or censoring.
+    pub event_time_months: f64,
+    /// `event` or `censored`.
+    pub status: StatusName,
+    /// Risk score; higher is worse.
+    pub risk: f64,
+    /// Survival past time bin 1.
+    pub s1: f64,
+    /// Survival past time bin 2.
+    pub s2: f64,
+    /// Survival past time bin 3.
+    pub s3: f64,
+    /// Survival past time bin 4.
+    pub s4: f64,
+}
+
+/// [`Status`] as it is written in files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StatusName {
+    /// The event was seen.
+    Event,
+    /// It was not.
+    Censored,
+}
+
+impl From<Status> for StatusName {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Event => Self::Event,
+            Status::Censored => Self::Censored,
+        }
+    }
+}
+
+impl From<StatusName> for Status {
+    fn from(name: StatusName) -> Self {
+        match name {
+            StatusName::Event => Self::Event,
+            StatusName::Censored => Self::Censored,
+        }
+    }
+}
+
+impl Prediction {
+    /// Months and status.
+    ///
+    /// # Errors
+    /// If the months are negative or not finite.
+    pub fn outcome(&self) -> Result<Outcome> {
+        Ok(Outcome::new(self.event_time_months, self.status.into())?)
+    }
+
+    /// The patient of the case.
+    pub fn patient_id(&self) -> &str {
+        patient_of(&self.case_id)
+    }
+}
+
+/// Outcomes and risks of slides, or of patients.
+#[derive(Debug, Clone, Default)]
+pub struct Risks {
+    /// Months and status.
+    pub outcomes: Vec<Outcome>,
+    /// Risk scores; higher is worse.
+    pub risk: Vec<f64>,
+    /// Whose they are.
+    pub patients: Vec<String>,
+}
+
+impl Risks {
+    /// One entry per row.
+    ///
+    /// # Errors
+    /// If a row has no valid outcome.
+    pub fn of_slides(rows: &[Prediction]) -> Result<Self> {
+        let mut risks = Self::default();
+        for row in rows {
+            risks.outcomes.push(row.outcome()?);
+            risks.risk.push(row.risk);
+            risks.patients.push(row.patient_id().to_owned());
+        }
+        Ok(risks)
+    }
+
+    /// One entry per patient: the mean risk of his slides.
+    #[must_use]
+    pub fn of_patients(&self) -> Self {
+        let mut patients: BTreeMap<&str, (Outcome, Vec<f64>)> = BTreeMap::new();
+        for ((outcome, risk), patient) in self.outcomes.iter().zip(&self.risk).zip(&self.patients) {
+            patients
+                .entry(patient)
+                .or_insert((*outcome, Vec::new()))
+                .1
+                .push(*risk);
+        }
+        let mut risks = Self::default();
+        for (patient, (outcome, slides)) in patients {
+            risks.outcomes.push(outcome);
+            risks.risk.push(slides.iter().sum::<f64>() / slides.len() as f64);
+            risks.patients.push(patient.to_owned());
+        }
+        risks
+    }
+
+    /// Harrell's C-index, or nothing where no pair can be compared (a fold without events).
+    ///
+    /// # Errors
+    /// If a risk is NaN.
+    pub fn c_index(&self) -> Result<Option<f64>> {
+        match concordance_index(&self.outcomes, &self.risk, RiskTies::default()) {
+            Ok(concordance) => Ok(Some(concordance.c_index())),
+            Err(
+                survival_metrics::Error::AllCensored { .. }
+                | survival_metrics::Error::NoComparablePairs { .. },
+            ) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// A C-index over folds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CIndex {
+    /// Mean over the folds that have one.
+    pub mean: Option<f64>,
+    /// Population standard deviation over them (divided by n, as released).
+    pub sd: Option<f64>,
+    /// Each fold's; null where no pair can be compared.
+    pub folds: Vec<Option<f64>>,
+    /// Percentile interval of the mean, patients resampled within folds.
+    pub ci95: Option<(f64, f64)>,
+}
+
+/// A log-rank test of two groups.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LogRankSummary {
+    /// Statistic, one degree of freedom; null where the test is undefined.
+    pub chi_square: Option<f64>,
+    /// Upper tail; 0 below 1e-308.
+    pub p_value: Option<f64>,
+}
+
+/// `summary.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Model name.
+    pub model: String,
+    /// Cohort name.
+    pub cohort: String,
+    /// Encoder.
+    pub backbone: String,
+    /// Protocol, with what was changed in it.
+    pub protocol: String,
+    /// Slides, selected epoch.
+    pub c_index: CIndex,
+    /// Patients (mean risk of their slides), selected epoch.
+    pub patient_c_index: CIndex,
+    /// Slides, last epoch.
+    pub last_epoch_c_index: CIndex,
+    /// Median split of the pooled slide risks.
+    pub log_rank: LogRankSummary,
+    /// `sound`: slides split at the median risk of their own fold's training slides.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub log_rank_learned_cut: Option<LogRankSummary>,
+    /// Validation rows.
+    pub n_slides: usize,
+    /// Patients among them.
+    pub n_patients: usize,
+    /// Rows with an event.
+    pub n_events: usize,
+    /// Patients with an event.
+    pub n_event_patients: usize,
+    /// Training and evaluation, over all sessions of the run.
+    pub wall_seconds: f64,
+    /// Largest resident memory of the process.
+    pub peak_rss_bytes: u64,
+}
+
+/// The prediction files of one fold.
+#[derive(Debug)]
+pub struct FoldPredictions {
+    /// Its number.
+    pub fold: usize,
+    /// Validation rows, selected epoch.
+    pub selected: Vec<Prediction>,
+    /// Validation rows, last epoch.
+    pub last: Vec<Prediction>,
+    /// Training rows, selected epoch.
+    pub train: Vec<Prediction>,
+}
+
+/// Reads the predictions of every complete fold.
+///
+/// # Errors
+/// If there is none, or a file can't be read.
+pub fn read_predictions(run: &Path) -> Result<Vec<FoldPredictions>> {
+    let entries = std::fs::read_dir(run).map_err(Error::io("read", run))?;
+    let mut folds: Vec<(usize, PathBuf)> = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(Error::io("read", run))?.path();
+        let number = path
+            .file_name()
+            .and_then(|name| name.to_str()?.strip_prefix("fold_")?.parse().ok());
+        if let Some(fold) = number.filter(|_| path.join(fold_files::PREDICTIONS).is_file()) {
+            folds.push((fold, path));
+        }
+    }
+    folds.sort_unstable();
+    if folds.is_empty() {
+        return Err(Error::data(
+            run,
+            "found no fold_K/predictions.csv, expected a run of `cf-train cv`",
+        ));
+    }
+    let read = |(fold, dir): (usize, PathBuf)| {
+        Ok(FoldPredictions {
+            fold,
+            selected: run_dir::read_csv(&dir.join(fold_files::PREDICTIONS))?,
+            last: run_dir::read_csv(&dir.join(fold_files::PREDICTIONS_LAST))?,
+            train: run_dir::read_csv(&dir.join(fold_files::PREDICTIONS_TRAIN))?,
+        })
+    };
+    folds.into_iter().map(read).collect()
+}
+
+/// What a run used.
+#[derive(Debug, Clone, Copy)]
+pub struct Cost {
+    /// Seconds of training and evaluation.
+    pub wall_seconds: f64,
+    /// Largest resident memory.
+    pub peak_rss_bytes: u64,
+}
+
+/// Computes the summary of a run.
+///
+/// # Errors
+/// If a prediction row is not usable.
+pub fn summarise(config: &RunConfig, folds: &[FoldPredictions], cost: Cost) -> Result<Summary> {
+    let slides = |pick: fn(&FoldPredictions) -> &Vec<Prediction>| -> Result<Vec<Risks>> {
+        folds.iter().map(|fold| Risks::of_slides(pick(fold))).collect()
+    };
+    let selected = slides(|fold| &fold.selected)?;
+    let patients: Vec<Risks> = selected.iter().map(Risks::of_patients).collect();
+    let last = slides(|fold| &fold.last)?;
+    let train = slides(|fold| &fold.train)?;
+    let seed = config.training.seed;
+
+    let all_patients: BTreeMap<&str, bool> = patients
+        .iter()
+        .flat_map(|fold| fold.patients.iter().zip(&fold.outcomes))
+        .map(|(patient, outcome)| (patient.as_str(), outcome.is_event()))
+        .collect();
+    let outcomes = || selected.iter().flat_map(|fold| &fold.outcomes);
+    Ok(Summary {
+        model: config.model.name().to_string(),
+        cohort: config.cohort.name.clone(),
+        backbone: config.features.backbone.clone(),
+        protocol: protocol::describe(config),
+        c_index: c_index(&selected, seed)?,
+        patient_c_index: c_index(&patients, seed)?,
+        last_epoch_c_index: c_index(&last, seed)?,
+        log_rank: pooled_log_rank(&selected),
+        log_rank_learned_cut: match config.training.protocol {
+            Protocol::Paper => None,
+            Protocol::Sound => Some(learned_cut_log_rank(&selected, &train)),
+        },
+        n_slides: outcomes().count(),
+        n_patients: all_patients.len(),
+        n_events: outcomes().filter(|outcome| outcome.is_event()).count(),
+        n_event_patients: all_patients.values().filter(|&&event| event).count(),
+        wall_seconds: cost.wall_seconds,
+        peak_rss_bytes: cost.peak_rss_bytes,
+    })
+}
+
+fn c_index(folds: &[Risks], seed: u64) -> Result<CIndex> {
+    let values: Vec<Option<f64>> = folds.iter().map(Risks::c_index).collect::<Result<_>>()?;
+    let defined: Vec<f64> = values.iter().flatten().copied().collect();
+    if defined.is_empty() {
+        return Ok(CIndex {
+            mean: None,
+            sd: None,
+            folds: values,
+            ci95: None,
+        });
+    }
+    let summary = CvSummary::new(&defined)?;
+    let usable: Vec<FoldRisks<'_, String>> = folds
+        .iter()
+        .zip(&values)
+        .filter(|(_, value)| value.is_some())
+        .map(|(fold, _)| FoldRisks {
+            outcomes: &fold.outcomes,
+            risk: &fold.risk,
+            clusters: &fold.patients,
+        })
+        .collect();
+    let config = BootstrapConfig {
+        seed,
+        ..BootstrapConfig::default()
+    };
+    let interval = cluster_bootstrap_mean_c_index(&usable, config).ok();
+    Ok(CIndex {
+        mean: Some(summary.mean()),
+        sd: Some(summary.population_sd()),
+        folds: values,
+        ci95: interval.map(|interval| (interval.lower, interval.upper)),
+    })
+}
+
+fn pooled_log_rank(folds: &[Risks]) -> LogRankSummary {
+    let risk: Vec<f64> = folds.iter().flat_map(|fold| fold.risk.iter().copied()).collect();
+    let outcomes: Vec<Outcome> = folds
+        .iter()
+        .flat_map(|fold| fold.outcomes.iter().copied())
+        .collect();
+    log_rank(&outcomes, median_split(&risk).map(|split| split.groups))
+}
+
+/// High = at least the median risk of the fold's own training slides: nothing is fitted on the slides tested.
+fn learned_cut_log_rank(validation: &[Risks], train: &[Risks]) -> LogRankSummary {
+    let mut groups = Vec::new();
+    let mut outcomes = Vec::new();
+    for (validation, train) in validation.iter().zip(train) {
+        let Ok(split) = median_split(&train.risk) else {
+            continue;
+        };
+        groups.extend(validation.risk.iter().map(|&risk| {
+            if risk >= split.threshold {
+                RiskGroup::High
+            } else {
+                RiskGroup::Low
+            }
+        }));
+        outcomes.extend(&validation.outcomes);
+    }
+    log_rank(&outcomes, Ok(groups))
+}
+
+fn log_rank(outcomes: &[Outcome], groups: survival_metrics::Result<Vec<RiskGroup>>) -> LogRankSummary {
+    match groups.and_then(|groups| log_rank_test(outcomes, &groups)) {
+        Ok(test) => LogRankSummary {
+            chi_square: Some(test.chi_square),
+            p_value: Some(test.p_value),
+        },
+        Err(_) => LogRankSummary {
+            chi_square: None,
+            p_value: None,
+        },
+    }
+}

@@ -1,0 +1,312 @@
+//! A run before it starts: tables, folds and bags joined, everything that can be refused refused.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::Device;
+use cf_report::{Dropped as ReportDropped, FlowStep};
+use serde::{Deserialize, Serialize};
+use wsi_bags::{BagStore, Layout};
+
+use crate::bags::BagSource;
+use crate::cohort::{Cohort, Slide};
+use crate::config::RunConfig;
+use crate::error::{Error, Result};
+use crate::fold_data::{FoldData, LabelledSlide};
+use crate::folds::{self, Dropped, JoinedFolds};
+
+/// Everything that training needs and that is known before it.
+#[derive(Debug)]
+pub struct Plan {
+    /// The folds asked for.
+    pub folds: Vec<FoldData>,
+    /// What `folds.json` will say.
+    pub record: FoldsRecord,
+    /// The bags.
+    pub bags: BagSource,
+}
+
+/// `folds.json`: the cohort flow, and the slides of every fold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FoldsRecord {
+    /// From the table to the folds, with every id that fell out.
+    pub flow: Vec<FlowRecord>,
+    /// The folds of this run.
+    pub folds: Vec<FoldRecord>,
+}
+
+/// What remains of the cohort after a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FlowRecord {
+    /// The step.
+    pub label: String,
+    /// Slides that remain.
+    pub n_slides: usize,
+    /// Their patients.
+    pub n_patients: usize,
+    /// Slides with an event.
+    pub n_events: usize,
+    /// What fell out, by reason.
+    pub dropped: Vec<DroppedRecord>,
+}
+
+/// Ids that fell out for one reason.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DroppedRecord {
+    /// Why.
+    pub reason: String,
+    /// Which.
+    pub ids: Vec<String>,
+}
+
+/// One fold: its parts and its time bins.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FoldRecord {
+    /// Its number.
+    pub fold: usize,
+    /// Training slides.
+    pub n_train_slides: usize,
+    /// Training slides with an event.
+    pub n_train_events: usize,
+    /// Validation slides.
+    pub n_validation_slides: usize,
+    /// Patients of the validation slides.
+    pub n_validation_patients: usize,
+    /// Validation slides with an event.
+    pub n_validation_events: usize,
+    /// Five edges.
+    pub time_bin_edges_months: Vec<f64>,
+    /// Slides trained on.
+    pub train: Vec<String>,
+    /// Slides held out of training to select the epoch.
+    pub inner_validation: Vec<String>,
+    /// Slides validated on.
+    pub validation: Vec<String>,
+}
+
+impl Plan {
+    /// Reads tables and folds, looks for every bag, and fits the time bins. `only` picks folds; all where it is empty.
+    ///
+    /// # Errors
+    /// If a table or fold file is unusable, ids do not join, bins can't be fitted, or an asked fold does not exist.
+    pub fn new(config: &RunConfig, device: &Device, only: &[usize]) -> Result<Self> {
+        let cohort = Cohort::read(&config.cohort.clinical, &config.cohort.columns)?;
+        let splits = folds::read_splits(&config.cohort.splits)?;
+        if let Some(fold) = only
+            .iter()
+            .find(|&&fold| splits.iter().all(|split| split.fold != fold))
+        {
+            return Err(Error::data(
+                &config.cohort.splits,
+                format!("fold {fold} was asked for, found folds 0 to {}", splits.len() - 1),
+            ));
+        }
+        let layout = config
+            .features
+            .layout
+            .as_deref()
+            .map(str::parse::<Layout>)
+            .transpose();
+        let layout = layout.map_err(|error| Error::data(&config.features.dir, error.to_string()))?;
+        let store = BagStore::open(&config.features.dir, layout, &config.features.backbone)
+            .map_err(Error::BagStore)?;
+        let magnifications = config.model.magnifications();
+        let missing = |slide: &Slide| missing_from(&store, slide, magnifications);
+        let joined = folds::join(
+            &cohort,
+            &splits,
+            &config.cohort.splits,
+            store.slide_ids(),
+            missing,
+        )?;
+        let picked = joined
+            .folds
+            .iter()
+            .filter(|fold| only.is_empty() || only.contains(&fold.fold));
+        let folds: Vec<FoldData> = picked
+            .map(|fold| {
+                FoldData::new(&cohort, fold, &config.training)
+                    .map_err(|reason| Error::data(&config.cohort.clinical, reason))
+            })
+            .collect::<Result<_>>()?;
+        let record = FoldsRecord {
+            flow: flow(&cohort, &joined),
+            folds: folds.iter().map(FoldRecord::from).collect(),
+        };
+        let example = folds.iter().flat_map(|fold| &fold.train).next();
+        let example = example.map_or_else(String::new, |labelled| labelled.slide.slide_id.clone());
+        let bags = BagSource::new(Arc::new(store), magnifications, device, &example)?;
+        Ok(Self { folds, record, bags })
+    }
+}
+
+fn missing_from(
+    store: &BagStore,
+    slide: &Slide,
+    magnifications: &[wsi_bags::Magnification],
+) -> Result<Option<String>> {
+    let presence = store.presence(&slide.slide_id).map_err(|source| Error::Bag {
+        slide_id: slide.slide_id.clone(),
+        source,
+    })?;
+    let absent: Vec<String> = magnifications
+        .iter()
+        .filter(|&&m| !presence.at(m))
+        .map(ToString::to_string)
+        .collect();
+    Ok(match absent.len() {
+        0 => None,
+        n if n == magnifications.len() => Some("slide without a bag".to_owned()),
+        _ => Some(format!("slide whose bag lacks {}", absent.join(" and "))),
+    })
+}
+
+fn flow(cohort: &Cohort, joined: &JoinedFolds) -> Vec<FlowRecord> {
+    let all: Vec<&Slide> = cohort.slides().iter().collect();
+    let fell_out = |dropped: &[Dropped]| -> std::collections::BTreeSet<String> {
+        dropped
+            .iter()
+            .flat_map(|dropped| dropped.ids.iter().cloned())
+            .collect()
+    };
+    let no_bag = fell_out(&joined.without_bag);
+    let with_bag: Vec<&Slide> = all
+        .iter()
+        .copied()
+        .filter(|slide| !no_bag.contains(&slide.slide_id))
+        .collect();
+    let validated: std::collections::BTreeSet<usize> = joined
+        .folds
+        .iter()
+        .flat_map(|fold| fold.validation.iter().copied())
+        .collect();
+    let in_folds: Vec<&Slide> = validated.iter().map(|&index| &cohort.slides()[index]).collect();
+    let record = |dropped: &Dropped| DroppedRecord {
+        reason: dropped.reason.clone(),
+        ids: dropped.ids.clone(),
+    };
+    let step = |label: &str, slides: &[&Slide], dropped: &[Dropped]| FlowRecord {
+        label: label.to_owned(),
+        n_slides: slides.len(),
+        n_patients: n_patients(slides.iter().copied()),
+        n_events: slides.iter().filter(|slide| slide.outcome.is_event()).count(),
+        dropped: dropped.iter().map(record).collect(),
+    };
+    vec![
+        step("in the clinical table", &all, &[]),
+        step(
+            "with a bag at every magnification that the model reads",
+            &with_bag,
+            &joined.without_bag,
+        ),
+        step("validated by a fold", &in_folds, &joined.without_fold),
+    ]
+}
+
+fn n_patients<'a>(slides: impl Iterator<Item = &'a Slide>) -> usize {
+    slides
+        .map(|slide| slide.patient_id.as_str())
+        .collect::<std::collections::BTreeSet<_>>()
+        .len()
+}
+
+impl From<&FoldData> for FoldRecord {
+    fn from(data: &FoldData) -> Self {
+        let events = |slides: &[LabelledSlide]| {
+            slides
+                .iter()
+                .filter(|labelled| labelled.slide.outcome.is_event())
+                .count()
+        };
+        let ids = |slides: &[LabelledSlide]| {
+            slides
+                .iter()
+                .map(|labelled| labelled.slide.slide_id.clone())
+                .collect()
+        };
+        Self {
+            fold: data.fold,
+            n_train_slides: data.train.len(),
+            n_train_events: events(&data.train),
+            n_validation_slides: data.validation.len(),
+            n_validation_patients: n_patients(data.validation.iter().map(|labelled| &labelled.slide)),
+            n_validation_events: events(&data.validation),
+            time_bin_edges_months: data.bins.edges_months().to_vec(),
+            train: ids(&data.train),
+            inner_validation: ids(&data.inner_validation),
+            validation: ids(&data.validation),
+        }
+    }
+}
+
+impl From<FlowRecord> for FlowStep {
+    fn from(record: FlowRecord) -> Self {
+        let dropped = record.dropped.into_iter();
+        Self {
+            label: record.label,
+            n_slides: record.n_slides,
+            n_patients: record.n_patients,
+            n_events: record.n_events,
+            dropped: dropped
+                .map(|d| ReportDropped {
+                    reason: d.reason,
+                    ids: d.ids,
+                })
+                .collect(),
+        }
+    }
+}
+
+/// FNV-1a of the resolved configuration: whether two runs are the same run.
+pub(crate) fn config_hash(toml: &str) -> u64 {
+    toml.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// Refuses a directory that holds another run, and prepares it for this one.
+///
+/// # Errors
+/// If `run` holds files and `resume` is false, holds no run to resume, or holds a run of another configuration.
+pub(crate) fn claim_directory(run: &Path, config_toml: &str, resume: bool) -> Result<()> {
+    let existing = run.join(crate::run_dir::CONFIG);
+    if existing.is_file() {
+        let found = std::fs::read_to_string(&existing).map_err(Error::io("read", &existing))?;
+        if !resume {
+            return Err(Error::data(
+                run,
+                "holds a run already; continue it with --resume, or choose another --out",
+            ));
+        }
+        return match first_difference(&found, config_toml) {
+            None => Ok(()),
+            Some((before, now)) => Err(Error::data(
+                &existing,
+                format!("is of another run: it says `{before}`, this one `{now}`; choose another --out"),
+            )),
+        };
+    }
+    let occupied = std::fs::read_dir(run).is_ok_and(|mut entries| entries.next().is_some());
+    if occupied {
+        return Err(Error::data(
+            run,
+            "is not empty and holds no run; choose another --out",
+        ));
+    }
+    if resume && !run.is_dir() {
+        return Err(Error::data(run, "does not exist, expected a run to resume"));
+    }
+    crate::run_dir::create_dir(run)?;
+    crate::run_dir::write(&existing, config_toml.as_bytes())
+}
+
+fn first_difference(a: &str, b: &str) -> Option<(String, String)> {
+    if a == b {
+        return None;
+    }
+    let mut pairs = a.lines().zip(b.lines());
+    let (a, b) = pairs
+        .find(|(a, b)| a != b)
+        .unwrap_or(("fewer settings", "more settings"));
+    Some((a.to_owned(), b.to_owned()))
+}

@@ -1,0 +1,152 @@
+//! One slide through one checkpoint: its survival curve, or the gradients of its loss.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use cf_model::weights::{Checkpoint, METADATA_ROW_ORDER};
+use cf_model::{BagTensors, CrossFusionConfig, ForwardCtx, ModelConfig, ModelName, N_BINS};
+use serde::Serialize;
+use survival_metrics::Status;
+use wsi_bags::{BagStore, Layout, slide_stem};
+
+use crate::bags::row_order;
+use crate::error::{Error, Result};
+use crate::loss;
+
+/// Weight of the uncensored part in [`gradients`].
+const ALPHA: f64 = 0.2;
+
+/// A slide and the checkpoint that reads it.
+#[derive(Debug, Clone)]
+pub struct Target<'a> {
+    /// `.safetensors` or `.pt`.
+    pub checkpoint: &'a Path,
+    /// The model that it holds.
+    pub model: ModelName,
+    /// What a foreign checkpoint's shapes cannot tell.
+    pub hints: CrossFusionConfig,
+    /// Directory of bags.
+    pub features: &'a Path,
+    /// Its layout; detected where none is given.
+    pub layout: Option<Layout>,
+    /// The encoder.
+    pub backbone: &'a str,
+    /// The slide, with or without its extension.
+    pub slide: &'a str,
+}
+
+/// The output of `predict`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SlidePrediction {
+    /// The slide.
+    pub slide: String,
+    /// Model output.
+    pub logits: [f64; N_BINS],
+    /// Their sigmoids.
+    pub hazards: [f64; N_BINS],
+    /// Survival past each bin.
+    pub survival: [f64; N_BINS],
+    /// Minus the sum of `survival`; higher is worse.
+    pub risk: f64,
+}
+
+/// The output of `grad`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SlideGradients {
+    /// Negative log-likelihood, alpha 0.2.
+    pub loss: f64,
+    /// L2 norm of the loss's gradient by each parameter.
+    pub grad_norms: BTreeMap<String, f64>,
+}
+
+/// Predicts the survival of one slide.
+///
+/// # Errors
+/// If the checkpoint is of another model or width, or the bag can't be read.
+pub fn predict(target: &Target<'_>) -> Result<SlidePrediction> {
+    let checkpoint = Checkpoint::read(target.checkpoint)?;
+    let (config, backbone_dim) = checkpoint.describe(target.model, &target.hints)?;
+    let (_, model) = checkpoint.build(&config, backbone_dim)?;
+    let bag = read_bag(target, &checkpoint, &config, backbone_dim)?;
+    let output = model.forward(&bag, &mut ForwardCtx::eval())?;
+    let distribution = output.distribution()?;
+    Ok(SlidePrediction {
+        slide: slide_stem(target.slide).to_owned(),
+        logits: output.logit_values()?,
+        hazards: distribution.hazards,
+        survival: distribution.survival,
+        risk: distribution.risk(),
+    })
+}
+
+/// The gradients of one slide's loss, all dropout off.
+///
+/// # Errors
+/// As [`predict`]; and if `time_bin` is not below 4.
+pub fn gradients(target: &Target<'_>, time_bin: usize, status: Status) -> Result<SlideGradients> {
+    if time_bin >= N_BINS {
+        return Err(Error::Model(cf_model::Error::Config {
+            field: "n_bins",
+            found: format!("asked for bin {time_bin}"),
+            expected: "a bin from 0 to 3",
+        }));
+    }
+    let checkpoint = Checkpoint::read(target.checkpoint)?;
+    let (config, backbone_dim) = checkpoint.describe(target.model, &target.hints)?;
+    let (store, _) = checkpoint.build(&config, backbone_dim)?;
+    let model = config.build(backbone_dim, store.builder())?;
+    let bag = read_bag(target, &checkpoint, &config, backbone_dim)?;
+    let output = model.forward(&bag, &mut ForwardCtx::eval())?;
+    let at = loss::nll(output.logit_values()?, time_bin, status, ALPHA);
+    let seed = Tensor::from_slice(&at.gradient, N_BINS, &Device::Cpu)?.to_dtype(output.logits.dtype())?;
+    let grads = (output.logits * seed)?.sum_all()?.backward()?;
+    let norm = |(name, var): (String, candle_core::Var)| {
+        let grad = grads
+            .get(&var)
+            .ok_or_else(|| Error::NoGradient { name: name.clone() })?;
+        let squares = grad.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?;
+        Ok((name, squares.sqrt()))
+    };
+    let grad_norms = store.params().into_iter().map(norm).collect::<Result<_>>()?;
+    Ok(SlideGradients {
+        loss: at.loss,
+        grad_norms,
+    })
+}
+
+fn read_bag(
+    target: &Target<'_>,
+    checkpoint: &Checkpoint,
+    config: &ModelConfig,
+    backbone_dim: usize,
+) -> Result<BagTensors> {
+    let store = BagStore::open(target.features, target.layout, target.backbone).map_err(Error::BagStore)?;
+    let bag = store
+        .read(target.slide, config.magnifications())
+        .map_err(|source| Error::Bag {
+            slide_id: target.slide.to_owned(),
+            source,
+        })?;
+    if bag.feature_dim() != backbone_dim {
+        return Err(Error::data(
+            target.checkpoint,
+            format!(
+                "reads features of {backbone_dim} columns, slide {} has {} of {}",
+                target.slide,
+                bag.feature_dim(),
+                target.backbone
+            ),
+        ));
+    }
+    let (trained, found) = (checkpoint.metadata().get(METADATA_ROW_ORDER), row_order(&bag));
+    if trained.is_some_and(|trained| trained != found) {
+        tracing::warn!(
+            slide = target.slide,
+            found,
+            trained = trained.map(String::as_str),
+            "the bag's rows are in another order than those the model was trained on; it folds them into a grid"
+        );
+    }
+    Ok(BagTensors::from_bag(&bag, &Device::Cpu)?)
+}

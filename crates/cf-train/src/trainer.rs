@@ -1,0 +1,554 @@
+//! Trains one fold: epochs, accumulation, selection, and a state from which it goes on after a signal.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use candle_core::Tensor;
+use cf_model::weights::Checkpoint;
+use cf_model::{BagTensors, ForwardCtx, ModelConfig, N_BINS, ParamStore, SurvivalModel};
+
+use crate::adam::Adam;
+use crate::bags::BagSource;
+use crate::checkpoint::{self, CheckpointInfo};
+use crate::config::{LossKind, RunConfig};
+use crate::error::{Error, Result};
+use crate::evaluate::{Prediction, Risks};
+use crate::fold_data::{FoldData, LabelledSlide};
+use crate::fold_state::{Best, Draw, FoldState, HistoryRow};
+use crate::loss::{self, LossGradient};
+use crate::protocol::{PATIENCE, Protocol, UNSELECTABLE_EPOCHS};
+use crate::run_dir::{self, fold_files};
+use crate::sampling;
+use crate::schedule::Schedule;
+
+/// What a run reports while it goes on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Event {
+    /// An epoch begins or goes on.
+    Epoch {
+        /// Fold in progress.
+        fold: usize,
+        /// From 1.
+        epoch: usize,
+        /// Epochs at most.
+        n_epochs: usize,
+        /// Bags to train on.
+        n_bags: usize,
+    },
+    /// A bag was trained on.
+    Bag {
+        /// Bags of the epoch that are done.
+        n_done: usize,
+        /// Mean loss of the epoch so far.
+        mean_loss: f64,
+    },
+    /// An epoch was evaluated.
+    EpochDone {
+        /// Mean training loss.
+        train_loss: f64,
+        /// C-index of the validation fold.
+        validation_c_index: Option<f64>,
+    },
+}
+
+/// What stays the same over the folds of a run.
+pub struct TrainingContext<'a> {
+    /// The run.
+    pub config: &'a RunConfig,
+    /// Its bags.
+    pub bags: &'a BagSource,
+    /// The run directory.
+    pub run_dir: &'a Path,
+    /// Hash of the resolved configuration.
+    pub config_hash: u64,
+    /// Set by a signal: save and stop.
+    pub stop: &'a AtomicBool,
+}
+
+/// Trains a fold and writes its files, from its saved state if there is one.
+///
+/// # Errors
+/// If a bag can't be read, a loss is not finite, a parameter gets no gradient, a file can't be written, or `stop` was set (the
+/// state is saved then).
+pub fn train_fold(
+    context: &TrainingContext<'_>,
+    data: &FoldData,
+    observe: &mut dyn FnMut(Event),
+) -> Result<()> {
+    let mut trainer = Trainer::new(context, data)?;
+    trainer.train(observe)?;
+    trainer.finish()
+}
+
+struct Trainer<'a> {
+    context: &'a TrainingContext<'a>,
+    data: &'a FoldData,
+    store: ParamStore,
+    model: Box<dyn SurvivalModel>,
+    eval_model: Box<dyn SurvivalModel>,
+    adam: Adam,
+    schedule: Schedule,
+    state: FoldState,
+}
+
+impl<'a> Trainer<'a> {
+    fn new(context: &'a TrainingContext<'a>, data: &'a FoldData) -> Result<Self> {
+        let training = &context.config.training;
+        let (store, model, eval_model) = build(&context.config.model, training.seed, context.bags)?;
+        if let Some(path) = &training.initial_weights {
+            assign_initial(&store, path)?;
+        }
+        let mut adam = Adam::new(&store, training.weight_decay)?;
+        let n_steps = training.max_epochs * data.train.len().div_ceil(training.accumulation);
+        let schedule = Schedule::new(training.protocol, training.learning_rate, n_steps);
+        let dir = run_dir::fold_dir(context.run_dir, data.fold);
+        run_dir::create_dir(&dir)?;
+        let saved = FoldState::restore(&dir.join(fold_files::STATE), &store, &mut adam)?;
+        let state = saved.unwrap_or_else(FoldState::start);
+        Ok(Self {
+            context,
+            data,
+            store,
+            model,
+            eval_model,
+            adam,
+            schedule,
+            state,
+        })
+    }
+
+    fn train(&mut self, observe: &mut dyn FnMut(Event)) -> Result<()> {
+        let training = &self.context.config.training;
+        while !self.state.trained {
+            let started = Instant::now();
+            let spent_before = self.state.epoch_seconds;
+            let seconds = || spent_before + started.elapsed().as_secs_f64();
+            let n_bags = self.data.train.len();
+            observe(Event::Epoch {
+                fold: self.data.fold,
+                epoch: self.state.epoch,
+                n_epochs: training.max_epochs,
+                n_bags,
+            });
+            self.epoch(&seconds, observe)?;
+            self.evaluate_epoch(&seconds)?;
+            if let Some(row) = self.state.history.last() {
+                let HistoryRow {
+                    train_loss,
+                    validation_c_index,
+                    ..
+                } = *row;
+                observe(Event::EpochDone {
+                    train_loss,
+                    validation_c_index,
+                });
+            }
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    fn epoch(&mut self, seconds: &dyn Fn() -> f64, observe: &mut dyn FnMut(Event)) -> Result<()> {
+        let training = &self.context.config.training;
+        let epoch = self.state.epoch;
+        let order = self.order(epoch);
+        let rest = &order[self.state.position..];
+        let ids = rest
+            .iter()
+            .map(|&slide| self.data.train[slide].slide.slide_id.clone())
+            .collect();
+        let bags = self.context.bags;
+        for (bag, &slide) in bags.load(ids).zip(rest) {
+            let (_, bag) = bag?;
+            let draw = Draw {
+                epoch,
+                position: self.state.position,
+                slide,
+            };
+            match training.loss {
+                LossKind::Nll | LossKind::CrossEntropy => self.train_bag(&bag, draw)?,
+                LossKind::Cox => {
+                    self.state.draws.push(draw);
+                    if self.state.draws.len() == training.accumulation {
+                        self.train_cox_group()?;
+                    }
+                }
+            }
+            if self.adam.n_bags() == training.accumulation {
+                self.step()?;
+            }
+            self.state.position += 1;
+            observe(Event::Bag {
+                n_done: self.state.position,
+                mean_loss: self.mean_loss(),
+            });
+            self.stop_if_asked(seconds)?;
+        }
+        if training.protocol == Protocol::Sound {
+            if !self.state.draws.is_empty() {
+                self.train_cox_group()?;
+            }
+            if self.adam.n_bags() > 0 {
+                self.step()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One forward and backward pass; its gradients join those of the group.
+    fn train_bag(&mut self, bag: &BagTensors, draw: Draw) -> Result<()> {
+        let training = &self.context.config.training;
+        let data = self.data;
+        let labelled = &data.train[draw.slide];
+        let output = self.model.forward(bag, &mut self.train_ctx(draw))?;
+        let logits = output.logit_values()?;
+        let LossGradient { loss, gradient } = match training.loss {
+            LossKind::CrossEntropy => {
+                loss::cross_entropy(logits, labelled.bin, labelled.status(), training.alpha)
+            }
+            LossKind::Nll | LossKind::Cox => {
+                loss::nll(logits, labelled.bin, labelled.status(), training.alpha)
+            }
+        };
+        self.record_loss(loss, labelled)?;
+        self.backward(&output.logits, gradient.map(|g| g / training.accumulation as f64))
+    }
+
+    /// The Cox loss couples the bags of a group. Their graphs would not fit in memory together, so risks come from a first
+    /// pass without a graph, and a second pass with the same dropout carries each bag's share of the gradient.
+    fn train_cox_group(&mut self) -> Result<()> {
+        let draws = std::mem::take(&mut self.state.draws);
+        let data = self.data;
+        let slide = |draw: &Draw| &data.train[draw.slide];
+        let ids: Vec<String> = draws
+            .iter()
+            .map(|draw| slide(draw).slide.slide_id.clone())
+            .collect();
+        let bags = self.context.bags;
+        let mut logits = Vec::with_capacity(draws.len());
+        for (bag, &draw) in bags.load(ids.clone()).zip(&draws) {
+            let output = self.eval_model.forward(&bag?.1, &mut self.train_ctx(draw))?;
+            logits.push(output.logit_values()?);
+        }
+        let risk: Vec<f64> = logits
+            .iter()
+            .map(|&z| cf_model::DiscreteSurvival::from_logits(z).risk())
+            .collect();
+        let time: Vec<f64> = draws
+            .iter()
+            .map(|draw| slide(draw).slide.outcome.time())
+            .collect();
+        let status: Vec<_> = draws.iter().map(|draw| slide(draw).status()).collect();
+        let (loss, by_risk) = loss::cox(&risk, &time, &status);
+        if let Some(last) = draws.last() {
+            self.record_loss(loss, slide(last))?;
+        }
+        for ((bag, &draw), (z, by_risk)) in bags.load(ids).zip(&draws).zip(logits.iter().zip(by_risk)) {
+            let output = self.model.forward(&bag?.1, &mut self.train_ctx(draw))?;
+            self.backward(&output.logits, loss::risk_gradient(*z).map(|g| g * by_risk))?;
+        }
+        Ok(())
+    }
+
+    fn backward(&mut self, logits: &Tensor, gradient: [f64; N_BINS]) -> Result<()> {
+        let gradient = Tensor::from_slice(&gradient, N_BINS, logits.device())?.to_dtype(logits.dtype())?;
+        // The derivative of this scalar by every parameter is the loss's.
+        self.adam.accumulate(&(logits * gradient)?.sum_all()?.backward()?)
+    }
+
+    fn step(&mut self) -> Result<()> {
+        let rate = self.schedule.rate(self.state.epoch - 1, self.adam.n_steps());
+        self.state.learning_rate = rate;
+        self.adam.step(rate)
+    }
+
+    /// Evaluates both validation parts, updates the selection and moves on to the next epoch.
+    fn evaluate_epoch(&mut self, seconds: &dyn Fn() -> f64) -> Result<()> {
+        let training = &self.context.config.training;
+        let epoch = self.state.epoch;
+        let (rows, validation_loss) = self.evaluate(&self.data.validation, seconds)?;
+        let validation_c_index = self.c_index(&rows)?;
+        let (inner, _) = self.evaluate(&self.data.inner_validation, seconds)?;
+        let inner_c_index = if inner.is_empty() {
+            None
+        } else {
+            self.c_index(&inner)?
+        };
+
+        let candidate = match training.protocol {
+            Protocol::Paper => validation_c_index.filter(|_| epoch > UNSELECTABLE_EPOCHS),
+            Protocol::Sound => inner_c_index,
+        };
+        if let Some(c_index) = candidate
+            && self.state.best.is_none_or(|best| c_index > best.c_index)
+        {
+            self.state.best = Some(Best { epoch, c_index });
+            self.write_weights(fold_files::BEST, epoch)?;
+        }
+        self.state.history.push(HistoryRow {
+            epoch,
+            learning_rate: self.state.learning_rate,
+            train_loss: self.mean_loss(),
+            validation_loss,
+            validation_c_index,
+            inner_c_index,
+            seconds: seconds(),
+        });
+        let best_epoch = self.state.best.map_or(0, |best| best.epoch);
+        let stalled = training.protocol == Protocol::Paper && epoch - best_epoch >= PATIENCE;
+        self.state.trained = epoch == training.max_epochs || stalled;
+        self.state.epoch += 1;
+        (self.state.position, self.state.loss_sum, self.state.n_losses) = (0, 0.0, 0);
+        self.state.epoch_seconds = 0.0;
+        Ok(())
+    }
+
+    /// Predictions and mean loss (alpha 0) of `slides` with the present weights.
+    fn evaluate(
+        &self,
+        slides: &[LabelledSlide],
+        seconds: &dyn Fn() -> f64,
+    ) -> Result<(Vec<Prediction>, f64)> {
+        let ids = slides
+            .iter()
+            .map(|labelled| labelled.slide.slide_id.clone())
+            .collect();
+        let mut rows = Vec::with_capacity(slides.len());
+        let mut losses = Vec::with_capacity(slides.len());
+        for (bag, labelled) in self.context.bags.load(ids).zip(slides) {
+            let output = self
+                .eval_model
+                .forward(&bag?.1, &mut self.eval_ctx(&labelled.slide.slide_id))?;
+            let logits = output.logit_values()?;
+            let loss = match self.context.config.training.loss {
+                LossKind::CrossEntropy => loss::cross_entropy(logits, labelled.bin, labelled.status(), 0.0),
+                LossKind::Nll | LossKind::Cox => loss::nll(logits, labelled.bin, labelled.status(), 0.0),
+            };
+            losses.push(loss.loss);
+            rows.push(prediction(labelled, self.data.fold, logits));
+            self.stop_if_asked(seconds)?;
+        }
+        let mut mean_loss = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
+        if self.context.config.training.loss == LossKind::Cox {
+            let risk: Vec<f64> = rows.iter().map(|row| row.risk).collect();
+            let time: Vec<f64> = rows.iter().map(|row| row.event_time_months).collect();
+            let status: Vec<_> = slides.iter().map(LabelledSlide::status).collect();
+            mean_loss = loss::cox(&risk, &time, &status).0;
+        }
+        Ok((rows, mean_loss))
+    }
+
+    /// C-index in the protocol's unit: slides in `paper`, patients in `sound`.
+    fn c_index(&self, rows: &[Prediction]) -> Result<Option<f64>> {
+        let slides = Risks::of_slides(rows)?;
+        match self.context.config.training.protocol {
+            Protocol::Paper => slides.c_index(),
+            Protocol::Sound => slides.of_patients().c_index(),
+        }
+    }
+
+    /// Writes the fold's files; its validation predictions last.
+    fn finish(self) -> Result<()> {
+        let dir = run_dir::fold_dir(self.context.run_dir, self.data.fold);
+        let n_epochs = self.state.history.len();
+        let no_clock = || 0.0;
+        let predict = |slides: &[LabelledSlide]| Ok::<_, Error>(self.evaluate(slides, &no_clock)?.0);
+        run_dir::write_csv(&dir.join(fold_files::HISTORY), &self.state.history)?;
+        run_dir::write_csv(
+            &dir.join(fold_files::TRAIN),
+            self.data.train.iter().map(TrainRow::from),
+        )?;
+        run_dir::write_csv(
+            &dir.join(fold_files::ORDER),
+            (1..=n_epochs).flat_map(|epoch| self.order_rows(epoch)),
+        )?;
+        let last = predict(&self.data.validation)?;
+        run_dir::write_csv(&dir.join(fold_files::PREDICTIONS_LAST), &last)?;
+        self.write_weights(fold_files::LAST, n_epochs)?;
+        let best = dir.join(fold_files::BEST);
+        let selected = match self.state.best {
+            Some(best_epoch) if best_epoch.epoch != n_epochs => {
+                self.store.assign(Checkpoint::read(&best)?.values())?;
+                predict(&self.data.validation)?
+            }
+            _ => {
+                self.write_weights(fold_files::BEST, n_epochs)?;
+                last
+            }
+        };
+        let train = predict(&self.data.train)?;
+        run_dir::write_csv(&dir.join(fold_files::PREDICTIONS_TRAIN), &train)?;
+        run_dir::write_csv(&dir.join(fold_files::PREDICTIONS), &selected)?;
+        let state = dir.join(fold_files::STATE);
+        std::fs::remove_dir_all(&state).map_err(Error::io("remove", &state))
+    }
+
+    fn write_weights(&self, file: &str, epoch: usize) -> Result<()> {
+        let info = CheckpointInfo {
+            model: &self.context.config.model,
+            backbone_dim: self.context.bags.backbone_dim(),
+            row_order: self.context.bags.row_order(),
+            config_hash: self.context.config_hash,
+            fold: self.data.fold,
+            epoch,
+        };
+        let dir = run_dir::fold_dir(self.context.run_dir, self.data.fold);
+        checkpoint::write(&dir.join(file), &self.store, &info)
+    }
+
+    fn order(&self, epoch: usize) -> Vec<usize> {
+        let classes: Vec<_> = self
+            .data
+            .train
+            .iter()
+            .map(|slide| (slide.bin, slide.status()))
+            .collect();
+        let training = &self.context.config.training;
+        sampling::order(training.protocol, &classes, training.seed, self.data.fold, epoch)
+    }
+
+    fn order_rows(&self, epoch: usize) -> impl Iterator<Item = OrderRow<'_>> {
+        self.order(epoch)
+            .into_iter()
+            .enumerate()
+            .map(move |(position, slide)| OrderRow {
+                epoch,
+                position,
+                slide_id: &self.data.train[slide].slide.slide_id,
+            })
+    }
+
+    fn train_ctx(&self, draw: Draw) -> ForwardCtx {
+        let Draw {
+            epoch,
+            position,
+            slide,
+        } = draw;
+        let slide_id = &self.data.train[slide].slide.slide_id;
+        let label = format!(
+            "dropout/fold {}/epoch {epoch}/draw {position}/{slide_id}",
+            self.data.fold
+        );
+        ForwardCtx::train(self.context.config.training.seed, &label)
+    }
+
+    fn eval_ctx(&self, slide_id: &str) -> ForwardCtx {
+        let label = format!(
+            "eval/fold {}/epoch {}/{slide_id}",
+            self.data.fold, self.state.epoch
+        );
+        ForwardCtx::eval_with_stream(self.context.config.training.seed, &label)
+    }
+
+    fn record_loss(&mut self, loss: f64, labelled: &LabelledSlide) -> Result<()> {
+        if !loss.is_finite() {
+            return Err(Error::Diverged {
+                fold: self.data.fold,
+                epoch: self.state.epoch,
+                slide_id: labelled.slide.slide_id.clone(),
+                reason: format!("the loss is {loss}"),
+            });
+        }
+        self.state.loss_sum += loss;
+        self.state.n_losses += 1;
+        Ok(())
+    }
+
+    fn mean_loss(&self) -> f64 {
+        self.state.loss_sum / self.state.n_losses.max(1) as f64
+    }
+
+    fn stop_if_asked(&self, seconds: &dyn Fn() -> f64) -> Result<()> {
+        if !self.context.stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut state = self.state.clone();
+        state.epoch_seconds = seconds();
+        self.save_state(state)?;
+        Err(Error::Interrupted {
+            fold: self.data.fold,
+            epoch: self.state.epoch,
+            path: self.context.run_dir.to_owned(),
+        })
+    }
+
+    fn save(&self) -> Result<()> {
+        self.save_state(self.state.clone())
+    }
+
+    fn save_state(&self, mut state: FoldState) -> Result<()> {
+        (state.n_steps, state.n_pending) = (self.adam.n_steps(), self.adam.n_bags());
+        let dir = run_dir::fold_dir(self.context.run_dir, self.data.fold);
+        state.save(&dir.join(fold_files::STATE), &self.store, &self.adam)
+    }
+}
+
+/// A model in training and the same one without a graph, over one set of parameters.
+fn build(
+    model: &ModelConfig,
+    seed: u64,
+    bags: &BagSource,
+) -> Result<(ParamStore, Box<dyn SurvivalModel>, Box<dyn SurvivalModel>)> {
+    let store = ParamStore::seeded(seed, candle_core::DType::F32, bags.device());
+    let trainable = model.build(bags.backbone_dim(), store.builder())?;
+    let detached = model.build(bags.backbone_dim(), store.eval_builder())?;
+    Ok((store, trainable, detached))
+}
+
+fn assign_initial(store: &ParamStore, path: &Path) -> Result<()> {
+    let checkpoint = Checkpoint::read(path)?;
+    let n_known = store.params().len();
+    let n_found = checkpoint.values().len();
+    store.assign(checkpoint.values()).map_err(|error| {
+        Error::data(
+            path,
+            format!("is not of this model and width ({n_found} tensors, expected {n_known}): {error}"),
+        )
+    })
+}
+
+fn prediction(labelled: &LabelledSlide, fold: usize, logits: [f64; N_BINS]) -> Prediction {
+    let distribution = cf_model::DiscreteSurvival::from_logits(logits);
+    let [s1, s2, s3, s4] = distribution.survival;
+    Prediction {
+        case_id: labelled.slide.case_id.clone(),
+        slide_id: labelled.slide.slide_id.clone(),
+        fold,
+        event_time_months: labelled.slide.outcome.time(),
+        status: labelled.status().into(),
+        risk: distribution.risk(),
+        s1,
+        s2,
+        s3,
+        s4,
+    }
+}
+
+/// A row of `order.csv`.
+#[derive(serde::Serialize)]
+struct OrderRow<'a> {
+    epoch: usize,
+    position: usize,
+    slide_id: &'a str,
+}
+
+/// A row of `train.csv`.
+#[derive(serde::Serialize)]
+struct TrainRow<'a> {
+    slide_id: &'a str,
+    event_time_months: f64,
+    status: crate::evaluate::StatusName,
+    time_bin: usize,
+}
+
+impl<'a> From<&'a LabelledSlide> for TrainRow<'a> {
+    fn from(labelled: &'a LabelledSlide) -> Self {
+        Self {
+            slide_id: &labelled.slide.slide_id,
+            event_time_months: labelled.slide.outcome.time(),
+            status: labelled.status().into(),
+            time_bin: labelled.bin,
+        }
+    }
+}
