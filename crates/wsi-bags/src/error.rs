@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::file_kind::FileKind;
 use crate::magnification::Magnification;
 
 /// A bag or weight file that cannot be used, or values that do not make a bag.
@@ -52,6 +53,7 @@ impl Error {
     }
 
     /// Names the file, unless one is named already.
+    #[cfg(feature = "pt")]
     #[must_use]
     pub(crate) fn in_file(mut self, path: &Path) -> Self {
         self.inner.path.get_or_insert_with(|| path.to_owned());
@@ -379,43 +381,6 @@ pub enum ErrorKind {
         /// The names that exist.
         known: Vec<String>,
     },
-}
-
-/// What a file turned out to be, judged by its first bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum FileKind {
-    /// No bytes at all.
-    Empty,
-    /// A pickle outside a zip archive: PyTorch before 1.6, or `pickle.dump`.
-    BarePickle,
-    /// A tar archive: PyTorch before 0.4.
-    Tar,
-    /// A zip archive that `torch.save` did not write.
-    OtherZip,
-    /// A TorchScript module.
-    TorchScript,
-    /// HDF5.
-    Hdf5,
-    /// A NumPy array file (`.npy`).
-    Npy,
-    /// Anything else.
-    Unknown,
-}
-
-impl fmt::Display for FileKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Empty => "an empty file",
-            Self::BarePickle => "a legacy file (a pickle that is not in a zip archive)",
-            Self::Tar => "a legacy file (a tar archive)",
-            Self::OtherZip => "a zip archive without `data.pkl`",
-            Self::TorchScript => "a TorchScript module",
-            Self::Hdf5 => "an HDF5 file",
-            Self::Npy => "a NumPy array file",
-            Self::Unknown => "a file of unknown kind",
-        })
-    }
 }
 
 /// Result of this crate.

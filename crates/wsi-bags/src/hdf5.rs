@@ -3,22 +3,27 @@
 //! Sizes in a file are compared with the file's length before the library is asked to set memory aside, and the
 //! library's errors are kept as sources.
 
+mod attributes;
 mod header;
+mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use rust_hdf5::format::messages::datatype::IeeeFormat;
 use rust_hdf5::{
-    ByteOrder, DatatypeMessage, H5Dataset, H5File, H5FileOptions, H5Group, H5Type, Hdf5Error, StorageLayout,
+    ByteOrder, DatatypeMessage, H5Dataset, H5File, H5FileOptions, H5Group, Hdf5Error, StorageLayout,
 };
 
 use crate::element_type::ElementType;
-use crate::error::{Error, ErrorKind, FileKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::features::FeatureMatrix;
+use crate::file_kind::FileKind;
 use crate::mmap::{MappedFile, MappedFloats};
 
 use header::{Header, Storage};
+
+pub(crate) use writer::{GroupWriter, Writer};
 
 /// A file opened for reading.
 pub(crate) struct Reader {
@@ -224,61 +229,6 @@ impl Group<'_> {
         read().map_err(|error: Error| error.at_place(self.place(name)))
     }
 
-    /// A positive number given as an attribute; `None` if there is none.
-    pub(crate) fn positive_number(&self, name: &'static str) -> Result<Option<f64>> {
-        const WANTED: &str = "a positive finite number";
-        if !self.has_attribute(name)? {
-            return Ok(None);
-        }
-        let number = Header::find(self.reader.map.bytes(), self.reader.base, &self.path)
-            .and_then(|header| header.number(name));
-        match number {
-            Some(number) if number.is_finite() && number > 0.0 => Ok(Some(number)),
-            Some(number) => Err(self.wrong_attribute(name, number.to_string(), WANTED)),
-            None => Err(self.wrong_attribute(name, "not a single number".to_owned(), WANTED)),
-        }
-    }
-
-    /// A positive whole number given as an attribute; `None` if there is none.
-    pub(crate) fn positive_integer(&self, name: &'static str) -> Result<Option<u64>> {
-        // Whole numbers up to here are exact in an f64.
-        const EXACT: f64 = 9_007_199_254_740_992.0;
-        match self.positive_number(name)? {
-            None => Ok(None),
-            Some(number) if number.fract() == 0.0 && number <= EXACT => Ok(Some(number as u64)),
-            Some(number) => Err(self.wrong_attribute(name, number.to_string(), "a positive whole number")),
-        }
-    }
-
-    /// A text given as an attribute; `None` if there is none.
-    pub(crate) fn text(&self, name: &'static str) -> Result<Option<String>> {
-        if !self.has_attribute(name)? {
-            return Ok(None);
-        }
-        let text = self
-            .group
-            .attr_string(name)
-            .map_err(|source| failed(format!("read attribute `{name}`"), source))?;
-        Ok(Some(text))
-    }
-
-    pub(crate) fn wrong_attribute(&self, name: &'static str, found: String, wanted: &'static str) -> Error {
-        let error = Error::from(ErrorKind::Attribute { name, found, wanted });
-        if self.path.is_empty() {
-            error
-        } else {
-            error.at_place(&self.path)
-        }
-    }
-
-    fn has_attribute(&self, name: &str) -> Result<bool> {
-        let names = self
-            .group
-            .attr_names()
-            .map_err(|source| failed("list the attributes", source))?;
-        Ok(names.iter().any(|found| found == name))
-    }
-
     fn place(&self, name: &str) -> String {
         if self.path.is_empty() {
             name.to_owned()
@@ -394,95 +344,4 @@ fn integers(dataset: &H5Dataset) -> Result<Vec<i64>> {
     dataset
         .read_numeric_as()
         .map_err(|source| failed("read the values as integers", source))
-}
-
-/// A file being written. Nothing is complete before [`Writer::finish`].
-pub(crate) struct Writer {
-    file: H5File,
-}
-
-impl Writer {
-    /// Makes a new file. Times are not recorded: equal content gives equal bytes.
-    pub(crate) fn create(path: &Path) -> Result<Self> {
-        let file = H5FileOptions::new()
-            .best_effort_locking()
-            .track_times(false)
-            .create(path)
-            .map_err(|source| failed("create the file", source))?;
-        Ok(Self { file })
-    }
-
-    /// Opens an existing file to add to it.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
-        let file = H5FileOptions::new()
-            .best_effort_locking()
-            .track_times(false)
-            .open_rw(path)
-            .map_err(|source| failed("open the file for writing", source))?;
-        Ok(Self { file })
-    }
-
-    /// The top of the file.
-    pub(crate) fn root(&self) -> GroupWriter {
-        GroupWriter {
-            group: self.file.root_group(),
-        }
-    }
-
-    /// Writes what is left and closes the file.
-    pub(crate) fn finish(self) -> Result<()> {
-        // The caller flushes to disk, once, before it renames.
-        self.file
-            .close_no_sync()
-            .map_err(|source| failed("finish the file", source))
-    }
-}
-
-/// A group of a file being written.
-pub(crate) struct GroupWriter {
-    group: H5Group,
-}
-
-impl GroupWriter {
-    /// Makes a group inside this one.
-    pub(crate) fn create_group(&self, name: &str) -> Result<Self> {
-        let group = self
-            .group
-            .create_group(name)
-            .map_err(|source| failed(format!("create group `{name}`"), source))?;
-        Ok(Self { group })
-    }
-
-    /// An existing group inside this one.
-    pub(crate) fn group(&self, name: &str) -> Result<Self> {
-        let group = self
-            .group
-            .group(name)
-            .map_err(|source| failed(format!("open group `{name}`"), source))?;
-        Ok(Self { group })
-    }
-
-    /// Sets a numeric attribute.
-    pub(crate) fn set_number<T: H5Type>(&self, name: &str, value: T) -> Result<()> {
-        self.group
-            .set_attr_numeric(name, &value)
-            .map_err(|source| failed(format!("write attribute `{name}`"), source))
-    }
-
-    /// Sets a text attribute.
-    pub(crate) fn set_text(&self, name: &str, value: &str) -> Result<()> {
-        self.group
-            .set_attr_string(name, value)
-            .map_err(|source| failed(format!("write attribute `{name}`"), source))
-    }
-
-    /// Writes a contiguous dataset.
-    pub(crate) fn write<T: H5Type>(&self, name: &str, shape: &[usize], values: &[T]) -> Result<()> {
-        self.group
-            .new_dataset::<T>()
-            .shape(shape)
-            .create(name)
-            .and_then(|dataset| dataset.write_raw(values))
-            .map_err(|source| failed(format!("write dataset `{name}`"), source))
-    }
 }

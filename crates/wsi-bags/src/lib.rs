@@ -1,10 +1,53 @@
 //! Bags of patch features from whole slide images: what they are in memory and on disk.
+//!
+//! A whole slide is cut into patches at one or more of three magnifications, an encoder turns each patch into a
+//! feature vector, and the unordered collection is what survival models see: a [`Bag`]. It has a [`PatchSet`] for each
+//! [`Magnification`], and a patch set has a [`FeatureMatrix`] and, where known, coordinates, parents and tissue
+//! classes. All of these are checked when they are made, so code that holds one need not check it again: row counts
+//! agree, widths agree, every feature is finite.
+//!
+//! On disk there are two layouts, read through [`BagStore`] and, ahead of use, through [`OrderedLoader`]:
+//!
+//! | [`Layout`] | files | written by |
+//! |---|---|---|
+//! | `crossfusion` | `<root>/<backbone>/x5\|x10\|x20/pt_files/<slide>.pt` | [`pt::write_features`], CLAM |
+//! | `native` | `<root>/<slide>.h5` | [`native::write`] |
+//!
+//! Features that lie in a file as 32-bit floats are not copied but memory-mapped, so a bag costs little until it is
+//! used. Files are not trusted: sizes are compared with what is there before memory is set aside, pickles are read by
+//! an interpreter that cannot call anything, and every [`Error`] names the file, what was found and what was wanted.
+//!
+#![cfg_attr(feature = "store", doc = "```")]
+#![cfg_attr(not(feature = "store"), doc = "```text")]
+//! use wsi_bags::{Bag, BagStore, FeatureMatrix, Magnification, PatchSet, SlideInfo, native};
+//!
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let root = directory.path();
+//! let coarse = PatchSet::new(FeatureMatrix::new(vec![0.5; 4], 1, 4)?).with_coords(vec![[0, 0]])?;
+//! let fine = PatchSet::new(FeatureMatrix::new(vec![0.25; 8], 2, 4)?).with_coords(vec![[0, 0], [512, 0]])?;
+//! let bag = Bag::new("slide-1", [(Magnification::X5, coarse), (Magnification::X20, fine)])?;
+//! native::write(&root.join("slide-1.h5"), &bag, "uni", &SlideInfo::default())?;
+//!
+//! let store = BagStore::open(root, None, "uni")?;
+//! let read = store.read("slide-1.svs", &[Magnification::X5, Magnification::X20])?;
+//! assert_eq!(read, bag);
+//! assert_eq!(read.at(Magnification::X20)?.features().row(1), Some(&[0.25; 4][..]));
+//! # Ok::<(), wsi_bags::Error>(())
+//! ```
+//!
+//! Cargo features: `store` (default) for everything above; `pt` for `.pt` files alone; without either, only the types
+//! in memory, which depend on nothing.
+#![cfg_attr(
+    not(feature = "store"),
+    allow(rustdoc::broken_intra_doc_links, reason = "items of a feature that is off")
+)]
 
 mod bag;
 #[cfg(feature = "pt")]
 mod element_type;
 mod error;
 mod features;
+mod file_kind;
 #[cfg(feature = "store")]
 mod hdf5;
 #[cfg(feature = "store")]
@@ -26,8 +69,9 @@ mod slide_name;
 mod store;
 
 pub use bag::Bag;
-pub use error::{BoxedSource, Error, ErrorKind, FileKind, Result};
+pub use error::{BoxedSource, Error, ErrorKind, Result};
 pub use features::FeatureMatrix;
+pub use file_kind::FileKind;
 #[cfg(feature = "store")]
 pub use layout::Layout;
 #[cfg(feature = "store")]

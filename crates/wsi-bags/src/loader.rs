@@ -18,16 +18,25 @@ use crate::store::BagStore;
 /// Memory-mapped features (see [`FeatureMatrix::is_mapped`](crate::FeatureMatrix::is_mapped)) are checked for
 /// non-finite values on that thread, which also brings them into memory.
 ///
-/// ```no_run
-/// use std::path::Path;
+/// ```
 /// use std::sync::Arc;
-/// use wsi_bags::{BagStore, Magnification, OrderedLoader};
+/// use wsi_bags::{BagStore, FeatureMatrix, Magnification, OrderedLoader, pt};
 ///
-/// let store = Arc::new(BagStore::open(Path::new("features"), None, "resnet50")?);
-/// let slides = store.slide_ids().to_vec();
-/// for (slide_id, bag) in OrderedLoader::new(store, slides, Magnification::ALL.to_vec(), 2) {
-///     println!("{slide_id}: {} patches at 20x", bag?.at(Magnification::X20)?.n_patches());
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let root = directory.path();
+/// # let files = root.join("resnet50/x20/pt_files");
+/// # std::fs::create_dir_all(&files).unwrap();
+/// for (slide, n_patches) in [("slide-1", 3), ("slide-2", 5)] {
+///     let features = FeatureMatrix::new(vec![0.5; n_patches], n_patches, 1)?;
+///     pt::write_features(&files.join(format!("{slide}.pt")), &features)?;
 /// }
+/// let store = Arc::new(BagStore::open(root, None, "resnet50")?);
+/// let order = ["slide-2", "slide-1", "slide-2"].map(str::to_owned).to_vec();
+/// let mut n_patches = Vec::new();
+/// for (_slide_id, bag) in OrderedLoader::new(store, order, vec![Magnification::X20], 2) {
+///     n_patches.push(bag?.at(Magnification::X20)?.n_patches());
+/// }
+/// assert_eq!(n_patches, [5, 3, 5]);
 /// # Ok::<(), wsi_bags::Error>(())
 /// ```
 pub struct OrderedLoader {

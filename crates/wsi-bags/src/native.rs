@@ -28,16 +28,20 @@
 //! # Ok::<(), wsi_bags::Error>(())
 //! ```
 
+mod set;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::bag::Bag;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hdf5::{Group, GroupWriter, Reader, Writer};
+use crate::hdf5::{GroupWriter, Reader, Writer};
 use crate::magnification::Magnification;
-use crate::patch_set::{PatchGeometry, PatchSet, RowOrder, first_out_of_order};
+use crate::patch_set::PatchSet;
 use crate::replace::replace_file;
 use crate::slide_name::check_name;
+
+use set::{group_encoders, present_groups, read_set};
 
 const COORDS: &str = "coords";
 const FEATURES: &str = "features";
@@ -79,112 +83,6 @@ pub fn read(path: &Path, encoder: &str, magnifications: &[Magnification]) -> Res
         Bag::new(slide_id, sets)
     };
     read().map_err(|error: Error| error.in_file(path))
-}
-
-fn read_set(reader: &Reader, encoder: &str, magnification: Magnification) -> Result<PatchSet> {
-    let label = magnification.label();
-    let Some(group) = reader.group(label)? else {
-        let present = present_groups(reader)?;
-        return Err(ErrorKind::MissingMagnification {
-            wanted: magnification,
-            present,
-        }
-        .into());
-    };
-    let encoders = group_encoders(reader, magnification)?;
-    if !encoders.iter().any(|found| found == encoder) {
-        return Err(Error::from(ErrorKind::MissingEncoder {
-            encoder: encoder.to_owned(),
-            found: encoders,
-        })
-        .at_place(label));
-    }
-    let features = reader
-        .group(&format!("{label}/{FEATURES}"))?
-        .ok_or(ErrorKind::EmptyBag)?
-        .features(encoder)?;
-    let at_label = |error: Error| error.at_place(label);
-    let coords = group.integer_rows(COORDS)?;
-    check_row_order(&group, &coords)?;
-    let mut set = PatchSet::new(features).with_coords(coords).map_err(at_label)?;
-    let datasets = group.datasets()?;
-    if datasets.iter().any(|name| name == PARENT) {
-        set = set.with_parents(parents(&group)?).map_err(at_label)?;
-    }
-    if datasets.iter().any(|name| name == TISSUE) {
-        set = set.with_tissue(tissue(&group)?).map_err(at_label)?;
-    }
-    if let Some(geometry) = geometry(&group)? {
-        set = set.with_geometry(geometry).map_err(at_label)?;
-    }
-    Ok(set)
-}
-
-/// Refuses a file that calls its rows row-major when they are not: models fold rows into a grid.
-fn check_row_order(group: &Group<'_>, coords: &[[i64; 2]]) -> Result<()> {
-    const NAME: &str = "row_order";
-    match group.text(NAME)? {
-        None => Ok(()),
-        Some(text) if text == RowOrder::File.label() => Ok(()),
-        Some(text) if text == RowOrder::RowMajor.label() => match first_out_of_order(coords) {
-            None => Ok(()),
-            Some(patch_idx) => Err(Error::from(ErrorKind::RowOrder { patch_idx }).at_place(group.path())),
-        },
-        Some(text) => Err(group.wrong_attribute(NAME, format!("{text:?}"), "`row-major` or `file`")),
-    }
-}
-
-fn parents(group: &Group<'_>) -> Result<Vec<Option<u32>>> {
-    let stored = group.integer_list(PARENT)?.into_iter().enumerate();
-    stored
-        .map(|(patch_idx, parent)| match parent {
-            -1 => Ok(None),
-            _ => u32::try_from(parent).map(Some).map_err(|_| {
-                let coarser = "an index is -1 or fits 32 bits".to_owned();
-                ErrorKind::Parent {
-                    patch_idx,
-                    parent,
-                    coarser,
-                }
-                .into()
-            }),
-        })
-        .collect()
-}
-
-fn tissue(group: &Group<'_>) -> Result<Vec<u8>> {
-    let stored = group.integer_list(TISSUE)?.into_iter();
-    stored
-        .map(|class| {
-            u8::try_from(class).map_err(|_| {
-                let what = "tissue class";
-                ErrorKind::Limit {
-                    what,
-                    found: class.unsigned_abs(),
-                    limit: u8::MAX.into(),
-                }
-                .into()
-            })
-        })
-        .collect()
-}
-
-fn geometry(group: &Group<'_>) -> Result<Option<PatchGeometry>> {
-    const SIZE: &str = "patch_size_level0";
-    const MPP: &str = "mpp";
-    let absent = |name| Err(group.wrong_attribute(name, "absent".to_owned(), "given, as the other one is"));
-    match (group.positive_integer(SIZE)?, group.positive_number(MPP)?) {
-        (None, None) => Ok(None),
-        (None, Some(_)) => absent(SIZE),
-        (Some(_), None) => absent(MPP),
-        (Some(size), Some(mpp)) => match u32::try_from(size) {
-            Ok(patch_size_level0) => Ok(Some(PatchGeometry {
-                patch_size_level0,
-                mpp,
-            })),
-            Err(_) => Err(group.wrong_attribute(SIZE, size.to_string(), "a size that fits 32 bits")),
-        },
-    }
 }
 
 /// What the file states about its slide.
@@ -240,21 +138,6 @@ pub fn magnifications(path: &Path, encoder: &str) -> Result<Vec<Magnification>> 
         Ok(present)
     };
     read().map_err(|error: Error| error.in_file(path))
-}
-
-fn group_encoders(reader: &Reader, magnification: Magnification) -> Result<Vec<String>> {
-    match reader.group(&format!("{magnification}/{FEATURES}"))? {
-        Some(group) => group.datasets(),
-        None => Ok(Vec::new()),
-    }
-}
-
-fn present_groups(reader: &Reader) -> Result<Vec<Magnification>> {
-    let groups = reader.groups()?;
-    Ok(Magnification::ALL
-        .into_iter()
-        .filter(|label| groups.iter().any(|group| group == label.label()))
-        .collect())
 }
 
 /// Writes a bag whose features come from `encoder`, replacing any file of that name.
@@ -335,7 +218,7 @@ fn write_features(group: &GroupWriter, set: &PatchSet, encoder: &str) -> Result<
 /// # Errors
 /// [`ErrorKind::Content`] if the file has features of `encoder` already or if the coordinates of `bag` are not those
 /// of the file, [`ErrorKind::MissingMagnification`] if the file lacks a magnification of `bag`, and those of [`read`]
-/// and [`write`].
+/// and [`write()`].
 pub fn add_features(path: &Path, bag: &Bag, encoder: &str) -> Result<()> {
     check_name("encoder", encoder)
         .and_then(|()| check_same_patches(path, bag, encoder))

@@ -19,6 +19,7 @@
 //! ```
 
 mod archive;
+mod bytes;
 mod tensor;
 mod unpickle;
 mod value;

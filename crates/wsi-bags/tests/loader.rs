@@ -1,5 +1,6 @@
 //! The prefetching loader: order, errors in place, bounds, early end.
 #![cfg(feature = "store")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::Path;

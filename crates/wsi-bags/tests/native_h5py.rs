@@ -1,5 +1,6 @@
 //! Native bags that h5py wrote (`tests/data/generate.py`): read with the right values, or refused for the right reason.
 #![cfg(feature = "store")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod craft;
 

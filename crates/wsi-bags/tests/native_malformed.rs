@@ -1,10 +1,11 @@
 //! Native files with something wrong in them, one test for each thing; and files cut short or changed.
 #![cfg(feature = "store")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod craft;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use craft::fixture;
 use rust_hdf5::{H5File, H5Group};
@@ -337,7 +338,7 @@ fn a_parent_outside_the_coarser_magnification_is_refused() {
     );
 }
 
-fn try_all(path: &PathBuf) -> Result<wsi_bags::Bag, Error> {
+fn try_all(path: &Path) -> Result<wsi_bags::Bag, Error> {
     let _ = native::slide_info(path);
     let _ = native::encoders(path);
     let _ = native::magnifications(path, "uni");

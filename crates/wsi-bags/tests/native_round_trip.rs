@@ -1,5 +1,6 @@
 //! What is written to a native file is read back unchanged.
 #![cfg(feature = "store")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::Path;

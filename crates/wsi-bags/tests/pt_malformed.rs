@@ -1,5 +1,6 @@
 //! Damaged and hostile `.pt` files: an error that says what is wrong, never a panic, never a large allocation.
 #![cfg(feature = "pt")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod craft;
 

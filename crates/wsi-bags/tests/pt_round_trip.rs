@@ -1,5 +1,6 @@
 //! What is written to `.pt` is read back unchanged.
 #![cfg(feature = "pt")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 

@@ -1,5 +1,6 @@
 //! Directories of bags: detection, listing, presence, reading.
 #![cfg(feature = "store")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::Path;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use zip::{CompressionMethod, ZipArchive};
 
-use crate::error::{Error, ErrorKind, FileKind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::file_kind::FileKind;
 use crate::mmap::MappedFile;
 
 /// An opened `.pt` file.

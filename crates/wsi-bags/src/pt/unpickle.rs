@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use crate::error::ErrorKind;
 
+use super::bytes::Bytes;
 use super::value::{Global, Objects, Storage, TensorView, Value};
 
 /// Longest accepted pickle. A state dict takes some 150 bytes per tensor.
@@ -26,15 +27,14 @@ pub(super) fn unpickle(bytes: &[u8]) -> Result<(Value, Objects), ErrorKind> {
         });
     }
     let mut machine = Machine {
-        bytes,
-        position: 0,
+        bytes: Bytes::new(bytes),
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
         objects: Objects::default(),
     };
     loop {
-        let offset = machine.position;
+        let offset = machine.bytes.position;
         match machine.step() {
             Ok(None) => {}
             Ok(Some(value)) => return Ok((value, machine.objects)),
@@ -60,8 +60,7 @@ impl From<&str> for Fault {
 }
 
 struct Machine<'a> {
-    bytes: &'a [u8],
-    position: usize,
+    bytes: Bytes<'a>,
     stack: Vec<Value>,
     /// Heights of the stack at which a mark was set.
     marks: Vec<usize>,
@@ -72,29 +71,55 @@ struct Machine<'a> {
 impl Machine<'_> {
     /// Executes one instruction; the value of the pickle when that was the last.
     fn step(&mut self) -> Result<Option<Value>, Fault> {
-        let [opcode] = self.array()?;
-        match opcode {
+        match self.bytes.u8()? {
             // PROTO, FRAME: nothing depends on them.
-            0x80 => drop(self.array::<1>()?),
-            0x95 => drop(self.array::<8>()?),
+            0x80 => drop(self.bytes.take(1)?),
+            0x95 => drop(self.bytes.take(8)?),
             b'.' => return self.pop().map(Some),
 
             b'N' => self.stack.push(Value::None),
             0x88 => self.stack.push(Value::Bool(true)),
             0x89 => self.stack.push(Value::Bool(false)),
-            b'J' => self.int(|machine| Ok(i32::from_le_bytes(machine.array()?).into()))?,
-            b'K' => self.int(|machine| Ok(u8::from_le_bytes(machine.array()?).into()))?,
-            b'M' => self.int(|machine| Ok(u16::from_le_bytes(machine.array()?).into()))?,
-            0x8a => self.int(Self::long)?,
+            b'J' => {
+                let value = self.bytes.i32()?.into();
+                self.stack.push(Value::Int(value));
+            }
+            b'K' => {
+                let value = self.bytes.u8()?.into();
+                self.stack.push(Value::Int(value));
+            }
+            b'M' => {
+                let value = self.bytes.u16()?.into();
+                self.stack.push(Value::Int(value));
+            }
+            0x8a => {
+                let value = self.bytes.long()?;
+                self.stack.push(Value::Int(value));
+            }
             b'G' => {
-                self.array::<8>()?;
+                self.bytes.take(8)?;
                 self.stack.push(Value::Float);
             }
-            b'X' => self.text(|machine| Ok(u32::from_le_bytes(machine.array()?).into()))?,
-            0x8c => self.text(|machine| Ok(u8::from_le_bytes(machine.array()?).into()))?,
-            0x8d => self.text(|machine| Ok(u64::from_le_bytes(machine.array()?)))?,
-            b'B' => self.skip_bytes(|machine| Ok(u32::from_le_bytes(machine.array()?).into()))?,
-            b'C' => self.skip_bytes(|machine| Ok(u8::from_le_bytes(machine.array()?).into()))?,
+            b'X' => {
+                let len = self.bytes.u32()?.into();
+                self.text(len)?;
+            }
+            0x8c => {
+                let len = self.bytes.u8()?.into();
+                self.text(len)?;
+            }
+            0x8d => {
+                let len = self.bytes.u64()?;
+                self.text(len)?;
+            }
+            b'B' => {
+                let len = self.bytes.u32()?.into();
+                self.skip_bytes(len)?;
+            }
+            b'C' => {
+                let len = self.bytes.u8()?.into();
+                self.skip_bytes(len)?;
+            }
 
             b'(' => self.marks.push(self.stack.len()),
             b')' => self.tuple(Vec::new()),
@@ -128,11 +153,11 @@ impl Machine<'_> {
             }
 
             b'q' => {
-                let key = u8::from_le_bytes(self.array()?).into();
+                let key = self.bytes.u8()?.into();
                 self.memoize(key)?;
             }
             b'r' => {
-                let key = u32::from_le_bytes(self.array()?);
+                let key = self.bytes.u32()?;
                 self.memoize(key)?;
             }
             0x94 => {
@@ -140,11 +165,11 @@ impl Machine<'_> {
                 self.memoize(key)?;
             }
             b'h' => {
-                let key = u8::from_le_bytes(self.array()?).into();
+                let key = self.bytes.u8()?.into();
                 self.recall(key)?;
             }
             b'j' => {
-                let key = u32::from_le_bytes(self.array()?);
+                let key = self.bytes.u32()?;
                 self.recall(key)?;
             }
             b'0' => drop(self.pop()?),
@@ -155,7 +180,7 @@ impl Machine<'_> {
             }
 
             b'c' => {
-                let (module, name) = (self.line()?, self.line()?);
+                let (module, name) = (self.bytes.line()?, self.bytes.line()?);
                 self.global(&module, &name)?;
             }
             0x93 => {
@@ -184,65 +209,15 @@ impl Machine<'_> {
         Ok(None)
     }
 
-    fn take(&mut self, len: u64) -> Result<&[u8], Fault> {
-        let taken = usize::try_from(len)
-            .ok()
-            .and_then(|len| self.position.checked_add(len))
-            .and_then(|end| Some((end, self.bytes.get(self.position..end)?)));
-        let Some((end, taken)) = taken else {
-            return Err("the pickle ends in the middle of a value".into());
-        };
-        self.position = end;
-        Ok(taken)
-    }
-
-    fn array<const LEN: usize>(&mut self) -> Result<[u8; LEN], Fault> {
-        self.take(LEN as u64)?
-            .try_into()
-            .map_err(|_| "the pickle ends in the middle of a value".into())
-    }
-
-    fn line(&mut self) -> Result<String, Fault> {
-        let rest = self.bytes.get(self.position..).unwrap_or_default();
-        let len = rest
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .ok_or("a name has no end")?;
-        let line = String::from_utf8_lossy(rest.get(..len).unwrap_or_default()).into_owned();
-        self.position += len + 1;
-        Ok(line)
-    }
-
-    fn int(&mut self, read: impl FnOnce(&mut Self) -> Result<i64, Fault>) -> Result<(), Fault> {
-        let value = read(self)?;
-        self.stack.push(Value::Int(value));
-        Ok(())
-    }
-
-    /// A little-endian two's complement integer of a length that is stated first.
-    fn long(&mut self) -> Result<i64, Fault> {
-        let len = u8::from_le_bytes(self.array()?);
-        let bytes = self.take(len.into())?;
-        if bytes.len() > size_of::<i64>() {
-            return Err("an integer is wider than 64 bits".into());
-        }
-        let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
-        let mut wide = [if negative { 0xff } else { 0 }; size_of::<i64>()];
-        wide.iter_mut().zip(bytes).for_each(|(wide, byte)| *wide = *byte);
-        Ok(i64::from_le_bytes(wide))
-    }
-
-    fn text(&mut self, len: impl FnOnce(&mut Self) -> Result<u64, Fault>) -> Result<(), Fault> {
-        let len = len(self)?;
-        let text = String::from_utf8_lossy(self.take(len)?).into_owned();
+    fn text(&mut self, len: u64) -> Result<(), Fault> {
+        let text = String::from_utf8_lossy(self.bytes.take(len)?).into_owned();
         self.objects.texts.push(text);
         self.stack.push(Value::Text(self.objects.texts.len() - 1));
         Ok(())
     }
 
-    fn skip_bytes(&mut self, len: impl FnOnce(&mut Self) -> Result<u64, Fault>) -> Result<(), Fault> {
-        let len = len(self)?;
-        self.take(len)?;
+    fn skip_bytes(&mut self, len: u64) -> Result<(), Fault> {
+        self.bytes.take(len)?;
         self.stack.push(Value::Bytes);
         Ok(())
     }

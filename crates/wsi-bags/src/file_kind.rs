@@ -1,0 +1,40 @@
+//! Kinds of files that are met where a bag or a state dict is wanted.
+
+use std::fmt;
+
+/// What a file turned out to be, judged by its first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FileKind {
+    /// No bytes at all.
+    Empty,
+    /// A pickle outside a zip archive: PyTorch before 1.6, or `pickle.dump`.
+    BarePickle,
+    /// A tar archive: PyTorch before 0.4.
+    Tar,
+    /// A zip archive that `torch.save` did not write.
+    OtherZip,
+    /// A TorchScript module.
+    TorchScript,
+    /// HDF5.
+    Hdf5,
+    /// A NumPy array file (`.npy`).
+    Npy,
+    /// Anything else.
+    Unknown,
+}
+
+impl fmt::Display for FileKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "an empty file",
+            Self::BarePickle => "a legacy file (a pickle that is not in a zip archive)",
+            Self::Tar => "a legacy file (a tar archive)",
+            Self::OtherZip => "a zip archive without `data.pkl`",
+            Self::TorchScript => "a TorchScript module",
+            Self::Hdf5 => "an HDF5 file",
+            Self::Npy => "a NumPy array file",
+            Self::Unknown => "a file of unknown kind",
+        })
+    }
+}
