@@ -12,7 +12,9 @@ pub enum FileKind {
     BarePickle,
     /// A tar archive: PyTorch before 0.4.
     Tar,
-    /// A zip archive that `torch.save` did not write.
+    /// A zip archive, where none is wanted.
+    Zip,
+    /// A zip archive that `torch.save` did not write, where one that it did is wanted.
     OtherZip,
     /// A TorchScript module.
     TorchScript,
@@ -30,6 +32,7 @@ impl fmt::Display for FileKind {
             Self::Empty => "an empty file",
             Self::BarePickle => "a legacy file (a pickle that is not in a zip archive)",
             Self::Tar => "a legacy file (a tar archive)",
+            Self::Zip => "a zip archive",
             Self::OtherZip => "a zip archive without `data.pkl`",
             Self::TorchScript => "a TorchScript module",
             Self::Hdf5 => "an HDF5 file",

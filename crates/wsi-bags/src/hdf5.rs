@@ -45,7 +45,7 @@ impl Reader {
         let map = Arc::new(MappedFile::open(path)?);
         let found = match map.bytes() {
             [] => Some(FileKind::Empty),
-            bytes if bytes.starts_with(b"PK\x03\x04") => Some(FileKind::OtherZip),
+            bytes if bytes.starts_with(b"PK\x03\x04") => Some(FileKind::Zip),
             // A user block of 512 bytes or a power of two times that may come first.
             bytes if !signature_offsets(bytes).any(|at| bytes[at..].starts_with(SIGNATURE)) => {
                 Some(FileKind::Unknown)

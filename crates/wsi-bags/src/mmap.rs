@@ -8,7 +8,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use memmap2::{Advice, Mmap};
+use memmap2::Mmap;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -29,8 +29,6 @@ impl MappedFile {
         // Every bit pattern is a valid `u8`, and values read through the map are checked after they are read, never
         // trusted to stay in bounds.
         let map = unsafe { Mmap::map(&file) }.map_err(failed("map the file"))?;
-        // Files are read once from front to back. Advice may be refused, and then nothing is lost.
-        let _ = map.advise(Advice::Sequential);
         Ok(Self { map })
     }
 

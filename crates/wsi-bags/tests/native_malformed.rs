@@ -73,7 +73,7 @@ fn the_crafted_file_is_read_when_nothing_is_wrong() {
 fn a_file_of_another_kind_is_named_as_what_it_is() {
     for (bytes, kind) in [
         (&b""[..], FileKind::Empty),
-        (b"PK\x03\x04", FileKind::OtherZip),
+        (b"PK\x03\x04", FileKind::Zip),
         (b"hello", FileKind::Unknown),
     ] {
         let error = refused_file(|path| fs::write(path, bytes).unwrap());
