@@ -24,32 +24,18 @@ const STAGES: [Stage; 5] = [
         name: "clippy",
         rerun: "cargo clippy --workspace --all-targets -- -D warnings",
         check: |root| {
-            Step::cargo(
-                root,
-                &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
-            )
-            .run()
+            Step::cargo(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]).run()
         },
     },
-    Stage {
-        name: "test",
-        rerun: "cargo xtask test",
-        check: |root| test::run(root, &[]),
-    },
+    Stage { name: "test", rerun: "cargo xtask test", check: |root| test::run(root, &[]) },
     Stage {
         name: "docs",
         rerun: "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --workspace",
         check: |root| {
-            Step::cargo(root, &["doc", "--no-deps", "--workspace"])
-                .env("RUSTDOCFLAGS", "-D warnings")
-                .run()
+            Step::cargo(root, &["doc", "--no-deps", "--workspace"]).env("RUSTDOCFLAGS", "-D warnings").run()
         },
     },
-    Stage {
-        name: "tidy",
-        rerun: "cargo xtask tidy",
-        check: |root| tidy::run(root, tidy::Mode::Check),
-    },
+    Stage { name: "tidy", rerun: "cargo xtask tidy", check: |root| tidy::run(root, tidy::Mode::Check) },
 ];
 
 /// Runs the stages in order and stops at the first that fails.
@@ -78,15 +64,8 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
 }
 
 fn stopped(stage: &Stage, passed: &[String], time: Duration) -> Failure {
-    let passed = if passed.is_empty() {
-        "none".to_owned()
-    } else {
-        passed.join(", ")
-    };
-    let message = format!(
-        "ci: `{}` failed after {}; passed before it: {passed}",
-        stage.name,
-        shown_time(time)
-    );
+    let passed = if passed.is_empty() { "none".to_owned() } else { passed.join(", ") };
+    let message =
+        format!("ci: `{}` failed after {}; passed before it: {passed}", stage.name, shown_time(time));
     Failure::new(message).with_next(stage.rerun)
 }

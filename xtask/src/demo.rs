@@ -16,40 +16,18 @@ const KIND: &str = "additive";
 /// Builds, simulates, cross-validates and reports under `target/demo`, which is replaced.
 pub(crate) fn run(root: &Path) -> Result<(), Failure> {
     let start = Instant::now();
-    stage("build", || {
-        Step::cargo(root, &["build", "--release", "-p", "cf-train", "-p", "survstat"]).run()
-    })?;
+    stage("build", || Step::cargo(root, &["build", "--release", "-p", "cf-train", "-p", "survstat"]).run())?;
     let cf_train = release_binary(root, "cf-train")?;
     let folder = fresh_folder(root)?;
 
     let built = Instant::now();
     let cf = |name: &str, args: &[&str]| {
-        stage(name, || {
-            Step::new(root, &cf_train, args).run_logged(&folder.join(format!("{name}.log")))
-        })
+        stage(name, || Step::new(root, &cf_train, args).run_logged(&folder.join(format!("{name}.log"))))
     };
-    let simulate = [
-        "simulate",
-        "--out",
-        "target/demo/cohort",
-        "--kind",
-        KIND,
-        "--patients",
-        PATIENTS,
-        "--seed",
-        SEED,
-    ];
+    let simulate =
+        ["simulate", "--out", "target/demo/cohort", "--kind", KIND, "--patients", PATIENTS, "--seed", SEED];
     cf("simulate", &simulate)?;
-    cf(
-        "cv",
-        &[
-            "cv",
-            "--config",
-            "target/demo/cohort/config.toml",
-            "--out",
-            "target/demo/run",
-        ],
-    )?;
+    cf("cv", &["cv", "--config", "target/demo/cohort/config.toml", "--out", "target/demo/run"])?;
     cf("report", &["report", "--run", "target/demo/run"])?;
     let report = folder.join("report.html");
     let made = folder.join("run/report.html");
@@ -86,17 +64,11 @@ fn release_binary(root: &Path, name: &str) -> Result<PathBuf, Failure> {
     let target = metadata["target_directory"]
         .as_str()
         .ok_or_else(|| Failure::new("`cargo metadata` names no target directory"))?;
-    let binary = Path::new(target)
-        .join("release")
-        .join(name)
-        .with_extension(std::env::consts::EXE_EXTENSION);
+    let binary = Path::new(target).join("release").join(name).with_extension(std::env::consts::EXE_EXTENSION);
     if binary.is_file() {
         Ok(binary)
     } else {
-        Err(Failure::new(format!(
-            "{} is missing after the build",
-            binary.display()
-        )))
+        Err(Failure::new(format!("{} is missing after the build", binary.display())))
     }
 }
 

@@ -21,20 +21,12 @@ enum Kind {
 impl Failure {
     /// The command line was not understood.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self {
-            kind: Kind::Usage,
-            message: message.into(),
-            next: None,
-        }
+        Self { kind: Kind::Usage, message: message.into(), next: None }
     }
 
     /// Something was tried and did not work.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self {
-            kind: Kind::Failed,
-            message: message.into(),
-            next: None,
-        }
+        Self { kind: Kind::Failed, message: message.into(), next: None }
     }
 
     /// A file could not be read, written or removed.

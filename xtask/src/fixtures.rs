@@ -7,12 +7,7 @@ use crate::failure::Failure;
 use crate::step::{Step, shown_time};
 
 /// The scripts, in the order in which they may read each other's files.
-const SCRIPTS: [&str; 4] = [
-    "model_parity.py",
-    "training_trace.py",
-    "layers.py",
-    "full_width.py",
-];
+const SCRIPTS: [&str; 4] = ["model_parity.py", "training_trace.py", "layers.py", "full_width.py"];
 const FOLDER: &str = "fixtures/generate";
 
 /// Runs every script with `python`, an interpreter that can import torch.
@@ -22,17 +17,13 @@ pub(crate) fn run(root: &Path, python: &str) -> Result<(), Failure> {
             .with_next("cargo xtask fixtures --python PATH"));
     }
     if !Step::new(root, python, &["-c", "import torch"]).succeeds() {
-        return Err(
-            Failure::new(format!("`{python}` cannot import torch, which the oracles need"))
-                .with_next(format!("{python} -m pip install -r {FOLDER}/requirements.txt")),
-        );
+        return Err(Failure::new(format!("`{python}` cannot import torch, which the oracles need"))
+            .with_next(format!("{python} -m pip install -r {FOLDER}/requirements.txt")));
     }
     for script in SCRIPTS {
         let path = format!("{FOLDER}/{script}");
         if !root.join(&path).is_file() {
-            return Err(Failure::new(format!(
-                "{path} is missing, wanted by `cargo xtask fixtures`"
-            )));
+            return Err(Failure::new(format!("{path} is missing, wanted by `cargo xtask fixtures`")));
         }
         let begun = Instant::now();
         Step::new(root, python, &[&path]).run()?;

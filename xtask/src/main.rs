@@ -64,10 +64,9 @@ fn run(root: &Path, command: &str, rest: &[String]) -> Result<(), Failure> {
             print!("{USAGE}");
             Ok(())
         }
-        ("demo" | "ci" | "fixtures" | "tidy", _) => Err(Failure::usage(format!(
-            "`{command}` does not take `{}`",
-            rest.join(" ")
-        ))),
+        ("demo" | "ci" | "fixtures" | "tidy", _) => {
+            Err(Failure::usage(format!("`{command}` does not take `{}`", rest.join(" "))))
+        }
         _ => Err(Failure::usage(format!("no command `{command}`"))),
     }
 }

@@ -19,10 +19,7 @@ impl Step {
         let program = program.as_ref();
         let mut command = Command::new(program);
         command.args(args).current_dir(root);
-        Self {
-            line: shown(&program.display().to_string(), args),
-            command,
-        }
+        Self { line: shown(&program.display().to_string(), args), command }
     }
 
     /// The Cargo that runs this program, with `args`.
@@ -54,19 +51,13 @@ impl Step {
     /// Runs it with both streams going to a file, whose last lines are quoted if it fails.
     pub(crate) fn run_logged(mut self, log: &Path) -> Result<(), Failure> {
         let out = File::create(log).map_err(|error| Failure::io("write", log, &error))?;
-        let err = out
-            .try_clone()
-            .map_err(|error| Failure::io("write", log, &error))?;
+        let err = out.try_clone().map_err(|error| Failure::io("write", log, &error))?;
         let status = self.command.stdin(Stdio::null()).stdout(out).stderr(err).status();
         self.judge(status).map_err(|failure| {
             let text = std::fs::read_to_string(log).unwrap_or_default();
             let lines: Vec<&str> = text.lines().collect();
             let tail = &lines[lines.len().saturating_sub(15)..];
-            Failure::new(format!(
-                "{failure}\n{}\n(whole output: {})",
-                tail.join("\n"),
-                log.display()
-            ))
+            Failure::new(format!("{failure}\n{}\n(whole output: {})", tail.join("\n"), log.display()))
         })
     }
 
@@ -125,15 +116,9 @@ fn shown_assignment(name: &str, value: &str) -> String {
 }
 
 fn quoted(word: &str) -> String {
-    let plain = !word.is_empty()
-        && word
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-_./=,:".contains(&b));
-    if plain {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
+    let plain =
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./=,:".contains(&b));
+    if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 #[cfg(test)]
@@ -143,14 +128,8 @@ mod tests {
     #[test]
     fn the_shown_line_can_be_pasted_into_a_shell() {
         assert_eq!(shown("cargo", &["test", "--doc"]), "cargo test --doc");
-        assert_eq!(
-            shown("cargo", &["nextest", "-E", "test(a b)"]),
-            "cargo nextest -E 'test(a b)'"
-        );
-        assert_eq!(
-            shown_assignment("RUSTDOCFLAGS", "-D warnings"),
-            "RUSTDOCFLAGS='-D warnings'"
-        );
+        assert_eq!(shown("cargo", &["nextest", "-E", "test(a b)"]), "cargo nextest -E 'test(a b)'");
+        assert_eq!(shown_assignment("RUSTDOCFLAGS", "-D warnings"), "RUSTDOCFLAGS='-D warnings'");
     }
 
     #[test]

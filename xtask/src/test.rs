@@ -14,23 +14,14 @@ pub(crate) fn run(root: &Path, extra: &[String]) -> Result<(), Failure> {
     let extra: Vec<&str> = extra.iter().map(String::as_str).collect();
     let selection = Selection::of(&extra);
 
-    let mut tests = if nextest {
-        vec!["nextest", "run"]
-    } else {
-        vec!["test", "--lib", "--bins", "--tests"]
-    };
+    let mut tests = if nextest { vec!["nextest", "run"] } else { vec!["test", "--lib", "--bins", "--tests"] };
     if selection.packages.is_empty() {
         tests.push("--workspace");
     }
     tests.extend(&extra);
     spoken(Step::cargo(root, &tests))?;
 
-    if selection.packages.is_empty()
-        || selection
-            .packages
-            .iter()
-            .any(|package| has_library(root, package))
-    {
+    if selection.packages.is_empty() || selection.packages.iter().any(|package| has_library(root, package)) {
         let mut doc_tests = vec!["test", "--doc"];
         if selection.packages.is_empty() {
             doc_tests.push("--workspace");
@@ -48,9 +39,7 @@ fn spoken(step: Step) -> Result<(), Failure> {
 
 /// Cargo refuses `--doc` for a package without a library.
 fn has_library(root: &Path, package: &str) -> bool {
-    ["crates", "bins"]
-        .iter()
-        .any(|group| root.join(group).join(package).join("src/lib.rs").is_file())
+    ["crates", "bins"].iter().any(|group| root.join(group).join(package).join("src/lib.rs").is_file())
 }
 
 /// The arguments that say what is built, whatever runs it.
@@ -91,19 +80,9 @@ mod tests {
 
     #[test]
     fn packages_and_features_reach_the_doc_tests_and_filters_do_not() {
-        let selection = Selection::of(&[
-            "-p",
-            "cf-layers",
-            "--features",
-            "pt",
-            "-E",
-            "test(ppeg)",
-            "--release",
-        ]);
-        assert_eq!(
-            selection.args,
-            ["-p", "cf-layers", "--features", "pt", "--release"]
-        );
+        let selection =
+            Selection::of(&["-p", "cf-layers", "--features", "pt", "-E", "test(ppeg)", "--release"]);
+        assert_eq!(selection.args, ["-p", "cf-layers", "--features", "pt", "--release"]);
         assert_eq!(selection.packages, ["cf-layers"]);
     }
 

@@ -36,12 +36,7 @@ struct Finding {
 
 impl Finding {
     fn new(path: &str, line: usize, found: impl Into<String>, wanted: impl Into<String>) -> Self {
-        Self {
-            path: path.to_owned(),
-            line,
-            found: found.into(),
-            wanted: wanted.into(),
-        }
+        Self { path: path.to_owned(), line, found: found.into(), wanted: wanted.into() }
     }
 }
 

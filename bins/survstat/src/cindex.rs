@@ -22,11 +22,7 @@ struct CindexJson<'a> {
 pub(crate) fn run(arguments: &CindexArguments) -> Result<String, CliError> {
     let table = Table::read(&arguments.outcome.csv)?;
     let outcomes = table.outcomes(&arguments.outcome)?;
-    let strata = arguments
-        .strata
-        .as_deref()
-        .map(|column| table.labels(column))
-        .transpose()?;
+    let strata = arguments.strata.as_deref().map(|column| table.labels(column)).transpose()?;
     let mut results: Vec<(&str, Concordance)> = Vec::new();
     for column in &arguments.risk {
         let risk = table.risk(column)?;
@@ -48,12 +44,7 @@ pub(crate) fn run(arguments: &CindexArguments) -> Result<String, CliError> {
             several => output::json(several),
         };
     }
-    Ok(describe(
-        &table,
-        outcomes.iter().filter(|o| o.is_event()).count(),
-        outcomes.len(),
-        &results,
-    ))
+    Ok(describe(&table, outcomes.iter().filter(|o| o.is_event()).count(), outcomes.len(), &results))
 }
 
 fn to_json<'a>(risk: Option<&'a str>, c: &Concordance) -> CindexJson<'a> {
@@ -69,14 +60,7 @@ fn to_json<'a>(risk: Option<&'a str>, c: &Concordance) -> CindexJson<'a> {
 }
 
 fn describe(table: &Table, n_events: usize, n: usize, results: &[(&str, Concordance)]) -> String {
-    let titles = [
-        "risk",
-        "C-index",
-        "concordant",
-        "discordant",
-        "tied risk",
-        "tied time",
-    ];
+    let titles = ["risk", "C-index", "concordant", "discordant", "tied risk", "tied time"];
     let mut rows = vec![titles.map(str::to_owned).to_vec()];
     for (risk, c) in results {
         let counts = c.counts();

@@ -28,22 +28,12 @@ pub(crate) enum CliError {
 impl CliError {
     /// A fault of the file as a whole.
     pub(crate) fn in_file(path: &Path, problem: String, hint: impl Into<String>) -> Self {
-        Self::Data(Box::new(DataFault {
-            path: path.to_owned(),
-            line: None,
-            problem,
-            hint: hint.into(),
-        }))
+        Self::Data(Box::new(DataFault { path: path.to_owned(), line: None, problem, hint: hint.into() }))
     }
 
     /// A fault of one row.
     pub(crate) fn in_row(path: &Path, line: Option<u64>, problem: String, hint: impl Into<String>) -> Self {
-        Self::Data(Box::new(DataFault {
-            path: path.to_owned(),
-            line,
-            problem,
-            hint: hint.into(),
-        }))
+        Self::Data(Box::new(DataFault { path: path.to_owned(), line, problem, hint: hint.into() }))
     }
 
     /// 1 unexpected, 2 usage, 3 bad data.

@@ -35,30 +35,16 @@ impl Grouping {
             .iter()
             .map(|label| levels.partition_point(|level| compare(level, label).is_lt()))
             .collect();
-        Ok(Self {
-            levels: levels.into_iter().map(str::to_owned).collect(),
-            of_subject,
-        })
+        Ok(Self { levels: levels.into_iter().map(str::to_owned).collect(), of_subject })
     }
 
     fn by_median(table: &Table, column: &str) -> Result<Self, CliError> {
         let split = median_split(&table.risk(column)?).map_err(|source| {
             let hint = "give groups of your own with --by";
-            CliError::in_file(
-                table.path(),
-                format!("median split of `{column}`: {source}"),
-                hint,
-            )
+            CliError::in_file(table.path(), format!("median split of `{column}`: {source}"), hint)
         })?;
-        let of_subject = split
-            .groups
-            .iter()
-            .map(|&group| usize::from(group == RiskGroup::High))
-            .collect();
-        Ok(Self {
-            levels: vec!["low".to_owned(), "high".to_owned()],
-            of_subject,
-        })
+        let of_subject = split.groups.iter().map(|&group| usize::from(group == RiskGroup::High)).collect();
+        Ok(Self { levels: vec!["low".to_owned(), "high".to_owned()], of_subject })
     }
 }
 

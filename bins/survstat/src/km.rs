@@ -47,18 +47,10 @@ pub(crate) fn run(arguments: &KmArguments) -> Result<String, CliError> {
         None => vec![fit(None, &outcomes)?],
         Some(grouping) => {
             let curve = |(at, level): (usize, &String)| {
-                let members = outcomes
-                    .iter()
-                    .zip(&grouping.of_subject)
-                    .filter(|(_, group)| **group == at);
+                let members = outcomes.iter().zip(&grouping.of_subject).filter(|(_, group)| **group == at);
                 fit(Some(level.clone()), &members.map(|(o, _)| *o).collect::<Vec<_>>())
             };
-            grouping
-                .levels
-                .iter()
-                .enumerate()
-                .map(curve)
-                .collect::<Result<_, _>>()?
+            grouping.levels.iter().enumerate().map(curve).collect::<Result<_, _>>()?
         }
     };
     if arguments.json {
@@ -68,10 +60,7 @@ pub(crate) fn run(arguments: &KmArguments) -> Result<String, CliError> {
             several => output::json(several),
         };
     }
-    let texts: Vec<String> = curves
-        .iter()
-        .map(|curve| describe(curve, arguments.level))
-        .collect();
+    let texts: Vec<String> = curves.iter().map(|curve| describe(curve, arguments.level)).collect();
     Ok(texts.join("\n"))
 }
 
@@ -91,12 +80,8 @@ fn describe(curve: &Curve, level: f64) -> String {
     let km = &curve.km;
     let percent = level * 100.0;
     let titles = ["time", "at risk", "events", "censored", "survival"].map(str::to_owned);
-    let mut rows = vec![
-        titles
-            .into_iter()
-            .chain([format!("lower {percent}%"), format!("upper {percent}%")])
-            .collect(),
-    ];
+    let mut rows =
+        vec![titles.into_iter().chain([format!("lower {percent}%"), format!("upper {percent}%")]).collect()];
     let counts = km.at_risk().iter().zip(km.events()).zip(km.censored());
     let points = km.times().iter().zip(km.survival()).zip(&curve.limits);
     for (((time, survival), limits), ((at_risk, events), censored)) in points.zip(counts) {
@@ -112,14 +97,8 @@ fn describe(curve: &Curve, level: f64) -> String {
         ]);
     }
     let n_events: u64 = km.events().iter().sum();
-    let median = km
-        .median_survival()
-        .map_or_else(|| "not reached".to_owned(), |median| median.to_string());
-    let name = curve
-        .level
-        .as_deref()
-        .map(|level| format!("{level}: "))
-        .unwrap_or_default();
+    let median = km.median_survival().map_or_else(|| "not reached".to_owned(), |median| median.to_string());
+    let name = curve.level.as_deref().map(|level| format!("{level}: ")).unwrap_or_default();
     format!(
         "{name}{} subjects, {n_events} events, median survival {median}\n\n{}",
         km.n_subjects(),

@@ -29,46 +29,29 @@ struct GroupJson<'a> {
 pub(crate) fn run(arguments: &LogrankArguments) -> Result<String, CliError> {
     let table = Table::read(&arguments.outcome.csv)?;
     let outcomes = table.outcomes(&arguments.outcome)?;
-    let strata = arguments
-        .strata
-        .as_deref()
-        .map(|column| table.labels(column))
-        .transpose()?;
+    let strata = arguments.strata.as_deref().map(|column| table.labels(column)).transpose()?;
     // The command line requires one of --by and --risk.
-    let grouping = Grouping::new(&table, &arguments.groups)?.unwrap_or(Grouping {
-        levels: Vec::new(),
-        of_subject: vec![0; outcomes.len()],
-    });
+    let grouping = Grouping::new(&table, &arguments.groups)?
+        .unwrap_or(Grouping { levels: Vec::new(), of_subject: vec![0; outcomes.len()] });
     let test = match &strata {
         None => log_rank_test(&outcomes, &grouping.of_subject),
         Some(strata) => stratified_log_rank_test(&outcomes, &grouping.of_subject, strata),
     };
     let test = test.map_err(|source| {
-        let problem = format!(
-            "log-rank test of the groups {}: {source}",
-            grouping.levels.join(", ")
-        );
+        let problem = format!("log-rank test of the groups {}: {source}", grouping.levels.join(", "));
         let hint = "check --event and --censored-is; with --strata, groups must mix within strata";
         CliError::in_file(table.path(), problem, hint)
     })?;
-    if arguments.json {
-        output::json(&to_json(&test, &grouping))
-    } else {
-        Ok(describe(&test, &grouping))
-    }
+    if arguments.json { output::json(&to_json(&test, &grouping)) } else { Ok(describe(&test, &grouping)) }
 }
 
 fn to_json<'a>(test: &LogRank<usize>, grouping: &'a Grouping) -> LogrankJson<'a> {
-    let groups = test
-        .groups
-        .iter()
-        .zip(&grouping.levels)
-        .map(|(group, level)| GroupJson {
-            level,
-            n: group.n,
-            observed: group.observed,
-            expected: group.expected,
-        });
+    let groups = test.groups.iter().zip(&grouping.levels).map(|(group, level)| GroupJson {
+        level,
+        n: group.n,
+        observed: group.observed,
+        expected: group.expected,
+    });
     LogrankJson {
         chi_square: test.chi_square,
         df: test.df,

@@ -14,21 +14,13 @@ pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
     let n_columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..n_columns)
         .map(|at| {
-            rows.iter()
-                .filter_map(|row| row.get(at))
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0)
+            rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0)
         })
         .collect();
     let mut text = String::new();
     for row in rows {
         let cells = row.iter().zip(&widths).enumerate().map(|(at, (cell, &width))| {
-            if at == 0 {
-                format!("{cell:<width$}")
-            } else {
-                format!("{cell:>width$}")
-            }
+            if at == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
         });
         text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');
@@ -47,11 +39,8 @@ pub(crate) fn p_value(p: f64, log10_p: f64) -> String {
     }
     let exponent = log10_p.floor();
     let mantissa = format!("{:.2}", 10_f64.powf(log10_p - exponent));
-    let (mantissa, exponent) = if mantissa == "10.00" {
-        ("1.00", exponent + 1.0)
-    } else {
-        (&*mantissa, exponent)
-    };
+    let (mantissa, exponent) =
+        if mantissa == "10.00" { ("1.00", exponent + 1.0) } else { (&*mantissa, exponent) };
     format!("{mantissa}e{exponent:.0} (log10 p = {log10_p:.3})")
 }
 
@@ -70,10 +59,7 @@ mod tests {
 
     #[test]
     fn columns_are_aligned() {
-        let rows = [
-            vec!["a".to_owned(), "10".to_owned()],
-            vec!["long".to_owned(), "1".to_owned()],
-        ];
+        let rows = [vec!["a".to_owned(), "10".to_owned()], vec!["long".to_owned(), "1".to_owned()]];
         assert_eq!(aligned(&rows), "a     10\nlong   1\n");
     }
 }

@@ -23,19 +23,13 @@ struct Row {
 
 impl Table {
     pub(crate) fn read(path: &Path) -> Result<Self, CliError> {
-        let read_error = |source| CliError::Read {
-            path: path.to_owned(),
-            source,
-        };
+        let read_error = |source| CliError::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(read_error)?;
         if file.metadata().map_err(read_error)?.is_dir() {
             return Err(read_error(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
         }
         let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(file);
-        let header = reader
-            .headers()
-            .map_err(|error| csv_error(path, None, error))?
-            .clone();
+        let header = reader.headers().map_err(|error| csv_error(path, None, error))?.clone();
         if header.is_empty() {
             let problem = "the file is empty, expected a header row and one row per subject".to_owned();
             return Err(CliError::in_file(
@@ -47,24 +41,13 @@ impl Table {
         let mut rows = Vec::new();
         for record in reader.records() {
             let cells = record.map_err(|error| csv_error(path, Some(&header), error))?;
-            rows.push(Row {
-                line: cells.position().map(csv::Position::line),
-                cells,
-            });
+            rows.push(Row { line: cells.position().map(csv::Position::line), cells });
         }
         if rows.is_empty() {
             let problem = "the file has a header but no rows, expected one row per subject".to_owned();
-            return Err(CliError::in_file(
-                path,
-                problem,
-                format!("the header names {}", list(&header)),
-            ));
+            return Err(CliError::in_file(path, problem, format!("the header names {}", list(&header))));
         }
-        Ok(Self {
-            path: path.to_owned(),
-            header,
-            rows,
-        })
+        Ok(Self { path: path.to_owned(), header, rows })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -77,9 +60,7 @@ impl Table {
         let censored_mark = match arguments.censored_is {
             Some(mark) => f64::from(mark),
             None if looks_like_censoring => {
-                return Err(CliError::AmbiguousCensoring {
-                    column: arguments.event.clone(),
-                });
+                return Err(CliError::AmbiguousCensoring { column: arguments.event.clone() });
             }
             None => 0.0,
         };
@@ -95,21 +76,11 @@ impl Table {
             "0 or 1",
             "other codes, such as 2 for a second kind of event, must be recoded first",
             |text| {
-                let mark = text
-                    .parse::<f64>()
-                    .ok()
-                    .filter(|&mark| mark == 0.0 || mark == 1.0)?;
-                Some(if mark == censored_mark {
-                    Status::Censored
-                } else {
-                    Status::Event
-                })
+                let mark = text.parse::<f64>().ok().filter(|&mark| mark == 0.0 || mark == 1.0)?;
+                Some(if mark == censored_mark { Status::Censored } else { Status::Event })
             },
         )?;
-        let outcomes = times
-            .into_iter()
-            .zip(statuses)
-            .map(|(time, status)| Outcome::new(time, status));
+        let outcomes = times.into_iter().zip(statuses).map(|(time, status)| Outcome::new(time, status));
         outcomes
             .collect::<Result<_, _>>()
             .map_err(|error| CliError::in_file(&self.path, error.to_string(), "correct the column of --time"))
@@ -118,9 +89,7 @@ impl Table {
     /// A column of risks: numbers, which may be infinite.
     pub(crate) fn risk(&self, name: &str) -> Result<Vec<f64>, CliError> {
         let hint = "a risk is required of every row; remove rows without one";
-        self.parse_column(name, "a number", hint, |text| {
-            text.parse().ok().filter(|x: &f64| !x.is_nan())
-        })
+        self.parse_column(name, "a number", hint, |text| text.parse().ok().filter(|x: &f64| !x.is_nan()))
     }
 
     /// A column as labels.
@@ -142,11 +111,7 @@ impl Table {
             if let Some(value) = parse(text).filter(|_| !text.is_empty()) {
                 return Ok(value);
             }
-            let found = if text.is_empty() {
-                "nothing".to_owned()
-            } else {
-                quoted(text)
-            };
+            let found = if text.is_empty() { "nothing".to_owned() } else { quoted(text) };
             let problem = format!("column `{name}`: found {found}, expected {expected}");
             Err(CliError::in_row(&self.path, row.line, problem, hint))
         };
@@ -159,11 +124,7 @@ impl Table {
             (Some((at, _)), None) => Ok(at),
             (Some(_), Some(_)) => {
                 let problem = format!("more than one column is called `{name}`");
-                Err(CliError::in_file(
-                    &self.path,
-                    problem,
-                    "rename all but one in the header",
-                ))
+                Err(CliError::in_file(&self.path, problem, "rename all but one in the header"))
             }
             (None, _) => Err(self.missing(name)),
         }
@@ -184,10 +145,7 @@ impl Table {
             }
             _ => "name one of these columns".to_owned(),
         };
-        let problem = format!(
-            "no column is called `{name}`; the columns are {}",
-            list(&self.header)
-        );
+        let problem = format!("no column is called `{name}`; the columns are {}", list(&self.header));
         CliError::in_file(&self.path, problem, hint)
     }
 }
@@ -204,27 +162,15 @@ fn list(header: &StringRecord) -> String {
 fn csv_error(path: &Path, header: Option<&StringRecord>, error: csv::Error) -> CliError {
     let line = error.position().map(csv::Position::line);
     match error.kind() {
-        ErrorKind::UnequalLengths {
-            expected_len, len, ..
-        } => {
+        ErrorKind::UnequalLengths { expected_len, len, .. } => {
             let problem = format!("found {len} values, expected {expected_len} as in the header");
-            CliError::in_row(
-                path,
-                line,
-                problem,
-                "a value that holds a comma needs double quotes around it",
-            )
+            CliError::in_row(path, line, problem, "a value that holds a comma needs double quotes around it")
         }
         ErrorKind::Utf8 { err, .. } => {
             let title = header.and_then(|header| header.get(err.field()));
-            let place = title.map_or_else(
-                || format!("value {}", err.field() + 1),
-                |t| format!("column `{t}`"),
-            );
-            let problem = format!(
-                "{place} is not valid UTF-8 from its byte {} on",
-                err.valid_up_to() + 1
-            );
+            let place =
+                title.map_or_else(|| format!("value {}", err.field() + 1), |t| format!("column `{t}`"));
+            let problem = format!("{place} is not valid UTF-8 from its byte {} on", err.valid_up_to() + 1);
             let hint = "save the file as UTF-8, for example with `iconv -f latin1 -t utf-8`";
             CliError::in_row(path, line.or(Some(1)), problem, hint)
         }

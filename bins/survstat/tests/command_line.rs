@@ -25,9 +25,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self {
-            dir: TempDir::new().expect("a temporary directory"),
-        }
+        Self { dir: TempDir::new().expect("a temporary directory") }
     }
 
     fn file(&self, bytes: impl AsRef<[u8]>) -> PathBuf {
@@ -41,21 +39,12 @@ impl Bench {
         let path = self.file(bytes);
         let words = arguments.split_whitespace();
         let mut command = Command::new(env!("CARGO_BIN_EXE_survstat"));
-        command
-            .args(words)
-            .arg("--csv")
-            .arg(path)
-            .output()
-            .expect("started")
+        command.args(words).arg("--csv").arg(path).output().expect("started")
     }
 
     fn json(&self, arguments: &str) -> Value {
         let output = self.run(PATIENTS, arguments);
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
@@ -104,20 +93,10 @@ fn km_prints_the_agreed_keys() {
     assert_eq!(keys, ["at_risk", "lower", "median", "survival", "time", "upper"]);
     assert_eq!(km["time"], json!([1.0, 2.0, 3.0, 4.0, 6.0, 7.0, 9.0]));
     assert_eq!(km["at_risk"], json!([8, 7, 6, 5, 3, 2, 1]));
-    let survival: Vec<f64> = km["survival"]
-        .as_array()
-        .expect("a list")
-        .iter()
-        .filter_map(Value::as_f64)
-        .collect();
+    let survival: Vec<f64> =
+        km["survival"].as_array().expect("a list").iter().filter_map(Value::as_f64).collect();
     let by_hand = [0.875, 0.75, 0.75, 0.6, 0.4, 0.2, 0.2];
-    assert!(
-        survival
-            .iter()
-            .zip(by_hand)
-            .all(|(s, hand)| (s - hand).abs() < 1e-15),
-        "{survival:?}"
-    );
+    assert!(survival.iter().zip(by_hand).all(|(s, hand)| (s - hand).abs() < 1e-15), "{survival:?}");
     assert_eq!(km["median"], 6.0);
     let lower = km["lower"][0].as_f64().expect("a limit");
     assert!((lower - (0.875 - 1.959_963_984_540_054 * (0.875_f64 * 0.125 / 8.0).sqrt())).abs() < 1e-12);
@@ -126,10 +105,7 @@ fn km_prints_the_agreed_keys() {
 #[test]
 fn km_by_group_is_a_list_with_levels() {
     let curves = Bench::new().json("km --time months --event died --by arm --json");
-    assert_eq!(
-        (&curves[0]["level"], &curves[1]["level"]),
-        (&json!("x"), &json!("y"))
-    );
+    assert_eq!((&curves[0]["level"], &curves[1]["level"]), (&json!("x"), &json!("y")));
     assert_eq!(curves[1]["time"], json!([4.0, 6.0, 7.0, 9.0]));
     // Nobody has died by month 4, where the limits of this form are undefined.
     assert_eq!(curves[1]["lower"][0], Value::Null);
@@ -147,10 +123,7 @@ fn logrank_prints_the_agreed_keys() {
     assert!((test["chi_square"].as_f64().expect("a number") - chi_square).abs() < 1e-12);
     assert_eq!(test["df"], 1);
     let group = &test["groups"][0];
-    assert_eq!(
-        (&group["level"], &group["n"], &group["observed"]),
-        (&json!("x"), &json!(4), &json!(3.0))
-    );
+    assert_eq!((&group["level"], &group["n"], &group["observed"]), (&json!("x"), &json!(4), &json!(3.0)));
     assert!((group["expected"].as_f64().expect("a number") - expected).abs() < 1e-12);
     let p = test["p_value"].as_f64().expect("a number");
     assert!((p.log10() - test["log10_p"].as_f64().expect("a number")).abs() < 1e-12);
@@ -159,17 +132,10 @@ fn logrank_prints_the_agreed_keys() {
 #[test]
 fn logrank_splits_a_risk_at_its_median() {
     let test = Bench::new().json("logrank --time months --event died --risk risk --strata site --json");
-    let levels: Vec<&Value> = test["groups"]
-        .as_array()
-        .expect("groups")
-        .iter()
-        .map(|g| &g["level"])
-        .collect();
+    let levels: Vec<&Value> =
+        test["groups"].as_array().expect("groups").iter().map(|g| &g["level"]).collect();
     assert_eq!(levels, ["low", "high"]);
-    assert_eq!(
-        (&test["groups"][0]["n"], &test["groups"][1]["n"]),
-        (&json!(3), &json!(5))
-    );
+    assert_eq!((&test["groups"][0]["n"], &test["groups"][1]["n"]), (&json!(3), &json!(5)));
 }
 
 #[test]
@@ -178,15 +144,9 @@ fn people_get_tables() {
     let text = |arguments: &str| String::from_utf8(bench.run(PATIENTS, arguments).stdout).expect("UTF-8");
     let cindex = text(CINDEX);
     assert!(cindex.contains("8 subjects, 5 events"), "{cindex}");
-    assert!(
-        cindex.contains("risk   0.9250          18           1          1          1\n"),
-        "{cindex}"
-    );
+    assert!(cindex.contains("risk   0.9250          18           1          1          1\n"), "{cindex}");
     let km = text("km --time months --event died");
-    assert!(
-        km.starts_with("8 subjects, 5 events, median survival 6\n"),
-        "{km}"
-    );
+    assert!(km.starts_with("8 subjects, 5 events, median survival 6\n"), "{km}");
     assert!(km.contains("\n3           6       0         1    0.7500"), "{km}");
     let logrank = text("logrank --time months --event died --by arm");
     assert!(logrank.contains("x      4         3      1.13\n"), "{logrank}");
@@ -196,50 +156,26 @@ fn people_get_tables() {
 #[test]
 fn every_subcommand_shows_an_example() {
     for command in ["cindex", "km", "logrank"] {
-        let output = Command::new(env!("CARGO_BIN_EXE_survstat"))
-            .args([command, "--help"])
-            .output()
-            .expect("started");
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_survstat")).args([command, "--help"]).output().expect("started");
         let text = String::from_utf8(output.stdout).expect("UTF-8");
-        assert!(
-            output.status.success() && text.contains(&format!("survstat {command} --csv ")),
-            "{text}"
-        );
+        assert!(output.status.success() && text.contains(&format!("survstat {command} --csv ")), "{text}");
     }
 }
 
 #[test]
 fn wrong_usage_exits_with_2() {
     let bench = Bench::new();
-    assert!(
-        bench
-            .error(PATIENTS, "cindex --time months --event died", 2)
-            .contains("--risk")
-    );
-    assert!(
-        bench
-            .error(PATIENTS, "logrank --time months --event died", 2)
-            .contains("--by")
-    );
-    assert!(
-        bench
-            .error(PATIENTS, "km --time months --event died --level 95", 2)
-            .contains("such as 0.95")
-    );
-    assert!(
-        bench
-            .error(PATIENTS, &format!("{CINDEX} --censored-is 2"), 2)
-            .contains("0..=1")
-    );
+    assert!(bench.error(PATIENTS, "cindex --time months --event died", 2).contains("--risk"));
+    assert!(bench.error(PATIENTS, "logrank --time months --event died", 2).contains("--by"));
+    assert!(bench.error(PATIENTS, "km --time months --event died --level 95", 2).contains("such as 0.95"));
+    assert!(bench.error(PATIENTS, &format!("{CINDEX} --censored-is 2"), 2).contains("0..=1"));
 }
 
 #[test]
 fn a_censoring_column_wants_its_meaning() {
     let text = Bench::new().error(PATIENTS, "km --time months --event censorship", 2);
-    assert!(
-        text.contains("`censorship`") && text.contains("--censored-is 1 if 1 means censored"),
-        "{text}"
-    );
+    assert!(text.contains("`censorship`") && text.contains("--censored-is 1 if 1 means censored"), "{text}");
 }
 
 #[test]
@@ -251,10 +187,7 @@ fn a_missing_file_is_named() {
         .expect("started");
     let text = String::from_utf8(output.stderr).expect("UTF-8");
     assert_eq!(output.status.code(), Some(3));
-    assert!(
-        text.starts_with("error: cannot read nowhere/patients.csv: No such file"),
-        "{text}"
-    );
+    assert!(text.starts_with("error: cannot read nowhere/patients.csv: No such file"), "{text}");
 }
 
 #[test]
@@ -277,13 +210,9 @@ fn error_with(from: &str, to: &str) -> String {
 
 #[test]
 fn bad_cells_are_named_by_line_and_column() {
-    for (time, shown) in [
-        ("NaN", "`NaN`"),
-        ("-3", "`-3`"),
-        ("inf", "`inf`"),
-        ("soon", "`soon`"),
-        ("", "nothing"),
-    ] {
+    for (time, shown) in
+        [("NaN", "`NaN`"), ("-3", "`-3`"), ("inf", "`inf`"), ("soon", "`soon`"), ("", "nothing")]
+    {
         let text = error_with("c,3,", &format!("c,{time},"));
         let place = format!(
             "error: DIR/patients.csv line 4: column `months`: found {shown}, expected a finite number of at least 0\n"
@@ -291,15 +220,9 @@ fn bad_cells_are_named_by_line_and_column() {
         assert!(text.starts_with(&place), "{text}");
     }
     let text = error_with("b,2,1,", "b,2,2,");
-    assert!(
-        text.contains("line 3: column `died`: found `2`, expected 0 or 1\n"),
-        "{text}"
-    );
+    assert!(text.contains("line 3: column `died`: found `2`, expected 0 or 1\n"), "{text}");
     let text = error_with("0.7", "NaN");
-    assert!(
-        text.contains("line 4: column `risk`: found `NaN`, expected a number\n"),
-        "{text}"
-    );
+    assert!(text.contains("line 4: column `risk`: found `NaN`, expected a number\n"), "{text}");
 }
 
 #[test]
@@ -309,15 +232,9 @@ fn files_that_are_no_table_are_refused() {
     assert!(error(b"").contains("the file is empty, expected a header row"));
     assert!(error(b"months,died,risk\n").contains("has a header but no rows"));
     let text = error(b"months,died,risk\n1,1,0.5\n2,1\n");
-    assert!(
-        text.contains("line 3: found 2 values, expected 3 as in the header"),
-        "{text}"
-    );
+    assert!(text.contains("line 3: found 2 values, expected 3 as in the header"), "{text}");
     let text = error(b"months,died,risk\n1,1,0.5\n2,1,caf\xe9\n");
-    assert!(
-        text.contains("line 3: column `risk` is not valid UTF-8 from its byte 4 on"),
-        "{text}"
-    );
+    assert!(text.contains("line 3: column `risk` is not valid UTF-8 from its byte 4 on"), "{text}");
     let text = error(b"months,died,ris\xe9\n1,1,0.5\n");
     assert!(text.contains("line 1: value 3 is not valid UTF-8"), "{text}");
     let text = error(b"months;died;risk\n1;1;0.5\n");
@@ -336,14 +253,8 @@ fn undefined_statistics_are_bad_data() {
         "{text}"
     );
     let text = bench.error(censored, "logrank --time months --event died --by arm", 3);
-    assert!(
-        text.contains("log-rank test of the groups x: all subjects are in one group"),
-        "{text}"
-    );
+    assert!(text.contains("log-rank test of the groups x: all subjects are in one group"), "{text}");
     let constant = "months,died,risk\n1,1,-4\n2,0,-4\n";
     let text = bench.error(constant, "logrank --time months --event died --risk risk", 3);
-    assert!(
-        text.contains("median split of `risk`: the low-risk group is empty"),
-        "{text}"
-    );
+    assert!(text.contains("median split of `risk`: the low-risk group is empty"), "{text}");
 }

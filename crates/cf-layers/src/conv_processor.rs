@@ -50,9 +50,7 @@ impl ConvProcessor {
     pub fn new(config: ConvProcessorConfig, vb: VarBuilder<'_>) -> Result<Self> {
         let ConvProcessorConfig { d, n_maps, .. } = config;
         if !d.is_multiple_of(2) {
-            return Err(Error::Msg(format!(
-                "the convolutional processor halves its width, and {d} is odd"
-            )));
+            return Err(Error::Msg(format!("the convolutional processor halves its width, and {d} is odd")));
         }
         let mix = if n_maps == 1 {
             None
@@ -61,10 +59,7 @@ impl ConvProcessor {
             let weights = vb
                 .get_with_hints((1, n_maps, 1, 1, 1), "weight", init::conv_weight(1, 1))?
                 .reshape((1, n_maps))?;
-            Some(Mix {
-                weights,
-                bias: vb.get_with_hints(1, "bias", init::ZERO)?,
-            })
+            Some(Mix { weights, bias: vb.get_with_hints(1, "bias", init::ZERO)? })
         };
         let branches = [("proj", 7), ("proj1", 5), ("proj2", 3), ("x_proj", 1)];
         Ok(Self {
@@ -96,11 +91,7 @@ impl ConvProcessor {
                 )));
             }
         };
-        let features = self
-            .convs
-            .forward(&mixed.reshape((side, side, d))?)?
-            .relu()?
-            .reshape((n, d / 2))?;
+        let features = self.convs.forward(&mixed.reshape((side, side, d))?)?.relu()?.reshape((n, d / 2))?;
         let features = channel_dropout(&features, self.config.dropout, ctx)?;
         self.norm.forward(&self.project.forward(&features)?)
     }

@@ -69,14 +69,8 @@ impl CrossAttentionBlock {
     pub fn forward(&self, source: &Tensor, context: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
         let asked = source.broadcast_add(&self.scale_embedding)?;
         let context = context.broadcast_add(&self.scale_embedding)?;
-        let (q, k, v) = (
-            self.q.forward(&asked)?,
-            self.k.forward(&context)?,
-            self.v.forward(&context)?,
-        );
-        let attended = self
-            .out
-            .forward(&kernels::attention(&q, &k, &v, self.n_heads, None)?)?;
+        let (q, k, v) = (self.q.forward(&asked)?, self.k.forward(&context)?, self.v.forward(&context)?);
+        let attended = self.out.forward(&kernels::attention(&q, &k, &v, self.n_heads, None)?)?;
         let y = self.norm.forward(&(source + attended)?)?;
         &y + self.feed_forward.forward(&y, ctx)?
     }

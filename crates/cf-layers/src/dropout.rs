@@ -14,13 +14,7 @@ pub fn dropout(x: &Tensor, p: f64, ctx: &mut ForwardCtx) -> Result<Tensor> {
     if ctx.mode() == Mode::Eval || p == 0.0 {
         return Ok(x.clone());
     }
-    kernels::dropout(
-        x,
-        kernels::DropoutMask {
-            p,
-            key: ctx.next_site(),
-        },
-    )
+    kernels::dropout(x, kernels::DropoutMask { p, key: ctx.next_site() })
 }
 
 /// Zeroes each channel (last axis) as a whole with probability `p` in training: `Dropout2d` on a map kept
@@ -35,13 +29,8 @@ pub fn channel_dropout(x: &Tensor, p: f64, ctx: &mut ForwardCtx) -> Result<Tenso
         return Ok(x.clone());
     }
     let n_channels = x.dim(candle_core::D::Minus1)?;
-    let mask = kernels::DropoutMask {
-        p,
-        key: ctx.next_site(),
-    };
-    let factors: Vec<f64> = (0..n_channels as u64)
-        .map(|channel| mask.factor(channel))
-        .collect();
+    let mask = kernels::DropoutMask { p, key: ctx.next_site() };
+    let factors: Vec<f64> = (0..n_channels as u64).map(|channel| mask.factor(channel)).collect();
     let factors = Tensor::from_vec(factors, n_channels, x.device())?.to_dtype(x.dtype())?;
     x.broadcast_mul(&factors)
 }

@@ -41,10 +41,7 @@ impl MergedConv {
             })
         };
         let largest = branches.iter().map(|&(_, kernel)| kernel).max().unwrap_or(1);
-        Ok(Self {
-            branches: branches.iter().map(branch).collect::<Result<_>>()?,
-            largest,
-        })
+        Ok(Self { branches: branches.iter().map(branch).collect::<Result<_>>()?, largest })
     }
 
     /// `[h, w, c_out * per_group]` to `[h, w, c_out]`.
@@ -52,16 +49,11 @@ impl MergedConv {
         let empty = || Error::Msg("a merged convolution without branches".to_owned());
         let weights = self.branches.iter().map(|branch| {
             let margin = (self.largest - branch.kernel) / 2;
-            branch
-                .weight
-                .pad_with_zeros(2, margin, margin)?
-                .pad_with_zeros(3, margin, margin)
+            branch.weight.pad_with_zeros(2, margin, margin)?.pad_with_zeros(3, margin, margin)
         });
         let weight = weights.reduce(|a, b| a? + b?).ok_or_else(empty)??;
         let biases = self.branches.iter().map(|branch| Ok(branch.bias.clone()));
-        let bias = biases
-            .reduce(|a: Result<Tensor>, b| a? + b?)
-            .ok_or_else(empty)??;
+        let bias = biases.reduce(|a: Result<Tensor>, b| a? + b?).ok_or_else(empty)??;
         kernels::grouped_conv2d(map, &weight)?.broadcast_add(&bias)
     }
 }

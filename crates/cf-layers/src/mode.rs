@@ -25,30 +25,18 @@ pub struct ForwardCtx {
 impl ForwardCtx {
     /// A training pass whose masks come from the stream named by `seed` and `label`.
     pub fn train(seed: u64, label: &str) -> Self {
-        Self {
-            mode: Mode::Train,
-            key: stream_key(seed, label),
-            n_sites: 0,
-        }
+        Self { mode: Mode::Train, key: stream_key(seed, label), n_sites: 0 }
     }
 
     /// An evaluation pass. Two of them give the same bytes.
     pub fn eval() -> Self {
-        Self {
-            mode: Mode::Eval,
-            key: 0,
-            n_sites: 0,
-        }
+        Self { mode: Mode::Eval, key: 0, n_sites: 0 }
     }
 
     /// An evaluation pass for models that keep attention dropout active in evaluation, as the released code does.
     /// The masks come from the stream named by `seed` and `label`.
     pub fn eval_with_stream(seed: u64, label: &str) -> Self {
-        Self {
-            mode: Mode::Eval,
-            key: stream_key(seed, label),
-            n_sites: 0,
-        }
+        Self { mode: Mode::Eval, key: stream_key(seed, label), n_sites: 0 }
     }
 
     /// The mode of this pass.

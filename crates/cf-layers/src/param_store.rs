@@ -59,15 +59,8 @@ impl ParamStore {
     }
 
     fn from_source(source: Source, dtype: DType, device: &Device) -> Self {
-        let inner = Inner {
-            params: Mutex::new(BTreeMap::new()),
-            source,
-            dtype,
-            device: device.clone(),
-        };
-        Self {
-            inner: Arc::new(inner),
-        }
+        let inner = Inner { params: Mutex::new(BTreeMap::new()), source, dtype, device: device.clone() };
+        Self { inner: Arc::new(inner) }
     }
 
     /// A builder whose parameters are trainable and recorded in this store.
@@ -82,19 +75,13 @@ impl ParamStore {
     }
 
     fn builder_with(&self, tracking: Tracking) -> VarBuilder<'static> {
-        let backend = StoreBackend {
-            store: self.clone(),
-            tracking,
-        };
+        let backend = StoreBackend { store: self.clone(), tracking };
         VarBuilder::from_backend(Box::new(backend), self.inner.dtype, self.inner.device.clone())
     }
 
     /// All parameters, ordered by name.
     pub fn params(&self) -> Vec<(String, Var)> {
-        self.lock()
-            .iter()
-            .map(|(name, var)| (name.clone(), var.clone()))
-            .collect()
+        self.lock().iter().map(|(name, var)| (name.clone(), var.clone())).collect()
     }
 
     /// The number of scalars over all parameters.
@@ -132,10 +119,7 @@ impl ParamStore {
         };
         check_shape(name, value.shape(), shape)?;
         // A copy, so that training never writes into memory that the caller still holds.
-        let value = value
-            .to_dtype(self.inner.dtype)?
-            .to_device(&self.inner.device)?
-            .copy()?;
+        let value = value.to_dtype(self.inner.dtype)?.to_device(&self.inner.device)?.copy()?;
         let var = Var::from_tensor(&value)?;
         params.insert(name.to_owned(), var.clone());
         Ok(var)
@@ -163,9 +147,7 @@ impl SimpleBackend for StoreBackend {
     }
 
     fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> Result<Tensor> {
-        Err(Error::Msg(format!(
-            "parameter `{name}` was asked for without a shape"
-        )))
+        Err(Error::Msg(format!("parameter `{name}` was asked for without a shape")))
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
@@ -182,38 +164,28 @@ fn draw(seed: u64, name: &str, shape: &Shape, init: Init) -> Result<Tensor> {
         Init::Const(value) => vec![value; n],
         Init::Randn { mean, stdev } => {
             let mut rng = stream(seed, &format!("init/{name}"));
-            (0..n)
-                .map(|_| mean + stdev * rng.sample::<f64, _>(StandardNormal))
-                .collect()
+            (0..n).map(|_| mean + stdev * rng.sample::<f64, _>(StandardNormal)).collect()
         }
         Init::Uniform { lo, up } => {
             let mut rng = stream(seed, &format!("init/{name}"));
             (0..n).map(|_| rng.random_range(lo..up)).collect()
         }
         Init::Kaiming { .. } => {
-            return Err(Error::Msg(format!(
-                "parameter `{name}`: give its spread instead of a Kaiming rule"
-            )));
+            return Err(Error::Msg(format!("parameter `{name}`: give its spread instead of a Kaiming rule")));
         }
     };
     Tensor::from_vec(values, shape, &Device::Cpu)
 }
 
 fn missing(name: &str) -> Error {
-    Error::CannotFindTensor {
-        path: name.to_owned(),
-    }
+    Error::CannotFindTensor { path: name.to_owned() }
 }
 
 fn check_shape(name: &str, found: &Shape, wanted: &Shape) -> Result<()> {
     if found == wanted {
         return Ok(());
     }
-    Err(Error::Msg(format!(
-        "parameter `{name}` has shape {:?}, expected {:?}",
-        found.dims(),
-        wanted.dims()
-    )))
+    Err(Error::Msg(format!("parameter `{name}` has shape {:?}, expected {:?}", found.dims(), wanted.dims())))
 }
 
 #[cfg(test)]
@@ -233,14 +205,10 @@ mod tests {
             ParamStore::seeded(7, DType::F32, &Device::Cpu),
         );
         for name in ["x", "y"] {
-            a.builder()
-                .get_with_hints((3, 4), name, init::LINEAR_WEIGHT)
-                .unwrap();
+            a.builder().get_with_hints((3, 4), name, init::LINEAR_WEIGHT).unwrap();
         }
         for name in ["y", "x"] {
-            b.builder()
-                .get_with_hints((3, 4), name, init::LINEAR_WEIGHT)
-                .unwrap();
+            b.builder().get_with_hints((3, 4), name, init::LINEAR_WEIGHT).unwrap();
         }
         assert_eq!(values(&a, "x"), values(&b, "x"));
         assert_ne!(values(&a, "x"), values(&a, "y"));
@@ -249,10 +217,7 @@ mod tests {
     #[test]
     fn draws_have_the_asked_spread() {
         let store = ParamStore::seeded(1, DType::F32, &Device::Cpu);
-        store
-            .builder()
-            .get_with_hints(40_000, "w", init::LINEAR_WEIGHT)
-            .unwrap();
+        store.builder().get_with_hints(40_000, "w", init::LINEAR_WEIGHT).unwrap();
         let w = values(&store, "w");
         let sd = (w.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / w.len() as f64).sqrt();
         // The standard error of a standard deviation from 40,000 draws is 0.35 %.
@@ -264,20 +229,14 @@ mod tests {
         let store = ParamStore::seeded(1, DType::F32, &Device::Cpu);
         store.builder().get_with_hints(2, "w", init::ONE).unwrap();
         let view = store.eval_builder().get(2, "w").unwrap();
-        store.params()[0]
-            .1
-            .set(&Tensor::new(&[3f32, 4.0], &Device::Cpu).unwrap())
-            .unwrap();
+        store.params()[0].1.set(&Tensor::new(&[3f32, 4.0], &Device::Cpu).unwrap()).unwrap();
         assert_eq!(view.to_vec1::<f32>().unwrap(), [3.0, 4.0]);
         assert!(!view.sum_all().unwrap().track_op());
     }
 
     #[test]
     fn a_missing_or_misshapen_value_is_named() {
-        let values = BTreeMap::from([(
-            "w".to_owned(),
-            Tensor::zeros(2, DType::F32, &Device::Cpu).unwrap(),
-        )]);
+        let values = BTreeMap::from([("w".to_owned(), Tensor::zeros(2, DType::F32, &Device::Cpu).unwrap())]);
         let store = ParamStore::from_values(values, DType::F32, &Device::Cpu);
         let text = store.builder().get(3, "w").unwrap_err().to_string();
         assert!(text.contains("`w` has shape [2], expected [3]"), "{text}");

@@ -53,20 +53,11 @@ impl SelfAttention {
     /// If the width of `x` is not `d`.
     pub fn forward(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
         let (q, k, v) = (self.q.forward(x)?, self.k.forward(x)?, self.v.forward(x)?);
-        self.out.forward(&kernels::attention(
-            &q,
-            &k,
-            &v,
-            self.config.n_heads,
-            self.mask(ctx),
-        )?)
+        self.out.forward(&kernels::attention(&q, &k, &v, self.config.n_heads, self.mask(ctx))?)
     }
 
     fn mask(&self, ctx: &mut ForwardCtx) -> Option<DropoutMask> {
         let active = self.config.dropout > 0.0 && (ctx.mode() == Mode::Train || self.config.dropout_at_eval);
-        active.then(|| DropoutMask {
-            p: self.config.dropout,
-            key: ctx.next_site(),
-        })
+        active.then(|| DropoutMask { p: self.config.dropout, key: ctx.next_site() })
     }
 }

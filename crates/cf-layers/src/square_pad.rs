@@ -17,9 +17,7 @@ pub fn square_side(n: usize) -> usize {
 pub fn square_pad(x: &Tensor) -> Result<(Tensor, usize)> {
     let (n, _) = x.dims2()?;
     if n == 0 {
-        return Err(Error::Msg(
-            "square padding of 0 tokens: a bag holds at least 1 patch".to_owned(),
-        ));
+        return Err(Error::Msg("square padding of 0 tokens: a bag holds at least 1 patch".to_owned()));
     }
     let side = square_side(n);
     match side * side - n {
@@ -45,15 +43,9 @@ mod tests {
 
     #[test]
     fn the_first_tokens_are_repeated_in_order() {
-        let x = Tensor::arange(0f32, 5.0, &candle_core::Device::Cpu)
-            .unwrap()
-            .reshape((5, 1))
-            .unwrap();
+        let x = Tensor::arange(0f32, 5.0, &candle_core::Device::Cpu).unwrap().reshape((5, 1)).unwrap();
         let (padded, side) = square_pad(&x).unwrap();
         let values: Vec<f32> = padded.flatten_all().unwrap().to_vec1().unwrap();
-        assert_eq!(
-            (side, values),
-            (3, vec![0.0, 1.0, 2.0, 3.0, 4.0, 0.0, 1.0, 2.0, 3.0])
-        );
+        assert_eq!((side, values), (3, vec![0.0, 1.0, 2.0, 3.0, 4.0, 0.0, 1.0, 2.0, 3.0]));
     }
 }

@@ -65,10 +65,7 @@ impl TransformerBlock {
             })
         };
         let layers = (0..config.n_layers).map(layer).collect::<Result<_>>()?;
-        Ok(Self {
-            layers,
-            residual: config.residual,
-        })
+        Ok(Self { layers, residual: config.residual })
     }
 
     /// `[n, d]` to `[n, d]`.

@@ -7,10 +7,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use cf_layers::{ParamStore, Ppeg, kernels, square_pad};
 
 fn oracle() -> HashMap<String, Tensor> {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../fixtures/reference/layers.safetensors"
-    );
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/reference/layers.safetensors");
     candle_core::safetensors::load(path, &Device::Cpu).unwrap()
 }
 
@@ -27,42 +24,23 @@ fn entries(oracle: &HashMap<String, Tensor>, group: &str) -> Vec<String> {
 }
 
 fn flat(tensor: &Tensor) -> Vec<f64> {
-    tensor
-        .to_dtype(DType::F64)
-        .unwrap()
-        .flatten_all()
-        .unwrap()
-        .to_vec1()
-        .unwrap()
+    tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
 #[track_caller]
 fn assert_close(what: &str, found: &Tensor, wanted: &Tensor, tolerance: f64) {
-    assert_eq!(
-        found.elem_count(),
-        wanted.elem_count(),
-        "{what}: number of values"
-    );
+    assert_eq!(found.elem_count(), wanted.elem_count(), "{what}: number of values");
     let wanted = flat(wanted);
     let scale = wanted.iter().fold(1.0_f64, |a, b| a.max(b.abs()));
     for (i, (found, wanted)) in flat(found).iter().zip(&wanted).enumerate() {
-        assert!(
-            (found - wanted).abs() <= tolerance * scale,
-            "{what}[{i}]: {found}, oracle {wanted}"
-        );
+        assert!((found - wanted).abs() <= tolerance * scale, "{what}[{i}]: {found}, oracle {wanted}");
     }
 }
 
 /// `[heads, n, d]` to `[n, heads * d]`, our layout.
 fn side_by_side(tensor: &Tensor) -> Tensor {
     let (heads, n, d) = tensor.dims3().unwrap();
-    tensor
-        .transpose(0, 1)
-        .unwrap()
-        .contiguous()
-        .unwrap()
-        .reshape((n, heads * d))
-        .unwrap()
+    tensor.transpose(0, 1).unwrap().contiguous().unwrap().reshape((n, heads * d)).unwrap()
 }
 
 fn var(tensor: &Tensor, dtype: DType) -> Var {
@@ -71,11 +49,7 @@ fn var(tensor: &Tensor, dtype: DType) -> Var {
 
 /// Gradients of `sum(output * weights)`.
 fn gradients(output: &Tensor, weights: &Tensor) -> candle_core::backprop::GradStore {
-    let weights = weights
-        .to_dtype(output.dtype())
-        .unwrap()
-        .reshape(output.shape())
-        .unwrap();
+    let weights = weights.to_dtype(output.dtype()).unwrap().reshape(output.shape()).unwrap();
     (output * weights).unwrap().sum_all().unwrap().backward().unwrap()
 }
 
@@ -89,21 +63,11 @@ fn attention_and_its_gradients_equal_the_oracle_at_every_tile_edge() {
         for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 2e-5)] {
             let [q, k, v] = ["q", "k", "v"].map(|field| var(&side_by_side(get(field)), dtype));
             let output = kernels::attention(&q, &k, &v, get("q").dim(0).unwrap(), None).unwrap();
-            assert_close(
-                &format!("{name} out"),
-                &output,
-                &side_by_side(get("out")),
-                tolerance,
-            );
+            assert_close(&format!("{name} out"), &output, &side_by_side(get("out")), tolerance);
             let grads = gradients(&output, &side_by_side(get("grad_out")));
             for (field, var) in [("grad_q", &q), ("grad_k", &k), ("grad_v", &v)] {
                 let found = grads.get(var).unwrap();
-                assert_close(
-                    &format!("{name} {field}"),
-                    found,
-                    &side_by_side(get(field)),
-                    tolerance,
-                );
+                assert_close(&format!("{name} {field}"), found, &side_by_side(get(field)), tolerance);
             }
         }
     }
@@ -135,20 +99,10 @@ fn the_merged_position_encoding_equals_three_convolutions_and_the_identity() {
             };
             assert_close(&format!("{group} {name}"), &output, get("out"), 1e-12);
             let grads = gradients(&output, get("grad_out"));
-            assert_close(
-                &format!("{group} {name} x"),
-                grads.get(&x).unwrap(),
-                get("grad_x"),
-                1e-12,
-            );
+            assert_close(&format!("{group} {name} x"), grads.get(&x).unwrap(), get("grad_x"), 1e-12);
             for (field, var) in store.params() {
                 let wanted = get(&format!("grad_{field}"));
-                assert_close(
-                    &format!("{group} {name} {field}"),
-                    grads.get(&var).unwrap(),
-                    wanted,
-                    1e-11,
-                );
+                assert_close(&format!("{group} {name} {field}"), grads.get(&var).unwrap(), wanted, 1e-11);
             }
         }
     }
@@ -168,28 +122,15 @@ fn the_grouped_convolution_reads_two_channels_per_group() {
         let weight = var(get("merged_weight"), DType::F64);
         for (kind, conv) in [
             ("kernel", kernels::grouped_conv2d(&map, &weight).unwrap()),
-            (
-                "reference",
-                kernels::reference::grouped_conv2d(&map, &weight).unwrap(),
-            ),
+            ("reference", kernels::reference::grouped_conv2d(&map, &weight).unwrap()),
         ] {
             let output = conv.broadcast_add(get("merged_bias")).unwrap();
             assert_close(&format!("{kind} {name}"), &output, get("out"), 1e-12);
             let grads = gradients(&output, get("grad_out"));
-            assert_close(
-                &format!("{kind} {name} x"),
-                grads.get(&x).unwrap(),
-                get("grad_x"),
-                1e-12,
-            );
+            assert_close(&format!("{kind} {name} x"), grads.get(&x).unwrap(), get("grad_x"), 1e-12);
             // The 7x7 branch covers the whole merged kernel, so both gradients are the same numbers.
             let found = grads.get(&weight).unwrap();
-            assert_close(
-                &format!("{kind} {name} weight"),
-                found,
-                get("grad_proj.weight"),
-                1e-11,
-            );
+            assert_close(&format!("{kind} {name} weight"), found, get("grad_proj.weight"), 1e-11);
         }
     }
 }
@@ -206,12 +147,7 @@ fn layer_norm_and_its_gradients_equal_the_oracle_on_flat_rows_too() {
         assert_close(&name, &output, get("out"), 1e-12);
         let grads = gradients(&output, get("grad_out"));
         for (field, var) in [("grad_x", &x), ("grad_weight", &gain), ("grad_bias", &shift)] {
-            assert_close(
-                &format!("{name} {field}"),
-                grads.get(var).unwrap(),
-                get(field),
-                1e-11,
-            );
+            assert_close(&format!("{name} {field}"), grads.get(var).unwrap(), get(field), 1e-11);
         }
     }
 }
@@ -219,11 +155,8 @@ fn layer_norm_and_its_gradients_equal_the_oracle_on_flat_rows_too() {
 #[test]
 fn square_padding_and_its_gradient_equal_the_oracle() {
     let oracle = oracle();
-    let [lengths, sides] = ["n", "side"].map(|field| {
-        oracle[&format!("square_padding/{field}")]
-            .to_vec1::<i64>()
-            .unwrap()
-    });
+    let [lengths, sides] =
+        ["n", "side"].map(|field| oracle[&format!("square_padding/{field}")].to_vec1::<i64>().unwrap());
     for (n, side) in lengths.into_iter().zip(sides) {
         assert_eq!(cf_layers::square_side(n as usize) as i64, side, "n = {n}");
     }
@@ -234,12 +167,7 @@ fn square_padding_and_its_gradient_equal_the_oracle() {
         let x = var(get("x"), DType::F64);
         let (output, _) = square_pad(&x).unwrap();
         assert_close(name, &output, get("out"), 0.0);
-        assert_close(
-            name,
-            gradients(&output, get("grad_out")).get(&x).unwrap(),
-            get("grad_x"),
-            1e-14,
-        );
+        assert_close(name, gradients(&output, get("grad_out")).get(&x).unwrap(), get("grad_x"), 1e-14);
         n_compared += 1;
     }
     assert!(n_compared > 0);

@@ -101,13 +101,7 @@ impl CrossFusionConfig {
     }
 
     fn check(&self) -> Result<()> {
-        let reject = |field, found: String, expected| {
-            Err(Error::Config {
-                field,
-                found,
-                expected,
-            })
-        };
+        let reject = |field, found: String, expected| Err(Error::Config { field, found, expected });
         if self.num_heads == 0 {
             return reject("num_heads", self.num_heads.to_string(), "at least 1");
         }
@@ -121,10 +115,7 @@ impl CrossFusionConfig {
         if !self.mlp_ratio.is_finite() || self.hidden_dim() == 0 {
             return reject("mlp_ratio", self.mlp_ratio.to_string(), "a positive number");
         }
-        for (field, p) in [
-            ("dropout", self.dropout),
-            ("attention_dropout", self.attention_dropout),
-        ] {
+        for (field, p) in [("dropout", self.dropout), ("attention_dropout", self.attention_dropout)] {
             if !(0.0..1.0).contains(&p) {
                 return reject(field, p.to_string(), "a probability in [0, 1)");
             }
@@ -192,18 +183,9 @@ impl ModelConfig {
     pub fn build(&self, backbone_dim: usize, vb: VarBuilder<'_>) -> Result<Box<dyn SurvivalModel>> {
         self.check()?;
         if backbone_dim == 0 {
-            return Err(Error::Config {
-                field: "backbone_dim",
-                found: "0".into(),
-                expected: "at least 1",
-            });
+            return Err(Error::Config { field: "backbone_dim", found: "0".into(), expected: "at least 1" });
         }
-        Ok(Box::new(CrossFusion::new(
-            self.name().into(),
-            self.settings(),
-            backbone_dim,
-            vb,
-        )?))
+        Ok(Box::new(CrossFusion::new(self.name().into(), self.settings(), backbone_dim, vb)?))
     }
 
     /// The number of trainable scalars, without allocating them.
@@ -212,13 +194,8 @@ impl ModelConfig {
     /// If a setting is out of its range.
     pub fn n_parameters(&self, backbone_dim: usize) -> Result<usize> {
         let counter = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let backend = CountingBackend {
-            n_parameters: std::sync::Arc::clone(&counter),
-        };
-        self.build(
-            backbone_dim,
-            VarBuilder::from_backend(Box::new(backend), DType::F32, Device::Cpu),
-        )?;
+        let backend = CountingBackend { n_parameters: std::sync::Arc::clone(&counter) };
+        self.build(backbone_dim, VarBuilder::from_backend(Box::new(backend), DType::F32, Device::Cpu))?;
         Ok(counter.load(std::sync::atomic::Ordering::Relaxed))
     }
 }
@@ -256,13 +233,10 @@ impl FromStr for ModelName {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|name| name.as_str() == text)
-            .ok_or_else(|| {
-                let known: Vec<_> = Self::ALL.iter().map(|name| name.as_str()).collect();
-                format!("unknown model `{text}` (known models: {})", known.join(", "))
-            })
+        Self::ALL.into_iter().find(|name| name.as_str() == text).ok_or_else(|| {
+            let known: Vec<_> = Self::ALL.iter().map(|name| name.as_str()).collect();
+            format!("unknown model `{text}` (known models: {})", known.join(", "))
+        })
     }
 }
 
@@ -280,15 +254,12 @@ impl SimpleBackend for CountingBackend {
         dtype: DType,
         device: &Device,
     ) -> candle_core::Result<Tensor> {
-        self.n_parameters
-            .fetch_add(shape.elem_count(), std::sync::atomic::Ordering::Relaxed);
+        self.n_parameters.fetch_add(shape.elem_count(), std::sync::atomic::Ordering::Relaxed);
         Tensor::zeros((), dtype, device)?.broadcast_as(shape)
     }
 
     fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> candle_core::Result<Tensor> {
-        Err(candle_core::Error::CannotFindTensor {
-            path: name.to_owned(),
-        })
+        Err(candle_core::Error::CannotFindTensor { path: name.to_owned() })
     }
 
     fn contains_tensor(&self, _: &str) -> bool {
@@ -314,54 +285,15 @@ mod tests {
     #[test]
     fn each_setting_out_of_range_is_named() {
         let bad = [
-            (
-                "embed_dim",
-                CrossFusionConfig {
-                    embed_dim: 30,
-                    ..Default::default()
-                },
-            ),
-            (
-                "num_heads",
-                CrossFusionConfig {
-                    num_heads: 0,
-                    ..Default::default()
-                },
-            ),
-            (
-                "num_layers",
-                CrossFusionConfig {
-                    num_layers: 0,
-                    ..Default::default()
-                },
-            ),
-            (
-                "mlp_ratio",
-                CrossFusionConfig {
-                    mlp_ratio: f64::NAN,
-                    ..Default::default()
-                },
-            ),
-            (
-                "dropout",
-                CrossFusionConfig {
-                    dropout: 1.0,
-                    ..Default::default()
-                },
-            ),
-            (
-                "attention_dropout",
-                CrossFusionConfig {
-                    attention_dropout: -0.1,
-                    ..Default::default()
-                },
-            ),
+            ("embed_dim", CrossFusionConfig { embed_dim: 30, ..Default::default() }),
+            ("num_heads", CrossFusionConfig { num_heads: 0, ..Default::default() }),
+            ("num_layers", CrossFusionConfig { num_layers: 0, ..Default::default() }),
+            ("mlp_ratio", CrossFusionConfig { mlp_ratio: f64::NAN, ..Default::default() }),
+            ("dropout", CrossFusionConfig { dropout: 1.0, ..Default::default() }),
+            ("attention_dropout", CrossFusionConfig { attention_dropout: -0.1, ..Default::default() }),
         ];
         for (field, settings) in bad {
-            let text = ModelConfig::Crossfusion(settings)
-                .check()
-                .unwrap_err()
-                .to_string();
+            let text = ModelConfig::Crossfusion(settings).check().unwrap_err().to_string();
             assert!(text.contains(&format!("model.{field} is")), "{text}");
         }
     }

@@ -125,10 +125,7 @@ impl Projection {
         if backbone_dim == d {
             return Ok(Self::Identity);
         }
-        Ok(Self::Linear(
-            linear(backbone_dim, d, vb.pp(0))?,
-            LayerNorm::new(d, vb.pp(1))?,
-        ))
+        Ok(Self::Linear(linear(backbone_dim, d, vb.pp(0))?, LayerNorm::new(d, vb.pp(1))?))
     }
 
     fn forward(&self, features: &Tensor) -> TensorResult<Tensor> {
@@ -197,11 +194,7 @@ impl CrossFusion {
             }),
         };
         let conv_processor = |n_maps| {
-            let config = ConvProcessorConfig {
-                d,
-                dropout: config.dropout,
-                n_maps,
-            };
+            let config = ConvProcessorConfig { d, dropout: config.dropout, n_maps };
             ConvProcessor::new(config, vb.pp("conv_processor")).map(Fusion::ConvProcessor)
         };
         let fusion = match variant {
@@ -216,9 +209,7 @@ impl CrossFusion {
             source: branch(names.source)?,
             context,
             fusion,
-            class_token: vb
-                .get_with_hints((1, 1, d), "cls_token", init::CLASS_TOKEN)?
-                .reshape((1, d))?,
+            class_token: vb.get_with_hints((1, 1, d), "cls_token", init::CLASS_TOKEN)?.reshape((1, d))?,
             final_transformer: PadTransformer::new(transformer, vb.pp("final_transformer"))?,
             final_norm: LayerNorm::new(d, vb.pp("final_ln"))?,
             head: linear(d, N_BINS, vb.pp("mlp_head.0"))?,
@@ -231,11 +222,7 @@ impl CrossFusion {
         let features = bag.at(magnification)?;
         let (_, found) = features.dims2()?;
         if found != self.backbone_dim {
-            return Err(Error::FeatureDim {
-                magnification,
-                found,
-                expected: self.backbone_dim,
-            });
+            return Err(Error::FeatureDim { magnification, found, expected: self.backbone_dim });
         }
         Ok(features)
     }
@@ -243,25 +230,13 @@ impl CrossFusion {
     /// Fused tokens `[side * side, d]` and the side.
     fn fused(&self, bag: &BagTensors, ctx: &mut ForwardCtx) -> Result<(Tensor, usize)> {
         let Some(context) = &self.context else {
-            let tokens = self
-                .source
-                .projection
-                .forward(self.features(bag, Magnification::X20)?)?;
+            let tokens = self.source.projection.forward(self.features(bag, Magnification::X20)?)?;
             let (map, side) = self.source.forward(&tokens, ctx)?;
             return Ok((self.fusion.forward(&[&map], side, ctx)?, side));
         };
-        let source = self
-            .source
-            .projection
-            .forward(self.features(bag, Magnification::X10)?)?;
-        let coarse = context
-            .coarse
-            .projection
-            .forward(self.features(bag, Magnification::X5)?)?;
-        let fine = context
-            .fine
-            .projection
-            .forward(self.features(bag, Magnification::X20)?)?;
+        let source = self.source.projection.forward(self.features(bag, Magnification::X10)?)?;
+        let coarse = context.coarse.projection.forward(self.features(bag, Magnification::X5)?)?;
+        let fine = context.fine.projection.forward(self.features(bag, Magnification::X20)?)?;
         let coarse = context.coarse_attention.forward(&source, &coarse, ctx)?;
         let fine = context.fine_attention.forward(&source, &fine, ctx)?;
         let (coarse, _) = context.coarse.forward(&coarse, ctx)?;
@@ -285,14 +260,10 @@ impl SurvivalModel for CrossFusion {
     fn forward(&self, bag: &BagTensors, ctx: &mut ForwardCtx) -> Result<SurvivalOutput> {
         let (fused, side) = self.fused(bag, ctx)?;
         let tokens = Tensor::cat(&[&self.class_token, &fused], 0)?;
-        let tokens = self
-            .final_transformer
-            .forward_with_class_token(&tokens, side, ctx)?;
+        let tokens = self.final_transformer.forward_with_class_token(&tokens, side, ctx)?;
         // The norm acts on each token alone, so only the class token needs it.
         let class_token = self.final_norm.forward(&tokens.narrow(0, 0, 1)?)?;
-        Ok(SurvivalOutput {
-            logits: self.head.forward(&class_token)?.squeeze(0)?,
-        })
+        Ok(SurvivalOutput { logits: self.head.forward(&class_token)?.squeeze(0)? })
     }
 
     fn magnifications(&self) -> &'static [Magnification] {

@@ -47,8 +47,6 @@ impl BagTensors {
             Magnification::X10 => &self.x10,
             Magnification::X20 => &self.x20,
         };
-        tensor.as_ref().ok_or(Error::MissingMagnification {
-            wanted: magnification,
-        })
+        tensor.as_ref().ok_or(Error::MissingMagnification { wanted: magnification })
     }
 }

@@ -50,26 +50,15 @@ impl Checkpoint {
             safetensors::SafeTensors::read_metadata(&bytes).map_err(|error| fault(path, error))?;
         let metadata = header.metadata().clone().unwrap_or_default();
         let values = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)?;
-        Ok(Self {
-            path: path.to_owned(),
-            values: values.into_iter().collect(),
-            metadata,
-        })
+        Ok(Self { path: path.to_owned(), values: values.into_iter().collect(), metadata })
     }
 
     fn read_state_dict(path: &Path) -> Result<Self> {
         let mut values = BTreeMap::new();
         for tensor in wsi_bags::pt::read_state_dict(path)? {
-            values.insert(
-                tensor.name,
-                Tensor::from_vec(tensor.values, tensor.shape, &Device::Cpu)?,
-            );
+            values.insert(tensor.name, Tensor::from_vec(tensor.values, tensor.shape, &Device::Cpu)?);
         }
-        Ok(Self {
-            path: path.to_owned(),
-            values,
-            metadata: HashMap::new(),
-        })
+        Ok(Self { path: path.to_owned(), values, metadata: HashMap::new() })
     }
 
     /// What the file says of itself; empty for a foreign file.
@@ -93,10 +82,7 @@ impl Checkpoint {
             Some(json) => {
                 let config: ModelConfig = serde_json::from_str(json)
                     .map_err(|error| fault(&self.path, format!("metadata `{METADATA_MODEL}`: {error}")))?;
-                let found = self
-                    .metadata
-                    .get(METADATA_BACKBONE_DIM)
-                    .and_then(|text| text.parse().ok());
+                let found = self.metadata.get(METADATA_BACKBONE_DIM).and_then(|text| text.parse().ok());
                 let backbone_dim = found.ok_or_else(|| {
                     fault(
                         &self.path,
@@ -108,10 +94,7 @@ impl Checkpoint {
             None => self.infer(hints)?,
         };
         if config.name() != name {
-            return Err(fault(
-                &self.path,
-                format!("holds a {}, expected a {name}", config.name()),
-            ));
+            return Err(fault(&self.path, format!("holds a {}, expected a {name}", config.name())));
         }
         config.check()?;
         Ok((config, backbone_dim))
@@ -127,32 +110,19 @@ impl Checkpoint {
         backbone_dim: usize,
     ) -> Result<(ParamStore, Box<dyn SurvivalModel>)> {
         let store = ParamStore::from_values(self.values.clone(), DType::F32, &Device::Cpu);
-        let model = config
-            .build(backbone_dim, store.eval_builder())
-            .map_err(|error| {
-                fault(
-                    &self.path,
-                    format!("is not a {} of this size: {error}", config.name()),
-                )
-            })?;
+        let model = config.build(backbone_dim, store.eval_builder()).map_err(|error| {
+            fault(&self.path, format!("is not a {} of this size: {error}", config.name()))
+        })?;
         let known: Vec<String> = store.params().into_iter().map(|(name, _)| name).collect();
-        let left_over: Vec<&str> = self
-            .values
-            .keys()
-            .filter(|name| !known.contains(name))
-            .map(String::as_str)
-            .collect();
+        let left_over: Vec<&str> =
+            self.values.keys().filter(|name| !known.contains(name)).map(String::as_str).collect();
         if left_over.is_empty() {
             return Ok((store, model));
         }
         let shown = left_over.iter().take(5).copied().collect::<Vec<_>>().join(", ");
         Err(fault(
             &self.path,
-            format!(
-                "holds {} parameters that a {} has not, such as {shown}",
-                left_over.len(),
-                config.name()
-            ),
+            format!("holds {} parameters that a {} has not, such as {shown}", left_over.len(), config.name()),
         ))
     }
 
@@ -176,10 +146,7 @@ impl Checkpoint {
         let embed_dim = match dims("final_ln.weight").as_deref() {
             Some(&[d]) => d,
             found => {
-                return Err(fault(
-                    &self.path,
-                    format!("`final_ln.weight` is {found:?}, expected [d]"),
-                ));
+                return Err(fault(&self.path, format!("`final_ln.weight` is {found:?}, expected [d]")));
             }
         };
         let backbone_dim = match dims(projection).as_deref() {
@@ -205,19 +172,11 @@ impl Checkpoint {
             }
         };
         let mlp_ratio = hidden as f64 / embed_dim as f64;
-        let settings = CrossFusionConfig {
-            embed_dim,
-            num_layers,
-            mlp_ratio,
-            ..hints.clone()
-        };
+        let settings = CrossFusionConfig { embed_dim, num_layers, mlp_ratio, ..hints.clone() };
         Ok((ModelConfig::of(name, settings), backbone_dim))
     }
 }
 
 fn fault(path: &Path, reason: impl std::fmt::Display) -> Error {
-    Error::Checkpoint {
-        path: path.to_owned(),
-        reason: reason.to_string(),
-    }
+    Error::Checkpoint { path: path.to_owned(), reason: reason.to_string() }
 }

@@ -17,44 +17,28 @@ struct Oracle {
 
 impl Oracle {
     fn read(file: &str) -> Self {
-        let path = format!(
-            "{}/../../fixtures/reference/{file}.safetensors",
-            env!("CARGO_MANIFEST_DIR")
-        );
+        let path = format!("{}/../../fixtures/reference/{file}.safetensors", env!("CARGO_MANIFEST_DIR"));
         let bytes = std::fs::read(path).unwrap();
         let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
         let mut config: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(&header.metadata().as_ref().unwrap()["config"]).unwrap();
         let backbone_dim = config.remove("backbone_dim").unwrap().as_u64().unwrap() as usize;
         assert_eq!(config.remove("n_bins").unwrap(), 4);
-        let name: ModelName = config
-            .remove("variant")
-            .unwrap()
-            .as_str()
-            .unwrap()
-            .parse()
-            .unwrap();
+        let name: ModelName = config.remove("variant").unwrap().as_str().unwrap().parse().unwrap();
         let settings: CrossFusionConfig = serde_json::from_value(config.into()).unwrap();
         let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).unwrap();
-        Self {
-            tensors,
-            config: ModelConfig::of(name, settings),
-            backbone_dim,
-        }
+        Self { tensors, config: ModelConfig::of(name, settings), backbone_dim }
     }
 
     fn params(&self) -> BTreeMap<String, Tensor> {
         let params = self.tensors.iter();
-        params
-            .filter_map(|(key, t)| Some((key.strip_prefix("param/")?.to_owned(), t.clone())))
-            .collect()
+        params.filter_map(|(key, t)| Some((key.strip_prefix("param/")?.to_owned(), t.clone()))).collect()
     }
 
     fn cases(&self) -> Vec<String> {
         let ends = "/logits";
         let keys = self.tensors.keys();
-        keys.filter_map(|key| Some(key.strip_prefix("case/")?.strip_suffix(ends)?.to_owned()))
-            .collect()
+        keys.filter_map(|key| Some(key.strip_prefix("case/")?.strip_suffix(ends)?.to_owned())).collect()
     }
 
     fn build(&self, dtype: DType) -> (ParamStore, Box<dyn SurvivalModel>) {
@@ -64,22 +48,12 @@ impl Oracle {
     }
 
     fn values(&self, key: &str) -> Vec<f64> {
-        flat(
-            self.tensors
-                .get(key)
-                .unwrap_or_else(|| panic!("oracle has no {key}")),
-        )
+        flat(self.tensors.get(key).unwrap_or_else(|| panic!("oracle has no {key}")))
     }
 }
 
 fn flat(tensor: &Tensor) -> Vec<f64> {
-    tensor
-        .to_dtype(DType::F64)
-        .unwrap()
-        .flatten_all()
-        .unwrap()
-        .to_vec1()
-        .unwrap()
+    tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
 /// The discrete-time negative log-likelihood as tensor ops, so that autograd gives its gradient.
@@ -88,34 +62,20 @@ fn nll(logits: &Tensor, bin: usize, censored: bool) -> Tensor {
     let alive = (1.0 - &hazards).unwrap();
     let floor = |t: Tensor| t.maximum(1e-7).unwrap().log().unwrap();
     let survival = |n: usize| {
-        (0..n).fold(
-            Tensor::ones((), logits.dtype(), logits.device()).unwrap(),
-            |s, k| (s * alive.get(k).unwrap()).unwrap(),
-        )
+        (0..n).fold(Tensor::ones((), logits.dtype(), logits.device()).unwrap(), |s, k| {
+            (s * alive.get(k).unwrap()).unwrap()
+        })
     };
     if censored {
         return (floor(survival(bin + 1)) * -(1.0 - ALPHA)).unwrap();
     }
-    (floor(survival(bin)) + floor(hazards.get(bin).unwrap()))
-        .unwrap()
-        .neg()
-        .unwrap()
+    (floor(survival(bin)) + floor(hazards.get(bin).unwrap())).unwrap().neg().unwrap()
 }
 
 fn fingerprint(values: &[f64]) -> [f64; 3] {
     let norm = values.iter().map(|v| v * v).sum::<f64>().sqrt();
-    let dot = |f: &dyn Fn(f64) -> f64| {
-        values
-            .iter()
-            .enumerate()
-            .map(|(i, v)| v * f(i as f64))
-            .sum::<f64>()
-    };
-    [
-        norm,
-        dot(&|i| (0.7 * i + 0.3).sin()),
-        dot(&|i| (1.3 * i + 0.2).cos()),
-    ]
+    let dot = |f: &dyn Fn(f64) -> f64| values.iter().enumerate().map(|(i, v)| v * f(i as f64)).sum::<f64>();
+    [norm, dot(&|i| (0.7 * i + 0.3).sin()), dot(&|i| (1.3 * i + 0.2).cos())]
 }
 
 struct Tolerance {
@@ -125,16 +85,8 @@ struct Tolerance {
     floor: f64,
 }
 
-const F32: Tolerance = Tolerance {
-    logits: 1e-5,
-    gradient: 1e-3,
-    floor: 1e-6,
-};
-const F64: Tolerance = Tolerance {
-    logits: 1e-11,
-    gradient: 1e-6,
-    floor: 1e-9,
-};
+const F32: Tolerance = Tolerance { logits: 1e-5, gradient: 1e-3, floor: 1e-6 };
+const F64: Tolerance = Tolerance { logits: 1e-11, gradient: 1e-6, floor: 1e-9 };
 
 /// Compares everything that the oracle knows of one file and returns how many gradient tensors that were.
 fn compare(file: &str, dtype: DType, tolerance: &Tolerance) -> usize {
@@ -149,17 +101,8 @@ fn compare(file: &str, dtype: DType, tolerance: &Tolerance) -> usize {
                 (name, Var::from_tensor(&values.to_dtype(dtype).unwrap()).unwrap())
             })
             .collect();
-        let input = |name: &str| {
-            inputs
-                .iter()
-                .find(|(n, _)| *n == name)
-                .map(|(_, v)| v.as_tensor().clone())
-        };
-        let bag = BagTensors {
-            x5: input("x5"),
-            x10: input("x10"),
-            x20: input("x20"),
-        };
+        let input = |name: &str| inputs.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_tensor().clone());
+        let bag = BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20") };
         for (target, bin, censored) in [("1_event", 1, false), ("3_censored", 3, true)] {
             let output = model.forward(&bag, &mut ForwardCtx::eval()).unwrap();
             let logits = output.logit_values().unwrap();
@@ -170,10 +113,7 @@ fn compare(file: &str, dtype: DType, tolerance: &Tolerance) -> usize {
                 );
             }
             let survival = output.survival().unwrap();
-            for (found, wanted) in survival
-                .iter()
-                .zip(oracle.values(&format!("case/{case}/survival")))
-            {
+            for (found, wanted) in survival.iter().zip(oracle.values(&format!("case/{case}/survival"))) {
                 assert!(
                     (found - wanted).abs() < tolerance.logits,
                     "{file} {case} S {found}, oracle {wanted}"
@@ -181,10 +121,7 @@ fn compare(file: &str, dtype: DType, tolerance: &Tolerance) -> usize {
             }
             let loss = nll(&output.logits, bin, censored);
             let wanted = oracle.values(&format!("case/{case}/loss"))[2 * bin + usize::from(censored)];
-            assert!(
-                (flat(&loss)[0] - wanted).abs() < 1e-5,
-                "{file} {case} {target} loss"
-            );
+            assert!((flat(&loss)[0] - wanted).abs() < 1e-5, "{file} {case} {target} loss");
 
             let grads = loss.backward().unwrap();
             let params = store.params();
@@ -195,10 +132,7 @@ fn compare(file: &str, dtype: DType, tolerance: &Tolerance) -> usize {
             for (name, var) in all {
                 let key = format!("case/{case}/grad_fingerprint/{target}/{name}");
                 let Some(gradient) = grads.get(var) else {
-                    assert!(
-                        !oracle.tensors.contains_key(&key),
-                        "{file} {case}: no gradient reaches {name}"
-                    );
+                    assert!(!oracle.tensors.contains_key(&key), "{file} {case}: no gradient reaches {name}");
                     continue;
                 };
                 let gradient = flat(gradient);
@@ -243,10 +177,7 @@ fn logits_and_gradients_equal_the_oracle() {
         for (dtype, tolerance) in [(DType::F32, &F32), (DType::F64, &F64)] {
             let n_compared = compare(file, dtype, tolerance);
             println!("{file} {dtype:?}: {n_compared} gradient tensors compared");
-            assert!(
-                n_compared >= n_gradients,
-                "{file}: only {n_compared} gradient tensors compared"
-            );
+            assert!(n_compared >= n_gradients, "{file}: only {n_compared} gradient tensors compared");
         }
     }
 }
@@ -259,32 +190,21 @@ fn every_parameter_gets_a_gradient_except_what_softmax_cannot_see() {
         let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
         let model = oracle.config.build(oracle.backbone_dim, store.builder()).unwrap();
         let input = |name: &str| Some(oracle.tensors[&format!("case/5_17_70/input/{name}")].clone());
-        let bag = BagTensors {
-            x5: input("x5"),
-            x10: input("x10"),
-            x20: input("x20"),
-        };
-        let output = model
-            .forward(&bag, &mut ForwardCtx::train(7, "gradient invariant"))
-            .unwrap();
+        let bag = BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20") };
+        let output = model.forward(&bag, &mut ForwardCtx::train(7, "gradient invariant")).unwrap();
         let grads = nll(&output.logits, 1, false).backward().unwrap();
         let norms: Vec<(String, f64)> = store
             .params()
             .iter()
             .map(|(name, var)| {
-                let grad = grads
-                    .get(var)
-                    .unwrap_or_else(|| panic!("{file}: {name} got no gradient"));
+                let grad = grads.get(var).unwrap_or_else(|| panic!("{file}: {name} got no gradient"));
                 (name.clone(), fingerprint(&flat(grad))[0])
             })
             .collect();
         let largest = norms.iter().fold(0.0_f64, |a, (_, norm)| a.max(*norm));
         for (name, norm) in norms {
             if name.ends_with("k_proj.bias") {
-                assert!(
-                    norm < 1e-6 * largest,
-                    "{file}: {name} has a gradient of {norm}, largest {largest}"
-                );
+                assert!(norm < 1e-6 * largest, "{file}: {name} has a gradient of {norm}, largest {largest}");
             } else {
                 assert!(norm > 0.0, "{file}: {name} has a zero gradient");
             }
@@ -297,17 +217,10 @@ fn training_mode_draws_from_its_stream_and_evaluation_does_not() {
     let oracle = Oracle::read("crossfusion");
     let (_, model) = oracle.build(DType::F32);
     let input = |name: &str| Some(oracle.tensors[&format!("case/9_16_64/input/{name}")].clone());
-    let bag = BagTensors {
-        x5: input("x5"),
-        x10: input("x10"),
-        x20: input("x20"),
-    };
+    let bag = BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20") };
     let run = |mut ctx: ForwardCtx| model.forward(&bag, &mut ctx).unwrap().logit_values().unwrap();
     assert_eq!(run(ForwardCtx::eval()), run(ForwardCtx::eval()));
-    assert_eq!(
-        run(ForwardCtx::eval()),
-        run(ForwardCtx::eval_with_stream(1, "unused"))
-    );
+    assert_eq!(run(ForwardCtx::eval()), run(ForwardCtx::eval_with_stream(1, "unused")));
     assert_eq!(run(ForwardCtx::train(7, "a")), run(ForwardCtx::train(7, "a")));
     assert_ne!(run(ForwardCtx::train(7, "a")), run(ForwardCtx::train(7, "b")));
     assert_ne!(run(ForwardCtx::train(7, "a")), run(ForwardCtx::eval()));
@@ -316,24 +229,13 @@ fn training_mode_draws_from_its_stream_and_evaluation_does_not() {
 #[test]
 fn attention_dropout_at_eval_is_random_as_released_and_off_by_default() {
     let mut oracle = Oracle::read("crossfusion");
-    let settings = CrossFusionConfig {
-        attention_dropout_at_eval: true,
-        ..oracle.config.settings().clone()
-    };
+    let settings = CrossFusionConfig { attention_dropout_at_eval: true, ..oracle.config.settings().clone() };
     oracle.config = ModelConfig::Crossfusion(settings);
     let (_, model) = oracle.build(DType::F32);
     let input = |name: &str| Some(oracle.tensors[&format!("case/9_16_64/input/{name}")].clone());
-    let bag = BagTensors {
-        x5: input("x5"),
-        x10: input("x10"),
-        x20: input("x20"),
-    };
+    let bag = BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20") };
     let run = |label| {
-        model
-            .forward(&bag, &mut ForwardCtx::eval_with_stream(7, label))
-            .unwrap()
-            .logit_values()
-            .unwrap()
+        model.forward(&bag, &mut ForwardCtx::eval_with_stream(7, label)).unwrap().logit_values().unwrap()
     };
     assert_eq!(run("a"), run("a"));
     assert_ne!(run("a"), run("b"));
@@ -344,25 +246,9 @@ fn bags_that_do_not_fit_are_errors_that_say_how() {
     let oracle = Oracle::read("crossfusion");
     let (_, model) = oracle.build(DType::F32);
     let patches = |dim: usize| Some(Tensor::ones((4, dim), DType::F32, &Device::Cpu).unwrap());
-    let run = |bag: &BagTensors| {
-        model
-            .forward(bag, &mut ForwardCtx::eval())
-            .unwrap_err()
-            .to_string()
-    };
-    let missing = run(&BagTensors {
-        x5: patches(48),
-        x10: patches(48),
-        x20: None,
-    });
+    let run = |bag: &BagTensors| model.forward(bag, &mut ForwardCtx::eval()).unwrap_err().to_string();
+    let missing = run(&BagTensors { x5: patches(48), x10: patches(48), x20: None });
     assert!(missing.contains("no x20"), "{missing}");
-    let narrow = run(&BagTensors {
-        x5: patches(47),
-        x10: patches(48),
-        x20: patches(48),
-    });
-    assert!(
-        narrow.contains("x5 features have 47 columns, expected 48"),
-        "{narrow}"
-    );
+    let narrow = run(&BagTensors { x5: patches(47), x10: patches(48), x20: patches(48) });
+    assert!(narrow.contains("x5 features have 47 columns, expected 48"), "{narrow}");
 }

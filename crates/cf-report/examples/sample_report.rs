@@ -9,11 +9,8 @@ mod sample;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
-    let directory = PathBuf::from(
-        arguments
-            .next()
-            .ok_or("usage: sample_report DIR [patients folds epochs]")?,
-    );
+    let directory =
+        PathBuf::from(arguments.next().ok_or("usage: sample_report DIR [patients folds epochs]")?);
     let sizes = arguments.map(|n| n.parse()).collect::<Result<Vec<usize>, _>>()?;
     let (n_patients, n_folds, n_epochs) = match sizes.as_slice() {
         [] => (380, 5, 40),

@@ -99,13 +99,10 @@ impl LevelView {
             name,
             n: count(group.as_ref().map_or(0, |group| group.n)),
             n_events: count(group.as_ref().map_or(0, |group| group.n_events)),
-            median: group
-                .as_ref()
-                .map_or_else(|| MISSING.to_owned(), RiskGroup::median),
+            median: group.as_ref().map_or_else(|| MISSING.to_owned(), RiskGroup::median),
         };
         let p_value = |test: &std::result::Result<TestResult, String>| {
-            test.as_ref()
-                .map_or_else(|_| MISSING.to_owned(), |test| test.p_value.clone())
+            test.as_ref().map_or_else(|_| MISSING.to_owned(), |test| test.p_value.clone())
         };
         Self {
             name: groups.level.heading(),
@@ -199,17 +196,9 @@ impl FoldView {
             c_index: fixed_or_missing(fold.c_index, 3),
             patient_c_index: fixed_or_missing(fold.patient_c_index, 3),
             last_epoch_c_index: fixed_or_missing(fold.last_epoch_c_index, 3),
-            edges: fold
-                .time_bin_edges_months
-                .iter()
-                .map(|&edge| fixed(edge, 2))
-                .collect(),
+            edges: fold.time_bin_edges_months.iter().map(|&edge| fixed(edge, 2)).collect(),
             history_summary: format!("{epochs} in {}", number::duration(seconds)),
-            history: fold
-                .history
-                .iter()
-                .map(|row| EpochView::new(row, fold.selected_epoch))
-                .collect(),
+            history: fold.history.iter().map(|row| EpochView::new(row, fold.selected_epoch)).collect(),
         }
     }
 }

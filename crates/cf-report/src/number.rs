@@ -11,11 +11,7 @@ pub(crate) fn fixed(value: f64, decimals: usize) -> String {
     let text = format!("{:.decimals$}", value.abs());
     // -0.0004 with three decimals is 0.000 and not -0.000.
     let is_zero = text.bytes().all(|b| matches!(b, b'0' | b'.'));
-    if value < 0.0 && !is_zero {
-        format!("\u{2212}{text}")
-    } else {
-        text
-    }
+    if value < 0.0 && !is_zero { format!("\u{2212}{text}") } else { text }
 }
 
 /// [`fixed`] of a value that may be missing.
@@ -35,11 +31,7 @@ pub(crate) fn significant(value: f64) -> String {
         fixed(value, (3 - n_integer_digits).max(0) as usize)
     } else {
         let text = format!("{:.2e}", magnitude);
-        if value < 0.0 {
-            format!("\u{2212}{text}")
-        } else {
-            text
-        }
+        if value < 0.0 { format!("\u{2212}{text}") } else { text }
     }
 }
 
@@ -85,11 +77,7 @@ pub(crate) fn duration(seconds: f64) -> String {
 pub(crate) fn bytes(n_bytes: u64) -> String {
     const MIB: f64 = 1024.0 * 1024.0;
     let mib = n_bytes as f64 / MIB;
-    if mib < 1024.0 {
-        format!("{mib:.0} MiB")
-    } else {
-        format!("{:.2} GiB", mib / 1024.0)
-    }
+    if mib < 1024.0 { format!("{mib:.0} MiB") } else { format!("{:.2} GiB", mib / 1024.0) }
 }
 
 /// `1 slide`, `2 slides`: a count with its noun, groups of three digits set apart from 10,000 on.

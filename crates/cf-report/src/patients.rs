@@ -17,11 +17,7 @@ pub(crate) struct Subject {
 
 /// Every slide as a subject.
 pub(crate) fn slides(predictions: &[PredictionRow]) -> Vec<Subject> {
-    let subject = |row: &PredictionRow| Subject {
-        fold: row.fold,
-        outcome: row.outcome,
-        risk: row.risk,
-    };
+    let subject = |row: &PredictionRow| Subject { fold: row.fold, outcome: row.outcome, risk: row.risk };
     predictions.iter().map(subject).collect()
 }
 
@@ -30,10 +26,7 @@ pub(crate) fn slides(predictions: &[PredictionRow]) -> Vec<Subject> {
 /// # Errors
 /// [`Error::ConflictingOutcomes`] if two slides of a patient disagree.
 pub(crate) fn patients(predictions: &[PredictionRow]) -> Result<Vec<Subject>> {
-    slides_by_patient(predictions)
-        .iter()
-        .filter_map(|slides| patient(slides).transpose())
-        .collect()
+    slides_by_patient(predictions).iter().filter_map(|slides| patient(slides).transpose()).collect()
 }
 
 /// The patient with these slides; `None` without any.
@@ -49,11 +42,7 @@ fn patient(slides: &[&PredictionRow]) -> Result<Option<Subject>> {
         });
     }
     let risk = slides.iter().map(|row| row.risk).sum::<f64>() / slides.len() as f64;
-    Ok(Some(Subject {
-        fold: first.fold,
-        outcome: first.outcome,
-        risk,
-    }))
+    Ok(Some(Subject { fold: first.fold, outcome: first.outcome, risk }))
 }
 
 /// The slides of each patient, in order of first appearance.
@@ -92,21 +81,14 @@ pub(crate) fn patient_facts(predictions: &[PredictionRow]) -> Result<Option<Pati
     }
     let subjects = patients(predictions)?;
     let reversed = subjects.iter().map(|subject| {
-        let status = if subject.outcome.is_event() {
-            Status::Censored
-        } else {
-            Status::Event
-        };
+        let status = if subject.outcome.is_event() { Status::Censored } else { Status::Event };
         Outcome::new(subject.outcome.time(), status)
     });
     let follow_up = KaplanMeier::fit(&reversed.collect::<std::result::Result<Vec<_>, _>>()?)?;
     let n_slides: Vec<usize> = slides_by_patient(predictions).iter().map(Vec::len).collect();
     Ok(Some(PatientFacts {
         n_patients: subjects.len(),
-        n_event_patients: subjects
-            .iter()
-            .filter(|subject| subject.outcome.is_event())
-            .count(),
+        n_event_patients: subjects.iter().filter(|subject| subject.outcome.is_event()).count(),
         n_with_several_slides: n_slides.iter().filter(|&&n| n > 1).count(),
         most_slides: n_slides.into_iter().max().unwrap_or(0),
         median_follow_up_months: follow_up.median_survival(),
@@ -137,9 +119,7 @@ mod tests {
         ];
         let subjects = patients(&rows).expect("consistent outcomes");
         assert_eq!(subjects.iter().map(|s| s.risk).collect::<Vec<_>>(), [2.5, -1.0]);
-        let facts = patient_facts(&rows)
-            .expect("consistent outcomes")
-            .expect("three rows");
+        let facts = patient_facts(&rows).expect("consistent outcomes").expect("three rows");
         assert_eq!((facts.n_patients, facts.n_event_patients), (2, 1));
         assert_eq!((facts.n_with_several_slides, facts.most_slides), (1, 2));
     }

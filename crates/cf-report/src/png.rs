@@ -24,11 +24,8 @@ static FONTS: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| {
 /// # Errors
 /// If `svg` is not valid SVG, or if the picture would have no pixel or too many.
 pub fn svg_to_png(svg: &str, scale: f32) -> Result<Vec<u8>> {
-    let options = Options {
-        font_family: BUNDLED_FAMILY.to_owned(),
-        fontdb: Arc::clone(&FONTS),
-        ..Options::default()
-    };
+    let options =
+        Options { font_family: BUNDLED_FAMILY.to_owned(), fontdb: Arc::clone(&FONTS), ..Options::default() };
     let tree = Tree::from_str(svg, &options).map_err(Error::Svg)?;
     let (width, height) = (tree.size().width(), tree.size().height());
     // A float cast saturates: too large a side or a scale of 0, NaN or below ends in `None`.
@@ -46,11 +43,7 @@ mod tests {
     fn darkened_pixels(svg: &str, scale: f32) -> (u32, u32, usize) {
         let png = svg_to_png(svg, scale).expect("valid SVG");
         let pixmap = Pixmap::decode_png(&png).expect("a PNG");
-        let n = pixmap
-            .pixels()
-            .iter()
-            .filter(|p| p.red() < 128 && p.green() < 128 && p.blue() < 128)
-            .count();
+        let n = pixmap.pixels().iter().filter(|p| p.red() < 128 && p.green() < 128 && p.blue() < 128).count();
         (pixmap.width(), pixmap.height(), n)
     }
 
@@ -86,14 +79,8 @@ mod tests {
     fn pictures_without_size_and_files_that_are_not_svg_are_refused() {
         let svg = r#"<svg xmlns="http://www.w3.org/2000/svg" width="8" height="3"></svg>"#;
         let error = svg_to_png(svg, 0.0).expect_err("no pixel");
-        assert_eq!(
-            error.to_string(),
-            "figure of 8 x 3 at scale 0 does not make a picture"
-        );
-        assert!(matches!(
-            svg_to_png(svg, f32::NAN),
-            Err(Error::PictureSize { .. })
-        ));
+        assert_eq!(error.to_string(), "figure of 8 x 3 at scale 0 does not make a picture");
+        assert!(matches!(svg_to_png(svg, f32::NAN), Err(Error::PictureSize { .. })));
         assert!(matches!(svg_to_png("<html>", 1.0), Err(Error::Svg(_))));
     }
 }

@@ -55,18 +55,11 @@ impl CrossValidationReport {
         for (field, summary) in summaries {
             let (found, expected) = (summary.folds.len(), self.folds.len());
             if found != expected {
-                return Err(Error::FoldCount {
-                    field,
-                    found,
-                    expected,
-                });
+                return Err(Error::FoldCount { field, found, expected });
             }
         }
         match self.predictions.iter().find(|row| !row.risk.is_finite()) {
-            Some(row) => Err(Error::NonFiniteRisk {
-                slide_id: row.slide_id.clone(),
-                risk: row.risk,
-            }),
+            Some(row) => Err(Error::NonFiniteRisk { slide_id: row.slide_id.clone(), risk: row.risk }),
             None => Ok(()),
         }
     }

@@ -68,10 +68,7 @@ pub(crate) struct TestResult {
 
 impl From<LogRank<Side>> for TestResult {
     fn from(test: LogRank<Side>) -> Self {
-        Self {
-            chi_square: test.chi_square,
-            p_value: number::p_value(test.p_value, test.log10_p),
-        }
+        Self { chi_square: test.chi_square, p_value: number::p_value(test.p_value, test.log10_p) }
     }
 }
 
@@ -99,10 +96,7 @@ impl RiskGroups {
             let members = subjects.iter().zip(&sides).filter(|&(_, &side)| side == wanted);
             members.map(|(subject, _)| subject.outcome).collect()
         };
-        let (high, low) = (
-            RiskGroup::new(&side(Side::High))?,
-            RiskGroup::new(&side(Side::Low))?,
-        );
+        let (high, low) = (RiskGroup::new(&side(Side::High))?, RiskGroup::new(&side(Side::Low))?);
         let outcomes: Vec<Outcome> = subjects.iter().map(|subject| subject.outcome).collect();
         let folds: Vec<usize> = subjects.iter().map(|subject| subject.fold).collect();
         let test = log_rank_test(&outcomes, &sides).map(TestResult::from);
@@ -122,20 +116,13 @@ impl RiskGroups {
     /// `Slide level: 437 slides, cut at risk 2.31`.
     pub(crate) fn heading(&self) -> String {
         let (level, n) = (self.level.heading(), self.level.counted(self.n));
-        format!(
-            "{level}: {n}, cut at risk {}",
-            number::significant(self.threshold)
-        )
+        format!("{level}: {n}, cut at risk {}", number::significant(self.threshold))
     }
 
     /// The test in one line that fits into a figure.
     pub(crate) fn short_verdict(&self) -> String {
         match &self.test {
-            Ok(test) => format!(
-                "log-rank p = {} (χ² = {}, 1 df)",
-                test.p_value,
-                fixed(test.chi_square, 2)
-            ),
+            Ok(test) => format!("log-rank p = {} (χ² = {}, 1 df)", test.p_value, fixed(test.chi_square, 2)),
             Err(_) => "no log-rank test is possible".to_owned(),
         }
     }
@@ -145,10 +132,7 @@ impl RiskGroups {
         match &self.test {
             Ok(test) => {
                 let chi_square = fixed(test.chi_square, 2);
-                format!(
-                    "Log-rank test: p = {}, chi-square {chi_square} with 1 df.",
-                    test.p_value
-                )
+                format!("Log-rank test: p = {}, chi-square {chi_square} with 1 df.", test.p_value)
             }
             Err(reason) => reason.clone(),
         }
@@ -174,12 +158,7 @@ impl RiskGroup {
         let curve = KaplanMeier::fit(outcomes)?;
         let limits = curve.confidence_limits(0.95, CiType::LogLog)?;
         let n_events = outcomes.iter().filter(|o| o.is_event()).count();
-        Ok(Some(Self {
-            n: outcomes.len(),
-            n_events,
-            curve,
-            limits,
-        }))
+        Ok(Some(Self { n: outcomes.len(), n_events, curve, limits }))
     }
 
     /// Median survival in words: `31.2 months` or `not reached`.
@@ -233,15 +212,9 @@ mod tests {
 
     #[test]
     fn slides_of_a_patient_with_different_outcomes_are_refused_by_name() {
-        let rows = [
-            row("a", "a1", 3.0, Status::Event, 1.0),
-            row("a", "a2", 3.5, Status::Event, 1.0),
-        ];
+        let rows = [row("a", "a1", 3.0, Status::Event, 1.0), row("a", "a2", 3.5, Status::Event, 1.0)];
         let error = RiskGroups::split(Level::Patient, &rows).expect_err("3 is not 3.5");
-        assert_eq!(
-            error.to_string(),
-            "slides a1 and a2 of patient a have different outcomes"
-        );
+        assert_eq!(error.to_string(), "slides a1 and a2 of patient a have different outcomes");
         assert!(RiskGroups::split(Level::Slide, &rows).is_ok());
     }
 
@@ -253,9 +226,7 @@ mod tests {
             row("c", "c1", 3.0, Status::Event, 2.0),
             row("d", "d1", 4.0, Status::Event, 1.0),
         ];
-        let groups = RiskGroups::split(Level::Slide, &rows)
-            .expect("valid")
-            .expect("four rows");
+        let groups = RiskGroups::split(Level::Slide, &rows).expect("valid").expect("four rows");
         assert_eq!(groups.threshold, 2.5);
         // O = 2, E = 1/2 + 1/3, V = 1/4 + 2/9: chi-square 49/17, p 0.08956.
         assert_eq!(groups.short_verdict(), "log-rank p = 8.96e-2 (χ² = 2.88, 1 df)");
@@ -264,19 +235,12 @@ mod tests {
 
     #[test]
     fn equal_risks_give_one_group_and_a_sentence() {
-        let rows = [
-            row("a", "a1", 1.0, Status::Event, -4.0),
-            row("b", "b1", 2.0, Status::Censored, -4.0),
-        ];
-        let groups = RiskGroups::split(Level::Patient, &rows)
-            .expect("valid")
-            .expect("two rows");
+        let rows = [row("a", "a1", 1.0, Status::Event, -4.0), row("b", "b1", 2.0, Status::Censored, -4.0)];
+        let groups = RiskGroups::split(Level::Patient, &rows).expect("valid").expect("two rows");
         assert!(groups.low.is_none());
         assert_eq!(groups.high.as_ref().map(|g| g.n), Some(2));
         assert!(
-            groups
-                .verdict()
-                .starts_with("The risk of every patient is at least the median, −4.00, so that")
+            groups.verdict().starts_with("The risk of every patient is at least the median, −4.00, so that")
         );
     }
 }

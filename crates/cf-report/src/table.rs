@@ -14,12 +14,7 @@ use crate::report::{CIndexSummary, CrossValidationReport};
 /// assert_eq!(paper_format(&[Some(0.6004), Some(0.66), None]).as_deref(), Some("0.630 (0.030)"));
 /// ```
 pub fn paper_format(folds: &[Option<f64>]) -> Option<String> {
-    let defined: Vec<f64> = folds
-        .iter()
-        .flatten()
-        .copied()
-        .filter(|c| c.is_finite())
-        .collect();
+    let defined: Vec<f64> = folds.iter().flatten().copied().filter(|c| c.is_finite()).collect();
     let summary = CvSummary::paper_format(&defined).ok()?;
     Some(format!("{:.3} ({:.3})", summary.mean(), summary.population_sd()))
 }
@@ -68,11 +63,7 @@ fn c_index_row(label: &'static str, summary: &CIndexSummary) -> CIndexRow {
         mean: number::fixed_or_missing(summary.mean, 3),
         sd: number::fixed_or_missing(summary.sd, 3),
         ci95: interval(summary.ci95),
-        folds: summary
-            .folds
-            .iter()
-            .map(|c| number::fixed_or_missing(*c, 3))
-            .collect(),
+        folds: summary.folds.iter().map(|c| number::fixed_or_missing(*c, 3)).collect(),
     }
 }
 
@@ -90,22 +81,13 @@ fn interval(ci95: Option<(f64, f64)>) -> String {
 fn aligned(cells: &[Vec<String>]) -> String {
     let n_columns = cells.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
-        cells
-            .iter()
-            .filter_map(|row| row.get(column))
-            .map(|c| c.chars().count())
-            .max()
-            .unwrap_or(0)
+        cells.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..n_columns).map(width).collect();
     let mut text = String::new();
     for row in cells {
         for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-            let padded = if column == 0 {
-                format!("{cell:<width$}")
-            } else {
-                format!("  {cell:>width$}")
-            };
+            let padded = if column == 0 { format!("{cell:<width$}") } else { format!("  {cell:>width$}") };
             text.push_str(&padded);
         }
         text.push('\n');
@@ -127,10 +109,7 @@ mod tests {
     #[test]
     fn deviation_divides_by_the_number_of_folds() {
         // sqrt(0.02 / 3) = 0.08165; divided by n - 1 it would be 0.1.
-        assert_eq!(
-            paper_format(&[Some(0.6), Some(0.7), Some(0.8)]).as_deref(),
-            Some("0.700 (0.082)")
-        );
+        assert_eq!(paper_format(&[Some(0.6), Some(0.7), Some(0.8)]).as_deref(), Some("0.700 (0.082)"));
     }
 
     #[test]
@@ -142,10 +121,8 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let cells = [
-            vec!["a".to_owned(), "0.630".to_owned()],
-            vec!["long".to_owned(), "\u{2013}".to_owned()],
-        ];
+        let cells =
+            [vec!["a".to_owned(), "0.630".to_owned()], vec!["long".to_owned(), "\u{2013}".to_owned()]];
         assert_eq!(aligned(&cells), "a     0.630\nlong      \u{2013}\n");
     }
 }

@@ -26,18 +26,11 @@ pub(crate) fn headline(report: &CrossValidationReport) -> Headline {
         (n, all) => format!("mean and standard deviation of the {n} of {all} folds that have one"),
     };
     let interval = match summary.ci95 {
-        Some((low, high)) => format!(
-            " 95 % confidence interval {} to {}.",
-            fixed(low, 3),
-            fixed(high, 3)
-        ),
+        Some((low, high)) => format!(" 95 % confidence interval {} to {}.", fixed(low, 3), fixed(high, 3)),
         None => String::new(),
     };
-    let number = if n_folds == 1 {
-        fixed(mean, 3)
-    } else {
-        format!("{} ± {}", fixed(mean, 3), fixed(sd, 3))
-    };
+    let number =
+        if n_folds == 1 { fixed(mean, 3) } else { format!("{} ± {}", fixed(mean, 3), fixed(sd, 3)) };
     Headline {
         number,
         reading: format!("C-index of validation slides at the selected epoch, {folds}.{interval}"),
@@ -68,10 +61,8 @@ pub(crate) fn follow_up(facts: PatientFacts) -> String {
 
 /// What choosing the epoch on the scored folds may have added, as a number in a sentence.
 pub(crate) fn optimism(report: &CrossValidationReport) -> String {
-    let all_last = report
-        .folds
-        .iter()
-        .all(|fold| last_epoch(fold).is_none_or(|last| last == fold.selected_epoch));
+    let all_last =
+        report.folds.iter().all(|fold| last_epoch(fold).is_none_or(|last| last == fold.selected_epoch));
     if all_last {
         return "The selected epoch is the last one in every fold, so choosing an epoch added nothing to the result."
             .to_owned();
@@ -80,11 +71,7 @@ pub(crate) fn optimism(report: &CrossValidationReport) -> String {
         return "Selected and last epochs cannot be compared, because a C-index is missing.".to_owned();
     };
     let difference = selected - last;
-    let comparison = if difference >= 0.0 {
-        "higher than"
-    } else {
-        "lower than"
-    };
+    let comparison = if difference >= 0.0 { "higher than" } else { "lower than" };
     format!(
         "The selected epochs score {} {comparison} the last epochs; where an epoch is chosen by its score on the very \
          slides that are reported, such a difference comes from choosing and not from learning, and new slides will \
@@ -107,11 +94,7 @@ pub(crate) fn overstatement(facts: Option<PatientFacts>) -> String {
          compare with published values.",
         count(facts.n_with_several_slides),
         counted(facts.n_patients, "patient", "patients"),
-        if facts.n_with_several_slides == 1 {
-            "has"
-        } else {
-            "have"
-        },
+        if facts.n_with_several_slides == 1 { "has" } else { "have" },
         count(facts.most_slides)
     )
 }
@@ -120,10 +103,9 @@ pub(crate) fn overstatement(facts: Option<PatientFacts>) -> String {
 pub(crate) fn c_index_notes(report: &CrossValidationReport) -> Vec<String> {
     let note = |fold: &FoldReport| match (&fold.c_index_note, fold.c_index) {
         (Some(note), _) => Some(format!("Fold {}: {}.", fold.fold, note.trim_end_matches('.'))),
-        (None, None) => Some(format!(
-            "Fold {}: no C-index, because no two slides can be compared.",
-            fold.fold
-        )),
+        (None, None) => {
+            Some(format!("Fold {}: no C-index, because no two slides can be compared.", fold.fold))
+        }
         (None, Some(_)) => None,
     };
     report.folds.iter().filter_map(note).collect()

@@ -24,11 +24,7 @@ fn text(html: &str) -> String {
 
 fn figure(report: &CrossValidationReport, name: &str) -> String {
     let figures = figures(report).expect("a consistent report");
-    figures
-        .into_iter()
-        .find(|figure| figure.name == name)
-        .expect("the figure is drawn")
-        .svg
+    figures.into_iter().find(|figure| figure.name == name).expect("the figure is drawn").svg
 }
 
 #[test]
@@ -38,10 +34,7 @@ fn page_refers_to_nothing_outside_itself() {
         assert!(!html.contains(outside), "{outside}");
     }
     // The only addresses are the names of the SVG namespace.
-    assert_eq!(
-        html.matches("http").count(),
-        html.matches("xmlns=\"http://www.w3.org/2000/svg\"").count()
-    );
+    assert_eq!(html.matches("http").count(), html.matches("xmlns=\"http://www.w3.org/2000/svg\"").count());
     for broken in ["NaN", "inf<", "None", "Some("] {
         assert!(!html.contains(broken), "{broken}");
     }
@@ -55,25 +48,16 @@ fn scores_stand_side_by_side_with_the_optimism_between_them() {
     report.last_epoch_c_index = sample::summary([0.60, 0.61, 0.62].into_iter().map(Some));
     let text = text(&html(&report));
     assert!(text.contains("0.640 ± 0.016"), "{text}");
-    assert!(
-        text.contains("95 % confidence interval 0.581 to 0.698."),
-        "{text}"
-    );
+    assert!(text.contains("95 % confidence interval 0.581 to 0.698."), "{text}");
     let row = "Slide level, selected epoch 0.640 0.016 0.581 to 0.698 0.640 (0.016) 0.620 0.640 0.660";
     assert!(text.contains(row), "{text}");
-    assert!(
-        text.contains("The selected epochs score 0.030 higher than the last epochs;"),
-        "{text}"
-    );
+    assert!(text.contains("The selected epochs score 0.030 higher than the last epochs;"), "{text}");
 }
 
 #[test]
 fn no_optimism_is_claimed_where_the_last_epoch_was_selected() {
     let text = text(&html(&sample::report(60, 5, 1)));
-    assert!(
-        text.contains("The selected epoch is the last one in every fold"),
-        "{text}"
-    );
+    assert!(text.contains("The selected epoch is the last one in every fold"), "{text}");
     assert!(!text.contains("higher than the last epochs"), "{text}");
 }
 
@@ -86,19 +70,13 @@ fn every_dropped_id_is_listed_and_every_count_visible() {
         n_slides: 12_345,
         n_patients: 40,
         n_events: 9,
-        dropped: vec![Dropped {
-            reason: "no row in the clinical table".to_owned(),
-            ids: ids.clone(),
-        }],
+        dropped: vec![Dropped { reason: "no row in the clinical table".to_owned(), ids: ids.clone() }],
     });
     let html = html(&report);
     for id in &ids {
         assert!(html.contains(&format!("<li>{id}</li>")), "{id}");
     }
-    assert!(
-        text(&html).contains("With an outcome 12,345 40 9 −137 no row in the clinical table"),
-        "{html}"
-    );
+    assert!(text(&html).contains("With an outcome 12,345 40 9 −137 no row in the clinical table"), "{html}");
 }
 
 #[test]
@@ -109,10 +87,7 @@ fn ids_and_texts_cannot_become_markup() {
     report.config_toml = hostile.to_owned();
     report.protocol_notes = vec![hostile.to_owned()];
     report.environment = vec![(hostile.to_owned(), hostile.to_owned())];
-    report.flow[0].dropped = vec![Dropped {
-        reason: hostile.to_owned(),
-        ids: vec![hostile.to_owned()],
-    }];
+    report.flow[0].dropped = vec![Dropped { reason: hostile.to_owned(), ids: vec![hostile.to_owned()] }];
     report.folds[0].c_index_note = Some(hostile.to_owned());
     let html = html(&report);
     assert!(!html.contains("<script"), "unescaped");
@@ -123,25 +98,14 @@ fn ids_and_texts_cannot_become_markup() {
 #[test]
 fn slides_and_patients_have_their_own_curves_and_tests() {
     let report = sample::report(200, 5, 3);
-    let (slides, patients) = (
-        figure(&report, "kaplan-meier-slides"),
-        figure(&report, "kaplan-meier-patients"),
-    );
-    assert!(
-        slides.contains("Slide level: 243 slides, cut at risk −"),
-        "{slides}"
-    );
-    assert!(
-        patients.contains("Patient level: 200 patients, cut at risk −"),
-        "{patients}"
-    );
+    let (slides, patients) =
+        (figure(&report, "kaplan-meier-slides"), figure(&report, "kaplan-meier-patients"));
+    assert!(slides.contains("Slide level: 243 slides, cut at risk −"), "{slides}");
+    assert!(patients.contains("Patient level: 200 patients, cut at risk −"), "{patients}");
     // 200 patients are cut into halves, all of which are at risk at the start.
     assert_eq!(patients.matches(">100</text>").count(), 2, "{patients}");
     let text = text(&html(&report));
-    assert!(
-        text.contains("25 of 200 patients have more than one slide, at most 4."),
-        "{text}"
-    );
+    assert!(text.contains("25 of 200 patients have more than one slide, at most 4."), "{text}");
 }
 
 #[test]
@@ -154,16 +118,9 @@ fn a_p_value_beyond_f64_is_printed_from_its_logarithm() {
         row.risk = -(i as f64);
     }
     let svg = figure(&report, "kaplan-meier-patients");
-    let p = svg
-        .split("log-rank p = ")
-        .nth(1)
-        .and_then(|rest| rest.split(' ').next())
-        .expect("a p-value");
+    let p = svg.split("log-rank p = ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a p-value");
     let (mantissa, exponent) = p.split_once("e-").expect("scientific notation");
-    assert!(
-        (1.0..10.0).contains(&mantissa.parse::<f64>().expect("a number")),
-        "{p}"
-    );
+    assert!((1.0..10.0).contains(&mantissa.parse::<f64>().expect("a number")), "{p}");
     assert!(exponent.parse::<u32>().expect("a number") > 308, "{p}");
 }
 
@@ -176,10 +133,7 @@ fn equal_risks_become_a_sentence_and_one_curve() {
                     empty and no log-rank test is possible.";
     assert!(text.contains(sentence), "{text}");
     let svg = figure(&report, "kaplan-meier-slides");
-    assert!(
-        svg.contains("no log-rank test is possible") && svg.contains("High risk: "),
-        "{svg}"
-    );
+    assert!(svg.contains("no log-rank test is possible") && svg.contains("High risk: "), "{svg}");
     assert!(!svg.contains("Low risk: "), "{svg}");
 }
 
@@ -191,16 +145,10 @@ fn a_cohort_without_events_becomes_sentences() {
     }
     for fold in &mut report.folds {
         (fold.c_index, fold.patient_c_index, fold.last_epoch_c_index) = (None, None, None);
-        fold.history
-            .iter_mut()
-            .for_each(|row| row.validation_c_index = None);
+        fold.history.iter_mut().for_each(|row| row.validation_c_index = None);
     }
     report.folds[1].c_index_note = Some("no event in the fold".to_owned());
-    for summary in [
-        &mut report.c_index,
-        &mut report.patient_c_index,
-        &mut report.last_epoch_c_index,
-    ] {
+    for summary in [&mut report.c_index, &mut report.patient_c_index, &mut report.last_epoch_c_index] {
         *summary = sample::summary([None, None].into_iter());
     }
     let text = text(&html(&report));
@@ -213,23 +161,14 @@ fn a_cohort_without_events_becomes_sentences() {
     ] {
         assert!(text.contains(sentence), "{sentence}: {text}");
     }
-    assert!(
-        figures(&report)
-            .expect("drawn")
-            .iter()
-            .all(|figure| figure.name != "c-index-per-fold")
-    );
+    assert!(figures(&report).expect("drawn").iter().all(|figure| figure.name != "c-index-per-fold"));
 }
 
 #[test]
 fn a_run_without_folds_is_a_page_without_figures() {
     let report = sample::report(0, 0, 0);
     let text = text(&html(&report));
-    for sentence in [
-        "No fold was run.",
-        "There are no validation predictions",
-        "No epoch was recorded.",
-    ] {
+    for sentence in ["No fold was run.", "There are no validation predictions", "No epoch was recorded."] {
         assert!(text.contains(sentence), "{sentence}: {text}");
     }
     assert_eq!(figures(&report).expect("nothing to draw"), []);
@@ -258,10 +197,7 @@ fn a_diverged_loss_is_a_dash_in_the_table() {
     report.folds[0].history[2].train_loss = f64::NAN;
     report.folds[0].history[2].validation_loss = f64::INFINITY;
     let html = html(&report);
-    assert!(
-        html.contains("<td>–</td><td>–</td>") && !html.contains("NaN"),
-        "{html}"
-    );
+    assert!(html.contains("<td>–</td><td>–</td>") && !html.contains("NaN"), "{html}");
 }
 
 #[test]
@@ -270,25 +206,16 @@ fn contradictory_data_is_refused_by_name() {
     report.predictions[3].risk = f64::NAN;
     let slide_id = report.predictions[3].slide_id.clone();
     let error = render_html(&report).expect_err("a risk is NaN");
-    assert_eq!(
-        error.to_string(),
-        format!("risk of slide {slide_id} is NaN, expected a finite number")
-    );
+    assert_eq!(error.to_string(), format!("risk of slide {slide_id} is NaN, expected a finite number"));
 
     let mut report = sample::report(40, 2, 3);
     report.patient_c_index.folds.pop();
     let error = figures(&report).expect_err("a fold is missing");
-    assert_eq!(
-        error.to_string(),
-        "`patient_c_index` has 1 folds, expected 2, one per fold report"
-    );
+    assert_eq!(error.to_string(), "`patient_c_index` has 1 folds, expected 2, one per fold report");
 
     let mut report = sample::report(40, 2, 3);
     report.predictions[1].outcome = Outcome::new(999.0, Status::Censored).expect("a valid time");
-    assert!(matches!(
-        render_html(&report),
-        Err(Error::ConflictingOutcomes { .. })
-    ));
+    assert!(matches!(render_html(&report), Err(Error::ConflictingOutcomes { .. })));
 }
 
 #[test]
@@ -303,11 +230,7 @@ fn pictures_have_the_colours_of_their_curves() {
                 (p.red(), p.green(), p.blue()) == (red, green, blue)
             };
             let n = picture.pixels().iter().filter(same).count();
-            assert!(
-                n > 20,
-                "{}: {n} pixels of #{red:02x}{green:02x}{blue:02x}",
-                figure.name
-            );
+            assert!(n > 20, "{}: {n} pixels of #{red:02x}{green:02x}{blue:02x}", figure.name);
         }
     }
 }

@@ -48,12 +48,7 @@ impl Adam {
             })
         };
         let params = store.params().into_iter().map(param).collect::<Result<_>>()?;
-        Ok(Self {
-            params,
-            weight_decay,
-            n_steps: 0,
-            n_bags: 0,
-        })
+        Ok(Self { params, weight_decay, n_steps: 0, n_bags: 0 })
     }
 
     /// Adds the gradients of one bag.
@@ -62,12 +57,8 @@ impl Adam {
     /// If a parameter got none: its graph is cut, and it would silently stay as it is.
     pub fn accumulate(&mut self, grads: &candle_core::backprop::GradStore) -> Result<()> {
         for param in &mut self.params {
-            let grad = grads
-                .get(&param.var)
-                .ok_or_else(|| Error::NoGradient {
-                    name: param.name.clone(),
-                })?
-                .detach();
+            let grad =
+                grads.get(&param.var).ok_or_else(|| Error::NoGradient { name: param.name.clone() })?.detach();
             param.gradient = Some(match param.gradient.take() {
                 Some(sum) => (sum + grad)?,
                 None => grad,
@@ -135,11 +126,7 @@ impl Adam {
         for param in &mut self.params {
             let get = |kind: &str| {
                 let name = format!("{kind}/{}", param.name);
-                state
-                    .get(&name)
-                    .filter(|tensor| tensor.shape() == param.var.shape())
-                    .cloned()
-                    .ok_or(name)
+                state.get(&name).filter(|tensor| tensor.shape() == param.var.shape()).cloned().ok_or(name)
             };
             param.first_moment = get("first")?;
             param.second_moment = get("second")?;

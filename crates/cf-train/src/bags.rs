@@ -32,10 +32,9 @@ impl BagSource {
         device: &Device,
         example: &str,
     ) -> Result<Self> {
-        let bag = store.read(example, magnifications).map_err(|source| Error::Bag {
-            slide_id: example.to_owned(),
-            source,
-        })?;
+        let bag = store
+            .read(example, magnifications)
+            .map_err(|source| Error::Bag { slide_id: example.to_owned(), source })?;
         Ok(Self {
             store,
             magnifications: magnifications.to_vec(),
@@ -62,17 +61,10 @@ impl BagSource {
 
     /// The bags of `slide_ids`, in that order; ids may repeat.
     pub fn load(&self, slide_ids: Vec<String>) -> impl Iterator<Item = Result<(String, BagTensors)>> + '_ {
-        let loader = OrderedLoader::new(
-            Arc::clone(&self.store),
-            slide_ids,
-            self.magnifications.clone(),
-            AHEAD,
-        );
+        let loader =
+            OrderedLoader::new(Arc::clone(&self.store), slide_ids, self.magnifications.clone(), AHEAD);
         loader.map(|(slide_id, bag)| {
-            let bag = bag.map_err(|source| Error::Bag {
-                slide_id: slide_id.clone(),
-                source,
-            })?;
+            let bag = bag.map_err(|source| Error::Bag { slide_id: slide_id.clone(), source })?;
             if bag.feature_dim() != self.backbone_dim {
                 let path = self.store.path_of(&slide_id, self.magnifications[0]);
                 return Err(Error::data(
@@ -91,12 +83,6 @@ impl BagSource {
 
 /// The order of a bag's patches, as checkpoints record it.
 pub(crate) fn row_order(bag: &Bag) -> &'static str {
-    let all = bag
-        .sets()
-        .all(|(_, set)| set.row_order() == wsi_bags::RowOrder::RowMajor);
-    if all {
-        wsi_bags::RowOrder::RowMajor.label()
-    } else {
-        wsi_bags::RowOrder::File.label()
-    }
+    let all = bag.sets().all(|(_, set)| set.row_order() == wsi_bags::RowOrder::RowMajor);
+    if all { wsi_bags::RowOrder::RowMajor.label() } else { wsi_bags::RowOrder::File.label() }
 }

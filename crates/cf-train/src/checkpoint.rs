@@ -42,15 +42,8 @@ pub fn write(path: &Path, store: &ParamStore, info: &CheckpointInfo<'_>) -> Resu
         ("fold", info.fold.to_string()),
         ("epoch", info.epoch.to_string()),
     ];
-    let metadata = metadata
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value))
-        .collect();
-    let tensors = store
-        .params()
-        .into_iter()
-        .map(|(name, var)| (name, var.as_detached_tensor()))
-        .collect();
+    let metadata = metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    let tensors = store.params().into_iter().map(|(name, var)| (name, var.as_detached_tensor())).collect();
     write_tensors(path, &tensors, metadata)
 }
 
@@ -69,18 +62,13 @@ pub(crate) fn write_tensors(
 
 /// Orders the keys of a safetensors header, whose metadata the library writes in the order of a hash map.
 fn sort_header(mut bytes: Vec<u8>) -> std::result::Result<Vec<u8>, String> {
-    let length = bytes
-        .first_chunk::<8>()
-        .map(|head| u64::from_le_bytes(*head) as usize);
-    let header = length
-        .and_then(|length| bytes.get_mut(8..8 + length))
-        .ok_or("safetensors without a header")?;
+    let length = bytes.first_chunk::<8>().map(|head| u64::from_le_bytes(*head) as usize);
+    let header =
+        length.and_then(|length| bytes.get_mut(8..8 + length)).ok_or("safetensors without a header")?;
     let sorted: BTreeMap<String, serde_json::Value> =
         serde_json::from_slice(header).map_err(|error| error.to_string())?;
     let text = serde_json::to_string(&sorted).map_err(|error| error.to_string())?;
-    let target = header
-        .get_mut(..text.len())
-        .ok_or("a sorted safetensors header outgrew the first")?;
+    let target = header.get_mut(..text.len()).ok_or("a sorted safetensors header outgrew the first")?;
     target.copy_from_slice(text.as_bytes());
     header[text.len()..].fill(b' ');
     Ok(bytes)

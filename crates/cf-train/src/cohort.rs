@@ -39,39 +39,25 @@ impl Cohort {
         let fault = |reason: String| Error::data(path, reason);
         let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
-        let header = reader
-            .headers()
-            .map_err(|error| fault(csv_reason(&error)))?
-            .clone();
+        let header = reader.headers().map_err(|error| fault(csv_reason(&error)))?.clone();
         let column = |name: &str, key: &str| {
-            header
-                .iter()
-                .position(|found| found.trim_start_matches('\u{feff}') == name)
-                .ok_or_else(|| {
-                    let found = header.iter().collect::<Vec<_>>().join(", ");
-                    fault(format!(
-                        "no column `{name}`; found {found}; name yours in [cohort.columns] {key} = \"..\""
-                    ))
-                })
+            header.iter().position(|found| found.trim_start_matches('\u{feff}') == name).ok_or_else(|| {
+                let found = header.iter().collect::<Vec<_>>().join(", ");
+                fault(format!(
+                    "no column `{name}`; found {found}; name yours in [cohort.columns] {key} = \"..\""
+                ))
+            })
         };
         let case_column = column(&columns.case_id, "case_id")?;
         let slide_column = column(&columns.slide_id, "slide_id")?;
         let time_column = column(&columns.time, "time")?;
         let status_column = match (&columns.event, &columns.censorship) {
-            (Some(name), _) => StatusColumn {
-                index: column(name, "event")?,
-                name,
-                one: Status::Event,
-            },
-            (None, Some(name)) => StatusColumn {
-                index: column(name, "censorship")?,
-                name,
-                one: Status::Censored,
-            },
+            (Some(name), _) => StatusColumn { index: column(name, "event")?, name, one: Status::Event },
+            (None, Some(name)) => {
+                StatusColumn { index: column(name, "censorship")?, name, one: Status::Censored }
+            }
             (None, None) => {
-                return Err(fault(
-                    "no column of events or censorship is configured".to_owned(),
-                ));
+                return Err(fault("no column of events or censorship is configured".to_owned()));
             }
         };
 
@@ -82,9 +68,7 @@ impl Cohort {
             let line = record.position().map_or(0, csv::Position::line);
             let cell = |index: usize| record.get(index).unwrap_or_default();
             let id = |index: usize, name: &str| match cell(index) {
-                "" => Err(fault(format!(
-                    "line {line}, column `{name}`: empty, expected an id"
-                ))),
+                "" => Err(fault(format!("line {line}, column `{name}`: empty, expected an id"))),
                 id => Ok(id.to_owned()),
             };
             let case_id = id(case_column, &columns.case_id)?;
@@ -107,16 +91,9 @@ impl Cohort {
                 }
             })?;
             if let Some(first) = lines.insert(slide_id.clone(), line) {
-                return Err(fault(format!(
-                    "slide {slide_id} stands in line {first} and in line {line}"
-                )));
+                return Err(fault(format!("slide {slide_id} stands in line {first} and in line {line}")));
             }
-            slides.push(Slide {
-                patient_id: patient_of(&case_id).to_owned(),
-                case_id,
-                slide_id,
-                outcome,
-            });
+            slides.push(Slide { patient_id: patient_of(&case_id).to_owned(), case_id, slide_id, outcome });
         }
         Self::new(slides).map_err(fault)
     }
@@ -199,11 +176,7 @@ fn in_words(outcome: Outcome) -> String {
 /// What is wrong with a CSV file, its line first.
 pub(crate) fn csv_reason(error: &csv::Error) -> String {
     match error.kind() {
-        csv::ErrorKind::UnequalLengths {
-            pos,
-            expected_len,
-            len,
-        } => {
+        csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
             let line = pos.as_ref().map_or(0, csv::Position::line);
             format!("line {line}: {len} cells, expected {expected_len} as in the header")
         }

@@ -130,21 +130,15 @@ impl RunConfig {
     /// required one, or holds a value out of its range.
     pub fn read(path: &Path, overrides: &[(String, String)]) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-        let fault = |reason: String| Error::Config {
-            path: path.to_owned(),
-            reason,
-        };
-        let mut table: Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| fault(toml_reason(&error)))?;
+        let fault = |reason: String| Error::Config { path: path.to_owned(), reason };
+        let mut table: Table = text.parse().map_err(|error: toml::de::Error| fault(toml_reason(&error)))?;
         for (key, value) in overrides {
             config_keys::set(&mut table, key, value).map_err(fault)?;
         }
         config_keys::check(&table, &text).map_err(fault)?;
         config_keys::fill_defaults(&mut table).map_err(fault)?;
-        let mut config: Self = table
-            .try_into()
-            .map_err(|error: toml::de::Error| fault(toml_reason(&error)))?;
+        let mut config: Self =
+            table.try_into().map_err(|error: toml::de::Error| fault(toml_reason(&error)))?;
         config.check().map_err(fault)?;
         let base = path.parent().unwrap_or(Path::new("."));
         let base = std::path::absolute(base).map_err(Error::io("resolve", base))?;
@@ -157,29 +151,20 @@ impl RunConfig {
     /// # Errors
     /// If a path is not UTF-8.
     pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|error| Error::Config {
-            path: PathBuf::from("config.toml"),
-            reason: error.to_string(),
-        })
+        toml::to_string(self)
+            .map_err(|error| Error::Config { path: PathBuf::from("config.toml"), reason: error.to_string() })
     }
 
     fn check(&self) -> std::result::Result<(), String> {
         let columns = &self.cohort.columns;
         if columns.event.is_some() == columns.censorship.is_some() {
-            return Err(
-                "cohort.columns gives both `event` and `censorship`, expected one of them".to_owned(),
-            );
+            return Err("cohort.columns gives both `event` and `censorship`, expected one of them".to_owned());
         }
         let training = &self.training;
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let within = |x: f64, upper: f64| (0.0..=upper).contains(&x);
         let faults = [
-            (
-                training.max_epochs == 0,
-                "max_epochs",
-                training.max_epochs.to_string(),
-                "at least 1",
-            ),
+            (training.max_epochs == 0, "max_epochs", training.max_epochs.to_string(), "at least 1"),
             (
                 !positive(training.learning_rate),
                 "learning_rate",
@@ -192,18 +177,8 @@ impl RunConfig {
                 training.weight_decay.to_string(),
                 "at least 0",
             ),
-            (
-                training.accumulation == 0,
-                "accumulation",
-                training.accumulation.to_string(),
-                "at least 1",
-            ),
-            (
-                !within(training.alpha, 1.0),
-                "alpha",
-                training.alpha.to_string(),
-                "a weight in [0, 1]",
-            ),
+            (training.accumulation == 0, "accumulation", training.accumulation.to_string(), "at least 1"),
+            (!within(training.alpha, 1.0), "alpha", training.alpha.to_string(), "a weight in [0, 1]"),
             (
                 !within(training.inner_validation, 0.5),
                 "inner_validation",
@@ -221,19 +196,13 @@ impl RunConfig {
             return Err(format!("training.{field} is {found}, expected {expected}"));
         }
         if let Some(layout) = &self.features.layout {
-            layout
-                .parse::<wsi_bags::Layout>()
-                .map_err(|error| format!("features.layout: {error}"))?;
+            layout.parse::<wsi_bags::Layout>().map_err(|error| format!("features.layout: {error}"))?;
         }
         self.model.check().map_err(|error| error.to_string())
     }
 
     fn resolve_paths(&mut self, base: &Path) {
-        let paths = [
-            &mut self.cohort.clinical,
-            &mut self.cohort.splits,
-            &mut self.features.dir,
-        ];
+        let paths = [&mut self.cohort.clinical, &mut self.cohort.splits, &mut self.features.dir];
         for path in paths.into_iter().chain(&mut self.training.initial_weights) {
             *path = base.join(&*path);
         }

@@ -5,10 +5,7 @@ use toml::{Table, Value};
 /// Every section with its keys. Values are checked by the types of [`crate::config`].
 const SECTIONS: [(&str, &[&str]); 5] = [
     ("cohort", &["name", "clinical", "splits", "columns"]),
-    (
-        "cohort.columns",
-        &["case_id", "slide_id", "time", "event", "censorship"],
-    ),
+    ("cohort.columns", &["case_id", "slide_id", "time", "event", "censorship"]),
     ("features", &["dir", "layout", "backbone"]),
     (
         "model",
@@ -42,9 +39,7 @@ const SECTIONS: [(&str, &[&str]); 5] = [
 ];
 
 fn all_keys() -> impl Iterator<Item = String> {
-    SECTIONS
-        .iter()
-        .flat_map(|(section, keys)| keys.iter().map(move |key| format!("{section}.{key}")))
+    SECTIONS.iter().flat_map(|(section, keys)| keys.iter().map(move |key| format!("{section}.{key}")))
 }
 
 /// Sets a dotted key. The value is TOML where it parses as such, else text.
@@ -52,10 +47,7 @@ pub(crate) fn set(table: &mut Table, dotted: &str, value: &str) -> Result<(), St
     if !all_keys().any(|known| known == dotted) {
         return Err(format!("--set {dotted}: {}", unknown(dotted)));
     }
-    let parsed = format!("value = {value}")
-        .parse::<Table>()
-        .ok()
-        .and_then(|mut table| table.remove("value"));
+    let parsed = format!("value = {value}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
     let value = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
     let mut parts: Vec<&str> = dotted.split('.').collect();
     let last = parts.pop().unwrap_or(dotted);
@@ -77,11 +69,7 @@ pub(crate) fn check(table: &Table, text: &str) -> Result<(), String> {
 
 fn check_section(table: &Table, prefix: &str, text: &str) -> Result<(), String> {
     for (key, value) in table {
-        let dotted = if prefix.is_empty() {
-            key.clone()
-        } else {
-            format!("{prefix}.{key}")
-        };
+        let dotted = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
         let is_section = SECTIONS.iter().any(|(section, _)| *section == dotted);
         match value {
             Value::Table(inner) if is_section => check_section(inner, &dotted, text)?,
@@ -97,15 +85,10 @@ fn check_section(table: &Table, prefix: &str, text: &str) -> Result<(), String> 
 fn line_of(text: &str, key: &str) -> String {
     let sets = |line: &str| {
         let line = line.trim_start().trim_start_matches(['[', '"']);
-        line.strip_prefix(key).is_some_and(|rest| {
-            rest.trim_start_matches('"')
-                .trim_start()
-                .starts_with(['=', ']', '.'])
-        })
+        line.strip_prefix(key)
+            .is_some_and(|rest| rest.trim_start_matches('"').trim_start().starts_with(['=', ']', '.']))
     };
-    text.lines()
-        .position(sets)
-        .map_or_else(String::new, |index| format!("line {}: ", index + 1))
+    text.lines().position(sets).map_or_else(String::new, |index| format!("line {}: ", index + 1))
 }
 
 fn unknown(dotted: &str) -> String {
@@ -124,9 +107,7 @@ pub(crate) fn fill_defaults(table: &mut Table) -> Result<(), String> {
         Some("paper") => crate::protocol::Protocol::Paper.default_epochs(),
         Some("sound") => crate::protocol::Protocol::Sound.default_epochs(),
         Some(other) => {
-            return Err(format!(
-                "training.protocol is `{other}`, expected `paper` or `sound`"
-            ));
+            return Err(format!("training.protocol is `{other}`, expected `paper` or `sound`"));
         }
         None => {
             return Err(
@@ -158,15 +139,11 @@ pub(crate) fn fill_defaults(table: &mut Table) -> Result<(), String> {
         }
     }
     let cohort = section(table, "cohort")?;
-    let columns = cohort
-        .entry("columns")
-        .or_insert_with(|| Value::Table(Table::new()));
+    let columns = cohort.entry("columns").or_insert_with(|| Value::Table(Table::new()));
     if let Some(columns) = columns.as_table_mut()
         && !columns.contains_key("event")
     {
-        columns
-            .entry("censorship")
-            .or_insert_with(|| Value::String("censorship".to_owned()));
+        columns.entry("censorship").or_insert_with(|| Value::String("censorship".to_owned()));
     }
     let model = section(table, "model")?;
     for key in ["mlp_ratio", "dropout", "attention_dropout"] {
@@ -179,10 +156,7 @@ pub(crate) fn fill_defaults(table: &mut Table) -> Result<(), String> {
 }
 
 fn section<'a>(table: &'a mut Table, name: &str) -> Result<&'a mut Table, String> {
-    table
-        .get_mut(name)
-        .and_then(Value::as_table_mut)
-        .ok_or_else(|| format!("section [{name}] is missing"))
+    table.get_mut(name).and_then(Value::as_table_mut).ok_or_else(|| format!("section [{name}] is missing"))
 }
 
 #[cfg(test)]
@@ -211,10 +185,6 @@ mod tests {
         assert_eq!(table["training"]["seed"].as_integer(), Some(8));
         assert_eq!(table["training"]["protocol"].as_str(), Some("sound"));
         assert_eq!(table["cohort"]["columns"]["time"].as_str(), Some("os_months"));
-        assert!(
-            set(&mut table, "training.seeed", "8")
-                .unwrap_err()
-                .contains("`training.seed`")
-        );
+        assert!(set(&mut table, "training.seeed", "8").unwrap_err().contains("`training.seed`"));
     }
 }

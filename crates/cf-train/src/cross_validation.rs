@@ -56,10 +56,7 @@ pub fn cross_validate(
     };
     let started = Instant::now();
     for data in &plan.folds {
-        if run_dir::fold_dir(run, data.fold)
-            .join(fold_files::PREDICTIONS)
-            .is_file()
-        {
+        if run_dir::fold_dir(run, data.fold).join(fold_files::PREDICTIONS).is_file() {
             tracing::info!(fold = data.fold, "complete already");
             continue;
         }

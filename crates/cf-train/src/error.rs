@@ -125,10 +125,7 @@ impl Error {
     }
 
     pub(crate) fn data(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Data {
-            path: path.to_owned(),
-            reason: reason.into(),
-        }
+        Self::Data { path: path.to_owned(), reason: reason.into() }
     }
 
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {

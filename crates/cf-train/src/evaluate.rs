@@ -114,11 +114,7 @@ impl Risks {
     pub fn of_patients(&self) -> Self {
         let mut patients: BTreeMap<&str, (Outcome, Vec<f64>)> = BTreeMap::new();
         for ((outcome, risk), patient) in self.outcomes.iter().zip(&self.risk).zip(&self.patients) {
-            patients
-                .entry(patient)
-                .or_insert((*outcome, Vec::new()))
-                .1
-                .push(*risk);
+            patients.entry(patient).or_insert((*outcome, Vec::new())).1.push(*risk);
         }
         let mut risks = Self::default();
         for (patient, (outcome, slides)) in patients {
@@ -225,19 +221,14 @@ pub fn read_predictions(run: &Path) -> Result<Vec<FoldPredictions>> {
     let mut folds: Vec<(usize, PathBuf)> = Vec::new();
     for entry in entries {
         let path = entry.map_err(Error::io("read", run))?.path();
-        let number = path
-            .file_name()
-            .and_then(|name| name.to_str()?.strip_prefix("fold_")?.parse().ok());
+        let number = path.file_name().and_then(|name| name.to_str()?.strip_prefix("fold_")?.parse().ok());
         if let Some(fold) = number.filter(|_| path.join(fold_files::PREDICTIONS).is_file()) {
             folds.push((fold, path));
         }
     }
     folds.sort_unstable();
     if folds.is_empty() {
-        return Err(Error::data(
-            run,
-            "found no fold_K/predictions.csv, expected a run of `cf-train cv`",
-        ));
+        return Err(Error::data(run, "found no fold_K/predictions.csv, expected a run of `cf-train cv`"));
     }
     let read = |(fold, dir): (usize, PathBuf)| {
         Ok(FoldPredictions {
@@ -305,28 +296,16 @@ fn c_index(folds: &[Risks], seed: u64) -> Result<CIndex> {
     let values: Vec<Option<f64>> = folds.iter().map(Risks::c_index).collect::<Result<_>>()?;
     let defined: Vec<f64> = values.iter().flatten().copied().collect();
     if defined.is_empty() {
-        return Ok(CIndex {
-            mean: None,
-            sd: None,
-            folds: values,
-            ci95: None,
-        });
+        return Ok(CIndex { mean: None, sd: None, folds: values, ci95: None });
     }
     let summary = CvSummary::new(&defined)?;
     let usable: Vec<FoldRisks<'_, String>> = folds
         .iter()
         .zip(&values)
         .filter(|(_, value)| value.is_some())
-        .map(|(fold, _)| FoldRisks {
-            outcomes: &fold.outcomes,
-            risk: &fold.risk,
-            clusters: &fold.patients,
-        })
+        .map(|(fold, _)| FoldRisks { outcomes: &fold.outcomes, risk: &fold.risk, clusters: &fold.patients })
         .collect();
-    let config = BootstrapConfig {
-        seed,
-        ..BootstrapConfig::default()
-    };
+    let config = BootstrapConfig { seed, ..BootstrapConfig::default() };
     let interval = cluster_bootstrap_mean_c_index(&usable, config).ok();
     Ok(CIndex {
         mean: Some(summary.mean()),
@@ -338,10 +317,7 @@ fn c_index(folds: &[Risks], seed: u64) -> Result<CIndex> {
 
 fn pooled_log_rank(folds: &[Risks]) -> LogRankSummary {
     let risk: Vec<f64> = folds.iter().flat_map(|fold| fold.risk.iter().copied()).collect();
-    let outcomes: Vec<Outcome> = folds
-        .iter()
-        .flat_map(|fold| fold.outcomes.iter().copied())
-        .collect();
+    let outcomes: Vec<Outcome> = folds.iter().flat_map(|fold| fold.outcomes.iter().copied()).collect();
     log_rank(&outcomes, median_split(&risk).map(|split| split.groups))
 }
 
@@ -353,13 +329,12 @@ fn learned_cut_log_rank(validation: &[Risks], train: &[Risks]) -> LogRankSummary
         let Ok(split) = median_split(&train.risk) else {
             continue;
         };
-        groups.extend(validation.risk.iter().map(|&risk| {
-            if risk >= split.threshold {
-                RiskGroup::High
-            } else {
-                RiskGroup::Low
-            }
-        }));
+        groups.extend(
+            validation
+                .risk
+                .iter()
+                .map(|&risk| if risk >= split.threshold { RiskGroup::High } else { RiskGroup::Low }),
+        );
         outcomes.extend(&validation.outcomes);
     }
     log_rank(&outcomes, Ok(groups))
@@ -367,13 +342,7 @@ fn learned_cut_log_rank(validation: &[Risks], train: &[Risks]) -> LogRankSummary
 
 fn log_rank(outcomes: &[Outcome], groups: survival_metrics::Result<Vec<RiskGroup>>) -> LogRankSummary {
     match groups.and_then(|groups| log_rank_test(outcomes, &groups)) {
-        Ok(test) => LogRankSummary {
-            chi_square: Some(test.chi_square),
-            p_value: Some(test.p_value),
-        },
-        Err(_) => LogRankSummary {
-            chi_square: None,
-            p_value: None,
-        },
+        Ok(test) => LogRankSummary { chi_square: Some(test.chi_square), p_value: Some(test.p_value) },
+        Err(_) => LogRankSummary { chi_square: None, p_value: None },
     }
 }

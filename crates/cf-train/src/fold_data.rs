@@ -50,10 +50,7 @@ impl FoldData {
     /// If the bins can't be fitted; the text says why.
     pub fn new(cohort: &Cohort, fold: &Fold, training: &TrainingConfig) -> Result<Self, String> {
         let slides = |indices: &[usize]| -> Vec<Slide> {
-            indices
-                .iter()
-                .map(|&index| cohort.slides()[index].clone())
-                .collect()
+            indices.iter().map(|&index| cohort.slides()[index].clone()).collect()
         };
         let (train, inner_validation) = hold_out(slides(&fold.train), training, fold.fold);
         let bins = match training.protocol {
@@ -65,13 +62,7 @@ impl FoldData {
         .map_err(|reason| format!("time bins of fold {}: {reason}", fold.fold))?;
         let label = |slides: Vec<Slide>| -> Vec<LabelledSlide> {
             let bin = |slide: &Slide| bins.bin_of(slide.outcome.time());
-            slides
-                .into_iter()
-                .map(|slide| LabelledSlide {
-                    bin: bin(&slide),
-                    slide,
-                })
-                .collect()
+            slides.into_iter().map(|slide| LabelledSlide { bin: bin(&slide), slide }).collect()
         };
         Ok(Self {
             fold: fold.fold,
@@ -101,7 +92,5 @@ fn hold_out(slides: Vec<Slide>, training: &TrainingConfig, fold: usize) -> (Vec<
         let n_held_out = (training.inner_validation * patients.len() as f64).round() as usize;
         held_out.extend(patients.into_iter().take(n_held_out).map(str::to_owned));
     }
-    slides
-        .into_iter()
-        .partition(|slide| !held_out.contains(&slide.patient_id))
+    slides.into_iter().partition(|slide| !held_out.contains(&slide.patient_id))
 }

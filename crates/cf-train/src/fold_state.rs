@@ -107,20 +107,14 @@ impl FoldState {
     pub fn save(&self, dir: &Path, store: &ParamStore, adam: &Adam) -> Result<()> {
         run_dir::create_dir(dir)?;
         let names = self.file_names();
-        let values = store
-            .params()
-            .into_iter()
-            .map(|(name, var)| (name, var.as_detached_tensor()))
-            .collect();
+        let values = store.params().into_iter().map(|(name, var)| (name, var.as_detached_tensor())).collect();
         checkpoint::write_tensors(&dir.join(&names[0]), &values, Default::default())?;
         checkpoint::write_tensors(&dir.join(&names[1]), &adam.state(), Default::default())?;
         run_dir::write_json(&dir.join("position.json"), self)?;
         let entries = std::fs::read_dir(dir).map_err(Error::io("read", dir))?;
         for entry in entries {
             let path = entry.map_err(Error::io("read", dir))?.path();
-            let stale = path
-                .extension()
-                .is_some_and(|extension| extension == "safetensors")
+            let stale = path.extension().is_some_and(|extension| extension == "safetensors")
                 && !names.iter().any(|name| path.ends_with(name));
             if stale {
                 std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;

@@ -42,10 +42,7 @@ pub fn read_splits(dir: &Path) -> Result<Vec<Split>> {
         splits.push(read_split(&path, fold)?);
     }
     if splits.is_empty() {
-        return Err(Error::data(
-            dir,
-            "found no splits_0.csv, expected splits_0.csv, splits_1.csv, ..",
-        ));
+        return Err(Error::data(dir, "found no splits_0.csv, expected splits_0.csv, splits_1.csv, .."));
     }
     Ok(splits)
 }
@@ -53,20 +50,11 @@ pub fn read_splits(dir: &Path) -> Result<Vec<Split>> {
 fn read_split(path: &Path, fold: usize) -> Result<Split> {
     let fault = |reason: String| Error::data(path, reason);
     let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
-    let mut reader = csv::ReaderBuilder::new()
-        .trim(csv::Trim::All)
-        .flexible(true)
-        .from_reader(file);
-    let header = reader
-        .headers()
-        .map_err(|error| fault(csv_reason(&error)))?
-        .clone();
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(file);
+    let header = reader.headers().map_err(|error| fault(csv_reason(&error)))?.clone();
     let column = |name: &str| {
         header.iter().position(|found| found == name).ok_or_else(|| {
-            fault(format!(
-                "no column `{name}`; found {}",
-                header.iter().collect::<Vec<_>>().join(", ")
-            ))
+            fault(format!("no column `{name}`; found {}", header.iter().collect::<Vec<_>>().join(", ")))
         })
     };
     let columns = [column("train")?, column("val")?];
@@ -91,11 +79,7 @@ fn read_split(path: &Path, fold: usize) -> Result<Split> {
         }
     }
     let [train_cases, validation_cases] = cases;
-    Ok(Split {
-        fold,
-        train_cases,
-        validation_cases,
-    })
+    Ok(Split { fold, train_cases, validation_cases })
 }
 
 /// Ids that stand in one place and not in the other; a report lists them all.
@@ -140,16 +124,9 @@ pub fn join(
             lacking.entry(reason).or_default().push(slide.slide_id.clone());
         }
     }
-    let known_slides: BTreeSet<&str> = cohort
-        .slides()
-        .iter()
-        .map(|slide| slide.slide_id.as_str())
-        .collect();
-    let strangers: Vec<String> = bag_ids
-        .iter()
-        .filter(|id| !known_slides.contains(id.as_str()))
-        .cloned()
-        .collect();
+    let known_slides: BTreeSet<&str> = cohort.slides().iter().map(|slide| slide.slide_id.as_str()).collect();
+    let strangers: Vec<String> =
+        bag_ids.iter().filter(|id| !known_slides.contains(id.as_str())).cloned().collect();
     if !has_bag.contains(&true) {
         let example = |ids: Option<&str>| ids.unwrap_or("none").to_owned();
         return Err(Error::data(
@@ -194,32 +171,20 @@ pub fn join(
             validated[index] = true;
         }
         let path = splits_dir.join(format!("splits_{}.csv", split.fold));
-        let fold = Fold {
-            fold: split.fold,
-            train,
-            validation,
-        };
+        let fold = Fold { fold: split.fold, train, validation };
         check_fold(cohort, &fold).map_err(|reason| Error::data(&path, reason))?;
         folds.push(fold);
     }
 
     let list = |reason: &str, keep: &dyn Fn(usize) -> bool| {
-        let ids = cohort
-            .slides()
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| keep(*index));
+        let ids = cohort.slides().iter().enumerate().filter(|(index, _)| keep(*index));
         dropped(reason, ids.map(|(_, slide)| slide.slide_id.clone()).collect())
     };
-    let mut without_bag: Vec<Dropped> = lacking
-        .into_iter()
-        .filter_map(|(reason, ids)| dropped(&reason, ids))
-        .collect();
+    let mut without_bag: Vec<Dropped> =
+        lacking.into_iter().filter_map(|(reason, ids)| dropped(&reason, ids)).collect();
     without_bag.extend(dropped("bag without a row in the clinical table", strangers));
     let without_fold = [
-        list("slide whose case is in no split file", &|index| {
-            has_bag[index] && !in_fold[index]
-        }),
+        list("slide whose case is in no split file", &|index| has_bag[index] && !in_fold[index]),
         list("slide that no fold validates (trained on only)", &|index| {
             has_bag[index] && in_fold[index] && !validated[index]
         }),
@@ -228,19 +193,12 @@ pub fn join(
             unknown_cases.into_iter().collect(),
         ),
     ];
-    Ok(JoinedFolds {
-        folds,
-        without_bag,
-        without_fold: without_fold.into_iter().flatten().collect(),
-    })
+    Ok(JoinedFolds { folds, without_bag, without_fold: without_fold.into_iter().flatten().collect() })
 }
 
 fn dropped(reason: &str, mut ids: Vec<String>) -> Option<Dropped> {
     ids.sort_unstable();
-    (!ids.is_empty()).then(|| Dropped {
-        reason: reason.to_owned(),
-        ids,
-    })
+    (!ids.is_empty()).then(|| Dropped { reason: reason.to_owned(), ids })
 }
 
 fn check_fold(cohort: &Cohort, fold: &Fold) -> std::result::Result<(), String> {
@@ -253,16 +211,10 @@ fn check_fold(cohort: &Cohort, fold: &Fold) -> std::result::Result<(), String> {
         ));
     }
     if !fold.train.iter().any(|index| slide(index).outcome.is_event()) {
-        return Err(format!(
-            "all {} training slides are censored, expected events",
-            fold.train.len()
-        ));
+        return Err(format!("all {} training slides are censored, expected events", fold.train.len()));
     }
-    let trained: BTreeMap<&str, &Slide> = fold
-        .train
-        .iter()
-        .map(|index| (slide(index).patient_id.as_str(), slide(index)))
-        .collect();
+    let trained: BTreeMap<&str, &Slide> =
+        fold.train.iter().map(|index| (slide(index).patient_id.as_str(), slide(index))).collect();
     for index in &fold.validation {
         let validated = slide(index);
         if let Some(train) = trained.get(validated.patient_id.as_str()) {

@@ -84,10 +84,7 @@ pub fn cox(risk: &[f64], time: &[f64], status: &[Status]) -> (f64, Vec<f64>) {
         }
     }
     let n_events = n_events as f64;
-    (
-        loss / n_events,
-        gradient.into_iter().map(|g| g / n_events).collect(),
-    )
+    (loss / n_events, gradient.into_iter().map(|g| g / n_events).collect())
 }
 
 /// The derivative of the risk score by each logit: `d(-sum S_k) / dz_j = h_j (S_j + .. + S_n)`.
@@ -105,20 +102,12 @@ struct Total {
 
 impl Total {
     fn new(logits: [f64; N_BINS]) -> Self {
-        Self {
-            distribution: DiscreteSurvival::from_logits(logits),
-            loss: 0.0,
-            gradient: [0.0; N_BINS],
-        }
+        Self { distribution: DiscreteSurvival::from_logits(logits), loss: 0.0, gradient: [0.0; N_BINS] }
     }
 
     /// Survival of the first `n` bins.
     fn survival(&self, n: usize) -> f64 {
-        if n == 0 {
-            1.0
-        } else {
-            self.distribution.survival[n - 1]
-        }
+        if n == 0 { 1.0 } else { self.distribution.survival[n - 1] }
     }
 
     /// `weight * ln S_n`; `d ln S_n / dz_j = -h_j` for the first n bins.
@@ -156,9 +145,6 @@ impl Total {
 
 impl From<Total> for LossGradient {
     fn from(total: Total) -> Self {
-        Self {
-            loss: total.loss,
-            gradient: total.gradient,
-        }
+        Self { loss: total.loss, gradient: total.gradient }
     }
 }

@@ -92,47 +92,28 @@ impl Plan {
     pub fn new(config: &RunConfig, device: &Device, only: &[usize]) -> Result<Self> {
         let cohort = Cohort::read(&config.cohort.clinical, &config.cohort.columns)?;
         let splits = folds::read_splits(&config.cohort.splits)?;
-        if let Some(fold) = only
-            .iter()
-            .find(|&&fold| splits.iter().all(|split| split.fold != fold))
-        {
+        if let Some(fold) = only.iter().find(|&&fold| splits.iter().all(|split| split.fold != fold)) {
             return Err(Error::data(
                 &config.cohort.splits,
                 format!("fold {fold} was asked for, found folds 0 to {}", splits.len() - 1),
             ));
         }
-        let layout = config
-            .features
-            .layout
-            .as_deref()
-            .map(str::parse::<Layout>)
-            .transpose();
+        let layout = config.features.layout.as_deref().map(str::parse::<Layout>).transpose();
         let layout = layout.map_err(|error| Error::data(&config.features.dir, error.to_string()))?;
         let store = BagStore::open(&config.features.dir, layout, &config.features.backbone)
             .map_err(Error::BagStore)?;
         let magnifications = config.model.magnifications();
         let missing = |slide: &Slide| missing_from(&store, slide, magnifications);
-        let joined = folds::join(
-            &cohort,
-            &splits,
-            &config.cohort.splits,
-            store.slide_ids(),
-            missing,
-        )?;
-        let picked = joined
-            .folds
-            .iter()
-            .filter(|fold| only.is_empty() || only.contains(&fold.fold));
+        let joined = folds::join(&cohort, &splits, &config.cohort.splits, store.slide_ids(), missing)?;
+        let picked = joined.folds.iter().filter(|fold| only.is_empty() || only.contains(&fold.fold));
         let folds: Vec<FoldData> = picked
             .map(|fold| {
                 FoldData::new(&cohort, fold, &config.training)
                     .map_err(|reason| Error::data(&config.cohort.clinical, reason))
             })
             .collect::<Result<_>>()?;
-        let record = FoldsRecord {
-            flow: flow(&cohort, &joined),
-            folds: folds.iter().map(FoldRecord::from).collect(),
-        };
+        let record =
+            FoldsRecord { flow: flow(&cohort, &joined), folds: folds.iter().map(FoldRecord::from).collect() };
         let example = folds.iter().flat_map(|fold| &fold.train).next();
         let example = example.map_or_else(String::new, |labelled| labelled.slide.slide_id.clone());
         let bags = BagSource::new(Arc::new(store), magnifications, device, &example)?;
@@ -145,15 +126,11 @@ fn missing_from(
     slide: &Slide,
     magnifications: &[wsi_bags::Magnification],
 ) -> Result<Option<String>> {
-    let presence = store.presence(&slide.slide_id).map_err(|source| Error::Bag {
-        slide_id: slide.slide_id.clone(),
-        source,
-    })?;
-    let absent: Vec<String> = magnifications
-        .iter()
-        .filter(|&&m| !presence.at(m))
-        .map(ToString::to_string)
-        .collect();
+    let presence = store
+        .presence(&slide.slide_id)
+        .map_err(|source| Error::Bag { slide_id: slide.slide_id.clone(), source })?;
+    let absent: Vec<String> =
+        magnifications.iter().filter(|&&m| !presence.at(m)).map(ToString::to_string).collect();
     Ok(match absent.len() {
         0 => None,
         n if n == magnifications.len() => Some("slide without a bag".to_owned()),
@@ -164,27 +141,16 @@ fn missing_from(
 fn flow(cohort: &Cohort, joined: &JoinedFolds) -> Vec<FlowRecord> {
     let all: Vec<&Slide> = cohort.slides().iter().collect();
     let fell_out = |dropped: &[Dropped]| -> std::collections::BTreeSet<String> {
-        dropped
-            .iter()
-            .flat_map(|dropped| dropped.ids.iter().cloned())
-            .collect()
+        dropped.iter().flat_map(|dropped| dropped.ids.iter().cloned()).collect()
     };
     let no_bag = fell_out(&joined.without_bag);
-    let with_bag: Vec<&Slide> = all
-        .iter()
-        .copied()
-        .filter(|slide| !no_bag.contains(&slide.slide_id))
-        .collect();
-    let validated: std::collections::BTreeSet<usize> = joined
-        .folds
-        .iter()
-        .flat_map(|fold| fold.validation.iter().copied())
-        .collect();
+    let with_bag: Vec<&Slide> =
+        all.iter().copied().filter(|slide| !no_bag.contains(&slide.slide_id)).collect();
+    let validated: std::collections::BTreeSet<usize> =
+        joined.folds.iter().flat_map(|fold| fold.validation.iter().copied()).collect();
     let in_folds: Vec<&Slide> = validated.iter().map(|&index| &cohort.slides()[index]).collect();
-    let record = |dropped: &Dropped| DroppedRecord {
-        reason: dropped.reason.clone(),
-        ids: dropped.ids.clone(),
-    };
+    let record =
+        |dropped: &Dropped| DroppedRecord { reason: dropped.reason.clone(), ids: dropped.ids.clone() };
     let step = |label: &str, slides: &[&Slide], dropped: &[Dropped]| FlowRecord {
         label: label.to_owned(),
         n_slides: slides.len(),
@@ -194,35 +160,22 @@ fn flow(cohort: &Cohort, joined: &JoinedFolds) -> Vec<FlowRecord> {
     };
     vec![
         step("in the clinical table", &all, &[]),
-        step(
-            "with a bag at every magnification that the model reads",
-            &with_bag,
-            &joined.without_bag,
-        ),
+        step("with a bag at every magnification that the model reads", &with_bag, &joined.without_bag),
         step("validated by a fold", &in_folds, &joined.without_fold),
     ]
 }
 
 fn n_patients<'a>(slides: impl Iterator<Item = &'a Slide>) -> usize {
-    slides
-        .map(|slide| slide.patient_id.as_str())
-        .collect::<std::collections::BTreeSet<_>>()
-        .len()
+    slides.map(|slide| slide.patient_id.as_str()).collect::<std::collections::BTreeSet<_>>().len()
 }
 
 impl From<&FoldData> for FoldRecord {
     fn from(data: &FoldData) -> Self {
         let events = |slides: &[LabelledSlide]| {
-            slides
-                .iter()
-                .filter(|labelled| labelled.slide.outcome.is_event())
-                .count()
+            slides.iter().filter(|labelled| labelled.slide.outcome.is_event()).count()
         };
         let ids = |slides: &[LabelledSlide]| {
-            slides
-                .iter()
-                .map(|labelled| labelled.slide.slide_id.clone())
-                .collect()
+            slides.iter().map(|labelled| labelled.slide.slide_id.clone()).collect()
         };
         Self {
             fold: data.fold,
@@ -247,21 +200,15 @@ impl From<FlowRecord> for FlowStep {
             n_slides: record.n_slides,
             n_patients: record.n_patients,
             n_events: record.n_events,
-            dropped: dropped
-                .map(|d| ReportDropped {
-                    reason: d.reason,
-                    ids: d.ids,
-                })
-                .collect(),
+            dropped: dropped.map(|d| ReportDropped { reason: d.reason, ids: d.ids }).collect(),
         }
     }
 }
 
 /// FNV-1a of the resolved configuration: whether two runs are the same run.
 pub(crate) fn config_hash(toml: &str) -> u64 {
-    toml.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    toml.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Refuses a directory that holds another run, and prepares it for this one.
@@ -288,10 +235,7 @@ pub(crate) fn claim_directory(run: &Path, config_toml: &str, resume: bool) -> Re
     }
     let occupied = std::fs::read_dir(run).is_ok_and(|mut entries| entries.next().is_some());
     if occupied {
-        return Err(Error::data(
-            run,
-            "is not empty and holds no run; choose another --out",
-        ));
+        return Err(Error::data(run, "is not empty and holds no run; choose another --out"));
     }
     if resume && !run.is_dir() {
         return Err(Error::data(run, "does not exist, expected a run to resume"));
@@ -305,8 +249,6 @@ fn first_difference(a: &str, b: &str) -> Option<(String, String)> {
         return None;
     }
     let mut pairs = a.lines().zip(b.lines());
-    let (a, b) = pairs
-        .find(|(a, b)| a != b)
-        .unwrap_or(("fewer settings", "more settings"));
+    let (a, b) = pairs.find(|(a, b)| a != b).unwrap_or(("fewer settings", "more settings"));
     Some((a.to_owned(), b.to_owned()))
 }

@@ -102,17 +102,12 @@ pub fn gradients(target: &Target<'_>, time_bin: usize, status: Status) -> Result
     let seed = Tensor::from_slice(&at.gradient, N_BINS, &Device::Cpu)?.to_dtype(output.logits.dtype())?;
     let grads = (output.logits * seed)?.sum_all()?.backward()?;
     let norm = |(name, var): (String, candle_core::Var)| {
-        let grad = grads
-            .get(&var)
-            .ok_or_else(|| Error::NoGradient { name: name.clone() })?;
+        let grad = grads.get(&var).ok_or_else(|| Error::NoGradient { name: name.clone() })?;
         let squares = grad.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?;
         Ok((name, squares.sqrt()))
     };
     let grad_norms = store.params().into_iter().map(norm).collect::<Result<_>>()?;
-    Ok(SlideGradients {
-        loss: at.loss,
-        grad_norms,
-    })
+    Ok(SlideGradients { loss: at.loss, grad_norms })
 }
 
 fn read_bag(
@@ -124,10 +119,7 @@ fn read_bag(
     let store = BagStore::open(target.features, target.layout, target.backbone).map_err(Error::BagStore)?;
     let bag = store
         .read(target.slide, config.magnifications())
-        .map_err(|source| Error::Bag {
-            slide_id: target.slide.to_owned(),
-            source,
-        })?;
+        .map_err(|source| Error::Bag { slide_id: target.slide.to_owned(), source })?;
     if bag.feature_dim() != backbone_dim {
         return Err(Error::data(
             target.checkpoint,

@@ -47,10 +47,7 @@ impl fmt::Display for Protocol {
 pub fn describe(config: &RunConfig) -> String {
     let training = &config.training;
     let modified: Vec<&str> = [
-        (
-            "training.max_epochs",
-            training.max_epochs != training.protocol.default_epochs(),
-        ),
+        ("training.max_epochs", training.max_epochs != training.protocol.default_epochs()),
         ("training.learning_rate", training.learning_rate != 1e-4),
         ("training.weight_decay", training.weight_decay != 4e-6),
         ("training.accumulation", training.accumulation != 32),

@@ -25,10 +25,7 @@ pub fn write(run: &Path) -> Result<PathBuf> {
     let figures = run.join("figures");
     run_dir::create_dir(&figures)?;
     for figure in cf_report::figures(&report)? {
-        run_dir::write(
-            &figures.join(format!("{}.svg", figure.name)),
-            figure.svg.as_bytes(),
-        )?;
+        run_dir::write(&figures.join(format!("{}.svg", figure.name)), figure.svg.as_bytes())?;
         let png = cf_report::svg_to_png(&figure.svg, PNG_SCALE)?;
         run_dir::write(&figures.join(format!("{}.png", figure.name)), &png)?;
     }
@@ -44,10 +41,7 @@ pub fn write(run: &Path) -> Result<PathBuf> {
 pub fn collect(run: &Path) -> Result<CrossValidationReport> {
     let config_path = run.join(run_dir::CONFIG);
     if !config_path.is_file() {
-        return Err(Error::data(
-            run,
-            "found no config.toml, expected a run of `cf-train cv`",
-        ));
+        return Err(Error::data(run, "found no config.toml, expected a run of `cf-train cv`"));
     }
     let config = RunConfig::read(&config_path, &[])?;
     let config_toml = std::fs::read_to_string(&config_path).map_err(Error::io("read", &config_path))?;
@@ -56,10 +50,8 @@ pub fn collect(run: &Path) -> Result<CrossValidationReport> {
     let environment: Environment = run_dir::read_json(&run.join(run_dir::ENVIRONMENT))?;
     let predictions = evaluate::read_predictions(run)?;
 
-    let folds: Vec<FoldReport> = predictions
-        .iter()
-        .map(|fold| fold_report(run, &record, fold, &config))
-        .collect::<Result<_>>()?;
+    let folds: Vec<FoldReport> =
+        predictions.iter().map(|fold| fold_report(run, &record, fold, &config)).collect::<Result<_>>()?;
     let rows = predictions.iter().flat_map(|fold| &fold.selected).map(|row| {
         Ok(PredictionRow {
             case_id: row.case_id.clone(),
@@ -105,17 +97,12 @@ fn fold_report(
         n_validation_events,
         time_bin_edges_months,
         ..
-    } = record
-        .folds
-        .iter()
-        .find(|record| record.fold == fold)
-        .cloned()
-        .ok_or_else(|| {
-            Error::data(
-                &run.join(run_dir::FOLDS),
-                format!("says nothing of fold {fold}, whose predictions are there"),
-            )
-        })?;
+    } = record.folds.iter().find(|record| record.fold == fold).cloned().ok_or_else(|| {
+        Error::data(
+            &run.join(run_dir::FOLDS),
+            format!("says nothing of fold {fold}, whose predictions are there"),
+        )
+    })?;
     let dir = run_dir::fold_dir(run, fold);
     let history: Vec<HistoryRow> = run_dir::read_csv(&dir.join(fold_files::HISTORY))?;
     let slides = Risks::of_slides(&predictions.selected)?;
@@ -175,12 +162,7 @@ impl From<HistoryRow> for EpochRow {
 
 impl From<CIndex> for CIndexSummary {
     fn from(c_index: CIndex) -> Self {
-        Self {
-            mean: c_index.mean,
-            sd: c_index.sd,
-            folds: c_index.folds,
-            ci95: c_index.ci95,
-        }
+        Self { mean: c_index.mean, sd: c_index.sd, folds: c_index.folds, ci95: c_index.ci95 }
     }
 }
 

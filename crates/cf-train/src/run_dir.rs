@@ -86,9 +86,7 @@ pub(crate) fn write_csv<T: Serialize>(path: &Path, rows: impl IntoIterator<Item 
     for row in rows {
         writer.serialize(row).map_err(fault)?;
     }
-    let bytes = writer
-        .into_inner()
-        .map_err(|error| Error::data(path, error.to_string()))?;
+    let bytes = writer.into_inner().map_err(|error| Error::data(path, error.to_string()))?;
     write(path, &bytes)
 }
 

@@ -56,10 +56,7 @@ mod tests {
         classes.extend([(1, Status::Event); 100]);
         let n_rare: usize = (1..=20)
             .map(|epoch| {
-                order(Protocol::Paper, &classes, 7, 0, epoch)
-                    .iter()
-                    .filter(|&&index| index >= 900)
-                    .count()
+                order(Protocol::Paper, &classes, 7, 0, epoch).iter().filter(|&&index| index >= 900).count()
             })
             .sum();
         // 20,000 draws at probability 1/2: five standard deviations are 354.

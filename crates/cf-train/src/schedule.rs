@@ -21,11 +21,7 @@ pub struct Schedule {
 impl Schedule {
     /// `n_steps` optimiser steps will be made in all (`sound` only).
     pub fn new(protocol: Protocol, peak: f64, n_steps: usize) -> Self {
-        Self {
-            protocol,
-            peak,
-            n_steps,
-        }
+        Self { protocol, peak, n_steps }
     }
 
     /// The rate of optimiser step `step` in `epoch`, both from 0.

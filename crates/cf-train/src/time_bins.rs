@@ -19,16 +19,10 @@ impl TimeBins {
     /// # Errors
     /// If nothing is uncensored, or so many events share a time that two edges coincide; the text says which.
     pub fn fit(outcomes: &[Outcome]) -> Result<Self, String> {
-        let mut events: Vec<f64> = outcomes
-            .iter()
-            .filter(|outcome| outcome.is_event())
-            .map(|outcome| outcome.time())
-            .collect();
+        let mut events: Vec<f64> =
+            outcomes.iter().filter(|outcome| outcome.is_event()).map(|outcome| outcome.time()).collect();
         if events.is_empty() {
-            return Err(format!(
-                "all {} slides are censored, expected at least one event",
-                outcomes.len()
-            ));
+            return Err(format!("all {} slides are censored, expected at least one event", outcomes.len()));
         }
         events.sort_by(f64::total_cmp);
         let mut edges_months = [0.0; N_BINS + 1];
@@ -65,11 +59,7 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
     let position = q * (sorted.len() - 1) as f64;
     let (low, share) = (position.floor() as usize, position.fract());
     let (a, b) = (sorted[low], sorted[(low + 1).min(sorted.len() - 1)]);
-    if share >= 0.5 {
-        b - (b - a) * (1.0 - share)
-    } else {
-        a + (b - a) * share
-    }
+    if share >= 0.5 { b - (b - a) * (1.0 - share) } else { a + (b - a) * share }
 }
 
 #[cfg(test)]
@@ -78,28 +68,20 @@ mod tests {
 
     #[test]
     fn intervals_are_closed_on_the_left_and_outliers_fall_into_the_outer_bins() {
-        let mut outcomes: Vec<Outcome> = [1.0, 2.0, 3.0, 4.0, 5.0]
-            .iter()
-            .map(|&t| Outcome::event(t).unwrap())
-            .collect();
+        let mut outcomes: Vec<Outcome> =
+            [1.0, 2.0, 3.0, 4.0, 5.0].iter().map(|&t| Outcome::event(t).unwrap()).collect();
         outcomes.push(Outcome::censored(9.0).unwrap());
         let bins = TimeBins::fit(&outcomes).unwrap();
         assert_eq!(bins.edges_months(), &[1.0 - 1e-6, 2.0, 3.0, 4.0, 9.0 + 1e-6]);
-        let labels: Vec<usize> = [0.0, 1.0, 2.0, 2.9, 4.0, 9.0, 50.0]
-            .iter()
-            .map(|&t| bins.bin_of(t))
-            .collect();
+        let labels: Vec<usize> =
+            [0.0, 1.0, 2.0, 2.9, 4.0, 9.0, 50.0].iter().map(|&t| bins.bin_of(t)).collect();
         assert_eq!(labels, [0, 0, 1, 1, 3, 3, 3]);
     }
 
     #[test]
     fn cohorts_without_events_or_with_one_event_time_are_refused() {
         let censored = [Outcome::censored(1.0).unwrap(), Outcome::censored(2.0).unwrap()];
-        assert!(
-            TimeBins::fit(&censored)
-                .unwrap_err()
-                .contains("all 2 slides are censored")
-        );
+        assert!(TimeBins::fit(&censored).unwrap_err().contains("all 2 slides are censored"));
         let tied = [Outcome::event(3.0).unwrap(); 8];
         assert!(TimeBins::fit(&tied).unwrap_err().contains("not distinct"));
     }

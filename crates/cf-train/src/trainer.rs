@@ -106,16 +106,7 @@ impl<'a> Trainer<'a> {
         run_dir::create_dir(&dir)?;
         let saved = FoldState::restore(&dir.join(fold_files::STATE), &store, &mut adam)?;
         let state = saved.unwrap_or_else(FoldState::start);
-        Ok(Self {
-            context,
-            data,
-            store,
-            model,
-            eval_model,
-            adam,
-            schedule,
-            state,
-        })
+        Ok(Self { context, data, store, model, eval_model, adam, schedule, state })
     }
 
     fn train(&mut self, observe: &mut dyn FnMut(Event)) -> Result<()> {
@@ -134,15 +125,8 @@ impl<'a> Trainer<'a> {
             self.epoch(&seconds, observe)?;
             self.evaluate_epoch(&seconds)?;
             if let Some(row) = self.state.history.last() {
-                let HistoryRow {
-                    train_loss,
-                    validation_c_index,
-                    ..
-                } = *row;
-                observe(Event::EpochDone {
-                    train_loss,
-                    validation_c_index,
-                });
+                let HistoryRow { train_loss, validation_c_index, .. } = *row;
+                observe(Event::EpochDone { train_loss, validation_c_index });
             }
             self.save()?;
         }
@@ -154,18 +138,11 @@ impl<'a> Trainer<'a> {
         let epoch = self.state.epoch;
         let order = self.order(epoch);
         let rest = &order[self.state.position..];
-        let ids = rest
-            .iter()
-            .map(|&slide| self.data.train[slide].slide.slide_id.clone())
-            .collect();
+        let ids = rest.iter().map(|&slide| self.data.train[slide].slide.slide_id.clone()).collect();
         let bags = self.context.bags;
         for (bag, &slide) in bags.load(ids).zip(rest) {
             let (_, bag) = bag?;
-            let draw = Draw {
-                epoch,
-                position: self.state.position,
-                slide,
-            };
+            let draw = Draw { epoch, position: self.state.position, slide };
             match training.loss {
                 LossKind::Nll | LossKind::CrossEntropy => self.train_bag(&bag, draw)?,
                 LossKind::Cox => {
@@ -179,10 +156,7 @@ impl<'a> Trainer<'a> {
                 self.step()?;
             }
             self.state.position += 1;
-            observe(Event::Bag {
-                n_done: self.state.position,
-                mean_loss: self.mean_loss(),
-            });
+            observe(Event::Bag { n_done: self.state.position, mean_loss: self.mean_loss() });
             self.stop_if_asked(seconds)?;
         }
         if training.protocol == Protocol::Sound {
@@ -221,24 +195,16 @@ impl<'a> Trainer<'a> {
         let draws = std::mem::take(&mut self.state.draws);
         let data = self.data;
         let slide = |draw: &Draw| &data.train[draw.slide];
-        let ids: Vec<String> = draws
-            .iter()
-            .map(|draw| slide(draw).slide.slide_id.clone())
-            .collect();
+        let ids: Vec<String> = draws.iter().map(|draw| slide(draw).slide.slide_id.clone()).collect();
         let bags = self.context.bags;
         let mut logits = Vec::with_capacity(draws.len());
         for (bag, &draw) in bags.load(ids.clone()).zip(&draws) {
             let output = self.eval_model.forward(&bag?.1, &mut self.train_ctx(draw))?;
             logits.push(output.logit_values()?);
         }
-        let risk: Vec<f64> = logits
-            .iter()
-            .map(|&z| cf_model::DiscreteSurvival::from_logits(z).risk())
-            .collect();
-        let time: Vec<f64> = draws
-            .iter()
-            .map(|draw| slide(draw).slide.outcome.time())
-            .collect();
+        let risk: Vec<f64> =
+            logits.iter().map(|&z| cf_model::DiscreteSurvival::from_logits(z).risk()).collect();
+        let time: Vec<f64> = draws.iter().map(|draw| slide(draw).slide.outcome.time()).collect();
         let status: Vec<_> = draws.iter().map(|draw| slide(draw).status()).collect();
         let (loss, by_risk) = loss::cox(&risk, &time, &status);
         if let Some(last) = draws.last() {
@@ -270,11 +236,7 @@ impl<'a> Trainer<'a> {
         let (rows, validation_loss) = self.evaluate(&self.data.validation, seconds)?;
         let validation_c_index = self.c_index(&rows)?;
         let (inner, _) = self.evaluate(&self.data.inner_validation, seconds)?;
-        let inner_c_index = if inner.is_empty() {
-            None
-        } else {
-            self.c_index(&inner)?
-        };
+        let inner_c_index = if inner.is_empty() { None } else { self.c_index(&inner)? };
 
         let candidate = match training.protocol {
             Protocol::Paper => validation_c_index.filter(|_| epoch > UNSELECTABLE_EPOCHS),
@@ -310,16 +272,11 @@ impl<'a> Trainer<'a> {
         slides: &[LabelledSlide],
         seconds: &dyn Fn() -> f64,
     ) -> Result<(Vec<Prediction>, f64)> {
-        let ids = slides
-            .iter()
-            .map(|labelled| labelled.slide.slide_id.clone())
-            .collect();
+        let ids = slides.iter().map(|labelled| labelled.slide.slide_id.clone()).collect();
         let mut rows = Vec::with_capacity(slides.len());
         let mut losses = Vec::with_capacity(slides.len());
         for (bag, labelled) in self.context.bags.load(ids).zip(slides) {
-            let output = self
-                .eval_model
-                .forward(&bag?.1, &mut self.eval_ctx(&labelled.slide.slide_id))?;
+            let output = self.eval_model.forward(&bag?.1, &mut self.eval_ctx(&labelled.slide.slide_id))?;
             let logits = output.logit_values()?;
             let loss = match self.context.config.training.loss {
                 LossKind::CrossEntropy => loss::cross_entropy(logits, labelled.bin, labelled.status(), 0.0),
@@ -355,10 +312,7 @@ impl<'a> Trainer<'a> {
         let no_clock = || 0.0;
         let predict = |slides: &[LabelledSlide]| Ok::<_, Error>(self.evaluate(slides, &no_clock)?.0);
         run_dir::write_csv(&dir.join(fold_files::HISTORY), &self.state.history)?;
-        run_dir::write_csv(
-            &dir.join(fold_files::TRAIN),
-            self.data.train.iter().map(TrainRow::from),
-        )?;
+        run_dir::write_csv(&dir.join(fold_files::TRAIN), self.data.train.iter().map(TrainRow::from))?;
         run_dir::write_csv(
             &dir.join(fold_files::ORDER),
             (1..=n_epochs).flat_map(|epoch| self.order_rows(epoch)),
@@ -398,46 +352,28 @@ impl<'a> Trainer<'a> {
     }
 
     fn order(&self, epoch: usize) -> Vec<usize> {
-        let classes: Vec<_> = self
-            .data
-            .train
-            .iter()
-            .map(|slide| (slide.bin, slide.status()))
-            .collect();
+        let classes: Vec<_> = self.data.train.iter().map(|slide| (slide.bin, slide.status())).collect();
         let training = &self.context.config.training;
         sampling::order(training.protocol, &classes, training.seed, self.data.fold, epoch)
     }
 
     fn order_rows(&self, epoch: usize) -> impl Iterator<Item = OrderRow<'_>> {
-        self.order(epoch)
-            .into_iter()
-            .enumerate()
-            .map(move |(position, slide)| OrderRow {
-                epoch,
-                position,
-                slide_id: &self.data.train[slide].slide.slide_id,
-            })
+        self.order(epoch).into_iter().enumerate().map(move |(position, slide)| OrderRow {
+            epoch,
+            position,
+            slide_id: &self.data.train[slide].slide.slide_id,
+        })
     }
 
     fn train_ctx(&self, draw: Draw) -> ForwardCtx {
-        let Draw {
-            epoch,
-            position,
-            slide,
-        } = draw;
+        let Draw { epoch, position, slide } = draw;
         let slide_id = &self.data.train[slide].slide.slide_id;
-        let label = format!(
-            "dropout/fold {}/epoch {epoch}/draw {position}/{slide_id}",
-            self.data.fold
-        );
+        let label = format!("dropout/fold {}/epoch {epoch}/draw {position}/{slide_id}", self.data.fold);
         ForwardCtx::train(self.context.config.training.seed, &label)
     }
 
     fn eval_ctx(&self, slide_id: &str) -> ForwardCtx {
-        let label = format!(
-            "eval/fold {}/epoch {}/{slide_id}",
-            self.data.fold, self.state.epoch
-        );
+        let label = format!("eval/fold {}/epoch {}/{slide_id}", self.data.fold, self.state.epoch);
         ForwardCtx::eval_with_stream(self.context.config.training.seed, &label)
     }
 

@@ -14,12 +14,7 @@ use wsi_bags::{Bag, Magnification, RowOrder};
 
 /// A cohort small enough for a test: two to six 5x cells per slide.
 fn small(out: PathBuf, kind: CohortKind, n_patients: usize) -> SimulateOptions {
-    SimulateOptions {
-        n_patients,
-        backbone_dim: 8,
-        scale: 0.004,
-        ..SimulateOptions::new(out, kind)
-    }
+    SimulateOptions { n_patients, backbone_dim: 8, scale: 0.004, ..SimulateOptions::new(out, kind) }
 }
 
 fn run(options: &SimulateOptions) -> Simulated {
@@ -36,10 +31,7 @@ fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             if path.is_dir() {
                 folders.push(path);
             } else {
-                files.insert(
-                    path.strip_prefix(dir).unwrap().to_path_buf(),
-                    fs::read(&path).unwrap(),
-                );
+                files.insert(path.strip_prefix(dir).unwrap().to_path_buf(), fs::read(&path).unwrap());
             }
         }
     }
@@ -53,9 +45,7 @@ fn table(path: &Path) -> Vec<HashMap<String, String>> {
 }
 
 fn number(row: &HashMap<String, String>, column: &str) -> f64 {
-    row[column]
-        .parse()
-        .unwrap_or_else(|_| panic!("{column}: {}", row[column]))
+    row[column].parse().unwrap_or_else(|_| panic!("{column}: {}", row[column]))
 }
 
 fn outcomes(rows: &[HashMap<String, String>]) -> Vec<Outcome> {
@@ -63,19 +53,12 @@ fn outcomes(rows: &[HashMap<String, String>]) -> Vec<Outcome> {
         0.0 => Status::Event,
         _ => Status::Censored,
     };
-    rows.iter()
-        .map(|row| Outcome::new(number(row, "survival_months"), status(row)).unwrap())
-        .collect()
+    rows.iter().map(|row| Outcome::new(number(row, "survival_months"), status(row)).unwrap()).collect()
 }
 
 fn read_bag(dir: &Path, slide_id: &str) -> Bag {
     let stem = wsi_bags::slide_stem(slide_id);
-    wsi_bags::native::read(
-        &dir.join(format!("bags/{stem}.h5")),
-        "simulated",
-        &Magnification::ALL,
-    )
-    .unwrap()
+    wsi_bags::native::read(&dir.join(format!("bags/{stem}.h5")), "simulated", &Magnification::ALL).unwrap()
 }
 
 #[test]
@@ -85,16 +68,9 @@ fn equal_options_give_equal_bytes_and_another_seed_does_not() {
         let [first, second, third] = ["a", "b", "c"].map(|name| small(dir.path().join(name), kind, 12));
         run(&first);
         run(&second);
-        run(&SimulateOptions {
-            seed: 8,
-            ..third.clone()
-        });
+        run(&SimulateOptions { seed: 8, ..third.clone() });
         let [first, second, third] = [first, second, third].map(|options| contents(&options.out));
-        assert_eq!(
-            first.len(),
-            12 * 2 + 5 + 4,
-            "bags, patch truths, splits, tables and config"
-        );
+        assert_eq!(first.len(), 12 * 2 + 5 + 4, "bags, patch truths, splits, tables and config");
         assert_eq!(first, second);
         for (name, bytes) in &first {
             let differs = third.get(name) != Some(bytes);
@@ -114,10 +90,7 @@ fn bags_do_not_depend_on_how_many_patients_come_after() {
     run(&few);
     run(&many);
     let many = contents(&many.out);
-    for (name, bytes) in contents(&few.out)
-        .iter()
-        .filter(|(name, _)| name.starts_with("bags"))
-    {
+    for (name, bytes) in contents(&few.out).iter().filter(|(name, _)| name.starts_with("bags")) {
         assert_eq!(many.get(name), Some(bytes), "{}", name.display());
     }
 }
@@ -132,11 +105,9 @@ fn lattices_are_nested_row_major_and_know_their_parents() {
     for row in rows {
         let bag = read_bag(&options.out, &row["slide_id"]);
         let mut coarser: Option<Vec<[i64; 2]>> = None;
-        for (magnification, side, per_cell) in [
-            (Magnification::X5, 1024, 1),
-            (Magnification::X10, 512, 4),
-            (Magnification::X20, 256, 16),
-        ] {
+        for (magnification, side, per_cell) in
+            [(Magnification::X5, 1024, 1), (Magnification::X10, 512, 4), (Magnification::X20, 256, 16)]
+        {
             let set = bag.at(magnification).unwrap();
             assert_eq!(set.n_patches(), per_cell * number(&row, "n5") as usize);
             assert_eq!(set.features().dim(), 8);
@@ -176,14 +147,9 @@ fn additive_shares_are_those_the_latent_risks_ask_for_to_half_a_patch() {
             let n_patches = number(&row, &format!("n{scale}"));
             let share = number(&row, &format!("share{scale}"));
             let asked = 0.5 + 0.35 * part.tanh();
-            assert!(
-                (share - asked).abs() <= 0.5 / n_patches + 1e-12,
-                "{magnification}: {share} for {asked}"
-            );
-            let of_scale: Vec<_> = patches
-                .iter()
-                .filter(|row| row["magnification"] == magnification)
-                .collect();
+            assert!((share - asked).abs() <= 0.5 / n_patches + 1e-12, "{magnification}: {share} for {asked}");
+            let of_scale: Vec<_> =
+                patches.iter().filter(|row| row["magnification"] == magnification).collect();
             assert_eq!(of_scale.len() as f64, n_patches);
             let counted: f64 = of_scale.iter().map(|row| number(row, "class")).sum();
             assert!((counted / n_patches - share).abs() < 1e-12);
@@ -201,9 +167,7 @@ fn interaction_lies_in_where_the_morphology_is_and_not_in_how_much_there_is() {
         let stem = row["slide_id"].trim_end_matches(".svs");
         let patches = table(&options.out.join(format!("truth/{stem}.csv")));
         let share = |region: &str| {
-            let place = patches
-                .iter()
-                .filter(|row| row["magnification"] == "x20" && row["region"] == region);
+            let place = patches.iter().filter(|row| row["magnification"] == "x20" && row["region"] == region);
             let classes: Vec<f64> = place.map(|row| number(row, "class")).collect();
             classes.iter().sum::<f64>() / classes.len() as f64
         };
@@ -217,17 +181,12 @@ fn interaction_lies_in_where_the_morphology_is_and_not_in_how_much_there_is() {
             .filter(|row| row["magnification"] == "x10")
             .map(|row| number(row, "class"))
             .collect();
-        assert_eq!(
-            shares_of_children.iter().sum::<f64>(),
-            0.5 * shares_of_children.len() as f64
-        );
+        assert_eq!(shares_of_children.iter().sum::<f64>(), 0.5 * shares_of_children.len() as f64);
     }
     let outcomes = outcomes(&rows);
     let c_index = |column: &str| {
         let risk: Vec<f64> = rows.iter().map(|row| number(row, column)).collect();
-        concordance_index(&outcomes, &risk, RiskTies::default())
-            .unwrap()
-            .c_index()
+        concordance_index(&outcomes, &risk, RiskTies::default()).unwrap().c_index()
     };
     assert_eq!(c_index("share_a"), 0.5);
     // The C-index of noise has a standard deviation of about 0.02 at 220 events.
@@ -261,22 +220,14 @@ fn drawn_outcomes_follow_the_stated_law() {
     let total: f64 = hazards.iter().sum();
     assert!((total / 220.0 - 1.0).abs() < 4.0 / 220f64.sqrt(), "{total}");
     let squares: f64 = hazards.iter().map(|hazard| hazard * hazard).sum();
-    let twice: f64 = hazards
-        .iter()
-        .zip(&outcomes)
-        .filter(|(_, o)| o.is_event())
-        .map(|(hazard, _)| 2.0 * hazard)
-        .sum();
+    let twice: f64 =
+        hazards.iter().zip(&outcomes).filter(|(_, o)| o.is_event()).map(|(hazard, _)| 2.0 * hazard).sum();
     assert!((squares / twice - 1.0).abs() < 0.4, "{squares} against {twice}");
 
     // Over seeds, the ceiling was seen at 0.877 with a standard deviation of 0.012, and that of one of three
     // equal parts at 0.69 with 0.02.
     let ceiling = |name: &str| {
-        let found = simulated
-            .ceilings
-            .iter()
-            .find(|ceiling| ceiling.truth == name)
-            .unwrap();
+        let found = simulated.ceilings.iter().find(|ceiling| ceiling.truth == name).unwrap();
         assert_eq!(found.folds.len(), 5);
         let mean = found.folds.iter().map(|fold| fold.unwrap()).sum::<f64>() / 5.0;
         assert!((mean - found.fold_mean.unwrap()).abs() < 1e-12);
@@ -294,20 +245,15 @@ fn drawn_folds_partition_the_cohort_and_share_its_events() {
     let options = small(dir.path().join("cohort"), CohortKind::Interaction, 43);
     run(&options);
     let clinical = table(&options.out.join("clinical.csv"));
-    let events: HashMap<&str, bool> = clinical
-        .iter()
-        .map(|row| (row["case_id"].as_str(), row["censorship"] == "0"))
-        .collect();
+    let events: HashMap<&str, bool> =
+        clinical.iter().map(|row| (row["case_id"].as_str(), row["censorship"] == "0")).collect();
     let mut validated = Vec::new();
     for fold in 0..5 {
         let text = fs::read_to_string(options.out.join(format!("splits/splits_{fold}.csv"))).unwrap();
         assert!(text.starts_with(",train,val\n0,"));
         let rows = table(&options.out.join(format!("splits/splits_{fold}.csv")));
         let column = |name: &str| -> Vec<String> {
-            rows.iter()
-                .map(|row| row[name].clone())
-                .filter(|case| !case.is_empty())
-                .collect()
+            rows.iter().map(|row| row[name].clone()).filter(|case| !case.is_empty()).collect()
         };
         let (train, val) = (column("train"), column("val"));
         assert_eq!(train.len() + val.len(), 43);
@@ -328,16 +274,10 @@ fn config_is_ready_to_run() {
     let dir = TempDir::new().unwrap();
     let options = small(dir.path().join("cohort"), CohortKind::Interaction, 10);
     run(&options);
-    let config: toml::Table = fs::read_to_string(options.out.join("config.toml"))
-        .unwrap()
-        .parse()
-        .unwrap();
+    let config: toml::Table = fs::read_to_string(options.out.join("config.toml")).unwrap().parse().unwrap();
     assert_eq!(config["cohort"]["name"].as_str(), Some("simulated-interaction"));
     for (section, key) in [("cohort", "clinical"), ("cohort", "splits"), ("features", "dir")] {
-        assert!(
-            options.out.join(config[section][key].as_str().unwrap()).exists(),
-            "{key}"
-        );
+        assert!(options.out.join(config[section][key].as_str().unwrap()).exists(), "{key}");
     }
     assert_eq!(config["features"]["backbone"].as_str(), Some("simulated"));
     assert_eq!(config["model"]["embed_dim"].as_integer(), Some(32));
@@ -381,14 +321,8 @@ fn from_table(dir: &Path, clinical: &str) -> SimulateOptions {
     }
     let table = dir.join("table.csv");
     fs::write(&table, clinical).unwrap();
-    let outcomes = OutcomeSource::Table {
-        clinical: table,
-        splits,
-    };
-    SimulateOptions {
-        outcomes,
-        ..small(dir.join("cohort"), CohortKind::Additive, 0)
-    }
+    let outcomes = OutcomeSource::Table { clinical: table, splits };
+    SimulateOptions { outcomes, ..small(dir.join("cohort"), CohortKind::Additive, 0) }
 }
 
 #[test]
@@ -396,14 +330,8 @@ fn a_real_table_keeps_its_rows_outcomes_and_folds() {
     let dir = TempDir::new().unwrap();
     let options = from_table(dir.path(), CLINICAL);
     let simulated = run(&options);
-    assert_eq!(
-        (simulated.n_slides, simulated.n_patients, simulated.n_event_slides),
-        (6, 5, 4)
-    );
-    assert_eq!(
-        fs::read_to_string(options.out.join("clinical.csv")).unwrap(),
-        CLINICAL
-    );
+    assert_eq!((simulated.n_slides, simulated.n_patients, simulated.n_event_slides), (6, 5, 4));
+    assert_eq!(fs::read_to_string(options.out.join("clinical.csv")).unwrap(), CLINICAL);
     for (fold, text) in SPLITS.iter().enumerate() {
         let path = options.out.join(format!("splits/splits_{fold}.csv"));
         assert_eq!(fs::read_to_string(path).unwrap(), *text);
@@ -416,12 +344,7 @@ fn a_real_table_keeps_its_rows_outcomes_and_folds() {
         for column in ["survival_months", "censorship"] {
             assert_eq!(number(given, column), number(truth, column));
         }
-        assert_eq!(
-            read_bag(&options.out, &given["slide_id"])
-                .magnifications()
-                .count(),
-            3
-        );
+        assert_eq!(read_bag(&options.out, &given["slide_id"]).magnifications().count(), 3);
     }
     // Two slides of one patient.
     for column in ["z", "z5", "z10", "z20"] {
@@ -437,25 +360,16 @@ fn latent_risks_drawn_given_outcomes_order_them() {
     // Times that follow no Weibull law, on purpose, and heavy ties.
     for patient in 0..300 {
         let months = (patient % 60) + 3;
-        clinical += &format!(
-            "P{patient},P{patient}.svs,{months},{}\n",
-            u8::from(patient % 7 < 4)
-        );
+        clinical += &format!("P{patient},P{patient}.svs,{months},{}\n", u8::from(patient % 7 < 4));
     }
     let splits = dir.path().join("folds");
     fs::create_dir(&splits).unwrap();
     fs::write(splits.join("splits_0.csv"), ",train,val\n0,P1,P2\n1,P3,P4\n").unwrap();
     let table = dir.path().join("table.csv");
     fs::write(&table, clinical).unwrap();
-    let outcomes = OutcomeSource::Table {
-        clinical: table,
-        splits,
-    };
+    let outcomes = OutcomeSource::Table { clinical: table, splits };
     let out = dir.path().join("cohort");
-    let simulated = run(&SimulateOptions {
-        outcomes,
-        ..small(out, CohortKind::Additive, 0)
-    });
+    let simulated = run(&SimulateOptions { outcomes, ..small(out, CohortKind::Additive, 0) });
     let ceiling = simulated.ceilings[0].c_index.unwrap();
     // The clock of the law follows the table, so the ceiling is about that of drawn outcomes.
     assert!((ceiling - 0.877).abs() < 0.05, "{ceiling}");
@@ -468,33 +382,17 @@ fn every_tcga_table_keeps_its_slides_and_folds() {
         return;
     };
     // A relative path counts from the workspace.
-    let data = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .join(data)
-        .join("tcga");
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(data).join("tcga");
     for (cohort, n_slides, n_patients) in [("coad", 424, 416), ("gbmlgg", 1042, 573), ("luad", 507, 444)] {
         let dir = TempDir::new().unwrap();
         let clinical = data.join(format!("clinical/{cohort}.csv"));
         let splits = data.join("splits").join(cohort);
-        let outcomes = OutcomeSource::Table {
-            clinical: clinical.clone(),
-            splits: splits.clone(),
-        };
+        let outcomes = OutcomeSource::Table { clinical: clinical.clone(), splits: splits.clone() };
         let out = dir.path().join("cohort");
-        let options = SimulateOptions {
-            outcomes,
-            ..small(out.clone(), CohortKind::Interaction, 0)
-        };
+        let options = SimulateOptions { outcomes, ..small(out.clone(), CohortKind::Interaction, 0) };
         let simulated = run(&options);
-        assert_eq!(
-            (simulated.n_slides, simulated.n_patients),
-            (n_slides, n_patients),
-            "{cohort}"
-        );
-        assert_eq!(
-            fs::read(&clinical).unwrap(),
-            fs::read(out.join("clinical.csv")).unwrap()
-        );
+        assert_eq!((simulated.n_slides, simulated.n_patients), (n_slides, n_patients), "{cohort}");
+        assert_eq!(fs::read(&clinical).unwrap(), fs::read(out.join("clinical.csv")).unwrap());
         for fold in 0..5 {
             let name = format!("splits_{fold}.csv");
             assert_eq!(
@@ -527,10 +425,7 @@ fn an_output_that_holds_something_is_refused_and_an_empty_one_is_used() {
     run(&options);
     let before = contents(&options.out);
     let error = failure(&options);
-    assert!(
-        matches!(&error, Error::OutputNotEmpty { path } if *path == options.out),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::OutputNotEmpty { path } if *path == options.out), "{error}");
     assert_eq!(contents(&options.out), before);
 }
 
@@ -539,46 +434,22 @@ fn options_out_of_range_are_refused_by_name() {
     let dir = TempDir::new().unwrap();
     let good = small(dir.path().join("cohort"), CohortKind::Additive, 10);
     let bad = [
-        SimulateOptions {
-            n_patients: 9,
-            ..good.clone()
-        },
-        SimulateOptions {
-            backbone_dim: 5,
-            ..good.clone()
-        },
-        SimulateOptions {
-            scale: 0.0,
-            ..good.clone()
-        },
-        SimulateOptions {
-            scale: f64::NAN,
-            ..good.clone()
-        },
-        SimulateOptions {
-            scale: 1e9,
-            ..good.clone()
-        },
+        SimulateOptions { n_patients: 9, ..good.clone() },
+        SimulateOptions { backbone_dim: 5, ..good.clone() },
+        SimulateOptions { scale: 0.0, ..good.clone() },
+        SimulateOptions { scale: f64::NAN, ..good.clone() },
+        SimulateOptions { scale: 1e9, ..good.clone() },
     ];
-    for (options, name) in bad
-        .iter()
-        .zip(["n_patients", "backbone_dim", "scale", "scale", "scale"])
-    {
+    for (options, name) in bad.iter().zip(["n_patients", "backbone_dim", "scale", "scale", "scale"]) {
         let error = failure(options);
-        assert!(
-            matches!(error, Error::Option { option, .. } if option == name),
-            "{error}"
-        );
+        assert!(matches!(error, Error::Option { option, .. } if option == name), "{error}");
     }
 }
 
 #[test]
 fn a_missing_column_is_named_with_those_that_are_there() {
     let dir = TempDir::new().unwrap();
-    let error = failure(&from_table(
-        dir.path(),
-        &CLINICAL.replace("survival_months", "months"),
-    ));
+    let error = failure(&from_table(dir.path(), &CLINICAL.replace("survival_months", "months")));
     let text = error.to_string();
     assert!(text.ends_with(
         "table.csv has no column `survival_months`; it has `site`, `case_id`, `slide_id`, `age`, `months`, `censorship`"
@@ -608,21 +479,9 @@ fn bad_cells_are_named_with_line_and_column() {
             "inf,1",
             "line 5, column `survival_months`: found `inf`, expected a finite number of months, at least 0",
         ),
-        (
-            "81.5,1",
-            "81.5,2",
-            "line 5, column `censorship`: found `2`, expected 1 (censored) or 0 (event)",
-        ),
-        (
-            "81.5,1",
-            "81.5,",
-            "line 5, column `censorship`: found ``, expected 1 (censored) or 0 (event)",
-        ),
-        (
-            "CM,TCGA-CM-0005,",
-            "CM,,",
-            "line 7, column `case_id`: found ``, expected an id",
-        ),
+        ("81.5,1", "81.5,2", "line 5, column `censorship`: found `2`, expected 1 (censored) or 0 (event)"),
+        ("81.5,1", "81.5,", "line 5, column `censorship`: found ``, expected 1 (censored) or 0 (event)"),
+        ("CM,TCGA-CM-0005,", "CM,,", "line 7, column `case_id`: found ``, expected an id"),
         (
             "TCGA-CM-0004-01Z-00-DX1.AB-5.svs",
             "../other.svs",
@@ -640,41 +499,18 @@ fn bad_cells_are_named_with_line_and_column() {
 fn a_slide_in_two_rows_is_refused_with_both_lines() {
     let dir = TempDir::new().unwrap();
     let error = failure(&from_table(dir.path(), &CLINICAL.replace("DX2.AB-2", "DX1.AB-1")));
-    let Error::DuplicateSlide {
-        slide,
-        first_line,
-        second_line,
-        ..
-    } = &error
-    else {
-        panic!("{error}")
-    };
-    assert_eq!(
-        (slide.as_str(), *first_line, *second_line),
-        ("TCGA-2F-0001-01Z-00-DX1.AB-1", 2, 3)
-    );
+    let Error::DuplicateSlide { slide, first_line, second_line, .. } = &error else { panic!("{error}") };
+    assert_eq!((slide.as_str(), *first_line, *second_line), ("TCGA-2F-0001-01Z-00-DX1.AB-1", 2, 3));
 }
 
 #[test]
 fn a_patient_with_two_outcomes_is_refused_with_both_lines() {
     let dir = TempDir::new().unwrap();
-    let error = failure(&from_table(
-        dir.path(),
-        &CLINICAL.replace("24.11,0.0", "24.12,0.0"),
-    ));
-    let Error::ConflictingOutcomes {
-        patient,
-        first_line,
-        second_line,
-        ..
-    } = &error
-    else {
+    let error = failure(&from_table(dir.path(), &CLINICAL.replace("24.11,0.0", "24.12,0.0")));
+    let Error::ConflictingOutcomes { patient, first_line, second_line, .. } = &error else {
         panic!("{error}")
     };
-    assert_eq!(
-        (patient.as_str(), *first_line, *second_line),
-        ("TCGA-2F-0001", 2, 3)
-    );
+    assert_eq!((patient.as_str(), *first_line, *second_line), ("TCGA-2F-0001", 2, 3));
 }
 
 #[test]
@@ -684,10 +520,7 @@ fn tables_without_rows_or_events_are_refused() {
     for (text, expected) in [(header, "no rows"), (censored.as_str(), "censored slides only")] {
         let dir = TempDir::new().unwrap();
         let error = failure(&from_table(dir.path(), text));
-        assert!(
-            matches!(&error, Error::NoEvents { found, .. } if *found == expected),
-            "{error}"
-        );
+        assert!(matches!(&error, Error::NoEvents { found, .. } if *found == expected), "{error}");
     }
 }
 
@@ -708,22 +541,13 @@ fn splits_that_are_missing_or_unrelated_are_refused() {
 
     fs::write(&first, ",train,val\n0,TCGA-CM-0003,SOMEONE-ELSE\n").unwrap();
     let error = failure(&options);
-    assert!(
-        matches!(&error, Error::UnmatchedSplit { path, .. } if *path == first),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::UnmatchedSplit { path, .. } if *path == first), "{error}");
 
     fs::write(&first, ",train,valid\n0,TCGA-CM-0003,TCGA-CM-0002\n").unwrap();
     let error = failure(&options);
-    assert!(
-        matches!(&error, Error::MissingColumn { path, column: "val", .. } if *path == first),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::MissingColumn { path, column: "val", .. } if *path == first), "{error}");
 
     fs::remove_file(&first).unwrap();
     let error = failure(&options);
-    assert!(
-        matches!(&error, Error::NoSplits { path } if *path == first),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::NoSplits { path } if *path == first), "{error}");
 }

@@ -22,12 +22,7 @@ pub struct BootstrapConfig {
 impl Default for BootstrapConfig {
     /// 2000 resamples with seed 0, 95% coverage and the tie tolerance of the CrossFusion protocol.
     fn default() -> Self {
-        Self {
-            replicates: 2000,
-            seed: 0,
-            level: 0.95,
-            ties: RiskTies::default(),
-        }
+        Self { replicates: 2000, seed: 0, level: 0.95, ties: RiskTies::default() }
     }
 }
 
@@ -82,31 +77,16 @@ pub fn cluster_bootstrap_mean_c_index<C: Ord>(
     folds: &[FoldRisks<'_, C>],
     config: BootstrapConfig,
 ) -> Result<BootstrapInterval> {
-    let BootstrapConfig {
-        replicates,
-        seed,
-        level,
-        ties,
-    } = config;
+    let BootstrapConfig { replicates, seed, level, ties } = config;
     if !(level > 0.0 && level < 1.0) {
-        return Err(Error::OutOfRange {
-            what: "level",
-            value: level,
-            expected: "a number between 0 and 1",
-        });
+        return Err(Error::OutOfRange { what: "level", value: level, expected: "a number between 0 and 1" });
     }
     if replicates == 0 {
-        return Err(Error::OutOfRange {
-            what: "replicates",
-            value: 0.0,
-            expected: "at least 1",
-        });
+        return Err(Error::OutOfRange { what: "replicates", value: 0.0, expected: "at least 1" });
     }
     let estimate = mean(&fold_c_indices(folds, ties)?).ok_or(Error::Empty { what: "folds" })?;
-    let samplers: Vec<FoldSampler> = folds
-        .iter()
-        .map(|fold| FoldSampler::new(fold, ties))
-        .collect::<Result<_>>()?;
+    let samplers: Vec<FoldSampler> =
+        folds.iter().map(|fold| FoldSampler::new(fold, ties)).collect::<Result<_>>()?;
 
     let mut seeds = SplitMix64 { state: seed };
     let mut means: Vec<f64> = (0..replicates)
@@ -122,14 +102,7 @@ pub fn cluster_bootstrap_mean_c_index<C: Ord>(
     match (quantile(&means, tail), quantile(&means, 1.0 - tail)) {
         (Some(lower), Some(upper)) => {
             let unusable_replicates = replicates - means.len();
-            Ok(BootstrapInterval {
-                estimate,
-                lower,
-                upper,
-                level,
-                replicates,
-                unusable_replicates,
-            })
+            Ok(BootstrapInterval { estimate, lower, upper, level, replicates, unusable_replicates })
         }
         _ => Err(Error::NoUsableResample { replicates }),
     }
@@ -215,11 +188,7 @@ mod tests {
     fn the_generator_is_splitmix64() {
         // First outputs of the reference implementation for seed 1234567.
         let mut generator = SplitMix64 { state: 1_234_567 };
-        let first = [
-            6_457_827_717_110_365_317,
-            3_203_168_211_198_807_973,
-            9_817_491_932_198_370_423,
-        ];
+        let first = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
         assert_eq!([generator.next(), generator.next(), generator.next()], first);
     }
 
@@ -238,60 +207,32 @@ mod tests {
     fn quantiles_interpolate_as_numpy() {
         let values = [1.0, 2.0, 4.0, 8.0];
         assert_eq!(quantile(&values, 0.5), Some(3.0));
-        assert_eq!(
-            (quantile(&values, 0.0), quantile(&values, 1.0)),
-            (Some(1.0), Some(8.0))
-        );
+        assert_eq!((quantile(&values, 0.0), quantile(&values, 1.0)), (Some(1.0), Some(8.0)));
         assert_eq!(quantile(&[], 0.5), None);
     }
 
     #[test]
     fn a_fold_with_one_informative_pair_leaves_unusable_resamples() {
-        let outcomes = [
-            Outcome::event(1.0).expect("valid"),
-            Outcome::censored(2.0).expect("valid"),
-        ];
-        let fold = FoldRisks {
-            outcomes: &outcomes,
-            risk: &[1.0, 0.0],
-            clusters: &["a", "b"],
-        };
-        let config = BootstrapConfig {
-            replicates: 1000,
-            ..BootstrapConfig::default()
-        };
+        let outcomes = [Outcome::event(1.0).expect("valid"), Outcome::censored(2.0).expect("valid")];
+        let fold = FoldRisks { outcomes: &outcomes, risk: &[1.0, 0.0], clusters: &["a", "b"] };
+        let config = BootstrapConfig { replicates: 1000, ..BootstrapConfig::default() };
         let ci = cluster_bootstrap_mean_c_index(&[fold], config).expect("some usable");
         assert_eq!((ci.estimate, ci.lower, ci.upper), (1.0, 1.0, 1.0));
         // Half of the resamples draw one of the two twice; five standard deviations around 500.
-        assert!(
-            ci.unusable_replicates.abs_diff(500) < 80,
-            "{}",
-            ci.unusable_replicates
-        );
+        assert!(ci.unusable_replicates.abs_diff(500) < 80, "{}", ci.unusable_replicates);
     }
 
     #[test]
     fn the_interval_depends_on_the_seed_but_not_on_the_order_of_rows() {
-        let rows: Vec<(f64, f64, u32)> = (0..30)
-            .map(|i| (f64::from(i * 7 % 30), f64::from(i * 11 % 17), i as u32 / 2))
-            .collect();
+        let rows: Vec<(f64, f64, u32)> =
+            (0..30).map(|i| (f64::from(i * 7 % 30), f64::from(i * 11 % 17), i as u32 / 2)).collect();
         let interval = |rows: &[(f64, f64, u32)], seed| {
-            let outcomes: Vec<Outcome> = rows
-                .iter()
-                .map(|&(t, ..)| Outcome::event(t).expect("valid"))
-                .collect();
+            let outcomes: Vec<Outcome> =
+                rows.iter().map(|&(t, ..)| Outcome::event(t).expect("valid")).collect();
             let risk: Vec<f64> = rows.iter().map(|&(_, x, _)| x).collect();
             let clusters: Vec<u32> = rows.iter().map(|&(.., c)| c).collect();
-            let fold = FoldRisks {
-                outcomes: &outcomes,
-                risk: &risk,
-                clusters: &clusters,
-            };
-            let config = BootstrapConfig {
-                replicates: 500,
-                seed,
-                ..BootstrapConfig::default()
-            };
+            let fold = FoldRisks { outcomes: &outcomes, risk: &risk, clusters: &clusters };
+            let config = BootstrapConfig { replicates: 500, seed, ..BootstrapConfig::default() };
             cluster_bootstrap_mean_c_index(&[fold, fold], config).expect("defined")
         };
         let reversed: Vec<_> = rows.iter().rev().copied().collect();
@@ -304,16 +245,10 @@ mod tests {
     #[test]
     fn the_spread_is_that_of_the_jackknife() {
         // Both estimate the standard error of C over samples of subjects; at n = 60 they differ by a few percent.
-        let outcomes: Vec<Outcome> = (0..60)
-            .map(|i| Outcome::event(f64::from(i)).expect("valid"))
-            .collect();
+        let outcomes: Vec<Outcome> = (0..60).map(|i| Outcome::event(f64::from(i)).expect("valid")).collect();
         let risk: Vec<f64> = (0..60).map(|i| f64::from(i * 23 % 61)).collect();
         let clusters: Vec<u32> = (0..60).collect();
-        let fold = FoldRisks {
-            outcomes: &outcomes,
-            risk: &risk,
-            clusters: &clusters,
-        };
+        let fold = FoldRisks { outcomes: &outcomes, risk: &risk, clusters: &clusters };
         let ci = cluster_bootstrap_mean_c_index(&[fold], BootstrapConfig::default()).expect("defined");
         let sweep = PairSweep::new(&outcomes, &risk, RiskTies::default()).expect("valid");
         let without = |left_out: usize| sweep.weighted_counts(|row| u64::from(row != left_out)).c_index();
@@ -321,10 +256,7 @@ mod tests {
         let centre = mean(&jackknife).expect("sixty values");
         let variance = jackknife.iter().map(|c| (c - centre).powi(2)).sum::<f64>() * 59.0 / 60.0;
         let width = 2.0 * 1.96 * variance.sqrt();
-        assert!(
-            ((ci.upper - ci.lower) / width - 1.0).abs() < 0.1,
-            "{ci:?}, jackknife width {width}"
-        );
+        assert!(((ci.upper - ci.lower) / width - 1.0).abs() < 0.1, "{ci:?}, jackknife width {width}");
     }
 
     #[test]
@@ -332,15 +264,9 @@ mod tests {
         let none: [FoldRisks<'_, u8>; 0] = [];
         let refused = cluster_bootstrap_mean_c_index(&none, BootstrapConfig::default());
         assert_eq!(refused, Err(Error::Empty { what: "folds" }));
-        let config = BootstrapConfig {
-            replicates: 0,
-            ..BootstrapConfig::default()
-        };
+        let config = BootstrapConfig { replicates: 0, ..BootstrapConfig::default() };
         assert!(cluster_bootstrap_mean_c_index(&none, config).is_err());
-        let config = BootstrapConfig {
-            level: 1.0,
-            ..BootstrapConfig::default()
-        };
+        let config = BootstrapConfig { level: 1.0, ..BootstrapConfig::default() };
         assert!(cluster_bootstrap_mean_c_index(&none, config).is_err());
     }
 }

@@ -119,10 +119,7 @@ impl Add for Concordance {
     fn add(self, other: Self) -> Self {
         let counts = self.counts + other.counts;
         // Both sides have comparable pairs, so their sum has.
-        Self {
-            counts,
-            c_index: counts.c_index().unwrap_or(self.c_index),
-        }
+        Self { counts, c_index: counts.c_index().unwrap_or(self.c_index) }
     }
 }
 
@@ -186,12 +183,8 @@ pub fn concordance_index_stratified<S: Ord>(
     check_length("risk", risk.len(), outcomes.len())?;
     check_length("strata", strata.len(), outcomes.len())?;
     check_risk(risk)?;
-    let mut rows: Vec<(&S, Outcome, f64)> = strata
-        .iter()
-        .zip(outcomes)
-        .zip(risk)
-        .map(|((s, &o), &x)| (s, o, x))
-        .collect();
+    let mut rows: Vec<(&S, Outcome, f64)> =
+        strata.iter().zip(outcomes).zip(risk).map(|((s, &o), &x)| (s, o, x)).collect();
     rows.sort_by(|a, b| a.0.cmp(b.0));
     let mut counts = PairCounts::default();
     for stratum in rows.chunk_by(|a, b| a.0 == b.0) {
@@ -207,10 +200,7 @@ mod tests {
 
     #[test]
     fn added_concordances_pool_their_pairs() {
-        let outcomes = [
-            Outcome::event(1.0).expect("valid"),
-            Outcome::event(2.0).expect("valid"),
-        ];
+        let outcomes = [Outcome::event(1.0).expect("valid"), Outcome::event(2.0).expect("valid")];
         let right = concordance_index(&outcomes, &[2.0, 1.0], RiskTies::Exact).expect("defined");
         let tied = concordance_index(&outcomes, &[1.0, 1.0], RiskTies::Exact).expect("defined");
         assert_eq!((right + tied).c_index(), 0.75);

@@ -27,19 +27,11 @@ impl CvSummary {
     /// ```
     pub fn new(folds: &[f64]) -> Result<Self> {
         if let Some((index, &value)) = folds.iter().enumerate().find(|(_, c)| !c.is_finite()) {
-            return Err(Error::NonFinite {
-                what: "folds",
-                index,
-                value,
-            });
+            return Err(Error::NonFinite { what: "folds", index, value });
         }
         let mean = mean(folds).ok_or(Error::Empty { what: "folds" })?;
         let squares = folds.iter().map(|c| (c - mean) * (c - mean)).sum::<f64>();
-        Ok(Self {
-            folds: folds.to_vec(),
-            mean,
-            population_sd: (squares / folds.len() as f64).sqrt(),
-        })
+        Ok(Self { folds: folds.to_vec(), mean, population_sd: (squares / folds.len() as f64).sqrt() })
     }
 
     /// Summary in the format of the CrossFusion paper's tables: each fold is rounded to three decimals first.
@@ -102,10 +94,7 @@ pub struct FoldRisks<'a, C> {
 /// # Errors
 /// As [`concordance_index`] of any fold.
 pub fn fold_c_indices<C>(folds: &[FoldRisks<'_, C>], ties: RiskTies) -> Result<Vec<f64>> {
-    folds
-        .iter()
-        .map(|fold| Ok(concordance_index(fold.outcomes, fold.risk, ties)?.c_index()))
-        .collect()
+    folds.iter().map(|fold| Ok(concordance_index(fold.outcomes, fold.risk, ties)?.c_index())).collect()
 }
 
 /// C-index over the rows of all folds together, pairs across folds included.
@@ -144,11 +133,7 @@ pub fn stratified_c_index<C>(folds: &[FoldRisks<'_, C>], ties: RiskTies) -> Resu
 fn join<C>(folds: &[FoldRisks<'_, C>]) -> (Vec<Outcome>, Vec<f64>, Vec<usize>) {
     let outcomes = folds.iter().flat_map(|fold| fold.outcomes).copied().collect();
     let risk = folds.iter().flat_map(|fold| fold.risk).copied().collect();
-    let fold_of_row = folds
-        .iter()
-        .enumerate()
-        .flat_map(|(k, fold)| vec![k; fold.outcomes.len()])
-        .collect();
+    let fold_of_row = folds.iter().enumerate().flat_map(|(k, fold)| vec![k; fold.outcomes.len()]).collect();
     (outcomes, risk, fold_of_row)
 }
 
@@ -164,10 +149,7 @@ mod tests {
     #[test]
     fn one_fold_has_no_sample_deviation() {
         let one = CvSummary::new(&[0.6]).expect("defined");
-        assert_eq!(
-            (one.mean(), one.population_sd(), one.sample_sd()),
-            (0.6, 0.0, None)
-        );
+        assert_eq!((one.mean(), one.population_sd(), one.sample_sd()), (0.6, 0.0, None));
         let two = CvSummary::new(&[0.5, 0.75]).expect("defined");
         assert!((two.sample_sd().expect("two folds") - 0.125 * 2.0_f64.sqrt()).abs() < 1e-16);
     }
@@ -176,23 +158,13 @@ mod tests {
     fn folds_without_a_value_are_refused() {
         assert_eq!(CvSummary::new(&[]), Err(Error::Empty { what: "folds" }));
         let error = CvSummary::paper_format(&[0.5, f64::NAN]).expect_err("NaN");
-        assert_eq!(
-            error.to_string(),
-            "`folds` 1 (counted from 0) is NaN, expected a finite number"
-        );
+        assert_eq!(error.to_string(), "`folds` 1 (counted from 0) is NaN, expected a finite number");
     }
 
     #[test]
     fn joined_folds_must_agree_in_length() {
         let outcomes = [Outcome::event(1.0).expect("valid")];
-        let fold = FoldRisks {
-            outcomes: &outcomes,
-            risk: &[0.1, 0.2],
-            clusters: &[0],
-        };
-        assert!(matches!(
-            pooled_c_index(&[fold], RiskTies::Exact),
-            Err(Error::LengthMismatch { .. })
-        ));
+        let fold = FoldRisks { outcomes: &outcomes, risk: &[0.1, 0.2], clusters: &[0] };
+        assert!(matches!(pooled_c_index(&[fold], RiskTies::Exact), Err(Error::LengthMismatch { .. })));
     }
 }

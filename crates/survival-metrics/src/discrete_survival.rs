@@ -23,11 +23,9 @@ pub fn risk_from_discrete_survival(survival: &[f64]) -> Result<f64> {
         return Err(Error::Empty { what: "survival" });
     }
     match survival.iter().find(|s| !(0.0..=1.0).contains(*s)) {
-        Some(&value) => Err(Error::OutOfRange {
-            what: "survival",
-            value,
-            expected: "a probability between 0 and 1",
-        }),
+        Some(&value) => {
+            Err(Error::OutOfRange { what: "survival", value, expected: "a probability between 0 and 1" })
+        }
         None => Ok(-survival.iter().sum::<f64>()),
     }
 }

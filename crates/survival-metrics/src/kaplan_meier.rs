@@ -139,28 +139,18 @@ impl KaplanMeier {
     /// S at `t`: a step function, continuous from the right, 1 before the first time and constant after the last.
     pub fn survival_at(&self, t: f64) -> f64 {
         let n_passed = self.times.partition_point(|&u| u <= t);
-        n_passed
-            .checked_sub(1)
-            .and_then(|i| self.survival.get(i))
-            .copied()
-            .unwrap_or(1.0)
+        n_passed.checked_sub(1).and_then(|i| self.survival.get(i)).copied().unwrap_or(1.0)
     }
 
     /// Subjects at risk just before `t` (their time is at least `t`).
     pub fn at_risk_at(&self, t: f64) -> u64 {
-        self.at_risk
-            .get(self.times.partition_point(|&u| u < t))
-            .copied()
-            .unwrap_or(0)
+        self.at_risk.get(self.times.partition_point(|&u| u < t)).copied().unwrap_or(0)
     }
 
     /// Points at which a plot marks censorings: each time with a censoring, and S there.
     pub fn censor_marks(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
         let points = self.times.iter().zip(&self.survival);
-        points
-            .zip(&self.censored)
-            .filter(|&(_, &c)| c > 0)
-            .map(|((&t, &s), _)| (t, s))
+        points.zip(&self.censored).filter(|&(_, &c)| c > 0).map(|((&t, &s), _)| (t, s))
     }
 
     /// Median survival time: [`quantile`](Self::quantile) at 0.5.
@@ -219,9 +209,7 @@ impl KaplanMeier {
         }
         let z = normal_isf((1.0 - level) / 2.0);
         let points = self.survival.iter().zip(&self.greenwood_sum);
-        Ok(points
-            .map(|(&s, &v)| limits_at(s, z * v.sqrt(), ci_type))
-            .collect())
+        Ok(points.map(|(&s, &v)| limits_at(s, z * v.sqrt(), ci_type)).collect())
     }
 }
 
@@ -281,10 +269,7 @@ mod tests {
         assert_eq!(curve([1], [2, 3]).median_survival(), None);
         assert_eq!(curve([], [2, 3]).median_survival(), None);
         assert_eq!(curve([4, 4, 5], []).median_survival(), Some(4.0));
-        assert_eq!(
-            (curve([1], []).quantile(0.0), curve([1], []).quantile(1.0)),
-            (None, None)
-        );
+        assert_eq!((curve([1], []).quantile(0.0), curve([1], []).quantile(1.0)), (None, None));
     }
 
     #[test]
@@ -305,13 +290,7 @@ mod tests {
     fn a_level_outside_its_range_is_refused() {
         for level in [0.0, 1.0, 95.0, f64::NAN] {
             let result = curve([1], []).confidence_limits(level, CiType::Plain);
-            assert!(matches!(
-                result,
-                Err(Error::OutOfRange {
-                    what: "confidence level",
-                    ..
-                })
-            ));
+            assert!(matches!(result, Err(Error::OutOfRange { what: "confidence level", .. })));
         }
     }
 
@@ -319,13 +298,7 @@ mod tests {
     fn a_figure_has_its_marks_and_numbers_at_risk() {
         let km = curve([1, 3], [1, 2, 2]);
         assert_eq!(km.censor_marks().collect::<Vec<_>>(), [(1.0, 0.8), (2.0, 0.8)]);
-        assert_eq!(
-            [0.0, 1.0, 1.5, 3.0, 4.0].map(|t| km.at_risk_at(t)),
-            [5, 5, 3, 1, 0]
-        );
-        assert_eq!(
-            [0.5, 1.0, 2.9, 3.0, 9.0].map(|t| km.survival_at(t)),
-            [1.0, 0.8, 0.8, 0.0, 0.0]
-        );
+        assert_eq!([0.0, 1.0, 1.5, 3.0, 4.0].map(|t| km.at_risk_at(t)), [5, 5, 3, 1, 0]);
+        assert_eq!([0.5, 1.0, 2.9, 3.0, 9.0].map(|t| km.survival_at(t)), [1.0, 0.8, 0.8, 0.0, 0.0]);
     }
 }

@@ -160,32 +160,16 @@ fn test<G: Ord + Clone, S: Ord>(
         .iter()
         .zip(groups)
         .zip(strata)
-        .map(|((o, g), s)| {
-            (
-                s,
-                Row {
-                    outcome: *o,
-                    group: levels.partition_point(|level| *level < g),
-                },
-            )
-        })
+        .map(|((o, g), s)| (s, Row { outcome: *o, group: levels.partition_point(|level| *level < g) }))
         .collect();
-    rows.sort_by(|a, b| {
-        a.0.cmp(b.0)
-            .then(a.1.outcome.time().total_cmp(&b.1.outcome.time()))
-    });
+    rows.sort_by(|a, b| a.0.cmp(b.0).then(a.1.outcome.time().total_cmp(&b.1.outcome.time())));
 
     let mut sums = Sums::new(levels.len());
     for stratum in rows.chunk_by(|a, b| a.0 == b.0) {
         let stratum: Vec<Row> = stratum.iter().map(|&(_, row)| row).collect();
         sums.add_stratum(&stratum, weight);
     }
-    let excess: Vec<f64> = sums
-        .observed
-        .iter()
-        .zip(&sums.expected)
-        .map(|(o, e)| o - e)
-        .collect();
+    let excess: Vec<f64> = sums.observed.iter().zip(&sums.expected).map(|(o, e)| o - e).collect();
     let (chi_square, df) = quadratic_form(&excess, &sums.variance);
     if df == 0 {
         return Err(Error::ZeroVariance);
@@ -216,11 +200,7 @@ fn check_weight(weight: LogRankWeight) -> Result<()> {
     };
     for (what, value) in [("rho", rho), ("gamma", gamma)] {
         if !value.is_finite() || value < 0.0 {
-            return Err(Error::OutOfRange {
-                what,
-                value,
-                expected: "a finite number of at least 0",
-            });
+            return Err(Error::OutOfRange { what, value, expected: "a finite number of at least 0" });
         }
     }
     Ok(())
@@ -231,41 +211,26 @@ mod tests {
     use super::*;
 
     fn events(times: &[f64]) -> Vec<Outcome> {
-        times
-            .iter()
-            .map(|&t| Outcome::event(t).expect("valid time"))
-            .collect()
+        times.iter().map(|&t| Outcome::event(t).expect("valid time")).collect()
     }
 
     #[test]
     fn one_group_has_no_test() {
-        assert_eq!(
-            log_rank_test(&events(&[1.0, 2.0]), &[1, 1]),
-            Err(Error::SingleGroup)
-        );
+        assert_eq!(log_rank_test(&events(&[1.0, 2.0]), &[1, 1]), Err(Error::SingleGroup));
         assert_eq!(log_rank_test::<u8>(&[], &[]), Err(Error::SingleGroup));
     }
 
     #[test]
     fn groups_that_die_together_have_no_variance() {
-        assert_eq!(
-            log_rank_test(&events(&[3.0; 4]), &[0, 0, 1, 1]),
-            Err(Error::ZeroVariance)
-        );
-        let censored = [
-            Outcome::censored(1.0).expect("valid"),
-            Outcome::censored(2.0).expect("valid"),
-        ];
+        assert_eq!(log_rank_test(&events(&[3.0; 4]), &[0, 0, 1, 1]), Err(Error::ZeroVariance));
+        let censored = [Outcome::censored(1.0).expect("valid"), Outcome::censored(2.0).expect("valid")];
         assert_eq!(log_rank_test(&censored, &[0, 1]), Err(Error::ZeroVariance));
     }
 
     #[test]
     fn a_group_constant_within_strata_has_no_variance() {
-        let result = stratified_log_rank_test(
-            &events(&[1.0, 2.0, 3.0, 4.0]),
-            &[0, 0, 1, 1],
-            &["a", "a", "b", "b"],
-        );
+        let result =
+            stratified_log_rank_test(&events(&[1.0, 2.0, 3.0, 4.0]), &[0, 0, 1, 1], &["a", "a", "b", "b"]);
         assert_eq!(result, Err(Error::ZeroVariance));
     }
 
@@ -281,14 +246,8 @@ mod tests {
 
     #[test]
     fn negative_exponents_are_refused() {
-        let weight = LogRankWeight::FlemingHarrington {
-            rho: -1.0,
-            gamma: 0.0,
-        };
+        let weight = LogRankWeight::FlemingHarrington { rho: -1.0, gamma: 0.0 };
         let error = weighted_log_rank_test(&events(&[1.0, 2.0]), &[0, 1], weight).expect_err("rho");
-        assert_eq!(
-            error.to_string(),
-            "`rho` is -1, expected a finite number of at least 0"
-        );
+        assert_eq!(error.to_string(), "`rho` is -1, expected a finite number of at least 0");
     }
 }

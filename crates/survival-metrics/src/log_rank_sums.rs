@@ -38,11 +38,7 @@ impl Sums {
         let mut n = rows.len() as u64;
         let (mut survival, mut peto) = (1.0_f64, 1.0);
         for same_time in rows.chunk_by(|a, b| a.outcome.time() == b.outcome.time()) {
-            let dying: Vec<Row> = same_time
-                .iter()
-                .copied()
-                .filter(|row| row.outcome.is_event())
-                .collect();
+            let dying: Vec<Row> = same_time.iter().copied().filter(|row| row.outcome.is_event()).collect();
             if !dying.is_empty() {
                 let (d_f, n_f) = (dying.len() as f64, n as f64);
                 peto *= 1.0 - d_f / (n_f + 1.0);
@@ -68,11 +64,8 @@ impl Sums {
     fn add_event_time(&mut self, at_risk: &[u64], n: u64, events: &[u64], w: f64) {
         let n_f = n as f64;
         let d_f = events.iter().sum::<u64>() as f64;
-        for ((observed, expected), (&d_g, &n_g)) in self
-            .observed
-            .iter_mut()
-            .zip(&mut self.expected)
-            .zip(events.iter().zip(at_risk))
+        for ((observed, expected), (&d_g, &n_g)) in
+            self.observed.iter_mut().zip(&mut self.expected).zip(events.iter().zip(at_risk))
         {
             *observed += w * d_g as f64;
             *expected += w * d_f * n_g as f64 / n_f;
@@ -84,11 +77,7 @@ impl Sums {
         for (g, (row, &n_g)) in self.variance.iter_mut().zip(at_risk).enumerate() {
             for (h, (cell, &n_h)) in row.iter_mut().zip(at_risk).enumerate() {
                 // As n_g (n - n_g) / n^2, the diagonal is exactly 0 where only one group is at risk.
-                let share = if g == h {
-                    n_g as f64 * (n - n_g) as f64
-                } else {
-                    -(n_g as f64 * n_h as f64)
-                };
+                let share = if g == h { n_g as f64 * (n - n_g) as f64 } else { -(n_g as f64 * n_h as f64) };
                 *cell += scale * share / (n_f * n_f);
             }
         }
@@ -114,11 +103,7 @@ fn tally(rows: &[Row], n_groups: usize) -> Vec<u64> {
 /// is gone up to rounding belongs to a group that adds no rank.
 pub(crate) fn quadratic_form(z: &[f64], v: &[Vec<f64>]) -> (f64, usize) {
     const GONE: f64 = 1e-10;
-    let diagonal: Vec<f64> = v
-        .iter()
-        .enumerate()
-        .filter_map(|(g, row)| row.get(g).copied())
-        .collect();
+    let diagonal: Vec<f64> = v.iter().enumerate().filter_map(|(g, row)| row.get(g).copied()).collect();
     let Some(left_out) = (0..diagonal.len()).max_by(|&a, &b| diagonal[a].total_cmp(&diagonal[b])) else {
         return (0.0, 0);
     };

@@ -43,10 +43,7 @@ impl Outcome {
             return Err(Error::InvalidTime { time });
         }
         // -0.0 becomes 0.0, so that equality and the total order used for sorting agree.
-        Ok(Self {
-            time: time + 0.0,
-            status,
-        })
+        Ok(Self { time: time + 0.0, status })
     }
 
     /// An observed event at `time`.
@@ -83,15 +80,7 @@ impl Outcome {
 
 /// Fails unless `found` values run in parallel with `expected` subjects.
 pub(crate) fn check_length(what: &'static str, found: usize, expected: usize) -> Result<()> {
-    if found == expected {
-        Ok(())
-    } else {
-        Err(Error::LengthMismatch {
-            what,
-            found,
-            expected,
-        })
-    }
+    if found == expected { Ok(()) } else { Err(Error::LengthMismatch { what, found, expected }) }
 }
 
 #[cfg(test)]
@@ -108,9 +97,6 @@ mod tests {
     fn infinite_time_is_refused_with_its_value() {
         let error = Outcome::censored(f64::INFINITY).expect_err("infinite");
         assert_eq!(error, Error::InvalidTime { time: f64::INFINITY });
-        assert_eq!(
-            error.to_string(),
-            "time is inf, expected a finite number of at least 0"
-        );
+        assert_eq!(error.to_string(), "time is inf, expected a finite number of at least 0");
     }
 }

@@ -63,18 +63,10 @@ impl PairSweep {
             .iter()
             .zip(&rank_of)
             .zip(0..)
-            .map(|((o, &rank), index)| SweepSubject {
-                time: o.time(),
-                is_event: o.is_event(),
-                rank,
-                index,
-            })
+            .map(|((o, &rank), index)| SweepSubject { time: o.time(), is_event: o.is_event(), rank, index })
             .collect();
         subjects.sort_unstable_by(|a, b| b.time.total_cmp(&a.time).then(a.is_event.cmp(&b.is_event)));
-        Ok(Self {
-            subjects,
-            tied: tied_ranks(&distinct, tolerance),
-        })
+        Ok(Self { subjects, tied: tied_ranks(&distinct, tolerance) })
     }
 
     /// Counts with every subject once.
@@ -181,10 +173,7 @@ struct RankPool {
 
 impl RankPool {
     fn new(n_ranks: usize) -> Self {
-        Self {
-            tree: vec![0; n_ranks],
-            total: 0,
-        }
+        Self { tree: vec![0; n_ranks], total: 0 }
     }
 
     fn insert(&mut self, rank: u32, weight: u64) {
@@ -223,13 +212,7 @@ mod tests {
     #[test]
     fn multiplicities_count_as_copies_that_never_pair_with_each_other() {
         let outcomes: Vec<Outcome> = [(1.0, true), (1.0, false), (2.0, true), (2.0, true), (3.0, false)]
-            .map(|(t, is_event)| {
-                if is_event {
-                    Outcome::event(t)
-                } else {
-                    Outcome::censored(t)
-                }
-            })
+            .map(|(t, is_event)| if is_event { Outcome::event(t) } else { Outcome::censored(t) })
             .into_iter()
             .collect::<Result<_>>()
             .expect("valid times");
@@ -241,32 +224,18 @@ mod tests {
         let rows = || (0..5).flat_map(|i| vec![i; multiplicity[i] as usize]);
         let copies: Vec<Outcome> = rows().map(|i| outcomes[i]).collect();
         let copied_risk: Vec<f64> = rows().map(|i| risk[i]).collect();
-        let copied = PairSweep::new(&copies, &copied_risk, RiskTies::Exact)
-            .expect("valid")
-            .counts();
+        let copied = PairSweep::new(&copies, &copied_risk, RiskTies::Exact).expect("valid").counts();
         // The two copies of the first subject are the only events at one time.
         assert_eq!((weighted.tied_both, copied.tied_both), (0, 1));
-        assert_eq!(
-            PairCounts {
-                tied_both: 0,
-                ..copied
-            },
-            weighted
-        );
+        assert_eq!(PairCounts { tied_both: 0, ..copied }, weighted);
         // First with second: 2 x 3 tied. First with fourth and fifth: 2 + 8 concordant. Fourth with fifth: 4.
-        assert_eq!(
-            (weighted.concordant, weighted.discordant, weighted.tied_risk),
-            (10, 4, 6)
-        );
+        assert_eq!((weighted.concordant, weighted.discordant, weighted.tied_risk), (10, 4, 6));
     }
 
     #[test]
     fn tied_ranges_use_the_rounded_difference() {
         // 0.3 - 0.2 rounds to just under 0.1, while 0.3 - 0.1 rounds to above 0.2 - 0.1.
         assert_eq!(tied_ranks(&[0.1, 0.2, 0.3], 0.1), [(0, 2), (0, 3), (1, 3)]);
-        assert_eq!(
-            tied_ranks(&[f64::NEG_INFINITY, 0.0, f64::INFINITY], 1.0),
-            [(0, 1), (1, 2), (2, 3)]
-        );
+        assert_eq!(tied_ranks(&[f64::NEG_INFINITY, 0.0, f64::INFINITY], 1.0), [(0, 1), (1, 2), (2, 3)]);
     }
 }

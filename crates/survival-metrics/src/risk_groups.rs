@@ -40,31 +40,16 @@ pub struct MedianSplit {
 /// ```
 pub fn median_split(risk: &[f64]) -> Result<MedianSplit> {
     if let Some((index, &value)) = risk.iter().enumerate().find(|(_, x)| !x.is_finite()) {
-        return Err(Error::NonFinite {
-            what: "risk",
-            index,
-            value,
-        });
+        return Err(Error::NonFinite { what: "risk", index, value });
     }
     let threshold = median(risk).ok_or(Error::Empty { what: "risk" })?;
     if !risk.iter().any(|&x| x < threshold) {
-        return Err(Error::EmptyGroup {
-            group: "low-risk",
-            rule: "below the median",
-            threshold,
-        });
+        return Err(Error::EmptyGroup { group: "low-risk", rule: "below the median", threshold });
     }
     let side = |&x: &f64| {
-        if x >= threshold {
-            RiskGroup::High
-        } else {
-            RiskGroup::Low
-        }
+        if x >= threshold { RiskGroup::High } else { RiskGroup::Low }
     };
-    Ok(MedianSplit {
-        threshold,
-        groups: risk.iter().map(side).collect(),
-    })
+    Ok(MedianSplit { threshold, groups: risk.iter().map(side).collect() })
 }
 
 /// Median as numpy computes it, `None` without values.
@@ -79,11 +64,7 @@ fn median(values: &[f64]) -> Option<f64> {
     let upper = above.iter().copied().min_by(f64::total_cmp)?;
     // numpy sums first; halving first differs only where the sum would overflow.
     let sum = lower + upper;
-    Some(if sum.is_finite() {
-        sum / 2.0
-    } else {
-        lower / 2.0 + upper / 2.0
-    })
+    Some(if sum.is_finite() { sum / 2.0 } else { lower / 2.0 + upper / 2.0 })
 }
 
 #[cfg(test)]
@@ -100,19 +81,13 @@ mod tests {
     #[test]
     fn constant_risks_leave_the_low_group_empty() {
         let error = median_split(&[-4.0, -4.0]).expect_err("constant");
-        assert_eq!(
-            error.to_string(),
-            "the low-risk group is empty: no subject is below the median -4"
-        );
+        assert_eq!(error.to_string(), "the low-risk group is empty: no subject is below the median -4");
     }
 
     #[test]
     fn a_nan_risk_is_named() {
         let error = median_split(&[0.0, f64::NAN]).expect_err("NaN");
-        assert_eq!(
-            error.to_string(),
-            "`risk` 1 (counted from 0) is NaN, expected a finite number"
-        );
+        assert_eq!(error.to_string(), "`risk` 1 (counted from 0) is NaN, expected a finite number");
         assert_eq!(median_split(&[]), Err(Error::Empty { what: "risk" }));
     }
 

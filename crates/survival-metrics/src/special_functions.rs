@@ -105,11 +105,7 @@ pub fn normal_sf(z: f64) -> f64 {
 /// assert!((normal_ln_sf(60.0) + 1805.013_560_680_567_1).abs() < 1e-11);
 /// ```
 pub fn normal_ln_sf(z: f64) -> f64 {
-    if z < 1.0 {
-        (-normal_sf(-z)).ln_1p()
-    } else {
-        ln_erfc(z * FRAC_1_SQRT_2) - LN_2
-    }
+    if z < 1.0 { (-normal_sf(-z)).ln_1p() } else { ln_erfc(z * FRAC_1_SQRT_2) - LN_2 }
 }
 
 /// The `z` that a standard normal variable exceeds with probability `p`: the inverse of [`normal_sf`].
@@ -154,9 +150,7 @@ fn erfcx(x: f64) -> f64 {
     // Laplace's continued fraction x + (1/2)/(x + (2/2)/(x + (3/2)/(x + ...))), evaluated from the inside. Cut
     // after N levels its relative error is near exp(-2 x sqrt(2 N)), here exp(-40).
     let n_levels = (200.0 / (x * x)) as u32 + 10;
-    let inner = (1..=n_levels)
-        .rev()
-        .fold(x, |tail, level| x + f64::from(level) / 2.0 / tail);
+    let inner = (1..=n_levels).rev().fold(x, |tail, level| x + f64::from(level) / 2.0 / tail);
     1.0 / (PI.sqrt() * inner)
 }
 
@@ -177,11 +171,8 @@ fn tail_sum(h: f64, df: usize) -> (f64, f64) {
     const LARGE: f64 = 1e280;
     let odd = df % 2 == 1;
     // Terms are h^j / Gamma(j + 1) over j = 0, 1, .. or 1/2, 3/2, ..
-    let (mut sum, mut term, mut j) = if odd {
-        (erfcx(h.sqrt()), h.sqrt() * FRAC_2_SQRT_PI, 0.5)
-    } else {
-        (0.0, 1.0, 0.0)
-    };
+    let (mut sum, mut term, mut j) =
+        if odd { (erfcx(h.sqrt()), h.sqrt() * FRAC_2_SQRT_PI, 0.5) } else { (0.0, 1.0, 0.0) };
     let mut ln_scale = 0.0;
     for _ in 0..df / 2 {
         sum += term;
@@ -200,11 +191,7 @@ fn tail_sum(h: f64, df: usize) -> (f64, f64) {
 fn chi2_lower_sum(h: f64, df: usize) -> f64 {
     let a = df as f64 / 2.0;
     // h^a / Gamma(a + 1), built up as a product so that neither part overflows.
-    let (start, mut j) = if df % 2 == 1 {
-        (h.sqrt() * FRAC_2_SQRT_PI, 0.5)
-    } else {
-        (1.0, 0.0)
-    };
+    let (start, mut j) = if df % 2 == 1 { (h.sqrt() * FRAC_2_SQRT_PI, 0.5) } else { (1.0, 0.0) };
     let mut lead = start;
     while j < a {
         j += 1.0;
@@ -231,10 +218,7 @@ mod tests {
         assert!((normal_ln_sf(1.0_f64.next_down()) / normal_ln_sf(1.0) - 1.0).abs() < 1e-14);
         for df in 1..200 {
             let x = df as f64 - 0.5;
-            assert!(
-                (chi2_ln_sf(x.next_down(), df) / chi2_ln_sf(x, df) - 1.0).abs() < 1e-12,
-                "df {df}"
-            );
+            assert!((chi2_ln_sf(x.next_down(), df) / chi2_ln_sf(x, df) - 1.0).abs() < 1e-12, "df {df}");
         }
     }
 
@@ -264,23 +248,11 @@ mod tests {
     #[test]
     fn the_ends_of_the_range_are_defined() {
         assert_eq!((chi2_sf(0.0, 3), chi2_ln_sf(-1.0, 3)), (1.0, 0.0));
-        assert_eq!(
-            (chi2_sf(f64::INFINITY, 1), chi2_ln_sf(f64::INFINITY, 1)),
-            (0.0, f64::NEG_INFINITY)
-        );
+        assert_eq!((chi2_sf(f64::INFINITY, 1), chi2_ln_sf(f64::INFINITY, 1)), (0.0, f64::NEG_INFINITY));
         assert_eq!((chi2_sf(1.0, 0), chi2_ln_sf(1.0, 0)), (0.0, f64::NEG_INFINITY));
-        assert_eq!(
-            (normal_isf(0.0), normal_isf(1.0)),
-            (f64::INFINITY, f64::NEG_INFINITY)
-        );
+        assert_eq!((normal_isf(0.0), normal_isf(1.0)), (f64::INFINITY, f64::NEG_INFINITY));
         assert!(normal_isf(1.5).is_nan() && chi2_sf(f64::NAN, 1).is_nan());
-        assert_eq!(
-            (normal_sf(f64::INFINITY), normal_ln_sf(f64::INFINITY)),
-            (0.0, f64::NEG_INFINITY)
-        );
-        assert_eq!(
-            (normal_sf(f64::NEG_INFINITY), normal_ln_sf(f64::NEG_INFINITY)),
-            (1.0, 0.0)
-        );
+        assert_eq!((normal_sf(f64::INFINITY), normal_ln_sf(f64::INFINITY)), (0.0, f64::NEG_INFINITY));
+        assert_eq!((normal_sf(f64::NEG_INFINITY), normal_ln_sf(f64::NEG_INFINITY)), (1.0, 0.0));
     }
 }

@@ -40,11 +40,7 @@ fn count_pairs(subjects: &[(Outcome, f64)], ties: RiskTies) -> PairCounts {
         for (j, (b, y)) in subjects.iter().enumerate() {
             let same_time = a.time() == b.time();
             if a.is_event() && b.is_event() && same_time && i < j {
-                *(if tied(*x, *y) {
-                    &mut counts.tied_both
-                } else {
-                    &mut counts.tied_time_event_event
-                }) += 1;
+                *(if tied(*x, *y) { &mut counts.tied_both } else { &mut counts.tied_time_event_event }) += 1;
             }
             if i == j || !a.is_event() || !(a.time() < b.time() || (same_time && !b.is_event())) {
                 continue;
@@ -198,23 +194,11 @@ proptest! {
 
 #[test]
 fn malformed_arguments_are_named() {
-    let outcomes = [
-        Outcome::event(1.0).expect("valid"),
-        Outcome::censored(2.0).expect("valid"),
-    ];
-    let error = |risk: &[f64], ties| {
-        concordance_index(&outcomes, risk, ties)
-            .expect_err("malformed")
-            .to_string()
-    };
-    assert_eq!(
-        error(&[0.0], RiskTies::Exact),
-        "`risk` has 1 values, expected 2, one per subject"
-    );
-    assert_eq!(
-        error(&[0.0, f64::NAN], RiskTies::Exact),
-        "risk 1 (counted from 0) is NaN, expected a number"
-    );
+    let outcomes = [Outcome::event(1.0).expect("valid"), Outcome::censored(2.0).expect("valid")];
+    let error =
+        |risk: &[f64], ties| concordance_index(&outcomes, risk, ties).expect_err("malformed").to_string();
+    assert_eq!(error(&[0.0], RiskTies::Exact), "`risk` has 1 values, expected 2, one per subject");
+    assert_eq!(error(&[0.0, f64::NAN], RiskTies::Exact), "risk 1 (counted from 0) is NaN, expected a number");
     assert_eq!(
         error(&[0.0, 1.0], RiskTies::AbsTol(-1.0)),
         "`risk tie tolerance` is -1, expected a finite number of at least 0"

@@ -39,10 +39,7 @@ impl Bag {
         slide_id: impl Into<String>,
         sets: impl IntoIterator<Item = (Magnification, PatchSet)>,
     ) -> Result<Self> {
-        let mut bag = Self {
-            slide_id: slide_id.into(),
-            sets: sets.into_iter().collect(),
-        };
+        let mut bag = Self { slide_id: slide_id.into(), sets: sets.into_iter().collect() };
         bag.sets.sort_by_key(|(magnification, _)| *magnification);
         match bag.check() {
             Ok(()) => Ok(bag),
@@ -58,12 +55,7 @@ impl Bag {
             return Err((None, ErrorKind::EmptyBag));
         };
         if let Some(pair) = self.sets.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            return Err((
-                None,
-                ErrorKind::DuplicateMagnification {
-                    magnification: pair[0].0,
-                },
-            ));
+            return Err((None, ErrorKind::DuplicateMagnification { magnification: pair[0].0 }));
         }
         let expected = first.features().dim();
         for (magnification, set) in &self.sets {
@@ -71,8 +63,7 @@ impl Bag {
             if found != expected {
                 return Err((Some(*magnification), ErrorKind::FeatureDim { expected, found }));
             }
-            self.check_parents(*magnification, set)
-                .map_err(|kind| (Some(*magnification), kind))?;
+            self.check_parents(*magnification, set).map_err(|kind| (Some(*magnification), kind))?;
         }
         Ok(())
     }
@@ -85,10 +76,7 @@ impl Bag {
             None => (0, "there is no coarser magnification".to_owned()),
             Some(coarser) => match self.get(coarser) {
                 None => return Ok(()),
-                Some(set) => (
-                    set.n_patches(),
-                    format!("{coarser} has {} patches", set.n_patches()),
-                ),
+                Some(set) => (set.n_patches(), format!("{coarser} has {} patches", set.n_patches())),
             },
         };
         // Written so that a `u32` index is compared without narrowing the count.
@@ -99,11 +87,9 @@ impl Bag {
             .find_map(|(idx, parent)| parent.filter(|p| outside(*p)).map(|p| (idx, p)))
         {
             None => Ok(()),
-            Some((patch_idx, parent)) => Err(ErrorKind::Parent {
-                patch_idx,
-                parent: i64::from(parent),
-                coarser,
-            }),
+            Some((patch_idx, parent)) => {
+                Err(ErrorKind::Parent { patch_idx, parent: i64::from(parent), coarser })
+            }
         }
     }
 
@@ -130,10 +116,7 @@ impl Bag {
     /// The patches at `magnification`, if there are any.
     #[must_use]
     pub fn get(&self, magnification: Magnification) -> Option<&PatchSet> {
-        self.sets
-            .iter()
-            .find(|(present, _)| *present == magnification)
-            .map(|(_, set)| set)
+        self.sets.iter().find(|(present, _)| *present == magnification).map(|(_, set)| set)
     }
 
     /// The magnifications that are present, coarse to fine.
@@ -166,16 +149,9 @@ mod tests {
 
     #[test]
     fn sets_are_kept_from_coarse_to_fine() {
-        let bag = Bag::new(
-            "s",
-            [(X20, patches(4, 2)), (X5, patches(1, 2)), (X10, patches(2, 2))],
-        )
-        .unwrap();
+        let bag = Bag::new("s", [(X20, patches(4, 2)), (X5, patches(1, 2)), (X10, patches(2, 2))]).unwrap();
         assert_eq!(bag.magnifications().collect::<Vec<_>>(), Magnification::ALL);
-        assert_eq!(
-            bag.sets().map(|(_, set)| set.n_patches()).collect::<Vec<_>>(),
-            [1, 2, 4]
-        );
+        assert_eq!(bag.sets().map(|(_, set)| set.n_patches()).collect::<Vec<_>>(), [1, 2, 4]);
         assert_eq!(bag.feature_dim(), 2);
     }
 
@@ -189,10 +165,7 @@ mod tests {
     #[test]
     fn a_magnification_given_twice_is_refused() {
         let error = Bag::new("s", [(X5, patches(1, 2)), (X5, patches(1, 2))]).unwrap_err();
-        assert!(matches!(
-            error.kind(),
-            ErrorKind::DuplicateMagnification { magnification: X5 }
-        ));
+        assert!(matches!(error.kind(), ErrorKind::DuplicateMagnification { magnification: X5 }));
     }
 
     #[test]
@@ -207,10 +180,7 @@ mod tests {
     #[test]
     fn a_missing_magnification_names_those_present() {
         let bag = Bag::new("s", [(X5, patches(1, 2)), (X20, patches(4, 2))]).unwrap();
-        assert_eq!(
-            bag.at(X10).unwrap_err().to_string(),
-            "slide s: no x10 patches; present: x5, x20"
-        );
+        assert_eq!(bag.at(X10).unwrap_err().to_string(), "slide s: no x10 patches; present: x5, x20");
         assert!(bag.get(X10).is_none());
     }
 
@@ -219,10 +189,7 @@ mod tests {
         let child = |parent| patches(2, 1).with_parents(vec![None, Some(parent)]).unwrap();
         assert!(Bag::new("s", [(X10, patches(3, 1)), (X20, child(2))]).is_ok());
         let error = Bag::new("s", [(X10, patches(3, 1)), (X20, child(3))]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "slide s, x20: patch 1 has parent 3, but x10 has 3 patches"
-        );
+        assert_eq!(error.to_string(), "slide s, x20: patch 1 has parent 3, but x10 has 3 patches");
         assert!(
             Bag::new("s", [(X5, patches(1, 1)), (X20, child(3))]).is_ok(),
             "10x is not there to check against"
@@ -232,13 +199,6 @@ mod tests {
     #[test]
     fn the_coarsest_patches_have_no_parents() {
         let error = Bag::new("s", [(X5, patches(1, 1).with_parents(vec![Some(0)]).unwrap())]).unwrap_err();
-        assert!(matches!(
-            error.kind(),
-            ErrorKind::Parent {
-                patch_idx: 0,
-                parent: 0,
-                ..
-            }
-        ));
+        assert!(matches!(error.kind(), ErrorKind::Parent { patch_idx: 0, parent: 0, .. }));
     }
 }

@@ -90,11 +90,7 @@ fn each_exact<const SIZE: usize>(
             let float = value as f32;
             // Through i128, because 2^63 as f32 would saturate back to i64::MAX and look exact.
             let back = float as i128;
-            if back == i128::from(value) {
-                Ok(float)
-            } else {
-                Err(ErrorKind::Inexact { value })
-            }
+            if back == i128::from(value) { Ok(float) } else { Err(ErrorKind::Inexact { value }) }
         })
         .collect()
 }

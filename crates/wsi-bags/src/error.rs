@@ -70,13 +70,7 @@ impl Error {
 
 impl From<ErrorKind> for Error {
     fn from(kind: ErrorKind) -> Self {
-        Self {
-            inner: Box::new(Inner {
-                path: None,
-                place: None,
-                kind,
-            }),
-        }
+        Self { inner: Box::new(Inner { path: None, place: None, kind }) }
     }
 }
 
@@ -352,11 +346,7 @@ pub enum ErrorKind {
     },
 
     /// A directory does not have the layout asked for, or any known one.
-    #[error(
-        "no bags found; looked for {}; the directory holds {}",
-        list(looked_for),
-        list(found)
-    )]
+    #[error("no bags found; looked for {}; the directory holds {}", list(looked_for), list(found))]
     Layout {
         /// Patterns of file names, each with the layout it belongs to.
         looked_for: Vec<String>,
@@ -391,12 +381,7 @@ fn list<T: fmt::Display>(items: &[T]) -> String {
     if items.is_empty() {
         return "nothing".to_owned();
     }
-    let mut text = items
-        .iter()
-        .take(SHOWN)
-        .map(T::to_string)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let mut text = items.iter().take(SHOWN).map(T::to_string).collect::<Vec<_>>().join(", ");
     if items.len() > SHOWN {
         text += &format!(" and {} more", items.len() - SHOWN);
     }

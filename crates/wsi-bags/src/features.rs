@@ -60,25 +60,12 @@ impl FeatureMatrix {
         }
         let slice = (*values).as_ref();
         if n_patches.checked_mul(dim) != Some(slice.len()) {
-            return Err(ErrorKind::ValueCount {
-                n_patches,
-                dim,
-                found: slice.len(),
-            }
-            .into());
+            return Err(ErrorKind::ValueCount { n_patches, dim, found: slice.len() }.into());
         }
         if let Some(index) = first_non_finite(slice) {
-            return Err(Error::from(ErrorKind::NonFinite {
-                row: index / dim,
-                column: index % dim,
-            }));
+            return Err(Error::from(ErrorKind::NonFinite { row: index / dim, column: index % dim }));
         }
-        Ok(Self {
-            values,
-            n_patches,
-            dim,
-            mapped,
-        })
+        Ok(Self { values, n_patches, dim, mapped })
     }
 
     /// Number of rows, at least 1.
@@ -142,14 +129,7 @@ fn first_non_finite(values: &[f32]) -> Option<usize> {
     let bad = |value: &f32| value.to_bits() & EXPONENT == EXPONENT;
     values.chunks(BLOCK).enumerate().find_map(|(block_idx, block)| {
         let any_bad = block.iter().fold(false, |any, value| any | bad(value));
-        if any_bad {
-            block
-                .iter()
-                .position(bad)
-                .map(|offset| block_idx * BLOCK + offset)
-        } else {
-            None
-        }
+        if any_bad { block.iter().position(bad).map(|offset| block_idx * BLOCK + offset) } else { None }
     })
 }
 
@@ -173,14 +153,7 @@ mod tests {
     #[test]
     fn a_value_too_few_is_refused() {
         let error = FeatureMatrix::new(vec![0.0; 5], 2, 3).unwrap_err();
-        assert!(matches!(
-            error.kind(),
-            ErrorKind::ValueCount {
-                n_patches: 2,
-                dim: 3,
-                found: 5
-            }
-        ));
+        assert!(matches!(error.kind(), ErrorKind::ValueCount { n_patches: 2, dim: 3, found: 5 }));
     }
 
     #[test]

@@ -53,11 +53,7 @@ impl Reader {
             _ => None,
         };
         if let Some(found) = found {
-            return Err(ErrorKind::FileKind {
-                found,
-                wanted: "an HDF5 file",
-            }
-            .into());
+            return Err(ErrorKind::FileKind { found, wanted: "an HDF5 file" }.into());
         }
         // Some file systems of clusters have no locks; files are replaced by renaming, never changed in place.
         let file = H5FileOptions::new()
@@ -70,22 +66,15 @@ impl Reader {
 
     /// Names of the groups at the top, sorted.
     pub(crate) fn groups(&self) -> Result<Vec<String>> {
-        let mut names = self
-            .file
-            .root_group()
-            .group_names()
-            .map_err(|source| failed("list the groups", source))?;
+        let mut names =
+            self.file.root_group().group_names().map_err(|source| failed("list the groups", source))?;
         names.sort();
         Ok(names)
     }
 
     /// The top of the file.
     pub(crate) fn root(&self) -> Group<'_> {
-        Group {
-            reader: self,
-            group: self.file.root_group(),
-            path: String::new(),
-        }
+        Group { reader: self, group: self.file.root_group(), path: String::new() }
     }
 
     /// The group at `path`, if there is one.
@@ -98,11 +87,7 @@ impl Reader {
                 Err(source) => return Err(failed(format!("open group `{path}`"), source)),
             };
         }
-        Ok(Some(Group {
-            reader: self,
-            group,
-            path: path.to_owned(),
-        }))
+        Ok(Some(Group { reader: self, group, path: path.to_owned() }))
     }
 }
 
@@ -121,18 +106,14 @@ impl Group<'_> {
 
     /// Names of the datasets directly inside, sorted.
     pub(crate) fn datasets(&self) -> Result<Vec<String>> {
-        let mut names = self
-            .group
-            .dataset_names()
-            .map_err(|source| failed("list the datasets", source))?;
+        let mut names = self.group.dataset_names().map_err(|source| failed("list the datasets", source))?;
         names.sort();
         Ok(names)
     }
 
     /// A matrix of floats as features: mapped where it lies in the file as `f32`, converted otherwise.
     pub(crate) fn features(&self, name: &str) -> Result<FeatureMatrix> {
-        self.read_features(name)
-            .map_err(|error| error.at_place(self.place(name)))
+        self.read_features(name).map_err(|error| error.at_place(self.place(name)))
     }
 
     fn read_features(&self, name: &str) -> Result<FeatureMatrix> {
@@ -141,9 +122,7 @@ impl Group<'_> {
         let [n_patches, dim] = shape[..] else {
             return Err(wrong_shape(&dataset, "[n_patches, dim]".to_owned()));
         };
-        let datatype = dataset
-            .datatype()
-            .map_err(|source| failed("read the element type", source))?;
+        let datatype = dataset.datatype().map_err(|source| failed("read the element type", source))?;
         let (element, little) = float_type(&datatype).ok_or_else(|| ErrorKind::ElementType {
             found: datatype.to_string(),
             wanted: "float16, float32 or float64",
@@ -153,11 +132,7 @@ impl Group<'_> {
         let bytes = match storage {
             Some(Storage::Unallocated) => {
                 let found = "a dataset to which nothing was written".to_owned();
-                return Err(ErrorKind::Content {
-                    found,
-                    wanted: "features",
-                }
-                .into());
+                return Err(ErrorKind::Content { found, wanted: "features" }.into());
             }
             Some(Storage::At { offset, len }) if little => self.contiguous_bytes(&dataset, offset, len)?,
             _ => None,
@@ -168,12 +143,7 @@ impl Group<'_> {
                 if let Some(floats) = (element == ElementType::F32).then(in_place).flatten() {
                     return FeatureMatrix::mapped(Arc::new(floats), n_patches, dim);
                 }
-                let bytes = self
-                    .reader
-                    .map
-                    .bytes()
-                    .get(start..start + len)
-                    .unwrap_or_default();
+                let bytes = self.reader.map.bytes().get(start..start + len).unwrap_or_default();
                 FeatureMatrix::new(element.decode(bytes)?, n_patches, dim)
             }
             // Chunked, compressed, big-endian, or beyond the reach of the header walk.
@@ -190,16 +160,11 @@ impl Group<'_> {
     ) -> Result<Option<(usize, usize)>> {
         // `dataset` compared this product with the length of the file.
         let len = dataset.total_elements() * dataset.element_size();
-        let end = offset
-            .checked_add(len as u64)
-            .filter(|end| *end <= self.reader.map.bytes().len() as u64);
+        let end = offset.checked_add(len as u64).filter(|end| *end <= self.reader.map.bytes().len() as u64);
         match (end, usize::try_from(offset)) {
             (Some(_), Ok(start)) if stored >= len as u64 => Ok(Some((start, len))),
             _ => Err(Error::from(ErrorKind::Content {
-                found: format!(
-                    "{stored} bytes at {offset} of a file of {}",
-                    self.reader.map.bytes().len()
-                ),
+                found: format!("{stored} bytes at {offset} of a file of {}", self.reader.map.bytes().len()),
                 wanted: "the values of the dataset",
             })),
         }
@@ -230,11 +195,7 @@ impl Group<'_> {
     }
 
     fn place(&self, name: &str) -> String {
-        if self.path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}/{name}", self.path)
-        }
+        if self.path.is_empty() { name.to_owned() } else { format!("{}/{name}", self.path) }
     }
 
     /// Opens a dataset whose values are in this very file and not more than the file can hold.
@@ -242,32 +203,21 @@ impl Group<'_> {
         let place = self.place(name);
         let elsewhere = || {
             let found = "values that lie in another file".to_owned();
-            Err(ErrorKind::Content {
-                found,
-                wanted: "values stored in this file",
-            }
-            .into())
+            Err(ErrorKind::Content { found, wanted: "values stored in this file" }.into())
         };
         // The listing leaves out what links name in other files.
         let found = self.datasets()?;
         if !found.iter().any(|dataset| dataset == name) {
-            return Err(ErrorKind::MissingDataset {
-                name: name.to_owned(),
-                found,
-            }
-            .into());
+            return Err(ErrorKind::MissingDataset { name: name.to_owned(), found }.into());
         }
         let dataset = self
             .reader
             .file
             .dataset(&place)
             .map_err(|source| failed(format!("open dataset `{place}`"), source))?;
-        let layout = dataset
-            .storage_layout()
-            .map_err(|source| failed("read the storage layout", source))?;
-        let external = dataset
-            .external_files()
-            .map_err(|source| failed("read the storage layout", source))?;
+        let layout = dataset.storage_layout().map_err(|source| failed("read the storage layout", source))?;
+        let external =
+            dataset.external_files().map_err(|source| failed("read the storage layout", source))?;
         if layout == StorageLayout::Virtual || !external.is_empty() {
             return elsewhere();
         }
@@ -284,12 +234,9 @@ impl Group<'_> {
             stored
         };
         if n_bytes > limit {
-            return Err(ErrorKind::Limit {
-                what: "size of the dataset in bytes",
-                found: n_bytes,
-                limit,
-            }
-            .into());
+            return Err(
+                ErrorKind::Limit { what: "size of the dataset in bytes", found: n_bytes, limit }.into()
+            );
         }
         Ok(dataset)
     }
@@ -299,17 +246,11 @@ const SIGNATURE: &[u8] = b"\x89HDF\r\n\x1a\n";
 
 fn signature_offsets(bytes: &[u8]) -> impl Iterator<Item = usize> {
     let doubled = std::iter::successors(Some(512usize), |offset| offset.checked_mul(2));
-    std::iter::once(0)
-        .chain(doubled)
-        .take_while(|offset| *offset < bytes.len())
+    std::iter::once(0).chain(doubled).take_while(|offset| *offset < bytes.len())
 }
 
 fn failed(action: impl Into<String>, source: Hdf5Error) -> Error {
-    ErrorKind::Hdf5 {
-        action: action.into(),
-        source: source.into(),
-    }
-    .into()
+    ErrorKind::Hdf5 { action: action.into(), source: source.into() }.into()
 }
 
 fn wrong_shape(dataset: &H5Dataset, wanted: String) -> Error {
@@ -341,7 +282,5 @@ fn converted(dataset: &H5Dataset, element: ElementType) -> Result<Vec<f32>> {
 }
 
 fn integers(dataset: &H5Dataset) -> Result<Vec<i64>> {
-    dataset
-        .read_numeric_as()
-        .map_err(|source| failed("read the values as integers", source))
+    dataset.read_numeric_as().map_err(|source| failed("read the values as integers", source))
 }

@@ -47,17 +47,14 @@ impl FromStr for Layout {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        Self::ALL
-            .into_iter()
-            .find(|layout| layout.label() == text)
-            .ok_or_else(|| {
-                ErrorKind::UnknownName {
-                    what: "layout",
-                    found: text.to_owned(),
-                    known: Self::ALL.map(|layout| layout.label().to_owned()).to_vec(),
-                }
-                .into()
-            })
+        Self::ALL.into_iter().find(|layout| layout.label() == text).ok_or_else(|| {
+            ErrorKind::UnknownName {
+                what: "layout",
+                found: text.to_owned(),
+                known: Self::ALL.map(|layout| layout.label().to_owned()).to_vec(),
+            }
+            .into()
+        })
     }
 }
 
@@ -71,9 +68,6 @@ mod tests {
             assert_eq!(layout.label().parse::<Layout>().unwrap(), layout);
         }
         let error = "clam".parse::<Layout>().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "unknown layout `clam`, expected one of crossfusion, native"
-        );
+        assert_eq!(error.to_string(), "unknown layout `clam`, expected one of crossfusion, native");
     }
 }

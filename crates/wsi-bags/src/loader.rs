@@ -68,11 +68,7 @@ impl OrderedLoader {
                 }
             }
         });
-        Self {
-            finished: Some(finished),
-            reader: Some(reader),
-            remaining,
-        }
+        Self { finished: Some(finished), reader: Some(reader), remaining }
     }
 }
 

@@ -94,21 +94,15 @@ impl FromStr for Magnification {
 
     /// Reads `x20`, `20x` or `20`, in either case of the letter.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let digits = text
-            .strip_prefix(['x', 'X'])
-            .or_else(|| text.strip_suffix(['x', 'X']))
-            .unwrap_or(text);
-        Self::ALL
-            .into_iter()
-            .find(|magnification| digits == &magnification.label()[1..])
-            .ok_or_else(|| {
-                ErrorKind::UnknownName {
-                    what: "magnification",
-                    found: text.to_owned(),
-                    known: Self::LABELS.map(str::to_owned).to_vec(),
-                }
-                .into()
-            })
+        let digits = text.strip_prefix(['x', 'X']).or_else(|| text.strip_suffix(['x', 'X'])).unwrap_or(text);
+        Self::ALL.into_iter().find(|magnification| digits == &magnification.label()[1..]).ok_or_else(|| {
+            ErrorKind::UnknownName {
+                what: "magnification",
+                found: text.to_owned(),
+                known: Self::LABELS.map(str::to_owned).to_vec(),
+            }
+            .into()
+        })
     }
 }
 
@@ -119,14 +113,9 @@ mod tests {
     #[test]
     fn every_label_parses_back() {
         for magnification in Magnification::ALL {
+            assert_eq!(magnification.label().parse::<Magnification>().unwrap(), magnification);
             assert_eq!(
-                magnification.label().parse::<Magnification>().unwrap(),
-                magnification
-            );
-            assert_eq!(
-                format!("{}x", magnification.power())
-                    .parse::<Magnification>()
-                    .unwrap(),
+                format!("{}x", magnification.power()).parse::<Magnification>().unwrap(),
                 magnification
             );
         }
@@ -151,10 +140,7 @@ mod tests {
         assert_eq!(Magnification::X5.downsample_to(Magnification::X20), None);
         for magnification in Magnification::ALL {
             assert_eq!(
-                magnification
-                    .coarser()
-                    .and_then(Magnification::finer)
-                    .unwrap_or(magnification),
+                magnification.coarser().and_then(Magnification::finer).unwrap_or(magnification),
                 magnification
             );
         }

@@ -1,8 +1,5 @@
 //! Read-only memory maps: the only `unsafe` code of this crate.
-#![expect(
-    unsafe_code,
-    reason = "mapping a file, and viewing its bytes as floats, cannot be done without"
-)]
+#![expect(unsafe_code, reason = "mapping a file, and viewing its bytes as floats, cannot be done without")]
 
 use std::fs::File;
 use std::path::Path;
@@ -55,11 +52,7 @@ impl MappedFloats {
         }
         let end = len.checked_mul(size_of::<f32>())?.checked_add(offset)?;
         let aligned = file.bytes().get(offset..end)?.as_ptr().cast::<f32>().is_aligned();
-        aligned.then(|| Self {
-            file: Arc::clone(file),
-            offset,
-            len,
-        })
+        aligned.then(|| Self { file: Arc::clone(file), offset, len })
     }
 }
 
@@ -97,14 +90,8 @@ mod tests {
     #[test]
     fn views_beyond_the_file_or_off_alignment_are_refused() {
         let (_directory, file) = mapped(&[0; 12]);
-        for (offset, len) in [
-            (4, 3),
-            (1, 2),
-            (13, 0),
-            (usize::MAX, 1),
-            (0, usize::MAX),
-            (0, usize::MAX / 4),
-        ] {
+        for (offset, len) in [(4, 3), (1, 2), (13, 0), (usize::MAX, 1), (0, usize::MAX), (0, usize::MAX / 4)]
+        {
             assert!(MappedFloats::new(&file, offset, len).is_none(), "{offset} {len}");
         }
     }

@@ -70,10 +70,7 @@ pub struct SlideInfo {
 /// [`ErrorKind::RowOrder`], those of [`Bag::new`], and [`ErrorKind::FileKind`], [`ErrorKind::Limit`],
 /// [`ErrorKind::Io`] or [`ErrorKind::Hdf5`] if the file cannot be read.
 pub fn read(path: &Path, encoder: &str, magnifications: &[Magnification]) -> Result<Bag> {
-    let slide_id = path
-        .file_stem()
-        .map(|stem| stem.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let slide_id = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let read = || {
         let reader = Reader::open(path)?;
         let sets = magnifications
@@ -128,10 +125,7 @@ pub fn magnifications(path: &Path, encoder: &str) -> Result<Vec<Magnification>> 
         let reader = Reader::open(path)?;
         let mut present = Vec::new();
         for magnification in Magnification::ALL {
-            if group_encoders(&reader, magnification)?
-                .iter()
-                .any(|found| found == encoder)
-            {
+            if group_encoders(&reader, magnification)?.iter().any(|found| found == encoder) {
                 present.push(magnification);
             }
         }
@@ -150,9 +144,7 @@ pub fn magnifications(path: &Path, encoder: &str) -> Result<Vec<Magnification>> 
 /// number, [`ErrorKind::Name`] if `encoder` cannot be a name, [`ErrorKind::Hdf5`] or [`ErrorKind::Io`] if the file
 /// cannot be written.
 pub fn write(path: &Path, bag: &Bag, encoder: &str, slide: &SlideInfo) -> Result<()> {
-    check_name("encoder", encoder)
-        .and_then(|()| check_slide(slide))
-        .map_err(|error| error.in_file(path))?;
+    check_name("encoder", encoder).and_then(|()| check_slide(slide)).map_err(|error| error.in_file(path))?;
     replace_file(path, |beside| {
         let writer = Writer::create(beside)?;
         let root = writer.root();
@@ -176,11 +168,9 @@ pub fn write(path: &Path, bag: &Bag, encoder: &str, slide: &SlideInfo) -> Result
 
 fn write_set(group: &GroupWriter, set: &PatchSet, encoder: &str) -> Result<()> {
     let Some(coords) = set.coords() else {
-        return Err(ErrorKind::MissingDataset {
-            name: COORDS.to_owned(),
-            found: vec![FEATURES.to_owned()],
-        }
-        .into());
+        return Err(
+            ErrorKind::MissingDataset { name: COORDS.to_owned(), found: vec![FEATURES.to_owned()] }.into()
+        );
     };
     group.set_text("row_order", set.row_order().label())?;
     if let Some(geometry) = set.geometry() {
@@ -190,10 +180,7 @@ fn write_set(group: &GroupWriter, set: &PatchSet, encoder: &str) -> Result<()> {
     let n = set.n_patches();
     group.write(COORDS, &[n, 2], coords.as_flattened())?;
     if let Some(parents) = set.parents() {
-        let stored: Vec<i64> = parents
-            .iter()
-            .map(|parent| parent.map_or(-1, i64::from))
-            .collect();
+        let stored: Vec<i64> = parents.iter().map(|parent| parent.map_or(-1, i64::from)).collect();
         group.write(PARENT, &[n], &stored)?;
     }
     if let Some(tissue) = set.tissue() {
@@ -203,11 +190,7 @@ fn write_set(group: &GroupWriter, set: &PatchSet, encoder: &str) -> Result<()> {
 }
 
 fn write_features(group: &GroupWriter, set: &PatchSet, encoder: &str) -> Result<()> {
-    group.write(
-        encoder,
-        &[set.n_patches(), set.features().dim()],
-        set.features().as_slice(),
-    )
+    group.write(encoder, &[set.n_patches(), set.features().dim()], set.features().as_slice())
 }
 
 /// Adds the features of another encoder to a file, for the same patches.
@@ -224,10 +207,7 @@ pub fn add_features(path: &Path, bag: &Bag, encoder: &str) -> Result<()> {
         .and_then(|()| check_same_patches(path, bag, encoder))
         .map_err(|error| error.in_file(path))?;
     replace_file(path, |beside| {
-        std::fs::copy(path, beside).map_err(|source| ErrorKind::Io {
-            action: "copy the file",
-            source,
-        })?;
+        std::fs::copy(path, beside).map_err(|source| ErrorKind::Io { action: "copy the file", source })?;
         let writer = Writer::open(beside)?;
         for (magnification, set) in bag.sets() {
             let group = writer.root().group(magnification.label())?.group(FEATURES)?;
@@ -245,26 +225,13 @@ fn check_same_patches(path: &Path, bag: &Bag, encoder: &str) -> Result<()> {
         };
         let Some(group) = reader.group(magnification.label())? else {
             let present = present_groups(&reader)?;
-            return Err(ErrorKind::MissingMagnification {
-                wanted: magnification,
-                present,
-            }
-            .into());
+            return Err(ErrorKind::MissingMagnification { wanted: magnification, present }.into());
         };
-        if group_encoders(&reader, magnification)?
-            .iter()
-            .any(|found| found == encoder)
-        {
-            return content(
-                format!("features of `{encoder}`"),
-                "an encoder that the file does not have yet",
-            );
+        if group_encoders(&reader, magnification)?.iter().any(|found| found == encoder) {
+            return content(format!("features of `{encoder}`"), "an encoder that the file does not have yet");
         }
         if set.coords() != Some(group.integer_rows(COORDS)?.as_slice()) {
-            return content(
-                "other coordinates than those of the bag".to_owned(),
-                "the same patches",
-            );
+            return content("other coordinates than those of the bag".to_owned(), "the same patches");
         }
     }
     Ok(())
@@ -273,11 +240,7 @@ fn check_same_patches(path: &Path, bag: &Bag, encoder: &str) -> Result<()> {
 fn check_slide(slide: &SlideInfo) -> Result<()> {
     let zero = |size: Option<u64>| if size == Some(0) { Some(0.0) } else { None };
     let bad_mpp = slide.mpp.filter(|mpp| !(mpp.is_finite() && *mpp > 0.0));
-    for (what, bad) in [
-        ("width", zero(slide.width)),
-        ("height", zero(slide.height)),
-        ("mpp", bad_mpp),
-    ] {
+    for (what, bad) in [("width", zero(slide.width)), ("height", zero(slide.height)), ("mpp", bad_mpp)] {
         if let Some(found) = bad {
             return Err(ErrorKind::Geometry { what, found }.into());
         }

@@ -58,13 +58,7 @@ impl PatchSet {
     /// A set of which only the features are known.
     #[must_use]
     pub fn new(features: FeatureMatrix) -> Self {
-        Self {
-            features,
-            coords: None,
-            parents: None,
-            tissue: None,
-            geometry: None,
-        }
+        Self { features, coords: None, parents: None, tissue: None, geometry: None }
     }
 
     /// Adds positions: `[x, y]` of each patch's top left corner in level-0 pixels.
@@ -83,18 +77,10 @@ impl PatchSet {
     /// [`ErrorKind::Geometry`] unless both are positive and finite.
     pub fn with_geometry(mut self, geometry: PatchGeometry) -> Result<Self> {
         if geometry.patch_size_level0 == 0 {
-            return Err(ErrorKind::Geometry {
-                what: "patch_size_level0",
-                found: 0.0,
-            }
-            .into());
+            return Err(ErrorKind::Geometry { what: "patch_size_level0", found: 0.0 }.into());
         }
         if !(geometry.mpp.is_finite() && geometry.mpp > 0.0) {
-            return Err(ErrorKind::Geometry {
-                what: "mpp",
-                found: geometry.mpp,
-            }
-            .into());
+            return Err(ErrorKind::Geometry { what: "mpp", found: geometry.mpp }.into());
         }
         self.geometry = Some(geometry);
         Ok(self)
@@ -172,21 +158,14 @@ impl PatchSet {
         if found == expected {
             Ok(())
         } else {
-            Err(Error::from(ErrorKind::RowCount {
-                what,
-                expected,
-                found,
-            }))
+            Err(Error::from(ErrorKind::RowCount { what, expected, found }))
         }
     }
 }
 
 /// Index of the first patch that does not lie after its predecessor in row-major order.
 pub(crate) fn first_out_of_order(coords: &[[i64; 2]]) -> Option<usize> {
-    coords
-        .windows(2)
-        .position(|pair| [pair[0][1], pair[0][0]] >= [pair[1][1], pair[1][0]])
-        .map(|idx| idx + 1)
+    coords.windows(2).position(|pair| [pair[0][1], pair[0][0]] >= [pair[1][1], pair[1][0]]).map(|idx| idx + 1)
 }
 
 #[cfg(test)]
@@ -214,19 +193,10 @@ mod tests {
 
     #[test]
     fn impossible_geometry_is_refused() {
-        for (patch_size_level0, mpp) in [
-            (0, 0.5),
-            (512, 0.0),
-            (512, -1.0),
-            (512, f64::NAN),
-            (512, f64::INFINITY),
-        ] {
-            let error = two_patches()
-                .with_geometry(PatchGeometry {
-                    patch_size_level0,
-                    mpp,
-                })
-                .unwrap_err();
+        for (patch_size_level0, mpp) in
+            [(0, 0.5), (512, 0.0), (512, -1.0), (512, f64::NAN), (512, f64::INFINITY)]
+        {
+            let error = two_patches().with_geometry(PatchGeometry { patch_size_level0, mpp }).unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::Geometry { .. }));
         }
     }
@@ -238,11 +208,7 @@ mod tests {
         assert_eq!(order([[512, 0], [0, 512]]), RowOrder::RowMajor);
         assert_eq!(order([[512, 0], [0, 0]]), RowOrder::File);
         assert_eq!(order([[0, 512], [512, 0]]), RowOrder::File);
-        assert_eq!(
-            order([[0, 0], [0, 0]]),
-            RowOrder::File,
-            "the same place twice is no lattice"
-        );
+        assert_eq!(order([[0, 0], [0, 0]]), RowOrder::File, "the same place twice is no lattice");
         assert_eq!(two_patches().row_order(), RowOrder::File);
     }
 }

@@ -69,17 +69,12 @@ fn features(path: &Path) -> Result<FeatureMatrix> {
     const WANTED: &str = "a bare tensor";
     let mut archive = Archive::open(path)?;
     let (root, objects) = read_pickle(&mut archive, WANTED)?;
-    let view = objects.tensor(root).ok_or_else(|| ErrorKind::Content {
-        found: objects.describe(root),
-        wanted: WANTED,
-    })?;
+    let view = objects
+        .tensor(root)
+        .ok_or_else(|| ErrorKind::Content { found: objects.describe(root), wanted: WANTED })?;
     if view.shape.len() != 2 {
         let wanted = "[n_patches, dim]".to_owned();
-        return Err(ErrorKind::Shape {
-            found: view.shape.clone(),
-            wanted,
-        }
-        .into());
+        return Err(ErrorKind::Shape { found: view.shape.clone(), wanted }.into());
     }
     let tensor = Tensor::locate(view, &objects, &mut archive)?;
     let element = tensor.storage.element_type;
@@ -124,12 +119,7 @@ fn state_dict(path: &Path) -> Result<Vec<NamedTensor>> {
     const WANTED: &str = "a state dict: a dict of tensors by name";
     let mut archive = Archive::open(path)?;
     let (root, objects) = read_pickle(&mut archive, WANTED)?;
-    let content = |found: String| {
-        Error::from(ErrorKind::Content {
-            found,
-            wanted: WANTED,
-        })
-    };
+    let content = |found: String| Error::from(ErrorKind::Content { found, wanted: WANTED });
     let items = find_state_dict(&objects, root).ok_or_else(|| content(objects.describe(root)))?;
 
     // Tensors may share a storage (tied weights), and 8-bit values grow fourfold.
@@ -151,20 +141,11 @@ fn state_dict(path: &Path) -> Result<Vec<NamedTensor>> {
         let tensor = Tensor::locate(view, &objects, &mut archive).map_err(at_name)?;
         total = total.saturating_add((tensor.len as u64).saturating_mul(size_of::<f32>() as u64));
         if total > limit {
-            return Err(ErrorKind::Limit {
-                what: "size of all tensors in bytes",
-                found: total,
-                limit,
-            }
-            .into());
+            return Err(ErrorKind::Limit { what: "size of all tensors in bytes", found: total, limit }.into());
         }
         tensor.verify(&mut archive).map_err(at_name)?;
         let values = tensor.values(&archive).map_err(at_name)?;
-        tensors.push(NamedTensor {
-            name: name.to_owned(),
-            shape: tensor.shape,
-            values,
-        });
+        tensors.push(NamedTensor { name: name.to_owned(), shape: tensor.shape, values });
     }
     Ok(tensors)
 }
@@ -190,11 +171,9 @@ fn read_pickle(archive: &mut Archive, wanted: &'static str) -> Result<(Value, Ob
     let record = archive.record("data.pkl")?;
     archive.verify(record)?;
     unpickle(archive.bytes(record)).map_err(|kind| match kind {
-        ErrorKind::Global { name } if name.starts_with("numpy.") => ErrorKind::Content {
-            found: format!("a pickled NumPy object (`{name}`)"),
-            wanted,
+        ErrorKind::Global { name } if name.starts_with("numpy.") => {
+            ErrorKind::Content { found: format!("a pickled NumPy object (`{name}`)"), wanted }.into()
         }
-        .into(),
         kind => kind.into(),
     })
 }

@@ -17,9 +17,7 @@ pub(crate) fn replace_file(path: &Path, write: impl FnOnce(&Path) -> Result<()>)
     let failed = |action| move |source| Error::from(ErrorKind::Io { action, source });
     let written = write(&beside)
         .and_then(|()| {
-            File::open(&beside)
-                .and_then(|file| file.sync_all())
-                .map_err(failed("flush the file to disk"))
+            File::open(&beside).and_then(|file| file.sync_all()).map_err(failed("flush the file to disk"))
         })
         .and_then(|()| fs::rename(&beside, path).map_err(failed("rename the finished file")));
     if written.is_err() {
@@ -33,18 +31,11 @@ pub(crate) fn replace_file(path: &Path, write: impl FnOnce(&Path) -> Result<()>)
 fn name_beside(path: &Path) -> Result<PathBuf> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let Some(name) = path.file_name() else {
-        return Err(Error::from(ErrorKind::Name {
-            what: "file name",
-            found: path.display().to_string(),
-        }));
+        return Err(Error::from(ErrorKind::Name { what: "file name", found: path.display().to_string() }));
     };
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
-    hidden.push(format!(
-        ".{}-{}.tmp",
-        std::process::id(),
-        COUNTER.fetch_add(1, Ordering::Relaxed)
-    ));
+    hidden.push(format!(".{}-{}.tmp", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)));
     Ok(path.with_file_name(hidden))
 }
 

@@ -21,10 +21,7 @@ const EXTENSIONS: [&str; 8] = ["svs", "tif", "tiff", "ndpi", "mrxs", "scn", "bif
 pub fn slide_stem(slide_id: &str) -> &str {
     match slide_id.rsplit_once('.') {
         Some((stem, extension))
-            if !stem.is_empty()
-                && EXTENSIONS
-                    .iter()
-                    .any(|known| extension.eq_ignore_ascii_case(known)) =>
+            if !stem.is_empty() && EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)) =>
         {
             stem
         }
@@ -39,15 +36,7 @@ pub(crate) fn check_name(what: &'static str, name: &str) -> Result<()> {
         || name.starts_with('.')
         || name.contains(['/', '\\'])
         || name.contains(char::is_control);
-    if bad {
-        Err(ErrorKind::Name {
-            what,
-            found: name.to_owned(),
-        }
-        .into())
-    } else {
-        Ok(())
-    }
+    if bad { Err(ErrorKind::Name { what, found: name.to_owned() }.into()) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -22,9 +22,7 @@ pub struct Presence {
 
 impl Presence {
     fn of(present: impl Fn(Magnification) -> bool) -> Self {
-        Self {
-            present: Magnification::ALL.map(present),
-        }
+        Self { present: Magnification::ALL.map(present) }
     }
 
     /// Whether there are features at `magnification`.
@@ -98,14 +96,9 @@ impl BagStore {
         }
         let kind = match (stores.pop(), stores.pop()) {
             (Some(store), None) => return Ok(store),
-            (Some(_), Some(_)) => ErrorKind::AmbiguousLayout {
-                backbone: backbone.to_owned(),
-            },
+            (Some(_), Some(_)) => ErrorKind::AmbiguousLayout { backbone: backbone.to_owned() },
             (None, _) => ErrorKind::Layout {
-                looked_for: candidates
-                    .iter()
-                    .map(|layout| pattern(*layout, backbone))
-                    .collect(),
+                looked_for: candidates.iter().map(|layout| pattern(*layout, backbone)).collect(),
                 found: file_names(root)?,
             },
         };
@@ -132,9 +125,7 @@ impl BagStore {
     pub fn presence(&self, slide_id: &str) -> Result<Presence> {
         let stem = self.stem(slide_id)?;
         match self.layout {
-            Layout::Crossfusion => Ok(Presence::of(|magnification| {
-                self.file(stem, magnification).is_file()
-            })),
+            Layout::Crossfusion => Ok(Presence::of(|magnification| self.file(stem, magnification).is_file())),
             Layout::Native => {
                 let path = self.file(stem, Magnification::X20);
                 if !path.is_file() {
@@ -173,15 +164,11 @@ impl BagStore {
             if !path.is_file() {
                 let present: Vec<_> = self.presence(stem)?.magnifications().collect();
                 if present.is_empty() {
-                    let looked_for = magnifications
-                        .iter()
-                        .map(|magnification| self.file(stem, *magnification));
+                    let looked_for =
+                        magnifications.iter().map(|magnification| self.file(stem, *magnification));
                     return Err(self.missing_slide(stem, looked_for.collect()));
                 }
-                let kind = ErrorKind::MissingMagnification {
-                    wanted: *magnification,
-                    present,
-                };
+                let kind = ErrorKind::MissingMagnification { wanted: *magnification, present };
                 return Err(Error::from(kind).in_file(&path));
             }
             sets.push((*magnification, PatchSet::new(pt::read_features(&path)?)));
@@ -211,11 +198,9 @@ impl BagStore {
     /// Where the files of a magnification are.
     fn directory(&self, magnification: Magnification) -> PathBuf {
         match self.layout {
-            Layout::Crossfusion => self
-                .root
-                .join(&self.backbone)
-                .join(magnification.label())
-                .join("pt_files"),
+            Layout::Crossfusion => {
+                self.root.join(&self.backbone).join(magnification.label()).join("pt_files")
+            }
             Layout::Native => self.root.clone(),
         }
     }
@@ -225,10 +210,8 @@ impl BagStore {
             Layout::Crossfusion => ".pt",
             Layout::Native => ".h5",
         };
-        let directories: BTreeSet<_> = Magnification::ALL
-            .into_iter()
-            .map(|magnification| self.directory(magnification))
-            .collect();
+        let directories: BTreeSet<_> =
+            Magnification::ALL.into_iter().map(|magnification| self.directory(magnification)).collect();
         let mut stems = BTreeSet::new();
         for directory in directories {
             let names = file_names(&directory)?.into_iter();
@@ -238,11 +221,7 @@ impl BagStore {
     }
 
     fn missing_slide(&self, stem: &str, looked_for: Vec<PathBuf>) -> Error {
-        Error::from(ErrorKind::MissingSlide {
-            slide_id: stem.to_owned(),
-            looked_for,
-        })
-        .in_file(&self.root)
+        Error::from(ErrorKind::MissingSlide { slide_id: stem.to_owned(), looked_for }).in_file(&self.root)
     }
 }
 
@@ -255,13 +234,8 @@ fn pattern(layout: Layout, backbone: &str) -> String {
 
 /// Names in a directory, sorted, without hidden ones (files being written are hidden); empty if it does not exist.
 fn file_names(directory: &Path) -> Result<Vec<String>> {
-    let failed = |source| {
-        Error::from(ErrorKind::Io {
-            action: "list the directory",
-            source,
-        })
-        .in_file(directory)
-    };
+    let failed =
+        |source| Error::from(ErrorKind::Io { action: "list the directory", source }).in_file(directory);
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(failed)?,

@@ -29,9 +29,8 @@ fn bags_come_in_the_asked_order_with_repeats_and_names_as_given() {
     for ahead in [0, 1, 3, 100] {
         let loader = OrderedLoader::new(Arc::clone(&store), slide_ids.clone(), vec![X20], ahead);
         assert_eq!(loader.len(), order.len());
-        let found: Vec<_> = loader
-            .map(|(slide_id, bag)| (slide_id, bag.unwrap().at(X20).unwrap().n_patches()))
-            .collect();
+        let found: Vec<_> =
+            loader.map(|(slide_id, bag)| (slide_id, bag.unwrap().at(X20).unwrap().n_patches())).collect();
         let expected: Vec<_> = order.iter().map(|i| (format!("s{i}.svs"), i + 1)).collect();
         assert_eq!(found, expected, "ahead {ahead}");
     }
@@ -45,10 +44,7 @@ fn an_error_takes_its_place_and_does_not_end_the_rest() {
     let results: Vec<_> = OrderedLoader::new(store, slide_ids, vec![X20], 1).collect();
     assert!(results[0].1.is_ok());
     assert_eq!(results[1].0, "absent");
-    assert!(matches!(
-        results[1].1.as_ref().unwrap_err().kind(),
-        ErrorKind::MissingSlide { .. }
-    ));
+    assert!(matches!(results[1].1.as_ref().unwrap_err().kind(), ErrorKind::MissingSlide { .. }));
     assert_eq!(results[2].1.as_ref().unwrap().at(X20).unwrap().n_patches(), 3);
 }
 

@@ -16,11 +16,7 @@ fn refused(name: &str) -> Error {
     let path = fixture(name);
     let error = native::read(&path, "uni", &[X20]).unwrap_err();
     assert_eq!(error.path(), Some(path.as_path()), "the error names the file");
-    assert_eq!(
-        error.place(),
-        Some("x20/features/uni"),
-        "the error names the dataset"
-    );
+    assert_eq!(error.place(), Some("x20/features/uni"), "the error names the dataset");
     error
 }
 
@@ -42,11 +38,7 @@ fn every_kind_of_file_gives_the_same_bag() {
         assert_eq!(format!("{}.h5", bag.slide_id()), name);
         for (magnification, n_patches) in [(X5, 1), (X10, 2), (X20, 3)] {
             let patches = bag.at(magnification).unwrap();
-            assert_eq!(
-                patches.features().as_slice(),
-                rule(n_patches * 4),
-                "{name} {magnification}"
-            );
+            assert_eq!(patches.features().as_slice(), rule(n_patches * 4), "{name} {magnification}");
             let side = i64::from(512 * 20 / magnification.power());
             let coords: Vec<_> = (0..n_patches as i64).map(|i| [i * side, 0]).collect();
             assert_eq!(patches.coords(), Some(&coords[..]), "{name} {magnification}");
@@ -58,16 +50,8 @@ fn every_kind_of_file_gives_the_same_bag() {
             assert_eq!(patches.row_order(), RowOrder::RowMajor);
         }
         assert_eq!(bag.at(X5).unwrap().parents(), None);
-        assert_eq!(
-            bag.at(X10).unwrap().parents(),
-            Some(&[Some(0), None][..]),
-            "{name}"
-        );
-        assert_eq!(
-            bag.at(X20).unwrap().parents(),
-            Some(&[Some(0), Some(1), Some(1)][..]),
-            "{name}"
-        );
+        assert_eq!(bag.at(X10).unwrap().parents(), Some(&[Some(0), None][..]), "{name}");
+        assert_eq!(bag.at(X20).unwrap().parents(), Some(&[Some(0), Some(1), Some(1)][..]), "{name}");
         assert_eq!(bag.at(X20).unwrap().tissue(), Some(&[2, 0, 1][..]), "{name}");
     }
 }
@@ -85,33 +69,17 @@ fn only_contiguous_little_endian_singles_stay_in_the_file() {
         ("native_gzip.h5", false),
     ] {
         let bag = read(name, "uni");
-        assert!(
-            bag.sets()
-                .all(|(_, patches)| patches.features().is_mapped() == in_place),
-            "{name}"
-        );
+        assert!(bag.sets().all(|(_, patches)| patches.features().is_mapped() == in_place), "{name}");
     }
 }
 
 #[test]
 fn the_slide_is_described_by_attributes_of_any_number_type() {
-    for name in [
-        "native_f32.h5",
-        "native_latest.h5",
-        "native_dense.h5",
-        "native_ordered.h5",
-        "native_user_block.h5",
-    ] {
+    for name in
+        ["native_f32.h5", "native_latest.h5", "native_dense.h5", "native_ordered.h5", "native_user_block.h5"]
+    {
         let slide = native::slide_info(&fixture(name)).unwrap();
-        assert_eq!(
-            slide,
-            SlideInfo {
-                width: Some(40_000),
-                height: Some(30_000),
-                mpp: Some(0.25)
-            },
-            "{name}"
-        );
+        assert_eq!(slide, SlideInfo { width: Some(40_000), height: Some(30_000), mpp: Some(0.25) }, "{name}");
     }
 }
 
@@ -120,10 +88,7 @@ fn a_file_without_attributes_has_neither_slide_nor_geometry() {
     let bag = read("native_bare.h5", "uni");
     assert_eq!(bag.at(X20).unwrap().geometry(), None);
     assert_eq!(bag.at(X20).unwrap().features().as_slice(), rule(12));
-    assert_eq!(
-        native::slide_info(&fixture("native_bare.h5")).unwrap(),
-        SlideInfo::default()
-    );
+    assert_eq!(native::slide_info(&fixture("native_bare.h5")).unwrap(), SlideInfo::default());
 }
 
 #[test]
@@ -135,9 +100,7 @@ fn encoders_are_listed_and_told_apart() {
     assert_eq!(native::magnifications(&path, "conch").unwrap(), []);
     let error = native::read(&path, "conch", &[X5]).unwrap_err();
     assert!(
-        error
-            .to_string()
-            .ends_with("native_f32.h5: x5: no features of encoder `conch`; found resnet50, uni"),
+        error.to_string().ends_with("native_f32.h5: x5: no features of encoder `conch`; found resnet50, uni"),
         "{error}"
     );
 }
@@ -154,10 +117,7 @@ fn features_that_were_never_written_are_not_zeros() {
 #[test]
 fn a_dataset_far_larger_than_its_file_is_refused_before_memory_is_set_aside() {
     let error = refused("wrong_native_sparse.h5");
-    assert!(
-        matches!(error.kind(), ErrorKind::Limit { found, .. } if *found == 1 << 52),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), ErrorKind::Limit { found, .. } if *found == 1 << 52), "{error}");
 }
 
 #[test]
@@ -174,18 +134,12 @@ fn values_that_lie_in_another_file_are_refused() {
 #[test]
 fn a_link_into_another_file_is_not_a_dataset() {
     let error = native::read(&fixture("wrong_native_linked.h5"), "uni", &[X20]).unwrap_err();
-    assert!(
-        matches!(error.kind(), ErrorKind::MissingEncoder { found, .. } if found.is_empty()),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), ErrorKind::MissingEncoder { found, .. } if found.is_empty()), "{error}");
 }
 
 #[test]
 fn text_is_not_features() {
-    assert!(matches!(
-        refused("wrong_native_text.h5").kind(),
-        ErrorKind::ElementType { .. }
-    ));
+    assert!(matches!(refused("wrong_native_text.h5").kind(), ErrorKind::ElementType { .. }));
 }
 
 #[test]

@@ -31,22 +31,11 @@ fn refused_file(write: impl FnOnce(&Path)) -> Error {
 }
 
 fn put<T: rust_hdf5::H5Type>(group: &H5Group, name: &str, shape: &[usize], values: &[T]) {
-    group
-        .new_dataset::<T>()
-        .shape(shape)
-        .create(name)
-        .unwrap()
-        .write_raw(values)
-        .unwrap();
+    group.new_dataset::<T>().shape(shape).create(name).unwrap().write_raw(values).unwrap();
 }
 
 fn put_features(group: &H5Group) {
-    put(
-        &group.create_group("features").unwrap(),
-        "uni",
-        &[2, 2],
-        &[1.0f32, 2.0, 3.0, 4.0],
-    );
+    put(&group.create_group("features").unwrap(), "uni", &[2, 2], &[1.0f32, 2.0, 3.0, 4.0]);
 }
 
 fn put_coords(group: &H5Group) {
@@ -71,36 +60,25 @@ fn the_crafted_file_is_read_when_nothing_is_wrong() {
 
 #[test]
 fn a_file_of_another_kind_is_named_as_what_it_is() {
-    for (bytes, kind) in [
-        (&b""[..], FileKind::Empty),
-        (b"PK\x03\x04", FileKind::Zip),
-        (b"hello", FileKind::Unknown),
-    ] {
+    for (bytes, kind) in
+        [(&b""[..], FileKind::Empty), (b"PK\x03\x04", FileKind::Zip), (b"hello", FileKind::Unknown)]
+    {
         let error = refused_file(|path| fs::write(path, bytes).unwrap());
-        assert!(
-            matches!(error.kind(), ErrorKind::FileKind { found, .. } if *found == kind),
-            "{error}"
-        );
+        assert!(matches!(error.kind(), ErrorKind::FileKind { found, .. } if *found == kind), "{error}");
     }
 }
 
 #[test]
 fn missing_coordinates_are_refused() {
     let error = refused(put_features);
-    assert!(
-        matches!(error.kind(), ErrorKind::MissingDataset { name, .. } if name == "coords"),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), ErrorKind::MissingDataset { name, .. } if name == "coords"), "{error}");
     assert_eq!(error.place(), Some("x20/coords"));
 }
 
 #[test]
 fn a_missing_encoder_is_refused() {
     let error = refused(put_coords);
-    assert!(
-        matches!(error.kind(), ErrorKind::MissingEncoder { found, .. } if found.is_empty()),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), ErrorKind::MissingEncoder { found, .. } if found.is_empty()), "{error}");
 }
 
 #[test]
@@ -109,10 +87,7 @@ fn coordinates_of_three_columns_are_refused() {
         put_features(group);
         put(group, "coords", &[2, 3], &[0i64; 6]);
     });
-    assert!(
-        matches!(error.kind(), ErrorKind::Shape { found, .. } if found == &[2, 3]),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), ErrorKind::Shape { found, .. } if found == &[2, 3]), "{error}");
 }
 
 #[test]
@@ -131,46 +106,23 @@ fn coordinates_of_another_number_of_patches_are_refused() {
         put_features(group);
         put(group, "coords", &[3, 2], &[0i64; 6]);
     });
-    assert!(
-        matches!(
-            error.kind(),
-            ErrorKind::RowCount {
-                what: "coords",
-                expected: 2,
-                found: 3
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), ErrorKind::RowCount { what: "coords", expected: 2, found: 3 }), "{error}");
 }
 
 #[test]
 fn features_of_one_axis_are_refused() {
     let error = refused(|group| {
         put_coords(group);
-        put(
-            &group.create_group("features").unwrap(),
-            "uni",
-            &[4],
-            &[1.0f32; 4],
-        );
+        put(&group.create_group("features").unwrap(), "uni", &[4], &[1.0f32; 4]);
     });
-    assert!(
-        matches!(error.kind(), ErrorKind::Shape { found, .. } if found == &[4]),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), ErrorKind::Shape { found, .. } if found == &[4]), "{error}");
 }
 
 #[test]
 fn integer_features_are_refused() {
     let error = refused(|group| {
         put_coords(group);
-        put(
-            &group.create_group("features").unwrap(),
-            "uni",
-            &[2, 2],
-            &[1i32; 4],
-        );
+        put(&group.create_group("features").unwrap(), "uni", &[2, 2], &[1i32; 4]);
     });
     assert!(matches!(error.kind(), ErrorKind::ElementType { .. }), "{error}");
 }
@@ -179,17 +131,9 @@ fn integer_features_are_refused() {
 fn nan_features_are_refused_with_their_place() {
     let error = refused(|group| {
         put_coords(group);
-        put(
-            &group.create_group("features").unwrap(),
-            "uni",
-            &[2, 2],
-            &[1.0, 2.0, f32::NAN, 4.0],
-        );
+        put(&group.create_group("features").unwrap(), "uni", &[2, 2], &[1.0, 2.0, f32::NAN, 4.0]);
     });
-    assert!(
-        matches!(error.kind(), ErrorKind::NonFinite { row: 1, column: 0 }),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), ErrorKind::NonFinite { row: 1, column: 0 }), "{error}");
     assert_eq!(error.place(), Some("x20/features/uni"));
 }
 
@@ -199,10 +143,7 @@ fn parents_of_another_number_of_patches_are_refused() {
         put_all(group);
         put(group, "parent", &[1], &[0i64]);
     });
-    assert!(
-        matches!(error.kind(), ErrorKind::RowCount { what: "parent", .. }),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), ErrorKind::RowCount { what: "parent", .. }), "{error}");
 }
 
 #[test]
@@ -211,17 +152,7 @@ fn a_parent_below_minus_one_is_refused() {
         put_all(group);
         put(group, "parent", &[2], &[-1i64, -2]);
     });
-    assert!(
-        matches!(
-            error.kind(),
-            ErrorKind::Parent {
-                patch_idx: 1,
-                parent: -2,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), ErrorKind::Parent { patch_idx: 1, parent: -2, .. }), "{error}");
 }
 
 #[test]
@@ -230,10 +161,7 @@ fn a_tissue_class_beyond_a_byte_is_refused() {
         put_all(group);
         put(group, "tissue", &[2], &[0i64, 256]);
     });
-    assert!(
-        matches!(error.kind(), ErrorKind::Limit { found: 256, .. }),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), ErrorKind::Limit { found: 256, .. }), "{error}");
 }
 
 #[test]
@@ -244,9 +172,7 @@ fn an_unknown_row_order_is_refused() {
     });
     assert_eq!(error.place(), Some("x20"));
     assert!(
-        error
-            .to_string()
-            .ends_with("attribute `row_order` is \"spiral\", wanted `row-major` or `file`"),
+        error.to_string().ends_with("attribute `row_order` is \"spiral\", wanted `row-major` or `file`"),
         "{error}"
     );
 }
@@ -258,10 +184,7 @@ fn a_row_order_that_the_coordinates_contradict_is_refused() {
         put(group, "coords", &[2, 2], &[512i64, 0, 0, 0]);
         group.set_attr_string("row_order", "row-major").unwrap();
     });
-    assert!(
-        matches!(error.kind(), ErrorKind::RowOrder { patch_idx: 1 }),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), ErrorKind::RowOrder { patch_idx: 1 }), "{error}");
     assert_eq!(error.place(), Some("x20"));
 }
 
@@ -271,16 +194,7 @@ fn half_of_a_geometry_is_refused() {
         put_all(group);
         group.set_attr_numeric("mpp", &0.5f64).unwrap();
     });
-    assert!(
-        matches!(
-            error.kind(),
-            ErrorKind::Attribute {
-                name: "patch_size_level0",
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), ErrorKind::Attribute { name: "patch_size_level0", .. }), "{error}");
 }
 
 #[test]
@@ -299,9 +213,7 @@ fn a_geometry_that_is_text_negative_or_fractional_is_refused() {
         geometry(&|group| group.set_attr_numeric("patch_size_level0", &0.5f64).unwrap()),
         geometry(&|group| {
             group.set_attr_numeric("mpp", &0.5f64).unwrap();
-            group
-                .set_attr_numeric("patch_size_level0", &(1u64 << 32))
-                .unwrap();
+            group.set_attr_numeric("patch_size_level0", &(1u64 << 32)).unwrap();
         }),
     ];
     for error in errors {
@@ -321,21 +233,8 @@ fn a_parent_outside_the_coarser_magnification_is_refused() {
     put(&fine, "parent", &[2], &[0i64, 2]);
     file.close().unwrap();
     let error = native::read(&path, "uni", &[X10, X20]).unwrap_err();
-    assert!(
-        matches!(
-            error.kind(),
-            ErrorKind::Parent {
-                patch_idx: 1,
-                parent: 2,
-                ..
-            }
-        ),
-        "{error}"
-    );
-    assert!(
-        native::read(&path, "uni", &[X20]).is_ok(),
-        "without 10x there is nothing to check against"
-    );
+    assert!(matches!(error.kind(), ErrorKind::Parent { patch_idx: 1, parent: 2, .. }), "{error}");
+    assert!(native::read(&path, "uni", &[X20]).is_ok(), "without 10x there is nothing to check against");
 }
 
 fn try_all(path: &Path) -> Result<wsi_bags::Bag, Error> {

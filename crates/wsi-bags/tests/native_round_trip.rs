@@ -11,12 +11,8 @@ use wsi_bags::{Bag, ErrorKind, FeatureMatrix, Magnification, PatchGeometry, Patc
 
 fn patches(n_patches: usize, dim: usize) -> PatchSet {
     let values = (0..n_patches * dim).map(|i| i as f32 / 4.0).collect();
-    let coords = (0..n_patches as i64)
-        .map(|i| [512 * (i % 7), 512 * (i / 7)])
-        .collect();
-    PatchSet::new(FeatureMatrix::new(values, n_patches, dim).unwrap())
-        .with_coords(coords)
-        .unwrap()
+    let coords = (0..n_patches as i64).map(|i| [512 * (i % 7), 512 * (i / 7)]).collect();
+    PatchSet::new(FeatureMatrix::new(values, n_patches, dim).unwrap()).with_coords(coords).unwrap()
 }
 
 fn write(directory: &Path, bag: &Bag) -> std::path::PathBuf {
@@ -70,9 +66,7 @@ proptest! {
 }
 
 fn without_parents(set: PatchSet) -> PatchSet {
-    PatchSet::new(set.features().clone())
-        .with_coords(set.coords().unwrap().to_vec())
-        .unwrap()
+    PatchSet::new(set.features().clone()).with_coords(set.coords().unwrap().to_vec()).unwrap()
 }
 
 #[test]
@@ -91,11 +85,7 @@ fn equal_bags_give_equal_bytes() {
     let bag = Bag::new("slide", [(X5, patches(2, 3)), (X20, patches(9, 3))]).unwrap();
     let first = fs::read(write(directory.path(), &bag)).unwrap();
     assert_eq!(fs::read(write(directory.path(), &bag)).unwrap(), first);
-    assert_eq!(
-        fs::read_dir(directory.path()).unwrap().count(),
-        1,
-        "nothing is left beside it"
-    );
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside it");
 }
 
 #[test]
@@ -103,23 +93,11 @@ fn a_bag_without_coordinates_is_not_written() {
     let directory = tempfile::tempdir().unwrap();
     let features = PatchSet::new(FeatureMatrix::new(vec![1.0], 1, 1).unwrap());
     let bag = Bag::new("slide", [(X20, features)]).unwrap();
-    let error = native::write(
-        &directory.path().join("slide.h5"),
-        &bag,
-        "uni",
-        &SlideInfo::default(),
-    )
-    .unwrap_err();
-    assert!(
-        matches!(error.kind(), ErrorKind::MissingDataset { name, .. } if name == "coords"),
-        "{error}"
-    );
+    let error =
+        native::write(&directory.path().join("slide.h5"), &bag, "uni", &SlideInfo::default()).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::MissingDataset { name, .. } if name == "coords"), "{error}");
     assert_eq!(error.place(), Some("x20"));
-    assert_eq!(
-        fs::read_dir(directory.path()).unwrap().count(),
-        0,
-        "nothing half written is left"
-    );
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing half written is left");
 }
 
 #[test]
@@ -128,28 +106,16 @@ fn impossible_slides_and_encoders_are_not_written() {
     let path = directory.path().join("slide.h5");
     let bag = Bag::new("slide", [(X20, patches(1, 1))]).unwrap();
     for slide in [
-        SlideInfo {
-            width: Some(0),
-            ..SlideInfo::default()
-        },
-        SlideInfo {
-            height: Some(0),
-            ..SlideInfo::default()
-        },
-        SlideInfo {
-            mpp: Some(f64::NAN),
-            ..SlideInfo::default()
-        },
+        SlideInfo { width: Some(0), ..SlideInfo::default() },
+        SlideInfo { height: Some(0), ..SlideInfo::default() },
+        SlideInfo { mpp: Some(f64::NAN), ..SlideInfo::default() },
     ] {
         let error = native::write(&path, &bag, "uni", &slide).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Geometry { .. }), "{error}");
     }
     for encoder in ["", "a/b", ".."] {
         let error = native::write(&path, &bag, encoder, &SlideInfo::default()).unwrap_err();
-        assert!(
-            matches!(error.kind(), ErrorKind::Name { what: "encoder", .. }),
-            "{error}"
-        );
+        assert!(matches!(error.kind(), ErrorKind::Name { what: "encoder", .. }), "{error}");
     }
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
@@ -173,39 +139,19 @@ fn a_second_encoder_is_added_without_touching_the_first() {
 #[test]
 fn features_are_added_to_the_same_patches_only() {
     let directory = tempfile::tempdir().unwrap();
-    let path = write(
-        directory.path(),
-        &Bag::new("slide", [(X20, patches(9, 3))]).unwrap(),
-    );
+    let path = write(directory.path(), &Bag::new("slide", [(X20, patches(9, 3))]).unwrap());
     let before = fs::read(&path).unwrap();
     let add = |magnification, set, encoder: &str| {
-        native::add_features(
-            &path,
-            &Bag::new("slide", [(magnification, set)]).unwrap(),
-            encoder,
-        )
-        .unwrap_err()
+        native::add_features(&path, &Bag::new("slide", [(magnification, set)]).unwrap(), encoder).unwrap_err()
     };
     let error = add(X20, patches(8, 3), "conch");
-    assert!(
-        matches!(
-            error.kind(),
-            ErrorKind::Content {
-                wanted: "the same patches",
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), ErrorKind::Content { wanted: "the same patches", .. }), "{error}");
     let error = add(X20, patches(9, 3), "uni");
     assert!(
         matches!(error.kind(), ErrorKind::Content { found, .. } if found == "features of `uni`"),
         "{error}"
     );
     let error = add(X10, patches(9, 3), "conch");
-    assert!(
-        matches!(error.kind(), ErrorKind::MissingMagnification { wanted: X10, .. }),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), ErrorKind::MissingMagnification { wanted: X10, .. }), "{error}");
     assert_eq!(fs::read(&path).unwrap(), before);
 }

@@ -39,19 +39,9 @@ fn layout_fault(storage: &str, len: i64, offset: i64, shape: &[i64], strides: &[
 #[test]
 fn the_crafted_tensor_is_read_when_nothing_is_wrong() {
     let directory = tempfile::tempdir().unwrap();
-    let storage: Vec<u8> = [1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]
-        .into_iter()
-        .flat_map(f32::to_le_bytes)
-        .collect();
-    let path = pt_file(
-        directory.path(),
-        &tensor_pickle("FloatStorage", 6, 0, &[3, 2], &[2, 1]),
-        &storage,
-    );
-    assert_eq!(
-        pt::read_features(&path).unwrap().as_slice(),
-        [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-    );
+    let storage: Vec<u8> = [1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0].into_iter().flat_map(f32::to_le_bytes).collect();
+    let path = pt_file(directory.path(), &tensor_pickle("FloatStorage", 6, 0, &[3, 2], &[2, 1]), &storage);
+    assert_eq!(pt::read_features(&path).unwrap().as_slice(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
 }
 
 #[test]
@@ -66,34 +56,16 @@ fn a_missing_file_and_a_directory_are_io_errors_with_their_path() {
 
 #[test]
 fn an_empty_file_is_named_as_one() {
-    assert!(matches!(
-        refused_file(&[]).kind(),
-        ErrorKind::FileKind {
-            found: FileKind::Empty,
-            ..
-        }
-    ));
+    assert!(matches!(refused_file(&[]).kind(), ErrorKind::FileKind { found: FileKind::Empty, .. }));
 }
 
 #[test]
 fn a_zip_archive_without_pickle_is_named_as_one() {
-    for records in [
-        &[][..],
-        &[("a/readme", b"x" as &[u8])],
-        &[("data.pkl", b"N.")],
-        &[("a/b/data.pkl", b"N.")],
-    ] {
+    for records in
+        [&[][..], &[("a/readme", b"x" as &[u8])], &[("data.pkl", b"N.")], &[("a/b/data.pkl", b"N.")]]
+    {
         let error = refused_file(&archive(records));
-        assert!(
-            matches!(
-                error.kind(),
-                ErrorKind::FileKind {
-                    found: FileKind::OtherZip,
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error.kind(), ErrorKind::FileKind { found: FileKind::OtherZip, .. }), "{error}");
     }
 }
 
@@ -138,19 +110,14 @@ fn no_changed_byte_causes_a_panic() {
 fn a_changed_weight_does_not_match_its_checksum() {
     let mut bytes = fs::read(fixture("state_tied.pt")).unwrap();
     // -0.625 and -0.5 as float16, the first values of the storage.
-    let storage = bytes
-        .windows(4)
-        .position(|window| window == [0x00, 0xb9, 0x00, 0xb8])
-        .unwrap();
+    let storage = bytes.windows(4).position(|window| window == [0x00, 0xb9, 0x00, 0xb8]).unwrap();
     bytes[storage] ^= 1;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("changed.pt");
     fs::write(&path, bytes).unwrap();
     let error = pt::read_state_dict(&path).unwrap_err();
     assert!(
-        error
-            .to_string()
-            .ends_with("`a`: damaged zip archive: a record does not match its checksum"),
+        error.to_string().ends_with("`a`: damaged zip archive: a record does not match its checksum"),
         "{error}"
     );
 }
@@ -160,10 +127,7 @@ fn a_compressed_record_is_refused() {
     let pickle = tensor_pickle("FloatStorage", 6, 0, &[3, 2], &[2, 1]);
     let mut bytes = archive(&[("a/data.pkl", &pickle), ("a/data/0", &[0; 24])]);
     // The method of the last entry in the central directory; 8 is deflate.
-    let entry = bytes
-        .windows(4)
-        .rposition(|window| window == b"PK\x01\x02")
-        .unwrap();
+    let entry = bytes.windows(4).rposition(|window| window == b"PK\x01\x02").unwrap();
     bytes[entry + 10] = 8;
     let error = refused_file(&bytes);
     assert!(matches!(error.kind(), ErrorKind::Archive { .. }), "{error}");
@@ -172,98 +136,56 @@ fn a_compressed_record_is_refused() {
 #[test]
 fn big_endian_numbers_are_refused() {
     let pickle = tensor_pickle("FloatStorage", 6, 0, &[3, 2], &[2, 1]);
-    let error = refused_file(&archive(&[
-        ("a/data.pkl", &pickle),
-        ("a/byteorder", b"big"),
-        ("a/data/0", &[0; 24]),
-    ]));
-    assert!(
-        matches!(error.kind(), ErrorKind::ElementType { found, .. } if found == "big-endian"),
-        "{error}"
-    );
+    let error =
+        refused_file(&archive(&[("a/data.pkl", &pickle), ("a/byteorder", b"big"), ("a/data/0", &[0; 24])]));
+    assert!(matches!(error.kind(), ErrorKind::ElementType { found, .. } if found == "big-endian"), "{error}");
 }
 
 #[test]
 fn a_storage_without_record_is_refused() {
     let pickle = tensor_pickle("FloatStorage", 6, 0, &[3, 2], &[2, 1]);
     let error = refused_file(&archive(&[("a/data.pkl", &pickle)]));
-    assert!(
-        error.to_string().ends_with("record `data/0` is absent"),
-        "{error}"
-    );
+    assert!(error.to_string().ends_with("record `data/0` is absent"), "{error}");
 }
 
 #[test]
 fn a_storage_longer_than_its_record_is_refused() {
     for len in [7, i64::MAX / 2, i64::MAX] {
         let fault = layout_fault("FloatStorage", len, 0, &[3, 2], &[2, 1]);
-        assert_eq!(
-            fault,
-            format!("storage `0` states {len} elements of 4 bytes, its record has 24 bytes")
-        );
+        assert_eq!(fault, format!("storage `0` states {len} elements of 4 bytes, its record has 24 bytes"));
     }
 }
 
 #[test]
 fn a_tensor_beyond_its_storage_is_refused() {
     let fault = "the storage has 6 elements, the offset is";
-    assert_eq!(
-        layout_fault("FloatStorage", 6, 1, &[3, 2], &[2, 1]),
-        format!("{fault} 1")
-    );
-    assert_eq!(
-        layout_fault("FloatStorage", 6, i64::MAX, &[3, 2], &[2, 1]),
-        format!("{fault} {}", i64::MAX)
-    );
-    assert_eq!(
-        layout_fault("FloatStorage", 6, 0, &[4, 2], &[2, 1]),
-        format!("{fault} 0")
-    );
-    assert_eq!(
-        layout_fault("FloatStorage", 6, 0, &[3, 2], &[3, 1]),
-        format!("{fault} 0")
-    );
+    assert_eq!(layout_fault("FloatStorage", 6, 1, &[3, 2], &[2, 1]), format!("{fault} 1"));
+    assert_eq!(layout_fault("FloatStorage", 6, i64::MAX, &[3, 2], &[2, 1]), format!("{fault} {}", i64::MAX));
+    assert_eq!(layout_fault("FloatStorage", 6, 0, &[4, 2], &[2, 1]), format!("{fault} 0"));
+    assert_eq!(layout_fault("FloatStorage", 6, 0, &[3, 2], &[3, 1]), format!("{fault} 0"));
 }
 
 #[test]
 fn a_tensor_whose_size_overflows_is_refused() {
     let huge = 1 << 40;
-    assert_eq!(
-        layout_fault("FloatStorage", 6, 0, &[huge, huge], &[0, 0]),
-        "its size overflows"
-    );
-    assert_eq!(
-        layout_fault("FloatStorage", 6, 0, &[3, 2], &[i64::MAX, 1]),
-        "its size overflows"
-    );
+    assert_eq!(layout_fault("FloatStorage", 6, 0, &[huge, huge], &[0, 0]), "its size overflows");
+    assert_eq!(layout_fault("FloatStorage", 6, 0, &[3, 2], &[i64::MAX, 1]), "its size overflows");
 }
 
 #[test]
 fn a_huge_tensor_over_few_bytes_is_refused() {
-    assert_eq!(
-        layout_fault("FloatStorage", 6, 0, &[1 << 40, 1], &[0, 0]),
-        "its elements overlap"
-    );
+    assert_eq!(layout_fault("FloatStorage", 6, 0, &[1 << 40, 1], &[0, 0]), "its elements overlap");
 }
 
 #[test]
 fn an_empty_tensor_of_huge_width_is_an_empty_bag() {
-    let error = refused_pickle(&tensor_pickle(
-        "FloatStorage",
-        6,
-        0,
-        &[0, i64::MAX],
-        &[i64::MAX, 1],
-    ));
+    let error = refused_pickle(&tensor_pickle("FloatStorage", 6, 0, &[0, i64::MAX], &[i64::MAX, 1]));
     assert!(matches!(error.kind(), ErrorKind::EmptyBag), "{error}");
 }
 
 #[test]
 fn strides_that_do_not_match_the_axes_are_refused() {
-    assert_eq!(
-        layout_fault("FloatStorage", 6, 0, &[3, 2], &[2]),
-        "it has not one stride per axis"
-    );
+    assert_eq!(layout_fault("FloatStorage", 6, 0, &[3, 2], &[2]), "it has not one stride per axis");
 }
 
 #[test]
@@ -283,16 +205,9 @@ fn negative_sizes_are_refused() {
 fn doubles_beyond_single_range_are_not_finite() {
     let directory = tempfile::tempdir().unwrap();
     let storage = [1.0f64, 1e300].map(f64::to_le_bytes).concat();
-    let path = pt_file(
-        directory.path(),
-        &tensor_pickle("DoubleStorage", 2, 0, &[2, 1], &[1, 1]),
-        &storage,
-    );
+    let path = pt_file(directory.path(), &tensor_pickle("DoubleStorage", 2, 0, &[2, 1], &[1, 1]), &storage);
     let error = pt::read_features(&path).unwrap_err();
-    assert!(
-        matches!(error.kind(), ErrorKind::NonFinite { row: 1, column: 0 }),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), ErrorKind::NonFinite { row: 1, column: 0 }), "{error}");
 }
 
 #[test]
@@ -339,14 +254,8 @@ fn a_pickle_that_ends_early_is_refused() {
 
 #[test]
 fn an_instruction_that_torch_never_writes_is_refused() {
-    assert_eq!(
-        pickle_fault(b"\x80\x02\x81."),
-        "instruction 0x81 is not one that torch.save uses"
-    );
-    assert_eq!(
-        pickle_fault(b"\x8a\x09\0\0\0\0\0\0\0\0\0."),
-        "an integer is wider than 64 bits"
-    );
+    assert_eq!(pickle_fault(b"\x80\x02\x81."), "instruction 0x81 is not one that torch.save uses");
+    assert_eq!(pickle_fault(b"\x8a\x09\0\0\0\0\0\0\0\0\0."), "an integer is wider than 64 bits");
 }
 
 #[test]
@@ -359,10 +268,7 @@ fn names_reach_no_further_than_the_list() {
         (b"\x8c\x08builtins\x8c\x04exec\x93.", "builtins.exec"),
     ] {
         let error = refused_pickle(pickle);
-        assert!(
-            matches!(error.kind(), ErrorKind::Global { name: found } if found == name),
-            "{error}"
-        );
+        assert!(matches!(error.kind(), ErrorKind::Global { name: found } if found == name), "{error}");
     }
 }
 
@@ -420,8 +326,5 @@ fn writing_into_a_missing_directory_names_the_file() {
     let features = wsi_bags::FeatureMatrix::new(vec![1.0], 1, 1).unwrap();
     let path = Path::new("no/such/directory/slide.pt");
     let error = pt::write_features(path, &features).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "no/such/directory/slide.pt: cannot create the file"
-    );
+    assert_eq!(error.to_string(), "no/such/directory/slide.pt: cannot create the file");
 }

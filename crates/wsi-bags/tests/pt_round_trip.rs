@@ -50,13 +50,6 @@ fn a_file_can_be_rewritten_from_its_own_mapped_values() {
     let mapped = pt::read_features(&path).unwrap();
     pt::write_features(&path, &mapped).unwrap();
     assert_eq!(pt::read_features(&path).unwrap(), features);
-    assert_eq!(
-        mapped, features,
-        "the replaced file stays readable through its map"
-    );
-    assert_eq!(
-        fs::read_dir(directory.path()).unwrap().count(),
-        1,
-        "nothing is left beside it"
-    );
+    assert_eq!(mapped, features, "the replaced file stays readable through its map");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside it");
 }

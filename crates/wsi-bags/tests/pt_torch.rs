@@ -28,11 +28,7 @@ fn every_float_type_gives_the_same_values() {
 #[test]
 fn a_pickle_of_protocol_4_and_a_parameter_are_tensors_too() {
     for name in ["features_protocol4.pt", "features_parameter.pt"] {
-        assert_eq!(
-            pt::read_features(&fixture(name)).unwrap().as_slice(),
-            rule(12),
-            "{name}"
-        );
+        assert_eq!(pt::read_features(&fixture(name)).unwrap().as_slice(), rule(12), "{name}");
     }
 }
 
@@ -58,10 +54,7 @@ fn a_view_of_some_rows_starts_at_its_offset() {
 fn a_view_of_some_columns_skips_the_others() {
     let features = pt::read_features(&fixture("features_columns.pt")).unwrap();
     let stored = rule(12);
-    assert_eq!(
-        features.as_slice(),
-        [stored[1], stored[2], stored[5], stored[6], stored[9], stored[10]]
-    );
+    assert_eq!(features.as_slice(), [stored[1], stored[2], stored[5], stored[6], stored[9], stored[10]]);
 }
 
 #[test]
@@ -88,14 +81,8 @@ fn complex_numbers_are_not_features() {
 
 #[test]
 fn one_or_three_axes_are_not_features() {
-    for (name, shape) in [
-        ("wrong_one_axis.pt", vec![6]),
-        ("wrong_three_axes.pt", vec![1, 3, 2]),
-    ] {
-        assert!(
-            matches!(refused(name).kind(), ErrorKind::Shape { found, .. } if *found == shape),
-            "{name}"
-        );
+    for (name, shape) in [("wrong_one_axis.pt", vec![6]), ("wrong_three_axes.pt", vec![1, 3, 2])] {
+        assert!(matches!(refused(name).kind(), ErrorKind::Shape { found, .. } if *found == shape), "{name}");
     }
 }
 
@@ -106,19 +93,13 @@ fn zero_patches_are_an_empty_bag() {
 
 #[test]
 fn zero_columns_are_refused() {
-    assert!(matches!(
-        refused("wrong_no_columns.pt").kind(),
-        ErrorKind::ZeroWidth
-    ));
+    assert!(matches!(refused("wrong_no_columns.pt").kind(), ErrorKind::ZeroWidth));
 }
 
 #[test]
 fn nan_and_infinity_are_refused_with_their_place() {
     for name in ["wrong_nan.pt", "wrong_inf.pt"] {
-        assert!(
-            matches!(refused(name).kind(), ErrorKind::NonFinite { row: 1, column: 2 }),
-            "{name}"
-        );
+        assert!(matches!(refused(name).kind(), ErrorKind::NonFinite { row: 1, column: 2 }), "{name}");
     }
 }
 
@@ -134,10 +115,7 @@ fn files_of_another_kind_are_named_as_what_they_are() {
         ("generate.py", FileKind::Unknown),
     ] {
         let error = refused(name);
-        assert!(
-            matches!(error.kind(), ErrorKind::FileKind { found, .. } if *found == kind),
-            "{error}"
-        );
+        assert!(matches!(error.kind(), ErrorKind::FileKind { found, .. } if *found == kind), "{error}");
     }
 }
 
@@ -161,10 +139,7 @@ fn containers_are_not_a_bare_tensor() {
         ("wrong_none.pt", "None"),
     ] {
         let error = refused(name);
-        assert!(
-            matches!(error.kind(), ErrorKind::Content { found, .. } if found == wanted),
-            "{error}"
-        );
+        assert!(matches!(error.kind(), ErrorKind::Content { found, .. } if found == wanted), "{error}");
     }
 }
 
@@ -180,15 +155,11 @@ fn a_pickled_numpy_array_is_named_as_one() {
 
 #[test]
 fn code_is_refused_by_name_and_never_run() {
-    for (name, global) in [
-        ("wrong_call.pt", "posix.system"),
-        ("wrong_module.pt", "torch.nn.modules.linear.Linear"),
-    ] {
+    for (name, global) in
+        [("wrong_call.pt", "posix.system"), ("wrong_module.pt", "torch.nn.modules.linear.Linear")]
+    {
         let error = refused(name);
-        assert!(
-            matches!(error.kind(), ErrorKind::Global { name } if name == global),
-            "{error}"
-        );
+        assert!(matches!(error.kind(), ErrorKind::Global { name } if name == global), "{error}");
     }
 }
 
@@ -196,10 +167,8 @@ fn code_is_refused_by_name_and_never_run() {
 fn a_state_dict_keeps_names_shapes_values_and_order() {
     for name in ["state_plain.pt", "state_nested.pt", "state_model.pt"] {
         let tensors = pt::read_state_dict(&fixture(name)).unwrap();
-        let found: Vec<_> = tensors
-            .iter()
-            .map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice()))
-            .collect();
+        let found: Vec<_> =
+            tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
         let expected: [(&str, &[usize]); 7] = [
             ("0.weight", &[3, 2]),
             ("0.bias", &[3]),
@@ -212,10 +181,7 @@ fn a_state_dict_keeps_names_shapes_values_and_order() {
         assert_eq!(found, expected, "{name}");
         assert_eq!(tensors[0].values, rule(6), "{name}");
         assert_eq!(tensors[6].values, [7.0], "{name}");
-        assert!(
-            tensors[1..6].iter().all(|tensor| tensor.values == rule(3)),
-            "{name}"
-        );
+        assert!(tensors[1..6].iter().all(|tensor| tensor.values == rule(3)), "{name}");
     }
 }
 
@@ -224,11 +190,7 @@ fn tied_weights_are_read_under_every_name() {
     let tensors = pt::read_state_dict(&fixture("state_tied.pt")).unwrap();
     assert_eq!(tensors[0].values, rule(4));
     assert_eq!(tensors[1].values, rule(4));
-    assert_eq!(
-        tensors[2].values,
-        [-0.625, -0.375, -0.5, -0.25],
-        "the transposed one"
-    );
+    assert_eq!(tensors[2].values, [-0.625, -0.375, -0.5, -0.25], "the transposed one");
 }
 
 #[test]
@@ -240,9 +202,6 @@ fn a_dict_of_other_things_is_not_a_state_dict() {
         ("wrong_list.pt", "a list of 1 items"),
     ] {
         let error = pt::read_state_dict(&fixture(name)).unwrap_err();
-        assert!(
-            matches!(error.kind(), ErrorKind::Content { found, .. } if found == wanted),
-            "{error}"
-        );
+        assert!(matches!(error.kind(), ErrorKind::Content { found, .. } if found == wanted), "{error}");
     }
 }

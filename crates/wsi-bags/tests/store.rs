@@ -26,13 +26,7 @@ fn put_native(root: &Path, encoder: &str, magnification: Magnification, slide: &
     let coords = vec![[0, 0], [512, 0], [0, 512]];
     let set = PatchSet::new(features(3)).with_coords(coords).unwrap();
     let bag = Bag::new(slide, [(magnification, set)]).unwrap();
-    native::write(
-        &root.join(format!("{slide}.h5")),
-        &bag,
-        encoder,
-        &SlideInfo::default(),
-    )
-    .unwrap();
+    native::write(&root.join(format!("{slide}.h5")), &bag, encoder, &SlideInfo::default()).unwrap();
 }
 
 #[test]
@@ -57,10 +51,7 @@ fn the_released_layout_is_detected_listed_and_read() {
         assert_eq!(bag.slide_id(), SLIDE);
         assert_eq!(bag.at(X10).unwrap().features(), &features(2));
         assert_eq!(bag.at(X20).unwrap().features(), &features(5));
-        assert_eq!(
-            store.path_of(&slide_id, X20),
-            root.join("uni/x20/pt_files").join(format!("{SLIDE}.pt"))
-        );
+        assert_eq!(store.path_of(&slide_id, X20), root.join("uni/x20/pt_files").join(format!("{SLIDE}.pt")));
     }
 }
 
@@ -75,30 +66,13 @@ fn the_native_layout_is_detected_listed_and_read() {
     assert_eq!(store.layout(), Layout::Native);
     assert_eq!(store.slide_ids(), [SLIDE, "another"]);
     let slide_id = format!("{SLIDE}.svs");
-    assert_eq!(
-        store
-            .presence(&slide_id)
-            .unwrap()
-            .magnifications()
-            .collect::<Vec<_>>(),
-        [X20]
-    );
-    assert_eq!(
-        store.presence("another").unwrap().magnifications().count(),
-        0,
-        "features of another encoder"
-    );
+    assert_eq!(store.presence(&slide_id).unwrap().magnifications().collect::<Vec<_>>(), [X20]);
+    assert_eq!(store.presence("another").unwrap().magnifications().count(), 0, "features of another encoder");
     let bag = store.read(&slide_id, &[X20]).unwrap();
     assert_eq!(bag.slide_id(), SLIDE);
-    assert_eq!(
-        bag.at(X20).unwrap().coords(),
-        Some(&[[0, 0], [512, 0], [0, 512]][..])
-    );
+    assert_eq!(bag.at(X20).unwrap().coords(), Some(&[[0, 0], [512, 0], [0, 512]][..]));
     assert_eq!(store.path_of(&slide_id, X5), root.join(format!("{SLIDE}.h5")));
-    assert!(matches!(
-        store.read("another", &[X5]).unwrap_err().kind(),
-        ErrorKind::MissingEncoder { .. }
-    ));
+    assert!(matches!(store.read("another", &[X5]).unwrap_err().kind(), ErrorKind::MissingEncoder { .. }));
 }
 
 #[test]
@@ -112,10 +86,7 @@ fn an_unknown_slide_is_absent_and_not_read() {
         assert_eq!(store.presence("nobody").unwrap().magnifications().count(), 0);
         let error = store.read("nobody.svs", &[X20]).unwrap_err();
         match error.kind() {
-            ErrorKind::MissingSlide {
-                slide_id,
-                looked_for: paths,
-            } => {
+            ErrorKind::MissingSlide { slide_id, looked_for: paths } => {
                 assert_eq!(slide_id, "nobody");
                 assert_eq!(paths, &[root.path().join(looked_for)]);
             }
@@ -141,10 +112,7 @@ fn no_magnification_at_all_is_an_empty_bag() {
     let root = tempfile::tempdir().unwrap();
     put_tensor(root.path(), "uni", X20, SLIDE, 5);
     let store = BagStore::open(root.path(), None, "uni").unwrap();
-    assert!(matches!(
-        store.read(SLIDE, &[]).unwrap_err().kind(),
-        ErrorKind::EmptyBag
-    ));
+    assert!(matches!(store.read(SLIDE, &[]).unwrap_err().kind(), ErrorKind::EmptyBag));
 }
 
 #[test]
@@ -156,16 +124,7 @@ fn widths_that_differ_between_magnifications_are_refused() {
     let wide = FeatureMatrix::new(vec![1.0; 9], 3, 3).unwrap();
     pt::write_features(&store.path_of(SLIDE, X20), &wide).unwrap();
     let error = store.read(SLIDE, &[X5, X20]).unwrap_err();
-    assert!(
-        matches!(
-            error.kind(),
-            ErrorKind::FeatureDim {
-                expected: 2,
-                found: 3
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), ErrorKind::FeatureDim { expected: 2, found: 3 }), "{error}");
     assert_eq!(error.place(), Some(format!("slide {SLIDE}, x20").as_str()));
 }
 
@@ -191,10 +150,7 @@ fn only_the_stated_layout_is_looked_for() {
     let root = tempfile::tempdir().unwrap();
     put_native(root.path(), "uni", X20, SLIDE);
     let error = BagStore::open(root.path(), Some(Layout::Crossfusion), "uni").unwrap_err();
-    assert!(
-        matches!(error.kind(), ErrorKind::Layout { looked_for, .. } if looked_for.len() == 1),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), ErrorKind::Layout { looked_for, .. } if looked_for.len() == 1), "{error}");
 }
 
 #[test]
@@ -203,15 +159,9 @@ fn two_layouts_in_one_directory_must_be_told_apart() {
     put_native(root.path(), "uni", X20, SLIDE);
     put_tensor(root.path(), "uni", X20, SLIDE, 5);
     let error = BagStore::open(root.path(), None, "uni").unwrap_err();
-    assert!(
-        matches!(error.kind(), ErrorKind::AmbiguousLayout { .. }),
-        "{error}"
-    );
+    assert!(matches!(error.kind(), ErrorKind::AmbiguousLayout { .. }), "{error}");
     for layout in Layout::ALL {
-        assert_eq!(
-            BagStore::open(root.path(), Some(layout), "uni").unwrap().layout(),
-            layout
-        );
+        assert_eq!(BagStore::open(root.path(), Some(layout), "uni").unwrap().layout(), layout);
     }
 }
 
@@ -222,10 +172,7 @@ fn names_that_would_leave_the_directory_are_refused() {
     let store = BagStore::open(root.path(), None, "uni").unwrap();
     for slide_id in ["../x20/pt_files/a", "/etc/passwd", "", ".svs", "a\0b"] {
         assert!(
-            matches!(
-                store.read(slide_id, &[X20]).unwrap_err().kind(),
-                ErrorKind::Name { .. }
-            ),
+            matches!(store.read(slide_id, &[X20]).unwrap_err().kind(), ErrorKind::Name { .. }),
             "{slide_id:?}"
         );
         assert!(store.presence(slide_id).is_err());

@@ -45,11 +45,7 @@ pub(super) fn page_is_current(tree: &Tree) -> Vec<Finding> {
     if found == wanted {
         return Vec::new();
     }
-    let same = found
-        .lines()
-        .zip(wanted.lines())
-        .take_while(|(found, wanted)| found == wanted)
-        .count();
+    let same = found.lines().zip(wanted.lines()).take_while(|(found, wanted)| found == wanted).count();
     vec![Finding::new(
         PAGE,
         same + 1,
@@ -60,9 +56,7 @@ pub(super) fn page_is_current(tree: &Tree) -> Vec<Finding> {
 
 /// The page that the measurement files make; files that cannot be read are left to [`files_are_complete`].
 pub(super) fn page(tree: &Tree) -> String {
-    let tables: Vec<String> = measurements(tree)
-        .filter_map(|(_, text)| parse(text, table).ok())
-        .collect();
+    let tables: Vec<String> = measurements(tree).filter_map(|(_, text)| parse(text, table).ok()).collect();
     if tables.is_empty() {
         format!("{HEAD}\nNo measurement is recorded yet.\n")
     } else {
@@ -71,17 +65,13 @@ pub(super) fn page(tree: &Tree) -> String {
 }
 
 fn measurements(tree: &Tree) -> impl Iterator<Item = (&str, &str)> {
-    tree.with_extension("json")
-        .filter(|(path, _)| path.starts_with(FOLDER))
+    tree.with_extension("json").filter(|(path, _)| path.starts_with(FOLDER))
 }
 
 fn table(benchmark: &Benchmark<'_>) -> String {
     let mut out = format!("## {}\n\n", benchmark.title);
-    let versions: Vec<String> = benchmark
-        .versions
-        .iter()
-        .map(|(name, version)| format!("{name} {version}"))
-        .collect();
+    let versions: Vec<String> =
+        benchmark.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
     let _ = writeln!(out, "- Command: `{}`", benchmark.command);
     let _ = writeln!(
         out,
@@ -90,12 +80,8 @@ fn table(benchmark: &Benchmark<'_>) -> String {
         benchmark.host,
         versions.join(", ")
     );
-    let _ = writeln!(
-        out,
-        "| {} |\n|{}",
-        benchmark.columns.join(" | "),
-        "---|".repeat(benchmark.columns.len())
-    );
+    let _ =
+        writeln!(out, "| {} |\n|{}", benchmark.columns.join(" | "), "---|".repeat(benchmark.columns.len()));
     for row in &benchmark.rows {
         let _ = writeln!(out, "| {} |", row.join(" | "));
     }
@@ -114,17 +100,9 @@ fn parse<T>(text: &str, then: impl FnOnce(&Benchmark<'_>) -> T) -> Result<T, Str
     let versions = value["versions"].as_object().ok_or("no object `versions`")?;
     let columns = strings(&value, "columns")?;
     let rows = value["rows"].as_array().ok_or("no list `rows`")?;
-    let rows: Vec<Vec<String>> = rows
-        .iter()
-        .filter_map(Value::as_array)
-        .map(|row| cells(row))
-        .collect();
+    let rows: Vec<Vec<String>> = rows.iter().filter_map(Value::as_array).map(|row| cells(row)).collect();
     if let Some(row) = rows.iter().find(|row| row.len() != columns.len()) {
-        return Err(format!(
-            "a row of {} cells under {} columns",
-            row.len(),
-            columns.len()
-        ));
+        return Err(format!("a row of {} cells under {} columns", row.len(), columns.len()));
     }
     Ok(then(&Benchmark {
         title: string(&value, "title")?,
@@ -142,19 +120,13 @@ fn parse<T>(text: &str, then: impl FnOnce(&Benchmark<'_>) -> T) -> Result<T, Str
 }
 
 fn string<'a>(value: &'a Value, key: &str) -> Result<&'a str, String> {
-    value[key]
-        .as_str()
-        .filter(|text| !text.is_empty())
-        .ok_or_else(|| format!("no text `{key}`"))
+    value[key].as_str().filter(|text| !text.is_empty()).ok_or_else(|| format!("no text `{key}`"))
 }
 
 fn strings<'a>(value: &'a Value, key: &str) -> Result<Vec<&'a str>, String> {
     let list = value[key].as_array().ok_or_else(|| format!("no list `{key}`"))?;
     list.iter()
-        .map(|item| {
-            item.as_str()
-                .ok_or_else(|| format!("`{item}` in `{key}`, which is no text"))
-        })
+        .map(|item| item.as_str().ok_or_else(|| format!("`{item}` in `{key}`, which is no text")))
         .collect()
 }
 

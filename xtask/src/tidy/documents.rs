@@ -21,12 +21,9 @@ pub(super) fn code_map_lists_every_crate(tree: &Tree) -> Vec<Finding> {
         .flat_map(|(_, line)| code_spans(line))
         .collect();
     let members = tree.members();
-    let missing = members
-        .difference(&listed)
-        .map(|name| (format!("no heading `{name}`"), "one per crate"));
-    let stale = listed
-        .difference(&members)
-        .map(|name| (format!("a heading `{name}`"), "only crates that exist"));
+    let missing = members.difference(&listed).map(|name| (format!("no heading `{name}`"), "one per crate"));
+    let stale =
+        listed.difference(&members).map(|name| (format!("a heading `{name}`"), "only crates that exist"));
     missing
         .chain(stale)
         .map(|(found, rule)| Finding::new(ARCHITECTURE, 0, found, format!("{rule} under `{CODE_MAP}`")))
@@ -50,26 +47,14 @@ pub(super) fn named_paths_exist(tree: &Tree) -> Vec<Finding> {
 
 pub(super) fn every_reference_file_is_explained(tree: &Tree) -> Vec<Finding> {
     unlisted(tree, REFERENCE, "", FIXTURES_PAGE)
-        .map(|path| {
-            Finding::new(
-                path,
-                0,
-                "no word about it",
-                format!("its origin in {FIXTURES_PAGE}"),
-            )
-        })
+        .map(|path| Finding::new(path, 0, "no word about it", format!("its origin in {FIXTURES_PAGE}")))
         .collect()
 }
 
 pub(super) fn every_example_config_is_listed(tree: &Tree) -> Vec<Finding> {
     unlisted(tree, CONFIGS, ".toml", CONFIGS_PAGE)
         .map(|path| {
-            Finding::new(
-                path,
-                0,
-                "no word about it",
-                format!("its name or pattern in {CONFIGS_PAGE}"),
-            )
+            Finding::new(path, 0, "no word about it", format!("its name or pattern in {CONFIGS_PAGE}"))
         })
         .collect()
 }
@@ -83,15 +68,11 @@ fn unlisted<'a>(
 ) -> impl Iterator<Item = &'a str> {
     let spans = code_spans_of_page(tree.text(page).unwrap_or(""));
     let home = page.rsplit_once('/').map_or("", |(home, _)| home).to_owned();
-    tree.paths()
-        .filter(move |path| path.starts_with(folder) && path.ends_with(ending))
-        .filter(move |path| {
-            let below = path.strip_prefix(&home).unwrap_or(path).trim_start_matches('/');
-            let name = path.rsplit('/').next().unwrap_or(path);
-            !spans
-                .iter()
-                .any(|span| matches(span, below) || matches(span, name) || matches(span, path))
-        })
+    tree.paths().filter(move |path| path.starts_with(folder) && path.ends_with(ending)).filter(move |path| {
+        let below = path.strip_prefix(&home).unwrap_or(path).trim_start_matches('/');
+        let name = path.rsplit('/').next().unwrap_or(path);
+        !spans.iter().any(|span| matches(span, below) || matches(span, name) || matches(span, path))
+    })
 }
 
 fn is_path(span: &str) -> bool {
@@ -140,11 +121,8 @@ fn matches(pattern: &str, name: &str) -> bool {
     let mut rest = pattern;
     while let Some(at) = rest.find(['*', '<']) {
         parts.push(&rest[..at]);
-        let skipped = if rest[at..].starts_with('<') {
-            rest[at..].find('>').map_or(1, |end| end + 1)
-        } else {
-            1
-        };
+        let skipped =
+            if rest[at..].starts_with('<') { rest[at..].find('>').map_or(1, |end| end + 1) } else { 1 };
         rest = &rest[at + skipped..];
     }
     let Some((first, middle)) = parts.split_first() else {
@@ -182,10 +160,7 @@ mod tests {
                 "docs/paper-map.md",
                 "| `crates/a/src/loss.rs::nll` |\n| `crates/a/src/loss.rs::cox` `crates/a/src/b.rs` |\n",
             ),
-            (
-                "README.md",
-                "see `docs/` and `docs/*.json` and `examples/configs`\n",
-            ),
+            ("README.md", "see `docs/` and `docs/*.json` and `examples/configs`\n"),
         ]);
         let found: Vec<_> = named_paths_exist(&tree).iter().map(Finding::to_string).collect();
         assert_eq!(
@@ -201,15 +176,9 @@ mod tests {
     #[test]
     fn the_code_map_and_the_workspace_are_compared_both_ways() {
         let page = "## Code map\n\n### `crates/a`\n\ntext `x`\n\n### `crates/gone`\n\n## Other\n\n### `no`\n";
-        let tree = Tree::of(&[
-            (ARCHITECTURE, page),
-            ("crates/a/Cargo.toml", ""),
-            ("crates/b/Cargo.toml", ""),
-        ]);
-        let found: Vec<_> = code_map_lists_every_crate(&tree)
-            .into_iter()
-            .map(|f| f.found)
-            .collect();
+        let tree =
+            Tree::of(&[(ARCHITECTURE, page), ("crates/a/Cargo.toml", ""), ("crates/b/Cargo.toml", "")]);
+        let found: Vec<_> = code_map_lists_every_crate(&tree).into_iter().map(|f| f.found).collect();
         assert_eq!(found, ["no heading `crates/b`", "a heading `crates/gone`"]);
     }
 
@@ -225,13 +194,7 @@ mod tests {
             ("examples/configs/blca-amil.toml", ""),
         ]);
         let paths = |findings: Vec<Finding>| findings.into_iter().map(|f| f.path).collect::<Vec<_>>();
-        assert_eq!(
-            paths(every_reference_file_is_explained(&tree)),
-            ["fixtures/reference/other.json"]
-        );
-        assert_eq!(
-            paths(every_example_config_is_listed(&tree)),
-            ["examples/configs/blca-amil.toml"]
-        );
+        assert_eq!(paths(every_reference_file_is_explained(&tree)), ["fixtures/reference/other.json"]);
+        assert_eq!(paths(every_example_config_is_listed(&tree)), ["examples/configs/blca-amil.toml"]);
     }
 }

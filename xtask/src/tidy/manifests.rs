@@ -12,10 +12,7 @@ const EDGE_SECTION: &str = "Allowed dependencies";
 
 /// Crates from outside that only these members may use; tests may use any.
 const CONFINED: [(&str, &[&str]); 4] = [
-    (
-        "candle-",
-        &["cf-layers", "cf-model", "cf-train", "patch-encoders", "cf-viewer"],
-    ),
+    ("candle-", &["cf-layers", "cf-model", "cf-train", "patch-encoders", "cf-viewer"]),
     ("csv", &["cf-train", "survstat"]),
     ("polars", &["cf-train"]),
     ("rust-hdf5", &["wsi-bags"]),
@@ -58,21 +55,14 @@ pub(super) fn edges_are_allowed(tree: &Tree) -> Vec<Finding> {
 pub(super) fn edge_table_names_every_crate(tree: &Tree) -> Vec<Finding> {
     let table: BTreeSet<&str> = edge_table(tree).into_keys().collect();
     let members: BTreeSet<&str> = tree.members().into_iter().map(crate_name).collect();
-    let missing = members
-        .difference(&table)
-        .map(|name| (format!("no row for `{name}`"), "one row per crate"));
-    let stale = table
-        .difference(&members)
-        .map(|name| (format!("a row for `{name}`"), "only crates that exist"));
+    let missing =
+        members.difference(&table).map(|name| (format!("no row for `{name}`"), "one row per crate"));
+    let stale =
+        table.difference(&members).map(|name| (format!("a row for `{name}`"), "only crates that exist"));
     missing
         .chain(stale)
         .map(|(found, rule)| {
-            Finding::new(
-                ARCHITECTURE,
-                0,
-                found,
-                format!("{rule} in the table of `{EDGE_SECTION}`"),
-            )
+            Finding::new(ARCHITECTURE, 0, found, format!("{rule} in the table of `{EDGE_SECTION}`"))
         })
         .collect()
 }
@@ -99,16 +89,11 @@ pub(super) fn outside_crates_stay_where_they_belong(tree: &Tree) -> Vec<Finding>
 }
 
 pub(super) fn members_take_the_workspace_lints(tree: &Tree) -> Vec<Finding> {
-    let manifests = tree
-        .members()
-        .into_iter()
-        .map(|folder| format!("{folder}/Cargo.toml"));
+    let manifests = tree.members().into_iter().map(|folder| format!("{folder}/Cargo.toml"));
     manifests
         .filter(|path| {
             let entries = entries(tree.text(path).unwrap_or(""));
-            !entries
-                .iter()
-                .any(|e| (e.table, e.key, e.value) == ("lints", "workspace", "true"))
+            !entries.iter().any(|e| (e.table, e.key, e.value) == ("lints", "workspace", "true"))
         })
         .map(|path| Finding::new(&path, 0, "lints of its own", "`[lints] workspace = true`"))
         .collect()
@@ -125,11 +110,7 @@ fn is_named(dependency: &str, name: &str) -> bool {
 
 fn wanted(allowed: &BTreeSet<&str>) -> String {
     let names: Vec<&str> = allowed.iter().copied().collect();
-    let names = if names.is_empty() {
-        "none of the workspace".to_owned()
-    } else {
-        names.join(", ")
-    };
+    let names = if names.is_empty() { "none of the workspace".to_owned() } else { names.join(", ") };
     format!("{names} (the table of {ARCHITECTURE})")
 }
 
@@ -142,11 +123,8 @@ fn edge_table(tree: &Tree) -> BTreeMap<&str, Allowed<'_>> {
             continue;
         };
         if let [name] = code_spans(from).as_slice() {
-            let allowed = if to == "any" {
-                Allowed::Any
-            } else {
-                Allowed::Only(code_spans(to).into_iter().collect())
-            };
+            let allowed =
+                if to == "any" { Allowed::Any } else { Allowed::Only(code_spans(to).into_iter().collect()) };
             table.insert(*name, allowed);
         }
     }
@@ -161,11 +139,7 @@ fn dependencies(manifest: &str) -> Vec<Dependency<'_>> {
             None => (entry.table.to_owned(), entry.key),
         };
         if table.ends_with("dependencies") && found.last().is_none_or(|last| last.name != name) {
-            found.push(Dependency {
-                name,
-                line: entry.line,
-                for_tests: table.ends_with("dev-dependencies"),
-            });
+            found.push(Dependency { name, line: entry.line, for_tests: table.ends_with("dev-dependencies") });
         }
     }
     found
@@ -191,12 +165,7 @@ fn entries(manifest: &str) -> Vec<Entry<'_>> {
             && !line.starts_with('#')
         {
             let key = key.trim().split('.').next().unwrap_or("").trim_matches('"');
-            found.push(Entry {
-                table,
-                key,
-                value: value.trim(),
-                line: index + 1,
-            });
+            found.push(Entry { table, key, value: value.trim(), line: index + 1 });
         }
     }
     found
@@ -214,10 +183,7 @@ mod tests {
             (ARCHITECTURE, PAGE),
             ("crates/cf-model/Cargo.toml", model),
             ("crates/wsi-bags/Cargo.toml", "[dependencies]\nzip = \"9\"\n"),
-            (
-                "bins/survstat/Cargo.toml",
-                "[dependencies]\ncf-model.workspace = true\n",
-            ),
+            ("bins/survstat/Cargo.toml", "[dependencies]\ncf-model.workspace = true\n"),
         ])
     }
 
@@ -225,25 +191,15 @@ mod tests {
     fn the_three_ways_to_write_a_dependency_are_read() {
         let manifest = "[package]\nname = \"a\"\n[dependencies]\n# old = 1\nb = \"1\"\nc.workspace = true\n\
             [dev-dependencies.d]\npath = \"x\"\nfeatures = []\n[target.'cfg(unix)'.dependencies]\ne = \"1\"\n";
-        let found: Vec<_> = dependencies(manifest)
-            .into_iter()
-            .map(|d| (d.name, d.line, d.for_tests))
-            .collect();
-        assert_eq!(
-            found,
-            [("b", 5, false), ("c", 6, false), ("d", 8, true), ("e", 11, false)]
-        );
+        let found: Vec<_> =
+            dependencies(manifest).into_iter().map(|d| (d.name, d.line, d.for_tests)).collect();
+        assert_eq!(found, [("b", 5, false), ("c", 6, false), ("d", 8, true), ("e", 11, false)]);
     }
 
     #[test]
     fn an_edge_outside_the_table_is_found_with_its_line() {
-        assert_eq!(
-            edges_are_allowed(&workspace("[dependencies]\nwsi-bags = { workspace = true }\n")),
-            []
-        );
-        let findings = edges_are_allowed(&workspace(
-            "[dev-dependencies]\nsurvstat = { workspace = true }\n",
-        ));
+        assert_eq!(edges_are_allowed(&workspace("[dependencies]\nwsi-bags = { workspace = true }\n")), []);
+        let findings = edges_are_allowed(&workspace("[dev-dependencies]\nsurvstat = { workspace = true }\n"));
         assert_eq!(
             findings[0].to_string(),
             "crates/cf-model/Cargo.toml:2: found a dependency on `survstat`, \
@@ -259,10 +215,7 @@ mod tests {
             ("crates/wsi-bags/Cargo.toml", ""),
             ("crates/cf-layers/Cargo.toml", ""),
         ]);
-        let found: Vec<_> = edge_table_names_every_crate(&tree)
-            .into_iter()
-            .map(|f| f.found)
-            .collect();
+        let found: Vec<_> = edge_table_names_every_crate(&tree).into_iter().map(|f| f.found).collect();
         assert_eq!(found, ["no row for `cf-layers`", "a row for `survstat`"]);
     }
 
@@ -273,17 +226,11 @@ mod tests {
                 "crates/wsi-bags/Cargo.toml",
                 "[dependencies]\ncandle-core = \"1\"\n[dev-dependencies]\ncsv = \"1\"\n",
             ),
-            (
-                "crates/cf-model/Cargo.toml",
-                "[dependencies]\ncandle-core = \"1\"\n",
-            ),
+            ("crates/cf-model/Cargo.toml", "[dependencies]\ncandle-core = \"1\"\n"),
         ]);
         let findings = outside_crates_stay_where_they_belong(&tree);
         assert_eq!(findings.len(), 1);
-        assert_eq!(
-            (findings[0].path.as_str(), findings[0].line),
-            ("crates/wsi-bags/Cargo.toml", 2)
-        );
+        assert_eq!((findings[0].path.as_str(), findings[0].line), ("crates/wsi-bags/Cargo.toml", 2));
     }
 
     #[test]

@@ -5,21 +5,15 @@ use super::rust_source::{Class, classify, code_only, find_word, lines_without_te
 use super::tree::Tree;
 
 const MAX_LINES: usize = 400;
-const EMPTY_NAMES: [&str; 10] = [
-    "utils", "util", "common", "helpers", "helper", "base", "core", "misc", "imp", "types",
-];
+const EMPTY_NAMES: [&str; 10] =
+    ["utils", "util", "common", "helpers", "helper", "base", "core", "misc", "imp", "types"];
 const KERNELS: &str = "crates/cf-layers/src/kernels/";
 const MMAP_FILE: &str = "crates/wsi-bags/src/mmap.rs";
 /// How far above an `unsafe` its reason may stand.
 const SAFETY_LINES: usize = 12;
 
 pub(super) fn module_docs_open_every_file(tree: &Tree) -> Vec<Finding> {
-    let opening = |text: &str| {
-        text.lines()
-            .find(|line| !line.trim().is_empty())
-            .unwrap_or("")
-            .to_owned()
-    };
+    let opening = |text: &str| text.lines().find(|line| !line.trim().is_empty()).unwrap_or("").to_owned();
     tree.with_extension("rs")
         .map(|(path, text)| (path, opening(text)))
         .filter(|(_, line)| !line.starts_with("//!"))
@@ -32,12 +26,7 @@ pub(super) fn names_say_something(tree: &Tree) -> Vec<Finding> {
     tree.with_extension("rs")
         .filter_map(|(path, _)| Some((path, path.split('/').find(|part| !said(part))?)))
         .map(|(path, part)| {
-            Finding::new(
-                path,
-                0,
-                format!("the name `{part}`"),
-                "a word of the field or an op",
-            )
+            Finding::new(path, 0, format!("the name `{part}`"), "a word of the field or an op")
         })
         .collect()
 }
@@ -50,12 +39,7 @@ pub(super) fn files_stay_short(tree: &Tree) -> Vec<Finding> {
         .filter(|&(_, lines)| lines > MAX_LINES)
         .map(|(path, lines)| {
             let found = format!("{lines} lines without tests");
-            Finding::new(
-                path,
-                0,
-                found,
-                format!("at most {MAX_LINES}: the second idea in its own file"),
-            )
+            Finding::new(path, 0, found, format!("at most {MAX_LINES}: the second idea in its own file"))
         })
         .collect()
 }
@@ -146,23 +130,14 @@ mod tests {
     use super::*;
 
     fn lines(findings: &[Finding]) -> Vec<(&str, usize)> {
-        findings
-            .iter()
-            .map(|finding| (finding.path.as_str(), finding.line))
-            .collect()
+        findings.iter().map(|finding| (finding.path.as_str(), finding.line)).collect()
     }
 
     #[test]
     fn a_file_without_module_docs_is_found() {
-        let tree = Tree::of(&[
-            ("a.rs", "\n//! Docs.\n"),
-            ("b.rs", "use x;\n"),
-            ("c.rs", "/// Item.\nfn f() {}\n"),
-        ]);
-        assert_eq!(
-            lines(&module_docs_open_every_file(&tree)),
-            [("b.rs", 1), ("c.rs", 1)]
-        );
+        let tree =
+            Tree::of(&[("a.rs", "\n//! Docs.\n"), ("b.rs", "use x;\n"), ("c.rs", "/// Item.\nfn f() {}\n")]);
+        assert_eq!(lines(&module_docs_open_every_file(&tree)), [("b.rs", 1), ("c.rs", 1)]);
     }
 
     #[test]
@@ -195,14 +170,8 @@ mod tests {
             ("crates/cf-layers/src/ppeg.rs", reasoned),
             ("crates/wsi-bags/src/mmap.rs", bare),
         ]);
-        assert_eq!(
-            lines(&unsafe_stays_in_its_places(&tree)),
-            [("crates/cf-layers/src/ppeg.rs", 3)]
-        );
-        assert_eq!(
-            lines(&unsafe_has_a_safety_line(&tree)),
-            [("crates/wsi-bags/src/mmap.rs", 3)]
-        );
+        assert_eq!(lines(&unsafe_stays_in_its_places(&tree)), [("crates/cf-layers/src/ppeg.rs", 3)]);
+        assert_eq!(lines(&unsafe_has_a_safety_line(&tree)), [("crates/wsi-bags/src/mmap.rs", 3)]);
     }
 
     #[test]
@@ -215,9 +184,6 @@ mod tests {
             ("crates/cf-model/src/model.rs", asks),
             ("crates/cf-train/src/device.rs", talks),
         ]);
-        assert_eq!(
-            lines(&cuda_is_chosen_in_the_kernels(&tree)),
-            [("crates/cf-model/src/model.rs", 2)]
-        );
+        assert_eq!(lines(&cuda_is_chosen_in_the_kernels(&tree)), [("crates/cf-model/src/model.rs", 2)]);
     }
 }

@@ -38,15 +38,8 @@ pub(super) fn classify(source: &str) -> Vec<Class> {
 pub(super) fn code_only(source: &str) -> String {
     let classes = classify(source);
     let bytes = source.bytes().zip(classes);
-    let kept: Vec<u8> = bytes
-        .map(|(byte, class)| {
-            if class == Class::Code || byte == b'\n' {
-                byte
-            } else {
-                b' '
-            }
-        })
-        .collect();
+    let kept: Vec<u8> =
+        bytes.map(|(byte, class)| if class == Class::Code || byte == b'\n' { byte } else { b' ' }).collect();
     String::from_utf8_lossy(&kept).into_owned()
 }
 
@@ -91,10 +84,7 @@ fn end_of_item(code: &str, from: usize) -> usize {
 }
 
 fn end_of_line(bytes: &[u8], at: usize) -> usize {
-    bytes[at..]
-        .iter()
-        .position(|&b| b == b'\n')
-        .map_or(bytes.len(), |length| at + length)
+    bytes[at..].iter().position(|&b| b == b'\n').map_or(bytes.len(), |length| at + length)
 }
 
 fn end_of_block(bytes: &[u8], at: usize) -> usize {
@@ -148,9 +138,7 @@ fn end_of_char(source: &str, at: usize) -> Option<usize> {
     let first = rest.chars().next()?;
     if first == '\\' {
         let escaped = rest.char_indices().nth(2)?.0;
-        return rest[escaped..]
-            .find('\'')
-            .map(|close| at + 1 + escaped + close + 1);
+        return rest[escaped..].find('\'').map(|close| at + 1 + escaped + close + 1);
     }
     let close = first.len_utf8();
     rest[close..].starts_with('\'').then_some(at + 1 + close + 1)

@@ -29,9 +29,7 @@ pub(super) fn no_machine_paths(tree: &Tree) -> Vec<Finding> {
 
 fn each_line(tree: &Tree) -> impl Iterator<Item = (&str, usize, &str)> {
     tree.texts().flat_map(|(path, text)| {
-        text.split('\n')
-            .enumerate()
-            .map(move |(index, line)| (path, index + 1, line))
+        text.split('\n').enumerate().map(move |(index, line)| (path, index + 1, line))
     })
 }
 
@@ -42,9 +40,7 @@ fn machine_path(line: &str) -> Option<&str> {
         line.match_indices(&needle).map(|(at, _)| at).find_map(|at| {
             let before = line[..at].chars().next_back();
             let starts = !before.is_some_and(|c| c.is_alphanumeric() || "._-/<>{}$*".contains(c));
-            let path = line[at..]
-                .split(|c: char| c.is_whitespace() || "\"'`)>,;".contains(c))
-                .next()?;
+            let path = line[at..].split(|c: char| c.is_whitespace() || "\"'`)>,;".contains(c)).next()?;
             (starts && path.len() > needle.len()).then_some(path)
         })
     })
@@ -57,10 +53,7 @@ mod tests {
     #[test]
     fn trailing_white_space_is_found_with_its_line() {
         let tree = Tree::of(&[("a.md", "one\ntwo \nthree\t\n"), ("b.md", "fine\n")]);
-        let found: Vec<usize> = lines_end_with_text(&tree)
-            .iter()
-            .map(|finding| finding.line)
-            .collect();
+        let found: Vec<usize> = lines_end_with_text(&tree).iter().map(|finding| finding.line).collect();
         assert_eq!(found, [2, 3]);
     }
 
@@ -69,10 +62,7 @@ mod tests {
         let home = format!("dir = \"/{}/someone/data\"", "home");
         assert_eq!(machine_path(&home), Some(&home[7..home.len() - 1]));
         assert_eq!(machine_path(&format!("docs/{}/page.md", "work")), None);
-        assert_eq!(
-            machine_path(&format!("https://example.org/{}/page", "home")),
-            None
-        );
+        assert_eq!(machine_path(&format!("https://example.org/{}/page", "home")), None);
         assert_eq!(machine_path("features/blca"), None);
     }
 }

@@ -8,9 +8,8 @@ use crate::failure::Failure;
 /// Folders that hold nothing of ours, by name, as in `.gitignore`.
 const SKIPPED_FOLDERS: [&str; 4] = [".git", "target", "__pycache__", ".venv"];
 /// Files whose text is read; of any other file, licences of others among them, only the name is known.
-const TEXT_EXTENSIONS: [&str; 11] = [
-    "rs", "toml", "md", "py", "sh", "json", "yml", "cff", "html", "css", "lock",
-];
+const TEXT_EXTENSIONS: [&str; 11] =
+    ["rs", "toml", "md", "py", "sh", "json", "yml", "cff", "html", "css", "lock"];
 const TEXT_NAMES: [&str; 3] = ["LICENSE", "run", ".gitignore"];
 
 /// Paths relative to the root, with `/`, and the text of those that are text.
@@ -38,9 +37,7 @@ impl Tree {
                     self.read_folder(&entry.path(), &format!("{path}/"))?;
                 }
             } else if !name.ends_with(".tmp") {
-                let text = is_text(&name)
-                    .then(|| std::fs::read_to_string(entry.path()).ok())
-                    .flatten();
+                let text = is_text(&name).then(|| std::fs::read_to_string(entry.path()).ok()).flatten();
                 self.files.insert(path, text);
             }
         }
@@ -62,9 +59,7 @@ impl Tree {
 
     /// Every path with its text, of text files.
     pub(super) fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.files
-            .iter()
-            .filter_map(|(path, text)| Some((path.as_str(), text.as_deref()?)))
+        self.files.iter().filter_map(|(path, text)| Some((path.as_str(), text.as_deref()?)))
     }
 
     /// Text files with one extension.
@@ -72,8 +67,7 @@ impl Tree {
         &'a self,
         extension: &'a str,
     ) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.texts()
-            .filter(move |(path, _)| Path::new(path).extension().is_some_and(|e| e == extension))
+        self.texts().filter(move |(path, _)| Path::new(path).extension().is_some_and(|e| e == extension))
     }
 
     pub(super) fn text(&self, path: &str) -> Option<&str> {
@@ -108,9 +102,7 @@ impl Tree {
 }
 
 fn is_text(name: &str) -> bool {
-    let extension = Path::new(name)
-        .extension()
-        .and_then(|extension| extension.to_str());
+    let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
     TEXT_NAMES.contains(&name) || extension.is_some_and(|extension| TEXT_EXTENSIONS.contains(&extension))
 }
 
@@ -128,10 +120,7 @@ mod tests {
             ("xtask/Cargo.toml", ""),
             ("crates/c/src/lib.rs", ""),
         ]);
-        assert_eq!(
-            tree.members().into_iter().collect::<Vec<_>>(),
-            ["bins/b", "crates/a", "xtask"]
-        );
+        assert_eq!(tree.members().into_iter().collect::<Vec<_>>(), ["bins/b", "crates/a", "xtask"]);
     }
 
     #[test]

@@ -36,20 +36,12 @@ pub fn attention(
         )));
     }
     if n_heads == 0 || !d.is_multiple_of(n_heads) {
-        return Err(Error::Msg(format!(
-            "attention width {d} is not a multiple of {n_heads} heads"
-        )));
+        return Err(Error::Msg(format!("attention width {d} is not a multiple of {n_heads} heads")));
     }
     if n == 0 || m == 0 {
-        return Err(Error::Msg(format!(
-            "attention of {n} queries over {m} keys: both must be at least 1"
-        )));
+        return Err(Error::Msg(format!("attention of {n} queries over {m} keys: both must be at least 1")));
     }
-    let op = Attention {
-        shape: AttentionShape { n, m, d, n_heads },
-        dropout,
-        log_sum_exp: OnceLock::new(),
-    };
+    let op = Attention { shape: AttentionShape { n, m, d, n_heads }, dropout, log_sum_exp: OnceLock::new() };
     q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op)
 }
 

@@ -21,11 +21,7 @@ impl DropoutMask {
     pub fn factor(&self, index: u64) -> f64 {
         // The upper 53 bits are a uniform draw from [0, 1).
         let uniform = (split_mix(self.key ^ index) >> 11) as f64 * (1.0 / (1_u64 << 53) as f64);
-        if uniform < self.p {
-            0.0
-        } else {
-            1.0 / (1.0 - self.p)
-        }
+        if uniform < self.p { 0.0 } else { 1.0 / (1.0 - self.p) }
     }
 }
 
@@ -64,14 +60,10 @@ fn masked<T: WithDType>(storage: &CpuStorage, layout: &Layout, mask: DropoutMask
     const BLOCK: usize = 4096;
     let x = contiguous_slice::<T>(storage, layout)?;
     let mut output = vec![T::zero(); x.len()];
-    output
-        .par_chunks_mut(BLOCK)
-        .zip(x.par_chunks(BLOCK))
-        .enumerate()
-        .for_each(|(block, (out, x))| {
-            for (i, (out, &x)) in out.iter_mut().zip(x).enumerate() {
-                *out = x * T::from_f64(mask.factor((block * BLOCK + i) as u64));
-            }
-        });
+    output.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).enumerate().for_each(|(block, (out, x))| {
+        for (i, (out, &x)) in out.iter_mut().zip(x).enumerate() {
+            *out = x * T::from_f64(mask.factor((block * BLOCK + i) as u64));
+        }
+    });
     Ok(T::to_cpu_storage_owned(output))
 }

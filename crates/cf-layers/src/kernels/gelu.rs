@@ -68,14 +68,11 @@ fn normal_cdf<T: Erf>(x: T) -> T {
 
 fn forward<T: Erf>(x: &[T]) -> CpuStorage {
     let mut output = vec![T::zero(); x.len()];
-    output
-        .par_chunks_mut(BLOCK)
-        .zip(x.par_chunks(BLOCK))
-        .for_each(|(out, x)| {
-            for (out, &x) in out.iter_mut().zip(x) {
-                *out = x * normal_cdf(x);
-            }
-        });
+    output.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(out, x)| {
+        for (out, &x) in out.iter_mut().zip(x) {
+            *out = x * normal_cdf(x);
+        }
+    });
     T::to_cpu_storage_owned(output)
 }
 
@@ -84,13 +81,11 @@ fn backward<T: Erf>(x: &Tensor, grad: &Tensor) -> Result<Tensor> {
     let density_at_zero = T::from_f64(1.0 / std::f64::consts::TAU.sqrt());
     let mut dx = to_vec::<T>(grad)?;
     let values = to_vec::<T>(x)?;
-    dx.par_chunks_mut(BLOCK)
-        .zip(values.par_chunks(BLOCK))
-        .for_each(|(dx, x)| {
-            for (dx, &x) in dx.iter_mut().zip(x) {
-                let density = density_at_zero * (T::from_f64(-0.5) * x * x).exp();
-                *dx *= normal_cdf(x) + x * density;
-            }
-        });
+    dx.par_chunks_mut(BLOCK).zip(values.par_chunks(BLOCK)).for_each(|(dx, x)| {
+        for (dx, &x) in dx.iter_mut().zip(x) {
+            let density = density_at_zero * (T::from_f64(-0.5) * x * x).exp();
+            *dx *= normal_cdf(x) + x * density;
+        }
+    });
     Tensor::from_vec(dx, x.shape(), x.device())
 }

@@ -23,15 +23,7 @@ pub fn grouped_conv2d(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
             weight.dims()
         )));
     }
-    let op = GroupedConv2d {
-        shape: ConvShape {
-            height,
-            width,
-            c_out,
-            per_group,
-            k,
-        },
-    };
+    let op = GroupedConv2d { shape: ConvShape { height, width, c_out, per_group, k } };
     x.contiguous()?.apply_op2(&weight.contiguous()?, op)
 }
 
@@ -94,10 +86,7 @@ impl CustomOp2 for GroupedConv2d {
             )),
             dtype => return Err(unsupported_dtype("grouped_conv2d", dtype)),
         };
-        Ok((
-            output,
-            Shape::from((self.shape.height, self.shape.width, self.shape.c_out)),
-        ))
+        Ok((output, Shape::from((self.shape.height, self.shape.width, self.shape.c_out))))
     }
 
     fn bwd(

@@ -21,8 +21,7 @@ pub fn layer_norm(x: &Tensor, gain: &Tensor, shift: &Tensor, eps: f64) -> Result
             shift.dims()
         )));
     }
-    x.contiguous()?
-        .apply_op3(&gain.contiguous()?, &shift.contiguous()?, LayerNormOp { eps })
+    x.contiguous()?.apply_op3(&gain.contiguous()?, &shift.contiguous()?, LayerNormOp { eps })
 }
 
 struct LayerNormOp {
@@ -42,12 +41,8 @@ impl LayerNormOp {
     ) -> Result<(Tensor, Tensor, Tensor)> {
         let d = gain.elem_count();
         let (x_values, gain_values) = (to_vec::<T>(x)?, to_vec::<T>(gain)?);
-        let grads = cpu::layer_norm::backward(
-            &x_values,
-            &gain_values,
-            &to_vec::<T>(grad)?,
-            T::from_f64(self.eps),
-        );
+        let grads =
+            cpu::layer_norm::backward(&x_values, &gain_values, &to_vec::<T>(grad)?, T::from_f64(self.eps));
         Ok((
             Tensor::from_vec(grads.x, x.shape(), x.device())?,
             Tensor::from_vec(grads.gain, d, x.device())?,

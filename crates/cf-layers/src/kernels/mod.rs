@@ -34,9 +34,7 @@ fn contiguous_slice<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) 
     let (start, end) = layout
         .contiguous_offsets()
         .ok_or_else(|| Error::Msg("kernel input is not contiguous in memory".to_owned()))?;
-    values
-        .get(start..end)
-        .ok_or_else(|| Error::Msg("kernel input ends before its layout does".to_owned()))
+    values.get(start..end).ok_or_else(|| Error::Msg("kernel input ends before its layout does".to_owned()))
 }
 
 /// A copy of a tensor's values in row-major order.
@@ -45,9 +43,9 @@ fn to_vec<T: WithDType>(tensor: &Tensor) -> Result<Vec<T>> {
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
         Storage::Cpu(storage) => Ok(contiguous_slice::<T>(storage, layout)?.to_vec()),
-        Storage::Cuda(_) | Storage::Metal(_) => Err(Error::Msg(
-            "this kernel's backward runs on the CPU only".to_owned(),
-        )),
+        Storage::Cuda(_) | Storage::Metal(_) => {
+            Err(Error::Msg("this kernel's backward runs on the CPU only".to_owned()))
+        }
     }
 }
 

@@ -17,9 +17,7 @@ pub fn attention(
 ) -> Result<Tensor> {
     let (n, d) = q.dims2()?;
     let heads = |x: &Tensor| -> Result<Tensor> {
-        x.reshape((x.dim(0)?, n_heads, d / n_heads))?
-            .transpose(0, 1)?
-            .contiguous()
+        x.reshape((x.dim(0)?, n_heads, d / n_heads))?.transpose(0, 1)?.contiguous()
     };
     let scale = 1.0 / ((d / n_heads) as f64).sqrt();
     let scores = (heads(q)?.matmul(&heads(k)?.transpose(1, 2)?.contiguous()?)? * scale)?;
@@ -27,11 +25,7 @@ pub fn attention(
     if let Some(mask) = mask {
         weights = dropout(&weights, mask)?;
     }
-    weights
-        .matmul(&heads(v)?)?
-        .transpose(0, 1)?
-        .contiguous()?
-        .reshape((n, d))
+    weights.matmul(&heads(v)?)?.transpose(0, 1)?.contiguous()?.reshape((n, d))
 }
 
 /// [`super::grouped_conv2d`] as a sum over kernel taps of shifted maps times a factor per channel.
@@ -58,10 +52,7 @@ pub fn grouped_conv2d(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
 pub fn layer_norm(x: &Tensor, gain: &Tensor, shift: &Tensor, eps: f64) -> Result<Tensor> {
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
-    centred
-        .broadcast_div(&(variance + eps)?.sqrt()?)?
-        .broadcast_mul(gain)?
-        .broadcast_add(shift)
+    centred.broadcast_div(&(variance + eps)?.sqrt()?)?.broadcast_mul(gain)?.broadcast_add(shift)
 }
 
 /// [`super::gelu`] in separate ops. Its backward is Candle's, whose constant has six digits: 1e-6 relative.
@@ -77,8 +68,6 @@ pub fn gelu(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// If `x` is not a float tensor.
 pub fn dropout(x: &Tensor, mask: DropoutMask) -> Result<Tensor> {
-    let factors: Vec<f64> = (0..x.elem_count() as u64)
-        .map(|index| mask.factor(index))
-        .collect();
+    let factors: Vec<f64> = (0..x.elem_count() as u64).map(|index| mask.factor(index)).collect();
     x * Tensor::from_vec(factors, x.shape(), x.device())?.to_dtype(x.dtype())?
 }

@@ -14,11 +14,7 @@ impl Scale {
     /// sides, so that a single value stands in the middle.
     pub(crate) fn new(domain: (f64, f64), range: (f64, f64)) -> Self {
         let (low, high) = domain;
-        let domain = if high > low {
-            domain
-        } else {
-            (low - 0.5, low + 0.5)
-        };
+        let domain = if high > low { domain } else { (low - 0.5, low + 0.5) };
         Self { domain, range }
     }
 
@@ -46,24 +42,15 @@ impl Ticks {
     pub(crate) fn decimal(low: f64, high: f64, n: usize) -> Self {
         let span = high - low;
         if !(span > 0.0 && span.is_finite()) {
-            return Self {
-                values: vec![low],
-                decimals: 2,
-            };
+            return Self { values: vec![low], decimals: 2 };
         }
         let raw = span / n.max(1) as f64;
         let power = raw.log10().floor();
         let leading = raw / 10f64.powf(power);
-        let nice = [1.0, 2.0, 5.0]
-            .into_iter()
-            .find(|&m| leading <= m * 1.0001)
-            .unwrap_or(10.0);
+        let nice = [1.0, 2.0, 5.0].into_iter().find(|&m| leading <= m * 1.0001).unwrap_or(10.0);
         let step = nice * 10f64.powf(power);
         let decimals = (-step.log10() - 1e-9).ceil().max(0.0) as usize;
-        Self {
-            values: multiples(step, low, high),
-            decimals,
-        }
+        Self { values: multiples(step, low, high), decimals }
     }
 
     /// Whole months from 0 to `max`, at most about `n`: steps that years divide into or are made of.
@@ -71,10 +58,7 @@ impl Ticks {
         const STEPS: [f64; 9] = [1.0, 2.0, 3.0, 6.0, 12.0, 24.0, 36.0, 60.0, 120.0];
         let step = STEPS.into_iter().find(|step| max / step <= n as f64);
         match step {
-            Some(step) if max >= 2.0 => Self {
-                values: multiples(step, 0.0, max),
-                decimals: 0,
-            },
+            Some(step) if max >= 2.0 => Self { values: multiples(step, 0.0, max), decimals: 0 },
             _ => Self::decimal(0.0, max, n),
         }
     }
@@ -82,10 +66,7 @@ impl Ticks {
     /// Whole numbers from `low` to `high`, about `n` of them.
     pub(crate) fn whole(low: usize, high: usize, n: usize) -> Self {
         if high <= low {
-            return Self {
-                values: vec![low as f64],
-                decimals: 0,
-            };
+            return Self { values: vec![low as f64], decimals: 0 };
         }
         let mut ticks = Self::decimal(low as f64, high as f64, n);
         if ticks.decimals > 0 {
@@ -128,14 +109,7 @@ impl Plot {
         y: (f64, f64),
     ) -> Self {
         let (x, y) = (Scale::new(x, (left, right)), Scale::new(y, (bottom, top)));
-        Self {
-            left,
-            top,
-            right,
-            bottom,
-            x,
-            y,
-        }
+        Self { left, top, right, bottom, x, y }
     }
 
     /// Position of a data point.
@@ -162,19 +136,8 @@ impl Plot {
         let mut d = String::new();
         for &value in &ticks.values {
             let y = self.y.at(value);
-            d.push_str(&format!(
-                "M{} {}H{}",
-                number(self.left),
-                number(y),
-                number(self.right)
-            ));
-            svg.text(
-                self.left - 8.0,
-                y + 4.0,
-                Anchor::End,
-                Ink::Muted,
-                &ticks.label(value),
-            );
+            d.push_str(&format!("M{} {}H{}", number(self.left), number(y), number(self.right)));
+            svg.text(self.left - 8.0, y + 4.0, Anchor::End, Ink::Muted, &ticks.label(value));
         }
         svg.path(&d, Ink::Grid, r#"stroke-width="1""#);
         if !title.is_empty() {
@@ -211,18 +174,12 @@ mod tests {
         assert_eq!(labels, ["0.5", "0.6", "0.7", "0.8"]);
         assert_eq!(Ticks::decimal(0.0, 1.0, 5).values.len(), 6);
         let thousands = Ticks::decimal(0.0, 4200.0, 5);
-        assert_eq!(
-            (thousands.values.last().copied(), thousands.decimals),
-            (Some(4000.0), 0)
-        );
+        assert_eq!((thousands.values.last().copied(), thousands.decimals), (Some(4000.0), 0));
     }
 
     #[test]
     fn month_ticks_divide_years() {
-        assert_eq!(
-            Ticks::months(165.9, 8).values,
-            [0.0, 24.0, 48.0, 72.0, 96.0, 120.0, 144.0]
-        );
+        assert_eq!(Ticks::months(165.9, 8).values, [0.0, 24.0, 48.0, 72.0, 96.0, 120.0, 144.0]);
         assert_eq!(Ticks::months(11.0, 8).values, [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
         assert_eq!(Ticks::months(0.8, 4).decimals, 1);
     }

@@ -72,13 +72,7 @@ pub(crate) fn draw(name: &str, report: &CrossValidationReport) -> Option<String>
     let (low, high) = domain(report)?;
     let n_rows = report.folds.len() + 1;
     let bottom = TOP + ROW_HEIGHT * n_rows as f64 + 6.0;
-    let mut svg = Svg::new(
-        name,
-        WIDTH,
-        bottom + 48.0,
-        "C-index per validation fold",
-        &description(report),
-    );
+    let mut svg = Svg::new(name, WIDTH, bottom + 48.0, "C-index per validation fold", &description(report));
     let plot = Plot::new((LEFT, TOP, RIGHT, bottom), (low, high), (0.0, 1.0));
     let ticks = Ticks::decimal(low, high, 6);
     draw_grid(&mut svg, &plot, &ticks);
@@ -93,23 +87,11 @@ pub(crate) fn draw(name: &str, report: &CrossValidationReport) -> Option<String>
         );
         draw_row_label(&mut svg, y, &format!("Fold {}", fold.fold), &size);
         for (series, column) in Series::ALL.into_iter().zip(COLUMNS) {
-            let value = series
-                .summary(report)
-                .folds
-                .get(i)
-                .copied()
-                .flatten()
-                .filter(|c| c.is_finite());
+            let value = series.summary(report).folds.get(i).copied().flatten().filter(|c| c.is_finite());
             if let Some(value) = value {
                 series.draw_mark(&mut svg, (plot.x.at(value), y + series.offset()));
             }
-            svg.text(
-                column,
-                y + 4.0,
-                Anchor::End,
-                Ink::Text,
-                &fixed_or_missing(value, 3),
-            );
+            svg.text(column, y + 4.0, Anchor::End, Ink::Text, &fixed_or_missing(value, 3));
         }
         y += ROW_HEIGHT;
     }
@@ -135,10 +117,7 @@ fn domain(report: &CrossValidationReport) -> Option<(f64, f64)> {
         }
     }
     values.retain(|value| value.is_finite());
-    let (low, high) = (
-        values.iter().copied().reduce(f64::min)?,
-        values.iter().copied().reduce(f64::max)?,
-    );
+    let (low, high) = (values.iter().copied().reduce(f64::min)?, values.iter().copied().reduce(f64::max)?);
     let down = ((low - 0.01) * 10.0).floor() / 10.0;
     let up = ((high + 0.01) * 10.0).ceil() / 10.0;
     Some((down.clamp(0.0, 0.4), up.clamp(0.8, 1.0)))
@@ -162,29 +141,12 @@ fn description(report: &CrossValidationReport) -> String {
 
 /// Faint lines at the ticks, and one at 0.5, where a risk without information stands.
 fn draw_grid(svg: &mut Svg, plot: &Plot, ticks: &Ticks) {
-    let upright = |value: f64| {
-        format!(
-            "M{} {}V{}",
-            number(plot.x.at(value)),
-            number(plot.top),
-            number(plot.bottom)
-        )
-    };
+    let upright =
+        |value: f64| format!("M{} {}V{}", number(plot.x.at(value)), number(plot.top), number(plot.bottom));
     let d: String = ticks.values.iter().map(|&value| upright(value)).collect();
     svg.path(&d, Ink::Grid, r#"stroke-width="1""#);
-    svg.path(
-        &upright(0.5),
-        Ink::Axis,
-        r#"stroke-width="1" stroke-dasharray="4 3""#,
-    );
-    svg.text_with(
-        plot.x.at(0.5),
-        plot.top - 8.0,
-        Anchor::Middle,
-        Ink::Muted,
-        r#"font-size="11""#,
-        "chance",
-    );
+    svg.path(&upright(0.5), Ink::Axis, r#"stroke-width="1" stroke-dasharray="4 3""#);
+    svg.text_with(plot.x.at(0.5), plot.top - 8.0, Anchor::Middle, Ink::Muted, r#"font-size="11""#, "chance");
 }
 
 /// Marks and their names, as the heads of the columns of values.
@@ -196,22 +158,8 @@ fn draw_heading(svg: &mut Svg) {
 }
 
 fn draw_row_label(svg: &mut Svg, y: f64, label: &str, detail: &str) {
-    svg.text_with(
-        8.0,
-        y - 2.0,
-        Anchor::Start,
-        Ink::Text,
-        r#"font-weight="600""#,
-        label,
-    );
-    svg.text_with(
-        8.0,
-        y + 13.0,
-        Anchor::Start,
-        Ink::Muted,
-        r#"font-size="11""#,
-        detail,
-    );
+    svg.text_with(8.0, y - 2.0, Anchor::Start, Ink::Text, r#"font-weight="600""#, label);
+    svg.text_with(8.0, y + 13.0, Anchor::Start, Ink::Muted, r#"font-size="11""#, detail);
 }
 
 fn draw_mean_row(svg: &mut Svg, plot: &Plot, y: f64, report: &CrossValidationReport) {
@@ -219,22 +167,8 @@ fn draw_mean_row(svg: &mut Svg, plot: &Plot, y: f64, report: &CrossValidationRep
     for (series, column) in Series::ALL.into_iter().zip(COLUMNS) {
         let summary = series.summary(report);
         let (mean, sd) = (fixed_or_missing(summary.mean, 3), fixed_or_missing(summary.sd, 3));
-        svg.text_with(
-            column,
-            y - 2.0,
-            Anchor::End,
-            Ink::Text,
-            r#"font-weight="600""#,
-            &mean,
-        );
-        svg.text_with(
-            column,
-            y + 13.0,
-            Anchor::End,
-            Ink::Muted,
-            r#"font-size="11""#,
-            &format!("± {sd}"),
-        );
+        svg.text_with(column, y - 2.0, Anchor::End, Ink::Text, r#"font-weight="600""#, &mean);
+        svg.text_with(column, y + 13.0, Anchor::End, Ink::Muted, r#"font-size="11""#, &format!("± {sd}"));
         let Some(mean) = summary.mean.filter(|mean| mean.is_finite()) else {
             continue;
         };
@@ -303,24 +237,15 @@ mod tests {
         // 0.6 is the middle of the axis from 0.4 to 0.8: 365 units. The mark of the slide level is 10 units above
         // the middle of its row, 82.
         let svg = draw("c", &report(&[Some(0.6), None])).expect("one fold has a value");
-        assert!(
-            svg.contains(&format!(r#"<path d="{}""#, circle((365.0, 72.0), 4.5))),
-            "{svg}"
-        );
-        assert!(
-            svg.contains("slide: 0.600, –; mean 0.600, standard deviation 0.000."),
-            "{svg}"
-        );
+        assert!(svg.contains(&format!(r#"<path d="{}""#, circle((365.0, 72.0), 4.5))), "{svg}");
+        assert!(svg.contains("slide: 0.600, –; mean 0.600, standard deviation 0.000."), "{svg}");
         assert!(svg.contains(">9 slides, 1 event<"), "{svg}");
     }
 
     #[test]
     fn axis_reaches_from_04_to_08_and_further_where_needed() {
         assert_eq!(domain(&report(&[Some(0.61)])), Some((0.4, 0.8)));
-        assert_eq!(
-            domain(&report(&[Some(0.61), Some(0.235), Some(0.83)])),
-            Some((0.2, 0.9))
-        );
+        assert_eq!(domain(&report(&[Some(0.61), Some(0.235), Some(0.83)])), Some((0.2, 0.9)));
         assert_eq!(domain(&report(&[Some(1.0), Some(0.0)])), Some((0.0, 1.0)));
     }
 

@@ -17,15 +17,9 @@ const NAME_DISTANCE: f64 = 14.0;
 /// Draws the curves of both risk groups, or of the only one that has subjects.
 pub(crate) fn draw(name: &str, groups: &RiskGroups) -> String {
     let curves = curves(groups);
-    let title = format!(
-        "Kaplan-Meier curves by predicted risk, {} level",
-        groups.level.noun()
-    );
+    let title = format!("Kaplan-Meier curves by predicted risk, {} level", groups.level.noun());
     let mut svg = Svg::new(name, WIDTH, HEIGHT, &title, &description(groups));
-    let last_time = curves
-        .iter()
-        .filter_map(|c| c.group.curve.times().last().copied())
-        .fold(0.0, f64::max);
+    let last_time = curves.iter().filter_map(|c| c.group.curve.times().last().copied()).fold(0.0, f64::max);
     let end = if last_time > 0.0 { last_time } else { 1.0 };
     let plot = Plot::new(FRAME, (0.0, end), (0.0, 1.0));
     let months = Ticks::months(end, 8);
@@ -41,11 +35,7 @@ pub(crate) fn draw(name: &str, groups: &RiskGroups) -> String {
     }
     for curve in &curves {
         let km = &curve.group.curve;
-        svg.path(
-            &step_path(km, &plot),
-            curve.ink,
-            r#"stroke-width="1.8" stroke-linejoin="round""#,
-        );
+        svg.path(&step_path(km, &plot), curve.ink, r#"stroke-width="1.8" stroke-linejoin="round""#);
         svg.path(&censor_path(km, &plot), curve.ink, r#"stroke-width="1""#);
     }
     draw_names(&mut svg, &plot, &curves);
@@ -62,29 +52,15 @@ struct Curve<'a> {
 }
 
 fn curves(groups: &RiskGroups) -> Vec<Curve<'_>> {
-    let low = groups.low.as_ref().map(|group| Curve {
-        group,
-        name: "low",
-        ink: Ink::Blue,
-    });
-    let high = groups.high.as_ref().map(|group| Curve {
-        group,
-        name: "high",
-        ink: Ink::Vermillion,
-    });
+    let low = groups.low.as_ref().map(|group| Curve { group, name: "low", ink: Ink::Blue });
+    let high = groups.high.as_ref().map(|group| Curve { group, name: "high", ink: Ink::Vermillion });
     low.into_iter().chain(high).collect()
 }
 
 fn description(groups: &RiskGroups) -> String {
     let mut sentences: Vec<String> = curves(groups)
         .iter()
-        .map(|curve| {
-            format!(
-                "Group at {} risk: {}.",
-                curve.name,
-                curve.group.summary(groups.level)
-            )
-        })
+        .map(|curve| format!("Group at {} risk: {}.", curve.name, curve.group.summary(groups.level)))
         .collect();
     sentences.push(groups.verdict());
     sentences.join(" ")
@@ -103,23 +79,9 @@ fn draw_heading(svg: &mut Svg, groups: &RiskGroups, curves: &[Curve<'_>]) {
     );
     for curve in curves {
         y += LINE_HEIGHT;
-        svg.line(
-            (left, y - 4.0),
-            (left + 22.0, y - 4.0),
-            curve.ink,
-            r#"stroke-width="1.8""#,
-        );
-        svg.line(
-            (left + 11.0, y - 8.0),
-            (left + 11.0, y),
-            curve.ink,
-            r#"stroke-width="1""#,
-        );
-        let text = format!(
-            "{} risk: {}",
-            capitalised(curve.name),
-            curve.group.summary(groups.level)
-        );
+        svg.line((left, y - 4.0), (left + 22.0, y - 4.0), curve.ink, r#"stroke-width="1.8""#);
+        svg.line((left + 11.0, y - 8.0), (left + 11.0, y), curve.ink, r#"stroke-width="1""#);
+        let text = format!("{} risk: {}", capitalised(curve.name), curve.group.summary(groups.level));
         svg.text(left + 30.0, y, Anchor::Start, Ink::Text, &text);
     }
     y += LINE_HEIGHT;
@@ -128,10 +90,7 @@ fn draw_heading(svg: &mut Svg, groups: &RiskGroups, curves: &[Curve<'_>]) {
 
 fn capitalised(name: &str) -> String {
     let mut chars = name.chars();
-    chars
-        .next()
-        .map(|first| first.to_uppercase().chain(chars).collect())
-        .unwrap_or_default()
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
 /// The curve from (0, 1): across to each time with an event, then down, and across to the last time.
@@ -164,18 +123,9 @@ fn censor_path(km: &KaplanMeier, plot: &Plot) -> String {
 /// the limits do: when the curve reaches 0, or at the last time.
 fn band_path(limits: &[Option<(f64, f64)>], km: &KaplanMeier, plot: &Plot) -> String {
     // Limits change at events only; the last time closes the band.
-    let changes = km
-        .times()
-        .iter()
-        .zip(km.events())
-        .zip(limits)
-        .filter(|&((_, &events), _)| events > 0);
+    let changes = km.times().iter().zip(km.events()).zip(limits).filter(|&((_, &events), _)| events > 0);
     let changes: Vec<(f64, Option<(f64, f64)>)> = changes.map(|((&time, _), &limit)| (time, limit)).collect();
-    let ends = changes
-        .iter()
-        .skip(1)
-        .map(|&(time, _)| time)
-        .chain(km.times().last().copied());
+    let ends = changes.iter().skip(1).map(|&(time, _)| time).chain(km.times().last().copied());
     let (mut upper, mut lower) = (Vec::new(), Vec::new());
     for (&(from, limit), to) in changes.iter().zip(ends) {
         if let Some((low, high)) = limit {
@@ -207,13 +157,7 @@ fn draw_names(svg: &mut Svg, plot: &Plot, curves: &[Curve<'_>]) {
     };
     for (i, (x, y, curve)) in ends.iter().enumerate() {
         let shift = if i == 0 { -gap / 2.0 } else { gap / 2.0 };
-        svg.text(
-            x + 6.0,
-            (y + 4.0 + shift).min(plot.bottom - 3.0),
-            Anchor::Start,
-            curve.ink,
-            curve.name,
-        );
+        svg.text(x + 6.0, (y + 4.0 + shift).min(plot.bottom - 3.0), Anchor::Start, curve.ink, curve.name);
     }
 }
 
@@ -239,12 +183,8 @@ mod tests {
 
     /// Times 1 to 4, the second censored: S is 3/4, 3/4, 3/8, 0.
     fn hand_made() -> KaplanMeier {
-        let outcomes = [
-            Outcome::event(1.0),
-            Outcome::censored(2.0),
-            Outcome::event(3.0),
-            Outcome::event(4.0),
-        ];
+        let outcomes =
+            [Outcome::event(1.0), Outcome::censored(2.0), Outcome::event(3.0), Outcome::event(4.0)];
         let outcomes: Vec<Outcome> = outcomes.into_iter().map(|o| o.expect("a valid time")).collect();
         KaplanMeier::fit(&outcomes).expect("four outcomes")
     }
@@ -256,10 +196,7 @@ mod tests {
 
     #[test]
     fn step_path_goes_across_then_down_at_events_only() {
-        assert_eq!(
-            step_path(&hand_made(), &plot()),
-            "M0 0H100V25H300V62.5H400V100H400"
-        );
+        assert_eq!(step_path(&hand_made(), &plot()), "M0 0H100V25H300V62.5H400V100H400");
     }
 
     #[test]
@@ -270,9 +207,7 @@ mod tests {
     #[test]
     fn band_starts_at_the_first_event_and_ends_where_survival_reaches_zero() {
         let km = hand_made();
-        let limits = km
-            .confidence_limits(0.95, CiType::LogLog)
-            .expect("0.95 is a level");
+        let limits = km.confidence_limits(0.95, CiType::LogLog).expect("0.95 is a level");
         let d = band_path(&limits, &km, &plot());
         // Upper limit at S = 3/4 of 4: 0.9605; lower 0.1279 (R survfit, conf.type = "log-log").
         assert!(d.starts_with("M100 3.95L300 3.95"), "{d}");
@@ -283,9 +218,7 @@ mod tests {
     #[test]
     fn band_of_a_curve_without_events_is_empty() {
         let km = KaplanMeier::fit(&[Outcome::censored(5.0).expect("a valid time")]).expect("one outcome");
-        let limits = km
-            .confidence_limits(0.95, CiType::LogLog)
-            .expect("0.95 is a level");
+        let limits = km.confidence_limits(0.95, CiType::LogLog).expect("0.95 is a level");
         assert_eq!(band_path(&limits, &km, &plot()), "");
     }
 }

@@ -50,10 +50,7 @@ pub(crate) fn kaplan_meier(groups: &RiskGroups) -> Figure {
         Level::Slide => "kaplan-meier-slides",
         Level::Patient => "kaplan-meier-patients",
     };
-    Figure {
-        name,
-        svg: kaplan_meier::draw(name, groups),
-    }
+    Figure { name, svg: kaplan_meier::draw(name, groups) }
 }
 
 /// Training curves, unless no epoch was recorded.

@@ -99,11 +99,7 @@ impl Ink {
 
     /// `fill="none" stroke="..." class="s-..."`, to be put into an element.
     pub(crate) fn stroke(self) -> String {
-        format!(
-            r#"fill="none" stroke="{}" class="s-{}""#,
-            self.light(),
-            self.name()
-        )
+        format!(r#"fill="none" stroke="{}" class="s-{}""#, self.light(), self.name())
     }
 }
 
@@ -113,10 +109,7 @@ pub(crate) fn dark_rules() -> String {
     for ink in Ink::ALL {
         let (name, colour) = (ink.name(), ink.dark());
         // Writing to a String cannot fail.
-        let _ = writeln!(
-            css,
-            "  svg .f-{name} {{ fill: {colour} }} svg .s-{name} {{ stroke: {colour} }}"
-        );
+        let _ = writeln!(css, "  svg .f-{name} {{ fill: {colour} }} svg .s-{name} {{ stroke: {colour} }}");
     }
     css
 }
@@ -156,10 +149,7 @@ impl Svg {
             desc = escaped(description),
             paper = Ink::Paper.fill(),
         );
-        Self {
-            body: String::new(),
-            head,
-        }
+        Self { body: String::new(), head }
     }
 
     /// Text of 12 units.
@@ -192,9 +182,7 @@ impl Svg {
     pub(crate) fn line(&mut self, from: (f64, f64), to: (f64, f64), ink: Ink, attributes: &str) {
         let (x1, y1, x2, y2) = (number(from.0), number(from.1), number(to.0), number(to.1));
         let stroke = ink.stroke();
-        self.push(&format!(
-            r#"<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" {stroke} {attributes}/>"#
-        ));
+        self.push(&format!(r#"<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" {stroke} {attributes}/>"#));
     }
 
     /// A stroked path.
@@ -222,11 +210,7 @@ impl Svg {
 pub(crate) fn number(value: f64) -> String {
     let text = format!("{value:.2}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text == "-0" {
-        "0".to_owned()
-    } else {
-        text.to_owned()
-    }
+    if text == "-0" { "0".to_owned() } else { text.to_owned() }
 }
 
 /// Path of a straight polyline through `points`; empty for no point.

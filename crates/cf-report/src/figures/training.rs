@@ -16,14 +16,7 @@ const PANEL_WIDTH: f64 = 228.0;
 const KEY_DISTANCE: f64 = 74.0;
 const KEY_LINE_HEIGHT: f64 = 20.0;
 const N_KEYS_IN_A_LINE: usize = 9;
-const COLOURS: [Ink; 6] = [
-    Ink::Blue,
-    Ink::Vermillion,
-    Ink::Green,
-    Ink::Purple,
-    Ink::Orange,
-    Ink::Sky,
-];
+const COLOURS: [Ink; 6] = [Ink::Blue, Ink::Vermillion, Ink::Green, Ink::Purple, Ink::Orange, Ink::Sky];
 /// From the seventh fold on colours repeat with the next pattern.
 const DASHES: [&str; 3] = ["", r#" stroke-dasharray="6 3""#, r#" stroke-dasharray="2 2""#];
 
@@ -59,13 +52,7 @@ impl Quantity {
 
 /// Draws the figure, or nothing if no fold has an epoch.
 pub(crate) fn draw(name: &str, report: &CrossValidationReport) -> Option<String> {
-    let epochs = || {
-        report
-            .folds
-            .iter()
-            .flat_map(|fold| &fold.history)
-            .map(|row| row.epoch)
-    };
+    let epochs = || report.folds.iter().flat_map(|fold| &fold.history).map(|row| row.epoch);
     let (first, last) = (epochs().min()?, epochs().max()?);
     let n_key_lines = report.folds.len().div_ceil(N_KEYS_IN_A_LINE).max(1);
     let top = ABOVE + KEY_LINE_HEIGHT * (n_key_lines - 1) as f64;
@@ -75,22 +62,11 @@ pub(crate) fn draw(name: &str, report: &CrossValidationReport) -> Option<String>
     draw_key(&mut svg, report);
     let epoch_ticks = Ticks::whole(first, last, 5);
     for (quantity, left) in Quantity::ALL.into_iter().zip(PANELS) {
-        let values = report
-            .folds
-            .iter()
-            .flat_map(|fold| &fold.history)
-            .filter_map(|row| quantity.of(row));
+        let values = report.folds.iter().flat_map(|fold| &fold.history).filter_map(|row| quantity.of(row));
         let (low, high) = padded_extent(values);
         let frame = (left, top, left + PANEL_WIDTH, bottom);
         let plot = Plot::new(frame, (first as f64, last as f64), (low, high));
-        svg.text_with(
-            left,
-            top - 14.0,
-            Anchor::Start,
-            Ink::Text,
-            r#"font-weight="600""#,
-            quantity.label(),
-        );
+        svg.text_with(left, top - 14.0, Anchor::Start, Ink::Text, r#"font-weight="600""#, quantity.label());
         plot.draw_y_axis(&mut svg, &Ticks::decimal(low, high, 5), "");
         if matches!(quantity, Quantity::ValidationCIndex) && plot.y.contains(0.5) {
             let y = plot.y.at(0.5);
@@ -106,11 +82,8 @@ pub(crate) fn draw(name: &str, report: &CrossValidationReport) -> Option<String>
 }
 
 fn description(report: &CrossValidationReport, first: usize, last: usize) -> String {
-    let selected: Vec<String> = report
-        .folds
-        .iter()
-        .map(|fold| format!("fold {}: {}", fold.fold, fold.selected_epoch))
-        .collect();
+    let selected: Vec<String> =
+        report.folds.iter().map(|fold| format!("fold {}: {}", fold.fold, fold.selected_epoch)).collect();
     format!(
         "Training loss, validation loss and validation C-index for epochs {first} to {last}, one line per fold. \
          Selected epochs: {}.",
@@ -119,53 +92,27 @@ fn description(report: &CrossValidationReport, first: usize, last: usize) -> Str
 }
 
 fn colour(fold_idx: usize) -> Ink {
-    COLOURS
-        .get(fold_idx % COLOURS.len())
-        .copied()
-        .unwrap_or(Ink::Text)
+    COLOURS.get(fold_idx % COLOURS.len()).copied().unwrap_or(Ink::Text)
 }
 
 fn dash(fold_idx: usize) -> &'static str {
-    DASHES
-        .get(fold_idx / COLOURS.len() % DASHES.len())
-        .copied()
-        .unwrap_or_default()
+    DASHES.get(fold_idx / COLOURS.len() % DASHES.len()).copied().unwrap_or_default()
 }
 
 fn draw_key(svg: &mut Svg, report: &CrossValidationReport) {
     let place = |i: usize| {
         let (line, column) = (i / N_KEYS_IN_A_LINE, i % N_KEYS_IN_A_LINE);
-        (
-            PANELS[0] + KEY_DISTANCE * column as f64,
-            18.0 + KEY_LINE_HEIGHT * line as f64,
-        )
+        (PANELS[0] + KEY_DISTANCE * column as f64, 18.0 + KEY_LINE_HEIGHT * line as f64)
     };
     for (i, fold) in report.folds.iter().enumerate() {
         let (x, y) = place(i);
-        svg.line(
-            (x, y),
-            (x + 20.0, y),
-            colour(i),
-            &format!(r#"stroke-width="2"{}"#, dash(i)),
-        );
-        svg.text(
-            x + 25.0,
-            y + 4.0,
-            Anchor::Start,
-            Ink::Text,
-            &format!("fold {}", fold.fold),
-        );
+        svg.line((x, y), (x + 20.0, y), colour(i), &format!(r#"stroke-width="2"{}"#, dash(i)));
+        svg.text(x + 25.0, y + 4.0, Anchor::Start, Ink::Text, &format!("fold {}", fold.fold));
     }
     // After the last entry, not at the start of a line of its own.
     let (x, y) = place(report.folds.len().saturating_sub(1));
     svg.area(&circle((x + KEY_DISTANCE + 10.0, y), 4.0), Ink::Text, "");
-    svg.text(
-        x + KEY_DISTANCE + 20.0,
-        y + 4.0,
-        Anchor::Start,
-        Ink::Text,
-        "selected epoch",
-    );
+    svg.text(x + KEY_DISTANCE + 20.0, y + 4.0, Anchor::Start, Ink::Text, "selected epoch");
 }
 
 /// Smallest and largest value with a margin of 5 %, or a margin of 0.05 around a single value.
@@ -185,11 +132,7 @@ fn padded_extent(values: impl Iterator<Item = f64>) -> (f64, f64) {
 fn draw_fold(svg: &mut Svg, plot: &Plot, quantity: Quantity, fold: &FoldReport, fold_idx: usize) {
     let ink = colour(fold_idx);
     let (line, dots) = line_and_dots(plot, quantity, &fold.history);
-    svg.path(
-        &line,
-        ink,
-        &format!(r#"stroke-width="1.5" stroke-linejoin="round"{}"#, dash(fold_idx)),
-    );
+    svg.path(&line, ink, &format!(r#"stroke-width="1.5" stroke-linejoin="round"{}"#, dash(fold_idx)));
     if !dots.is_empty() {
         svg.area(&dots, ink, "");
     }
@@ -202,10 +145,8 @@ fn draw_fold(svg: &mut Svg, plot: &Plot, quantity: Quantity, fold: &FoldReport, 
 /// The line through neighbouring values, broken where one is missing, and dots for values without a neighbour.
 fn line_and_dots(plot: &Plot, quantity: Quantity, history: &[EpochRow]) -> (String, String) {
     let (mut line, mut dots) = (String::new(), String::new());
-    let points: Vec<Option<(f64, f64)>> = history
-        .iter()
-        .map(|row| quantity.of(row).map(|value| plot.at((row.epoch as f64, value))))
-        .collect();
+    let points: Vec<Option<(f64, f64)>> =
+        history.iter().map(|row| quantity.of(row).map(|value| plot.at((row.epoch as f64, value)))).collect();
     for run in points.split(Option::is_none) {
         let run: Vec<(f64, f64)> = run.iter().flatten().copied().collect();
         match run.as_slice() {
@@ -238,12 +179,7 @@ mod tests {
 
     #[test]
     fn missing_values_break_the_line_and_leave_dots() {
-        let history = [
-            row(0, Some(0.5)),
-            row(1, Some(0.6)),
-            row(2, None),
-            row(3, Some(0.7)),
-        ];
+        let history = [row(0, Some(0.5)), row(1, Some(0.6)), row(2, None), row(3, Some(0.7))];
         let (line, dots) = line_and_dots(&plot(), Quantity::ValidationCIndex, &history);
         assert_eq!(line, "M0 50L10 40");
         assert_eq!(dots, circle((30.0, 30.0), 2.0));

@@ -24,9 +24,7 @@ impl Draws {
 /// A report on `n_patients` patients in `n_folds` folds of `n_epochs` epochs.
 pub(crate) fn report(n_patients: usize, n_folds: usize, n_epochs: usize) -> CrossValidationReport {
     let predictions = predictions(n_patients, n_folds);
-    let folds: Vec<FoldReport> = (0..n_folds)
-        .map(|fold| fold_report(fold, n_epochs, &predictions))
-        .collect();
+    let folds: Vec<FoldReport> = (0..n_folds).map(|fold| fold_report(fold, n_epochs, &predictions)).collect();
     let n_slides = predictions.len();
     let n_events = predictions.iter().filter(|row| row.outcome.is_event()).count();
     let step = |label: &str, added: usize, dropped: Vec<Dropped>| FlowStep {
@@ -103,10 +101,7 @@ seed = 7
 "#;
 
 fn dropped(reason: &str, stem: &str, n: usize) -> Dropped {
-    Dropped {
-        reason: reason.to_owned(),
-        ids: (0..n).map(|i| format!("{stem}.{i:04}")).collect(),
-    }
+    Dropped { reason: reason.to_owned(), ids: (0..n).map(|i| format!("{stem}.{i:04}")).collect() }
 }
 
 /// Every eighth patient has two slides, every 24th four.
@@ -117,11 +112,7 @@ fn predictions(n_patients: usize, n_folds: usize) -> Vec<PredictionRow> {
         let hazard = draws.normal();
         let event_time = -draws.uniform().ln() * 45.0 * (-hazard).exp();
         let end_of_study = 1.0 + 110.0 * draws.uniform().powi(2);
-        let status = if event_time <= end_of_study {
-            Status::Event
-        } else {
-            Status::Censored
-        };
+        let status = if event_time <= end_of_study { Status::Event } else { Status::Censored };
         let time = (event_time.min(end_of_study) * 100.0).round() / 100.0;
         let outcome = Outcome::new(time, status).expect("a finite positive time");
         let patient_id = format!("TCGA-{:02}-{:04}", patient_idx % 37, patient_idx);
@@ -149,9 +140,7 @@ fn predictions(n_patients: usize, n_folds: usize) -> Vec<PredictionRow> {
 fn c_index(rows: &[&PredictionRow]) -> Option<f64> {
     let outcomes: Vec<Outcome> = rows.iter().map(|row| row.outcome).collect();
     let risks: Vec<f64> = rows.iter().map(|row| row.risk).collect();
-    concordance_index(&outcomes, &risks, RiskTies::default())
-        .ok()
-        .map(|c| c.c_index())
+    concordance_index(&outcomes, &risks, RiskTies::default()).ok().map(|c| c.c_index())
 }
 
 fn fold_report(fold: usize, n_epochs: usize, predictions: &[PredictionRow]) -> FoldReport {

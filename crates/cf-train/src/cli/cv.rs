@@ -12,12 +12,10 @@ use super::{Failure, device, evaluate, print, print_json, threads};
 
 /// Cross-validate a model into a run directory, with a report.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Example:\n  cf-train cv --config examples/configs/blca-crossfusion.toml \
+#[command(after_help = "Example:\n  cf-train cv --config examples/configs/blca-crossfusion.toml \
                         --set features.dir=/data/blca --out runs/blca\n\n\
                         A run stopped by SIGTERM, SIGINT or SIGUSR1 saves its state and exits with 75; the same command \
-                        with --resume goes on and ends with the same bytes."
-)]
+                        with --resume goes on and ends with the same bytes.")]
 pub(super) struct Arguments {
     /// Configuration (TOML); its relative paths start from its own directory.
     #[arg(long, value_name = "FILE")]
@@ -49,9 +47,7 @@ pub(super) struct Arguments {
 }
 
 fn parse_override(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text
-        .split_once('=')
-        .ok_or_else(|| format!("found `{text}`, expected KEY=VALUE"))?;
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("found `{text}`, expected KEY=VALUE"))?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
@@ -62,18 +58,10 @@ pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure>
     let config = RunConfig::read(&arguments.config, &arguments.overrides)?;
     let device = device::open(&arguments.device);
     let Some(out) = arguments.out.as_ref().filter(|_| !arguments.dry_run) else {
-        return show_plan(
-            &config,
-            &Plan::new(&config, &device, &arguments.folds)?,
-            arguments.json,
-        );
+        return show_plan(&config, &Plan::new(&config, &device, &arguments.folds)?, arguments.json);
     };
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [
-        signal_hook::consts::SIGTERM,
-        signal_hook::consts::SIGINT,
-        signal_hook::consts::SIGUSR1,
-    ] {
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT, signal_hook::consts::SIGUSR1] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(|source| Error::Io {
             action: "listen for signals for",
             path: out.clone(),
@@ -87,19 +75,14 @@ pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure>
         device,
     };
     let mut progress = Progress::new(show_bars);
-    let summary = cross_validate(&config, out, &options, &stop, &mut |event| {
-        progress.observe(event)
-    });
+    let summary = cross_validate(&config, out, &options, &stop, &mut |event| progress.observe(event));
     progress.finish();
     let summary = summary?;
     if arguments.json {
         return print_json(&summary);
     }
     evaluate::print_summary(&summary);
-    print(&format!(
-        "report: {}",
-        out.join(cf_train::run_dir::REPORT).display()
-    ));
+    print(&format!("report: {}", out.join(cf_train::run_dir::REPORT).display()));
     Ok(())
 }
 
@@ -122,12 +105,7 @@ fn show_plan(config: &RunConfig, plan: &Plan, json: bool) -> Result<(), Failure>
             step.n_slides, step.n_patients, step.n_events, step.label
         ));
         for dropped in &step.dropped {
-            print(&format!(
-                "{:>6}   {}: {}",
-                dropped.ids.len(),
-                dropped.reason,
-                dropped.ids.join(" ")
-            ));
+            print(&format!("{:>6}   {}: {}", dropped.ids.len(), dropped.reason, dropped.ids.join(" ")));
         }
     }
     for fold in &plan.record.folds {

@@ -6,9 +6,7 @@ use candle_core::Device;
 pub(super) fn parse(text: &str) -> Result<String, String> {
     match text {
         "cpu" => Ok(text.to_owned()),
-        _ => Err(format!(
-            "this program was built for the CPU only, expected `cpu`, found `{text}`"
-        )),
+        _ => Err(format!("this program was built for the CPU only, expected `cpu`, found `{text}`")),
     }
 }
 

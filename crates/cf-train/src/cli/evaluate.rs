@@ -42,16 +42,10 @@ pub(super) fn run(arguments: &EvaluateArguments) -> Result<(), Failure> {
     // What a run cost is not in its predictions; an incomplete run has no record of it yet.
     let recorded = std::fs::read_to_string(arguments.run.join(run_dir::SUMMARY)).ok();
     let recorded: Option<Summary> = recorded.and_then(|text| serde_json::from_str(&text).ok());
-    let cost = recorded.map_or(
-        Cost {
-            wall_seconds: 0.0,
-            peak_rss_bytes: 0,
-        },
-        |summary| Cost {
-            wall_seconds: summary.wall_seconds,
-            peak_rss_bytes: summary.peak_rss_bytes,
-        },
-    );
+    let cost = recorded.map_or(Cost { wall_seconds: 0.0, peak_rss_bytes: 0 }, |summary| Cost {
+        wall_seconds: summary.wall_seconds,
+        peak_rss_bytes: summary.peak_rss_bytes,
+    });
     let summary = evaluate::summarise(&config, &predictions, cost)?;
     if arguments.json {
         return print_json(&summary);
@@ -76,10 +70,7 @@ pub(super) fn print_summary(summary: &Summary) {
         "{} validation slides ({} events) of {} patients ({} events)",
         summary.n_slides, summary.n_events, summary.n_patients, summary.n_event_patients
     ));
-    print(&format!(
-        "{:<22} {:>7} {:>7}  {:<16} per fold",
-        "C-index", "mean", "s.d.", "95 % CI"
-    ));
+    print(&format!("{:<22} {:>7} {:>7}  {:<16} per fold", "C-index", "mean", "s.d.", "95 % CI"));
     for (label, c_index) in [
         ("slides", &summary.c_index),
         ("patients", &summary.patient_c_index),
@@ -99,15 +90,8 @@ pub(super) fn print_summary(summary: &Summary) {
 
 fn row(label: &str, c_index: &CIndex) -> String {
     let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
-    let ci = c_index.ci95.map_or_else(
-        || "-".to_owned(),
-        |(lower, upper)| format!("[{lower:.3}, {upper:.3}]"),
-    );
+    let ci =
+        c_index.ci95.map_or_else(|| "-".to_owned(), |(lower, upper)| format!("[{lower:.3}, {upper:.3}]"));
     let folds: Vec<String> = c_index.folds.iter().map(|&fold| number(fold)).collect();
-    format!(
-        "{label:<22} {:>7} {:>7}  {ci:<16} {}",
-        number(c_index.mean),
-        number(c_index.sd),
-        folds.join(" ")
-    )
+    format!("{label:<22} {:>7} {:>7}  {ci:<16} {}", number(c_index.mean), number(c_index.sd), folds.join(" "))
 }

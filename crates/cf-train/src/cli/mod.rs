@@ -149,10 +149,7 @@ fn explain(failure: &Failure) -> (String, u8) {
     (text, code)
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "the one place where a person reads why a command failed"
-)]
+#[expect(clippy::print_stderr, reason = "the one place where a person reads why a command failed")]
 fn print_error(text: &str) {
     eprintln!("error: {text}");
 }

@@ -57,10 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.json {
         return print_json(&rows);
     }
-    print(&format!(
-        "{:<18} {:>11}  {:<11} {:>14}  paper",
-        "model", "parameters", "reads", "mean bag (MiB)"
-    ));
+    print(&format!("{:<18} {:>11}  {:<11} {:>14}  paper", "model", "parameters", "reads", "mean bag (MiB)"));
     for row in rows {
         print(&format!(
             "{:<18} {:>11}  {:<11} {:>14}  {}",

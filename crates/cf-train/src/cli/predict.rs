@@ -96,13 +96,8 @@ impl TargetArguments {
             path: path.clone(),
             source,
         })?;
-        toml::from_str(&text).map_err(|error| {
-            Error::Config {
-                path: path.clone(),
-                reason: error.to_string(),
-            }
-            .into()
-        })
+        toml::from_str(&text)
+            .map_err(|error| Error::Config { path: path.clone(), reason: error.to_string() }.into())
     }
 }
 
@@ -112,19 +107,9 @@ pub(super) fn run(arguments: &PredictArguments) -> Result<(), Failure> {
         return print_json(&prediction);
     }
     print(&format!("slide {}", prediction.slide));
-    print(&format!(
-        "risk  {:.6} (higher is worse; between -4 and 0)",
-        prediction.risk
-    ));
-    print(&format!(
-        "{:<5} {:>10} {:>10} {:>10}",
-        "bin", "logit", "hazard", "survival"
-    ));
-    let bins = prediction
-        .logits
-        .iter()
-        .zip(&prediction.hazards)
-        .zip(&prediction.survival);
+    print(&format!("risk  {:.6} (higher is worse; between -4 and 0)", prediction.risk));
+    print(&format!("{:<5} {:>10} {:>10} {:>10}", "bin", "logit", "hazard", "survival"));
+    let bins = prediction.logits.iter().zip(&prediction.hazards).zip(&prediction.survival);
     for (bin, ((logit, hazard), survival)) in bins.enumerate() {
         print(&format!("{bin:<5} {logit:>10.6} {hazard:>10.6} {survival:>10.6}"));
     }
@@ -132,11 +117,7 @@ pub(super) fn run(arguments: &PredictArguments) -> Result<(), Failure> {
 }
 
 pub(super) fn run_gradients(arguments: &GradArguments) -> Result<(), Failure> {
-    let status = if arguments.event {
-        Status::Event
-    } else {
-        Status::Censored
-    };
+    let status = if arguments.event { Status::Event } else { Status::Censored };
     let gradients = predict::gradients(&arguments.target.target()?, arguments.time_bin.into(), status)?;
     print_json(&gradients)
 }

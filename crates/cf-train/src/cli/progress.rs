@@ -23,12 +23,7 @@ impl Progress {
 
     pub(super) fn observe(&mut self, event: Event) {
         match event {
-            Event::Epoch {
-                fold,
-                epoch,
-                n_epochs,
-                n_bags,
-            } => {
+            Event::Epoch { fold, epoch, n_epochs, n_bags } => {
                 if self.place.0 != fold {
                     self.c_index = None;
                 }
@@ -45,10 +40,7 @@ impl Progress {
                     bar.set_message(format!("loss {mean_loss:.3} C-index {}", shown(self.c_index)));
                 }
             }
-            Event::EpochDone {
-                train_loss,
-                validation_c_index,
-            } => {
+            Event::EpochDone { train_loss, validation_c_index } => {
                 self.c_index = validation_c_index;
                 let (fold, epoch) = self.place;
                 let c_index = shown(validation_c_index);

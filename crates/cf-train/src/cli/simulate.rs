@@ -9,11 +9,9 @@ use super::{Failure, print, progress};
 
 /// Make a simulated cohort with a known answer, ready to run.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  cf-train simulate --out cohort --kind interaction --patients 400\n  \
+#[command(after_help = "Examples:\n  cf-train simulate --out cohort --kind interaction --patients 400\n  \
                         cf-train cv --config cohort/config.toml --out run\n\n  \
-                        cf-train simulate --clinical blca.csv --splits splits/blca --scale 0.005 --out blca"
-)]
+                        cf-train simulate --clinical blca.csv --splits splits/blca --scale 0.005 --out blca")]
 pub(super) struct Arguments {
     /// Directory to make.
     #[arg(long, value_name = "DIR")]
@@ -51,10 +49,9 @@ enum Kind {
 
 pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure> {
     let outcomes = match (&arguments.clinical, &arguments.splits) {
-        (Some(clinical), Some(splits)) => OutcomeSource::Table {
-            clinical: clinical.clone(),
-            splits: splits.clone(),
-        },
+        (Some(clinical), Some(splits)) => {
+            OutcomeSource::Table { clinical: clinical.clone(), splits: splits.clone() }
+        }
         _ => OutcomeSource::Drawn,
     };
     let options = SimulateOptions {
@@ -86,15 +83,9 @@ pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure>
     ));
     for ceiling in &simulated.ceilings {
         if let Some(c_index) = ceiling.c_index {
-            print(&format!(
-                "C-index of the truth {:<10} {c_index:.3}",
-                ceiling.truth
-            ));
+            print(&format!("C-index of the truth {:<10} {c_index:.3}", ceiling.truth));
         }
     }
-    print(&format!(
-        "configuration: {}",
-        simulated.out.join("config.toml").display()
-    ));
+    print(&format!("configuration: {}", simulated.out.join("config.toml").display()));
     Ok(())
 }

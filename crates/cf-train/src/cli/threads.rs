@@ -10,10 +10,7 @@ const VARIABLES: [&str; 2] = ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"];
 /// program replaces itself (same process id) where the variables say something else.
 pub(super) fn apply(n_threads: usize) -> Result<(), String> {
     let wanted = n_threads.to_string();
-    if VARIABLES
-        .iter()
-        .all(|name| std::env::var(name).is_ok_and(|value| value == wanted))
-    {
+    if VARIABLES.iter().all(|name| std::env::var(name).is_ok_and(|value| value == wanted)) {
         return Ok(());
     }
     let program =

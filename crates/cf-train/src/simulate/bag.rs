@@ -20,10 +20,7 @@ pub(super) fn write(
     features: SlideFeatures,
     width: usize,
 ) -> Result<(), Error> {
-    let of_slide = |source| Error::Bag {
-        slide: stem.to_owned(),
-        source,
-    };
+    let of_slide = |source| Error::Bag { slide: stem.to_owned(), source };
     let levels = [
         (Magnification::X5, &lattice.x5, features.x5),
         (Magnification::X10, &lattice.x10, features.x10),
@@ -38,11 +35,7 @@ pub(super) fn write(
         .map_err(of_slide)?;
     let bag = Bag::new(stem, sets).map_err(of_slide)?;
     let side = lattice.slide_px.unsigned_abs();
-    let info = SlideInfo {
-        width: Some(side),
-        height: Some(side),
-        mpp: Some(BASE_MPP),
-    };
+    let info = SlideInfo { width: Some(side), height: Some(side), mpp: Some(BASE_MPP) };
     wsi_bags::native::write(&bags.join(format!("{stem}.h5")), &bag, ENCODER, &info).map_err(of_slide)
 }
 

@@ -66,11 +66,8 @@ pub(super) fn write(
     roster: &Roster,
     slides: &[SlideTruth],
 ) -> Result<Vec<Ceiling>, Error> {
-    let outcomes: Vec<Outcome> = roster
-        .slides
-        .iter()
-        .map(|slide| roster.patients[slide.patient].outcome)
-        .collect();
+    let outcomes: Vec<Outcome> =
+        roster.slides.iter().map(|slide| roster.patients[slide.patient].outcome).collect();
     let ceilings = truths(options.kind)
         .iter()
         .enumerate()
@@ -82,11 +79,7 @@ pub(super) fn write(
     let n_event_slides = outcomes.iter().filter(|outcome| outcome.is_event()).count();
     let summary = Summary {
         kind: options.kind,
-        outcomes: if options.outcomes == OutcomeSource::Drawn {
-            "drawn"
-        } else {
-            "table"
-        },
+        outcomes: if options.outcomes == OutcomeSource::Drawn { "drawn" } else { "table" },
         seed: options.seed,
         scale: options.scale,
         backbone_dim: options.backbone_dim,
@@ -122,10 +115,7 @@ fn c_index(truth: &Truth, outcomes: &[Outcome], risk: &[f64]) -> Result<Option<f
         Err(
             survival_metrics::Error::AllCensored { .. } | survival_metrics::Error::NoComparablePairs { .. },
         ) => Ok(None),
-        Err(source) => Err(Error::Ceiling {
-            column: truth.column,
-            source,
-        }),
+        Err(source) => Err(Error::Ceiling { column: truth.column, source }),
     }
 }
 

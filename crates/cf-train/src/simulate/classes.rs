@@ -37,14 +37,7 @@ impl Classes {
         let region = lattice.draw_region(rounded(share5 * n5 as f64), rng);
         let x10 = draw_members(n10, rounded(share10 * n10 as f64), rng);
         let x20 = draw_members(n20, rounded(share20 * n20 as f64), rng);
-        Self {
-            region,
-            x10: x10
-                .into_iter()
-                .map(|member| f64::from(u8::from(member)))
-                .collect(),
-            x20,
-        }
+        Self { region, x10: x10.into_iter().map(|member| f64::from(u8::from(member))).collect(), x20 }
     }
 
     /// A is half of every slide's 20x patches. Inside B its share is `0.5 + (1 - p) c` and outside
@@ -122,9 +115,6 @@ mod tests {
             }
         }
         // Binomial standard deviation 49.
-        assert!(
-            counts.iter().all(|count| count.abs_diff(4_000) < 250),
-            "{counts:?}"
-        );
+        assert!(counts.iter().all(|count| count.abs_diff(4_000) < 250), "{counts:?}");
     }
 }

@@ -42,12 +42,7 @@ fn write_clinical(path: &Path, roster: &Roster) -> Result<(), Error> {
     for slide in &roster.slides {
         let outcome = roster.patients[slide.patient].outcome;
         let censorship = u8::from(!outcome.is_event());
-        text += &format!(
-            "{},{},{},{censorship}\n",
-            slide.case_id,
-            slide.slide_id,
-            outcome.time()
-        );
+        text += &format!("{},{},{},{censorship}\n", slide.case_id, slide.slide_id, outcome.time());
     }
     fs::write(path, text).map_err(Error::io("write", path))
 }
@@ -60,10 +55,7 @@ fn write_split(path: &Path, roster: &Roster, validated: &[usize]) -> Result<(), 
         (0..roster.slides.len()).partition(|slide| validated.binary_search(slide).is_ok());
     let mut text = String::from(",train,val\n");
     for row in 0..train.len().max(val.len()) {
-        let case = |side: &[usize]| {
-            side.get(row)
-                .map_or("", |slide| roster.slides[*slide].case_id.as_str())
-        };
+        let case = |side: &[usize]| side.get(row).map_or("", |slide| roster.slides[*slide].case_id.as_str());
         text += &format!("{row},{},{}\n", case(&train), case(&val));
     }
     fs::write(path, text).map_err(Error::io("write", path))

@@ -142,17 +142,10 @@ impl Error {
     /// For `map_err` on a CSV operation.
     pub(super) fn csv(path: &Path) -> impl Fn(csv::Error) -> Self {
         let path = path.to_path_buf();
-        move |source| Self::Csv {
-            path: path.clone(),
-            source,
-        }
+        move |source| Self::Csv { path: path.clone(), source }
     }
 }
 
 fn quoted(columns: &[String]) -> String {
-    columns
-        .iter()
-        .map(|column| format!("`{column}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    columns.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", ")
 }

@@ -45,10 +45,7 @@ impl FeatureSpace {
             for _ in 0..2 {
                 for earlier in &directions[..k] {
                     let along = dot(&direction, earlier);
-                    direction
-                        .iter_mut()
-                        .zip(earlier)
-                        .for_each(|(x, e)| *x -= along * e);
+                    direction.iter_mut().zip(earlier).for_each(|(x, e)| *x -= along * e);
                 }
             }
             let length = dot(&direction, &direction).sqrt();
@@ -56,11 +53,7 @@ impl FeatureSpace {
             directions[k] = direction;
         }
         let signature_map = normals(width * SIGNATURE_DIM, SIGNATURE_SD / (width as f64).sqrt(), rng);
-        Self {
-            width,
-            directions,
-            signature_map,
-        }
+        Self { width, directions, signature_map }
     }
 
     /// Columns of a feature matrix.
@@ -82,10 +75,7 @@ impl FeatureSpace {
         let signatures: Vec<Vec<f64>> = (0..lattice.x5.n_patches())
             .map(|_| {
                 let units = normals(SIGNATURE_DIM, 1.0, rng);
-                self.signature_map
-                    .chunks_exact(SIGNATURE_DIM)
-                    .map(|row| dot(row, &units))
-                    .collect()
+                self.signature_map.chunks_exact(SIGNATURE_DIM).map(|row| dot(row, &units)).collect()
             })
             .collect();
         let region = |cell: usize| f64::from(u8::from(classes.region[cell]));
@@ -95,10 +85,7 @@ impl FeatureSpace {
         let x10 = self.draw_level(&lattice.x10, &signatures, rng, |patch| match kind {
             CohortKind::Additive => vec![(second, classes.x10[patch])],
             CohortKind::Interaction => {
-                vec![
-                    (first, region(lattice.x10.cell[patch])),
-                    (second, classes.x10[patch]),
-                ]
+                vec![(first, region(lattice.x10.cell[patch])), (second, classes.x10[patch])]
             }
         });
         let x20 = self.draw_level(&lattice.x20, &signatures, rng, |patch| match kind {
@@ -214,11 +201,7 @@ mod tests {
         for b in 1..rows.len() {
             let a = b - 1;
             if lattice.x20.cell[a] == lattice.x20.cell[b] && classes.x20[a] == classes.x20[b] {
-                squares += rows[a]
-                    .iter()
-                    .zip(rows[b])
-                    .map(|(x, y)| f64::from(x - y).powi(2))
-                    .sum::<f64>();
+                squares += rows[a].iter().zip(rows[b]).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>();
                 n += 1.0;
             }
         }

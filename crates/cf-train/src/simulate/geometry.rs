@@ -66,9 +66,8 @@ impl Lattice {
             let from_middle = ((x - middle).powi(2) + (y - middle).powi(2)) / (middle * middle);
             field.at(x, y) - 1.5 * from_middle
         };
-        let mut cells: Vec<(f64, usize)> = (0..side * side)
-            .map(|cell| (height(cell % side, cell / side), cell))
-            .collect();
+        let mut cells: Vec<(f64, usize)> =
+            (0..side * side).map(|cell| (height(cell % side, cell / side), cell)).collect();
         cells.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let mut tissue: Vec<usize> = cells.into_iter().take(n_cells).map(|(_, cell)| cell).collect();
         tissue.sort_unstable();
@@ -84,12 +83,7 @@ impl Lattice {
         };
         let x10 = x5.split(side_px / 2);
         let x20 = x10.split(side_px / 4);
-        Self {
-            x5,
-            x10,
-            x20,
-            slide_px: side as i64 * side_px,
-        }
+        Self { x5, x10, x20, slide_px: side as i64 * side_px }
     }
 
     /// Chooses `n_chosen` 5x cells that lie together: those where a second smooth field is highest.
@@ -147,22 +141,14 @@ impl SmoothField {
             .map(|_| {
                 let frequency = TAU / (side * rng.random_range(0.5..1.5));
                 let angle = rng.random_range(0.0..TAU);
-                [
-                    frequency * angle.cos(),
-                    frequency * angle.sin(),
-                    rng.random_range(0.0..TAU),
-                ]
+                [frequency * angle.cos(), frequency * angle.sin(), rng.random_range(0.0..TAU)]
             })
             .collect();
         Self { waves }
     }
 
     fn at(&self, x: f64, y: f64) -> f64 {
-        let sum: f64 = self
-            .waves
-            .iter()
-            .map(|[kx, ky, phase]| (kx * x + ky * y + phase).cos())
-            .sum();
+        let sum: f64 = self.waves.iter().map(|[kx, ky, phase]| (kx * x + ky * y + phase).cos()).sum();
         sum * (2.0 / N_WAVES as f64).sqrt()
     }
 }
@@ -176,9 +162,7 @@ mod tests {
     fn sizes_are_log_normal_around_the_scaled_mean() {
         let mut rng = stream(1, "sizes");
         let n = 20_000;
-        let logs: Vec<f64> = (0..n)
-            .map(|_| (draw_n_cells(1.0, &mut rng) as f64).ln())
-            .collect();
+        let logs: Vec<f64> = (0..n).map(|_| (draw_n_cells(1.0, &mut rng) as f64).ln()).collect();
         let mean_log = logs.iter().sum::<f64>() / n as f64;
         let sd_log = (logs.iter().map(|log| (log - mean_log).powi(2)).sum::<f64>() / n as f64).sqrt();
         // Standard errors are 0.003 and 0.002.

@@ -26,10 +26,7 @@ impl Latent {
     pub(super) fn given(z: f64, rng: &mut ChaCha8Rng) -> Self {
         let free: [f64; 3] = std::array::from_fn(|_| rng.sample(StandardNormal));
         let shift = z / 3f64.sqrt() - free.iter().sum::<f64>() / 3.0;
-        Self {
-            z,
-            parts: free.map(|part| part + shift),
-        }
+        Self { z, parts: free.map(|part| part + shift) }
     }
 }
 

@@ -55,10 +55,7 @@ impl Times {
 pub(super) fn censor(times: &[Times]) -> Vec<Outcome> {
     let n_censored = |log_unit: f64| {
         let unit = log_unit.exp();
-        times
-            .iter()
-            .filter(|times| times.event_months > unit * times.censoring_units)
-            .count() as f64
+        times.iter().filter(|times| times.event_months > unit * times.censoring_units).count() as f64
     };
     let wanted = CENSORED_SHARE * times.len() as f64;
     // exp(-100) months censors everyone, exp(100) months nobody.
@@ -117,12 +114,7 @@ impl RiskGivenOutcome {
                 survivors / total
             })
             .collect();
-        Ok(Self {
-            survival,
-            z,
-            log_hazard,
-            marginal,
-        })
+        Ok(Self { survival, z, log_hazard, marginal })
     }
 
     /// Draws the latent risk of a patient from its posterior.
@@ -156,28 +148,16 @@ impl RiskGivenOutcome {
     fn log_hazard_at(&self, outcome: Outcome) -> f64 {
         let after = self.survival.survival_at(outcome.time());
         let survival = if outcome.is_event() {
-            let earlier = self
-                .survival
-                .times()
-                .partition_point(|time| *time < outcome.time());
-            let before = earlier
-                .checked_sub(1)
-                .map_or(1.0, |step| self.survival.survival()[step]);
+            let earlier = self.survival.times().partition_point(|time| *time < outcome.time());
+            let before = earlier.checked_sub(1).map_or(1.0, |step| self.survival.survival()[step]);
             0.5 * (before + after)
         } else {
             after
         };
         // The marginal survival falls from 1 to 0 along the table.
-        let next = self
-            .marginal
-            .partition_point(|marginal| *marginal > survival)
-            .clamp(1, N_LOG_HAZARD - 1);
+        let next = self.marginal.partition_point(|marginal| *marginal > survival).clamp(1, N_LOG_HAZARD - 1);
         let (above, below) = (self.marginal[next - 1], self.marginal[next]);
-        let step = if above > below {
-            ((above - survival) / (above - below)).clamp(0.0, 1.0)
-        } else {
-            0.0
-        };
+        let step = if above > below { ((above - survival) / (above - below)).clamp(0.0, 1.0) } else { 0.0 };
         self.log_hazard[next - 1] + 0.05 * step
     }
 }
@@ -215,10 +195,7 @@ mod tests {
         let (truth, outcomes) = cohort(2_000);
         let given = RiskGivenOutcome::fit(&outcomes).expect("not empty");
         let mut rng = stream(12, "posterior");
-        let drawn: Vec<f64> = outcomes
-            .iter()
-            .map(|outcome| given.draw(*outcome, &mut rng))
-            .collect();
+        let drawn: Vec<f64> = outcomes.iter().map(|outcome| given.draw(*outcome, &mut rng)).collect();
         let n = drawn.len() as f64;
         let mean = drawn.iter().sum::<f64>() / n;
         let variance = drawn.iter().map(|z| (z - mean).powi(2)).sum::<f64>() / n;
@@ -233,13 +210,9 @@ mod tests {
 
     #[test]
     fn earliest_event_and_latest_censoring_have_finite_risks() {
-        let outcomes = [
-            (0.0, Status::Event),
-            (5.0, Status::Event),
-            (5.0, Status::Censored),
-            (9.0, Status::Event),
-        ]
-        .map(|(time, status)| Outcome::new(time, status).expect("valid"));
+        let outcomes =
+            [(0.0, Status::Event), (5.0, Status::Event), (5.0, Status::Censored), (9.0, Status::Event)]
+                .map(|(time, status)| Outcome::new(time, status).expect("valid"));
         let given = RiskGivenOutcome::fit(&outcomes).expect("not empty");
         let mut rng = stream(13, "extremes");
         for outcome in outcomes {

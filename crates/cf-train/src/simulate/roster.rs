@@ -56,9 +56,7 @@ impl Roster {
     /// Draws `n_patients` with one slide each, and five folds stratified by event.
     pub(super) fn drawn(n_patients: usize, seed: u64) -> Self {
         let digits = n_patients.to_string().len().max(4);
-        let ids: Vec<String> = (1..=n_patients)
-            .map(|number| format!("SIM-{number:0digits$}"))
-            .collect();
+        let ids: Vec<String> = (1..=n_patients).map(|number| format!("SIM-{number:0digits$}")).collect();
         let mut latents = Vec::with_capacity(n_patients);
         let mut times = Vec::with_capacity(n_patients);
         for id in &ids {
@@ -69,25 +67,14 @@ impl Roster {
         }
         let outcomes = censor(&times);
         let validation = stratified_folds(&outcomes, &mut stream(seed, "simulate/folds"));
-        let patients = latents
-            .into_iter()
-            .zip(outcomes)
-            .map(|(latent, outcome)| Patient { latent, outcome })
-            .collect();
+        let patients =
+            latents.into_iter().zip(outcomes).map(|(latent, outcome)| Patient { latent, outcome }).collect();
         let slides = ids
             .into_iter()
             .enumerate()
-            .map(|(patient, id)| Slide {
-                slide_id: format!("{id}-01Z-00-DX1.svs"),
-                case_id: id,
-                patient,
-            })
+            .map(|(patient, id)| Slide { slide_id: format!("{id}-01Z-00-DX1.svs"), case_id: id, patient })
             .collect();
-        Self {
-            patients,
-            slides,
-            validation,
-        }
+        Self { patients, slides, validation }
     }
 
     /// Takes slides, outcomes and folds from a table, and draws every patient's latent risk given the
@@ -99,10 +86,7 @@ impl Roster {
         let rows = read_clinical(clinical)?;
         let (slides, first_rows) = group_by_patient(&rows, clinical)?;
         let outcomes: Vec<Outcome> = first_rows.iter().map(|row| row.outcome).collect();
-        let without_events = |found| Error::NoEvents {
-            path: clinical.to_path_buf(),
-            found,
-        };
+        let without_events = |found| Error::NoEvents { path: clinical.to_path_buf(), found };
         let given = RiskGivenOutcome::fit(&outcomes).map_err(|_| without_events("no rows"))?;
         if !outcomes.iter().any(|outcome| outcome.is_event()) {
             return Err(without_events("censored slides only"));
@@ -112,31 +96,20 @@ impl Roster {
             .map(|row| {
                 let mut rng = stream(seed, &format!("simulate/patient/{}", patient_id(&row.case_id)));
                 let z = given.draw(row.outcome, &mut rng);
-                Patient {
-                    latent: Latent::given(z, &mut rng),
-                    outcome: row.outcome,
-                }
+                Patient { latent: Latent::given(z, &mut rng), outcome: row.outcome }
             })
             .collect();
         let mut validation = Vec::new();
         for path in split_files(splits)? {
             let cases: HashSet<String> = read_validation_cases(&path)?.into_iter().collect();
-            let validated: Vec<usize> = (0..slides.len())
-                .filter(|slide| cases.contains(&slides[*slide].case_id))
-                .collect();
+            let validated: Vec<usize> =
+                (0..slides.len()).filter(|slide| cases.contains(&slides[*slide].case_id)).collect();
             if validated.is_empty() {
-                return Err(Error::UnmatchedSplit {
-                    path,
-                    clinical: clinical.to_path_buf(),
-                });
+                return Err(Error::UnmatchedSplit { path, clinical: clinical.to_path_buf() });
             }
             validation.push(validated);
         }
-        Ok(Self {
-            patients,
-            slides,
-            validation,
-        })
+        Ok(Self { patients, slides, validation })
     }
 }
 
@@ -150,20 +123,14 @@ pub(super) fn split_files(splits: &Path) -> Result<Vec<PathBuf>, Error> {
         .take_while(|path| path.is_file())
         .collect();
     if files.is_empty() {
-        return Err(Error::NoSplits {
-            path: splits.join("splits_0.csv"),
-        });
+        return Err(Error::NoSplits { path: splits.join("splits_0.csv") });
     }
     Ok(files)
 }
 
 /// The first 12 characters of a TCGA barcode, else the case id.
 fn patient_id(case_id: &str) -> &str {
-    if case_id.starts_with("TCGA-") {
-        case_id.get(..12).unwrap_or(case_id)
-    } else {
-        case_id
-    }
+    if case_id.starts_with("TCGA-") { case_id.get(..12).unwrap_or(case_id) } else { case_id }
 }
 
 /// The slides in the table's order, and the first row of every patient in the order of appearance.
@@ -186,11 +153,7 @@ fn group_by_patient<'a>(rows: &'a [Row], path: &Path) -> Result<(Vec<Slide>, Vec
             }
             Some(_) => {}
         }
-        slides.push(Slide {
-            case_id: row.case_id.clone(),
-            slide_id: row.slide_id.clone(),
-            patient,
-        });
+        slides.push(Slide { case_id: row.case_id.clone(), slide_id: row.slide_id.clone(), patient });
     }
     Ok((slides, first_rows))
 }

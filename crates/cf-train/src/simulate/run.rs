@@ -76,12 +76,7 @@ pub fn simulate(
         let mut noise = stream(seed, &format!("simulate/noise/{stem}"));
         let features = space.draw_slide(options.kind, &lattice, &classes, &mut noise);
         bag::write(&bags, stem, &lattice, features, space.width())?;
-        write_patches(
-            &patch_truth.join(format!("{stem}.csv")),
-            options.kind,
-            &lattice,
-            &classes,
-        )?;
+        write_patches(&patch_truth.join(format!("{stem}.csv")), options.kind, &lattice, &classes)?;
         truths.push(SlideTruth::measure(options.kind, latent, &lattice, &classes));
         progress(done + 1, n_slides);
     }
@@ -93,11 +88,7 @@ pub fn simulate(
         out: options.out.clone(),
         n_slides,
         n_patients: roster.patients.len(),
-        n_event_slides: roster
-            .slides
-            .iter()
-            .filter(|slide| is_event(slide.patient))
-            .count(),
+        n_event_slides: roster.slides.iter().filter(|slide| is_event(slide.patient)).count(),
         ceilings,
     })
 }
@@ -109,9 +100,7 @@ fn refuse_occupied(out: &Path) -> Result<(), Error> {
     let mut entries = fs::read_dir(out).map_err(Error::io("list", out))?;
     match entries.next() {
         None => Ok(()),
-        Some(_) => Err(Error::OutputNotEmpty {
-            path: out.to_path_buf(),
-        }),
+        Some(_) => Err(Error::OutputNotEmpty { path: out.to_path_buf() }),
     }
 }
 

@@ -26,14 +26,9 @@ pub(super) struct Row {
 /// # Errors
 /// If the file is no CSV table, lacks a column, names a slide twice, or a cell is not usable.
 pub(super) fn read_clinical(path: &Path) -> Result<Vec<Row>, Error> {
-    let mut reader = csv::ReaderBuilder::new()
-        .from_path(path)
-        .map_err(Error::csv(path))?;
+    let mut reader = csv::ReaderBuilder::new().from_path(path).map_err(Error::csv(path))?;
     let header = reader.headers().map_err(Error::csv(path))?.clone();
-    let columns = Columns {
-        path,
-        header: &header,
-    };
+    let columns = Columns { path, header: &header };
     let [case_id, slide_id] = [columns.find("case_id")?, columns.find("slide_id")?];
     let [months, censorship] = [columns.find("survival_months")?, columns.find("censorship")?];
 
@@ -91,15 +86,9 @@ pub(super) fn read_clinical(path: &Path) -> Result<Vec<Row>, Error> {
 /// If the file is no CSV table or lacks a column.
 pub(super) fn read_validation_cases(path: &Path) -> Result<Vec<String>, Error> {
     // The shorter of the two columns may be left off at the ends of lines.
-    let mut reader = csv::ReaderBuilder::new()
-        .flexible(true)
-        .from_path(path)
-        .map_err(Error::csv(path))?;
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(path).map_err(Error::csv(path))?;
     let header = reader.headers().map_err(Error::csv(path))?.clone();
-    let columns = Columns {
-        path,
-        header: &header,
-    };
+    let columns = Columns { path, header: &header };
     columns.find("train")?;
     let val = columns.find("val")?;
     let mut cases = Vec::new();
@@ -120,13 +109,10 @@ struct Columns<'a> {
 
 impl Columns<'_> {
     fn find(&self, column: &'static str) -> Result<usize, Error> {
-        self.header
-            .iter()
-            .position(|name| name.trim() == column)
-            .ok_or_else(|| Error::MissingColumn {
-                path: self.path.to_path_buf(),
-                column,
-                found: self.header.iter().map(str::to_owned).collect(),
-            })
+        self.header.iter().position(|name| name.trim() == column).ok_or_else(|| Error::MissingColumn {
+            path: self.path.to_path_buf(),
+            column,
+            found: self.header.iter().map(str::to_owned).collect(),
+        })
     }
 }

@@ -21,10 +21,7 @@ pub(super) struct Truth {
 }
 
 const fn truth(column: &'static str, magnification: Option<&'static str>) -> Truth {
-    Truth {
-        column,
-        magnification,
-    }
+    Truth { column, magnification }
 }
 
 /// The truths of a kind of cohort, in the order of their columns; the first is the latent risk.
@@ -82,11 +79,7 @@ impl SlideTruth {
             CohortKind::Interaction => {
                 let [inside, outside] = [true, false].map(|side| {
                     let patches = classes.x20.iter().zip(&lattice.x20.cell);
-                    mean(
-                        &mut patches
-                            .filter(|(_, cell)| classes.region[**cell] == side)
-                            .map(|(a, _)| one(a)),
-                    )
+                    mean(&mut patches.filter(|(_, cell)| classes.region[**cell] == side).map(|(a, _)| one(a)))
                 });
                 vec![latent.z, share5, share20, inside, outside, inside - outside]
             }
@@ -121,10 +114,7 @@ pub(super) fn write_patches(
                 ("x10", _) => classes.x10[patch].to_string(),
                 _ => u8::from(classes.x20[patch]).to_string(),
             };
-            push_line(
-                &mut text,
-                format_args!("{magnification},{patch},{region},{class}"),
-            );
+            push_line(&mut text, format_args!("{magnification},{patch},{region},{class}"));
         }
     }
     fs::write(path, text).map_err(Error::io("write", path))
@@ -140,16 +130,9 @@ pub(super) fn write_slides(
     roster: &Roster,
     slides: &[SlideTruth],
 ) -> Result<(), Error> {
-    let names = truths(kind)
-        .iter()
-        .map(|truth| truth.column)
-        .collect::<Vec<_>>()
-        .join(",");
+    let names = truths(kind).iter().map(|truth| truth.column).collect::<Vec<_>>().join(",");
     let mut text = String::new();
-    push_line(
-        &mut text,
-        format_args!("case_id,slide_id,survival_months,censorship,{names},n5,n10,n20"),
-    );
+    push_line(&mut text, format_args!("case_id,slide_id,survival_months,censorship,{names},n5,n10,n20"));
     for (slide, truth) in roster.slides.iter().zip(slides) {
         let outcome = roster.patients[slide.patient].outcome;
         let censorship = u8::from(!outcome.is_event());

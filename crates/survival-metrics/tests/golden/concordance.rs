@@ -37,26 +37,12 @@ fn c_index_and_counts_agree_with_scikit_survival() {
             let ties = RiskTies::AbsTol(number(&case["params"]["tied_tol"]).expect("a tolerance"));
             let ours = concordance_index(&data.outcomes, &risk(data, case), ties).expect("defined");
             let expected = &case["expected"];
-            assert_close(
-                "C",
-                ours.c_index(),
-                number(&expected["cindex"]).expect("C"),
-                C_INDEX,
-                case,
-            );
+            assert_close("C", ours.c_index(), number(&expected["cindex"]).expect("C"), C_INDEX, case);
             let counts = ours.counts();
-            let counts = [
-                counts.concordant,
-                counts.discordant,
-                counts.tied_risk,
-                counts.tied_time_event_censored,
-            ];
+            let counts =
+                [counts.concordant, counts.discordant, counts.tied_risk, counts.tied_time_event_censored];
             let names = ["concordant", "discordant", "tied_risk", "tied_time"];
-            assert_eq!(
-                counts.map(Some),
-                names.map(|name| expected[name].as_u64()),
-                "{case}"
-            );
+            assert_eq!(counts.map(Some), names.map(|name| expected[name].as_u64()), "{case}");
             n_cases += 1;
         }
     }
@@ -83,11 +69,7 @@ fn counts_agree_with_r_also_summed_over_strata() {
                 }
             };
             let ours = ours.expect("defined");
-            assert_eq!(
-                r_counts(ours.counts()),
-                expected_r_counts(&case["expected"]),
-                "{case}"
-            );
+            assert_eq!(r_counts(ours.counts()), expected_r_counts(&case["expected"]), "{case}");
             let expected = number(&case["expected"]["concordance"]).expect("C");
             assert_close("C", ours.c_index(), expected, C_INDEX, case);
             n_cases += 1;
@@ -98,22 +80,8 @@ fn counts_agree_with_r_also_summed_over_strata() {
 }
 
 fn r_counts(counts: PairCounts) -> [Option<f64>; 5] {
-    let PairCounts {
-        concordant,
-        discordant,
-        tied_risk,
-        tied_time_event_event,
-        tied_both,
-        ..
-    } = counts;
-    [
-        concordant,
-        discordant,
-        tied_risk,
-        tied_time_event_event,
-        tied_both,
-    ]
-    .map(|count| Some(count as f64))
+    let PairCounts { concordant, discordant, tied_risk, tied_time_event_event, tied_both, .. } = counts;
+    [concordant, discordant, tied_risk, tied_time_event_event, tied_both].map(|count| Some(count as f64))
 }
 
 fn expected_r_counts(expected: &Value) -> [Option<f64>; 5] {
@@ -136,10 +104,8 @@ fn c_indices_of_fixed_resamples_agree_with_lifelines() {
             let expected = numbers(&case["expected"]["cindex"]);
             assert_eq!((resamples.len(), expected.len()), (60, 60));
             for (rows, expected) in resamples.iter().zip(expected) {
-                let rows: Vec<usize> = numbers(rows)
-                    .into_iter()
-                    .map(|row| row.expect("a row") as usize)
-                    .collect();
+                let rows: Vec<usize> =
+                    numbers(rows).into_iter().map(|row| row.expect("a row") as usize).collect();
                 let outcomes: Vec<_> = rows.iter().map(|&row| data.outcomes[row]).collect();
                 let risk: Vec<_> = rows.iter().map(|&row| risk[row]).collect();
                 let ours = concordance_index(&outcomes, &risk, RiskTies::Exact).expect("defined");

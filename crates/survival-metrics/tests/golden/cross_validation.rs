@@ -42,11 +42,7 @@ fn compare(data: &Dataset, case: &Value) {
     let folds = folds(data, &risk);
     let folds: Vec<FoldRisks<'_, String>> = folds
         .iter()
-        .map(|f| FoldRisks {
-            outcomes: &f.outcomes,
-            risk: &f.risk,
-            clusters: &f.patients,
-        })
+        .map(|f| FoldRisks { outcomes: &f.outcomes, risk: &f.risk, clusters: &f.patients })
         .collect();
     let expected = &case["expected"];
     let all = |name: &str, ours: &[f64], tolerance: f64, expected: &Value| {
@@ -57,37 +53,17 @@ fn compare(data: &Dataset, case: &Value) {
         }
     };
     let one = |name: &str, ours: f64| {
-        assert_close(
-            name,
-            ours,
-            number(&expected[name]).expect("a number"),
-            C_INDEX,
-            case,
-        );
+        assert_close(name, ours, number(&expected[name]).expect("a number"), C_INDEX, case);
     };
 
     let c = fold_c_indices(&folds, ties).expect("defined");
     all("fold C", &c, C_INDEX, &expected["fold_cindex_sksurv"]);
     let exact = fold_c_indices(&folds, RiskTies::Exact).expect("defined");
     all("fold C", &exact, C_INDEX, &expected["fold_cindex_lifelines"]);
-    for (fold, counts) in folds
-        .iter()
-        .zip(expected["fold_counts"].as_array().expect("counts"))
-    {
-        let ours = concordance_index(fold.outcomes, fold.risk, ties)
-            .expect("defined")
-            .counts();
-        let ours = [
-            ours.concordant,
-            ours.discordant,
-            ours.tied_risk,
-            ours.tied_time_event_censored,
-        ];
-        assert_eq!(
-            ours.map(|count| Some(count as f64)).to_vec(),
-            numbers(counts),
-            "{case}"
-        );
+    for (fold, counts) in folds.iter().zip(expected["fold_counts"].as_array().expect("counts")) {
+        let ours = concordance_index(fold.outcomes, fold.risk, ties).expect("defined").counts();
+        let ours = [ours.concordant, ours.discordant, ours.tied_risk, ours.tied_time_event_censored];
+        assert_eq!(ours.map(|count| Some(count as f64)).to_vec(), numbers(counts), "{case}");
     }
 
     let summary = CvSummary::new(&c).expect("five folds");
@@ -95,12 +71,7 @@ fn compare(data: &Dataset, case: &Value) {
     one("std_ddof0", summary.population_sd());
     one("std_ddof1", summary.sample_sd().expect("five folds"));
     let paper = CvSummary::paper_format(&c).expect("five folds");
-    all(
-        "rounded",
-        paper.folds(),
-        C_INDEX,
-        &expected["fold_cindex_rounded3"],
-    );
+    all("rounded", paper.folds(), C_INDEX, &expected["fold_cindex_rounded3"]);
     one("mean_of_rounded", paper.mean());
     one("std_of_rounded_ddof0", paper.population_sd());
     let pooled = pooled_c_index(&folds, ties).expect("defined").c_index();
@@ -111,20 +82,12 @@ fn compare(data: &Dataset, case: &Value) {
     let split = median_split(&risk).expect("two groups");
     one("median_threshold", split.threshold);
     let of_group = |group: RiskGroup| -> Vec<Outcome> {
-        data.outcomes
-            .iter()
-            .zip(&split.groups)
-            .filter(|(_, g)| **g == group)
-            .map(|(o, _)| *o)
-            .collect()
+        data.outcomes.iter().zip(&split.groups).filter(|(_, g)| **g == group).map(|(o, _)| *o).collect()
     };
     let (high, low) = (of_group(RiskGroup::High), of_group(RiskGroup::Low));
     one("n_high", high.len() as f64);
     one("n_low", low.len() as f64);
-    one(
-        "n_equal_to_threshold",
-        risk.iter().filter(|x| **x == split.threshold).count() as f64,
-    );
+    one("n_equal_to_threshold", risk.iter().filter(|x| **x == split.threshold).count() as f64);
     for (name, group) in [("median_high", &high), ("median_low", &low)] {
         let km = KaplanMeier::fit(group).expect("not empty");
         let expected = number(&expected[name]).filter(|median| median.is_finite());
@@ -141,34 +104,10 @@ fn compare(data: &Dataset, case: &Value) {
     let published = &expected["published"];
     let published_number = |name: &str| number(&published[name]).expect("a number");
     all("published fold C", &c, PUBLISHED_C, &published["fold_cindex"]);
-    assert_close(
-        "published mean",
-        summary.mean(),
-        published_number("mean"),
-        PUBLISHED_C,
-        case,
-    );
-    assert_close(
-        "published std",
-        summary.population_sd(),
-        published_number("std"),
-        PUBLISHED_C,
-        case,
-    );
-    assert_close(
-        "published pooled C",
-        pooled,
-        published_number("pooled"),
-        PUBLISHED_C,
-        case,
-    );
-    assert_close(
-        "published p",
-        test.p_value,
-        published_number("logrank_p"),
-        PUBLISHED_P,
-        case,
-    );
+    assert_close("published mean", summary.mean(), published_number("mean"), PUBLISHED_C, case);
+    assert_close("published std", summary.population_sd(), published_number("std"), PUBLISHED_C, case);
+    assert_close("published pooled C", pooled, published_number("pooled"), PUBLISHED_C, case);
+    assert_close("published p", test.p_value, published_number("logrank_p"), PUBLISHED_P, case);
 
     // The pair-weighted alternative to the mean of folds agrees with the counts of the folds.
     let stratified = stratified_c_index(&folds, ties).expect("defined");
@@ -179,19 +118,10 @@ fn compare(data: &Dataset, case: &Value) {
         .map(|c| c.c_index() * c.counts().comparable() as f64 / comparable as f64)
         .sum();
     assert_close("stratified C", stratified.c_index(), weighted, C_INDEX, case);
-    let config = BootstrapConfig {
-        replicates: 200,
-        ..BootstrapConfig::default()
-    };
+    let config = BootstrapConfig { replicates: 200, ..BootstrapConfig::default() };
     let interval = cluster_bootstrap_mean_c_index(&folds, config).expect("defined");
-    assert_eq!(
-        (interval.estimate, interval.unusable_replicates),
-        (summary.mean(), 0)
-    );
-    assert!(
-        interval.lower <= interval.estimate && interval.estimate <= interval.upper,
-        "{interval:?}"
-    );
+    assert_eq!((interval.estimate, interval.unusable_replicates), (summary.mean(), 0));
+    assert!(interval.lower <= interval.estimate && interval.estimate <= interval.upper, "{interval:?}");
 }
 
 #[test]

@@ -28,12 +28,7 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) fn read(path: &Path) -> Self {
         let mut reader = csv::Reader::from_path(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let names: Vec<String> = reader
-            .headers()
-            .expect("header")
-            .iter()
-            .map(str::to_owned)
-            .collect();
+        let names: Vec<String> = reader.headers().expect("header").iter().map(str::to_owned).collect();
         let mut columns: BTreeMap<String, Vec<String>> =
             names.iter().map(|name| (name.clone(), Vec::new())).collect();
         for record in reader.records() {
@@ -45,25 +40,16 @@ impl Table {
     }
 
     pub(crate) fn strings(&self, column: &str) -> &[String] {
-        self.columns
-            .get(column)
-            .unwrap_or_else(|| panic!("no column {column}"))
+        self.columns.get(column).unwrap_or_else(|| panic!("no column {column}"))
     }
 
     pub(crate) fn numbers(&self, column: &str) -> Vec<f64> {
-        self.strings(column)
-            .iter()
-            .map(|cell| cell.parse().expect("a number"))
-            .collect()
+        self.strings(column).iter().map(|cell| cell.parse().expect("a number")).collect()
     }
 
     pub(crate) fn outcomes(&self) -> Vec<Outcome> {
         let event = self.numbers("event");
-        self.numbers("time")
-            .into_iter()
-            .zip(event)
-            .map(|(time, event)| outcome(time, event))
-            .collect()
+        self.numbers("time").into_iter().zip(event).map(|(time, event)| outcome(time, event)).collect()
     }
 
     /// Labels of a column; `hi_<method>` is the side of the median of that method's risk.
@@ -74,11 +60,7 @@ impl Table {
                 let split = survival_metrics::median_split(&self.numbers(&format!("risk_{method}")));
                 let groups = split.expect("two groups").groups;
                 let label = |g| {
-                    if g == survival_metrics::RiskGroup::High {
-                        "1"
-                    } else {
-                        "0"
-                    }
+                    if g == survival_metrics::RiskGroup::High { "1" } else { "0" }
                 };
                 groups.into_iter().map(|g| label(g).to_owned()).collect()
             }
@@ -96,24 +78,14 @@ pub(crate) struct Dataset {
 impl Dataset {
     /// Cases of one function of one or all libraries.
     pub(crate) fn cases<'a>(&'a self, function: &'a str) -> impl Iterator<Item = &'a Value> {
-        self.file["cases"]
-            .as_array()
-            .expect("cases")
-            .iter()
-            .filter(move |case| case["fn"] == function)
+        self.file["cases"].as_array().expect("cases").iter().filter(move |case| case["fn"] == function)
     }
 
     /// A risk by the name used in the cases: a column with a sign.
     pub(crate) fn risk(&self, name: &str) -> Vec<f64> {
-        let column = self.file["risks"][name]
-            .as_str()
-            .unwrap_or_else(|| panic!("no risk {name}"));
+        let column = self.file["risks"][name].as_str().unwrap_or_else(|| panic!("no risk {name}"));
         let sign = if column.starts_with('-') { -1.0 } else { 1.0 };
-        self.table
-            .numbers(&column[1..])
-            .into_iter()
-            .map(|x| sign * x)
-            .collect()
+        self.table.numbers(&column[1..]).into_iter().map(|x| sign * x).collect()
     }
 }
 
@@ -125,11 +97,7 @@ pub(crate) fn datasets() -> Option<Vec<Dataset>> {
     let read = |name| {
         let file = json(&root.join(format!("expected/{name}.json")));
         let table = Table::read(&root.join(file["csv"].as_str().expect("the name of a CSV file")));
-        Dataset {
-            outcomes: table.outcomes(),
-            table,
-            file,
-        }
+        Dataset { outcomes: table.outcomes(), table, file }
     };
     Some(names.map(read).collect())
 }
@@ -157,20 +125,11 @@ pub(crate) fn number(value: &Value) -> Option<f64> {
 }
 
 pub(crate) fn numbers(value: &Value) -> Vec<Option<f64>> {
-    value
-        .as_array()
-        .unwrap_or_else(|| panic!("{value} is no list"))
-        .iter()
-        .map(number)
-        .collect()
+    value.as_array().unwrap_or_else(|| panic!("{value} is no list")).iter().map(number).collect()
 }
 
 /// Fails unless the numbers agree to `relative`, or to 1e-14 near 0.
 pub(crate) fn assert_close(what: &str, ours: f64, expected: f64, relative: f64, case: &Value) {
     let agree = ours == expected || (ours - expected).abs() <= relative * expected.abs() + 1e-14;
-    assert!(
-        agree,
-        "{what}: {ours:e} instead of {expected:e} in {} {}",
-        case["id"], case["params"]
-    );
+    assert!(agree, "{what}: {ours:e} instead of {expected:e} in {} {}", case["id"], case["params"]);
 }

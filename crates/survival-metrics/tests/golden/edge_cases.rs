@@ -7,10 +7,7 @@ use survival_metrics::{
 };
 
 fn input(case: &Value, name: &str) -> Vec<f64> {
-    numbers(&case["input"][name])
-        .into_iter()
-        .map(|x| x.expect("a number"))
-        .collect()
+    numbers(&case["input"][name]).into_iter().map(|x| x.expect("a number")).collect()
 }
 
 /// Whether a library returned a number rather than an exception or NaN.
@@ -31,16 +28,8 @@ fn check_concordance(outcomes: &[Outcome], risk: &[f64], case: &Value, n_values:
     };
     for (library, key, ties) in [
         ("lifelines.concordance_index", "cindex", RiskTies::Exact),
-        (
-            "sksurv.concordance_index_censored(tied_tol=0)",
-            "cindex",
-            RiskTies::AbsTol(0.0),
-        ),
-        (
-            "sksurv.concordance_index_censored(tied_tol=1e-8)",
-            "cindex",
-            RiskTies::default(),
-        ),
+        ("sksurv.concordance_index_censored(tied_tol=0)", "cindex", RiskTies::AbsTol(0.0)),
+        ("sksurv.concordance_index_censored(tied_tol=1e-8)", "cindex", RiskTies::default()),
         ("R.concordance(timewt=n)", "concordance", RiskTies::Exact),
     ] {
         let theirs = &libraries[library];
@@ -48,10 +37,7 @@ fn check_concordance(outcomes: &[Outcome], risk: &[f64], case: &Value, n_values:
             (Err(error), Some(expected)) => {
                 assert_eq!(&error, expected, "{library} in {case}");
                 // R drops a NaN risk instead of refusing it.
-                assert!(
-                    !answered(theirs, key) || risk.iter().any(|x| x.is_nan()),
-                    "{library} in {case}"
-                );
+                assert!(!answered(theirs, key) || risk.iter().any(|x| x.is_nan()), "{library} in {case}");
                 continue;
             }
             (ours, _) => ours.expect("defined"),
@@ -61,13 +47,7 @@ fn check_concordance(outcomes: &[Outcome], risk: &[f64], case: &Value, n_values:
         if !answered(theirs, key) {
             assert!(risk.iter().any(|x| x.is_infinite()), "{library} in {case}");
         } else if !may_differ {
-            assert_close(
-                library,
-                ours.c_index(),
-                number(&theirs[key]).expect("C"),
-                1e-12,
-                case,
-            );
+            assert_close(library, ours.c_index(), number(&theirs[key]).expect("C"), 1e-12, case);
             *n_values += 1;
             let counts = ours.counts();
             for (name, count) in [
@@ -92,28 +72,20 @@ fn check_kaplan_meier(outcomes: &[Outcome], case: &Value, n_values: &mut usize) 
     let km = match KaplanMeier::fit(outcomes) {
         Ok(km) => km,
         Err(error) => {
-            assert_eq!(
-                (error, outcomes.len()),
-                (Error::Empty { what: "outcomes" }, 0),
-                "{case}"
-            );
+            assert_eq!((error, outcomes.len()), (Error::Empty { what: "outcomes" }, 0), "{case}");
             return;
         }
     };
     let limits = km.confidence_limits(0.95, CiType::LogLog).expect("a valid level");
-    for library in [
-        "lifelines.KaplanMeierFitter",
-        "sksurv.kaplan_meier_estimator",
-        "R.survfit(log-log)+quantile",
-    ] {
+    for library in
+        ["lifelines.KaplanMeierFitter", "sksurv.kaplan_meier_estimator", "R.survfit(log-log)+quantile"]
+    {
         let theirs = &libraries[library];
         let is_r = library.starts_with("R.");
         if !theirs["error"].is_null() || (is_r && case["id"] == "close_times") {
             continue;
         }
-        let curves = numbers(&theirs["surv"])
-            .into_iter()
-            .zip(numbers(&theirs["lower"]));
+        let curves = numbers(&theirs["surv"]).into_iter().zip(numbers(&theirs["lower"]));
         for (t, (survival, lower)) in numbers(&theirs["time"]).into_iter().zip(curves) {
             let t = t.expect("a time");
             assert_close(library, km.survival_at(t), survival.expect("S"), 1e-10, case);
@@ -142,57 +114,26 @@ fn check_log_rank(ours: Result<LogRank<u8>>, case: &Value, n_values: &mut usize)
         Err(error) => {
             let groups = input(case, "group");
             let single = groups.iter().all(|g| Some(g) == groups.first());
-            assert_eq!(
-                error,
-                if single {
-                    Error::SingleGroup
-                } else {
-                    Error::ZeroVariance
-                },
-                "{case}"
-            );
+            assert_eq!(error, if single { Error::SingleGroup } else { Error::ZeroVariance }, "{case}");
             // Nobody finds a difference here: lifelines gives 0 or NaN, the others fail or give 0.
-            for library in [
-                "lifelines.multivariate_logrank_test",
-                "sksurv.compare_survival",
-                "R.survdiff",
-            ] {
+            for library in ["lifelines.multivariate_logrank_test", "sksurv.compare_survival", "R.survdiff"] {
                 let chi_square = &libraries[library]["chisq"];
-                assert!(
-                    !number(chi_square).is_some_and(|x| x > 1e-12),
-                    "{library} in {case}"
-                );
+                assert!(!number(chi_square).is_some_and(|x| x > 1e-12), "{library} in {case}");
             }
             return;
         }
     };
-    for library in [
-        "lifelines.multivariate_logrank_test",
-        "sksurv.compare_survival",
-        "R.survdiff",
-    ] {
+    for library in ["lifelines.multivariate_logrank_test", "sksurv.compare_survival", "R.survdiff"] {
         let theirs = &libraries[library];
         if !answered(theirs, "chisq") || (library.starts_with("R.") && case["id"] == "close_times") {
             continue;
         }
-        assert_close(
-            library,
-            ours.chi_square,
-            number(&theirs["chisq"]).expect("chi"),
-            1e-10,
-            case,
-        );
+        assert_close(library, ours.chi_square, number(&theirs["chisq"]).expect("chi"), 1e-10, case);
         if case["id"] == "three_groups_one_censored_first" {
             // The third group is gone before the first event. The libraries count it, R's own printout does not.
             assert_eq!(ours.df, 1);
         } else {
-            assert_close(
-                library,
-                ours.p_value,
-                number(&theirs["p"]).expect("p"),
-                1e-9,
-                case,
-            );
+            assert_close(library, ours.p_value, number(&theirs["p"]).expect("p"), 1e-9, case);
         }
         *n_values += 1;
     }
@@ -207,11 +148,8 @@ fn edge_cases_have_the_right_value_or_a_typed_error() {
     for case in file["cases"].as_array().expect("cases") {
         n_cases += 1;
         let (time, event) = (input(case, "time"), input(case, "event"));
-        let outcomes: Result<Vec<Outcome>> = time
-            .iter()
-            .zip(&event)
-            .map(|(&time, &event)| try_outcome(time, event))
-            .collect();
+        let outcomes: Result<Vec<Outcome>> =
+            time.iter().zip(&event).map(|(&time, &event)| try_outcome(time, event)).collect();
         let outcomes = match outcomes {
             Ok(outcomes) => outcomes,
             Err(error) => {

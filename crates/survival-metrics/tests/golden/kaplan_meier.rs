@@ -26,12 +26,7 @@ fn fit(data: &Dataset, case: &Value) -> KaplanMeier {
         None => data.outcomes.clone(),
         Some((column, wanted)) => {
             let labels = data.table.labels(column);
-            data.outcomes
-                .iter()
-                .zip(labels)
-                .filter(|(_, label)| label == wanted)
-                .map(|(o, _)| *o)
-                .collect()
+            data.outcomes.iter().zip(labels).filter(|(_, label)| label == wanted).map(|(o, _)| *o).collect()
         }
     };
     KaplanMeier::fit(&rows).expect("not empty")
@@ -67,11 +62,7 @@ fn compare(km: &KaplanMeier, case: &Value) {
     check("observed", &|i| Some(km.events()[i] as f64), Some(0.0));
     check("n_censor", &|i| Some(km.censored()[i] as f64), Some(0.0));
     check("censored", &|i| Some(km.censored()[i] as f64), Some(0.0));
-    check(
-        "greenwood_se_log",
-        &|i| Some(km.greenwood_sum()[i].sqrt()),
-        Some(0.0),
-    );
+    check("greenwood_se_log", &|i| Some(km.greenwood_sum()[i].sqrt()), Some(0.0));
     let level = number(&case["params"]["conf_level"]).expect("a level");
     for (name, ci_type) in CI_TYPES {
         let limits = km.confidence_limits(level, ci_type).expect("a valid level");
@@ -107,10 +98,7 @@ fn quantiles_agree_with_r() {
     let Some(datasets) = datasets() else { return };
     let (mut n_cases, mut n_late) = (0, 0);
     for data in &datasets {
-        for case in data
-            .cases("survival_quantile")
-            .filter(|case| case["lib"] == "R-survival")
-        {
+        for case in data.cases("survival_quantile").filter(|case| case["lib"] == "R-survival") {
             if enters_late(case) {
                 n_late += 1;
                 continue;

@@ -17,10 +17,9 @@ fn weight(params: &Value) -> LogRankWeight {
         Some("wilcoxon") => LogRankWeight::Gehan,
         Some("tarone-ware") => LogRankWeight::TaroneWare,
         Some("peto") => LogRankWeight::Peto,
-        Some("fleming-harrington") => LogRankWeight::FlemingHarrington {
-            rho: exponent("p"),
-            gamma: exponent("q"),
-        },
+        Some("fleming-harrington") => {
+            LogRankWeight::FlemingHarrington { rho: exponent("p"), gamma: exponent("q") }
+        }
         Some("none") => LogRankWeight::LogRank,
         Some(other) => panic!("weighting {other}"),
         None => match exponent("rho") {
@@ -36,11 +35,7 @@ fn outcomes(data: &Dataset, params: &Value) -> Vec<Outcome> {
         return data.outcomes.clone();
     };
     let censor = |o: &Outcome| {
-        if o.time() > t_0 {
-            Outcome::censored(o.time()).expect("valid")
-        } else {
-            *o
-        }
+        if o.time() > t_0 { Outcome::censored(o.time()).expect("valid") } else { *o }
     };
     data.outcomes.iter().map(censor).collect()
 }
@@ -67,13 +62,7 @@ fn compare(ours: &LogRank<String>, case: &Value) {
         assert_close("p", ours.p_value, p, P_VALUE, case);
     }
     if let Some(log_p) = number(&expected["log_p"]) {
-        assert_close(
-            "ln p",
-            ours.log10_p * std::f64::consts::LN_10,
-            log_p,
-            P_VALUE,
-            case,
-        );
+        assert_close("ln p", ours.log10_p * std::f64::consts::LN_10, log_p, P_VALUE, case);
     }
     if let Some(rows) = expected["var"].as_array() {
         for (row, expected_row) in ours.variance.iter().zip(rows) {
@@ -118,10 +107,7 @@ fn stratified_tests_agree_with_r() {
                 // This method's risk is constant within folds, so that its split is one of folds. R reports
                 // chi-square 0 with one degree of freedom.
                 Err(error) => {
-                    assert_eq!(
-                        (error, number(&case["expected"]["chisq"])),
-                        (Error::ZeroVariance, Some(0.0))
-                    );
+                    assert_eq!((error, number(&case["expected"]["chisq"])), (Error::ZeroVariance, Some(0.0)));
                     n_without_variance += 1;
                 }
             }
@@ -138,30 +124,16 @@ fn pairwise_tests_agree_with_lifelines() {
     let mut n_cases = 0;
     for data in &datasets {
         for case in data.cases("logrank_pairwise") {
-            let groups = data
-                .table
-                .labels(case["params"]["group"].as_str().expect("a column"));
+            let groups = data.table.labels(case["params"]["group"].as_str().expect("a column"));
             let expected = &case["expected"];
             let pairs = expected["pairs"].as_array().expect("pairs");
-            let statistics = numbers(&expected["chisq"])
-                .into_iter()
-                .zip(numbers(&expected["p"]));
+            let statistics = numbers(&expected["chisq"]).into_iter().zip(numbers(&expected["p"]));
             for (pair, (chi_square, p)) in pairs.iter().zip(statistics) {
                 let in_pair = |label: &str| pair[0] == label || pair[1] == label;
-                let rows = data
-                    .outcomes
-                    .iter()
-                    .zip(&groups)
-                    .filter(|(_, label)| in_pair(label));
+                let rows = data.outcomes.iter().zip(&groups).filter(|(_, label)| in_pair(label));
                 let (outcomes, labels): (Vec<Outcome>, Vec<&String>) = rows.unzip();
                 let ours = log_rank_test(&outcomes, &labels).expect("defined");
-                assert_close(
-                    "chi-square",
-                    ours.chi_square,
-                    chi_square.expect("a number"),
-                    STATISTIC,
-                    case,
-                );
+                assert_close("chi-square", ours.chi_square, chi_square.expect("a number"), STATISTIC, case);
                 assert_close("p", ours.p_value, p.expect("a number"), P_VALUE, case);
             }
             n_cases += 1;

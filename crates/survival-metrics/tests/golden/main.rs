@@ -2,10 +2,7 @@
 //!
 //! Reads `$CF_TEST_DATA/survival` and skips with a printed reason where the variable is unset. Every case of a
 //! supported function is compared, and each test asserts the number of its cases, so that none is skipped unnoticed.
-#![allow(
-    clippy::print_stdout,
-    reason = "a test says what it compared, or why it compared nothing"
-)]
+#![allow(clippy::print_stdout, reason = "a test says what it compared, or why it compared nothing")]
 
 mod concordance;
 mod cross_validation;

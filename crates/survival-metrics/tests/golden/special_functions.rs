@@ -23,10 +23,7 @@ fn number(value: &Value) -> f64 {
 
 fn assert_close(ours: f64, expected: f64, absolute: f64, case: &Value) {
     let error = (ours - expected).abs();
-    assert!(
-        error <= RELATIVE * expected.abs() + absolute,
-        "{ours:e} instead of {expected:e}: {case}"
-    );
+    assert!(error <= RELATIVE * expected.abs() + absolute, "{ours:e} instead of {expected:e}: {case}");
 }
 
 #[test]
@@ -43,12 +40,7 @@ fn chi_squared_tails_agree_with_mpmath() {
         }
         // The table rounds logarithms closer to 0 than its 25 digits of the tail to 0.
         assert_close(chi2_ln_sf(x, df), number(&case["ln_sf"]), 1e-50, case);
-        assert_close(
-            chi2_ln_sf(x, df) / std::f64::consts::LN_10,
-            number(&case["log10_sf"]),
-            1e-50,
-            case,
-        );
+        assert_close(chi2_ln_sf(x, df) / std::f64::consts::LN_10, number(&case["log10_sf"]), 1e-50, case);
     }
     assert_eq!(cases.len(), 192);
     println!("compared {} chi-squared tails", cases.len());

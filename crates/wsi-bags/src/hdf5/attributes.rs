@@ -47,18 +47,11 @@ impl Group<'_> {
     /// The error for an attribute of this group.
     pub(crate) fn wrong_attribute(&self, name: &'static str, found: String, wanted: &'static str) -> Error {
         let error = Error::from(ErrorKind::Attribute { name, found, wanted });
-        if self.path.is_empty() {
-            error
-        } else {
-            error.at_place(&self.path)
-        }
+        if self.path.is_empty() { error } else { error.at_place(&self.path) }
     }
 
     fn has_attribute(&self, name: &str) -> Result<bool> {
-        let names = self
-            .group
-            .attr_names()
-            .map_err(|source| failed("list the attributes", source))?;
+        let names = self.group.attr_names().map_err(|source| failed("list the attributes", source))?;
         Ok(names.iter().any(|found| found == name))
     }
 }

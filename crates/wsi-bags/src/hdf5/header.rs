@@ -26,10 +26,7 @@ use rust_hdf5::format::{BlockReader, FormatContext, FormatResult, UNDEF_ADDR};
 
 /// Bytes of an address or length. Other widths exist in the format, but no library writes them unasked.
 const WORD: usize = 8;
-const CONTEXT: FormatContext = FormatContext {
-    sizeof_addr: WORD as u8,
-    sizeof_size: WORD as u8,
-};
+const CONTEXT: FormatContext = FormatContext { sizeof_addr: WORD as u8, sizeof_size: WORD as u8 };
 
 /// No object header or group of a bag comes near these; they bound the work that a crafted file can cause.
 const MAX_CONTINUATIONS: usize = 64;
@@ -65,9 +62,8 @@ impl<'a> Header<'a> {
 
     /// The attribute `name` as a number, if there is one and it is a single integer or float.
     pub(super) fn number(&self, name: &str) -> Option<f64> {
-        let compact = self
-            .of_type(MSG_ATTRIBUTE)
-            .filter_map(|data| AttributeMessage::decode(data, &CONTEXT).ok());
+        let compact =
+            self.of_type(MSG_ATTRIBUTE).filter_map(|data| AttributeMessage::decode(data, &CONTEXT).ok());
         let attribute = compact
             .map(|(attribute, _)| attribute)
             .find(|attribute| attribute.name == name)
@@ -77,17 +73,11 @@ impl<'a> Header<'a> {
 
     /// Where a contiguous dataset lies; `None` for every other layout.
     pub(super) fn contiguous(&self, base: u64) -> Option<Storage> {
-        match DataLayoutMessage::decode(self.of_type(MSG_DATA_LAYOUT).next()?, &CONTEXT)
-            .ok()?
-            .0
-        {
-            DataLayoutMessage::Contiguous {
-                address: UNDEF_ADDR, ..
-            } => Some(Storage::Unallocated),
-            DataLayoutMessage::Contiguous { address, size } => Some(Storage::At {
-                offset: address.checked_add(base)?,
-                len: size,
-            }),
+        match DataLayoutMessage::decode(self.of_type(MSG_DATA_LAYOUT).next()?, &CONTEXT).ok()?.0 {
+            DataLayoutMessage::Contiguous { address: UNDEF_ADDR, .. } => Some(Storage::Unallocated),
+            DataLayoutMessage::Contiguous { address, size } => {
+                Some(Storage::At { offset: address.checked_add(base)?, len: size })
+            }
             _ => None,
         }
     }
@@ -107,19 +97,13 @@ impl<'a> Header<'a> {
             }
             n_continuations += 1;
             let (start, len) = (word(&message.data, 0)?, word(&message.data, 1)?);
-            let len = usize::try_from(len)
-                .ok()
-                .filter(|len| *len <= MAX_CONTINUATION_BYTES)?;
+            let len = usize::try_from(len).ok().filter(|len| *len <= MAX_CONTINUATION_BYTES)?;
             let start = usize::try_from(start).ok()?;
             let block = image.get(start..start.checked_add(len)?)?;
             if n_continuations > MAX_CONTINUATIONS {
                 return None;
             }
-            messages.extend(if old {
-                old_messages(block)?
-            } else {
-                new_messages(block, indexed)?
-            });
+            messages.extend(if old { old_messages(block)? } else { new_messages(block, indexed)? });
         }
         Some(Self { messages, image })
     }
@@ -135,11 +119,7 @@ impl<'a> Header<'a> {
     fn dense_attribute(&self, name: &str) -> Option<AttributeMessage> {
         let (info, _) = AttributeInfoMessage::decode(self.of_type(MSG_ATTR_INFO).next()?, &CONTEXT).ok()?;
         let attributes = read_dense_attributes(&info, &CONTEXT, &mut Image(self.image)).ok()?;
-        attributes
-            .iter()
-            .find(|attribute| attribute.name() == name)?
-            .readable()
-            .cloned()
+        attributes.iter().find(|attribute| attribute.name() == name)?.readable().cloned()
     }
 
     /// Address of the member `name` of a group.
@@ -148,9 +128,7 @@ impl<'a> Header<'a> {
             LinkTarget::Hard { address } => Some(address),
             _ => None,
         };
-        let compact = self
-            .of_type(MSG_LINK)
-            .filter_map(|data| LinkMessage::decode(data, &CONTEXT).ok());
+        let compact = self.of_type(MSG_LINK).filter_map(|data| LinkMessage::decode(data, &CONTEXT).ok());
         if let Some(link) = compact.map(|(link, _)| link).find(|link| link.name == name) {
             return address(link);
         }
@@ -168,10 +146,7 @@ struct Image<'a>(&'a [u8]);
 
 impl BlockReader for Image<'_> {
     fn read_block(&mut self, offset: u64, len: usize) -> FormatResult<Vec<u8>> {
-        let rest = usize::try_from(offset)
-            .ok()
-            .and_then(|start| self.0.get(start..))
-            .unwrap_or_default();
+        let rest = usize::try_from(offset).ok().and_then(|start| self.0.get(start..)).unwrap_or_default();
         Ok(rest.get(..len).unwrap_or(rest).to_vec())
     }
 }
@@ -192,10 +167,7 @@ fn root_address(image: &[u8]) -> Option<u64> {
 }
 
 fn word(data: &[u8], index: usize) -> Option<u64> {
-    data.get(index * WORD..(index + 1) * WORD)?
-        .try_into()
-        .ok()
-        .map(u64::from_le_bytes)
+    data.get(index * WORD..(index + 1) * WORD)?.try_into().ok().map(u64::from_le_bytes)
 }
 
 /// Messages of a version-1 continuation block: type, length, flags, three spare bytes, data.
@@ -205,12 +177,7 @@ fn old_messages(block: &[u8]) -> Option<Vec<ObjectHeaderMessage>> {
     while let Some(([kind_low, _, len_low, len_high, flags, ..], tail)) = rest.split_first_chunk::<8>() {
         let len = usize::from(u16::from_le_bytes([*len_low, *len_high]));
         let data = tail.get(..len)?.to_vec();
-        messages.push(ObjectHeaderMessage {
-            msg_type: *kind_low,
-            flags: *flags,
-            creation_index: 0,
-            data,
-        });
+        messages.push(ObjectHeaderMessage { msg_type: *kind_low, flags: *flags, creation_index: 0, data });
         rest = tail.get(len..)?;
     }
     Some(messages)
@@ -227,12 +194,7 @@ fn new_messages(block: &[u8], indexed: bool) -> Option<Vec<ObjectHeaderMessage>>
     while let Some(([kind, len_low, len_high, flags, ..], tail)) = rest.split_at_checked(envelope) {
         let len = usize::from(u16::from_le_bytes([*len_low, *len_high]));
         let data = tail.get(..len)?.to_vec();
-        messages.push(ObjectHeaderMessage {
-            msg_type: *kind,
-            flags: *flags,
-            creation_index: 0,
-            data,
-        });
+        messages.push(ObjectHeaderMessage { msg_type: *kind, flags: *flags, creation_index: 0, data });
         rest = tail.get(len..)?;
     }
     Some(messages)
@@ -281,30 +243,22 @@ fn number(datatype: &DatatypeMessage, data: &[u8]) -> Option<f64> {
         bytes.reverse();
     }
     match datatype {
-        DatatypeMessage::FixedPoint {
-            size,
-            signed,
-            bit_offset: 0,
-            bit_precision,
-            ..
-        } if u32::from(*bit_precision) == size * 8 && bytes.len() == usize::try_from(*size).ok()? => {
+        DatatypeMessage::FixedPoint { size, signed, bit_offset: 0, bit_precision, .. }
+            if u32::from(*bit_precision) == size * 8 && bytes.len() == usize::try_from(*size).ok()? =>
+        {
             let negative = *signed && bytes.last().is_some_and(|byte| byte & 0x80 != 0);
             let mut wide = [if negative { 0xff } else { 0 }; size_of::<i128>()];
             wide.get_mut(..bytes.len())?.copy_from_slice(&bytes);
             Some(i128::from_le_bytes(wide) as f64)
         }
         float => match float.ieee_format()? {
-            IeeeFormat::Binary32 => bytes
-                .as_slice()
-                .try_into()
-                .ok()
-                .map(|bytes| f32::from_le_bytes(bytes).into()),
+            IeeeFormat::Binary32 => {
+                bytes.as_slice().try_into().ok().map(|bytes| f32::from_le_bytes(bytes).into())
+            }
             IeeeFormat::Binary64 => bytes.as_slice().try_into().ok().map(f64::from_le_bytes),
-            IeeeFormat::Binary16 => bytes
-                .as_slice()
-                .try_into()
-                .ok()
-                .map(|bytes| half::f16::from_le_bytes(bytes).into()),
+            IeeeFormat::Binary16 => {
+                bytes.as_slice().try_into().ok().map(|bytes| half::f16::from_le_bytes(bytes).into())
+            }
         },
     }
 }

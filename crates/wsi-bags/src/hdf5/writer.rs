@@ -36,17 +36,13 @@ impl Writer {
 
     /// The top of the file.
     pub(crate) fn root(&self) -> GroupWriter {
-        GroupWriter {
-            group: self.file.root_group(),
-        }
+        GroupWriter { group: self.file.root_group() }
     }
 
     /// Writes what is left and closes the file.
     pub(crate) fn finish(self) -> Result<()> {
         // The caller flushes to disk, once, before it renames.
-        self.file
-            .close_no_sync()
-            .map_err(|source| failed("finish the file", source))
+        self.file.close_no_sync().map_err(|source| failed("finish the file", source))
     }
 }
 
@@ -67,10 +63,8 @@ impl GroupWriter {
 
     /// An existing group inside this one.
     pub(crate) fn group(&self, name: &str) -> Result<Self> {
-        let group = self
-            .group
-            .group(name)
-            .map_err(|source| failed(format!("open group `{name}`"), source))?;
+        let group =
+            self.group.group(name).map_err(|source| failed(format!("open group `{name}`"), source))?;
         Ok(Self { group })
     }
 

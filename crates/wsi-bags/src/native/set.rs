@@ -12,24 +12,15 @@ pub(super) fn read_set(reader: &Reader, encoder: &str, magnification: Magnificat
     let label = magnification.label();
     let Some(group) = reader.group(label)? else {
         let present = present_groups(reader)?;
-        return Err(ErrorKind::MissingMagnification {
-            wanted: magnification,
-            present,
-        }
-        .into());
+        return Err(ErrorKind::MissingMagnification { wanted: magnification, present }.into());
     };
     let encoders = group_encoders(reader, magnification)?;
     if !encoders.iter().any(|found| found == encoder) {
-        return Err(Error::from(ErrorKind::MissingEncoder {
-            encoder: encoder.to_owned(),
-            found: encoders,
-        })
-        .at_place(label));
+        return Err(Error::from(ErrorKind::MissingEncoder { encoder: encoder.to_owned(), found: encoders })
+            .at_place(label));
     }
-    let features = reader
-        .group(&format!("{label}/{FEATURES}"))?
-        .ok_or(ErrorKind::EmptyBag)?
-        .features(encoder)?;
+    let features =
+        reader.group(&format!("{label}/{FEATURES}"))?.ok_or(ErrorKind::EmptyBag)?.features(encoder)?;
     let at_label = |error: Error| error.at_place(label);
     let coords = group.integer_rows(COORDS)?;
     check_row_order(&group, &coords)?;
@@ -68,12 +59,7 @@ fn parents(group: &Group<'_>) -> Result<Vec<Option<u32>>> {
             -1 => Ok(None),
             _ => u32::try_from(parent).map(Some).map_err(|_| {
                 let coarser = "an index is -1 or fits 32 bits".to_owned();
-                ErrorKind::Parent {
-                    patch_idx,
-                    parent,
-                    coarser,
-                }
-                .into()
+                ErrorKind::Parent { patch_idx, parent, coarser }.into()
             }),
         })
         .collect()
@@ -85,12 +71,7 @@ fn tissue(group: &Group<'_>) -> Result<Vec<u8>> {
         .map(|class| {
             u8::try_from(class).map_err(|_| {
                 let what = "tissue class";
-                ErrorKind::Limit {
-                    what,
-                    found: class.unsigned_abs(),
-                    limit: u8::MAX.into(),
-                }
-                .into()
+                ErrorKind::Limit { what, found: class.unsigned_abs(), limit: u8::MAX.into() }.into()
             })
         })
         .collect()
@@ -105,10 +86,7 @@ fn geometry(group: &Group<'_>) -> Result<Option<PatchGeometry>> {
         (None, Some(_)) => absent(SIZE),
         (Some(_), None) => absent(MPP),
         (Some(size), Some(mpp)) => match u32::try_from(size) {
-            Ok(patch_size_level0) => Ok(Some(PatchGeometry {
-                patch_size_level0,
-                mpp,
-            })),
+            Ok(patch_size_level0) => Ok(Some(PatchGeometry { patch_size_level0, mpp })),
             Err(_) => Err(group.wrong_attribute(SIZE, size.to_string(), "a size that fits 32 bits")),
         },
     }

@@ -45,34 +45,16 @@ impl Archive {
     pub(super) fn open(path: &Path) -> Result<Self> {
         const WANTED: &str = "a zip archive as written by torch.save since PyTorch 1.6";
         let file = Arc::new(MappedFile::open(path)?);
-        let wrong_kind = |found| {
-            Err(ErrorKind::FileKind {
-                found,
-                wanted: WANTED,
-            }
-            .into())
-        };
+        let wrong_kind = |found| Err(ErrorKind::FileKind { found, wanted: WANTED }.into());
         match sniff(file.bytes()) {
             None => {}
             Some(found) => return wrong_kind(found),
         }
-        let zip = ZipArchive::new(Cursor::new(FileBytes(Arc::clone(&file)))).map_err(|source| {
-            damaged(
-                "its directory cannot be read, as when a file is cut short",
-                source,
-            )
-        })?;
-        let mut archive = Self {
-            file,
-            zip,
-            prefix: String::new(),
-        };
+        let zip = ZipArchive::new(Cursor::new(FileBytes(Arc::clone(&file))))
+            .map_err(|source| damaged("its directory cannot be read, as when a file is cut short", source))?;
+        let mut archive = Self { file, zip, prefix: String::new() };
 
-        let names: Vec<_> = archive
-            .zip
-            .file_names_raw()
-            .map(String::from_utf8_lossy)
-            .collect();
+        let names: Vec<_> = archive.zip.file_names_raw().map(String::from_utf8_lossy).collect();
         let pickle = names.iter().find_map(|name| {
             name.strip_suffix("data.pkl")
                 .filter(|prefix| prefix.ends_with('/') && prefix.matches('/').count() == 1)
@@ -94,10 +76,7 @@ impl Archive {
     /// [`ErrorKind::Archive`] if it is absent, compressed, encrypted or reaches beyond the file.
     pub(super) fn record(&mut self, name: &str) -> Result<Record> {
         self.find(name)?.ok_or_else(|| {
-            Error::from(ErrorKind::Archive {
-                fault: format!("record `{name}` is absent"),
-                source: None,
-            })
+            Error::from(ErrorKind::Archive { fault: format!("record `{name}` is absent"), source: None })
         })
     }
 
@@ -120,14 +99,10 @@ impl Archive {
             .and_then(|start| Some((usize::try_from(start).ok()?, usize::try_from(entry.size()).ok()?)))
             .filter(|(start, len)| {
                 entry.size() == entry.compressed_size()
-                    && start
-                        .checked_add(*len)
-                        .is_some_and(|end| end <= self.file.bytes().len())
+                    && start.checked_add(*len).is_some_and(|end| end <= self.file.bytes().len())
             });
         let Some((start, len)) = extent else {
-            return Err(fault(format!(
-                "record `{name}` reaches beyond the end of the file"
-            )));
+            return Err(fault(format!("record `{name}` reaches beyond the end of the file")));
         };
         Ok(Some(Record { index, start, len }))
     }
@@ -135,10 +110,7 @@ impl Archive {
     /// The bytes of a record, as they are.
     pub(super) fn bytes(&self, record: Record) -> &[u8] {
         // `find` made sure that this is within the file.
-        self.file
-            .bytes()
-            .get(record.start..record.start + record.len)
-            .unwrap_or_default()
+        self.file.bytes().get(record.start..record.start + record.len).unwrap_or_default()
     }
 
     /// Reads a record through and compares its checksum.
@@ -152,10 +124,8 @@ impl Archive {
                 source: Some(source.into()),
             })
         };
-        let mut entry = self
-            .zip
-            .by_index(record.index)
-            .map_err(|source| damaged("a record cannot be read", source))?;
+        let mut entry =
+            self.zip.by_index(record.index).map_err(|source| damaged("a record cannot be read", source))?;
         io::copy(&mut entry, &mut io::sink()).map(drop).map_err(failed)
     }
 
@@ -172,10 +142,7 @@ impl Archive {
         match self.bytes(record) {
             b"little" => Ok(()),
             other => Err(Error::from(ErrorKind::ElementType {
-                found: format!(
-                    "{}-endian",
-                    String::from_utf8_lossy(other.get(..16).unwrap_or(other))
-                ),
+                found: format!("{}-endian", String::from_utf8_lossy(other.get(..16).unwrap_or(other))),
                 wanted: "little-endian",
             })),
         }
@@ -183,11 +150,7 @@ impl Archive {
 }
 
 fn damaged(fault: &str, source: zip::result::ZipError) -> Error {
-    ErrorKind::Archive {
-        fault: fault.to_owned(),
-        source: Some(source.into()),
-    }
-    .into()
+    ErrorKind::Archive { fault: fault.to_owned(), source: Some(source.into()) }.into()
 }
 
 /// What the file is, if it is not a zip archive.

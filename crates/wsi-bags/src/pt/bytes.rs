@@ -15,10 +15,8 @@ impl<'a> Bytes<'a> {
 
     /// The next `len` bytes, which must be there.
     pub(super) fn take(&mut self, len: u64) -> Result<&'a [u8], &'static str> {
-        let end = usize::try_from(len)
-            .ok()
-            .and_then(|len| self.position.checked_add(len))
-            .ok_or(ENDS_EARLY)?;
+        let end =
+            usize::try_from(len).ok().and_then(|len| self.position.checked_add(len)).ok_or(ENDS_EARLY)?;
         let taken = self.bytes.get(self.position..end).ok_or(ENDS_EARLY)?;
         self.position = end;
         Ok(taken)
@@ -64,10 +62,7 @@ impl<'a> Bytes<'a> {
     /// Text up to the next end of line.
     pub(super) fn line(&mut self) -> Result<String, &'static str> {
         let rest = self.bytes.get(self.position..).unwrap_or_default();
-        let len = rest
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .ok_or("a name has no end")?;
+        let len = rest.iter().position(|byte| *byte == b'\n').ok_or("a name has no end")?;
         self.position += len + 1;
         Ok(String::from_utf8_lossy(rest.get(..len).unwrap_or_default()).into_owned())
     }

@@ -36,10 +36,7 @@ impl<'a> Tensor<'a> {
                 fault: fault.to_owned(),
             })
         };
-        let storage = objects
-            .storages
-            .get(view.storage)
-            .ok_or_else(|| misfit("it has no storage"))?;
+        let storage = objects.storages.get(view.storage).ok_or_else(|| misfit("it has no storage"))?;
         let record = archive.record(&format!("data/{}", storage.key))?;
         let element = storage.element_type.size();
         let storage_len = usize::try_from(storage.len)
@@ -52,12 +49,8 @@ impl<'a> Tensor<'a> {
                 ))
             })?;
 
-        let narrow = |sizes: &[u64]| {
-            sizes
-                .iter()
-                .map(|size| usize::try_from(*size).ok())
-                .collect::<Option<Vec<_>>>()
-        };
+        let narrow =
+            |sizes: &[u64]| sizes.iter().map(|size| usize::try_from(*size).ok()).collect::<Option<Vec<_>>>();
         let (Some(shape), Some(strides)) = (narrow(&view.shape), narrow(&view.strides)) else {
             return Err(misfit("a size is beyond this machine's address space"));
         };
@@ -65,9 +58,7 @@ impl<'a> Tensor<'a> {
             return Err(misfit("it has not one stride per axis"));
         }
         let (len, span) = extent(&shape, &strides).ok_or_else(|| misfit("its size overflows"))?;
-        let end = usize::try_from(view.offset)
-            .ok()
-            .and_then(|offset| offset.checked_add(span));
+        let end = usize::try_from(view.offset).ok().and_then(|offset| offset.checked_add(span));
         if end.is_none_or(|end| end > storage_len) {
             return Err(misfit(&format!(
                 "the storage has {storage_len} elements, the offset is {}",
@@ -79,15 +70,7 @@ impl<'a> Tensor<'a> {
             return Err(misfit("its elements overlap"));
         }
         let start = end.map_or(0, |end| end - span) * element;
-        Ok(Self {
-            storage,
-            shape,
-            strides,
-            record,
-            start,
-            len,
-            span,
-        })
+        Ok(Self { storage, shape, strides, record, start, len, span })
     }
 
     /// Reads the record of the storage through and compares its checksum.
@@ -102,9 +85,7 @@ impl<'a> Tensor<'a> {
     pub(super) fn mapped(&self, archive: &Archive) -> Option<MappedFloats> {
         let in_place = self.storage.element_type == ElementType::F32 && self.is_row_major();
         let offset = self.record.start.checked_add(self.start)?;
-        in_place
-            .then(|| MappedFloats::new(archive.file(), offset, self.len))
-            .flatten()
+        in_place.then(|| MappedFloats::new(archive.file(), offset, self.len)).flatten()
     }
 
     /// The values in row-major order.
@@ -115,17 +96,8 @@ impl<'a> Tensor<'a> {
         let element = self.storage.element_type;
         // `locate` made sure that this is within the record.
         let end = self.start + self.span * element.size();
-        let values = element.decode(
-            archive
-                .bytes(self.record)
-                .get(self.start..end)
-                .unwrap_or_default(),
-        )?;
-        if self.is_row_major() {
-            Ok(values)
-        } else {
-            Ok(self.gather(&values))
-        }
+        let values = element.decode(archive.bytes(self.record).get(self.start..end).unwrap_or_default())?;
+        if self.is_row_major() { Ok(values) } else { Ok(self.gather(&values)) }
     }
 
     fn is_row_major(&self) -> bool {

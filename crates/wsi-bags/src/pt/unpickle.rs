@@ -40,9 +40,7 @@ pub(super) fn unpickle(bytes: &[u8]) -> Result<(Value, Objects), ErrorKind> {
             Ok(Some(value)) => return Ok((value, machine.objects)),
             Err(Fault::Text(fault)) => return Err(ErrorKind::Pickle { offset, fault }),
             Err(Fault::Global { module, name }) => {
-                return Err(ErrorKind::Global {
-                    name: format!("{module}.{name}"),
-                });
+                return Err(ErrorKind::Global { name: format!("{module}.{name}") });
             }
         }
     }
@@ -201,9 +199,7 @@ impl Machine<'_> {
                 }
             }
             other => {
-                return Err(Fault::Text(format!(
-                    "instruction {other:#04x} is not one that torch.save uses"
-                )));
+                return Err(Fault::Text(format!("instruction {other:#04x} is not one that torch.save uses")));
             }
         }
         Ok(None)
@@ -231,10 +227,7 @@ impl Machine<'_> {
     }
 
     fn top(&self) -> Result<Value, Fault> {
-        self.stack
-            .last()
-            .copied()
-            .ok_or_else(|| "the stack is empty".into())
+        self.stack.last().copied().ok_or_else(|| "the stack is empty".into())
     }
 
     fn pop_to_mark(&mut self) -> Result<Vec<Value>, Fault> {
@@ -289,19 +282,14 @@ impl Machine<'_> {
     }
 
     fn recall(&mut self, key: u32) -> Result<(), Fault> {
-        let value = *self
-            .memo
-            .get(&key)
-            .ok_or("a memo entry is used before it is set")?;
+        let value = *self.memo.get(&key).ok_or("a memo entry is used before it is set")?;
         self.stack.push(value);
         Ok(())
     }
 
     fn global(&mut self, module: &str, name: &str) -> Result<(), Fault> {
-        let global = Global::named(module, name).ok_or_else(|| Fault::Global {
-            module: module.to_owned(),
-            name: name.to_owned(),
-        })?;
+        let global = Global::named(module, name)
+            .ok_or_else(|| Fault::Global { module: module.to_owned(), name: name.to_owned() })?;
         self.stack.push(Value::Global(global));
         Ok(())
     }
@@ -310,25 +298,12 @@ impl Machine<'_> {
     fn persistent_id(&mut self) -> Result<(), Fault> {
         let id = self.pop()?;
         let storage = match self.objects.tuple(id) {
-            Some(
-                [
-                    tag,
-                    Value::Global(Global::Storage(element_type)),
-                    key,
-                    _,
-                    Value::Int(len),
-                ],
-            ) if self.objects.text(*tag) == Some("storage") => {
-                let key = self
-                    .objects
-                    .text(*key)
-                    .ok_or("the key of a storage is not a string")?;
+            Some([tag, Value::Global(Global::Storage(element_type)), key, _, Value::Int(len)])
+                if self.objects.text(*tag) == Some("storage") =>
+            {
+                let key = self.objects.text(*key).ok_or("the key of a storage is not a string")?;
                 let len = u64::try_from(*len).map_err(|_| "a storage has a negative length")?;
-                Storage {
-                    key: key.to_owned(),
-                    element_type: *element_type,
-                    len,
-                }
+                Storage { key: key.to_owned(), element_type: *element_type, len }
             }
             _ => return Err("a persistent id does not describe a storage".into()),
         };
@@ -351,15 +326,7 @@ impl Machine<'_> {
             }
             (
                 Value::Global(Global::RebuildTensor),
-                [
-                    Value::Storage(storage),
-                    Value::Int(offset),
-                    shape,
-                    strides,
-                    _,
-                    _,
-                    ..,
-                ],
+                [Value::Storage(storage), Value::Int(offset), shape, strides, _, _, ..],
             ) => {
                 let tensor = TensorView {
                     storage: *storage,

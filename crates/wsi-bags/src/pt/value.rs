@@ -132,21 +132,15 @@ impl Objects {
             Value::Float => "a float".to_owned(),
             Value::Bytes => "bytes".to_owned(),
             Value::Text(_) => "a string".to_owned(),
-            Value::Tuple(index) => format!(
-                "a tuple of {} items",
-                self.sequences.get(index).map_or(0, Vec::len)
-            ),
-            Value::List(index) => format!(
-                "a list of {} items",
-                self.sequences.get(index).map_or(0, Vec::len)
-            ),
+            Value::Tuple(index) => {
+                format!("a tuple of {} items", self.sequences.get(index).map_or(0, Vec::len))
+            }
+            Value::List(index) => {
+                format!("a list of {} items", self.sequences.get(index).map_or(0, Vec::len))
+            }
             Value::Dict(_) => {
                 let items = self.dict(value).unwrap_or_default();
-                let keys: Vec<_> = items
-                    .iter()
-                    .filter_map(|(key, _)| self.text(*key))
-                    .take(SHOWN)
-                    .collect();
+                let keys: Vec<_> = items.iter().filter_map(|(key, _)| self.text(*key)).take(SHOWN).collect();
                 let more = if items.len() > keys.len() { ", ..." } else { "" };
                 format!("a dict with keys [{}{more}]", keys.join(", "))
             }

@@ -18,10 +18,7 @@ const LARGE: usize = 0xf000_0000;
 
 /// Writes the archive to a new file.
 pub(super) fn write_archive(path: &Path, features: &FeatureMatrix) -> Result<()> {
-    let file = File::create(path).map_err(|source| ErrorKind::Io {
-        action: "create the file",
-        source,
-    })?;
+    let file = File::create(path).map_err(|source| ErrorKind::Io { action: "create the file", source })?;
     let mut zip = ZipWriter::new(BufWriter::with_capacity(1 << 20, file));
     let n_bytes = size_of_val(features.as_slice());
     let options = SimpleFileOptions::default()
@@ -31,35 +28,19 @@ pub(super) fn write_archive(path: &Path, features: &FeatureMatrix) -> Result<()>
 
     let mut record =
         |name: &str, write: &mut dyn FnMut(&mut dyn Write) -> std::io::Result<()>| -> Result<()> {
-            let failed = |source: std::io::Error| ErrorKind::Io {
-                action: "write the file",
-                source,
-            };
-            zip.start_file(format!("archive/{name}"), options)
-                .map_err(|source| failed(source.into()))?;
+            let failed = |source: std::io::Error| ErrorKind::Io { action: "write the file", source };
+            zip.start_file(format!("archive/{name}"), options).map_err(|source| failed(source.into()))?;
             Ok(write(&mut zip).map_err(failed)?)
         };
-    record("data.pkl", &mut |out| {
-        out.write_all(&pickle(features.n_patches(), features.dim()))
-    })?;
+    record("data.pkl", &mut |out| out.write_all(&pickle(features.n_patches(), features.dim())))?;
     record("byteorder", &mut |out| out.write_all(b"little"))?;
     record("data/0", &mut |out| write_floats(out, features.as_slice()))?;
     record("version", &mut |out| out.write_all(b"3\n"))?;
 
     zip.finish()
         .map_err(std::io::Error::from)
-        .and_then(|buffer| {
-            buffer
-                .into_inner()
-                .map(drop)
-                .map_err(std::io::IntoInnerError::into_error)
-        })
-        .map_err(|source| {
-            Error::from(ErrorKind::Io {
-                action: "finish the file",
-                source,
-            })
-        })
+        .and_then(|buffer| buffer.into_inner().map(drop).map_err(std::io::IntoInnerError::into_error))
+        .map_err(|source| Error::from(ErrorKind::Io { action: "finish the file", source }))
 }
 
 fn write_floats(out: &mut dyn Write, values: &[f32]) -> std::io::Result<()> {

@@ -10,9 +10,7 @@ use zip::{CompressionMethod, ZipWriter};
 /// A file of the committed fixtures.
 #[allow(dead_code, reason = "each test program uses its own part of this module")]
 pub(crate) fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/data")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
 }
 
 /// The rule of the fixtures: the i-th value of a matrix, row after row, is (i - 5) / 8.
@@ -59,14 +57,7 @@ fn int(value: i64) -> Vec<u8> {
 #[allow(dead_code, reason = "each test program uses its own part of this module")]
 pub(crate) fn pt_file(directory: &Path, pickle: &[u8], storage: &[u8]) -> PathBuf {
     let path = directory.join("crafted.pt");
-    fs::write(
-        &path,
-        archive(&[
-            ("a/data.pkl", pickle),
-            ("a/byteorder", b"little"),
-            ("a/data/0", storage),
-        ]),
-    )
-    .unwrap();
+    fs::write(&path, archive(&[("a/data.pkl", pickle), ("a/byteorder", b"little"), ("a/data/0", storage)]))
+        .unwrap();
     path
 }

@@ -53,12 +53,7 @@ impl Tile {
 
     /// All rows of a `[m, d]` tensor, in this head's columns.
     fn keys<'a, T>(&self, values: &'a [T]) -> Matrix<'a, T> {
-        Matrix::new(
-            &values[self.head * self.width()..],
-            self.shape.m,
-            self.width(),
-            self.shape.d,
-        )
+        Matrix::new(&values[self.head * self.width()..], self.shape.m, self.width(), self.shape.d)
     }
 
     /// The dropout index of the weight on key 0 of query `row` of this block.
@@ -77,14 +72,12 @@ impl Tile {
 }
 
 fn tiles(shape: AttentionShape, head: usize) -> impl Iterator<Item = Tile> {
-    (0..shape.n)
-        .step_by(QUERIES_PER_BLOCK)
-        .map(move |first_query| Tile {
-            shape,
-            head,
-            first_query,
-            n_queries: QUERIES_PER_BLOCK.min(shape.n - first_query),
-        })
+    (0..shape.n).step_by(QUERIES_PER_BLOCK).map(move |first_query| Tile {
+        shape,
+        head,
+        first_query,
+        n_queries: QUERIES_PER_BLOCK.min(shape.n - first_query),
+    })
 }
 
 /// Returns the output `[n, d]` and the log-sum-exp of each query `[n_heads, n]`.
@@ -96,10 +89,8 @@ pub(in crate::kernels) fn forward<T: WithDType + Float>(
     dropout: Option<DropoutMask>,
 ) -> (Vec<T>, Vec<f64>) {
     let all: Vec<Tile> = (0..shape.n_heads).flat_map(|head| tiles(shape, head)).collect();
-    let blocks: Vec<(Vec<T>, Vec<f64>)> = all
-        .par_iter()
-        .map(|tile| tile_forward(*tile, q, k, v, dropout))
-        .collect();
+    let blocks: Vec<(Vec<T>, Vec<f64>)> =
+        all.par_iter().map(|tile| tile_forward(*tile, q, k, v, dropout)).collect();
     let mut output = vec![T::zero(); shape.n * shape.d];
     let mut log_sum_exp = Vec::with_capacity(shape.n_heads * shape.n);
     for (tile, (block, block_lse)) in all.iter().zip(blocks) {
@@ -118,13 +109,7 @@ fn tile_forward<T: WithDType + Float>(
 ) -> (Vec<T>, Vec<f64>) {
     let m = tile.shape.m;
     let mut weights = vec![T::zero(); tile.n_queries * m];
-    multiply(
-        &mut weights,
-        Write::Overwrite,
-        tile.scale(),
-        tile.queries(q),
-        tile.keys(k).transposed(),
-    );
+    multiply(&mut weights, Write::Overwrite, tile.scale(), tile.queries(q), tile.keys(k).transposed());
     let log_sum_exp = weights.chunks_mut(m).map(softmax_in_place).collect();
     if let Some(mask) = dropout {
         tile.drop_weights(&mut weights, mask);
@@ -202,13 +187,7 @@ fn tile_backward<T: WithDType + Float>(
 
     let mut score_grad = vec![T::zero(); rows * m];
     let output_grad = tile.queries(grad);
-    multiply(
-        &mut score_grad,
-        Write::Overwrite,
-        T::one(),
-        output_grad,
-        tile.keys(saved.v).transposed(),
-    );
+    multiply(&mut score_grad, Write::Overwrite, T::one(), output_grad, tile.keys(saved.v).transposed());
     let dropped = dropout.map(|mask| {
         tile.drop_weights(&mut score_grad, mask);
         let mut dropped = weights.clone();
@@ -216,21 +195,12 @@ fn tile_backward<T: WithDType + Float>(
         dropped
     });
     let dropped = Matrix::new(dropped.as_ref().unwrap_or(&weights), rows, m, m);
-    multiply(
-        &mut grads.v,
-        Write::Accumulate,
-        T::one(),
-        dropped.transposed(),
-        output_grad,
-    );
+    multiply(&mut grads.v, Write::Accumulate, T::one(), dropped.transposed(), output_grad);
 
     for row in 0..rows {
         let start = (tile.first_query + row) * tile.shape.d + tile.head * width;
         let mut inner = T::zero();
-        for (&grad, &output) in grad[start..start + width]
-            .iter()
-            .zip(&saved.output[start..start + width])
-        {
+        for (&grad, &output) in grad[start..start + width].iter().zip(&saved.output[start..start + width]) {
             inner += grad * output;
         }
         let range = row * m..(row + 1) * m;
@@ -241,27 +211,13 @@ fn tile_backward<T: WithDType + Float>(
     let score_grad = Matrix::new(&score_grad, rows, m, m);
     let first = grads.q.len();
     grads.q.resize(first + rows * width, T::zero());
-    multiply(
-        &mut grads.q[first..],
-        Write::Overwrite,
-        tile.scale(),
-        score_grad,
-        tile.keys(saved.k),
-    );
-    multiply(
-        &mut grads.k,
-        Write::Accumulate,
-        tile.scale(),
-        score_grad.transposed(),
-        tile.queries(saved.q),
-    );
+    multiply(&mut grads.q[first..], Write::Overwrite, tile.scale(), score_grad, tile.keys(saved.k));
+    multiply(&mut grads.k, Write::Accumulate, tile.scale(), score_grad.transposed(), tile.queries(saved.q));
 }
 
 /// Turns scores into weights and returns their log-sum-exp.
 fn softmax_in_place<T: WithDType + Float>(scores: &mut [T]) -> f64 {
-    let largest = scores
-        .iter()
-        .fold(T::neg_infinity(), |a, &b| if b > a { b } else { a });
+    let largest = scores.iter().fold(T::neg_infinity(), |a, &b| if b > a { b } else { a });
     let mut total = T::zero();
     for score in scores.iter_mut() {
         *score = (*score - largest).exp();

@@ -32,22 +32,19 @@ impl ConvShape {
 pub(in crate::kernels) fn forward<T: WithDType + Float>(shape: ConvShape, x: &[T], weight: &[T]) -> Vec<T> {
     let taps = taps_first(shape, weight);
     let mut output = vec![T::zero(); shape.height * shape.width * shape.c_out];
-    output
-        .par_chunks_mut(shape.width * shape.c_out)
-        .enumerate()
-        .for_each(|(y, out_row)| {
-            if shape.per_group == 1 {
-                depthwise_row(shape, x, &taps, y, out_row);
-                return;
+    output.par_chunks_mut(shape.width * shape.c_out).enumerate().for_each(|(y, out_row)| {
+        if shape.per_group == 1 {
+            depthwise_row(shape, x, &taps, y, out_row);
+            return;
+        }
+        let mut row = vec![T::zero(); shape.width * shape.c_in()];
+        depthwise_row(shape, x, &taps, y, &mut row);
+        for (out, group) in out_row.iter_mut().zip(row.chunks(shape.per_group)) {
+            for &value in group {
+                *out += value;
             }
-            let mut row = vec![T::zero(); shape.width * shape.c_in()];
-            depthwise_row(shape, x, &taps, y, &mut row);
-            for (out, group) in out_row.iter_mut().zip(row.chunks(shape.per_group)) {
-                for &value in group {
-                    *out += value;
-                }
-            }
-        });
+        }
+    });
     output
 }
 
@@ -59,23 +56,14 @@ pub(in crate::kernels) fn backward<T: WithDType + Float>(
     grad: &[T],
 ) -> (Vec<T>, Vec<T>) {
     // Every channel of a group receives its group's gradient.
-    let grad: Vec<T> = grad
-        .iter()
-        .flat_map(|&g| std::iter::repeat_n(g, shape.per_group))
-        .collect();
-    (
-        map_gradient(shape, weight, &grad),
-        weight_gradient(shape, x, &grad),
-    )
+    let grad: Vec<T> = grad.iter().flat_map(|&g| std::iter::repeat_n(g, shape.per_group)).collect();
+    (map_gradient(shape, weight, &grad), weight_gradient(shape, x, &grad))
 }
 
 /// The transpose of a same-size correlation is the correlation with the kernel turned by 180 degrees.
 fn map_gradient<T: WithDType + Float>(shape: ConvShape, weight: &[T], grad: &[T]) -> Vec<T> {
-    let turned: Vec<T> = taps_first(shape, weight)
-        .chunks(shape.c_in())
-        .rev()
-        .flat_map(|tap| tap.iter().copied())
-        .collect();
+    let turned: Vec<T> =
+        taps_first(shape, weight).chunks(shape.c_in()).rev().flat_map(|tap| tap.iter().copied()).collect();
     let mut dx = vec![T::zero(); grad.len()];
     dx.par_chunks_mut(shape.width * shape.c_in())
         .enumerate()
@@ -130,7 +118,5 @@ fn multiply_add<T: WithDType>(total: &mut [T], a: &[T], b: &[T]) {
 /// `[c_in, k * k]` to `[k * k, c_in]`.
 fn taps_first<T: WithDType>(shape: ConvShape, weight: &[T]) -> Vec<T> {
     let (c_in, area) = (shape.c_in(), shape.k * shape.k);
-    (0..area)
-        .flat_map(|tap| (0..c_in).map(move |channel| weight[channel * area + tap]))
-        .collect()
+    (0..area).flat_map(|tap| (0..c_in).map(move |channel| weight[channel * area + tap])).collect()
 }

@@ -17,15 +17,12 @@ pub(in crate::kernels) struct Gradients<T> {
 pub(in crate::kernels) fn forward<T: WithDType + Float>(x: &[T], gain: &[T], shift: &[T], eps: T) -> Vec<T> {
     let d = gain.len();
     let mut output = vec![T::zero(); x.len()];
-    output
-        .par_chunks_mut(d)
-        .zip(x.par_chunks(d))
-        .for_each(|(out, row)| {
-            let (mean, inv_sd) = statistics(row, eps);
-            for (((out, &x), &gain), &shift) in out.iter_mut().zip(row).zip(gain).zip(shift) {
-                *out = (x - mean) * inv_sd * gain + shift;
-            }
-        });
+    output.par_chunks_mut(d).zip(x.par_chunks(d)).for_each(|(out, row)| {
+        let (mean, inv_sd) = statistics(row, eps);
+        for (((out, &x), &gain), &shift) in out.iter_mut().zip(row).zip(gain).zip(shift) {
+            *out = (x - mean) * inv_sd * gain + shift;
+        }
+    });
     output
 }
 
@@ -55,11 +52,7 @@ pub(in crate::kernels) fn backward<T: WithDType + Float>(
         add(&mut dgain, partial_gain);
         add(&mut dshift, partial_shift);
     }
-    Gradients {
-        x: dx,
-        gain: dgain,
-        shift: dshift,
-    }
+    Gradients { x: dx, gain: dgain, shift: dshift }
 }
 
 /// With `h` the normalised row and `u = grad * gain`: `dx = (u - mean(u) - h * mean(u * h)) / sd`.

@@ -16,13 +16,7 @@ pub(super) struct Matrix<'a, T> {
 impl<'a, T> Matrix<'a, T> {
     /// A `rows x columns` window whose rows are `row_stride` apart in `values`.
     pub(super) fn new(values: &'a [T], rows: usize, columns: usize, row_stride: usize) -> Self {
-        Self {
-            values,
-            rows,
-            columns,
-            row_stride,
-            column_stride: 1,
-        }
+        Self { values, rows, columns, row_stride, column_stride: 1 }
     }
 
     /// The same memory with rows and columns exchanged.
