@@ -2,9 +2,8 @@
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, WithDType};
-use rayon::prelude::*;
 
-use super::{contiguous_slice, unsupported_dtype};
+use super::{contiguous_slice, cpu, unsupported_dtype};
 use crate::random::split_mix;
 
 /// Which elements a dropout site zeroes.
@@ -58,11 +57,14 @@ impl CustomOp1 for Dropout {
 
 fn masked<T: WithDType>(storage: &CpuStorage, layout: &Layout, mask: DropoutMask) -> Result<CpuStorage> {
     const BLOCK: usize = 4096;
+    /// Multiply-adds that a mask element costs, about.
+    const COST: usize = 8;
     let x = contiguous_slice::<T>(storage, layout)?;
     let mut output = vec![T::zero(); x.len()];
-    output.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).enumerate().for_each(|(block, (out, x))| {
-        for (i, (out, &x)) in out.iter_mut().zip(x).enumerate() {
-            *out = x * T::from_f64(mask.factor((block * BLOCK + i) as u64));
+    cpu::for_each_chunk(&mut output, BLOCK, COST * x.len(), |block, out| {
+        let first = block * BLOCK;
+        for (i, (out, &x)) in out.iter_mut().zip(&x[first..]).enumerate() {
+            *out = x * T::from_f64(mask.factor((first + i) as u64));
         }
     });
     Ok(T::to_cpu_storage_owned(output))

@@ -3,11 +3,13 @@
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, WithDType};
 use num_traits::Float;
-use rayon::prelude::*;
 
-use super::{contiguous_slice, to_vec, unsupported_dtype};
+use super::{contiguous_slice, cpu, to_vec, unsupported_dtype};
 
 const BLOCK: usize = 4096;
+
+/// Multiply-adds that an error function costs, about.
+const COST: usize = 32;
 
 /// `x * Phi(x)` with the normal distribution function `Phi` by erf, not its tanh approximation (Hendrycks and
 /// Gimpel, 2016); PyTorch's default.
@@ -68,8 +70,8 @@ fn normal_cdf<T: Erf>(x: T) -> T {
 
 fn forward<T: Erf>(x: &[T]) -> CpuStorage {
     let mut output = vec![T::zero(); x.len()];
-    output.par_chunks_mut(BLOCK).zip(x.par_chunks(BLOCK)).for_each(|(out, x)| {
-        for (out, &x) in out.iter_mut().zip(x) {
+    cpu::for_each_chunk(&mut output, BLOCK, COST * x.len(), |block, out| {
+        for (out, &x) in out.iter_mut().zip(&x[block * BLOCK..]) {
             *out = x * normal_cdf(x);
         }
     });
@@ -81,8 +83,8 @@ fn backward<T: Erf>(x: &Tensor, grad: &Tensor) -> Result<Tensor> {
     let density_at_zero = T::from_f64(1.0 / std::f64::consts::TAU.sqrt());
     let mut dx = to_vec::<T>(grad)?;
     let values = to_vec::<T>(x)?;
-    dx.par_chunks_mut(BLOCK).zip(values.par_chunks(BLOCK)).for_each(|(dx, x)| {
-        for (dx, &x) in dx.iter_mut().zip(x) {
+    cpu::for_each_chunk(&mut dx, BLOCK, COST * values.len(), |block, dx| {
+        for (dx, &x) in dx.iter_mut().zip(&values[block * BLOCK..]) {
             let density = density_at_zero * (T::from_f64(-0.5) * x * x).exp();
             *dx *= normal_cdf(x) + x * density;
         }

@@ -35,7 +35,7 @@ pub(super) struct Arguments {
     /// Continue a run that was interrupted.
     #[arg(long)]
     resume: bool,
-    /// Threads to compute with. Every physical core by default; results do not depend on it.
+    /// Threads to compute with. All that the process may use by default; results do not depend on it.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
     /// Read everything, join tables, folds and bags, show what would be trained, and stop.
@@ -52,9 +52,7 @@ fn parse_override(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure> {
-    if let Some(n_threads) = arguments.threads {
-        threads::apply(n_threads.into()).map_err(Failure::Usage)?;
-    }
+    threads::apply(arguments.threads).map_err(Failure::Usage)?;
     let config = RunConfig::read(&arguments.config, &arguments.overrides)?;
     let device = device::open(&arguments.device);
     let Some(out) = arguments.out.as_ref().filter(|_| !arguments.dry_run) else {

@@ -6,10 +6,12 @@ use std::process::Command;
 /// What the thread pools of Candle, gemm and rayon read, once, when they start.
 const VARIABLES: [&str; 2] = ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"];
 
-/// Makes every thread pool use `n_threads`. They read the environment, which a running program cannot change safely, so the
-/// program replaces itself (same process id) where the variables say something else.
-pub(super) fn apply(n_threads: usize) -> Result<(), String> {
-    let wanted = n_threads.to_string();
+/// Makes every thread pool use `n_threads`, or as many as this process may run at once. The pools read the environment, which
+/// a running program cannot change safely, so the program replaces itself (same process id) where the variables say something
+/// else. Unset, Candle would also read the processor list of the system again for every matrix product.
+pub(super) fn apply(n_threads: Option<u16>) -> Result<(), String> {
+    let available = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let wanted = n_threads.map_or_else(available, usize::from).to_string();
     if VARIABLES.iter().all(|name| std::env::var(name).is_ok_and(|value| value == wanted)) {
         return Ok(());
     }

@@ -2,8 +2,8 @@
 
 use candle_core::WithDType;
 use num_traits::Float;
-use rayon::prelude::*;
 
+use super::map_indices;
 use super::matmul::{Matrix, Write, multiply};
 use crate::kernels::attention::AttentionShape;
 use crate::kernels::dropout::DropoutMask;
@@ -25,6 +25,13 @@ pub(in crate::kernels) struct Saved<'a, T> {
     pub(in crate::kernels) output: &'a [T],
     /// `[n_heads, n]`.
     pub(in crate::kernels) log_sum_exp: &'a [f64],
+}
+
+impl AttentionShape {
+    /// Multiply-adds of a forward pass, an exponential counted as sixteen.
+    fn work(&self) -> usize {
+        self.n * self.m * (2 * self.d + 16 * self.n_heads)
+    }
 }
 
 /// One head of one block of queries.
@@ -89,8 +96,7 @@ pub(in crate::kernels) fn forward<T: WithDType + Float>(
     dropout: Option<DropoutMask>,
 ) -> (Vec<T>, Vec<f64>) {
     let all: Vec<Tile> = (0..shape.n_heads).flat_map(|head| tiles(shape, head)).collect();
-    let blocks: Vec<(Vec<T>, Vec<f64>)> =
-        all.par_iter().map(|tile| tile_forward(*tile, q, k, v, dropout)).collect();
+    let blocks = map_indices(all.len(), shape.work(), |index| tile_forward(all[index], q, k, v, dropout));
     let mut output = vec![T::zero(); shape.n * shape.d];
     let mut log_sum_exp = Vec::with_capacity(shape.n_heads * shape.n);
     for (tile, (block, block_lse)) in all.iter().zip(blocks) {
@@ -132,21 +138,18 @@ pub(in crate::kernels) fn backward<T: WithDType + Float>(
     grad: &[T],
     dropout: Option<DropoutMask>,
 ) -> Gradients<T> {
-    let heads: Vec<Gradients<T>> = (0..shape.n_heads)
-        .into_par_iter()
-        .map(|head| {
-            let width = shape.d / shape.n_heads;
-            let mut grads = Gradients {
-                q: Vec::with_capacity(shape.n * width),
-                k: vec![T::zero(); shape.m * width],
-                v: vec![T::zero(); shape.m * width],
-            };
-            for tile in tiles(shape, head) {
-                tile_backward(tile, &saved, grad, dropout, &mut grads);
-            }
-            grads
-        })
-        .collect();
+    let heads = map_indices(shape.n_heads, shape.work(), |head| {
+        let width = shape.d / shape.n_heads;
+        let mut grads = Gradients {
+            q: Vec::with_capacity(shape.n * width),
+            k: vec![T::zero(); shape.m * width],
+            v: vec![T::zero(); shape.m * width],
+        };
+        for tile in tiles(shape, head) {
+            tile_backward(tile, &saved, grad, dropout, &mut grads);
+        }
+        grads
+    });
     let mut grads = Gradients {
         q: vec![T::zero(); shape.n * shape.d],
         k: vec![T::zero(); shape.m * shape.d],

@@ -6,13 +6,18 @@ use std::ops::Range;
 
 use candle_core::WithDType;
 use num_traits::Float;
-use rayon::prelude::*;
 
+use super::for_each_chunk;
 use crate::kernels::grouped_conv2d::ConvShape;
 
 impl ConvShape {
     fn c_in(&self) -> usize {
         self.c_out * self.per_group
+    }
+
+    /// Multiply-adds of one pass.
+    fn work(&self) -> usize {
+        self.height * self.width * self.c_in() * self.k * self.k
     }
 
     /// For kernel offset `tap` along an axis of `size` cells: the outputs for which the tap reads inside the map.
@@ -32,7 +37,7 @@ impl ConvShape {
 pub(in crate::kernels) fn forward<T: WithDType + Float>(shape: ConvShape, x: &[T], weight: &[T]) -> Vec<T> {
     let taps = taps_first(shape, weight);
     let mut output = vec![T::zero(); shape.height * shape.width * shape.c_out];
-    output.par_chunks_mut(shape.width * shape.c_out).enumerate().for_each(|(y, out_row)| {
+    for_each_chunk(&mut output, shape.width * shape.c_out, shape.work(), |y, out_row| {
         if shape.per_group == 1 {
             depthwise_row(shape, x, &taps, y, out_row);
             return;
@@ -65,9 +70,9 @@ fn map_gradient<T: WithDType + Float>(shape: ConvShape, weight: &[T], grad: &[T]
     let turned: Vec<T> =
         taps_first(shape, weight).chunks(shape.c_in()).rev().flat_map(|tap| tap.iter().copied()).collect();
     let mut dx = vec![T::zero(); grad.len()];
-    dx.par_chunks_mut(shape.width * shape.c_in())
-        .enumerate()
-        .for_each(|(y, row)| depthwise_row(shape, grad, &turned, y, row));
+    for_each_chunk(&mut dx, shape.width * shape.c_in(), shape.work(), |y, row| {
+        depthwise_row(shape, grad, &turned, y, row);
+    });
     dx
 }
 
@@ -75,7 +80,7 @@ fn map_gradient<T: WithDType + Float>(shape: ConvShape, weight: &[T], grad: &[T]
 fn weight_gradient<T: WithDType + Float>(shape: ConvShape, x: &[T], grad: &[T]) -> Vec<T> {
     let (c_in, k) = (shape.c_in(), shape.k);
     let mut taps = vec![T::zero(); k * k * c_in];
-    taps.par_chunks_mut(k * c_in).enumerate().for_each(|(ky, row)| {
+    for_each_chunk(&mut taps, k * c_in, shape.work(), |ky, row| {
         for y in shape.outputs_inside(ky, shape.height) {
             for (kx, tap) in row.chunks_mut(c_in).enumerate() {
                 for at in shape.outputs_inside(kx, shape.width) {

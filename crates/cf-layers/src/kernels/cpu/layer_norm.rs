@@ -2,11 +2,15 @@
 
 use candle_core::WithDType;
 use num_traits::Float;
-use rayon::prelude::*;
+
+use super::{for_each_chunk, map_indices};
 
 /// Rows per partial sum of the gain's and shift's gradients; fixed, so that their rounding does not depend on the
 /// number of threads.
 const ROWS_PER_PARTIAL: usize = 64;
+
+/// Multiply-adds per element, about.
+const COST: usize = 8;
 
 pub(in crate::kernels) struct Gradients<T> {
     pub(in crate::kernels) x: Vec<T>,
@@ -17,7 +21,8 @@ pub(in crate::kernels) struct Gradients<T> {
 pub(in crate::kernels) fn forward<T: WithDType + Float>(x: &[T], gain: &[T], shift: &[T], eps: T) -> Vec<T> {
     let d = gain.len();
     let mut output = vec![T::zero(); x.len()];
-    output.par_chunks_mut(d).zip(x.par_chunks(d)).for_each(|(out, row)| {
+    for_each_chunk(&mut output, d, COST * x.len(), |index, out| {
+        let row = &x[index * d..][..d];
         let (mean, inv_sd) = statistics(row, eps);
         for (((out, &x), &gain), &shift) in out.iter_mut().zip(row).zip(gain).zip(shift) {
             *out = (x - mean) * inv_sd * gain + shift;
@@ -34,21 +39,20 @@ pub(in crate::kernels) fn backward<T: WithDType + Float>(
 ) -> Gradients<T> {
     let d = gain.len();
     let block = ROWS_PER_PARTIAL * d;
-    let mut dx = vec![T::zero(); x.len()];
-    let partials: Vec<(Vec<T>, Vec<T>)> = dx
-        .par_chunks_mut(block)
-        .zip(x.par_chunks(block))
-        .zip(grad.par_chunks(block))
-        .map(|((dx, x), grad)| {
-            let (mut dgain, mut dshift) = (vec![T::zero(); d], vec![T::zero(); d]);
-            for ((dx, x), grad) in dx.chunks_mut(d).zip(x.chunks(d)).zip(grad.chunks(d)) {
-                row_backward(dx, x, gain, grad, eps, &mut dgain, &mut dshift);
-            }
-            (dgain, dshift)
-        })
-        .collect();
+    let partials = map_indices(x.len().div_ceil(block), COST * x.len(), |index| {
+        let rows = index * block..x.len().min((index + 1) * block);
+        let mut dx = vec![T::zero(); rows.len()];
+        let (mut dgain, mut dshift) = (vec![T::zero(); d], vec![T::zero(); d]);
+        let inputs = x[rows.clone()].chunks(d).zip(grad[rows].chunks(d));
+        for (dx, (x, grad)) in dx.chunks_mut(d).zip(inputs) {
+            row_backward(dx, x, gain, grad, eps, &mut dgain, &mut dshift);
+        }
+        (dx, dgain, dshift)
+    });
+    let mut dx = Vec::with_capacity(x.len());
     let (mut dgain, mut dshift) = (vec![T::zero(); d], vec![T::zero(); d]);
-    for (partial_gain, partial_shift) in &partials {
+    for (partial_x, partial_gain, partial_shift) in &partials {
+        dx.extend_from_slice(partial_x);
         add(&mut dgain, partial_gain);
         add(&mut dshift, partial_shift);
     }

@@ -27,6 +27,6 @@ pub(super) fn for_each_chunk<T: Send>(
 }
 
 /// The results of `f` for `0..n`, in order, across threads where `work` is worth it.
-pub(super) fn map_indices<R: Send>(n: usize, work: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
+pub(super) fn map_indices<R: Send>(n: usize, work: usize, f: impl Fn(usize) -> R + Send + Sync) -> Vec<R> {
     if work < PARALLEL_FROM { (0..n).map(f).collect() } else { (0..n).into_par_iter().map(f).collect() }
 }
