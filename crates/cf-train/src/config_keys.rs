@@ -2,44 +2,98 @@
 
 use toml::{Table, Value};
 
-/// Every section with its keys. Values are checked by the types of [`crate::config`].
-const SECTIONS: [(&str, &[&str]); 5] = [
-    ("cohort", &["name", "clinical", "splits", "columns"]),
-    ("cohort.columns", &["case_id", "slide_id", "time", "event", "censorship"]),
-    ("features", &["dir", "layout", "backbone"]),
+/// What a key holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Whole,
+    Number,
+    Switch,
+    Section,
+}
+
+impl Kind {
+    fn accepts(self, value: &Value) -> bool {
+        match self {
+            Self::Text => value.is_str(),
+            Self::Whole => value.as_integer().is_some_and(|whole| whole >= 0),
+            // `alpha = 0` is a float to everyone but TOML.
+            Self::Number => value.is_float() || value.is_integer(),
+            Self::Switch => value.is_bool(),
+            Self::Section => value.is_table(),
+        }
+    }
+
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Text => "a text in quotes",
+            Self::Whole => "a whole number, at least 0",
+            Self::Number => "a number",
+            Self::Switch => "true or false",
+            Self::Section => "a table",
+        }
+    }
+}
+
+/// Every key, by section, with what it holds. Ranges are checked by [`crate::config`] and the models.
+const SECTIONS: [(&str, &[(&str, Kind)]); 5] = [
+    (
+        "cohort",
+        &[("name", Kind::Text), ("clinical", Kind::Text), ("splits", Kind::Text), ("columns", Kind::Section)],
+    ),
+    (
+        "cohort.columns",
+        &[
+            ("case_id", Kind::Text),
+            ("slide_id", Kind::Text),
+            ("time", Kind::Text),
+            ("event", Kind::Text),
+            ("censorship", Kind::Text),
+        ],
+    ),
+    ("features", &[("dir", Kind::Text), ("layout", Kind::Text), ("backbone", Kind::Text)]),
     (
         "model",
         &[
-            "name",
-            "embed_dim",
-            "num_heads",
-            "num_layers",
-            "mlp_ratio",
-            "dropout",
-            "attention_dropout",
-            "attention_dropout_at_eval",
-            "residual",
+            ("name", Kind::Text),
+            ("embed_dim", Kind::Whole),
+            ("num_heads", Kind::Whole),
+            ("num_layers", Kind::Whole),
+            ("mlp_ratio", Kind::Number),
+            ("dropout", Kind::Number),
+            ("attention_dropout", Kind::Number),
+            ("attention_dropout_at_eval", Kind::Switch),
+            ("residual", Kind::Text),
         ],
     ),
     (
         "training",
         &[
-            "protocol",
-            "max_epochs",
-            "learning_rate",
-            "weight_decay",
-            "accumulation",
-            "alpha",
-            "loss",
-            "seed",
-            "inner_validation",
-            "initial_weights",
+            ("protocol", Kind::Text),
+            ("max_epochs", Kind::Whole),
+            ("learning_rate", Kind::Number),
+            ("weight_decay", Kind::Number),
+            ("accumulation", Kind::Whole),
+            ("alpha", Kind::Number),
+            ("loss", Kind::Text),
+            ("seed", Kind::Whole),
+            ("inner_validation", Kind::Number),
+            ("initial_weights", Kind::Text),
         ],
     ),
 ];
 
 fn all_keys() -> impl Iterator<Item = String> {
-    SECTIONS.iter().flat_map(|(section, keys)| keys.iter().map(move |key| format!("{section}.{key}")))
+    SECTIONS.iter().flat_map(|(section, keys)| keys.iter().map(move |(key, _)| format!("{section}.{key}")))
+}
+
+fn kind_of(dotted: &str) -> Option<Kind> {
+    let (section, key) = dotted.rsplit_once('.').unwrap_or(("", dotted));
+    if section.is_empty() {
+        return SECTIONS.iter().any(|(name, _)| *name == key).then_some(Kind::Section);
+    }
+    let (_, keys) = SECTIONS.iter().find(|(name, _)| *name == section)?;
+    keys.iter().find(|(name, _)| *name == key).map(|(_, kind)| *kind)
 }
 
 /// Sets a dotted key. The value is TOML where it parses as such, else text.
@@ -62,7 +116,7 @@ pub(crate) fn set(table: &mut Table, dotted: &str, value: &str) -> Result<(), St
     Ok(())
 }
 
-/// Refuses keys that nothing reads, naming the line and the nearest key that exists.
+/// Refuses keys that nothing reads and values of another kind, naming the line and what would be valid.
 pub(crate) fn check(table: &Table, text: &str) -> Result<(), String> {
     check_section(table, "", text)
 }
@@ -70,12 +124,14 @@ pub(crate) fn check(table: &Table, text: &str) -> Result<(), String> {
 fn check_section(table: &Table, prefix: &str, text: &str) -> Result<(), String> {
     for (key, value) in table {
         let dotted = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-        let is_section = SECTIONS.iter().any(|(section, _)| *section == dotted);
-        match value {
-            Value::Table(inner) if is_section => check_section(inner, &dotted, text)?,
-            _ if is_section => return Err(format!("`{dotted}` is {}, expected a table", value.type_str())),
-            _ if all_keys().any(|known| known == dotted) => {}
-            _ => return Err(format!("{}{}", line_of(text, key), unknown(&dotted))),
+        let line = || line_of(text, key);
+        match (kind_of(&dotted), value) {
+            (None, _) => return Err(format!("{}{}", line(), unknown(&dotted))),
+            (Some(kind), _) if !kind.accepts(value) => {
+                return Err(format!("{}`{dotted}` is {value}, expected {}", line(), kind.in_words()));
+            }
+            (Some(_), Value::Table(inner)) => check_section(inner, &dotted, text)?,
+            (Some(_), _) => {}
         }
     }
     Ok(())
@@ -130,14 +186,6 @@ pub(crate) fn fill_defaults(table: &mut Table) -> Result<(), String> {
     for (key, value) in defaults {
         training.entry(key).or_insert(value);
     }
-    for (key, value) in training.iter_mut() {
-        // `alpha = 0` is a float to everyone but TOML.
-        if let ("learning_rate" | "weight_decay" | "alpha" | "inner_validation", Value::Integer(whole)) =
-            (key.as_str(), &*value)
-        {
-            *value = Value::Float(*whole as f64);
-        }
-    }
     let cohort = section(table, "cohort")?;
     let columns = cohort.entry("columns").or_insert_with(|| Value::Table(Table::new()));
     if let Some(columns) = columns.as_table_mut()
@@ -145,12 +193,18 @@ pub(crate) fn fill_defaults(table: &mut Table) -> Result<(), String> {
     {
         columns.entry("censorship").or_insert_with(|| Value::String("censorship".to_owned()));
     }
-    let model = section(table, "model")?;
-    for key in ["mlp_ratio", "dropout", "attention_dropout"] {
-        if let Some(Value::Integer(whole)) = model.get(key) {
-            let float = Value::Float(*whole as f64);
-            model.insert(key.to_owned(), float);
+    for (name, keys) in SECTIONS {
+        let Some(section) = table.get_mut(name).and_then(Value::as_table_mut) else { continue };
+        for (key, _) in keys.iter().filter(|(_, kind)| *kind == Kind::Number) {
+            if let Some(value) = section.get_mut(*key)
+                && let Some(whole) = value.as_integer()
+            {
+                *value = Value::Float(whole as f64);
+            }
         }
+    }
+    for required in ["model", "features"] {
+        section(table, required)?;
     }
     Ok(())
 }

@@ -1,0 +1,252 @@
+//! Whole runs of the program: repeatable to the byte, resumable, and complete.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use support::{cohort, fail, path, succeed};
+
+/// All prediction files of a run, by name.
+fn predictions(run: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for fold in 0..5 {
+        for name in ["predictions.csv", "predictions_last.csv", "predictions_train.csv", "best.safetensors"] {
+            let name = format!("fold_{fold}/{name}");
+            files.insert(name.clone(), std::fs::read(run.join(&name)).unwrap());
+        }
+    }
+    files
+}
+
+fn cv(cohort: &Path, run: &Path, more: &[&str]) {
+    let config = cohort.join("config.toml");
+    let mut arguments = vec!["cv", "--config", path(&config), "--out", path(run)];
+    arguments.extend(more);
+    succeed(&arguments);
+}
+
+#[test]
+fn a_run_is_the_same_twice_and_with_one_and_two_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 30);
+    let runs = ["a", "b", "c"].map(|name| dir.path().join(name));
+    cv(&cohort, &runs[0], &["--threads", "1"]);
+    cv(&cohort, &runs[1], &["--threads", "1"]);
+    cv(&cohort, &runs[2], &["--threads", "2"]);
+    let first = predictions(&runs[0]);
+    assert_eq!(first.len(), 20);
+    assert!(first == predictions(&runs[1]), "two runs differ");
+    assert!(first == predictions(&runs[2]), "one and two threads differ");
+    // Another seed is another run: the comparison above can fail.
+    let other = dir.path().join("d");
+    cv(&cohort, &other, &["--set", "training.seed=8"]);
+    assert!(first["fold_0/predictions.csv"] != predictions(&other)["fold_0/predictions.csv"]);
+}
+
+/// Starts a run, ends it with SIGTERM once `ready` says so, and returns its exit code.
+fn interrupt(config: &Path, run: &Path, more: &[&str], ready: impl Fn() -> bool) -> Option<i32> {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_cf-train"))
+        .args(["--quiet", "cv", "--config", path(config), "--out", path(run)])
+        .args(more)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !ready() && child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "the run did not get going");
+        std::thread::yield_now();
+    }
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    child.wait().unwrap().code()
+}
+
+#[test]
+fn a_run_stopped_by_sigterm_resumes_to_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 30);
+    let config = cohort.join("config.toml");
+    for (protocol, loss) in [("sound", "nll"), ("paper", "nll"), ("sound", "cox")] {
+        let settings = [
+            "--set".to_owned(),
+            format!("training.protocol={protocol}"),
+            "--set".to_owned(),
+            format!("training.loss={loss}"),
+            "--set".to_owned(),
+            "training.max_epochs=7".to_owned(),
+        ];
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        let whole = dir.path().join(format!("whole-{protocol}-{loss}"));
+        cv(&cohort, &whole, &settings);
+        let run = dir.path().join(format!("parts-{protocol}-{loss}"));
+        // Once in the middle of the first fold, once as early as it can be caught in a later one.
+        let state = run.join("fold_0/state/position.json");
+        assert_eq!(interrupt(&config, &run, &settings, || state.is_file()), Some(75));
+        assert!(!run.join("fold_0/predictions.csv").exists() && !run.join("report.html").exists());
+        assert!(run.join("fold_0/state/position.json").is_file());
+        let mut resumed = vec!["--resume"];
+        resumed.extend(&settings);
+        let later = run.join("fold_2");
+        assert_eq!(interrupt(&config, &run, &resumed, || later.is_dir()), Some(75));
+        cv(&cohort, &run, &resumed);
+        assert!(predictions(&whole) == predictions(&run), "{protocol}, {loss}: the resumed run differs");
+        assert!(run.join("report.html").is_file() && !run.join("fold_0/state").exists());
+        // A resume of a complete run trains nothing and changes nothing.
+        cv(&cohort, &run, &resumed);
+        assert!(predictions(&whole) == predictions(&run));
+    }
+}
+
+#[test]
+fn a_run_directory_holds_what_the_contract_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 30);
+    let run = dir.path().join("run");
+    cv(&cohort, &run, &["--set", "training.protocol=paper", "--set", "training.max_epochs=7"]);
+
+    let summary: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(run.join("summary.json")).unwrap()).unwrap();
+    for key in ["c_index", "patient_c_index", "last_epoch_c_index"] {
+        let folds: Vec<f64> =
+            summary[key]["folds"].as_array().unwrap().iter().map(|c| c.as_f64().unwrap()).collect();
+        let mean = folds.iter().sum::<f64>() / 5.0;
+        assert!((summary[key]["mean"].as_f64().unwrap() - mean).abs() < 1e-12, "{key}");
+        let variance = folds.iter().map(|c| (c - mean).powi(2)).sum::<f64>() / 5.0;
+        assert!((summary[key]["sd"].as_f64().unwrap() - variance.sqrt()).abs() < 1e-12, "{key}");
+        assert!(summary[key]["ci95"][0].as_f64() <= summary[key]["ci95"][1].as_f64());
+    }
+    assert_eq!(
+        summary["protocol"].as_str().unwrap(),
+        "paper (modified: training.max_epochs, training.learning_rate, training.accumulation)"
+    );
+    assert_eq!(summary["n_slides"], 30);
+    assert_eq!(summary["n_patients"], 30);
+    for key in [
+        "model",
+        "cohort",
+        "backbone",
+        "log_rank",
+        "n_events",
+        "n_event_patients",
+        "wall_seconds",
+        "peak_rss_bytes",
+    ] {
+        assert!(!summary[key].is_null(), "summary.json has no {key}");
+    }
+
+    // The paper's selection: the best validation C-index from epoch 6 on, and both numbers side by side.
+    for fold in 0..5 {
+        let history = std::fs::read_to_string(run.join(format!("fold_{fold}/history.csv"))).unwrap();
+        let mut reader = csv::Reader::from_reader(history.as_bytes());
+        let rows: Vec<BTreeMap<String, String>> = reader.deserialize().map(Result::unwrap).collect();
+        let c = |row: &BTreeMap<String, String>| row["validation_c_index"].parse::<f64>().unwrap();
+        let best = rows[5..].iter().map(c).fold(f64::NEG_INFINITY, f64::max);
+        assert_eq!(summary["c_index"]["folds"][fold].as_f64().unwrap(), best, "fold {fold}");
+        assert_eq!(summary["last_epoch_c_index"]["folds"][fold].as_f64().unwrap(), c(rows.last().unwrap()));
+    }
+
+    let evaluated = succeed(&["evaluate", "--run", path(&run), "--json"]);
+    let evaluated: serde_json::Value = serde_json::from_str(&evaluated).unwrap();
+    assert_eq!(evaluated, summary);
+
+    let report = std::fs::read_to_string(run.join("report.html")).unwrap();
+    let mean = format!("{:.3}", summary["c_index"]["mean"].as_f64().unwrap());
+    assert!(report.contains(&mean) && report.contains("simulated-additive") && report.contains("optimistic"));
+    std::fs::remove_file(run.join("report.html")).unwrap();
+    succeed(&["report", "--run", path(&run)]);
+    assert_eq!(std::fs::read_to_string(run.join("report.html")).unwrap(), report);
+
+    fail(
+        &["cv", "--config", path(&cohort.join("config.toml")), "--out", path(&run)],
+        3,
+        &["holds a run already", "--resume"],
+    );
+    fail(
+        &["cv", "--config", path(&cohort.join("config.toml")), "--out", path(&run), "--resume"],
+        3,
+        &["is of another run", "protocol = \"paper\""],
+    );
+}
+
+#[test]
+fn predictions_of_a_checkpoint_are_those_of_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 20);
+    let run = dir.path().join("run");
+    cv(&cohort, &run, &["--folds", "1"]);
+    let rows = std::fs::read_to_string(run.join("fold_1/predictions.csv")).unwrap();
+    let mut reader = csv::Reader::from_reader(rows.as_bytes());
+    let rows: Vec<BTreeMap<String, String>> = reader.deserialize().map(Result::unwrap).collect();
+    assert!(!rows.is_empty());
+    let checkpoint = run.join("fold_1/best.safetensors");
+    let bags = cohort.join("bags");
+    let target = |slide: &'static str| {
+        vec![
+            "--checkpoint",
+            path(&checkpoint),
+            "--features",
+            path(&bags),
+            "--backbone",
+            "simulated",
+            "--slide",
+            slide,
+        ]
+    };
+    let slide: &'static str = Box::leak(format!("{}.svs", rows[0]["slide_id"]).into_boxed_str());
+    let mut arguments = vec!["predict", "--model", "crossfusion", "--json"];
+    arguments.extend(target(slide));
+    let prediction: serde_json::Value = serde_json::from_str(&succeed(&arguments)).unwrap();
+    assert_eq!(prediction["risk"].as_f64().unwrap(), rows[0]["risk"].parse::<f64>().unwrap());
+    assert_eq!(prediction["survival"][3].as_f64().unwrap(), rows[0]["s4"].parse::<f64>().unwrap());
+
+    let mut arguments = vec!["grad", "--model", "crossfusion", "--time-bin", "2", "--event"];
+    arguments.extend(target(slide));
+    let gradients: serde_json::Value = serde_json::from_str(&succeed(&arguments)).unwrap();
+    let norms = gradients["grad_norms"].as_object().unwrap();
+    assert!(norms.len() > 100 && norms["cls_token"].as_f64().unwrap() > 0.0);
+    let hazard = prediction["hazards"][2].as_f64().unwrap();
+    let before = prediction["survival"][1].as_f64().unwrap();
+    let loss = -(hazard.ln() + before.ln());
+    assert!((gradients["loss"].as_f64().unwrap() - loss).abs() < 1e-9);
+
+    let mut arguments = vec!["predict", "--model", "crossfusion-wo-cp"];
+    arguments.extend(target(slide));
+    fail(&arguments, 3, &["best.safetensors", "holds a crossfusion, expected a crossfusion-wo-cp"]);
+}
+
+#[test]
+fn models_are_listed_with_the_published_sizes() {
+    let models: serde_json::Value = serde_json::from_str(&succeed(&["models", "--json"])).unwrap();
+    let row = |name: &str| models.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap().clone();
+    assert_eq!(row("crossfusion")["parameters"], 24_536_584);
+    assert_eq!(row("crossfusion-wo-cp")["parameters"], 25_147_908);
+    assert_eq!(row("crossfusion-wo-fc")["parameters"], 9_730_564);
+    assert_eq!(row("crossfusion-wo-fc")["magnifications"], serde_json::json!(["x20"]));
+    assert_eq!(row("crossfusion")["mean_bag_bytes"], (895 + 3449 + 13_496) * 2048 * 4);
+}
+
+#[test]
+fn the_inner_validation_part_selects_and_is_not_trained_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 40);
+    let run = dir.path().join("run");
+    cv(
+        &cohort,
+        &run,
+        &["--folds", "0", "--set", "training.inner_validation=0.25", "--set", "training.max_epochs=4"],
+    );
+    let folds: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(run.join("folds.json")).unwrap()).unwrap();
+    let ids = |part: &str| -> Vec<String> {
+        let ids = folds["folds"][0][part].as_array().unwrap();
+        ids.iter().map(|id| id.as_str().unwrap().to_owned()).collect()
+    };
+    let (train, inner, validation) = (ids("train"), ids("inner_validation"), ids("validation"));
+    assert_eq!((train.len(), inner.len(), validation.len()), (24, 8, 8));
+    assert!(inner.iter().all(|id| !train.contains(id) && !validation.contains(id)));
+    let order = std::fs::read_to_string(run.join("fold_0/order.csv")).unwrap();
+    assert!(inner.iter().all(|id| !order.contains(id.as_str())));
+    assert!(train.iter().all(|id| order.matches(&format!(",{id}\n")).count() == 4));
+}

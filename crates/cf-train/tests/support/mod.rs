@@ -1,0 +1,72 @@
+//! Runs the real program on small simulated cohorts.
+
+#![allow(dead_code, reason = "each test binary uses a part of this")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// `cf-train` with arguments; no log but errors.
+pub fn cf_train(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_cf-train")).arg("--quiet").args(arguments).output().unwrap()
+}
+
+/// Runs and expects success; returns stdout.
+#[track_caller]
+pub fn succeed(arguments: &[&str]) -> String {
+    let output = cf_train(arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cf-train {arguments:?}: {:?}\n{stderr}", output.status.code());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs and expects an exit code and every one of `texts` in the error, which must be one short message.
+#[track_caller]
+pub fn fail(arguments: &[&str], code: i32, texts: &[&str]) -> String {
+    let output = cf_train(arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "cf-train {arguments:?}\n{stderr}");
+    for text in texts {
+        assert!(stderr.contains(text), "`{text}` is not in: {stderr}");
+    }
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    stderr
+}
+
+/// A simulated cohort of `patients`, with a configuration that trains in a second.
+pub fn cohort(dir: &Path, patients: usize) -> PathBuf {
+    let out = dir.join("cohort");
+    succeed(&[
+        "simulate",
+        "--patients",
+        &patients.to_string(),
+        "--scale",
+        "0.004",
+        "--backbone-dim",
+        "12",
+        "--out",
+        path(&out),
+    ]);
+    let config = out.join("config.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let text = text
+        .replace("embed_dim = 32", "embed_dim = 8")
+        .replace("num_heads = 4", "num_heads = 2")
+        .replace("max_epochs = 16", "max_epochs = 2")
+        .replace("attention_dropout = 0.0", "attention_dropout = 0.2");
+    std::fs::write(&config, text).unwrap();
+    out
+}
+
+/// A path as an argument.
+pub fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// `$CF_TEST_DATA`, or nothing with the reason printed.
+pub fn test_data() -> Option<PathBuf> {
+    let dir = std::env::var_os("CF_TEST_DATA").map(PathBuf::from);
+    if dir.is_none() {
+        println!("skipped: CF_TEST_DATA is not set");
+    }
+    dir
+}
