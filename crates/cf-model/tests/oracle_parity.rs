@@ -1,5 +1,7 @@
 //! CrossFusion and its ablations against the PyTorch oracle: logits, losses and every gradient, in f32 and f64.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, HashMap};
 
 use candle_core::{DType, Device, Tensor, Var};

@@ -115,8 +115,10 @@ impl Adam {
         state
     }
 
-    /// Takes over a [`Self::state`] saved after `n_steps` steps with `n_bags` bags pending. Returns the name of the first
-    /// tensor that is missing or of another shape, if any.
+    /// Takes over a [`Self::state`] saved after `n_steps` steps with `n_bags` bags pending.
+    ///
+    /// # Errors
+    /// The name of the first tensor that is missing or of another shape.
     pub fn restore(
         &mut self,
         state: &BTreeMap<String, Tensor>,

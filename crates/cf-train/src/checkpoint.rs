@@ -55,8 +55,7 @@ pub(crate) fn write_tensors(
 ) -> Result<()> {
     let fault = |reason: String| Error::data(path, reason);
     let metadata = (!metadata.is_empty()).then_some(metadata);
-    let bytes = safetensors::serialize(tensors.iter().map(|(name, tensor)| (name, tensor)), metadata)
-        .map_err(|error| fault(error.to_string()))?;
+    let bytes = safetensors::serialize(tensors, metadata).map_err(|error| fault(error.to_string()))?;
     run_dir::write(path, &sort_header(bytes).map_err(fault)?)
 }
 

@@ -95,7 +95,7 @@ struct Trainer<'a> {
 impl<'a> Trainer<'a> {
     fn new(context: &'a TrainingContext<'a>, data: &'a FoldData) -> Result<Self> {
         let training = &context.config.training;
-        let (store, model, eval_model) = build(&context.config.model, training.seed, context.bags)?;
+        let (store, [model, eval_model]) = build(&context.config.model, training.seed, context.bags)?;
         if let Some(path) = &training.initial_weights {
             assign_initial(&store, path)?;
         }
@@ -425,11 +425,11 @@ fn build(
     model: &ModelConfig,
     seed: u64,
     bags: &BagSource,
-) -> Result<(ParamStore, Box<dyn SurvivalModel>, Box<dyn SurvivalModel>)> {
+) -> Result<(ParamStore, [Box<dyn SurvivalModel>; 2])> {
     let store = ParamStore::seeded(seed, candle_core::DType::F32, bags.device());
     let trainable = model.build(bags.backbone_dim(), store.builder())?;
     let detached = model.build(bags.backbone_dim(), store.eval_builder())?;
-    Ok((store, trainable, detached))
+    Ok((store, [trainable, detached]))
 }
 
 fn assign_initial(store: &ParamStore, path: &Path) -> Result<()> {

@@ -1,5 +1,7 @@
 //! What users bring: each fault gives an error that names file, place, found and wanted, or a counted, listed skip.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::path::{Path, PathBuf};

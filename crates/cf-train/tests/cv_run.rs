@@ -1,5 +1,7 @@
 //! Whole runs of the program: repeatable to the byte, resumable, and complete.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::collections::BTreeMap;

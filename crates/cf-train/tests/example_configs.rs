@@ -1,5 +1,7 @@
 //! Every configuration in `examples/configs` parses, names the paper's settings, and plans a run.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::path::PathBuf;

@@ -1,5 +1,7 @@
 //! The six cohorts of the paper: real tables, outcomes and folds, simulated bags. Needs `CF_TEST_DATA`.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::path::Path;
