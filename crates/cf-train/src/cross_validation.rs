@@ -10,11 +10,12 @@ use crate::config::RunConfig;
 use crate::environment::{Environment, peak_rss_bytes};
 use crate::error::Result;
 use crate::evaluate::{self, Cost, Summary};
+use crate::event::Event;
 use crate::fold_state::HistoryRow;
 use crate::plan::{Plan, claim_directory, config_hash};
 use crate::report;
 use crate::run_dir::{self, fold_files};
-use crate::trainer::{Event, TrainingContext, train_fold};
+use crate::trainer::{TrainingContext, train_fold};
 
 /// How a run is carried out, as opposed to what it is.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@
 //! | configuration | `config.rs`, `config_keys.rs`, `protocol.rs` |
 //! | clinical table, folds, time bins | `cohort.rs`, `folds.rs`, `time_bins.rs`, `fold_data.rs` |
 //! | a run before it starts | `plan.rs` |
-//! | one fold | `trainer.rs`, `fold_state.rs`, `sampling.rs`, `schedule.rs`, `loss.rs`, `adam.rs`, `bags.rs`, `checkpoint.rs` |
+//! | one fold | `trainer.rs`, `fold_state.rs`, `fold_rows.rs`, `event.rs`, `training_model.rs`, `sampling.rs`, `schedule.rs`, `loss.rs`, `adam.rs`, `bags.rs`, `checkpoint.rs` |
 //! | all folds, metrics, report | `cross_validation.rs`, `evaluate.rs`, `report.rs`, `run_dir.rs`, `environment.rs` |
 //! | one slide | `predict.rs` |
 //! | simulated cohorts | `simulate/` |
@@ -23,7 +23,9 @@ pub mod cross_validation;
 pub mod environment;
 mod error;
 pub mod evaluate;
+pub mod event;
 pub mod fold_data;
+mod fold_rows;
 pub mod fold_state;
 pub mod folds;
 pub mod loss;
@@ -38,6 +40,7 @@ pub mod seed;
 pub mod simulate;
 pub mod time_bins;
 pub mod trainer;
+mod training_model;
 
 pub use config::RunConfig;
 pub use cross_validation::{RunOptions, cross_validate};

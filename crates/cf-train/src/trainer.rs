@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use candle_core::Tensor;
 use cf_model::weights::Checkpoint;
-use cf_model::{BagTensors, ForwardCtx, ModelConfig, N_BINS, ParamStore, SurvivalModel};
+use cf_model::{BagTensors, ForwardCtx, N_BINS, ParamStore, SurvivalModel};
 
 use crate::adam::Adam;
 use crate::bags::BagSource;
@@ -14,43 +14,16 @@ use crate::checkpoint::{self, CheckpointInfo};
 use crate::config::{LossKind, RunConfig};
 use crate::error::{Error, Result};
 use crate::evaluate::{Prediction, Risks};
+use crate::event::Event;
 use crate::fold_data::{FoldData, LabelledSlide};
+use crate::fold_rows::{OrderRow, TrainRow, prediction};
 use crate::fold_state::{Best, Draw, FoldState, HistoryRow};
 use crate::loss::{self, LossGradient};
 use crate::protocol::{PATIENCE, Protocol, UNSELECTABLE_EPOCHS};
 use crate::run_dir::{self, fold_files};
 use crate::sampling;
 use crate::schedule::Schedule;
-
-/// What a run reports while it goes on.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Event {
-    /// An epoch begins or goes on.
-    Epoch {
-        /// Fold in progress.
-        fold: usize,
-        /// From 1.
-        epoch: usize,
-        /// Epochs at most.
-        n_epochs: usize,
-        /// Bags to train on.
-        n_bags: usize,
-    },
-    /// A bag was trained on.
-    Bag {
-        /// Bags of the epoch that are done.
-        n_done: usize,
-        /// Mean loss of the epoch so far.
-        mean_loss: f64,
-    },
-    /// An epoch was evaluated.
-    EpochDone {
-        /// Mean training loss.
-        train_loss: f64,
-        /// C-index of the validation fold.
-        validation_c_index: Option<f64>,
-    },
-}
+use crate::training_model::{assign_initial, build};
 
 /// What stays the same over the folds of a run.
 pub struct TrainingContext<'a> {
@@ -417,74 +390,5 @@ impl<'a> Trainer<'a> {
         (state.n_steps, state.n_pending) = (self.adam.n_steps(), self.adam.n_bags());
         let dir = run_dir::fold_dir(self.context.run_dir, self.data.fold);
         state.save(&dir.join(fold_files::STATE), &self.store, &self.adam)
-    }
-}
-
-/// A model in training and the same one without a graph, over one set of parameters.
-fn build(
-    model: &ModelConfig,
-    seed: u64,
-    bags: &BagSource,
-) -> Result<(ParamStore, [Box<dyn SurvivalModel>; 2])> {
-    let store = ParamStore::seeded(seed, candle_core::DType::F32, bags.device());
-    let trainable = model.build(bags.backbone_dim(), store.builder())?;
-    let detached = model.build(bags.backbone_dim(), store.eval_builder())?;
-    Ok((store, [trainable, detached]))
-}
-
-fn assign_initial(store: &ParamStore, path: &Path) -> Result<()> {
-    let checkpoint = Checkpoint::read(path)?;
-    let n_known = store.params().len();
-    let n_found = checkpoint.values().len();
-    store.assign(checkpoint.values()).map_err(|error| {
-        Error::data(
-            path,
-            format!("is not of this model and width ({n_found} tensors, expected {n_known}): {error}"),
-        )
-    })
-}
-
-fn prediction(labelled: &LabelledSlide, fold: usize, logits: [f64; N_BINS]) -> Prediction {
-    let distribution = cf_model::DiscreteSurvival::from_logits(logits);
-    let [s1, s2, s3, s4] = distribution.survival;
-    Prediction {
-        case_id: labelled.slide.case_id.clone(),
-        slide_id: labelled.slide.slide_id.clone(),
-        fold,
-        event_time_months: labelled.slide.outcome.time(),
-        status: labelled.status().into(),
-        risk: distribution.risk(),
-        s1,
-        s2,
-        s3,
-        s4,
-    }
-}
-
-/// A row of `order.csv`.
-#[derive(serde::Serialize)]
-struct OrderRow<'a> {
-    epoch: usize,
-    position: usize,
-    slide_id: &'a str,
-}
-
-/// A row of `train.csv`.
-#[derive(serde::Serialize)]
-struct TrainRow<'a> {
-    slide_id: &'a str,
-    event_time_months: f64,
-    status: crate::evaluate::StatusName,
-    time_bin: usize,
-}
-
-impl<'a> From<&'a LabelledSlide> for TrainRow<'a> {
-    fn from(labelled: &'a LabelledSlide) -> Self {
-        Self {
-            slide_id: &labelled.slide.slide_id,
-            event_time_months: labelled.slide.outcome.time(),
-            status: labelled.status().into(),
-            time_bin: labelled.bin,
-        }
     }
 }

@@ -1,6 +1,10 @@
 //! Twenty optimiser steps against the PyTorch oracle: loss at every step, every parameter norm after it.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and says what it compared"
+)]
 
 use std::collections::{BTreeMap, HashMap};
 

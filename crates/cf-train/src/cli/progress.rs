@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cf_train::trainer::Event;
+use cf_train::event::Event;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Shows the events of a run.

@@ -1,19 +1,23 @@
 //! Runs the real program on small simulated cohorts.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and prints why it skips"
+)]
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// `cf-train` with arguments; no log but errors.
-pub fn cf_train(arguments: &[&str]) -> Output {
+pub(crate) fn cf_train(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_cf-train")).arg("--quiet").args(arguments).output().unwrap()
 }
 
 /// Runs and expects success; returns stdout.
 #[track_caller]
-pub fn succeed(arguments: &[&str]) -> String {
+pub(crate) fn succeed(arguments: &[&str]) -> String {
     let output = cf_train(arguments);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "cf-train {arguments:?}: {:?}\n{stderr}", output.status.code());
@@ -22,7 +26,7 @@ pub fn succeed(arguments: &[&str]) -> String {
 
 /// Runs and expects an exit code and every one of `texts` in the error, which must be one short message.
 #[track_caller]
-pub fn fail(arguments: &[&str], code: i32, texts: &[&str]) -> String {
+pub(crate) fn fail(arguments: &[&str], code: i32, texts: &[&str]) -> String {
     let output = cf_train(arguments);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(code), "cf-train {arguments:?}\n{stderr}");
@@ -34,7 +38,7 @@ pub fn fail(arguments: &[&str], code: i32, texts: &[&str]) -> String {
 }
 
 /// A simulated cohort of `patients`, with a configuration that trains in a second.
-pub fn cohort(dir: &Path, patients: usize) -> PathBuf {
+pub(crate) fn cohort(dir: &Path, patients: usize) -> PathBuf {
     let out = dir.join("cohort");
     succeed(&[
         "simulate",
@@ -59,12 +63,12 @@ pub fn cohort(dir: &Path, patients: usize) -> PathBuf {
 }
 
 /// A path as an argument.
-pub fn path(path: &Path) -> &str {
+pub(crate) fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
 /// `$CF_TEST_DATA`, or nothing with the reason printed.
-pub fn test_data() -> Option<PathBuf> {
+pub(crate) fn test_data() -> Option<PathBuf> {
     let dir = std::env::var_os("CF_TEST_DATA").map(PathBuf::from);
     if dir.is_none() {
         println!("skipped: CF_TEST_DATA is not set");

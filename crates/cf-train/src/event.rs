@@ -1,0 +1,31 @@
+//! What a run tells its observer, such as a progress bar.
+
+/// What a run reports while it goes on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Event {
+    /// An epoch begins or goes on.
+    Epoch {
+        /// Fold in progress.
+        fold: usize,
+        /// From 1.
+        epoch: usize,
+        /// Epochs at most.
+        n_epochs: usize,
+        /// Bags to train on.
+        n_bags: usize,
+    },
+    /// A bag was trained on.
+    Bag {
+        /// Bags of the epoch that are done.
+        n_done: usize,
+        /// Mean loss of the epoch so far.
+        mean_loss: f64,
+    },
+    /// An epoch was evaluated.
+    EpochDone {
+        /// Mean training loss.
+        train_loss: f64,
+        /// C-index of the validation fold.
+        validation_c_index: Option<f64>,
+    },
+}

@@ -1,0 +1,34 @@
+//! The model of a fold: its parameters drawn or taken from a file.
+
+use std::path::Path;
+
+use cf_model::weights::Checkpoint;
+use cf_model::{ModelConfig, ParamStore, SurvivalModel};
+
+use crate::bags::BagSource;
+use crate::error::{Error, Result};
+
+/// A model in training and the same one without a graph, over one set of parameters.
+pub(crate) fn build(
+    model: &ModelConfig,
+    seed: u64,
+    bags: &BagSource,
+) -> Result<(ParamStore, [Box<dyn SurvivalModel>; 2])> {
+    let store = ParamStore::seeded(seed, candle_core::DType::F32, bags.device());
+    let trainable = model.build(bags.backbone_dim(), store.builder())?;
+    let detached = model.build(bags.backbone_dim(), store.eval_builder())?;
+    Ok((store, [trainable, detached]))
+}
+
+/// Overwrites the drawn weights with those of a file.
+pub(crate) fn assign_initial(store: &ParamStore, path: &Path) -> Result<()> {
+    let checkpoint = Checkpoint::read(path)?;
+    let n_known = store.params().len();
+    let n_found = checkpoint.values().len();
+    store.assign(checkpoint.values()).map_err(|error| {
+        Error::data(
+            path,
+            format!("is not of this model and width ({n_found} tensors, expected {n_known}): {error}"),
+        )
+    })
+}
