@@ -52,7 +52,7 @@ impl fmt::Display for Finding {
 
 type Rule = fn(&Tree) -> Vec<Finding>;
 
-const RULES: [Rule; 18] = [
+const RULES: [Rule; 19] = [
     manifests::edges_are_allowed,
     manifests::edge_table_names_every_crate,
     manifests::outside_crates_stay_where_they_belong,
@@ -66,6 +66,7 @@ const RULES: [Rule; 18] = [
     text_files::lines_end_with_text,
     text_files::no_machine_paths,
     documents::code_map_lists_every_crate,
+    documents::code_map_names_files_that_exist,
     documents::named_paths_exist,
     documents::every_reference_file_is_explained,
     documents::every_example_config_is_listed,

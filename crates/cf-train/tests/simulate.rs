@@ -435,7 +435,7 @@ fn options_out_of_range_are_refused_by_name() {
     let good = small(dir.path().join("cohort"), CohortKind::Additive, 10);
     let bad = [
         SimulateOptions { n_patients: 9, ..good.clone() },
-        SimulateOptions { backbone_dim: 5, ..good.clone() },
+        SimulateOptions { backbone_dim: 2, ..good.clone() },
         SimulateOptions { scale: 0.0, ..good.clone() },
         SimulateOptions { scale: f64::NAN, ..good.clone() },
         SimulateOptions { scale: 1e9, ..good.clone() },

@@ -30,6 +30,32 @@ pub(super) fn code_map_lists_every_crate(tree: &Tree) -> Vec<Finding> {
         .collect()
 }
 
+/// A file that the code map names under a crate's heading is a file of that crate.
+pub(super) fn code_map_names_files_that_exist(tree: &Tree) -> Vec<Finding> {
+    let mut home = "";
+    let mut findings = Vec::new();
+    for (line_number, line) in section(tree.text(ARCHITECTURE).unwrap_or(""), CODE_MAP) {
+        if line.starts_with('#') {
+            home = code_spans(line).first().copied().unwrap_or("");
+            continue;
+        }
+        for span in code_spans(line).into_iter().filter(|span| span.ends_with(".rs") && !is_path(span)) {
+            let below = |path: &str| {
+                path.strip_prefix(home).is_some_and(|rest| rest.ends_with(&format!("/{span}")))
+            };
+            if !tree.paths().any(below) {
+                findings.push(Finding::new(
+                    ARCHITECTURE,
+                    line_number,
+                    format!("`{span}`"),
+                    format!("a file of that name below {home}"),
+                ));
+            }
+        }
+    }
+    findings
+}
+
 /// `path/file.rs` must exist, and in `path/file.rs::name` the file must have the word `name`.
 pub(super) fn named_paths_exist(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -180,6 +206,25 @@ mod tests {
             Tree::of(&[(ARCHITECTURE, page), ("crates/a/Cargo.toml", ""), ("crates/b/Cargo.toml", "")]);
         let found: Vec<_> = code_map_lists_every_crate(&tree).into_iter().map(|f| f.found).collect();
         assert_eq!(found, ["no heading `crates/b`", "a heading `crates/gone`"]);
+    }
+
+    #[test]
+    fn a_file_of_the_code_map_belongs_to_its_heading() {
+        let page = "## Code map\n\n### `crates/a`\n\n`loss.rs` and `kernels/gelu.rs`\n`gone.rs`\n\n### `crates/b`\n\n`loss.rs`\n";
+        let tree = Tree::of(&[
+            (ARCHITECTURE, page),
+            ("crates/a/src/loss.rs", ""),
+            ("crates/a/src/kernels/gelu.rs", ""),
+            ("crates/b/src/xloss.rs", ""),
+        ]);
+        let found: Vec<_> = code_map_names_files_that_exist(&tree).iter().map(Finding::to_string).collect();
+        assert_eq!(
+            found,
+            [
+                "docs/architecture.md:6: found `gone.rs`, wanted a file of that name below crates/a",
+                "docs/architecture.md:10: found `loss.rs`, wanted a file of that name below crates/b",
+            ]
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::classes::Classes;
 use super::geometry::{Lattice, Level};
 use super::options::CohortKind;
 
-/// Length of a class prototype along its unit direction.
+/// How far a class lies from the middle along its unit direction, and its complement on the other side.
 pub(super) const CLASS_AMPLITUDE: f64 = 2.0;
 /// Units of a cell's signature.
 pub(super) const SIGNATURE_DIM: usize = 8;
@@ -21,8 +21,8 @@ pub(super) const NOISE_SD: f64 = 1.0;
 pub(super) struct FeatureSpace {
     /// Columns of a feature matrix.
     width: usize,
-    /// Orthogonal unit vectors, two per planted property: without it, with it.
-    directions: [Vec<f64>; 6],
+    /// Orthogonal unit vectors, one per planted class.
+    directions: [Vec<f64>; 3],
     /// `[width, SIGNATURE_DIM]`, row-major: from signature to features.
     signature_map: Vec<f64>,
 }
@@ -35,9 +35,9 @@ pub(super) struct SlideFeatures {
 }
 
 impl FeatureSpace {
-    /// Draws the directions; `width` is at least 6.
+    /// Draws the directions; `width` is at least 3.
     pub(super) fn draw(width: usize, rng: &mut ChaCha8Rng) -> Self {
-        let mut directions: [Vec<f64>; 6] = Default::default();
+        let mut directions: [Vec<f64>; 3] = Default::default();
         for k in 0..directions.len() {
             let mut direction = normals(width, 1.0, rng);
             // Twice: one Gram-Schmidt pass leaves components of the order of the rounding errors that it
@@ -80,7 +80,7 @@ impl FeatureSpace {
             .collect();
         let region = |cell: usize| f64::from(u8::from(classes.region[cell]));
         let morphology = |patch: usize| f64::from(u8::from(classes.x20[patch]));
-        let [first, second, third] = [0, 2, 4];
+        let [first, second, third] = [0, 1, 2];
         let x5 = self.draw_level(&lattice.x5, &signatures, rng, |cell| vec![(first, region(cell))]);
         let x10 = self.draw_level(&lattice.x10, &signatures, rng, |patch| match kind {
             CohortKind::Additive => vec![(second, classes.x10[patch])],
@@ -95,8 +95,8 @@ impl FeatureSpace {
         SlideFeatures { x5, x10, x20 }
     }
 
-    /// `shown(patch)`: the properties that the features of a patch show, each as the index of its first
-    /// direction and the share of the patch that has it.
+    /// `shown(patch)`: the classes that the features of a patch show, each as the index of its direction and
+    /// the share of the patch that belongs to it.
     fn draw_level(
         &self,
         level: &Level,
@@ -111,11 +111,7 @@ impl FeatureSpace {
             for (column, signature) in signatures[*cell].iter().enumerate() {
                 let prototype: f64 = shown
                     .iter()
-                    .map(|(property, share)| {
-                        let without = self.directions[*property][column];
-                        let with = self.directions[property + 1][column];
-                        (1.0 - share) * without + share * with
-                    })
+                    .map(|(class, share)| (2.0 * share - 1.0) * self.directions[*class][column])
                     .sum();
                 let noise: f64 = rng.sample(StandardNormal);
                 features.push((CLASS_AMPLITUDE * prototype + signature + noise_sd * noise) as f32);
@@ -146,7 +142,7 @@ mod tests {
 
     #[test]
     fn directions_are_orthonormal_even_when_they_fill_the_space() {
-        for width in [6, 64] {
+        for width in [3, 64] {
             let space = FeatureSpace::draw(width, &mut stream(1, "space"));
             for (i, a) in space.directions.iter().enumerate() {
                 for (j, b) in space.directions.iter().enumerate() {
@@ -166,13 +162,13 @@ mod tests {
         let latent = Latent::given(0.0, &mut rng);
         let classes = Classes::plant(CohortKind::Interaction, &latent, &lattice, &mut rng);
         let features = space.draw_slide(CohortKind::Interaction, &lattice, &classes, &mut rng);
-        // Mean over the patches of a region of how far they lie from "other" towards "B".
+        // Mean over the patches of a region of how far they lie towards "B".
         let towards_b = |matrix: &[f32], level: &Level, inside: bool| {
             let (mut sum, mut n) = (0.0, 0.0);
             for (row, cell) in matrix.chunks_exact(width).zip(&level.cell) {
                 if classes.region[*cell] == inside {
                     let row: Vec<f64> = row.iter().map(|x| f64::from(*x)).collect();
-                    sum += dot(&row, &space.directions[1]) - dot(&row, &space.directions[0]);
+                    sum += dot(&row, &space.directions[0]);
                     n += 1.0;
                 }
             }
@@ -180,7 +176,7 @@ mod tests {
         };
         let gap =
             |matrix: &[f32], level: &Level| towards_b(matrix, level, true) - towards_b(matrix, level, false);
-        // Prototypes put 2 amplitudes between the regions; signatures of 400 cells leave a standard error of 0.03.
+        // Two amplitudes lie between the regions; signatures of 400 cells leave a standard error of about 0.02.
         assert!((gap(&features.x5, &lattice.x5) - 4.0).abs() < 0.2);
         assert!((gap(&features.x10, &lattice.x10) - 4.0).abs() < 0.2);
         assert!(gap(&features.x20, &lattice.x20).abs() < 0.2);

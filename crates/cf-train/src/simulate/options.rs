@@ -53,7 +53,7 @@ pub struct SimulateOptions {
     pub n_patients: usize,
     /// Where outcomes come from.
     pub outcomes: OutcomeSource,
-    /// Width of the features: 6 to 65,536 columns (six class directions are orthogonal).
+    /// Width of the features: 3 to 65,536 columns (three class directions are orthogonal).
     pub backbone_dim: usize,
     /// Factor on the paper's mean number of 5x patches, 895; above 0, at most 100.
     pub scale: f64,
@@ -84,11 +84,11 @@ impl SimulateOptions {
                 expected: "at least 10, so that each of five folds holds two",
             });
         }
-        if !(6..=65_536).contains(&self.backbone_dim) {
+        if !(3..=65_536).contains(&self.backbone_dim) {
             return Err(Error::Option {
                 option: "backbone_dim",
                 found: self.backbone_dim.to_string(),
-                expected: "6 to 65536",
+                expected: "3 to 65536",
             });
         }
         if !(self.scale > 0.0 && self.scale <= 100.0) {
