@@ -1,12 +1,12 @@
 //! The Convolutional Processor: three maps mixed into one, then seen through several kernel sizes.
 
-use candle_core::{Error, Module, Result, Tensor};
-use candle_nn::{Linear, VarBuilder};
+use candle_core::{Error, Result, Tensor};
+use candle_nn::VarBuilder;
 
 use crate::dropout::channel_dropout;
 use crate::init;
 use crate::layer_norm::LayerNorm;
-use crate::linear::linear;
+use crate::linear::Linear;
 use crate::merged_conv::MergedConv;
 use crate::mode::ForwardCtx;
 
@@ -65,7 +65,7 @@ impl ConvProcessor {
         Ok(Self {
             mix,
             convs: MergedConv::new(d / 2, 2, &branches, vb.pp("conv_block.0"))?,
-            project: linear(d / 2, d, vb.pp("linear.0"))?,
+            project: Linear::new(d / 2, d, vb.pp("linear.0"))?,
             norm: LayerNorm::new(d, vb.pp("linear.1"))?,
             config,
         })

@@ -1,11 +1,11 @@
 //! The Cross-Attention Block: the source scale asks, a context scale answers.
 
-use candle_core::{Module, Result, Tensor};
-use candle_nn::{Linear, VarBuilder};
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
 
 use crate::feed_forward::FeedForward;
 use crate::layer_norm::LayerNorm;
-use crate::linear::linear;
+use crate::linear::Linear;
 use crate::mode::ForwardCtx;
 use crate::{init, kernels};
 
@@ -49,10 +49,10 @@ impl CrossAttentionBlock {
         let embedding = attention.get_with_hints((1, 1, d), "scale_embeddings", init::SCALE_EMBEDDING)?;
         Ok(Self {
             scale_embedding: embedding.reshape(d)?,
-            q: linear(d, d, attention.pp("q_proj"))?,
-            k: linear(d, d, attention.pp("k_proj"))?,
-            v: linear(d, d, attention.pp("v_proj"))?,
-            out: linear(d, d, attention.pp("out_proj"))?,
+            q: Linear::new(d, d, attention.pp("q_proj"))?,
+            k: Linear::new(d, d, attention.pp("k_proj"))?,
+            v: Linear::new(d, d, attention.pp("v_proj"))?,
+            out: Linear::new(d, d, attention.pp("out_proj"))?,
             norm: LayerNorm::new(d, vb.pp(format!("{name}_ln")))?,
             feed_forward: FeedForward::new(d, config.hidden, config.dropout, vb.pp(format!("{name}_ffn")))?,
             n_heads: config.n_heads,
@@ -69,9 +69,10 @@ impl CrossAttentionBlock {
     pub fn forward(&self, source: &Tensor, context: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
         let asked = source.broadcast_add(&self.scale_embedding)?;
         let context = context.broadcast_add(&self.scale_embedding)?;
-        let (q, k, v) = (self.q.forward(&asked)?, self.k.forward(&context)?, self.v.forward(&context)?);
-        let attended = self.out.forward(&kernels::attention(&q, &k, &v, self.n_heads, None)?)?;
-        let y = self.norm.forward(&(source + attended)?)?;
-        &y + self.feed_forward.forward(&y, ctx)?
+        let q = self.q.forward(&asked)?;
+        let kv = Linear::forward_side_by_side(&[&self.k, &self.v], &context)?;
+        let attended = self.out.forward(&kernels::attention(&q, &kv, self.n_heads, None)?)?;
+        let y = self.norm.forward_sum(source, &attended)?;
+        self.feed_forward.forward_onto(&y, &y, ctx)
     }
 }

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::kernels;
+use crate::kernels::{self, DropoutMask};
 use crate::mode::{ForwardCtx, Mode};
 
 /// Zeroes each element with probability `p` in training and scales the rest by `1 / (1 - p)`; the identity in
@@ -11,10 +11,12 @@ use crate::mode::{ForwardCtx, Mode};
 /// # Errors
 /// If `x` is not a float tensor on a device that has the kernel.
 pub fn dropout(x: &Tensor, p: f64, ctx: &mut ForwardCtx) -> Result<Tensor> {
-    if ctx.mode() == Mode::Eval || p == 0.0 {
-        return Ok(x.clone());
-    }
-    kernels::dropout(x, kernels::DropoutMask { p, key: ctx.next_site() })
+    dropout_mask(p, ctx).map_or_else(|| Ok(x.clone()), |mask| kernels::dropout(x, mask))
+}
+
+/// The mask of the next dropout site; none in evaluation or where nothing is dropped.
+pub(crate) fn dropout_mask(p: f64, ctx: &mut ForwardCtx) -> Option<DropoutMask> {
+    (ctx.mode() == Mode::Train && p > 0.0).then(|| DropoutMask { p, key: ctx.next_site() })
 }
 
 /// Zeroes each channel (last axis) as a whole with probability `p` in training: `Dropout2d` on a map kept
@@ -25,11 +27,10 @@ pub fn dropout(x: &Tensor, p: f64, ctx: &mut ForwardCtx) -> Result<Tensor> {
 /// # Errors
 /// If `x` has no axis.
 pub fn channel_dropout(x: &Tensor, p: f64, ctx: &mut ForwardCtx) -> Result<Tensor> {
-    if ctx.mode() == Mode::Eval || p == 0.0 {
+    let Some(mask) = dropout_mask(p, ctx) else {
         return Ok(x.clone());
-    }
+    };
     let n_channels = x.dim(candle_core::D::Minus1)?;
-    let mask = kernels::DropoutMask { p, key: ctx.next_site() };
     let factors: Vec<f64> = (0..n_channels as u64).map(|channel| mask.factor(channel)).collect();
     let factors = Tensor::from_vec(factors, n_channels, x.device())?.to_dtype(x.dtype())?;
     x.broadcast_mul(&factors)

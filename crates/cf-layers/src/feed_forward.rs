@@ -1,11 +1,11 @@
 //! The two-layer perceptron of every block.
 
-use candle_core::{Module, Result, Tensor};
-use candle_nn::{Linear, VarBuilder};
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
 
-use crate::dropout::dropout;
+use crate::dropout::dropout_mask;
 use crate::kernels;
-use crate::linear::linear;
+use crate::linear::Linear;
 use crate::mode::ForwardCtx;
 
 /// Linear, GELU (exact, by erf), dropout, linear, dropout. Parameters `net.0` and `net.3`.
@@ -23,19 +23,18 @@ impl FeedForward {
     /// If the parameters are missing from `vb` or have other shapes.
     pub fn new(d: usize, hidden: usize, dropout: f64, vb: VarBuilder<'_>) -> Result<Self> {
         Ok(Self {
-            expand: linear(d, hidden, vb.pp("net.0"))?,
-            contract: linear(hidden, d, vb.pp("net.3"))?,
+            expand: Linear::new(d, hidden, vb.pp("net.0"))?,
+            contract: Linear::new(hidden, d, vb.pp("net.3"))?,
             dropout,
         })
     }
 
-    /// `[n, d]` to `[n, d]`, without the residual.
+    /// `base` plus the perceptron of `x`, both `[n, d]`.
     ///
     /// # Errors
-    /// If the width of `x` is not `d`.
-    pub fn forward(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
-        let hidden = kernels::gelu(&self.expand.forward(x)?)?;
-        let hidden = dropout(&hidden, self.dropout, ctx)?;
-        dropout(&self.contract.forward(&hidden)?, self.dropout, ctx)
+    /// If the width of `x` is not `d`, or `base` is of another shape.
+    pub fn forward_onto(&self, base: &Tensor, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
+        let hidden = kernels::gelu(&self.expand.forward(x)?, dropout_mask(self.dropout, ctx))?;
+        kernels::add_dropped(base, &self.contract.forward(&hidden)?, dropout_mask(self.dropout, ctx))
     }
 }

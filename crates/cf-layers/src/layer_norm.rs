@@ -33,4 +33,12 @@ impl LayerNorm {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         kernels::layer_norm(x, &self.gain, &self.shift, EPS)
     }
+
+    /// The norm of `x + added`, both `[n, d]`, without storing the sum.
+    ///
+    /// # Errors
+    /// If the shapes differ from each other or from this norm's width.
+    pub fn forward_sum(&self, x: &Tensor, added: &Tensor) -> Result<Tensor> {
+        kernels::add_layer_norm(x, added, &self.gain, &self.shift, EPS)
+    }
 }

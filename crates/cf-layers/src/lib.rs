@@ -50,7 +50,7 @@ pub use cross_attention::{CrossAttentionBlock, CrossAttentionConfig};
 pub use dropout::{channel_dropout, dropout};
 pub use feed_forward::FeedForward;
 pub use layer_norm::LayerNorm;
-pub use linear::linear;
+pub use linear::Linear;
 pub use mode::{ForwardCtx, Mode};
 pub use pad_transformer::PadTransformer;
 pub use param_store::ParamStore;

@@ -1,16 +1,43 @@
 //! A linear layer with the released initialisation.
 
-use candle_core::Result;
-use candle_nn::{Linear, VarBuilder};
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
 
-use crate::init;
+use crate::{init, kernels};
 
 /// `x W^T + b` from `[n, d_in]` to `[n, d_out]`; parameters `weight` `[d_out, d_in]` and `bias` `[d_out]`.
-///
-/// # Errors
-/// If the parameters are missing from `vb` or have other shapes.
-pub fn linear(d_in: usize, d_out: usize, vb: VarBuilder<'_>) -> Result<Linear> {
-    let weight = vb.get_with_hints((d_out, d_in), "weight", init::LINEAR_WEIGHT)?;
-    let bias = vb.get_with_hints(d_out, "bias", init::ZERO)?;
-    Ok(Linear::new(weight, Some(bias)))
+#[derive(Debug, Clone)]
+pub struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    /// A layer from `d_in` to `d_out` channels.
+    ///
+    /// # Errors
+    /// If the parameters are missing from `vb` or have other shapes.
+    pub fn new(d_in: usize, d_out: usize, vb: VarBuilder<'_>) -> Result<Self> {
+        let weight = vb.get_with_hints((d_out, d_in), "weight", init::LINEAR_WEIGHT)?;
+        let bias = vb.get_with_hints(d_out, "bias", init::ZERO)?;
+        Ok(Self { weight, bias })
+    }
+
+    /// `[n, d_in]` to `[n, d_out]`.
+    ///
+    /// # Errors
+    /// If the width of `x` is not that of this layer.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        kernels::linear(x, &self.weight, &self.bias)
+    }
+
+    /// Several layers of one input in one product: `[n, d_in]` to `[n, sum of their d_out]`, their outputs side by side.
+    ///
+    /// # Errors
+    /// If their inputs differ in width.
+    pub fn forward_side_by_side(layers: &[&Self], x: &Tensor) -> Result<Tensor> {
+        let weights: Vec<&Tensor> = layers.iter().map(|layer| &layer.weight).collect();
+        let biases: Vec<&Tensor> = layers.iter().map(|layer| &layer.bias).collect();
+        kernels::linear(x, &Tensor::cat(&weights, 0)?, &Tensor::cat(&biases, 0)?)
+    }
 }

@@ -40,13 +40,13 @@ impl PadTransformer {
         Ok((self.post.forward(&x, ctx)?, side))
     }
 
-    /// The final Pad-Transformer: `[1 + side * side, d]`, class token first, to the same shape.
+    /// The final Pad-Transformer: `[1 + side * side, d]`, class token first, to the class token `[1, d]`.
     ///
     /// # Errors
     /// If `x` does not hold `1 + side * side` tokens of this width.
     pub fn forward_with_class_token(&self, x: &Tensor, side: usize, ctx: &mut ForwardCtx) -> Result<Tensor> {
         let x = self.pre.forward(x, ctx)?;
         let x = self.ppeg.forward_past_class_token(&x, side)?;
-        self.post.forward(&x, ctx)
+        self.post.forward_first(&x, ctx)
     }
 }

@@ -35,6 +35,7 @@ pub fn stream(seed: u64, label: &str) -> ChaCha8Rng {
 }
 
 /// The SplitMix64 output function (Steele, Lea and Flood, 2014): a bijection of `u64` with good avalanche.
+#[inline(always)]
 pub(crate) fn split_mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,10 +1,10 @@
 //! Multi-head self-attention with dropout on its weights.
 
-use candle_core::{Module, Result, Tensor};
-use candle_nn::{Linear, VarBuilder};
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
 
-use crate::kernels::{self, DropoutMask};
-use crate::linear::linear;
+use crate::kernels::{self, AttentionDropout, DropoutMask};
+use crate::linear::Linear;
 use crate::mode::{ForwardCtx, Mode};
 
 /// The sizes and dropout of a [`SelfAttention`].
@@ -39,10 +39,10 @@ impl SelfAttention {
     pub fn new(config: SelfAttentionConfig, vb: VarBuilder<'_>) -> Result<Self> {
         let d = config.d;
         Ok(Self {
-            q: linear(d, d, vb.pp("q_proj"))?,
-            k: linear(d, d, vb.pp("k_proj"))?,
-            v: linear(d, d, vb.pp("v_proj"))?,
-            out: linear(d, d, vb.pp("out_proj"))?,
+            q: Linear::new(d, d, vb.pp("q_proj"))?,
+            k: Linear::new(d, d, vb.pp("k_proj"))?,
+            v: Linear::new(d, d, vb.pp("v_proj"))?,
+            out: Linear::new(d, d, vb.pp("out_proj"))?,
             config,
         })
     }
@@ -52,12 +52,28 @@ impl SelfAttention {
     /// # Errors
     /// If the width of `x` is not `d`.
     pub fn forward(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
-        let (q, k, v) = (self.q.forward(x)?, self.k.forward(x)?, self.v.forward(x)?);
-        self.out.forward(&kernels::attention(&q, &k, &v, self.config.n_heads, self.mask(ctx))?)
+        let qkv = Linear::forward_side_by_side(&[&self.q, &self.k, &self.v], x)?;
+        let dropout = self.dropout(x, ctx)?;
+        self.out.forward(&kernels::self_attention(&qkv, self.config.n_heads, dropout)?)
     }
 
-    fn mask(&self, ctx: &mut ForwardCtx) -> Option<DropoutMask> {
+    /// What [`Self::forward`] returns for the first token, `[1, d]`: all tokens are looked at, one looks.
+    ///
+    /// # Errors
+    /// If the width of `x` is not `d`.
+    pub fn forward_first(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
+        let q = self.q.forward(&x.narrow(0, 0, 1)?)?;
+        let kv = Linear::forward_side_by_side(&[&self.k, &self.v], x)?;
+        let dropout = self.dropout(x, ctx)?;
+        self.out.forward(&kernels::attention(&q, &kv, self.config.n_heads, dropout)?)
+    }
+
+    fn dropout(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Option<AttentionDropout>> {
         let active = self.config.dropout > 0.0 && (ctx.mode() == Mode::Train || self.config.dropout_at_eval);
-        active.then(|| DropoutMask { p: self.config.dropout, key: ctx.next_site() })
+        let n_queries = x.dim(0)?;
+        Ok(active.then(|| AttentionDropout {
+            mask: DropoutMask { p: self.config.dropout, key: ctx.next_site() },
+            n_queries,
+        }))
     }
 }

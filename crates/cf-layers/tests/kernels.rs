@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use candle_core::{DType, Device, Tensor, Var};
-use cf_layers::kernels::{self, DropoutMask, reference};
+use cf_layers::kernels::{self, AttentionDropout, DropoutMask, reference};
 use rand::Rng;
 use rand_distr::StandardNormal;
 
@@ -35,18 +35,68 @@ fn assert_same(what: &str, found: &[f64], wanted: &[f64], tolerance: f64) {
     assert!(worst <= tolerance * scale, "{what}: {worst} apart at scale {scale}");
 }
 
+const TOLERANCES: [(DType, f64); 2] = [(DType::F64, 1e-12), (DType::F32, 1e-5)];
+
+/// Without dropout, and with a mask that counts `n_queries` queries.
+fn dropouts(n_queries: usize) -> [Option<AttentionDropout>; 2] {
+    [None, Some(AttentionDropout { mask: DropoutMask { p: 0.3, key: 11 }, n_queries })]
+}
+
 #[test]
 fn attention_equals_its_reference_with_and_without_dropout() {
-    for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 1e-5)] {
-        for (n, m) in [(1, 1), (1, 200), (65, 3), (64, 64), (129, 63)] {
-            for mask in [None, Some(DropoutMask { p: 0.3, key: 11 })] {
-                let [q, k, v] = [(1, n), (2, m), (3, m)].map(|(seed, rows)| random(seed, &[rows, 24], dtype));
-                let found = evaluate(&[&q, &k, &v], || kernels::attention(&q, &k, &v, 4, mask));
-                let wanted = evaluate(&[&q, &k, &v], || reference::attention(&q, &k, &v, 4, mask));
-                assert_same(&format!("{dtype:?} {n} x {m} {mask:?}"), &found, &wanted, tolerance);
+    for (dtype, tolerance) in TOLERANCES {
+        for (n, m) in [(1, 1), (1, 200), (65, 3), (64, 64), (129, 63), (127, 257), (2, 2100), (300, 255)] {
+            for dropout in dropouts(n + 5) {
+                let (q, kv) = (random(1, &[n, 24], dtype), random(2, &[m, 48], dtype));
+                let found = evaluate(&[&q, &kv], || kernels::attention(&q, &kv, 4, dropout));
+                let wanted = evaluate(&[&q, &kv], || reference::attention(&q, &kv, 4, dropout));
+                assert_same(&format!("{dtype:?} {n} x {m} {dropout:?}"), &found, &wanted, tolerance);
             }
         }
     }
+}
+
+#[test]
+fn self_attention_equals_its_reference_with_and_without_dropout() {
+    for (dtype, tolerance) in TOLERANCES {
+        for n in [1, 2, 63, 64, 65, 127, 128, 129, 300] {
+            for dropout in dropouts(n) {
+                let qkv = random(1, &[n, 72], dtype);
+                let found = evaluate(&[&qkv], || kernels::self_attention(&qkv, 4, dropout));
+                let wanted = evaluate(&[&qkv], || reference::self_attention(&qkv, 4, dropout));
+                assert_same(&format!("{dtype:?} {n} {dropout:?}"), &found, &wanted, tolerance);
+            }
+        }
+    }
+}
+
+#[test]
+fn attention_survives_scores_that_overflow_and_passes_nan_on() {
+    let q = random(1, &[70, 8], DType::F32);
+    q.set(&(q.as_tensor() * 1e3).unwrap()).unwrap();
+    let kv = random(2, &[600, 16], DType::F32);
+    let found = evaluate(&[&q, &kv], || kernels::attention(&q, &kv, 1, None));
+    assert!(found.iter().all(|value| value.is_finite()));
+    let poisoned = (q.as_tensor() * f64::NAN).unwrap();
+    let output = kernels::attention(&poisoned, &kv, 1, None).unwrap().flatten_all().unwrap();
+    assert!(output.to_vec1::<f32>().unwrap().iter().all(|value| value.is_nan()));
+}
+
+#[test]
+fn linear_equals_its_reference_and_skips_the_gradient_nobody_asked_for() {
+    for (dtype, tolerance) in TOLERANCES {
+        for (n, d_in, d_out) in [(1, 1, 1), (1, 65, 3), (257, 33, 64), (300, 128, 127)] {
+            let x = random(1, &[n, d_in], dtype);
+            let (weight, bias) = (random(2, &[d_out, d_in], dtype), random(3, &[d_out], dtype));
+            let found = evaluate(&[&x, &weight, &bias], || kernels::linear(&x, &weight, &bias));
+            let wanted = evaluate(&[&x, &weight, &bias], || reference::linear(&x, &weight, &bias));
+            assert_same(&format!("{dtype:?} {n} x {d_in} x {d_out}"), &found, &wanted, tolerance);
+        }
+    }
+    let x = random(1, &[4, 6], DType::F32).as_detached_tensor();
+    let (weight, bias) = (random(2, &[5, 6], DType::F32), random(3, &[5], DType::F32));
+    let grads = kernels::linear(&x, &weight, &bias).unwrap().sum_all().unwrap().backward().unwrap();
+    assert!(grads.get(&x).is_none() && grads.get(&weight).is_some() && grads.get(&bias).is_some());
 }
 
 #[test]
@@ -73,16 +123,49 @@ fn layer_norm_equals_its_reference_far_from_zero() {
 }
 
 #[test]
+fn layer_norm_of_a_sum_equals_its_reference() {
+    for (dtype, tolerance) in TOLERANCES {
+        for (n, d) in [(1, 1), (1, 16), (63, 33), (65, 64), (130, 15)] {
+            let [x, added] = [1, 4].map(|seed| random(seed, &[n, d], dtype));
+            let [gain, shift] = [2, 3].map(|seed| random(seed, &[d], dtype));
+            let inputs = [&x, &added, &gain, &shift];
+            let found = evaluate(&inputs, || kernels::add_layer_norm(&x, &added, &gain, &shift, 1e-5));
+            let wanted = evaluate(&inputs, || {
+                reference::layer_norm(&(x.as_tensor() + added.as_tensor())?, &gain, &shift, 1e-5)
+            });
+            assert_same(&format!("{dtype:?} {n} x {d}"), &found, &wanted, tolerance);
+            let found = evaluate(&inputs[..1], || kernels::layer_norm(&x, &gain, &shift, 1e-5));
+            let wanted = evaluate(&inputs[..1], || reference::layer_norm(&x, &gain, &shift, 1e-5));
+            assert_same(&format!("{dtype:?} {n} x {d}, one summand"), &found, &wanted, tolerance);
+        }
+    }
+}
+
+#[test]
 fn gelu_equals_its_reference_and_its_slope_is_the_finite_difference() {
     let x = random(1, &[5000], DType::F64);
     x.set(&(x.as_tensor() * 3.0).unwrap()).unwrap();
     let wanted = evaluate(&[&x], || reference::gelu(&x));
-    assert_same("gelu", &evaluate(&[&x], || kernels::gelu(&x)), &wanted, 1e-6);
+    assert_same("gelu", &evaluate(&[&x], || kernels::gelu(&x, None)), &wanted, 1e-6);
+    let mask = DropoutMask { p: 0.3, key: 8 };
+    let wanted = evaluate(&[&x], || reference::dropout(&reference::gelu(&x)?, mask));
+    assert_same("gelu and dropout", &evaluate(&[&x], || kernels::gelu(&x, Some(mask))), &wanted, 1e-6);
+    let single = random(1, &[5001], DType::F32);
+    let wanted = evaluate(&[&single], || reference::gelu(&single));
+    assert_same("gelu in f32", &evaluate(&[&single], || kernels::gelu(&single, None)), &wanted, 1e-6);
 
-    let slope =
-        kernels::gelu(&x).unwrap().sum_all().unwrap().backward().unwrap().get(&x).unwrap().to_vec1::<f64>();
+    let slope = kernels::gelu(&x, None)
+        .unwrap()
+        .sum_all()
+        .unwrap()
+        .backward()
+        .unwrap()
+        .get(&x)
+        .unwrap()
+        .to_vec1::<f64>();
     let step = 1e-5;
-    let shifted = |by: f64| kernels::gelu(&(x.as_tensor() + by).unwrap()).unwrap().to_vec1::<f64>().unwrap();
+    let shifted =
+        |by: f64| kernels::gelu(&(x.as_tensor() + by).unwrap(), None).unwrap().to_vec1::<f64>().unwrap();
     let (above, below) = (shifted(step), shifted(-step));
     let difference: Vec<f64> = above.iter().zip(below).map(|(a, b)| (a - b) / (2.0 * step)).collect();
     // Central differences are off by the third derivative times step^2 / 6, and by rounding over the step.
@@ -95,6 +178,12 @@ fn dropout_equals_its_reference_and_keeps_the_asked_share() {
     let x = random(1, &[200, 100], DType::F32);
     let found = evaluate(&[&x], || kernels::dropout(&x, mask));
     assert_same("dropout", &found, &evaluate(&[&x], || reference::dropout(&x, mask)), 1e-6);
+    let base = random(2, &[200, 100], DType::F32);
+    let sum = evaluate(&[&base, &x], || kernels::add_dropped(&base, &x, Some(mask)));
+    let wanted = evaluate(&[&base, &x], || base.as_tensor() + reference::dropout(&x, mask)?);
+    assert_same("add_dropped", &sum, &wanted, 1e-6);
+    let sum = evaluate(&[&base, &x], || kernels::add_dropped(&base, &x, None));
+    assert_same("sum", &sum, &evaluate(&[&base, &x], || base.as_tensor() + x.as_tensor()), 0.0);
     let n_zero = found[..20_000].iter().filter(|&&value| value == 0.0).count();
     // Five standard deviations of a binomial with n = 20,000 and p = 0.3.
     assert!((n_zero as f64 - 6000.0).abs() < 5.0 * (20_000.0 * 0.3 * 0.7_f64).sqrt(), "{n_zero} zeroed");
@@ -104,14 +193,20 @@ fn dropout_equals_its_reference_and_keeps_the_asked_share() {
 fn results_do_not_depend_on_the_number_of_threads() {
     let run = |n_threads| {
         rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap().install(|| {
-            let [q, k, v] = [1, 2, 3].map(|seed| random(seed, &[150, 16], DType::F32));
+            let (q, kv) = (random(1, &[150, 16], DType::F32), random(2, &[700, 32], DType::F32));
+            let qkv = random(3, &[300, 48], DType::F32);
             let x = random(4, &[9, 11, 16], DType::F32);
-            let weight = random(5, &[8, 2, 7, 7], DType::F32);
+            let conv = random(5, &[8, 2, 7, 7], DType::F32);
             let [gain, shift] = [6, 7].map(|seed| random(seed, &[16], DType::F32));
-            let mask = Some(DropoutMask { p: 0.2, key: 3 });
-            let mut all = evaluate(&[&q, &k, &v], || kernels::attention(&q, &k, &v, 2, mask));
-            all.extend(evaluate(&[&x, &weight], || kernels::grouped_conv2d(&x, &weight)));
+            let (tokens, weight) = (random(8, &[500, 96], DType::F32), random(9, &[130, 96], DType::F32));
+            let bias = random(10, &[130], DType::F32);
+            let dropout = dropouts(150)[1];
+            let mut all = evaluate(&[&q, &kv], || kernels::attention(&q, &kv, 2, dropout));
+            all.extend(evaluate(&[&qkv], || kernels::self_attention(&qkv, 2, dropouts(300)[1])));
+            all.extend(evaluate(&[&x, &conv], || kernels::grouped_conv2d(&x, &conv)));
             all.extend(evaluate(&[&q, &gain, &shift], || kernels::layer_norm(&q, &gain, &shift, 1e-5)));
+            all.extend(evaluate(&[&tokens, &weight, &bias], || kernels::linear(&tokens, &weight, &bias)));
+            all.extend(evaluate(&[&tokens], || kernels::gelu(&tokens, Some(DropoutMask { p: 0.2, key: 3 }))));
             all
         })
     };
@@ -122,13 +217,18 @@ fn results_do_not_depend_on_the_number_of_threads() {
 #[test]
 fn shapes_that_do_not_fit_are_errors_that_show_them() {
     let x = random(1, &[4, 6], DType::F32);
-    let text = kernels::attention(&x, &x, &x, 4, None).unwrap_err().to_string();
+    let pair = random(1, &[4, 12], DType::F32);
+    let text = kernels::attention(&x, &pair, 4, None).unwrap_err().to_string();
     assert!(text.contains("width 6 is not a multiple of 4 heads"), "{text}");
-    let narrow = random(1, &[4, 5], DType::F32);
-    assert!(kernels::attention(&x, &narrow, &x, 2, None).unwrap_err().to_string().contains("[4, 5]"));
+    assert!(kernels::attention(&x, &x, 2, None).unwrap_err().to_string().contains("expected [4, 12]"));
+    let odd = random(1, &[4, 7], DType::F32);
+    assert!(kernels::self_attention(&odd, 1, None).unwrap_err().to_string().contains("[4, 7]"));
+    assert!(kernels::add_dropped(&x, &pair, None).unwrap_err().to_string().contains("[4, 12]"));
+    let bias = random(1, &[3], DType::F32);
+    assert!(kernels::linear(&x, &pair, &bias).unwrap_err().to_string().contains("[4, 12]"));
     let map = random(1, &[2, 2, 6], DType::F32);
     let even = random(1, &[6, 1, 2, 2], DType::F32);
     assert!(kernels::grouped_conv2d(&map, &even).unwrap_err().to_string().contains("odd k"));
-    let half = x.to_dtype(DType::F16).unwrap();
-    assert!(kernels::attention(&half, &half, &half, 2, None).is_err());
+    let half = pair.to_dtype(DType::F16).unwrap();
+    assert!(kernels::self_attention(&half, 2, None).is_err());
 }

@@ -2,11 +2,11 @@
 //!
 //! Roles of the magnifications: coarse = 5x, source = 10x, fine = 20x; without context scales, 20x is the source.
 
-use candle_core::{Module, Result as TensorResult, Tensor};
-use candle_nn::{Linear, VarBuilder};
+use candle_core::{Result as TensorResult, Tensor};
+use candle_nn::VarBuilder;
 use cf_layers::{
     ConvProcessor, ConvProcessorConfig, CrossAttentionBlock, CrossAttentionConfig, ForwardCtx, LayerNorm,
-    PadTransformer, SelfAttentionConfig, TransformerConfig, init, linear,
+    Linear, PadTransformer, SelfAttentionConfig, TransformerConfig, init,
 };
 use wsi_bags::Magnification;
 
@@ -125,7 +125,7 @@ impl Projection {
         if backbone_dim == d {
             return Ok(Self::Identity);
         }
-        Ok(Self::Linear(linear(backbone_dim, d, vb.pp(0))?, LayerNorm::new(d, vb.pp(1))?))
+        Ok(Self::Linear(Linear::new(backbone_dim, d, vb.pp(0))?, LayerNorm::new(d, vb.pp(1))?))
     }
 
     fn forward(&self, features: &Tensor) -> TensorResult<Tensor> {
@@ -201,7 +201,7 @@ impl CrossFusion {
             Variant::Full => conv_processor(3)?,
             Variant::Single => conv_processor(1)?,
             Variant::Concat => Fusion::Concat {
-                project: linear(3 * d, d, vb.pp("pre_final_linear.0"))?,
+                project: Linear::new(3 * d, d, vb.pp("pre_final_linear.0"))?,
                 norm: LayerNorm::new(d, vb.pp("pre_final_linear.1"))?,
             },
         };
@@ -212,7 +212,7 @@ impl CrossFusion {
             class_token: vb.get_with_hints((1, 1, d), "cls_token", init::CLASS_TOKEN)?.reshape((1, d))?,
             final_transformer: PadTransformer::new(transformer, vb.pp("final_transformer"))?,
             final_norm: LayerNorm::new(d, vb.pp("final_ln"))?,
-            head: linear(d, N_BINS, vb.pp("mlp_head.0"))?,
+            head: Linear::new(d, N_BINS, vb.pp("mlp_head.0"))?,
             variant,
             backbone_dim,
         })
@@ -260,9 +260,8 @@ impl SurvivalModel for CrossFusion {
     fn forward(&self, bag: &BagTensors, ctx: &mut ForwardCtx) -> Result<SurvivalOutput> {
         let (fused, side) = self.fused(bag, ctx)?;
         let tokens = Tensor::cat(&[&self.class_token, &fused], 0)?;
-        let tokens = self.final_transformer.forward_with_class_token(&tokens, side, ctx)?;
-        // The norm acts on each token alone, so only the class token needs it.
-        let class_token = self.final_norm.forward(&tokens.narrow(0, 0, 1)?)?;
+        let class_token = self.final_transformer.forward_with_class_token(&tokens, side, ctx)?;
+        let class_token = self.final_norm.forward(&class_token)?;
         Ok(SurvivalOutput { logits: self.head.forward(&class_token)?.squeeze(0)? })
     }
 

@@ -1,6 +1,6 @@
 //! The tensors of one slide.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use wsi_bags::{Bag, Magnification, PatchSet};
 
 use crate::error::{Error, Result};
@@ -35,6 +35,16 @@ impl BagTensors {
             x10: tensor(Magnification::X10)?,
             x20: tensor(Magnification::X20)?,
         })
+    }
+
+    /// The same features as another float type; no copy where they are of it already.
+    ///
+    /// # Errors
+    /// If the device can't hold them.
+    pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        let converted =
+            |tensor: &Option<Tensor>| tensor.as_ref().map(|tensor| tensor.to_dtype(dtype)).transpose();
+        Ok(Self { x5: converted(&self.x5)?, x10: converted(&self.x10)?, x20: converted(&self.x20)? })
     }
 
     /// The features of one magnification.

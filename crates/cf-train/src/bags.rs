@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 use cf_model::BagTensors;
 use wsi_bags::{Bag, BagStore, Magnification, OrderedLoader};
 
@@ -17,6 +17,7 @@ pub struct BagSource {
     store: Arc<BagStore>,
     magnifications: Vec<Magnification>,
     device: Device,
+    dtype: DType,
     backbone_dim: usize,
     row_order: &'static str,
 }
@@ -29,7 +30,7 @@ impl BagSource {
     pub fn new(
         store: Arc<BagStore>,
         magnifications: &[Magnification],
-        device: &Device,
+        (device, dtype): (&Device, DType),
         example: &str,
     ) -> Result<Self> {
         let bag = store
@@ -39,6 +40,7 @@ impl BagSource {
             store,
             magnifications: magnifications.to_vec(),
             device: device.clone(),
+            dtype,
             backbone_dim: bag.feature_dim(),
             row_order: row_order(&bag),
         })
@@ -52,6 +54,11 @@ impl BagSource {
     /// `row-major` where all patch sets of the example bag are, else `file`.
     pub fn row_order(&self) -> &'static str {
         self.row_order
+    }
+
+    /// The element type of the tensors.
+    pub fn dtype(&self) -> DType {
+        self.dtype
     }
 
     /// Where the tensors are made.
@@ -76,7 +83,7 @@ impl BagSource {
                     ),
                 ));
             }
-            Ok((slide_id, BagTensors::from_bag(&bag, &self.device)?))
+            Ok((slide_id, BagTensors::from_bag(&bag, &self.device)?.to_dtype(self.dtype)?))
         })
     }
 }

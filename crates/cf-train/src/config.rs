@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use candle_core::DType;
 use cf_model::ModelConfig;
 use serde::{Deserialize, Serialize};
 use toml::Table;
@@ -100,6 +101,8 @@ pub struct TrainingConfig {
     pub alpha: f64,
     /// What is minimised.
     pub loss: LossKind,
+    /// In what the model computes.
+    pub precision: Precision,
     /// Seed of every random stream.
     pub seed: u64,
     /// `sound` only: share of the training patients held out to select the epoch, in `[0, 0.5]`; 0 selects the last.
@@ -119,6 +122,26 @@ pub enum LossKind {
     CrossEntropy,
     /// Cox partial likelihood of the risk scores within each accumulation group.
     Cox,
+}
+
+/// The floats of a run's parameters, activations, gradients and optimiser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Single precision.
+    F32,
+    /// Double precision, on plain loops: to tell what rounding does to a result.
+    F64,
+}
+
+impl Precision {
+    /// The element type of tensors.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F64 => DType::F64,
+        }
+    }
 }
 
 impl RunConfig {

@@ -76,6 +76,7 @@ const SECTIONS: [(&str, &[(&str, Kind)]); 5] = [
             ("accumulation", Kind::Whole),
             ("alpha", Kind::Number),
             ("loss", Kind::Text),
+            ("precision", Kind::Text),
             ("seed", Kind::Whole),
             ("inner_validation", Kind::Number),
             ("initial_weights", Kind::Text),
@@ -173,13 +174,14 @@ pub(crate) fn fill_defaults(table: &mut Table) -> Result<(), String> {
             );
         }
     };
-    let defaults: [(&str, Value); 8] = [
+    let defaults: [(&str, Value); 9] = [
         ("max_epochs", Value::Integer(epochs as i64)),
         ("learning_rate", Value::Float(1e-4)),
         ("weight_decay", Value::Float(4e-6)),
         ("accumulation", Value::Integer(32)),
         ("alpha", Value::Float(0.2)),
         ("loss", Value::String("nll".to_owned())),
+        ("precision", Value::String("f32".to_owned())),
         ("seed", Value::Integer(7)),
         ("inner_validation", Value::Float(0.0)),
     ];

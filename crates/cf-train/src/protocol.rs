@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{LossKind, RunConfig};
+use crate::config::{LossKind, Precision, RunConfig};
 
 /// A named way of training and selecting. Every report says which one made its numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +53,7 @@ pub fn describe(config: &RunConfig) -> String {
         ("training.accumulation", training.accumulation != 32),
         ("training.alpha", training.alpha != 0.2),
         ("training.loss", training.loss != LossKind::Nll),
+        ("training.precision", training.precision != Precision::F32),
         ("training.seed", training.seed != 7),
         ("training.inner_validation", training.inner_validation != 0.0),
         ("training.initial_weights", training.initial_weights.is_some()),

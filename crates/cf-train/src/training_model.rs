@@ -14,7 +14,7 @@ pub(crate) fn build(
     seed: u64,
     bags: &BagSource,
 ) -> Result<(ParamStore, [Box<dyn SurvivalModel>; 2])> {
-    let store = ParamStore::seeded(seed, candle_core::DType::F32, bags.device());
+    let store = ParamStore::seeded(seed, bags.dtype(), bags.device());
     let trainable = model.build(bags.backbone_dim(), store.builder())?;
     let detached = model.build(bags.backbone_dim(), store.eval_builder())?;
     Ok((store, [trainable, detached]))

@@ -3,46 +3,65 @@
 use std::sync::OnceLock;
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Tensor, WithDType};
-use num_traits::Float;
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Error, Layout, Result, Shape, Tensor};
 
+use super::cpu::attention::{Operands, Saved};
+use super::cpu::element::Element;
 use super::dropout::DropoutMask;
-use super::{contiguous_slice, cpu, to_vec, unsupported_dtype};
+use super::{contiguous_slice, cpu, unsupported_dtype};
+
+/// A mask on attention weights, after the softmax. The weight of head, query and key has the index
+/// `(head * n_queries + query) * n_keys + key`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AttentionDropout {
+    /// The mask.
+    pub mask: DropoutMask,
+    /// Queries that the index counts: those of the call, or more where the call holds the first rows of a longer sequence.
+    pub n_queries: usize,
+}
 
 /// Scaled dot-product attention in `n_heads` heads: per head, `softmax(q k^T / sqrt(d / n_heads)) v`.
 ///
-/// - `q`: `[n, d]`; `k`, `v`: `[m, d]`; head `h` is columns `h * d / n_heads ..`. Returns `[n, d]`.
-/// - `dropout`: a mask on the attention weights (after the softmax); element (head, query, key) has the index
-///   `(head * n + query) * m + key`.
+/// - `q`: `[n, d]`; `kv`: `[m, 2 d]`, a row holding a key and then its value; head `h` is columns `h * d / n_heads ..` of
+///   each. Returns `[n, d]`.
 ///
-/// Memory is O(n + m) per head beside one block of queries: weights are recomputed in the backward pass from the
-/// saved log-sum-exp of each query (Dao et al., 2022).
+/// Memory is O(n + m): weights are recomputed in the backward pass from the saved log-sum-exp of each query (Dao et
+/// al., 2022).
 ///
 /// # Errors
-/// If widths or key counts disagree, `d` is not a multiple of `n_heads`, an input is empty, or the tensors are
-/// neither f32 nor f64.
+/// If widths disagree, `d` is not a multiple of `n_heads`, an input is empty, or the tensors are neither f32 nor f64.
 pub fn attention(
     q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
+    kv: &Tensor,
     n_heads: usize,
-    dropout: Option<DropoutMask>,
+    dropout: Option<AttentionDropout>,
 ) -> Result<Tensor> {
-    let ((n, d), (m, k_width)) = (q.dims2()?, k.dims2()?);
-    if k_width != d || v.dims() != [m, d] {
+    let ((n, d), (m, kv_width)) = (q.dims2()?, kv.dims2()?);
+    if kv_width != 2 * d {
         return Err(Error::Msg(format!(
-            "attention of queries [{n}, {d}] over keys [{m}, {k_width}] and values {:?}",
-            v.dims()
+            "attention of queries [{n}, {d}] over keys and values [{m}, {kv_width}], expected [{m}, {}]",
+            2 * d
         )));
     }
-    if n_heads == 0 || !d.is_multiple_of(n_heads) {
-        return Err(Error::Msg(format!("attention width {d} is not a multiple of {n_heads} heads")));
+    let op = Attention::new(AttentionShape { n, m, d, n_heads }, dropout)?;
+    q.contiguous()?.apply_op2(&kv.contiguous()?, op)
+}
+
+/// [`attention`] of a sequence over itself.
+///
+/// - `qkv`: `[n, 3 d]`, a row holding a query, its key and its value. Returns `[n, d]`.
+///
+/// # Errors
+/// As [`attention`].
+pub fn self_attention(qkv: &Tensor, n_heads: usize, dropout: Option<AttentionDropout>) -> Result<Tensor> {
+    let (n, width) = qkv.dims2()?;
+    if !width.is_multiple_of(3) {
+        return Err(Error::Msg(format!(
+            "self-attention of [{n}, {width}]: queries, keys and values must be of one width"
+        )));
     }
-    if n == 0 || m == 0 {
-        return Err(Error::Msg(format!("attention of {n} queries over {m} keys: both must be at least 1")));
-    }
-    let op = Attention { shape: AttentionShape { n, m, d, n_heads }, dropout, log_sum_exp: OnceLock::new() };
-    q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op)
+    let op = Attention::new(AttentionShape { n, m: n, d: width / 3, n_heads }, dropout)?;
+    qkv.contiguous()?.apply_op1(op)
 }
 
 /// The sizes of one attention call.
@@ -56,47 +75,96 @@ pub(super) struct AttentionShape {
 
 struct Attention {
     shape: AttentionShape,
-    dropout: Option<DropoutMask>,
-    /// `[n_heads, n]`, written by the forward pass. The graph keeps the op alive, and Candle's ops return one tensor.
-    log_sum_exp: OnceLock<Vec<f64>>,
+    dropout: Option<AttentionDropout>,
+    /// `[n, n_heads]`, written by the forward pass. The graph keeps the op alive, and Candle's ops return one tensor.
+    log_sum_exp: OnceLock<CpuStorage>,
 }
 
 impl Attention {
-    fn forward<T: WithDType + Float>(&self, q: &[T], k: &[T], v: &[T]) -> CpuStorage {
-        let (output, log_sum_exp) = cpu::attention::forward(self.shape, q, k, v, self.dropout);
-        self.log_sum_exp.get_or_init(|| log_sum_exp);
+    fn new(shape: AttentionShape, dropout: Option<AttentionDropout>) -> Result<Self> {
+        let AttentionShape { n, m, d, n_heads } = shape;
+        if n_heads == 0 || !d.is_multiple_of(n_heads) {
+            return Err(Error::Msg(format!("attention width {d} is not a multiple of {n_heads} heads")));
+        }
+        if n == 0 || m == 0 {
+            return Err(Error::Msg(format!(
+                "attention of {n} queries over {m} keys: both must be at least 1"
+            )));
+        }
+        Ok(Self { shape, dropout, log_sum_exp: OnceLock::new() })
+    }
+
+    fn forward<T: Element>(&self, operands: Operands<'_, T>) -> CpuStorage {
+        let (output, log_sum_exp) = cpu::attention::forward(self.shape, operands, self.dropout);
+        self.log_sum_exp.get_or_init(|| T::to_cpu_storage_owned(log_sum_exp));
         T::to_cpu_storage_owned(output)
     }
 
-    fn backward<T: WithDType + Float>(
+    fn log_sum_exp<T: Element>(&self) -> Result<&[T]> {
+        let missing = || Error::Msg("attention backward before its forward".to_owned());
+        self.log_sum_exp.get().ok_or_else(missing)?.as_slice::<T>()
+    }
+
+    fn self_backward<T: Element>(&self, qkv: &Tensor, output: &Tensor, grad: &Tensor) -> Result<Tensor> {
+        let log_sum_exp = self.log_sum_exp::<T>()?;
+        let dqkv = cpu::with_values::<T, _>(qkv, |qkv| {
+            cpu::with_values::<T, _>(output, |output| {
+                cpu::with_values::<T, _>(grad, |grad| {
+                    let saved = Saved { operands: Operands::packed(self.shape, qkv), output, log_sum_exp };
+                    cpu::attention::self_backward(self.shape, &saved, grad, self.dropout)
+                })
+            })
+        })???;
+        Tensor::from_vec(dqkv, qkv.shape(), qkv.device())
+    }
+
+    fn cross_backward<T: Element>(
         &self,
-        [q, k, v, output, grad]: [&Tensor; 5],
-    ) -> Result<(Tensor, Tensor, Tensor)> {
-        let log_sum_exp = self
-            .log_sum_exp
-            .get()
-            .ok_or_else(|| Error::Msg("attention backward before its forward".to_owned()))?;
-        let grads = cpu::attention::backward(
-            self.shape,
-            cpu::attention::Saved {
-                q: &to_vec::<T>(q)?,
-                k: &to_vec::<T>(k)?,
-                v: &to_vec::<T>(v)?,
-                output: &to_vec::<T>(output)?,
-                log_sum_exp,
-            },
-            &to_vec::<T>(grad)?,
-            self.dropout,
-        );
-        Ok((
-            Tensor::from_vec(grads.q, q.shape(), q.device())?,
-            Tensor::from_vec(grads.k, k.shape(), k.device())?,
-            Tensor::from_vec(grads.v, v.shape(), v.device())?,
-        ))
+        q: &Tensor,
+        kv: &Tensor,
+        output: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Tensor, Tensor)> {
+        let log_sum_exp = self.log_sum_exp::<T>()?;
+        let (dq, dkv) = cpu::with_values::<T, _>(q, |q| {
+            cpu::with_values::<T, _>(kv, |kv| {
+                cpu::with_values::<T, _>(output, |output| {
+                    cpu::with_values::<T, _>(grad, |grad| {
+                        let saved = Saved { operands: Operands::of(self.shape, q, kv), output, log_sum_exp };
+                        cpu::attention::backward(self.shape, &saved, grad, self.dropout)
+                    })
+                })
+            })
+        })????;
+        Ok((Tensor::from_vec(dq, q.shape(), q.device())?, Tensor::from_vec(dkv, kv.shape(), kv.device())?))
     }
 }
 
-impl CustomOp3 for Attention {
+impl CustomOp1 for Attention {
+    fn name(&self) -> &'static str {
+        "self_attention"
+    }
+
+    fn cpu_fwd(&self, qkv: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let shape = self.shape;
+        let output = match qkv.dtype() {
+            DType::F32 => self.forward::<f32>(Operands::packed(shape, contiguous_slice(qkv, layout)?)),
+            DType::F64 => self.forward::<f64>(Operands::packed(shape, contiguous_slice(qkv, layout)?)),
+            dtype => return Err(unsupported_dtype("self_attention", dtype)),
+        };
+        Ok((output, Shape::from((shape.n, shape.d))))
+    }
+
+    fn bwd(&self, qkv: &Tensor, output: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(match qkv.dtype() {
+            DType::F32 => self.self_backward::<f32>(qkv, output, grad)?,
+            DType::F64 => self.self_backward::<f64>(qkv, output, grad)?,
+            dtype => return Err(unsupported_dtype("self_attention", dtype)),
+        }))
+    }
+}
+
+impl CustomOp2 for Attention {
     fn name(&self) -> &'static str {
         "attention"
     }
@@ -105,40 +173,38 @@ impl CustomOp3 for Attention {
         &self,
         q: &CpuStorage,
         q_layout: &Layout,
-        k: &CpuStorage,
-        k_layout: &Layout,
-        v: &CpuStorage,
-        v_layout: &Layout,
+        kv: &CpuStorage,
+        kv_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
+        let shape = self.shape;
         let output = match q.dtype() {
-            DType::F32 => self.forward::<f32>(
+            DType::F32 => self.forward::<f32>(Operands::of(
+                shape,
                 contiguous_slice(q, q_layout)?,
-                contiguous_slice(k, k_layout)?,
-                contiguous_slice(v, v_layout)?,
-            ),
-            DType::F64 => self.forward::<f64>(
+                contiguous_slice(kv, kv_layout)?,
+            )),
+            DType::F64 => self.forward::<f64>(Operands::of(
+                shape,
                 contiguous_slice(q, q_layout)?,
-                contiguous_slice(k, k_layout)?,
-                contiguous_slice(v, v_layout)?,
-            ),
+                contiguous_slice(kv, kv_layout)?,
+            )),
             dtype => return Err(unsupported_dtype("attention", dtype)),
         };
-        Ok((output, q_layout.shape().clone()))
+        Ok((output, Shape::from((shape.n, shape.d))))
     }
 
     fn bwd(
         &self,
         q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
+        kv: &Tensor,
         output: &Tensor,
         grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (dq, dk, dv) = match q.dtype() {
-            DType::F32 => self.backward::<f32>([q, k, v, output, grad])?,
-            DType::F64 => self.backward::<f64>([q, k, v, output, grad])?,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (dq, dkv) = match q.dtype() {
+            DType::F32 => self.cross_backward::<f32>(q, kv, output, grad)?,
+            DType::F64 => self.cross_backward::<f64>(q, kv, output, grad)?,
             dtype => return Err(unsupported_dtype("attention", dtype)),
         };
-        Ok((Some(dq), Some(dk), Some(dv)))
+        Ok((Some(dq), Some(dkv)))
     }
 }

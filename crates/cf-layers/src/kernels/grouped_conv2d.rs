@@ -1,9 +1,9 @@
 //! Grouped convolution with one output channel per group, on maps kept channels-last.
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, DType, Error, Layout, Result, Shape, Tensor, WithDType};
-use num_traits::Float;
+use candle_core::{CpuStorage, CustomOp2, DType, Error, Layout, Result, Shape, Tensor};
 
+use super::cpu::element::Element;
 use super::{contiguous_slice, cpu, to_vec, unsupported_dtype};
 
 /// A convolution (stride 1, zero padding to the same size, no bias) in which output channel `g` reads the
@@ -42,12 +42,7 @@ struct GroupedConv2d {
 }
 
 impl GroupedConv2d {
-    fn backward<T: WithDType + Float>(
-        &self,
-        x: &Tensor,
-        weight: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Tensor, Tensor)> {
+    fn backward<T: Element>(&self, x: &Tensor, weight: &Tensor, grad: &Tensor) -> Result<(Tensor, Tensor)> {
         let (dx, dweight) = cpu::grouped_conv2d::backward(
             self.shape,
             &to_vec::<T>(x)?,
@@ -74,12 +69,12 @@ impl CustomOp2 for GroupedConv2d {
         weight_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let output = match x.dtype() {
-            DType::F32 => f32::to_cpu_storage_owned(cpu::grouped_conv2d::forward(
+            DType::F32 => CpuStorage::F32(cpu::grouped_conv2d::forward(
                 self.shape,
                 contiguous_slice::<f32>(x, x_layout)?,
                 contiguous_slice(weight, weight_layout)?,
             )),
-            DType::F64 => f64::to_cpu_storage_owned(cpu::grouped_conv2d::forward(
+            DType::F64 => CpuStorage::F64(cpu::grouped_conv2d::forward(
                 self.shape,
                 contiguous_slice::<f64>(x, x_layout)?,
                 contiguous_slice(weight, weight_layout)?,

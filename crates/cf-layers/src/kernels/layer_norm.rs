@@ -1,10 +1,11 @@
 //! Layer norm over the last axis, with the backward that Candle's fused one lacks.
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Tensor, WithDType};
-use num_traits::Float;
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Error, Layout, Result, Shape, Tensor};
 
-use super::{contiguous_slice, cpu, to_vec, unsupported_dtype};
+use super::cpu::element::Element;
+use super::cpu::layer_norm::Input;
+use super::{contiguous_slice, cpu, unsupported_dtype};
 
 /// `(x - mean) / sqrt(variance + eps) * gain + shift` over the last axis (Ba et al., 2016), variance dividing by `d`.
 ///
@@ -13,6 +14,22 @@ use super::{contiguous_slice, cpu, to_vec, unsupported_dtype};
 /// # Errors
 /// If the widths disagree, or the tensors are neither f32 nor f64.
 pub fn layer_norm(x: &Tensor, gain: &Tensor, shift: &Tensor, eps: f64) -> Result<Tensor> {
+    x.contiguous()?.apply_op2(&affine(x, gain, shift)?, LayerNormOp { eps })
+}
+
+/// [`layer_norm`] of `x + added`, without storing the sum.
+///
+/// # Errors
+/// If the shapes disagree, or the tensors are neither f32 nor f64.
+pub fn add_layer_norm(x: &Tensor, added: &Tensor, gain: &Tensor, shift: &Tensor, eps: f64) -> Result<Tensor> {
+    if x.shape() != added.shape() {
+        return Err(Error::Msg(format!("layer_norm of {:?} plus {:?}", x.dims(), added.dims())));
+    }
+    x.contiguous()?.apply_op3(&added.contiguous()?, &affine(x, gain, shift)?, LayerNormOp { eps })
+}
+
+/// Gain and shift as one tensor `[2, d]`: ops have at most three inputs.
+fn affine(x: &Tensor, gain: &Tensor, shift: &Tensor) -> Result<Tensor> {
     let (_, d) = x.dims2()?;
     if gain.dims() != [d] || shift.dims() != [d] {
         return Err(Error::Msg(format!(
@@ -21,7 +38,7 @@ pub fn layer_norm(x: &Tensor, gain: &Tensor, shift: &Tensor, eps: f64) -> Result
             shift.dims()
         )));
     }
-    x.contiguous()?.apply_op3(&gain.contiguous()?, &shift.contiguous()?, LayerNormOp { eps })
+    Tensor::stack(&[gain, shift], 0)
 }
 
 struct LayerNormOp {
@@ -29,29 +46,51 @@ struct LayerNormOp {
 }
 
 impl LayerNormOp {
-    fn forward<T: WithDType + Float>(&self, x: &[T], gain: &[T], shift: &[T]) -> CpuStorage {
-        T::to_cpu_storage_owned(cpu::layer_norm::forward(x, gain, shift, T::from_f64(self.eps)))
+    fn forward<T: Element>(&self, x: &[T], added: Option<&[T]>, affine: &[T]) -> CpuStorage {
+        let output = cpu::layer_norm::forward(Input { x, added }, affine, T::from_f64(self.eps));
+        T::to_cpu_storage_owned(output)
     }
 
-    fn backward<T: WithDType + Float>(
+    /// Gradients of each summand and of `affine`.
+    fn backward<T: Element>(
         &self,
         x: &Tensor,
-        gain: &Tensor,
+        added: Option<&Tensor>,
+        affine: &Tensor,
         grad: &Tensor,
-    ) -> Result<(Tensor, Tensor, Tensor)> {
-        let d = gain.elem_count();
-        let (x_values, gain_values) = (to_vec::<T>(x)?, to_vec::<T>(gain)?);
-        let grads =
-            cpu::layer_norm::backward(&x_values, &gain_values, &to_vec::<T>(grad)?, T::from_f64(self.eps));
+    ) -> Result<(Tensor, Tensor)> {
+        let eps = T::from_f64(self.eps);
+        let gain = affine.get(0)?.to_vec1::<T>()?;
+        let grads = cpu::with_values::<T, _>(x, |x| {
+            cpu::with_values::<T, _>(grad, |grad| match added {
+                None => Ok(cpu::layer_norm::backward(Input { x, added: None }, &gain, grad, eps)),
+                Some(added) => cpu::with_values::<T, _>(added, |added| {
+                    cpu::layer_norm::backward(Input { x, added: Some(added) }, &gain, grad, eps)
+                }),
+            })
+        })???;
         Ok((
             Tensor::from_vec(grads.x, x.shape(), x.device())?,
-            Tensor::from_vec(grads.gain, d, x.device())?,
-            Tensor::from_vec(grads.shift, d, x.device())?,
+            Tensor::from_vec(grads.affine, affine.shape(), x.device())?,
         ))
+    }
+
+    fn backward_any(
+        &self,
+        x: &Tensor,
+        added: Option<&Tensor>,
+        affine: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Tensor, Tensor)> {
+        match x.dtype() {
+            DType::F32 => self.backward::<f32>(x, added, affine, grad),
+            DType::F64 => self.backward::<f64>(x, added, affine, grad),
+            dtype => Err(unsupported_dtype("layer_norm", dtype)),
+        }
     }
 }
 
-impl CustomOp3 for LayerNormOp {
+impl CustomOp2 for LayerNormOp {
     fn name(&self) -> &'static str {
         "layer_norm"
     }
@@ -60,21 +99,19 @@ impl CustomOp3 for LayerNormOp {
         &self,
         x: &CpuStorage,
         x_layout: &Layout,
-        gain: &CpuStorage,
-        gain_layout: &Layout,
-        shift: &CpuStorage,
-        shift_layout: &Layout,
+        affine: &CpuStorage,
+        affine_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let output = match x.dtype() {
             DType::F32 => self.forward::<f32>(
                 contiguous_slice(x, x_layout)?,
-                contiguous_slice(gain, gain_layout)?,
-                contiguous_slice(shift, shift_layout)?,
+                None,
+                contiguous_slice(affine, affine_layout)?,
             ),
             DType::F64 => self.forward::<f64>(
                 contiguous_slice(x, x_layout)?,
-                contiguous_slice(gain, gain_layout)?,
-                contiguous_slice(shift, shift_layout)?,
+                None,
+                contiguous_slice(affine, affine_layout)?,
             ),
             dtype => return Err(unsupported_dtype("layer_norm", dtype)),
         };
@@ -84,16 +121,54 @@ impl CustomOp3 for LayerNormOp {
     fn bwd(
         &self,
         x: &Tensor,
-        gain: &Tensor,
+        affine: &Tensor,
         _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (dx, daffine) = self.backward_any(x, None, affine, grad)?;
+        Ok((Some(dx), Some(daffine)))
+    }
+}
+
+impl CustomOp3 for LayerNormOp {
+    fn name(&self) -> &'static str {
+        "add_layer_norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        added: &CpuStorage,
+        added_layout: &Layout,
+        affine: &CpuStorage,
+        affine_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let output = match x.dtype() {
+            DType::F32 => self.forward::<f32>(
+                contiguous_slice(x, x_layout)?,
+                Some(contiguous_slice(added, added_layout)?),
+                contiguous_slice(affine, affine_layout)?,
+            ),
+            DType::F64 => self.forward::<f64>(
+                contiguous_slice(x, x_layout)?,
+                Some(contiguous_slice(added, added_layout)?),
+                contiguous_slice(affine, affine_layout)?,
+            ),
+            dtype => return Err(unsupported_dtype("add_layer_norm", dtype)),
+        };
+        Ok((output, x_layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        added: &Tensor,
+        affine: &Tensor,
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (dx, dgain, dshift) = match x.dtype() {
-            DType::F32 => self.backward::<f32>(x, gain, grad)?,
-            DType::F64 => self.backward::<f64>(x, gain, grad)?,
-            dtype => return Err(unsupported_dtype("layer_norm", dtype)),
-        };
-        Ok((Some(dx), Some(dgain), Some(dshift)))
+        let (dx, daffine) = self.backward_any(x, Some(added), affine, grad)?;
+        Ok((Some(dx.clone()), Some(dx), Some(daffine)))
     }
 }

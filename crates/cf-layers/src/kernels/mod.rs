@@ -2,11 +2,15 @@
 //!
 //! | function | inputs | backward to | reference | tolerance |
 //! |---|---|---|---|---|
-//! | [`attention`] | q `[n, d]`, k and v `[m, d]` | q, k, v | [`reference::attention`] | 1e-5 in f32 |
+//! | [`attention`] | q `[n, d]`, keys beside values `[m, 2 d]` | both | [`reference::attention`] | 1e-5 in f32 |
+//! | [`self_attention`] | q, k and v beside each other `[n, 3 d]` | all | [`reference::self_attention`] | 1e-5 in f32 |
+//! | [`linear`] | x `[n, d_in]`, weight `[d_out, d_in]`, bias `[d_out]` | all three | [`reference::linear`] | 1e-5 in f32 |
 //! | [`grouped_conv2d`] | x `[h, w, c_in]`, weight `[c_out, c_in / c_out, k, k]` | x, weight | [`reference::grouped_conv2d`] | 1e-5 in f32 |
 //! | [`layer_norm`] | x `[n, d]`, gain and shift `[d]` | all three | [`reference::layer_norm`] | 1e-5 in f32 |
-//! | [`gelu`] | x | x | [`reference::gelu`] | 1e-6 in f32 |
+//! | [`add_layer_norm`] | the same and a second summand | all four | [`reference::layer_norm`] of the sum | 1e-5 in f32 |
+//! | [`gelu`] | x, and the dropout after it | x | [`reference::gelu`] | 1e-6 in f32 |
 //! | [`dropout`] | x | x | [`reference::dropout`] | exact |
+//! | [`add_dropped`] | base and x | both | [`reference::dropout`] and a sum | exact |
 //!
 //! Each is one public function that checks its shapes, is the custom op and defines its backward; the loops lie
 //! under `cpu`. All work in f32 and f64 (the latter for gradient checks). Results do not depend on the number of
@@ -18,13 +22,15 @@ mod dropout;
 mod gelu;
 mod grouped_conv2d;
 mod layer_norm;
+mod linear;
 pub mod reference;
 
-pub use attention::attention;
-pub use dropout::{DropoutMask, dropout};
+pub use attention::{AttentionDropout, attention, self_attention};
+pub use dropout::{DropoutMask, add_dropped, dropout};
 pub use gelu::gelu;
 pub use grouped_conv2d::grouped_conv2d;
-pub use layer_norm::layer_norm;
+pub use layer_norm::{add_layer_norm, layer_norm};
+pub use linear::linear;
 
 use candle_core::{CpuStorage, DType, Error, Layout, Result, Storage, Tensor, WithDType};
 

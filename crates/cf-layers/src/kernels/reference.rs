@@ -2,6 +2,7 @@
 
 use candle_core::{D, Result, Tensor};
 
+use super::attention::AttentionDropout;
 use super::dropout::DropoutMask;
 
 /// [`super::attention`] with the whole `[n_heads, n, m]` weights in memory.
@@ -10,22 +11,43 @@ use super::dropout::DropoutMask;
 /// If the shapes do not fit together.
 pub fn attention(
     q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
+    kv: &Tensor,
     n_heads: usize,
-    mask: Option<DropoutMask>,
+    dropout: Option<AttentionDropout>,
 ) -> Result<Tensor> {
     let (n, d) = q.dims2()?;
     let heads = |x: &Tensor| -> Result<Tensor> {
         x.reshape((x.dim(0)?, n_heads, d / n_heads))?.transpose(0, 1)?.contiguous()
     };
+    let (k, v) = (kv.narrow(1, 0, d)?.contiguous()?, kv.narrow(1, d, d)?.contiguous()?);
     let scale = 1.0 / ((d / n_heads) as f64).sqrt();
-    let scores = (heads(q)?.matmul(&heads(k)?.transpose(1, 2)?.contiguous()?)? * scale)?;
+    let scores = (heads(q)?.matmul(&heads(&k)?.transpose(1, 2)?.contiguous()?)? * scale)?;
     let mut weights = candle_nn::ops::softmax(&scores, D::Minus1)?;
-    if let Some(mask) = mask {
-        weights = dropout(&weights, mask)?;
+    if let Some(AttentionDropout { mask, n_queries }) = dropout {
+        let m = kv.dim(0)?;
+        let index = |head: usize, query: usize, key: usize| ((head * n_queries + query) * m + key) as u64;
+        let factors: Vec<f64> =
+            (0..n_heads * n * m).map(|at| mask.factor(index(at / (n * m), at / m % n, at % m))).collect();
+        weights = (weights * Tensor::from_vec(factors, (n_heads, n, m), q.device())?.to_dtype(q.dtype())?)?;
     }
-    weights.matmul(&heads(v)?)?.transpose(0, 1)?.contiguous()?.reshape((n, d))
+    weights.matmul(&heads(&v)?)?.transpose(0, 1)?.contiguous()?.reshape((n, d))
+}
+
+/// [`super::self_attention`] as [`attention`] of its parts.
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn self_attention(qkv: &Tensor, n_heads: usize, dropout: Option<AttentionDropout>) -> Result<Tensor> {
+    let d = qkv.dim(1)? / 3;
+    attention(&qkv.narrow(1, 0, d)?.contiguous()?, &qkv.narrow(1, d, 2 * d)?, n_heads, dropout)
+}
+
+/// [`super::linear`] as Candle's product and sum.
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    x.matmul(&weight.t()?)?.broadcast_add(bias)
 }
 
 /// [`super::grouped_conv2d`] as a sum over kernel taps of shifted maps times a factor per channel.

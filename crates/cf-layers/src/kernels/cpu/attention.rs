@@ -1,249 +1,364 @@
-//! Attention in blocks of queries: each block sees all keys at once, so its softmax is exact and simple.
+//! Attention in tiles of queries and keys with a running softmax (Dao et al., 2022): no tile outgrows the cache, and
+//! nothing of the size queries x keys is ever stored.
 
-use candle_core::WithDType;
 use num_traits::Float;
 
-use super::map_indices;
-use super::matmul::{Matrix, Write, multiply};
-use crate::kernels::attention::AttentionShape;
-use crate::kernels::dropout::DropoutMask;
+use super::element::Element;
+use super::matmul::{Matrix, MatrixMut, Write, multiply};
+use super::{for_each_chunk, map_chunks, rows};
+use crate::kernels::attention::{AttentionDropout, AttentionShape};
+use crate::kernels::dropout::Drops;
 
-/// Queries per block. At 13,496 keys a block of weights is 3.5 MB: it stays in the cache between its passes.
-const QUERIES_PER_BLOCK: usize = 64;
+/// Rows of a tile of scores. With 128 channels per head its operands take 0.4 MB and the tile 0.1 MB.
+const QUERIES: usize = 128;
+/// Columns of a tile of scores.
+const KEYS: usize = 256;
+/// Parts of the keys that the backward pass works on at once. Each has its own sum for the queries' gradient, and these are
+/// added in order: the number is fixed, so that rounding does not depend on the number of threads.
+const KEY_PARTS: usize = 8;
 
-pub(in crate::kernels) struct Gradients<T> {
-    pub(in crate::kernels) q: Vec<T>,
-    pub(in crate::kernels) k: Vec<T>,
-    pub(in crate::kernels) v: Vec<T>,
+/// Rows of channels, some of the columns of a wider matrix.
+#[derive(Clone, Copy)]
+struct Columns<'a, T> {
+    values: &'a [T],
+    first: usize,
+    stride: usize,
+}
+
+/// Queries, keys and values, wherever they lie.
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct Operands<'a, T> {
+    q: Columns<'a, T>,
+    k: Columns<'a, T>,
+    v: Columns<'a, T>,
+}
+
+impl<'a, T> Operands<'a, T> {
+    /// Queries `[n, d]`, and keys beside values `[m, 2 d]`.
+    pub(in crate::kernels) fn of(AttentionShape { d, .. }: AttentionShape, q: &'a [T], kv: &'a [T]) -> Self {
+        Self {
+            q: Columns { values: q, first: 0, stride: d },
+            k: Columns { values: kv, first: 0, stride: 2 * d },
+            v: Columns { values: kv, first: d, stride: 2 * d },
+        }
+    }
+
+    /// All three beside each other, `[n, 3 d]`.
+    pub(in crate::kernels) fn packed(AttentionShape { d, .. }: AttentionShape, qkv: &'a [T]) -> Self {
+        let columns = |first| Columns { values: qkv, first, stride: 3 * d };
+        Self { q: columns(0), k: columns(d), v: columns(2 * d) }
+    }
 }
 
 /// What the forward pass leaves for the backward pass.
 pub(in crate::kernels) struct Saved<'a, T> {
-    pub(in crate::kernels) q: &'a [T],
-    pub(in crate::kernels) k: &'a [T],
-    pub(in crate::kernels) v: &'a [T],
+    pub(in crate::kernels) operands: Operands<'a, T>,
+    /// `[n, d]`.
     pub(in crate::kernels) output: &'a [T],
-    /// `[n_heads, n]`.
-    pub(in crate::kernels) log_sum_exp: &'a [f64],
+    /// `[n, n_heads]`.
+    pub(in crate::kernels) log_sum_exp: &'a [T],
 }
 
 impl AttentionShape {
+    /// Channels of a head.
+    fn width(&self) -> usize {
+        self.d / self.n_heads
+    }
+
+    fn scale<T: Element>(&self) -> T {
+        T::from_f64(1.0 / (self.width() as f64).sqrt())
+    }
+
     /// Multiply-adds of a forward pass, an exponential counted as sixteen.
     fn work(&self) -> usize {
         self.n * self.m * (2 * self.d + 16 * self.n_heads)
     }
+
+    /// `n_rows` rows of one head, from row `first` on.
+    fn rows<'a, T>(&self, of: Columns<'a, T>, head: usize, first: usize, n_rows: usize) -> Matrix<'a, T> {
+        let start = first * of.stride + of.first + head * self.width();
+        Matrix::new(&of.values[start..], n_rows, self.width(), of.stride)
+    }
+
+    fn own_rows<'a, T>(&self, values: &'a [T], head: usize, first: usize, n_rows: usize) -> Matrix<'a, T> {
+        self.rows(Columns { values, first: 0, stride: self.d }, head, first, n_rows)
+    }
 }
 
-/// One head of one block of queries.
+/// Where a tile of scores lies.
 #[derive(Clone, Copy)]
 struct Tile {
-    shape: AttentionShape,
     head: usize,
     first_query: usize,
     n_queries: usize,
+    first_key: usize,
+    n_keys: usize,
 }
 
-impl Tile {
-    fn width(&self) -> usize {
-        self.shape.d / self.shape.n_heads
+/// Dropout with the sizes that its indices count.
+#[derive(Clone, Copy)]
+struct WeightDrops<T> {
+    drops: Drops<T>,
+    n_queries: usize,
+    n_keys: usize,
+}
+
+impl<T: Element> WeightDrops<T> {
+    fn new(shape: AttentionShape, dropout: AttentionDropout) -> Self {
+        Self { drops: dropout.mask.drops(), n_queries: dropout.n_queries, n_keys: shape.m }
     }
 
-    fn scale<T: WithDType>(&self) -> T {
-        T::from_f64(1.0 / (self.width() as f64).sqrt())
-    }
-
-    /// This block's rows of a `[n, d]` tensor, in this head's columns.
-    fn queries<'a, T>(&self, values: &'a [T]) -> Matrix<'a, T> {
-        let start = self.first_query * self.shape.d + self.head * self.width();
-        Matrix::new(&values[start..], self.n_queries, self.width(), self.shape.d)
-    }
-
-    /// All rows of a `[m, d]` tensor, in this head's columns.
-    fn keys<'a, T>(&self, values: &'a [T]) -> Matrix<'a, T> {
-        Matrix::new(&values[self.head * self.width()..], self.shape.m, self.width(), self.shape.d)
-    }
-
-    /// The dropout index of the weight on key 0 of query `row` of this block.
-    fn first_weight(&self, row: usize) -> u64 {
-        ((self.head * self.shape.n + self.first_query + row) * self.shape.m) as u64
-    }
-
-    fn drop_weights<T: WithDType>(&self, weights: &mut [T], mask: DropoutMask) {
-        for (row, weights) in weights.chunks_mut(self.shape.m).enumerate() {
-            let first = self.first_weight(row);
-            for (key, weight) in weights.iter_mut().enumerate() {
-                *weight *= T::from_f64(mask.factor(first + key as u64));
-            }
+    fn apply(&self, tile: &mut [T], at: Tile) {
+        for (row, weights) in tile.chunks_mut(at.n_keys).enumerate() {
+            let query = at.head * self.n_queries + at.first_query + row;
+            rows::apply_drops(weights, self.drops, (query * self.n_keys + at.first_key) as u64);
         }
     }
 }
 
-fn tiles(shape: AttentionShape, head: usize) -> impl Iterator<Item = Tile> {
-    (0..shape.n).step_by(QUERIES_PER_BLOCK).map(move |first_query| Tile {
-        shape,
-        head,
-        first_query,
-        n_queries: QUERIES_PER_BLOCK.min(shape.n - first_query),
+/// Starts and lengths of the tiles of `size` that cover `0..end`.
+fn tiles(end: usize, size: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..end).step_by(size).map(move |first| (first, size.min(end - first)))
+}
+
+/// Returns the output `[n, d]` and the log-sum-exp of each query `[n, n_heads]`.
+pub(in crate::kernels) fn forward<T: Element>(
+    shape: AttentionShape,
+    operands: Operands<'_, T>,
+    dropout: Option<AttentionDropout>,
+) -> (Vec<T>, Vec<T>) {
+    let drops = dropout.map(|dropout| WeightDrops::new(shape, dropout));
+    let mut output = vec![T::zero(); shape.n * shape.d];
+    let log_sum_exp = map_chunks(&mut output, QUERIES * shape.d, shape.work(), |index, output| {
+        forward_queries(shape, index * QUERIES, operands, drops, output)
+    });
+    (output, log_sum_exp.concat())
+}
+
+/// All heads of the queries from `first_query` on, whose rows `output` holds. Returns their log-sum-exp.
+fn forward_queries<T: Element>(
+    shape: AttentionShape,
+    first_query: usize,
+    operands: Operands<'_, T>,
+    drops: Option<WeightDrops<T>>,
+    output: &mut [T],
+) -> Vec<T> {
+    let (width, n_queries) = (shape.width(), output.len() / shape.d);
+    let mut log_sum_exp = vec![T::zero(); n_queries * shape.n_heads];
+    let mut scores = vec![T::zero(); n_queries * KEYS.min(shape.m)];
+    for head in 0..shape.n_heads {
+        let mut largest = vec![T::neg_infinity(); n_queries];
+        let mut total = vec![T::zero(); n_queries];
+        for (first_key, n_keys) in tiles(shape.m, KEYS) {
+            let tile = &mut scores[..n_queries * n_keys];
+            multiply(
+                MatrixMut::new(tile, n_queries, n_keys, n_keys),
+                Write::Overwrite,
+                shape.scale(),
+                shape.rows(operands.q, head, first_query, n_queries),
+                shape.rows(operands.k, head, first_key, n_keys).transposed(),
+            );
+            for (row, scores) in tile.chunks_mut(n_keys).enumerate() {
+                let larger = Float::max(largest[row], rows::largest(scores));
+                let shrink = (largest[row] - larger).exp();
+                total[row] = total[row] * shrink + rows::exp_and_sum(scores, larger);
+                largest[row] = larger;
+                if first_key > 0 && shrink != T::one() {
+                    rows::scale(&mut output[row * shape.d + head * width..][..width], shrink);
+                }
+            }
+            if let Some(drops) = drops {
+                drops.apply(tile, Tile { head, first_query, n_queries, first_key, n_keys });
+            }
+            multiply(
+                MatrixMut::new(&mut output[head * width..], n_queries, width, shape.d),
+                if first_key == 0 { Write::Overwrite } else { Write::Accumulate },
+                T::one(),
+                Matrix::new(tile, n_queries, n_keys, n_keys),
+                shape.rows(operands.v, head, first_key, n_keys),
+            );
+        }
+        for row in 0..n_queries {
+            rows::scale(&mut output[row * shape.d + head * width..][..width], T::one() / total[row]);
+            log_sum_exp[row * shape.n_heads + head] = largest[row] + total[row].ln();
+        }
+    }
+    log_sum_exp
+}
+
+/// Returns the gradients of the queries `[n, d]` and of keys beside values `[m, 2 d]`.
+pub(in crate::kernels) fn backward<T: Element>(
+    shape: AttentionShape,
+    saved: &Saved<'_, T>,
+    grad: &[T],
+    dropout: Option<AttentionDropout>,
+) -> (Vec<T>, Vec<T>) {
+    let mut dkv = vec![T::zero(); shape.m * 2 * shape.d];
+    let mut dq = vec![T::zero(); shape.n * shape.d];
+    let partials = backward_keys(shape, saved, grad, dropout, &mut dkv, 0);
+    add_partials(shape, &partials, &mut dq, shape.d);
+    (dq, dkv)
+}
+
+/// Returns the gradient of queries, keys and values beside each other, `[n, 3 d]`.
+pub(in crate::kernels) fn self_backward<T: Element>(
+    shape: AttentionShape,
+    saved: &Saved<'_, T>,
+    grad: &[T],
+    dropout: Option<AttentionDropout>,
+) -> Vec<T> {
+    let mut dqkv = vec![T::zero(); shape.n * 3 * shape.d];
+    let partials = backward_keys(shape, saved, grad, dropout, &mut dqkv, shape.d);
+    add_partials(shape, &partials, &mut dqkv, 3 * shape.d);
+    dqkv
+}
+
+/// Adds the parts of the queries' gradient, in order, to the first `d` of the `stride` columns of `output`.
+fn add_partials<T: Element>(shape: AttentionShape, partials: &[Vec<T>], output: &mut [T], stride: usize) {
+    let work = partials.len() * shape.n * shape.d;
+    for_each_chunk(output, QUERIES * stride, work, |index, output| {
+        for (row, output) in output.chunks_mut(stride).enumerate() {
+            let start = (index * QUERIES + row) * shape.d;
+            for partial in partials {
+                rows::add(&mut output[..shape.d], &partial[start..start + shape.d]);
+            }
+        }
+    });
+}
+
+/// Fills the gradients of keys and values, which begin at column `first_column` of each row of `output`, and returns the
+/// parts of the queries' gradient `[n, d]`.
+fn backward_keys<T: Element>(
+    shape: AttentionShape,
+    saved: &Saved<'_, T>,
+    grad: &[T],
+    dropout: Option<AttentionDropout>,
+    output: &mut [T],
+    first_column: usize,
+) -> Vec<Vec<T>> {
+    let stride = output.len() / shape.m;
+    let inner: Vec<T> = saved
+        .output
+        .chunks(shape.width())
+        .zip(grad.chunks(shape.width()))
+        .map(|(output, grad)| rows::dot(output, grad))
+        .collect();
+    let keys_per_part = shape.m.div_ceil(KEY_PARTS).next_multiple_of(KEYS);
+    let drops = dropout.map(|dropout| WeightDrops::new(shape, dropout));
+    map_chunks(output, keys_per_part * stride, 2 * shape.work(), |index, output| {
+        let first_key = index * keys_per_part;
+        KeyPart { shape, saved, grad, inner: &inner, drops, first_key, stride, first_column }.backward(output)
     })
 }
 
-/// Returns the output `[n, d]` and the log-sum-exp of each query `[n_heads, n]`.
-pub(in crate::kernels) fn forward<T: WithDType + Float>(
+/// The backward pass of all queries on a part of the keys.
+///
+/// With weights `P`, dropout factors `F`, `dO` the output's gradient: `dV = (P F)^T dO`, `dP = F (dO V^T)`,
+/// `dS = P (dP - rowsum(dO O))`, `dQ = dS K / sqrt(width)`, `dK = dS^T Q / sqrt(width)`.
+struct KeyPart<'a, T> {
     shape: AttentionShape,
-    q: &[T],
-    k: &[T],
-    v: &[T],
-    dropout: Option<DropoutMask>,
-) -> (Vec<T>, Vec<f64>) {
-    let all: Vec<Tile> = (0..shape.n_heads).flat_map(|head| tiles(shape, head)).collect();
-    let blocks = map_indices(all.len(), shape.work(), |index| tile_forward(all[index], q, k, v, dropout));
-    let mut output = vec![T::zero(); shape.n * shape.d];
-    let mut log_sum_exp = Vec::with_capacity(shape.n_heads * shape.n);
-    for (tile, (block, block_lse)) in all.iter().zip(blocks) {
-        place_queries(*tile, &block, &mut output);
-        log_sum_exp.extend(block_lse);
-    }
-    (output, log_sum_exp)
+    saved: &'a Saved<'a, T>,
+    grad: &'a [T],
+    /// `[n, n_heads]`: `rowsum(dO O)`.
+    inner: &'a [T],
+    drops: Option<WeightDrops<T>>,
+    first_key: usize,
+    /// Columns of the matrix that the gradients are written to.
+    stride: usize,
+    /// Where in its rows the keys' gradient begins; the values' follows.
+    first_column: usize,
 }
 
-fn tile_forward<T: WithDType + Float>(
-    tile: Tile,
-    q: &[T],
-    k: &[T],
-    v: &[T],
-    dropout: Option<DropoutMask>,
-) -> (Vec<T>, Vec<f64>) {
-    let m = tile.shape.m;
-    let mut weights = vec![T::zero(); tile.n_queries * m];
-    multiply(&mut weights, Write::Overwrite, tile.scale(), tile.queries(q), tile.keys(k).transposed());
-    let log_sum_exp = weights.chunks_mut(m).map(softmax_in_place).collect();
-    if let Some(mask) = dropout {
-        tile.drop_weights(&mut weights, mask);
-    }
-    let mut output = vec![T::zero(); tile.n_queries * tile.width()];
-    multiply(
-        &mut output,
-        Write::Overwrite,
-        T::one(),
-        Matrix::new(&weights, tile.n_queries, m, m),
-        tile.keys(v),
-    );
-    (output, log_sum_exp)
+/// Tiles of a [`KeyPart`], kept from one to the next.
+struct Workspace<T> {
+    weights: Vec<T>,
+    score_grads: Vec<T>,
+    /// Empty without dropout.
+    dropped: Vec<T>,
 }
 
-/// Heads run in parallel; within a head the blocks follow each other, since all of them add to its keys' gradients.
-pub(in crate::kernels) fn backward<T: WithDType + Float>(
-    shape: AttentionShape,
-    saved: Saved<'_, T>,
-    grad: &[T],
-    dropout: Option<DropoutMask>,
-) -> Gradients<T> {
-    let heads = map_indices(shape.n_heads, shape.work(), |head| {
-        let width = shape.d / shape.n_heads;
-        let mut grads = Gradients {
-            q: Vec::with_capacity(shape.n * width),
-            k: vec![T::zero(); shape.m * width],
-            v: vec![T::zero(); shape.m * width],
+impl<T: Element> KeyPart<'_, T> {
+    /// Fills the gradients of this part's keys and values, and returns what it adds to the queries' gradient `[n, d]`.
+    fn backward(&self, output: &mut [T]) -> Vec<T> {
+        let shape = self.shape;
+        let mut dq = vec![T::zero(); shape.n * shape.d];
+        let tile = QUERIES.min(shape.n) * KEYS.min(shape.m);
+        let mut workspace = Workspace {
+            weights: vec![T::zero(); tile],
+            score_grads: vec![T::zero(); tile],
+            dropped: vec![T::zero(); if self.drops.is_some() { tile } else { 0 }],
         };
-        for tile in tiles(shape, head) {
-            tile_backward(tile, &saved, grad, dropout, &mut grads);
+        let n_keys = output.len() / self.stride;
+        for head in 0..shape.n_heads {
+            for (first, n_keys) in tiles(n_keys, KEYS) {
+                for (first_query, n_queries) in tiles(shape.n, QUERIES) {
+                    let at = Tile { head, first_query, n_queries, first_key: self.first_key + first, n_keys };
+                    self.tile(at, &mut workspace, &mut dq, output);
+                }
+            }
         }
-        grads
-    });
-    let mut grads = Gradients {
-        q: vec![T::zero(); shape.n * shape.d],
-        k: vec![T::zero(); shape.m * shape.d],
-        v: vec![T::zero(); shape.m * shape.d],
-    };
-    for (head, part) in heads.iter().enumerate() {
-        place_head(shape, head, &part.q, &mut grads.q);
-        place_head(shape, head, &part.k, &mut grads.k);
-        place_head(shape, head, &part.v, &mut grads.v);
+        dq
     }
-    grads
-}
 
-/// With weights `P`, dropout factors `F`, `dO` the output's gradient: `dV += (P F)^T dO`, `dP = F (dO V^T)`,
-/// `dS = P (dP - rowsum(dO O))`, `dQ = dS K / sqrt(width)`, `dK += dS^T Q / sqrt(width)`.
-fn tile_backward<T: WithDType + Float>(
-    tile: Tile,
-    saved: &Saved<'_, T>,
-    grad: &[T],
-    dropout: Option<DropoutMask>,
-    grads: &mut Gradients<T>,
-) {
-    let (m, width, rows) = (tile.shape.m, tile.width(), tile.n_queries);
-    let mut weights = vec![T::zero(); rows * m];
-    multiply(
-        &mut weights,
-        Write::Overwrite,
-        tile.scale(),
-        tile.queries(saved.q),
-        tile.keys(saved.k).transposed(),
-    );
-    for (row, weights) in weights.chunks_mut(m).enumerate() {
-        let log_sum_exp = T::from_f64(saved.log_sum_exp[tile.head * tile.shape.n + tile.first_query + row]);
-        for weight in weights {
-            *weight = (*weight - log_sum_exp).exp();
+    /// The gradient of this tile's keys, or with `offset` d of its values.
+    fn key_gradient<'a>(&self, output: &'a mut [T], at: Tile, offset: usize) -> MatrixMut<'a, T> {
+        let width = self.shape.width();
+        let start =
+            (at.first_key - self.first_key) * self.stride + self.first_column + offset + at.head * width;
+        MatrixMut::new(&mut output[start..], at.n_keys, width, self.stride)
+    }
+
+    fn tile(&self, at: Tile, workspace: &mut Workspace<T>, dq: &mut [T], output: &mut [T]) {
+        let (shape, operands) = (self.shape, self.saved.operands);
+        let Tile { head, first_query, n_queries, first_key, n_keys } = at;
+        let area = n_queries * n_keys;
+        let q = shape.rows(operands.q, head, first_query, n_queries);
+        let k = shape.rows(operands.k, head, first_key, n_keys);
+        let v = shape.rows(operands.v, head, first_key, n_keys);
+        let grad = shape.own_rows(self.grad, head, first_query, n_queries);
+        let of_query = |row: usize| (first_query + row) * shape.n_heads + head;
+
+        let weights = &mut workspace.weights[..area];
+        let scores = MatrixMut::new(weights, n_queries, n_keys, n_keys);
+        multiply(scores, Write::Overwrite, shape.scale(), q, k.transposed());
+        for (row, weights) in weights.chunks_mut(n_keys).enumerate() {
+            rows::exp_in_place(weights, self.saved.log_sum_exp[of_query(row)]);
         }
-    }
-
-    let mut score_grad = vec![T::zero(); rows * m];
-    let output_grad = tile.queries(grad);
-    multiply(&mut score_grad, Write::Overwrite, T::one(), output_grad, tile.keys(saved.v).transposed());
-    let dropped = dropout.map(|mask| {
-        tile.drop_weights(&mut score_grad, mask);
-        let mut dropped = weights.clone();
-        tile.drop_weights(&mut dropped, mask);
-        dropped
-    });
-    let dropped = Matrix::new(dropped.as_ref().unwrap_or(&weights), rows, m, m);
-    multiply(&mut grads.v, Write::Accumulate, T::one(), dropped.transposed(), output_grad);
-
-    for row in 0..rows {
-        let start = (tile.first_query + row) * tile.shape.d + tile.head * width;
-        let mut inner = T::zero();
-        for (&grad, &output) in grad[start..start + width].iter().zip(&saved.output[start..start + width]) {
-            inner += grad * output;
+        let score_grads = &mut workspace.score_grads[..area];
+        let weight_grads = MatrixMut::new(score_grads, n_queries, n_keys, n_keys);
+        multiply(weight_grads, Write::Overwrite, T::one(), grad, v.transposed());
+        let dropped: &[T] = match self.drops {
+            None => weights,
+            Some(drops) => {
+                let dropped = &mut workspace.dropped[..area];
+                dropped.copy_from_slice(weights);
+                drops.apply(dropped, at);
+                drops.apply(score_grads, at);
+                dropped
+            }
+        };
+        let dropped = Matrix::new(dropped, n_queries, n_keys, n_keys);
+        multiply(
+            self.key_gradient(output, at, shape.d),
+            Write::Accumulate,
+            T::one(),
+            dropped.transposed(),
+            grad,
+        );
+        for (row, (grads, weights)) in score_grads.chunks_mut(n_keys).zip(weights.chunks(n_keys)).enumerate()
+        {
+            rows::score_gradient(grads, weights, self.inner[of_query(row)]);
         }
-        let range = row * m..(row + 1) * m;
-        for (score_grad, &weight) in score_grad[range.clone()].iter_mut().zip(&weights[range]) {
-            *score_grad = weight * (*score_grad - inner);
-        }
-    }
-    let score_grad = Matrix::new(&score_grad, rows, m, m);
-    let first = grads.q.len();
-    grads.q.resize(first + rows * width, T::zero());
-    multiply(&mut grads.q[first..], Write::Overwrite, tile.scale(), score_grad, tile.keys(saved.k));
-    multiply(&mut grads.k, Write::Accumulate, tile.scale(), score_grad.transposed(), tile.queries(saved.q));
-}
-
-/// Turns scores into weights and returns their log-sum-exp.
-fn softmax_in_place<T: WithDType + Float>(scores: &mut [T]) -> f64 {
-    let largest = scores.iter().fold(T::neg_infinity(), |a, &b| if b > a { b } else { a });
-    let mut total = T::zero();
-    for score in scores.iter_mut() {
-        *score = (*score - largest).exp();
-        total += *score;
-    }
-    for score in scores.iter_mut() {
-        *score /= total;
-    }
-    largest.to_f64() + total.to_f64().ln()
-}
-
-fn place_queries<T: Copy>(tile: Tile, block: &[T], output: &mut [T]) {
-    let width = tile.width();
-    for (row, values) in block.chunks(width).enumerate() {
-        let start = (tile.first_query + row) * tile.shape.d + tile.head * width;
-        output[start..start + width].copy_from_slice(values);
-    }
-}
-
-fn place_head<T: Copy>(shape: AttentionShape, head: usize, part: &[T], whole: &mut [T]) {
-    let width = shape.d / shape.n_heads;
-    for (row, values) in part.chunks(width).enumerate() {
-        let start = row * shape.d + head * width;
-        whole[start..start + width].copy_from_slice(values);
+        let score_grads = Matrix::new(score_grads, n_queries, n_keys, n_keys);
+        multiply(
+            self.key_gradient(output, at, 0),
+            Write::Accumulate,
+            shape.scale(),
+            score_grads.transposed(),
+            q,
+        );
+        let start = first_query * shape.d + head * shape.width();
+        let dq = MatrixMut::new(&mut dq[start..], n_queries, shape.width(), shape.d);
+        multiply(dq, Write::Accumulate, shape.scale(), score_grads, k);
     }
 }

@@ -4,10 +4,8 @@
 
 use std::ops::Range;
 
-use candle_core::WithDType;
-use num_traits::Float;
-
-use super::for_each_chunk;
+use super::element::Element;
+use super::{for_each_chunk, rows};
 use crate::kernels::grouped_conv2d::ConvShape;
 
 impl ConvShape {
@@ -34,7 +32,7 @@ impl ConvShape {
     }
 }
 
-pub(in crate::kernels) fn forward<T: WithDType + Float>(shape: ConvShape, x: &[T], weight: &[T]) -> Vec<T> {
+pub(in crate::kernels) fn forward<T: Element>(shape: ConvShape, x: &[T], weight: &[T]) -> Vec<T> {
     let taps = taps_first(shape, weight);
     let mut output = vec![T::zero(); shape.height * shape.width * shape.c_out];
     for_each_chunk(&mut output, shape.width * shape.c_out, shape.work(), |y, out_row| {
@@ -54,7 +52,7 @@ pub(in crate::kernels) fn forward<T: WithDType + Float>(shape: ConvShape, x: &[T
 }
 
 /// Returns the gradients of the map and of the weight.
-pub(in crate::kernels) fn backward<T: WithDType + Float>(
+pub(in crate::kernels) fn backward<T: Element>(
     shape: ConvShape,
     x: &[T],
     weight: &[T],
@@ -66,7 +64,7 @@ pub(in crate::kernels) fn backward<T: WithDType + Float>(
 }
 
 /// The transpose of a same-size correlation is the correlation with the kernel turned by 180 degrees.
-fn map_gradient<T: WithDType + Float>(shape: ConvShape, weight: &[T], grad: &[T]) -> Vec<T> {
+fn map_gradient<T: Element>(shape: ConvShape, weight: &[T], grad: &[T]) -> Vec<T> {
     let turned: Vec<T> =
         taps_first(shape, weight).chunks(shape.c_in()).rev().flat_map(|tap| tap.iter().copied()).collect();
     let mut dx = vec![T::zero(); grad.len()];
@@ -77,7 +75,7 @@ fn map_gradient<T: WithDType + Float>(shape: ConvShape, weight: &[T], grad: &[T]
 }
 
 /// One task per kernel row; within it the cells are added in order, so no sum depends on the number of threads.
-fn weight_gradient<T: WithDType + Float>(shape: ConvShape, x: &[T], grad: &[T]) -> Vec<T> {
+fn weight_gradient<T: Element>(shape: ConvShape, x: &[T], grad: &[T]) -> Vec<T> {
     let (c_in, k) = (shape.c_in(), shape.k);
     let mut taps = vec![T::zero(); k * k * c_in];
     for_each_chunk(&mut taps, k * c_in, shape.work(), |ky, row| {
@@ -86,7 +84,7 @@ fn weight_gradient<T: WithDType + Float>(shape: ConvShape, x: &[T], grad: &[T]) 
                 for at in shape.outputs_inside(kx, shape.width) {
                     let source = (shape.read(y, ky) * shape.width + shape.read(at, kx)) * c_in;
                     let target = (y * shape.width + at) * c_in;
-                    multiply_add(tap, &x[source..source + c_in], &grad[target..target + c_in]);
+                    rows::multiply_add(tap, &x[source..source + c_in], &grad[target..target + c_in]);
                 }
             }
         }
@@ -101,27 +99,21 @@ fn weight_gradient<T: WithDType + Float>(shape: ConvShape, x: &[T], grad: &[T]) 
 }
 
 /// Adds one output row of the depth-wise convolution to `out_row`.
-fn depthwise_row<T: WithDType + Float>(shape: ConvShape, x: &[T], taps: &[T], y: usize, out_row: &mut [T]) {
+fn depthwise_row<T: Element>(shape: ConvShape, x: &[T], taps: &[T], y: usize, out_row: &mut [T]) {
     let c_in = shape.c_in();
     for ky in (0..shape.k).filter(|&ky| shape.outputs_inside(ky, shape.height).contains(&y)) {
         for kx in 0..shape.k {
             let tap = &taps[(ky * shape.k + kx) * c_in..][..c_in];
             for at in shape.outputs_inside(kx, shape.width) {
                 let source = (shape.read(y, ky) * shape.width + shape.read(at, kx)) * c_in;
-                multiply_add(&mut out_row[at * c_in..][..c_in], &x[source..source + c_in], tap);
+                rows::multiply_add(&mut out_row[at * c_in..][..c_in], &x[source..source + c_in], tap);
             }
         }
     }
 }
 
-fn multiply_add<T: WithDType>(total: &mut [T], a: &[T], b: &[T]) {
-    for ((total, &a), &b) in total.iter_mut().zip(a).zip(b) {
-        *total += a * b;
-    }
-}
-
 /// `[c_in, k * k]` to `[k * k, c_in]`.
-fn taps_first<T: WithDType>(shape: ConvShape, weight: &[T]) -> Vec<T> {
+fn taps_first<T: Element>(shape: ConvShape, weight: &[T]) -> Vec<T> {
     let (c_in, area) = (shape.c_in(), shape.k * shape.k);
     (0..area).flat_map(|tap| (0..c_in).map(move |channel| weight[channel * area + tap])).collect()
 }

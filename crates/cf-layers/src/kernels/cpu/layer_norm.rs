@@ -1,9 +1,8 @@
 //! Layer norm on rows. Statistics are two-pass: `E[x^2] - E[x]^2` cancels where the mean is large.
 
-use candle_core::WithDType;
-use num_traits::Float;
-
-use super::{for_each_chunk, map_indices};
+use super::element::Element;
+use super::vectorised::vectorised;
+use super::{for_each_chunk, map_chunks, rows};
 
 /// Rows per partial sum of the gain's and shift's gradients; fixed, so that their rounding does not depend on the
 /// number of threads.
@@ -12,111 +11,118 @@ const ROWS_PER_PARTIAL: usize = 64;
 /// Multiply-adds per element, about.
 const COST: usize = 8;
 
-pub(in crate::kernels) struct Gradients<T> {
-    pub(in crate::kernels) x: Vec<T>,
-    pub(in crate::kernels) gain: Vec<T>,
-    pub(in crate::kernels) shift: Vec<T>,
+/// What is normed: rows of `d`, or their sum with those of a second tensor.
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct Input<'a, T> {
+    pub(in crate::kernels) x: &'a [T],
+    pub(in crate::kernels) added: Option<&'a [T]>,
 }
 
-pub(in crate::kernels) fn forward<T: WithDType + Float>(x: &[T], gain: &[T], shift: &[T], eps: T) -> Vec<T> {
+impl<T: Element> Input<'_, T> {
+    /// The values of `range`, in `buffer`.
+    fn read_into(&self, buffer: &mut [T], range: std::ops::Range<usize>) {
+        buffer.copy_from_slice(&self.x[range.clone()]);
+        if let Some(added) = self.added {
+            rows::add(buffer, &added[range]);
+        }
+    }
+}
+
+pub(in crate::kernels) struct Gradients<T> {
+    /// Of each summand.
+    pub(in crate::kernels) x: Vec<T>,
+    /// `[2, d]`: of the gain and of the shift.
+    pub(in crate::kernels) affine: Vec<T>,
+}
+
+/// `affine`: `[2, d]`, the gain and the shift.
+pub(in crate::kernels) fn forward<T: Element>(input: Input<'_, T>, affine: &[T], eps: T) -> Vec<T> {
+    let (gain, shift) = affine.split_at(affine.len() / 2);
     let d = gain.len();
-    let mut output = vec![T::zero(); x.len()];
-    for_each_chunk(&mut output, d, COST * x.len(), |index, out| {
-        let row = &x[index * d..][..d];
-        let (mean, inv_sd) = statistics(row, eps);
-        for (((out, &x), &gain), &shift) in out.iter_mut().zip(row).zip(gain).zip(shift) {
-            *out = (x - mean) * inv_sd * gain + shift;
+    let block = ROWS_PER_PARTIAL * d;
+    let mut output = vec![T::zero(); input.x.len()];
+    for_each_chunk(&mut output, block, COST * input.x.len(), |index, output| {
+        let first = index * block;
+        input.read_into(output, first..first + output.len());
+        for row in output.chunks_mut(d) {
+            let (mean, inv_sd) = statistics(row, eps);
+            normalise(row, mean, inv_sd, gain, shift);
         }
     });
     output
 }
 
-pub(in crate::kernels) fn backward<T: WithDType + Float>(
-    x: &[T],
+pub(in crate::kernels) fn backward<T: Element>(
+    input: Input<'_, T>,
     gain: &[T],
     grad: &[T],
     eps: T,
 ) -> Gradients<T> {
     let d = gain.len();
     let block = ROWS_PER_PARTIAL * d;
-    let partials = map_indices(x.len().div_ceil(block), COST * x.len(), |index| {
-        let rows = index * block..x.len().min((index + 1) * block);
-        let mut dx = vec![T::zero(); rows.len()];
-        let (mut dgain, mut dshift) = (vec![T::zero(); d], vec![T::zero(); d]);
-        let inputs = x[rows.clone()].chunks(d).zip(grad[rows].chunks(d));
-        for (dx, (x, grad)) in dx.chunks_mut(d).zip(inputs) {
-            row_backward(dx, x, gain, grad, eps, &mut dgain, &mut dshift);
+    let mut dx = vec![T::zero(); input.x.len()];
+    let partials = map_chunks(&mut dx, block, COST * input.x.len(), |index, dx| {
+        let first = index * block;
+        let mut affine = vec![T::zero(); 2 * d];
+        let (dgain, dshift) = affine.split_at_mut(d);
+        input.read_into(dx, first..first + dx.len());
+        for (x, grad) in dx.chunks_mut(d).zip(grad[first..].chunks(d)) {
+            let (mean, inv_sd) = statistics(x, eps);
+            rows::add(dshift, grad);
+            row_gradient(x, mean, inv_sd, gain, grad, dgain);
         }
-        (dx, dgain, dshift)
+        affine
     });
-    let mut dx = Vec::with_capacity(x.len());
-    let (mut dgain, mut dshift) = (vec![T::zero(); d], vec![T::zero(); d]);
-    for (partial_x, partial_gain, partial_shift) in &partials {
-        dx.extend_from_slice(partial_x);
-        add(&mut dgain, partial_gain);
-        add(&mut dshift, partial_shift);
-    }
-    Gradients { x: dx, gain: dgain, shift: dshift }
+    let mut affine = vec![T::zero(); 2 * d];
+    partials.iter().for_each(|partial| rows::add(&mut affine, partial));
+    Gradients { x: dx, affine }
 }
 
-/// With `h` the normalised row and `u = grad * gain`: `dx = (u - mean(u) - h * mean(u * h)) / sd`.
-fn row_backward<T: WithDType + Float>(
-    dx: &mut [T],
-    x: &[T],
-    gain: &[T],
-    grad: &[T],
-    eps: T,
-    dgain: &mut [T],
-    dshift: &mut [T],
-) {
-    let (mean, inv_sd) = statistics(x, eps);
-    let (mut sum_u, mut sum_uh) = (T::zero(), T::zero());
-    for i in 0..x.len() {
-        let h = (x[i] - mean) * inv_sd;
-        let u = grad[i] * gain[i];
-        dgain[i] += grad[i] * h;
-        dshift[i] += grad[i];
-        sum_u += u;
-        sum_uh += u * h;
-    }
-    let n = T::from_f64(x.len() as f64);
-    let (mean_u, mean_uh) = (sum_u / n, sum_uh / n);
-    for i in 0..x.len() {
-        let h = (x[i] - mean) * inv_sd;
-        dx[i] = (grad[i] * gain[i] - mean_u - h * mean_uh) * inv_sd;
-    }
-}
-
-fn statistics<T: WithDType + Float>(row: &[T], eps: T) -> (T, T) {
+fn statistics<T: Element>(row: &[T], eps: T) -> (T, T) {
     let n = T::from_f64(row.len() as f64);
-    let mean = sum(row, |x| x) / n;
-    let variance = sum(row, |x| (x - mean) * (x - mean)) / n;
+    let mean = rows::sum(row) / n;
+    let variance = rows::sum_of_squares(row, mean) / n;
     (mean, T::one() / (variance + eps).sqrt())
 }
 
-/// A sum in eight independent lanes: less rounding than one running sum, and open to vectorisation.
-fn sum<T: WithDType>(row: &[T], term: impl Fn(T) -> T) -> T {
-    const LANES: usize = 8;
-    let mut lanes = [T::zero(); LANES];
-    let chunks = row.chunks_exact(LANES);
-    let rest = chunks.remainder();
-    for chunk in chunks {
-        for (lane, &x) in lanes.iter_mut().zip(chunk) {
-            *lane += term(x);
+vectorised! {
+    fn normalise<T: Element>(row: &mut [T], mean: T, inv_sd: T, gain: &[T], shift: &[T]) -> () {
+        for ((x, &gain), &shift) in row.iter_mut().zip(gain).zip(shift) {
+            *x = ((*x - mean) * inv_sd).fused(gain, shift);
         }
     }
-    for (lane, &x) in lanes.iter_mut().zip(rest) {
-        *lane += term(x);
-    }
-    let mut total = T::zero();
-    for lane in lanes {
-        total += lane;
-    }
-    total
-}
 
-fn add<T: WithDType>(total: &mut [T], part: &[T]) {
-    for (total, &part) in total.iter_mut().zip(part) {
-        *total += part;
+    /// Turns a row `x` into its gradient and adds to that of the gain. With `h` the normalised row and `u = grad * gain`:
+    /// `dx = (u - mean(u) - h * mean(u * h)) / sd`.
+    fn row_gradient<T: Element>(x: &mut [T], mean: T, inv_sd: T, gain: &[T], grad: &[T], dgain: &mut [T]) -> () {
+        const LANES: usize = 16;
+        let mut sums = [[T::zero(); LANES]; 2];
+        let d = x.len();
+        let (gain, grad, dgain) = (&gain[..d], &grad[..d], &mut dgain[..d]);
+        let whole = d - d % LANES;
+        for start in (0..whole).step_by(LANES) {
+            for lane in 0..LANES {
+                let i = start + lane;
+                let h = (x[i] - mean) * inv_sd;
+                let u = grad[i] * gain[i];
+                dgain[i] = grad[i].fused(h, dgain[i]);
+                x[i] = h;
+                sums[0][lane] += u;
+                sums[1][lane] = u.fused(h, sums[1][lane]);
+            }
+        }
+        for i in whole..d {
+            let h = (x[i] - mean) * inv_sd;
+            let u = grad[i] * gain[i];
+            dgain[i] = grad[i].fused(h, dgain[i]);
+            x[i] = h;
+            sums[0][0] += u;
+            sums[1][0] = u.fused(h, sums[1][0]);
+        }
+        let n = T::from_f64(d as f64);
+        let [mean_u, mean_uh] = sums.map(|lanes| lanes.iter().fold(T::zero(), |sum, &lane| sum + lane) / n);
+        for ((x, &gain), &grad) in x.iter_mut().zip(gain).zip(grad) {
+            *x = (grad * gain - mean_u - *x * mean_uh) * inv_sd;
+        }
     }
 }

@@ -1,11 +1,31 @@
 //! The CPU loops behind the kernels: plain slices in, plain vectors out, rayon across outputs.
 
 pub(super) mod attention;
+pub(super) mod element;
 pub(super) mod grouped_conv2d;
 pub(super) mod layer_norm;
+pub(super) mod linear;
 mod matmul;
+pub(super) mod rows;
+mod vector_math;
+mod vectorised;
 
+use candle_core::{Result, Storage, Tensor, WithDType};
 use rayon::prelude::*;
+
+use super::contiguous_slice;
+
+/// Gives `f` the values of a CPU tensor, without a copy where they are contiguous.
+pub(super) fn with_values<T: WithDType, R>(tensor: &Tensor, f: impl FnOnce(&[T]) -> R) -> Result<R> {
+    let tensor = tensor.contiguous()?;
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => Ok(f(contiguous_slice(storage, layout)?)),
+        Storage::Cuda(_) | Storage::Metal(_) => {
+            Err(candle_core::Error::Msg("this kernel's backward runs on the CPU only".to_owned()))
+        }
+    }
+}
 
 /// Multiply-adds (or as costly operations) from which waking another thread pays. Small models on small bags make thousands
 /// of calls a second that are far below it.
@@ -23,6 +43,20 @@ pub(super) fn for_each_chunk<T: Send>(
         output.chunks_mut(chunk).enumerate().for_each(|(index, chunk)| f(index, chunk));
     } else {
         output.par_chunks_mut(chunk).enumerate().for_each(|(index, chunk)| f(index, chunk));
+    }
+}
+
+/// Like [`for_each_chunk`], with a result per chunk, in order.
+pub(super) fn map_chunks<T: Send, R: Send>(
+    output: &mut [T],
+    chunk: usize,
+    work: usize,
+    f: impl Fn(usize, &mut [T]) -> R + Send + Sync,
+) -> Vec<R> {
+    if work < PARALLEL_FROM {
+        output.chunks_mut(chunk).enumerate().map(|(index, chunk)| f(index, chunk)).collect()
+    } else {
+        output.par_chunks_mut(chunk).enumerate().map(|(index, chunk)| f(index, chunk)).collect()
     }
 }
 
