@@ -12,7 +12,7 @@ const EDGE_SECTION: &str = "Allowed dependencies";
 
 /// Crates from outside that only these members may use; tests may use any.
 const CONFINED: [(&str, &[&str]); 4] = [
-    ("candle-", &["cf-layers", "cf-model", "cf-train", "patch-encoders", "cf-viewer"]),
+    ("candle-", &["cf-layers", "cf-model", "cf-train", "patch-encoders", "cf-viewer", "cf-bench"]),
     ("csv", &["cf-train", "survstat"]),
     ("polars", &["cf-train"]),
     ("rust-hdf5", &["wsi-bags"]),

@@ -9,8 +9,8 @@ use super::{for_each_chunk, map_chunks, rows};
 use crate::kernels::attention::{AttentionDropout, AttentionShape};
 use crate::kernels::dropout::Drops;
 
-/// Rows of a tile of scores. With 128 channels per head its operands take 0.4 MB and the tile 0.1 MB.
-const QUERIES: usize = 128;
+/// Rows of a tile of scores. With 128 channels per head the tile and each of its operands take at most 0.25 MB.
+const QUERIES: usize = 256;
 /// Columns of a tile of scores.
 const KEYS: usize = 256;
 /// Parts of the keys that the backward pass works on at once. Each has its own sum for the queries' gradient, and these are
@@ -80,6 +80,11 @@ impl AttentionShape {
         Matrix::new(&of.values[start..], n_rows, self.width(), of.stride)
     }
 
+    /// One head of [`transposed_heads`], `[width, m]`, in the columns of some keys.
+    fn key_columns<'a, T>(&self, of: &'a [T], head: usize, first: usize, n_keys: usize) -> Matrix<'a, T> {
+        Matrix::new(&of[head * self.width() * self.m + first..], self.width(), n_keys, self.m)
+    }
+
     fn own_rows<'a, T>(&self, values: &'a [T], head: usize, first: usize, n_rows: usize) -> Matrix<'a, T> {
         self.rows(Columns { values, first: 0, stride: self.d }, head, first, n_rows)
     }
@@ -121,6 +126,27 @@ fn tiles(end: usize, size: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..end).step_by(size).map(move |first| (first, size.min(end - first)))
 }
 
+/// Keys or values as `[n_heads, width, m]`. A product with rows that are far apart in memory spends as long on gathering its
+/// right side as on arithmetic, tile after tile; here that is done once.
+fn transposed_heads<T: Element>(shape: AttentionShape, of: Columns<'_, T>) -> Vec<T> {
+    /// Keys per pass: their rows stay in the cache while channel after channel is picked from them.
+    const KEYS_PER_PASS: usize = 16;
+    let m = shape.m;
+    let mut output = vec![T::zero(); shape.d * m];
+    for_each_chunk(&mut output, shape.width() * m, shape.d * m, |head, output| {
+        for (first_key, n_keys) in tiles(m, KEYS_PER_PASS) {
+            for channel in 0..shape.width() {
+                let column = of.first + head * shape.width() + channel;
+                let row = &mut output[channel * m + first_key..][..n_keys];
+                for (key, value) in row.iter_mut().enumerate() {
+                    *value = of.values[(first_key + key) * of.stride + column];
+                }
+            }
+        }
+    });
+    output
+}
+
 /// Returns the output `[n, d]` and the log-sum-exp of each query `[n, n_heads]`.
 pub(in crate::kernels) fn forward<T: Element>(
     shape: AttentionShape,
@@ -128,18 +154,21 @@ pub(in crate::kernels) fn forward<T: Element>(
     dropout: Option<AttentionDropout>,
 ) -> (Vec<T>, Vec<T>) {
     let drops = dropout.map(|dropout| WeightDrops::new(shape, dropout));
+    let keys = transposed_heads(shape, operands.k);
     let mut output = vec![T::zero(); shape.n * shape.d];
     let log_sum_exp = map_chunks(&mut output, QUERIES * shape.d, shape.work(), |index, output| {
-        forward_queries(shape, index * QUERIES, operands, drops, output)
+        forward_queries(shape, index * QUERIES, operands, &keys, drops, output)
     });
     (output, log_sum_exp.concat())
 }
 
-/// All heads of the queries from `first_query` on, whose rows `output` holds. Returns their log-sum-exp.
+/// All heads of the queries from `first_query` on, whose rows `output` holds; `keys` are [`transposed_heads`]. Returns their
+/// log-sum-exp.
 fn forward_queries<T: Element>(
     shape: AttentionShape,
     first_query: usize,
     operands: Operands<'_, T>,
+    keys: &[T],
     drops: Option<WeightDrops<T>>,
     output: &mut [T],
 ) -> Vec<T> {
@@ -156,7 +185,7 @@ fn forward_queries<T: Element>(
                 Write::Overwrite,
                 shape.scale(),
                 shape.rows(operands.q, head, first_query, n_queries),
-                shape.rows(operands.k, head, first_key, n_keys).transposed(),
+                shape.key_columns(keys, head, first_key, n_keys),
             );
             for (row, scores) in tile.chunks_mut(n_keys).enumerate() {
                 let larger = Float::max(largest[row], rows::largest(scores));
@@ -245,9 +274,22 @@ fn backward_keys<T: Element>(
         .collect();
     let keys_per_part = shape.m.div_ceil(KEY_PARTS).next_multiple_of(KEYS);
     let drops = dropout.map(|dropout| WeightDrops::new(shape, dropout));
+    let [keys, values] = [saved.operands.k, saved.operands.v].map(|of| transposed_heads(shape, of));
     map_chunks(output, keys_per_part * stride, 2 * shape.work(), |index, output| {
         let first_key = index * keys_per_part;
-        KeyPart { shape, saved, grad, inner: &inner, drops, first_key, stride, first_column }.backward(output)
+        let part = KeyPart {
+            shape,
+            saved,
+            keys: &keys,
+            values: &values,
+            grad,
+            inner: &inner,
+            drops,
+            first_key,
+            stride,
+            first_column,
+        };
+        part.backward(output)
     })
 }
 
@@ -258,6 +300,10 @@ fn backward_keys<T: Element>(
 struct KeyPart<'a, T> {
     shape: AttentionShape,
     saved: &'a Saved<'a, T>,
+    /// [`transposed_heads`] of the keys.
+    keys: &'a [T],
+    /// [`transposed_heads`] of the values.
+    values: &'a [T],
     grad: &'a [T],
     /// `[n, n_heads]`: `rowsum(dO O)`.
     inner: &'a [T],
@@ -314,19 +360,20 @@ impl<T: Element> KeyPart<'_, T> {
         let area = n_queries * n_keys;
         let q = shape.rows(operands.q, head, first_query, n_queries);
         let k = shape.rows(operands.k, head, first_key, n_keys);
-        let v = shape.rows(operands.v, head, first_key, n_keys);
+        let transposed_k = shape.key_columns(self.keys, head, first_key, n_keys);
+        let transposed_v = shape.key_columns(self.values, head, first_key, n_keys);
         let grad = shape.own_rows(self.grad, head, first_query, n_queries);
         let of_query = |row: usize| (first_query + row) * shape.n_heads + head;
 
         let weights = &mut workspace.weights[..area];
         let scores = MatrixMut::new(weights, n_queries, n_keys, n_keys);
-        multiply(scores, Write::Overwrite, shape.scale(), q, k.transposed());
+        multiply(scores, Write::Overwrite, shape.scale(), q, transposed_k);
         for (row, weights) in weights.chunks_mut(n_keys).enumerate() {
             rows::exp_in_place(weights, self.saved.log_sum_exp[of_query(row)]);
         }
         let score_grads = &mut workspace.score_grads[..area];
         let weight_grads = MatrixMut::new(score_grads, n_queries, n_keys, n_keys);
-        multiply(weight_grads, Write::Overwrite, T::one(), grad, v.transposed());
+        multiply(weight_grads, Write::Overwrite, T::one(), grad, transposed_v);
         let dropped: &[T] = match self.drops {
             None => weights,
             Some(drops) => {

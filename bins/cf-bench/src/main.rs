@@ -1,0 +1,38 @@
+//! Timed runs of one benchmark case each; `cargo xtask bench` starts a process per case, so that each peak of memory is its own.
+
+mod model;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Timed runs of one benchmark case each.
+#[derive(Debug, Parser)]
+#[command(version, after_help = "Example: cf-bench model mean/train/f32 --repeats 5")]
+struct Arguments {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// CrossFusion at full width: inference, or a training step (forward, backward and optimiser) of one bag.
+    Model(model::Arguments),
+}
+
+fn main() -> ExitCode {
+    let measured = match Arguments::parse().bench {
+        Bench::Model(arguments) => model::run(&arguments),
+    };
+    #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a binary that prints its result")]
+    match measured {
+        Ok(measured) => {
+            println!("{measured}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

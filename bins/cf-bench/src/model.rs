@@ -1,0 +1,111 @@
+//! The whole model on bags of the paper's sizes.
+
+use std::time::Instant;
+
+use candle_core::{DType, Device, Tensor};
+use cf_model::{BagTensors, CrossFusionConfig, ForwardCtx, ModelConfig, ParamStore, SurvivalModel};
+use cf_train::adam::Adam;
+use cf_train::{environment, loss};
+use serde_json::json;
+use survival_metrics::Status;
+
+/// Width of the full ResNet50's features.
+const BACKBONE_DIM: usize = 2048;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// `{mean,tenth,largest}/{train,infer}/f32[/published]`; `/published` keeps attention dropout 0.2.
+    case: String,
+    /// Timed repetitions after one that is not timed.
+    #[arg(long, default_value_t = 3)]
+    repeats: usize,
+}
+
+struct Case {
+    /// Patches at 5x, 10x and 20x.
+    sizes: [usize; 3],
+    trains: bool,
+    attention_dropout: f64,
+}
+
+impl Case {
+    fn parse(text: &str) -> Result<Self, String> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let (parts, published) = match parts.as_slice() {
+            [parts @ .., "published"] => (parts, true),
+            parts => (parts, false),
+        };
+        let &[size, work, "f32"] = parts else {
+            return Err(format!(
+                "case `{text}` is not of the form {{mean,tenth,largest}}/{{train,infer}}/f32[/published]"
+            ));
+        };
+        let sizes = match size {
+            "mean" => [895, 3_449, 13_496],
+            "tenth" => [90, 345, 1_350],
+            "largest" => [9_000, 35_000, 137_990],
+            other => return Err(format!("size `{other}`, expected mean, tenth or largest")),
+        };
+        let trains = match work {
+            "train" => true,
+            "infer" => false,
+            other => return Err(format!("work `{other}`, expected train or infer")),
+        };
+        Ok(Self { sizes, trains, attention_dropout: if published { 0.2 } else { 0.0 } })
+    }
+}
+
+/// Features without a pattern: a hash of the index, in [-1, 1).
+fn features(n: usize, salt: u32) -> candle_core::Result<Tensor> {
+    let values: Vec<f32> = (0..(n * BACKBONE_DIM) as u32)
+        .map(|i| {
+            (i.wrapping_mul(0x9e37_79b9) ^ salt).wrapping_mul(0x85eb_ca6b) as f32 / (1u64 << 31) as f32 - 1.0
+        })
+        .collect();
+    Tensor::from_vec(values, (n, BACKBONE_DIM), &Device::Cpu)
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<serde_json::Value, Box<dyn std::error::Error>> {
+    let case = Case::parse(&arguments.case)?;
+    let config =
+        CrossFusionConfig { attention_dropout: case.attention_dropout, ..CrossFusionConfig::default() };
+    let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
+    let [x5, x10, x20] = [0, 1, 2].map(|level| features(case.sizes[level], level as u32 + 1));
+    let bag = BagTensors { x5: Some(x5?), x10: Some(x10?), x20: Some(x20?) };
+    let builder = if case.trains { store.builder() } else { store.eval_builder() };
+    let model = ModelConfig::Crossfusion(config).build(BACKBONE_DIM, builder)?;
+    let mut optimiser = if case.trains { Some(Adam::new(&store, 4e-6)?) } else { None };
+    let mut seconds = Vec::new();
+    for repeat in 0..=arguments.repeats {
+        let started = Instant::now();
+        match &mut optimiser {
+            Some(adam) => train(model.as_ref(), &bag, adam, repeat)?,
+            None => drop(model.forward(&bag, &mut ForwardCtx::eval())?.logit_values()?),
+        }
+        seconds.push(started.elapsed().as_secs_f64());
+    }
+    let first = seconds.remove(0);
+    seconds.sort_by(f64::total_cmp);
+    let median = seconds.get(seconds.len() / 2).copied().unwrap_or(first);
+    Ok(json!({
+        "case": arguments.case,
+        "seconds": median,
+        "fastest_seconds": seconds.first().copied().unwrap_or(first),
+        "first_seconds": first,
+        "peak_rss_bytes": environment::peak_rss_bytes(),
+    }))
+}
+
+fn train(
+    model: &dyn SurvivalModel,
+    bag: &BagTensors,
+    adam: &mut Adam,
+    repeat: usize,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let output = model.forward(bag, &mut ForwardCtx::train(7, &format!("bench {repeat}")))?;
+    let gradient = loss::nll(output.logit_values()?, 1, Status::Event, 0.2).gradient;
+    let gradient = Tensor::new(&gradient, &Device::Cpu)?.to_dtype(DType::F32)?;
+    adam.accumulate(&(&output.logits * gradient)?.sum_all()?.backward()?)?;
+    adam.step(1e-4)?;
+    Ok(())
+}
