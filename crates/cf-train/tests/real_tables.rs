@@ -6,13 +6,26 @@ mod support;
 
 use std::path::Path;
 
-use cf_train::cohort::Cohort;
-use cf_train::config::ColumnNames;
+use cf_train::RunConfig;
+use cf_train::cohort::{ClinicalTable, Cohort, CohortConfig};
 use cf_train::time_bins::TimeBins;
 use support::{path, succeed, test_data};
 
-fn columns() -> ColumnNames {
-    ColumnNames { censorship: Some("censorship".to_owned()), ..ColumnNames::default() }
+/// A clinical table with its preset, and further settings of `[cohort]`.
+fn cohort_config(clinical: &Path, settings: &[(&str, &str)]) -> CohortConfig {
+    let settings: Vec<(String, String)> = [("cohort.name", "real"), ("cohort.clinical", path(clinical))]
+        .iter()
+        .chain(settings)
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    RunConfig::cohort_of_settings(&settings).unwrap()
+}
+
+fn read(clinical: &Path) -> Cohort {
+    ClinicalTable::read(&cohort_config(clinical, &[("cohort.preset", "mcat")]))
+        .unwrap()
+        .into_cohort(&[])
+        .unwrap()
 }
 
 /// The rows of a Markdown table of INDEX.md whose first cell is `cohort` and which has `n` cells.
@@ -147,7 +160,7 @@ fn time_bins_are_those_of_the_reference() {
     let cohorts = expected["cohorts"].as_object().unwrap();
     let mut n_edges = 0;
     for (cohort, levels) in cohorts {
-        let table = Cohort::read(&data.join(format!("tcga/clinical/{cohort}.csv")), &columns()).unwrap();
+        let table = read(&data.join(format!("tcga/clinical/{cohort}.csv")));
         let mut seen = std::collections::BTreeSet::new();
         let cases: Vec<_> = table
             .slides()
