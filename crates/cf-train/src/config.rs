@@ -134,6 +134,9 @@ impl RunConfig {
 
     fn check(&self) -> std::result::Result<(), String> {
         self.cohort.check()?;
+        if self.cohort.splits.as_os_str().is_empty() {
+            return Err("cohort.splits is empty, expected a folder or file of splits".to_owned());
+        }
         let training = &self.training;
         let positive = |x: f64| x.is_finite() && x > 0.0;
         let within = |x: f64, upper: f64| (0.0..=upper).contains(&x);

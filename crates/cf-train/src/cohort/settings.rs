@@ -123,9 +123,10 @@ impl CohortConfig {
         }
     }
 
-    /// Makes paths absolute against `base`.
+    /// Makes paths absolute against `base`; splits that are left out stay so.
     pub(crate) fn resolve_paths(&mut self, base: &Path) {
-        for path in [&mut self.clinical, &mut self.splits].into_iter().chain(&mut self.slides) {
+        let paths = [&mut self.clinical, &mut self.splits].into_iter().chain(&mut self.slides);
+        for path in paths.filter(|path| !path.as_os_str().is_empty()) {
             *path = base.join(&*path);
         }
     }
