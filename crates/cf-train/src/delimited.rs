@@ -52,13 +52,9 @@ impl DelimitedTable {
     pub(crate) fn read(path: &Path, lengths: RowLengths) -> Result<Self> {
         let text = read_table_text(path)?;
         let fault = |reason: String| Error::data(path, reason);
-        let first = text.lines().next().unwrap_or_default();
-        // A `#` of its own is the name of an index column.
-        let has_comments = first.starts_with('#')
-            && !["#,", "#;", "#\t"].iter().any(|index| first.starts_with(index))
-            && first.len() > 1;
-        let header_line =
-            text.lines().find(|line| !(has_comments && line.starts_with('#')) && !line.trim().is_empty());
+        let has_comments = opens_with_comments(&text);
+        let is_comment = |line: &str| has_comments && line.starts_with('#');
+        let header_line = text.lines().find(|line| !line.trim().is_empty() && !is_comment(line));
         let delimiter = delimiter_of(header_line.unwrap_or_default());
         let mut reader = csv::ReaderBuilder::new()
             .trim(csv::Trim::All)
@@ -120,6 +116,12 @@ impl DelimitedTable {
     }
 }
 
+/// Whether the first line is a comment. A `#` of its own is the name of an index column.
+fn opens_with_comments(text: &str) -> bool {
+    let rest = text.strip_prefix('#').and_then(|rest| rest.chars().next());
+    rest.is_some_and(|next| !matches!(next, ',' | ';' | '\t' | '\r' | '\n'))
+}
+
 /// The separator that the header line has most of, outside quotes; a comma where it has none.
 fn delimiter_of(header: &str) -> u8 {
     let mut counts = [(b',', 0), (b';', 0), (b'\t', 0)];
@@ -167,6 +169,13 @@ pub(crate) fn csv_reason(error: &csv::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_index_column_called_by_a_hash_is_no_comment() {
+        assert!(opens_with_comments("#Patient Identifier\tMonths\n"));
+        assert!(!opens_with_comments("#,case_id\n0,a\n"));
+        assert!(!opens_with_comments("case_id\n#1\n"));
+    }
 
     #[test]
     fn the_delimiter_is_the_one_that_the_header_has_most_of() {
