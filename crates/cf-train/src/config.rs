@@ -7,6 +7,7 @@ use cf_model::ModelConfig;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
+use crate::cohort::CohortConfig;
 use crate::config_keys;
 use crate::error::{Error, Result};
 use crate::protocol::Protocol;
@@ -23,51 +24,6 @@ pub struct RunConfig {
     pub model: ModelConfig,
     /// How it is trained and selected.
     pub training: TrainingConfig,
-}
-
-/// The clinical table and its folds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CohortConfig {
-    /// What reports call the cohort.
-    pub name: String,
-    /// CSV with one row per slide.
-    pub clinical: PathBuf,
-    /// Directory of `splits_0.csv`, `splits_1.csv`, .. with columns `train` and `val` of case ids.
-    pub splits: PathBuf,
-    /// What the columns of the table are called.
-    #[serde(default)]
-    pub columns: ColumnNames,
-}
-
-/// Column names of the clinical table; the defaults are those of the released tables.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ColumnNames {
-    /// What the split files list.
-    pub case_id: String,
-    /// Bag names, with or without the slide's extension.
-    pub slide_id: String,
-    /// Months from diagnosis to death or last contact, at least 0.
-    pub time: String,
-    /// A column in which 1 means an event and 0 censored. Excludes `censorship`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub event: Option<String>,
-    /// A column in which 1 means censored and 0 an event. Excludes `event`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub censorship: Option<String>,
-}
-
-impl Default for ColumnNames {
-    fn default() -> Self {
-        Self {
-            case_id: "case_id".to_owned(),
-            slide_id: "slide_id".to_owned(),
-            time: "survival_months".to_owned(),
-            event: None,
-            censorship: None,
-        }
-    }
 }
 
 /// Where the bags lie.
@@ -152,21 +108,42 @@ impl RunConfig {
     /// If the file can't be read, is not TOML, has an unknown key (the error names the nearest valid one), lacks a
     /// required one, or holds a value out of its range.
     pub fn read(path: &Path, overrides: &[(String, String)]) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
         let fault = |reason: String| Error::Config { path: path.to_owned(), reason };
-        let mut table: Table = text.parse().map_err(|error: toml::de::Error| fault(toml_reason(&error)))?;
-        for (key, value) in overrides {
-            config_keys::set(&mut table, key, value).map_err(fault)?;
-        }
-        config_keys::check(&table, &text).map_err(fault)?;
+        let mut table = read_table(path, overrides)?;
         config_keys::fill_defaults(&mut table).map_err(fault)?;
         let mut config: Self =
             table.try_into().map_err(|error: toml::de::Error| fault(toml_reason(&error)))?;
         config.check().map_err(fault)?;
-        let base = path.parent().unwrap_or(Path::new("."));
-        let base = std::path::absolute(base).map_err(Error::io("resolve", base))?;
-        config.resolve_paths(&base);
+        config.resolve_paths(&base_of(path)?);
         Ok(config)
+    }
+
+    /// Reads the section `[cohort]` of a configuration alone, with `overrides` as in [`RunConfig::read`]; `splits` may be
+    /// left out. Other sections may be incomplete, but not misspelt.
+    ///
+    /// # Errors
+    /// As [`RunConfig::read`], of this section.
+    pub fn read_cohort(path: &Path, overrides: &[(String, String)]) -> Result<CohortConfig> {
+        let table = read_table(path, overrides)?;
+        let mut cohort =
+            cohort_of(table).map_err(|reason| Error::Config { path: path.to_owned(), reason })?;
+        cohort.resolve_paths(&base_of(path)?);
+        Ok(cohort)
+    }
+
+    /// The section `[cohort]` of settings alone, such as `("cohort.clinical", "blca.csv")`; paths start from the current
+    /// directory.
+    ///
+    /// # Errors
+    /// As [`RunConfig::read`], of this section.
+    pub fn cohort_of_settings(settings: &[(String, String)]) -> Result<CohortConfig> {
+        let fault = |reason: String| Error::Config { path: PathBuf::from("command line"), reason };
+        let mut table = Table::new();
+        for (key, value) in settings {
+            config_keys::set(&mut table, key, value).map_err(fault)?;
+        }
+        config_keys::check(&table, "").map_err(fault)?;
+        cohort_of(table).map_err(fault)
     }
 
     /// The configuration as TOML, complete: reading it again gives the same run.
@@ -179,9 +156,9 @@ impl RunConfig {
     }
 
     fn check(&self) -> std::result::Result<(), String> {
-        let columns = &self.cohort.columns;
-        if columns.event.is_some() == columns.censorship.is_some() {
-            return Err("cohort.columns gives both `event` and `censorship`, expected one of them".to_owned());
+        self.cohort.check()?;
+        if self.cohort.splits.as_os_str().is_empty() {
+            return Err("cohort.splits is empty, expected a folder or file of splits".to_owned());
         }
         let training = &self.training;
         let positive = |x: f64| x.is_finite() && x > 0.0;
@@ -225,11 +202,38 @@ impl RunConfig {
     }
 
     fn resolve_paths(&mut self, base: &Path) {
-        let paths = [&mut self.cohort.clinical, &mut self.cohort.splits, &mut self.features.dir];
+        self.cohort.resolve_paths(base);
+        let paths = [&mut self.features.dir];
         for path in paths.into_iter().chain(&mut self.training.initial_weights) {
             *path = base.join(&*path);
         }
     }
+}
+
+fn read_table(path: &Path, overrides: &[(String, String)]) -> Result<Table> {
+    let fault = |reason: String| Error::Config { path: path.to_owned(), reason };
+    let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+    let mut table: Table = text.parse().map_err(|error: toml::de::Error| fault(toml_reason(&error)))?;
+    for (key, value) in overrides {
+        config_keys::set(&mut table, key, value).map_err(fault)?;
+    }
+    config_keys::check(&table, &text).map_err(fault)?;
+    Ok(table)
+}
+
+fn cohort_of(mut table: Table) -> std::result::Result<CohortConfig, String> {
+    let section = table.get_mut("cohort").and_then(toml::Value::as_table_mut);
+    let mut section = std::mem::take(section.ok_or("section [cohort] is missing")?);
+    section.entry("splits").or_insert_with(|| toml::Value::String(String::new()));
+    let cohort: CohortConfig = section.try_into().map_err(|error: toml::de::Error| toml_reason(&error))?;
+    cohort.check()?;
+    Ok(cohort)
+}
+
+/// The directory that relative paths of a configuration start from.
+fn base_of(path: &Path) -> Result<PathBuf> {
+    let base = path.parent().unwrap_or(Path::new("."));
+    std::path::absolute(base).map_err(Error::io("resolve", base))
 }
 
 /// The error of a TOML document on one line, its place first.

@@ -6,6 +6,7 @@ use toml::{Table, Value};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Text,
+    Texts,
     Whole,
     Number,
     Switch,
@@ -16,6 +17,7 @@ impl Kind {
     fn accepts(self, value: &Value) -> bool {
         match self {
             Self::Text => value.is_str(),
+            Self::Texts => value.as_array().is_some_and(|values| values.iter().all(Value::is_str)),
             Self::Whole => value.as_integer().is_some_and(|whole| whole >= 0),
             // `alpha = 0` is a float to everyone but TOML.
             Self::Number => value.is_float() || value.is_integer(),
@@ -27,6 +29,7 @@ impl Kind {
     fn in_words(self) -> &'static str {
         match self {
             Self::Text => "a text in quotes",
+            Self::Texts => "a list of texts in quotes",
             Self::Whole => "a whole number, at least 0",
             Self::Number => "a number",
             Self::Switch => "true or false",
@@ -36,10 +39,21 @@ impl Kind {
 }
 
 /// Every key, by section, with what it holds. Ranges are checked by [`crate::config`] and the models.
-const SECTIONS: [(&str, &[(&str, Kind)]); 5] = [
+const SECTIONS: [(&str, &[(&str, Kind)]); 6] = [
     (
         "cohort",
-        &[("name", Kind::Text), ("clinical", Kind::Text), ("splits", Kind::Text), ("columns", Kind::Section)],
+        &[
+            ("name", Kind::Text),
+            ("clinical", Kind::Text),
+            ("splits", Kind::Text),
+            ("preset", Kind::Text),
+            ("endpoint", Kind::Text),
+            ("slides", Kind::Text),
+            ("evaluate", Kind::Text),
+            ("missing_outcome", Kind::Text),
+            ("columns", Kind::Section),
+            ("slide_columns", Kind::Section),
+        ],
     ),
     (
         "cohort.columns",
@@ -47,10 +61,14 @@ const SECTIONS: [(&str, &[(&str, Kind)]); 5] = [
             ("case_id", Kind::Text),
             ("slide_id", Kind::Text),
             ("time", Kind::Text),
+            ("time_unit", Kind::Text),
             ("event", Kind::Text),
             ("censorship", Kind::Text),
+            ("event_values", Kind::Texts),
+            ("censored_values", Kind::Texts),
         ],
     ),
+    ("cohort.slide_columns", &[("case_id", Kind::Text), ("slide_id", Kind::Text)]),
     ("features", &[("dir", Kind::Text), ("layout", Kind::Text), ("backbone", Kind::Text)]),
     (
         "model",
@@ -188,13 +206,6 @@ pub(crate) fn fill_defaults(table: &mut Table) -> Result<(), String> {
     for (key, value) in defaults {
         training.entry(key).or_insert(value);
     }
-    let cohort = section(table, "cohort")?;
-    let columns = cohort.entry("columns").or_insert_with(|| Value::Table(Table::new()));
-    if let Some(columns) = columns.as_table_mut()
-        && !columns.contains_key("event")
-    {
-        columns.entry("censorship").or_insert_with(|| Value::String("censorship".to_owned()));
-    }
     for (name, keys) in SECTIONS {
         let Some(section) = table.get_mut(name).and_then(Value::as_table_mut) else { continue };
         for (key, _) in keys.iter().filter(|(_, kind)| *kind == Kind::Number) {
@@ -205,7 +216,7 @@ pub(crate) fn fill_defaults(table: &mut Table) -> Result<(), String> {
             }
         }
     }
-    for required in ["model", "features"] {
+    for required in ["cohort", "model", "features"] {
         section(table, required)?;
     }
     Ok(())

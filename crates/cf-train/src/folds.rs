@@ -1,21 +1,12 @@
-//! Split files, and what is left of a cohort once tables, folds and bags are joined.
+//! What is left of a cohort once table, splits and bags are joined.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::cohort::{Cohort, Slide, csv_reason};
+use crate::cohort::{Cohort, Dropped, Slide};
 use crate::error::{Error, Result};
-
-/// One split file: the cases of its two columns.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Split {
-    /// Its number, from the file's name.
-    pub fold: usize,
-    /// Column `train`.
-    pub train_cases: Vec<String>,
-    /// Column `val`.
-    pub validation_cases: Vec<String>,
-}
+use crate::splits::Split;
+use crate::splits::matching::IdIndex;
 
 /// A fold of slides, as indices into [`Cohort::slides`].
 #[derive(Debug, Clone, PartialEq)]
@@ -26,69 +17,6 @@ pub struct Fold {
     pub train: Vec<usize>,
     /// Slides to validate on; no patient of theirs is in `train`.
     pub validation: Vec<usize>,
-}
-
-/// Reads `splits_0.csv`, `splits_1.csv`, .. of a directory, in order. Columns may be of unequal length.
-///
-/// # Errors
-/// If there is none, one is unreadable or lacks a column, or a case stands twice in a file (in two columns or in one).
-pub fn read_splits(dir: &Path) -> Result<Vec<Split>> {
-    let mut splits = Vec::new();
-    for fold in 0.. {
-        let path = dir.join(format!("splits_{fold}.csv"));
-        if !path.is_file() {
-            break;
-        }
-        splits.push(read_split(&path, fold)?);
-    }
-    if splits.is_empty() {
-        return Err(Error::data(dir, "found no splits_0.csv, expected splits_0.csv, splits_1.csv, .."));
-    }
-    Ok(splits)
-}
-
-fn read_split(path: &Path, fold: usize) -> Result<Split> {
-    let fault = |reason: String| Error::data(path, reason);
-    let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(file);
-    let header = reader.headers().map_err(|error| fault(csv_reason(&error)))?.clone();
-    let column = |name: &str| {
-        header.iter().position(|found| found == name).ok_or_else(|| {
-            fault(format!("no column `{name}`; found {}", header.iter().collect::<Vec<_>>().join(", ")))
-        })
-    };
-    let columns = [column("train")?, column("val")?];
-    let mut cases = [Vec::new(), Vec::new()];
-    let mut lines: BTreeMap<String, (u64, usize)> = BTreeMap::new();
-    for record in reader.records() {
-        let record = record.map_err(|error| fault(csv_reason(&error)))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        for (side, &index) in columns.iter().enumerate() {
-            let Some(case) = record.get(index).filter(|case| !case.is_empty()) else {
-                continue;
-            };
-            if let Some((first, first_side)) = lines.insert(case.to_owned(), (line, side)) {
-                let name = |side: usize| ["train", "val"][side];
-                return Err(fault(format!(
-                    "case {case} stands in `{}` (line {first}) and in `{}` (line {line})",
-                    name(first_side),
-                    name(side)
-                )));
-            }
-            cases[side].push(case.to_owned());
-        }
-    }
-    let [train_cases, validation_cases] = cases;
-    Ok(Split { fold, train_cases, validation_cases })
-}
-
-/// Ids that stand in one place and not in the other; a report lists them all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dropped {
-    /// Why they are left out.
-    pub reason: String,
-    /// The ids, sorted.
-    pub ids: Vec<String>,
 }
 
 /// The folds over the slides that have bags, and everything that fell out on the way.
@@ -125,8 +53,11 @@ pub fn join(
         }
     }
     let known_slides: BTreeSet<&str> = cohort.slides().iter().map(|slide| slide.slide_id.as_str()).collect();
-    let strangers: Vec<String> =
-        bag_ids.iter().filter(|id| !known_slides.contains(id.as_str())).cloned().collect();
+    // Of rows that the table has and the cohort has not, the reason is listed already.
+    let listed: BTreeSet<&str> =
+        cohort.dropped().iter().flat_map(|dropped| &dropped.ids).map(String::as_str).collect();
+    let is_stranger = |id: &&String| !known_slides.contains(id.as_str()) && !listed.contains(id.as_str());
+    let strangers: Vec<String> = bag_ids.iter().filter(is_stranger).cloned().collect();
     if !has_bag.contains(&true) {
         let example = |ids: Option<&str>| ids.unwrap_or("none").to_owned();
         return Err(Error::data(
@@ -139,22 +70,22 @@ pub fn join(
         ));
     }
 
-    let mut by_case: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (index, slide) in cohort.slides().iter().enumerate() {
-        by_case.entry(&slide.case_id).or_default().push(index);
-    }
+    let index = IdIndex::of_slides(cohort.slides());
     let mut unknown_cases = BTreeSet::new();
     let mut in_fold = vec![false; cohort.slides().len()];
     let mut validated = vec![false; cohort.slides().len()];
+    let mut trained = BTreeSet::new();
     let mut folds = Vec::new();
     for split in splits {
-        let mut slides_of = |cases: &[String]| {
-            let mut slides = Vec::new();
-            for case in cases {
-                match by_case.get(case.as_str()) {
-                    Some(indices) => slides.extend(indices),
+        let mut slides_of = |ids: &[String]| {
+            let mut slides: Vec<usize> = Vec::new();
+            for id in ids {
+                match index.find(id) {
+                    Some(found) => slides.extend(found),
+                    // Rows without an outcome are listed as such.
+                    None if cohort.is_skipped(id) => {}
                     None => {
-                        unknown_cases.insert(case.clone());
+                        unknown_cases.insert(id.clone());
                     }
                 }
             }
@@ -164,41 +95,41 @@ pub fn join(
             slides.retain(|&index| has_bag[index]);
             // The order of the table, so that a reordered split file gives the same run.
             slides.sort_unstable();
+            slides.dedup();
             slides
         };
-        let (train, validation) = (slides_of(&split.train_cases), slides_of(&split.validation_cases));
+        let (train, validation) = (slides_of(&split.train), slides_of(&split.validation));
+        trained.extend(train.iter().copied());
+        slides_of(&split.unused);
         for &index in &validation {
             validated[index] = true;
         }
-        let path = splits_dir.join(format!("splits_{}.csv", split.fold));
         let fold = Fold { fold: split.fold, train, validation };
-        check_fold(cohort, &fold).map_err(|reason| Error::data(&path, reason))?;
+        check_fold(cohort, &fold).map_err(|reason| Error::data(&split.path, reason))?;
         folds.push(fold);
     }
 
     let list = |reason: &str, keep: &dyn Fn(usize) -> bool| {
         let ids = cohort.slides().iter().enumerate().filter(|(index, _)| keep(*index));
-        dropped(reason, ids.map(|(_, slide)| slide.slide_id.clone()).collect())
+        Dropped::new(reason, ids.map(|(_, slide)| slide.slide_id.clone()).collect())
     };
     let mut without_bag: Vec<Dropped> =
-        lacking.into_iter().filter_map(|(reason, ids)| dropped(&reason, ids)).collect();
-    without_bag.extend(dropped("bag without a row in the clinical table", strangers));
+        lacking.into_iter().filter_map(|(reason, ids)| Dropped::new(&reason, ids)).collect();
+    without_bag.extend(Dropped::new("bag without a row in the clinical table", strangers));
     let without_fold = [
         list("slide whose case is in no split file", &|index| has_bag[index] && !in_fold[index]),
         list("slide that no fold validates (trained on only)", &|index| {
-            has_bag[index] && in_fold[index] && !validated[index]
+            has_bag[index] && trained.contains(&index) && !validated[index]
         }),
-        dropped(
+        list("slide of a held-out part that is not evaluated (cohort.evaluate)", &|index| {
+            has_bag[index] && in_fold[index] && !trained.contains(&index) && !validated[index]
+        }),
+        Dropped::new(
             "case of a split file without a row in the clinical table",
             unknown_cases.into_iter().collect(),
         ),
     ];
     Ok(JoinedFolds { folds, without_bag, without_fold: without_fold.into_iter().flatten().collect() })
-}
-
-fn dropped(reason: &str, mut ids: Vec<String>) -> Option<Dropped> {
-    ids.sort_unstable();
-    (!ids.is_empty()).then(|| Dropped { reason: reason.to_owned(), ids })
 }
 
 fn check_fold(cohort: &Cohort, fold: &Fold) -> std::result::Result<(), String> {

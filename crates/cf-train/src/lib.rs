@@ -3,7 +3,9 @@
 //! | step | file |
 //! |---|---|
 //! | configuration | `config.rs`, `config_keys.rs`, `protocol.rs` |
-//! | clinical table, folds, time bins | `cohort.rs`, `folds.rs`, `time_bins.rs`, `fold_data.rs` |
+//! | text tables, zipped or not | `table_text.rs`, `delimited.rs` |
+//! | clinical table, splits | `cohort.rs` and `cohort/`, `splits/`, `status_suspicion.rs` |
+//! | folds, time bins | `folds.rs`, `time_bins.rs`, `fold_data.rs` |
 //! | a run before it starts | `plan.rs` |
 //! | one fold | `trainer.rs`, `fold_state.rs`, `fold_rows.rs`, `event.rs`, `training_model.rs`, `sampling.rs`, `schedule.rs`, `loss.rs`, `adam.rs`, `bags.rs`, `checkpoint.rs` |
 //! | all folds, metrics, report | `cross_validation.rs`, `evaluate.rs`, `report.rs`, `run_dir.rs`, `environment.rs` |
@@ -20,6 +22,7 @@ pub mod cohort;
 pub mod config;
 mod config_keys;
 pub mod cross_validation;
+mod delimited;
 pub mod environment;
 mod error;
 pub mod evaluate;
@@ -38,6 +41,9 @@ pub mod sampling;
 pub mod schedule;
 pub mod seed;
 pub mod simulate;
+pub mod splits;
+pub mod status_suspicion;
+mod table_text;
 pub mod time_bins;
 pub mod trainer;
 mod training_model;

@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use wsi_bags::{BagStore, Layout};
 
 use crate::bags::BagSource;
-use crate::cohort::{Cohort, Slide};
+use crate::cohort::{ClinicalTable, Cohort, Dropped, Slide};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::fold_data::{FoldData, LabelledSlide};
-use crate::folds::{self, Dropped, JoinedFolds};
+use crate::folds::{self, JoinedFolds};
+use crate::splits;
 
 /// Everything that training needs and that is known before it.
 #[derive(Debug)]
@@ -90,8 +91,8 @@ impl Plan {
     /// # Errors
     /// If a table or fold file is unusable, ids do not join, bins can't be fitted, or an asked fold does not exist.
     pub fn new(config: &RunConfig, device: &Device, only: &[usize]) -> Result<Self> {
-        let cohort = Cohort::read(&config.cohort.clinical, &config.cohort.columns)?;
-        let splits = folds::read_splits(&config.cohort.splits)?;
+        let table = ClinicalTable::read(&config.cohort)?;
+        let splits = splits::read(&config.cohort.splits)?.select(config.cohort.evaluate)?;
         if let Some(fold) = only.iter().find(|&&fold| splits.iter().all(|split| split.fold != fold)) {
             return Err(Error::data(
                 &config.cohort.splits,
@@ -103,6 +104,7 @@ impl Plan {
         let store = BagStore::open(&config.features.dir, layout, &config.features.backbone)
             .map_err(Error::BagStore)?;
         let magnifications = config.model.magnifications();
+        let cohort = table.into_cohort(store.slide_ids())?;
         let missing = |slide: &Slide| missing_from(&store, slide, magnifications);
         let joined = folds::join(&cohort, &splits, &config.cohort.splits, store.slide_ids(), missing)?;
         let picked = joined.folds.iter().filter(|fold| only.is_empty() || only.contains(&fold.fold));
@@ -160,7 +162,7 @@ fn flow(cohort: &Cohort, joined: &JoinedFolds) -> Vec<FlowRecord> {
         dropped: dropped.iter().map(record).collect(),
     };
     vec![
-        step("in the clinical table", &all, &[]),
+        step("in the clinical table", &all, cohort.dropped()),
         step("with a bag at every magnification that the model reads", &with_bag, &joined.without_bag),
         step("validated by a fold", &in_folds, &joined.without_fold),
     ]

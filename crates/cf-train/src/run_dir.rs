@@ -95,5 +95,5 @@ pub(crate) fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     let file = fs::File::open(path).map_err(Error::io("read", path))?;
     let rows: std::result::Result<Vec<T>, csv::Error> =
         csv::Reader::from_reader(file).deserialize().collect();
-    rows.map_err(|error| Error::data(path, crate::cohort::csv_reason(&error)))
+    rows.map_err(|error| Error::data(path, crate::delimited::csv_reason(&error)))
 }

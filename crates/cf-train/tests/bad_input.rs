@@ -38,7 +38,7 @@ impl Study {
         }
         study.write(
             "config.toml",
-            "[cohort]\nname = \"tiny\"\nclinical = \"clinical.csv\"\nsplits = \"splits\"\n\n\
+            "[cohort]\nname = \"tiny\"\nclinical = \"clinical.csv\"\npreset = \"mcat\"\nsplits = \"splits\"\n\n\
              [features]\ndir = \"features\"\nbackbone = \"enc\"\n\n\
              [model]\nname = \"crossfusion\"\nembed_dim = 8\nnum_heads = 2\n\n\
              [training]\nprotocol = \"paper\"\nmax_epochs = 1\naccumulation = 4\n",
@@ -314,13 +314,13 @@ fn tables_that_are_no_tables_are_refused() {
 fn configurations_name_line_key_and_the_way_out() {
     let study = Study::new();
     study.edit("config.toml", "max_epochs", "max_epoch");
-    study.fails(3, &["config.toml", "line 17", "`training.max_epoch`", "`training.max_epochs`"]);
+    study.fails(3, &["config.toml", "line 18", "`training.max_epoch`", "`training.max_epochs`"]);
     let study = Study::new();
     study.edit("config.toml", "protocol = \"paper\"\n", "");
     study.fails(3, &["training.protocol is missing", "`paper`", "`sound`"]);
     let study = Study::new();
     study.edit("config.toml", "embed_dim = 8", "embed_dim = \"wide\"");
-    study.fails(3, &["line 12", "`model.embed_dim` is \"wide\", expected a whole number"]);
+    study.fails(3, &["line 13", "`model.embed_dim` is \"wide\", expected a whole number"]);
     let study = Study::new();
     study.edit("config.toml", "name = \"crossfusion\"", "name = \"crossfusio\"");
     study.fails(3, &["crossfusio", "crossfusion-wo-cp"]);

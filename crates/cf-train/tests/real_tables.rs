@@ -4,15 +4,32 @@
 
 mod support;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use cf_train::cohort::Cohort;
-use cf_train::config::ColumnNames;
+use cf_train::RunConfig;
+use cf_train::cohort::{ClinicalTable, Cohort, CohortConfig, StatusColumn, site_of};
+use cf_train::splits::{self, Grouping, HeldOutPart, MakeOptions, Part, PartCounts, SplitSet, SplitsCheck};
+use cf_train::status_suspicion::{self, NameSign, StatusSuspicion, Verdict};
 use cf_train::time_bins::TimeBins;
 use support::{path, succeed, test_data};
+use survival_metrics::{Outcome, Status};
 
-fn columns() -> ColumnNames {
-    ColumnNames { censorship: Some("censorship".to_owned()), ..ColumnNames::default() }
+/// A clinical table with its preset, and further settings of `[cohort]`.
+fn cohort_config(clinical: &Path, settings: &[(&str, &str)]) -> CohortConfig {
+    let settings: Vec<(String, String)> = [("cohort.name", "real"), ("cohort.clinical", path(clinical))]
+        .iter()
+        .chain(settings)
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    RunConfig::cohort_of_settings(&settings).unwrap()
+}
+
+fn read(clinical: &Path) -> Cohort {
+    ClinicalTable::read(&cohort_config(clinical, &[("cohort.preset", "mcat")]))
+        .unwrap()
+        .into_cohort(&[])
+        .unwrap()
 }
 
 /// The rows of a Markdown table of INDEX.md whose first cell is `cohort` and which has `n` cells.
@@ -147,8 +164,8 @@ fn time_bins_are_those_of_the_reference() {
     let cohorts = expected["cohorts"].as_object().unwrap();
     let mut n_edges = 0;
     for (cohort, levels) in cohorts {
-        let table = Cohort::read(&data.join(format!("tcga/clinical/{cohort}.csv")), &columns()).unwrap();
-        let mut seen = std::collections::BTreeSet::new();
+        let table = read(&data.join(format!("tcga/clinical/{cohort}.csv")));
+        let mut seen = BTreeSet::new();
         let cases: Vec<_> = table
             .slides()
             .iter()
@@ -173,4 +190,197 @@ fn time_bins_are_those_of_the_reference() {
     println!("{n_edges} edges compared");
     assert_eq!((cohorts.len(), n_edges % 5), (6, 0));
     assert!(n_edges >= 30);
+}
+
+const COHORTS: [&str; 6] = ["blca", "brca", "coad", "gbmlgg", "luad", "ucec"];
+
+#[test]
+fn every_table_and_split_has_the_counts_of_its_index() {
+    let Some(data) = test_data() else { return };
+    let tcga = data.join("tcga");
+    for cohort in COHORTS {
+        let config = cohort_config(
+            &tcga.join(format!("clinical/{cohort}.csv")),
+            &[("cohort.preset", "mcat"), ("cohort.splits", path(&tcga.join("splits").join(cohort)))],
+        );
+        let table = ClinicalTable::read(&config).unwrap();
+        let cases = table.cases();
+        let whole = index_rows(&data, &cohort.to_uppercase(), 10).remove(0);
+        let count = |cell: usize| whole[cell].parse::<usize>().unwrap();
+        assert_eq!(
+            cases.iter().map(|case| case.n_slides.unwrap()).sum::<usize>(),
+            count(1),
+            "{cohort}: slides"
+        );
+        assert_eq!(cases.len(), count(3), "{cohort}: cases");
+        assert_eq!(table.patient_outcomes().len(), count(4), "{cohort}: patients");
+        assert_eq!(
+            cases.iter().filter(|case| case.outcome.is_event()).count(),
+            count(6),
+            "{cohort}: event cases"
+        );
+        assert!(table.dropped().is_empty());
+
+        let set = splits::read(&config.splits).unwrap();
+        let check = splits::check(&table, &set, HeldOutPart::Val).unwrap();
+        assert_eq!(check.errors, [""; 0], "{cohort}");
+        let folds = index_rows(&data, cohort, 8);
+        assert_eq!((check.folds.len(), folds.len()), (5, 5));
+        for (found, wanted) in check.folds.iter().zip(&folds) {
+            let matched = format!(
+                "{} / {}",
+                found.train.n_ids - unmatched(&check, &set, found.fold, Part::Train),
+                found.validation.n_ids - unmatched(&check, &set, found.fold, Part::Val)
+            );
+            let (train, validation) = (found.train.n_slides.unwrap(), found.validation.n_slides.unwrap());
+            assert_eq!(
+                [found.train.n_ids.to_string(), found.validation.n_ids.to_string(), matched],
+                wanted[2..5],
+                "{cohort} fold {}",
+                found.fold
+            );
+            assert_eq!(
+                [train.to_string(), validation.to_string()],
+                wanted[5..7],
+                "{cohort} fold {}",
+                found.fold
+            );
+            assert!(found.shared_patients.is_empty());
+        }
+        let n_unmatched = if cohort == "luad" { 9 } else { 0 };
+        assert_eq!(check.ids_without_row.len(), n_unmatched, "{cohort}: {:?}", check.ids_without_row);
+    }
+}
+
+fn unmatched(check: &SplitsCheck, set: &SplitSet, fold: usize, part: Part) -> usize {
+    let in_part = set.folds[fold].entries.iter().filter(|entry| entry.part == part);
+    in_part.filter(|entry| check.ids_without_row.contains(&entry.id)).count()
+}
+
+/// The table with its 0 and 1 exchanged in one column.
+fn inverted(clinical: &Path, column: &str, to: &Path) {
+    let mut reader = csv::Reader::from_path(clinical).unwrap();
+    let header = reader.headers().unwrap().clone();
+    let index = header.iter().position(|name| name == column).unwrap();
+    let mut writer = csv::Writer::from_path(to).unwrap();
+    writer.write_record(&header).unwrap();
+    for record in reader.records() {
+        let record = record.unwrap();
+        let cell = |(i, cell): (usize, &str)| match (i == index, cell) {
+            (true, cell) if cell.parse() == Ok(0.0) => "1".to_owned(),
+            (true, _) => "0".to_owned(),
+            (false, cell) => cell.to_owned(),
+        };
+        writer.write_record(record.iter().enumerate().map(cell)).unwrap();
+    }
+    writer.flush().unwrap();
+}
+
+fn suspicion(clinical: &Path, settings: &[(&str, &str)]) -> StatusSuspicion {
+    let table = ClinicalTable::read(&cohort_config(clinical, settings)).unwrap();
+    status_suspicion::examine(table.status_column(), &table.patient_outcomes())
+}
+
+#[test]
+fn an_inverted_copy_of_every_cohort_is_caught_and_no_true_one() {
+    let Some(data) = test_data() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    for cohort in COHORTS {
+        let clinical = data.join(format!("tcga/clinical/{cohort}.csv"));
+        let preset = [("cohort.preset", "mcat")];
+        let truth = suspicion(&clinical, &preset);
+        assert_eq!(truth.verdict, Verdict::Plausible, "{cohort}: {}", truth.explanation);
+
+        let copy = dir.path().join(format!("{cohort}.csv"));
+        inverted(&clinical, "censorship", &copy);
+        let found = suspicion(&copy, &preset);
+        assert_eq!(found.verdict, Verdict::LooksInverted, "{cohort}: {}", found.explanation);
+        assert!((found.event_share + truth.event_share - 1.0).abs() < 1e-12);
+
+        // The true table, read with the wrong sign.
+        let misread = suspicion(&clinical, &[("cohort.columns.event", "censorship")]);
+        assert_eq!(
+            (misread.verdict, misread.name_sign),
+            (Verdict::LooksInverted, NameSign::Contradicts),
+            "{cohort}"
+        );
+        println!("{cohort}: {}", found.explanation);
+    }
+}
+
+#[test]
+fn classical_studies_are_told_from_their_inverted_copies_but_for_complete_follow_up() {
+    let Some(data) = test_data() else { return };
+    let plain = ["actg320", "bmt_cr", "gbsg2", "larynx", "leukemia", "macs", "rossi"];
+    let complete = ["veteran", "waltons"];
+    for name in plain.into_iter().chain(complete) {
+        let mut reader = csv::Reader::from_path(data.join(format!("survival/datasets/{name}.csv"))).unwrap();
+        let header = reader.headers().unwrap().clone();
+        let column = |name: &str| header.iter().position(|found| found == name).unwrap();
+        let (time, event) = (column("time"), column("event"));
+        let rows: Vec<(f64, bool)> = reader
+            .records()
+            .map(|record| record.unwrap())
+            .map(|record| (record[time].parse().unwrap(), record[event].parse::<f64>().unwrap() > 0.0))
+            .collect();
+        let verdict = |inverted: bool| {
+            let outcome = |&(time, event): &(f64, bool)| {
+                Outcome::new(time, if event != inverted { Status::Event } else { Status::Censored }).unwrap()
+            };
+            let column = StatusColumn {
+                name: "status".to_owned(),
+                one: Status::Event,
+                event_values: Vec::new(),
+                censored_values: Vec::new(),
+            };
+            status_suspicion::examine(&column, &rows.iter().map(outcome).collect::<Vec<_>>()).verdict
+        };
+        let wanted = match complete.contains(&name) {
+            true => (Verdict::Unclear, Verdict::Plausible),
+            false => (Verdict::Plausible, Verdict::LooksInverted),
+        };
+        assert_eq!((verdict(false), verdict(true)), wanted, "{name}");
+    }
+}
+
+#[test]
+fn site_grouped_folds_of_the_real_cohorts_share_no_site() {
+    let Some(data) = test_data() else { return };
+    for cohort in COHORTS {
+        let clinical = data.join(format!("tcga/clinical/{cohort}.csv"));
+        let table = ClinicalTable::read(&cohort_config(&clinical, &[("cohort.preset", "mcat")])).unwrap();
+        let options = MakeOptions { n_folds: 5, grouping: Grouping::Site, seed: 7 };
+        let check =
+            splits::check(&table, &splits::make(&table, &options).unwrap(), HeldOutPart::Val).unwrap();
+        assert!(check.errors.is_empty() && check.warnings.is_empty(), "{cohort}: {check:?}");
+        assert!(
+            check.folds.iter().all(|fold| fold.shared_sites.is_empty() && fold.n_validation_sites >= Some(1))
+        );
+        let counts = |of: fn(&PartCounts) -> usize| {
+            let counts: Vec<usize> = check.folds.iter().map(|fold| of(&fold.validation)).collect();
+            (counts.iter().sum::<usize>(), counts)
+        };
+        let mut seen = BTreeSet::new();
+        let (n_patients, patients) = counts(|part| part.n_patients);
+        let (n_events, events) = counts(|part| part.n_event_patients);
+        println!("{cohort}: patients {patients:?}, events {events:?}");
+        assert_eq!(n_patients, table.patient_outcomes().len());
+        assert_eq!(n_events, table.patient_outcomes().iter().filter(|outcome| outcome.is_event()).count());
+        // Whole sites are coarse: a fold has half to one and a half even shares, or the largest site.
+        let mut sites: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+        for case in table.cases().iter().filter(|case| seen.insert(case.patient_id.clone())) {
+            let site = sites.entry(site_of(&case.patient_id).unwrap().to_owned()).or_default();
+            *site = (site.0 + 1, site.1 + usize::from(case.outcome.is_event()));
+        }
+        let largest = |of: fn(&(usize, usize)) -> usize| sites.values().map(of).max().unwrap();
+        for (counts, n, largest) in
+            [(&patients, n_patients, largest(|s| s.0)), (&events, n_events, largest(|s| s.1))]
+        {
+            let most = (n * 3).div_ceil(10).max(largest);
+            assert!(
+                counts.iter().all(|&count| count <= most && count * 10 >= n),
+                "{cohort}: {counts:?}, {largest}"
+            );
+        }
+    }
 }

@@ -46,7 +46,7 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-fn parse_override(text: &str) -> Result<(String, String), String> {
+pub(super) fn parse_override(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or_else(|| format!("found `{text}`, expected KEY=VALUE"))?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
 }

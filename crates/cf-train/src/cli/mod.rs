@@ -7,6 +7,7 @@ mod models;
 mod predict;
 mod progress;
 mod simulate;
+mod splits;
 mod threads;
 
 use std::error::Error as _;
@@ -57,6 +58,9 @@ enum Command {
     Models(models::Arguments),
     /// Make a simulated cohort with a known answer, ready to run.
     Simulate(simulate::Arguments),
+    /// Make folds, or check those that are there, against the clinical table.
+    #[command(subcommand)]
+    Splits(splits::Action),
 }
 
 /// What a command failed with.
@@ -91,6 +95,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Report(arguments) => evaluate::run_report(arguments),
         Command::Models(arguments) => models::run(arguments),
         Command::Simulate(arguments) => simulate::run(arguments, show_bars),
+        Command::Splits(action) => splits::run(action),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

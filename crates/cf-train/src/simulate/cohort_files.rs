@@ -73,6 +73,7 @@ pub(super) fn write_config(dir: &Path, kind: CohortKind) -> Result<(), Error> {
 [cohort]
 name = "simulated-{kind}"
 clinical = "clinical.csv"
+preset = "mcat" # case_id, slide_id, survival_months, censorship (1 = censored)
 splits = "splits"
 
 [features]

@@ -1,0 +1,342 @@
+//! The clinical table: read and checked once, row by row. What leaves it are typed cases and slides.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use survival_metrics::Outcome;
+
+use super::barcode::patient_of;
+use super::preset::{MissingOutcome, Preset};
+use super::settings::CohortConfig;
+use super::slide_names::{self, bag_name_of};
+use super::status_cells::{StatusColumn, StatusReader};
+use super::table_form::TableForm;
+use super::time_cells::is_missing;
+use super::{Cohort, Dropped, Slide};
+use crate::delimited::{DelimitedTable, RowLengths, TableRow};
+use crate::error::{Error, Result};
+use crate::splits;
+
+/// A case of the clinical table: what split files list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Case {
+    /// As the table calls it.
+    pub case_id: String,
+    /// The first twelve characters of a TCGA barcode, else the case id.
+    pub patient_id: String,
+    /// Months and status.
+    pub outcome: Outcome,
+    /// Its slides; `None` where only the names of bags will tell.
+    pub n_slides: Option<usize>,
+}
+
+/// A clinical table whose rows are usable and do not contradict each other; somebody has an event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClinicalTable {
+    path: PathBuf,
+    status_column: StatusColumn,
+    rows: Rows,
+    /// Cases of rows without an outcome.
+    skipped_cases: BTreeSet<String>,
+    dropped: Vec<Dropped>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Rows {
+    Slides(Vec<Slide>),
+    /// Bags are called after them.
+    Patients(Vec<Case>),
+}
+
+/// A row whose outcome was not recorded.
+struct SkippedRow {
+    case_id: String,
+    /// The slide, or the case where rows are patients.
+    id: String,
+}
+
+/// A row as its cells say.
+struct ReadRow {
+    line: u64,
+    case_id: String,
+    slide_id: Option<String>,
+    outcome: Outcome,
+}
+
+impl ReadRow {
+    /// The slide, or the case where rows are patients.
+    fn id(&self) -> &str {
+        self.slide_id.as_deref().unwrap_or(&self.case_id)
+    }
+}
+
+impl ClinicalTable {
+    /// Reads the table that `config` describes, and its slide table where there is one.
+    ///
+    /// # Errors
+    /// If the sign of censoring is not configured (the error lists the columns and says what to write), the file is no
+    /// table, a column is missing, a cell is not what it should be (the error names line and column), a slide stands
+    /// twice, a patient has two outcomes, there are no rows, or nobody has an event.
+    pub fn read(config: &CohortConfig) -> Result<Self> {
+        let path = &config.clinical;
+        let mut rows: Vec<ReadRow> = Vec::new();
+        let mut skipped = Vec::new();
+        let mut status_column = None;
+        // Files of a folder repeat each other's rows, each being in one part of every fold.
+        let mut seen: BTreeMap<String, (PathBuf, usize)> = BTreeMap::new();
+        for file in table_files(config)? {
+            let table = DelimitedTable::read(&file, RowLengths::Equal)?;
+            let form = TableForm::resolve(config, &table).map_err(|reason| table.fault(reason))?;
+            for row in read_rows(&table, &form, &mut skipped)? {
+                match seen.get(row.id()) {
+                    None => {
+                        seen.insert(row.id().to_owned(), (file.clone(), rows.len()));
+                        rows.push(row);
+                    }
+                    Some((first_file, index)) => {
+                        let first = rows
+                            .get(*index)
+                            .filter(|first| *first_file == file || first.outcome != row.outcome);
+                        if let Some(first) = first {
+                            return Err(table.fault(stands_twice(&row, first, first_file, &file)));
+                        }
+                    }
+                }
+            }
+            status_column = Some(form.status);
+        }
+        let fault = |reason: String| Error::data(path, reason);
+        let status_column = status_column.ok_or_else(|| fault("found no table".to_owned()))?;
+        let skipped_cases: BTreeSet<String> =
+            skipped.iter().map(|row: &SkippedRow| row.case_id.clone()).collect();
+        let skipped: BTreeSet<String> = skipped.into_iter().map(|row| row.id).collect();
+        if rows.is_empty() {
+            return Err(fault(match skipped.len() {
+                0 => "no rows, expected one per slide or patient".to_owned(),
+                n => format!("none of its {n} rows has a time and a status"),
+            }));
+        }
+        check_outcomes(&rows).map_err(fault)?;
+        let mut dropped: Vec<Dropped> = Vec::new();
+        let rows = if let Some(slide_table) = &config.slides {
+            let outcomes = rows.iter().map(|row| (row.case_id.as_str(), row.outcome)).collect();
+            let (slides, more) =
+                slide_names::read(slide_table, &config.slide_columns, &outcomes, &skipped_cases)?;
+            dropped.extend(more);
+            Rows::Slides(slides)
+        } else if rows.iter().all(|row| row.slide_id.is_some()) {
+            Rows::Slides(rows.into_iter().map(slide_of).collect())
+        } else {
+            Rows::Patients(rows.into_iter().map(patient).collect())
+        };
+        dropped.extend(Dropped::new("row without a time or a status", skipped.into_iter().collect()));
+        Ok(Self { path: path.clone(), status_column, rows, skipped_cases, dropped })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The column that statuses were read from.
+    pub fn status_column(&self) -> &StatusColumn {
+        &self.status_column
+    }
+
+    /// What was left out so far, and why.
+    pub fn dropped(&self) -> &[Dropped] {
+        &self.dropped
+    }
+
+    /// The cases, in the order of the table.
+    pub fn cases(&self) -> Vec<Case> {
+        let slides = match &self.rows {
+            Rows::Patients(patients) => return patients.clone(),
+            Rows::Slides(slides) => slides,
+        };
+        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut cases: Vec<Case> = Vec::new();
+        for slide in slides {
+            let place = *places.entry(&slide.case_id).or_insert(cases.len());
+            match cases.get_mut(place) {
+                Some(case) => case.n_slides = case.n_slides.map(|n| n + 1),
+                None => cases.push(Case {
+                    case_id: slide.case_id.clone(),
+                    patient_id: slide.patient_id.clone(),
+                    outcome: slide.outcome,
+                    n_slides: Some(1),
+                }),
+            }
+        }
+        cases
+    }
+
+    /// One outcome per patient, in the order of the table.
+    pub fn patient_outcomes(&self) -> Vec<Outcome> {
+        let mut seen = BTreeSet::new();
+        let cases = self.cases();
+        cases.iter().filter(|case| seen.insert(case.patient_id.as_str())).map(|case| case.outcome).collect()
+    }
+
+    /// Whether a case has rows, but none with an outcome.
+    pub(crate) fn is_skipped(&self, case_id: &str) -> bool {
+        self.skipped_cases.contains(case_id)
+    }
+
+    /// The slides, where the table or a slide table lists them.
+    pub(crate) fn slides(&self) -> Option<&[Slide]> {
+        match &self.rows {
+            Rows::Slides(slides) => Some(slides),
+            Rows::Patients(_) => None,
+        }
+    }
+
+    /// The slides of the table; where its rows are patients, the bags that are called after them (`TCGA-2F-A9KO-01Z..`
+    /// after `TCGA-2F-A9KO`; a name ends before a character that is no letter or digit, and the longest wins).
+    ///
+    /// # Errors
+    /// If rows are patients and no bag is called after one.
+    pub fn into_cohort(self, bags: &[String]) -> Result<Cohort> {
+        let mut dropped = self.dropped;
+        let slides = match self.rows {
+            Rows::Slides(slides) => slides,
+            Rows::Patients(patients) => {
+                let (slides, more) = slide_names::bags_of(&patients, &self.skipped_cases, bags)
+                    .map_err(|reason| Error::data(&self.path, reason))?;
+                dropped.extend(more);
+                slides
+            }
+        };
+        Ok(Cohort { slides, skipped_cases: self.skipped_cases, dropped })
+    }
+}
+
+/// The clinical table itself, or the split files with full rows of a folder.
+fn table_files(config: &CohortConfig) -> Result<Vec<PathBuf>> {
+    let path = &config.clinical;
+    if config.preset == Some(Preset::Mmp)
+        && let Some(files) = splits::full_row_files(path)?
+    {
+        return Ok(files);
+    }
+    if path.is_dir() {
+        return Err(Error::data(
+            path,
+            "is a folder, expected a table; only preset `mmp` reads folders, of <task>_k=0/train.csv and so on",
+        ));
+    }
+    Ok(vec![path.clone()])
+}
+
+fn read_rows(
+    table: &DelimitedTable,
+    form: &TableForm,
+    skipped: &mut Vec<SkippedRow>,
+) -> Result<Vec<ReadRow>> {
+    let mut statuses = StatusReader::new(&form.status);
+    let mut rows = Vec::new();
+    for row in table.rows() {
+        let case_id = id(table, row, form.case.index, &form.case.name)?;
+        let slide_id = match &form.slide {
+            Some(slide) => Some(bag_name_of(id(table, row, slide.index, &slide.name)?).to_owned()),
+            None => None,
+        };
+        let whose = match &slide_id {
+            Some(slide) => format!("slide {slide}"),
+            None => format!("patient {case_id}"),
+        };
+        let (time, status) = (row.cell(form.time.index), row.cell(form.status_index));
+        let cell_fault = |column: &str, found: &str, expected: &str| {
+            let skip = match is_missing(found) {
+                true => "; to leave such rows out, write missing_outcome = \"skip\" in [cohort]",
+                false => "",
+            };
+            let line = row.line;
+            table.fault(format!(
+                "line {line}, column `{column}`: found `{found}`, expected {expected} ({whose}){skip}"
+            ))
+        };
+        if form.missing == MissingOutcome::Skip && (is_missing(time) || is_missing(status)) {
+            let id = slide_id.unwrap_or_else(|| case_id.to_owned());
+            skipped.push(SkippedRow { case_id: case_id.to_owned(), id });
+            continue;
+        }
+        let months = time.parse::<f64>().ok().map(|time| form.unit.to_months(time));
+        let months = months.filter(|months| months.is_finite() && *months >= 0.0).ok_or_else(|| {
+            let comma = if time.contains(',') { ", with a decimal point" } else { "" };
+            cell_fault(&form.time.name, time, &format!("{}, at least 0{comma}", form.unit.as_str()))
+        })?;
+        let status = statuses
+            .read(status, row.line)
+            .map_err(|expected| cell_fault(&form.status.name, status, &expected))?;
+        let outcome = Outcome::new(months, status).map_err(|error| table.fault(error.to_string()))?;
+        rows.push(ReadRow { line: row.line, case_id: case_id.to_owned(), slide_id, outcome });
+    }
+    Ok(rows)
+}
+
+/// The cell of an id column, which may not be empty.
+pub(super) fn id<'a>(table: &DelimitedTable, row: &'a TableRow, index: usize, name: &str) -> Result<&'a str> {
+    match row.cell(index) {
+        "" => Err(table.fault(format!("line {}, column `{name}`: empty, expected an id", row.line))),
+        id => Ok(id),
+    }
+}
+
+fn stands_twice(row: &ReadRow, first: &ReadRow, first_file: &Path, file: &Path) -> String {
+    let what = if row.slide_id.is_some() { "slide" } else { "patient" };
+    if first_file == file {
+        return format!("{what} {} stands in line {} and in line {}", row.id(), first.line, row.line);
+    }
+    format!(
+        "{what} {} is {} in line {}, but {} in line {} of {}",
+        row.id(),
+        in_words(row.outcome),
+        row.line,
+        in_words(first.outcome),
+        first.line,
+        first_file.display()
+    )
+}
+
+fn check_outcomes(rows: &[ReadRow]) -> std::result::Result<(), String> {
+    let mut patients: BTreeMap<&str, &ReadRow> = BTreeMap::new();
+    for row in rows {
+        let patient_id = patient_of(&row.case_id);
+        let first = patients.entry(patient_id).or_insert(row);
+        if first.outcome != row.outcome {
+            return Err(format!(
+                "patient {patient_id} has two outcomes: {} in slide {}, {} in slide {}",
+                in_words(first.outcome),
+                first.id(),
+                in_words(row.outcome),
+                row.id()
+            ));
+        }
+    }
+    if !rows.iter().any(|row| row.outcome.is_event()) {
+        let what = if rows.iter().all(|row| row.slide_id.is_some()) { "slides" } else { "patients" };
+        return Err(format!(
+            "all {} {what} are censored, expected events; is the column one of events (event = \"..\") rather \
+             than of censorship?",
+            rows.len()
+        ));
+    }
+    Ok(())
+}
+
+fn slide_of(row: ReadRow) -> Slide {
+    let patient_id = patient_of(&row.case_id).to_owned();
+    let slide_id = row.slide_id.unwrap_or_default();
+    Slide { patient_id, case_id: row.case_id, slide_id, outcome: row.outcome }
+}
+
+fn patient(row: ReadRow) -> Case {
+    let patient_id = patient_of(&row.case_id).to_owned();
+    Case { patient_id, case_id: row.case_id, outcome: row.outcome, n_slides: None }
+}
+
+fn in_words(outcome: Outcome) -> String {
+    let status = if outcome.is_event() { "event" } else { "censored" };
+    format!("{status} at {} months", outcome.time())
+}

@@ -1,0 +1,278 @@
+//! What is wrong with splits, before a run is spent on them: ids that do not join, patients on both sides, folds without
+//! events, sites on both sides.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use survival_metrics::Outcome;
+
+use super::matching::IdIndex;
+use super::{FoldEntries, HeldOutPart, Part, SplitForm, SplitSet};
+use crate::cohort::{ClinicalTable, site_of};
+use crate::error::Result;
+
+/// The splits of a study against its clinical table.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SplitsCheck {
+    /// What lay there.
+    pub form: SplitForm,
+    /// The part that is validated.
+    pub validated_part: Part,
+    /// Every fold.
+    pub folds: Vec<FoldCheck>,
+    /// Ids of the split files that the clinical table has neither as case nor as slide nor as patient, sorted.
+    pub ids_without_row: Vec<String>,
+    /// Cases of the clinical table that are in no part of any fold, sorted.
+    pub cases_in_no_fold: Vec<String>,
+    /// Cases that are in a fold, but never in the validated part, sorted.
+    pub cases_never_validated: Vec<String>,
+    /// What a run would refuse.
+    pub errors: Vec<String>,
+    /// What a run would report and go on.
+    pub warnings: Vec<String>,
+}
+
+/// One fold against the clinical table.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FoldCheck {
+    /// Its number.
+    pub fold: usize,
+    /// The file or folder.
+    pub file: String,
+    /// Trained on.
+    pub train: PartCounts,
+    /// Validated on.
+    pub validation: PartCounts,
+    /// In the part that is neither trained nor validated on.
+    pub unused: PartCounts,
+    /// Ids without a row in the clinical table.
+    pub n_ids_without_row: usize,
+    /// Patients trained and validated on, sorted.
+    pub shared_patients: Vec<String>,
+    /// Patients of the unused part who are trained or validated on, sorted.
+    pub shared_with_unused: Vec<String>,
+    /// Tissue source sites of the validated patients; `None` where their ids are no TCGA barcodes.
+    pub n_validation_sites: Option<usize>,
+    /// Those of them that are trained on as well, sorted; empty where sites are unknown.
+    pub shared_sites: Vec<String>,
+}
+
+/// The size of a part of a fold, as far as its ids have a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct PartCounts {
+    /// Ids in the file.
+    pub n_ids: usize,
+    /// Patients.
+    pub n_patients: usize,
+    /// Slides; `None` where only the names of bags will tell.
+    pub n_slides: Option<usize>,
+    /// Patients with an event.
+    pub n_event_patients: usize,
+}
+
+/// What an id can stand for: a slide, or a case whose slides are unknown.
+struct Row<'a> {
+    case_id: &'a str,
+    patient_id: &'a str,
+    outcome: Outcome,
+}
+
+/// Checks splits against a clinical table; finds every fault rather than the first.
+///
+/// # Errors
+/// If `evaluate` is `test` and the splits have no test part.
+pub fn check(table: &ClinicalTable, set: &SplitSet, evaluate: HeldOutPart) -> Result<SplitsCheck> {
+    let validated = set.validated_part(evaluate)?;
+    let cases = table.cases();
+    let (rows, index): (Vec<Row<'_>>, IdIndex<'_>) = match table.slides() {
+        Some(slides) => {
+            let rows = slides.iter().map(|slide| Row {
+                case_id: &slide.case_id,
+                patient_id: &slide.patient_id,
+                outcome: slide.outcome,
+            });
+            (rows.collect(), IdIndex::of_slides(slides))
+        }
+        None => {
+            let rows = cases.iter().map(|case| Row {
+                case_id: &case.case_id,
+                patient_id: &case.patient_id,
+                outcome: case.outcome,
+            });
+            (rows.collect(), IdIndex::of_cases(&cases))
+        }
+    };
+    let joined = Joined { rows: &rows, index: &index, has_slides: table.slides().is_some() };
+
+    let mut found = SplitsCheck {
+        form: set.form,
+        validated_part: validated,
+        folds: Vec::new(),
+        ids_without_row: Vec::new(),
+        cases_in_no_fold: Vec::new(),
+        cases_never_validated: Vec::new(),
+        errors: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let mut without_row = BTreeSet::new();
+    let (mut in_fold, mut validated_cases) = (BTreeSet::new(), BTreeSet::new());
+    for fold in &set.folds {
+        for entry in &fold.entries {
+            match index.find(&entry.id) {
+                // Rows without an outcome are reported as such.
+                None if table.is_skipped(&entry.id) => {}
+                None => {
+                    without_row.insert(entry.id.clone());
+                }
+                Some(places) => {
+                    let cases = places.iter().map(|&place| rows[place].case_id);
+                    if entry.part == validated {
+                        validated_cases.extend(cases.clone());
+                    }
+                    in_fold.extend(cases);
+                }
+            }
+        }
+        let checked = joined.fold(fold, validated);
+        found.errors.extend(errors_of(fold, &checked));
+        found.warnings.extend(warnings_of(&checked));
+        found.folds.push(checked);
+    }
+    let table_cases: BTreeSet<&str> = cases.iter().map(|case| case.case_id.as_str()).collect();
+    let owned = |ids: BTreeSet<&str>| ids.into_iter().map(str::to_owned).collect::<Vec<String>>();
+    found.cases_in_no_fold = owned(table_cases.difference(&in_fold).copied().collect());
+    found.cases_never_validated = owned(in_fold.difference(&validated_cases).copied().collect());
+    found.ids_without_row = without_row.into_iter().collect();
+    let listed =
+        table.dropped().iter().map(|dropped| format!("{}: {}", dropped.reason, dropped.ids.join(" ")));
+    found.warnings.extend(listed);
+    found.warnings.extend(unmatched_in_words(&found));
+    Ok(found)
+}
+
+fn unmatched_in_words(found: &SplitsCheck) -> Vec<String> {
+    let kinds = [
+        (&found.ids_without_row, "of the split files without a row in the clinical table"),
+        (&found.cases_in_no_fold, "of the clinical table in no fold"),
+        (&found.cases_never_validated, "in folds, but validated by none"),
+    ];
+    let words = kinds.into_iter().filter(|(ids, _)| !ids.is_empty());
+    words.map(|(ids, what)| format!("{} {what}: {}", count(ids.len(), "case"), ids.join(" "))).collect()
+}
+
+fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+fn errors_of(fold: &FoldEntries, checked: &FoldCheck) -> Vec<String> {
+    let number = checked.fold;
+    let mut errors: Vec<String> = fold
+        .repeats()
+        .iter()
+        .map(|(first, second)| {
+            format!("fold {number}: {} stands in {} and in {}", first.id, first.place, second.place)
+        })
+        .collect();
+    if !checked.shared_patients.is_empty() {
+        errors.push(format!(
+            "fold {number}: {} trained and validated on: {}",
+            count(checked.shared_patients.len(), "patient"),
+            checked.shared_patients.join(" ")
+        ));
+    }
+    if checked.train.n_patients == 0 || checked.validation.n_patients == 0 {
+        errors.push(format!(
+            "fold {number}: {} training and {} validation patients have a row in the clinical table, expected at \
+             least 1 of each",
+            checked.train.n_patients, checked.validation.n_patients
+        ));
+    } else if checked.train.n_event_patients == 0 {
+        errors.push(format!("fold {number}: no training patient has an event, expected events"));
+    }
+    errors
+}
+
+fn warnings_of(checked: &FoldCheck) -> Vec<String> {
+    let number = checked.fold;
+    let mut warnings = Vec::new();
+    if checked.validation.n_event_patients == 0 && checked.validation.n_patients > 0 {
+        warnings.push(format!("fold {number}: no validation patient has an event, so it has no C-index"));
+    }
+    if !checked.shared_with_unused.is_empty() {
+        warnings.push(format!(
+            "fold {number}: {} of the unused part trained or validated on: {}",
+            count(checked.shared_with_unused.len(), "patient"),
+            checked.shared_with_unused.join(" ")
+        ));
+    }
+    warnings
+}
+
+struct Joined<'a> {
+    rows: &'a [Row<'a>],
+    index: &'a IdIndex<'a>,
+    has_slides: bool,
+}
+
+impl Joined<'_> {
+    fn fold(&self, fold: &FoldEntries, validated_part: Part) -> FoldCheck {
+        let train = self.part(fold, |part| part == Part::Train);
+        let validation = self.part(fold, |part| part == validated_part);
+        let unused = self.part(fold, |part| part != Part::Train && part != validated_part);
+        let patients =
+            |part: &PartOfFold<'_>| part.patients.keys().map(|&id| id.to_owned()).collect::<BTreeSet<_>>();
+        let (trained, validated, set_aside) = (patients(&train), patients(&validation), patients(&unused));
+        let sites = |patients: &BTreeSet<String>| -> Option<BTreeSet<String>> {
+            patients.iter().map(|patient| site_of(patient).map(str::to_owned)).collect()
+        };
+        let (train_sites, validation_sites) = (sites(&trained), sites(&validated));
+        let shared_sites = match (&train_sites, &validation_sites) {
+            (Some(train), Some(validation)) => validation.intersection(train).cloned().collect(),
+            _ => Vec::new(),
+        };
+        FoldCheck {
+            fold: fold.fold,
+            file: fold.path.display().to_string(),
+            train: train.counts,
+            validation: validation.counts,
+            unused: unused.counts,
+            n_ids_without_row: fold
+                .entries
+                .iter()
+                .filter(|entry| self.index.find(&entry.id).is_none())
+                .count(),
+            shared_patients: trained.intersection(&validated).cloned().collect(),
+            shared_with_unused: set_aside
+                .iter()
+                .filter(|patient| trained.contains(*patient) || validated.contains(*patient))
+                .cloned()
+                .collect(),
+            n_validation_sites: validation_sites.filter(|sites| !sites.is_empty()).map(|sites| sites.len()),
+            shared_sites,
+        }
+    }
+
+    fn part(&self, fold: &FoldEntries, is_in: impl Fn(Part) -> bool) -> PartOfFold<'_> {
+        let ids: Vec<&str> =
+            fold.entries.iter().filter(|entry| is_in(entry.part)).map(|entry| entry.id.as_str()).collect();
+        let places: BTreeSet<usize> =
+            ids.iter().filter_map(|id| self.index.find(id)).flatten().copied().collect();
+        let patients: BTreeMap<&str, bool> = places
+            .iter()
+            .map(|&place| (self.rows[place].patient_id, self.rows[place].outcome.is_event()))
+            .collect();
+        let counts = PartCounts {
+            n_ids: ids.len(),
+            n_patients: patients.len(),
+            n_slides: self.has_slides.then_some(places.len()),
+            n_event_patients: patients.values().filter(|has_event| **has_event).count(),
+        };
+        PartOfFold { counts, patients }
+    }
+}
+
+struct PartOfFold<'a> {
+    counts: PartCounts,
+    /// Whether each has an event.
+    patients: BTreeMap<&'a str, bool>,
+}

@@ -1,0 +1,66 @@
+//! Folds to files: the released form and STAMP's.
+
+use std::path::{Path, PathBuf};
+
+use super::stamp::{self, PatientLists, SplitsFile};
+use super::{FoldEntries, Part, SplitSet, columns, names_in};
+use crate::error::{Error, Result};
+use crate::run_dir;
+
+/// The forms that are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WrittenForm {
+    /// `splits_K.csv` with an index and columns `train` and `val`.
+    Released,
+    /// `splits.json` with `train_patients` and `test_patients`.
+    Stamp,
+}
+
+/// Writes the training and the validated part of every fold into `dir`, and returns the files.
+///
+/// # Errors
+/// If `dir` holds split files already, or can't be written to.
+pub fn write(set: &SplitSet, validated: Part, form: WrittenForm, dir: &Path) -> Result<Vec<PathBuf>> {
+    let occupied = names_in(dir)?.into_iter().find(|name| name.starts_with("splits") || name == "k=all.tsv");
+    if let Some(name) = occupied {
+        return Err(Error::data(dir, format!("holds {name} already; choose another --out")));
+    }
+    run_dir::create_dir(dir)?;
+    let ids = |fold: &FoldEntries, part: Part| -> Vec<String> {
+        fold.entries.iter().filter(|entry| entry.part == part).map(|entry| entry.id.clone()).collect()
+    };
+    match form {
+        WrittenForm::Released => {
+            let mut files = Vec::new();
+            for fold in &set.folds {
+                let file = dir.join(columns::file_name(fold.fold));
+                let bytes = two_columns(&ids(fold, Part::Train), &ids(fold, validated))
+                    .map_err(|error| Error::data(&file, format!("cannot be written as CSV: {error}")))?;
+                run_dir::write(&file, &bytes)?;
+                files.push(file);
+            }
+            Ok(files)
+        }
+        WrittenForm::Stamp => {
+            let lists = |fold: &FoldEntries| PatientLists {
+                train_patients: ids(fold, Part::Train),
+                val_patients: Vec::new(),
+                test_patients: ids(fold, validated),
+            };
+            let file = dir.join(stamp::FILE);
+            run_dir::write_json(&file, &SplitsFile { splits: set.folds.iter().map(lists).collect() })?;
+            Ok(vec![file])
+        }
+    }
+}
+
+/// An index without a name, then two columns, the shorter one blank at its end.
+fn two_columns(train: &[String], val: &[String]) -> std::result::Result<Vec<u8>, csv::Error> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(["", "train", "val"])?;
+    for row in 0..train.len().max(val.len()) {
+        let cell = |ids: &[String]| ids.get(row).cloned().unwrap_or_default();
+        writer.write_record([row.to_string(), cell(train), cell(val)])?;
+    }
+    writer.into_inner().map_err(|error| error.into_error().into())
+}

@@ -1,0 +1,270 @@
+//! `cf-train splits make` and `check`: what the files hold, and what is found wrong with them.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use cf_train::splits::{self, HeldOutPart};
+use serde_json::Value;
+use support::{fail, path, succeed};
+
+/// Patients of 12 sites of unequal size, some with two slides, a third with an event.
+fn table(dir: &Path) -> std::path::PathBuf {
+    let mut text = String::from("case_id,slide_id,survival_months,censorship\n");
+    let mut n = 0;
+    for site in 0..12 {
+        for _ in 0..=(site % 4) * 3 {
+            let case = format!("TCGA-{site:02}-{n:04}");
+            for slide in 0..=usize::from(n % 5 == 0) {
+                text += &format!("{case},{case}-{slide}.svs,{}.5,{}\n", 1 + n * 7 % 50, u8::from(n % 3 != 0));
+            }
+            n += 1;
+        }
+    }
+    let file = dir.join("clinical.csv");
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+fn json(arguments: &[&str]) -> Value {
+    serde_json::from_str(&succeed(arguments)).unwrap()
+}
+
+fn make(clinical: &Path, out: &Path, more: &[&str]) -> Value {
+    let arguments =
+        ["splits", "make", "--clinical", path(clinical), "--preset", "mcat", "--out", path(out), "--json"];
+    json(&[&arguments[..], more].concat())
+}
+
+fn validated(out: &Path) -> Vec<BTreeSet<String>> {
+    let folds = splits::read(out).unwrap().select(HeldOutPart::Val).unwrap();
+    folds.into_iter().map(|fold| fold.validation.into_iter().collect()).collect()
+}
+
+fn numbers(check: &Value, part: &str, key: &str) -> Vec<u64> {
+    check["folds"].as_array().unwrap().iter().map(|fold| fold[part][key].as_u64().unwrap()).collect()
+}
+
+fn spread(numbers: &[u64]) -> u64 {
+    numbers.iter().max().unwrap() - numbers.iter().min().unwrap()
+}
+
+#[test]
+fn folds_by_patient_are_a_partition_with_even_events() {
+    let dir = tempfile::tempdir().unwrap();
+    let clinical = table(dir.path());
+    let out = dir.path().join("splits");
+    let check = make(&clinical, &out, &[]);
+    let folds = validated(&out);
+    assert_eq!(folds.len(), 5);
+    let all: BTreeSet<&String> = folds.iter().flatten().collect();
+    assert_eq!((all.len(), folds.iter().map(BTreeSet::len).sum::<usize>()), (66, 66));
+    assert_eq!(numbers(&check, "validation", "n_event_patients").iter().sum::<u64>(), 22);
+    assert!(spread(&numbers(&check, "validation", "n_event_patients")) <= 1);
+    assert!(spread(&numbers(&check, "validation", "n_patients")) <= 1);
+    for (train, validation) in
+        numbers(&check, "train", "n_patients").iter().zip(numbers(&check, "validation", "n_patients"))
+    {
+        assert_eq!(train + validation, 66);
+    }
+    assert_eq!(
+        (check["errors"].clone(), check["warnings"].clone()),
+        (serde_json::json!([]), serde_json::json!([]))
+    );
+
+    let text = std::fs::read_to_string(out.join("splits_0.csv")).unwrap();
+    assert!(text.starts_with(",train,val\n0,TCGA-"), "{text}");
+    assert_eq!(text.lines().count(), 1 + numbers(&check, "train", "n_patients")[0] as usize);
+    fail(
+        &["splits", "make", "--clinical", path(&clinical), "--preset", "mcat", "--out", path(&out)],
+        3,
+        &["holds splits_0.csv already", "--out"],
+    );
+}
+
+#[test]
+fn folds_repeat_by_seed_and_differ_between_seeds() {
+    let dir = tempfile::tempdir().unwrap();
+    let clinical = table(dir.path());
+    for more in [&[][..], &["--group-by", "site"]] {
+        let made = |name: &str, seed: &str| {
+            let out = dir.path().join(format!("{name}{}", more.len()));
+            make(&clinical, &out, &[more, &["--seed", seed]].concat());
+            (0..5).map(|k| std::fs::read(out.join(format!("splits_{k}.csv"))).unwrap()).collect::<Vec<_>>()
+        };
+        let first = made("a", "1");
+        assert_eq!(first, made("b", "1"));
+        assert_ne!(first, made("c", "2"));
+    }
+}
+
+#[test]
+fn folds_by_site_keep_every_site_on_one_side() {
+    let dir = tempfile::tempdir().unwrap();
+    let clinical = table(dir.path());
+    let out = dir.path().join("splits");
+    let check = make(&clinical, &out, &["--group-by", "site", "--folds", "4"]);
+    let mut fold_of_site: BTreeMap<String, usize> = BTreeMap::new();
+    for (fold, cases) in validated(&out).iter().enumerate() {
+        for case in cases {
+            assert_eq!(*fold_of_site.entry(case[5..7].to_owned()).or_insert(fold), fold, "site of {case}");
+        }
+    }
+    assert_eq!(fold_of_site.len(), 12);
+    for fold in check["folds"].as_array().unwrap() {
+        assert_eq!(fold["shared_sites"], serde_json::json!([]));
+        assert!(fold["n_validation_sites"].as_u64().unwrap() >= 2);
+    }
+    // Sites of 1, 4, 7 and 10 patients, three of each, in four folds of 16.5.
+    let (patients, events) =
+        (numbers(&check, "validation", "n_patients"), numbers(&check, "validation", "n_event_patients"));
+    assert!(spread(&patients) <= 3 && spread(&events) <= 1, "{patients:?} {events:?}");
+
+    let many = ["splits", "make", "--clinical", path(&clinical), "--preset", "mcat", "--group-by", "site"];
+    let other = dir.path().join("other");
+    fail(&[&many[..], &["--folds", "13", "--out", path(&other)]].concat(), 3, &["12 sites", "13 folds"]);
+    std::fs::write(&clinical, std::fs::read_to_string(&clinical).unwrap().replace("TCGA-00", "P")).unwrap();
+    fail(&[&many[..], &["--out", path(&other)]].concat(), 3, &["patient P-0000 has no TCGA barcode"]);
+    assert!(!other.exists());
+}
+
+#[test]
+fn stamp_files_hold_the_same_folds() {
+    let dir = tempfile::tempdir().unwrap();
+    let clinical = table(dir.path());
+    let (released, stamp) = (dir.path().join("released"), dir.path().join("stamp"));
+    make(&clinical, &released, &["--folds", "3"]);
+    make(&clinical, &stamp, &["--folds", "3", "--format", "stamp"]);
+    assert_eq!(validated(&released), validated(&stamp));
+    let text = std::fs::read_to_string(stamp.join("splits.json")).unwrap();
+    let value: Value = serde_json::from_str(&text).unwrap();
+    let first = value["splits"][0].as_object().unwrap();
+    assert_eq!(first.keys().collect::<Vec<_>>(), ["test_patients", "train_patients"]);
+}
+
+#[test]
+fn too_many_folds_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let clinical = table(dir.path());
+    let out = dir.path().join("splits");
+    let arguments =
+        ["splits", "make", "--clinical", path(&clinical), "--preset", "mcat", "--out", path(&out)];
+    fail(
+        &[&arguments[..], &["--folds", "23"]].concat(),
+        3,
+        &["clinical.csv", "22 of 66 patients have an event"],
+    );
+    fail(&[&arguments[..], &["--folds", "1"]].concat(), 2, &["--folds", "2.."]);
+    fail(&["splits", "make", "--out", path(&out)], 2, &["--config"]);
+    fail(
+        &["splits", "make", "--clinical", path(&clinical), "--out", path(&out)],
+        3,
+        &["clinical.csv", "never guessed", "preset = \"mcat\""],
+    );
+}
+
+#[test]
+fn check_finds_every_fault_and_exits_with_3() {
+    let dir = tempfile::tempdir().unwrap();
+    let clinical = dir.path().join("clinical.csv");
+    std::fs::write(
+        &clinical,
+        "case_id,slide_id,survival_months,censorship\n\
+         TCGA-AA-0001-01,s1,5,0\nTCGA-AA-0001-02,s2,5,0\nTCGA-AA-0002,s3,6,0\nTCGA-BB-0003,s4,7,1\n\
+         TCGA-BB-0004,s5,8,1\nTCGA-CC-0005,s6,9,1\n",
+    )
+    .unwrap();
+    let folds = dir.path().join("splits");
+    std::fs::create_dir(&folds).unwrap();
+    // A patient by two cases on both sides; a case on both sides; a stranger; TCGA-CC-0005 in no fold.
+    let first = ",train,val\n0,TCGA-AA-0001-01,TCGA-AA-0001-02\n1,TCGA-AA-0002,TCGA-BB-0004\n2,TCGA-BB-0003,\n3,stranger,\n";
+    std::fs::write(folds.join("splits_0.csv"), first).unwrap();
+    let second = ",train,val\n0,TCGA-BB-0003,TCGA-AA-0002\n1,TCGA-BB-0004,TCGA-BB-0004\n";
+    std::fs::write(folds.join("splits_1.csv"), second).unwrap();
+    let arguments =
+        ["splits", "check", "--clinical", path(&clinical), "--preset", "mcat", "--splits", path(&folds)];
+    let output = support::cf_train(&arguments);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    for text in [
+        "error: fold 0: 1 patient trained and validated on: TCGA-AA-0001",
+        "error: fold 1: TCGA-BB-0004 stands in `train` (line 3) and in `val` (line 3)",
+        "error: fold 1: 1 patient trained and validated on: TCGA-BB-0004",
+        "error: fold 1: no training patient has an event",
+        "warning: 1 case of the split files without a row in the clinical table: stranger",
+        "warning: 1 case of the clinical table in no fold: TCGA-CC-0005",
+        "warning: 2 cases in folds, but validated by none: TCGA-AA-0001-01 TCGA-BB-0003",
+    ] {
+        assert!(shown.contains(text), "`{text}` is not in:\n{shown}");
+    }
+    fail(&arguments, 3, &["splits", "and 3 more faults"]);
+
+    let output = support::cf_train(&[&arguments[..], &["--json"]].concat());
+    assert_eq!(output.status.code(), Some(3));
+    let check: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(check["form"], "released");
+    assert_eq!(check["ids_without_row"], serde_json::json!(["stranger"]));
+    assert_eq!(check["folds"][0]["shared_patients"], serde_json::json!(["TCGA-AA-0001"]));
+    assert_eq!(
+        check["folds"][0]["train"],
+        serde_json::json!({"n_ids": 4, "n_patients": 3, "n_slides": 3, "n_event_patients": 2})
+    );
+    assert_eq!(check["folds"][0]["shared_sites"], serde_json::json!(["AA", "BB"]));
+    assert_eq!(check["folds"][0]["n_validation_sites"], 2);
+
+    // A fold without validation events is a warning, so the command succeeds.
+    std::fs::write(
+        folds.join("splits_0.csv"),
+        ",train,val\n0,TCGA-AA-0001-01,TCGA-BB-0003\n1,s2,s5\n2,s3,s6\n",
+    )
+    .unwrap();
+    std::fs::write(folds.join("splits_1.csv"), ",train,val\n0,s4,TCGA-AA-0001\n1,s3,s5\n").unwrap();
+    let shown = succeed(&arguments);
+    assert!(shown.contains("warning: fold 0: no validation patient has an event"), "{shown}");
+    assert!(!shown.contains("error:"), "{shown}");
+}
+
+#[test]
+fn check_takes_the_configuration_and_its_choice_of_a_part() {
+    let dir = tempfile::tempdir().unwrap();
+    table(dir.path());
+    let config = dir.path().join("study.toml");
+    let text = "[cohort]\nname = \"study\"\nclinical = \"clinical.csv\"\npreset = \"mcat\"\n";
+    std::fs::write(&config, text).unwrap();
+    let out = dir.path().join("made");
+    succeed(&["splits", "make", "--config", path(&config), "--out", path(&out)]);
+    fail(&["splits", "check", "--config", path(&config)], 2, &["names no splits", "--splits"]);
+    std::fs::write(&config, format!("{text}splits = \"made\"\n")).unwrap();
+    let shown = succeed(&["splits", "check", "--config", path(&config)]);
+    assert!(shown.contains("validated part `val`") && shown.contains("overlap"), "{shown}");
+
+    // CLAM's form: the last validation case becomes the test part.
+    for fold in 0..5 {
+        let file = out.join(format!("splits_{fold}.csv"));
+        let text = std::fs::read_to_string(&file).unwrap();
+        let mut lines: Vec<String> = text.lines().map(|line| format!("{line},")).collect();
+        lines[0] = ",train,val,test".to_owned();
+        let cells: Vec<String> = lines[1].split(',').map(str::to_owned).collect();
+        lines[1] = format!("{},{},,{}", cells[0], cells[1], cells[2]);
+        std::fs::write(&file, lines.join("\n")).unwrap();
+    }
+    let check =
+        |more: &[&str]| json(&[&["splits", "check", "--config", path(&config), "--json"], more].concat());
+    let (val, test) = (check(&[]), check(&["--evaluate", "test"]));
+    assert_eq!(
+        (val["validated_part"].as_str(), test["validated_part"].as_str()),
+        (Some("val"), Some("test"))
+    );
+    assert_eq!(numbers(&test, "validation", "n_patients"), [1; 5]);
+    assert_eq!(numbers(&val, "unused", "n_patients"), [1; 5]);
+    assert_eq!(check(&["--set", "cohort.evaluate=test"]), test);
+    std::fs::write(&config, text.replace("preset", "preste")).unwrap();
+    fail(
+        &["splits", "check", "--config", path(&config)],
+        3,
+        &["line 4", "`cohort.preste`", "`cohort.preset`"],
+    );
+}
