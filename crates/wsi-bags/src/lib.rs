@@ -43,11 +43,15 @@
 )]
 
 mod bag;
+#[cfg(feature = "store")]
+mod coords;
 #[cfg(feature = "pt")]
 mod element_type;
 mod error;
 mod features;
 mod file_kind;
+#[cfg(feature = "store")]
+mod folders;
 #[cfg(feature = "store")]
 mod hdf5;
 #[cfg(feature = "store")]
@@ -59,11 +63,23 @@ mod magnification;
 mod mmap;
 #[cfg(feature = "store")]
 pub mod native;
+mod parents;
 mod patch_set;
+#[cfg(feature = "store")]
+mod patch_source;
+#[cfg(feature = "store")]
+mod presence;
+mod provenance;
 #[cfg(feature = "pt")]
 pub mod pt;
 #[cfg(feature = "pt")]
 mod replace;
+#[cfg(feature = "store")]
+pub mod safetensors;
+#[cfg(feature = "store")]
+mod scale_file;
+#[cfg(feature = "store")]
+mod slide_info;
 mod slide_name;
 #[cfg(feature = "store")]
 mod store;
@@ -77,11 +93,15 @@ pub use layout::Layout;
 #[cfg(feature = "store")]
 pub use loader::OrderedLoader;
 pub use magnification::Magnification;
-#[cfg(feature = "store")]
-pub use native::SlideInfo;
+pub use parents::{Parents, Squares, parents};
 pub use patch_set::{PatchGeometry, PatchSet, RowOrder};
+#[cfg(feature = "store")]
+pub use presence::Presence;
+pub use provenance::Provenance;
 #[cfg(feature = "pt")]
 pub use pt::NamedTensor;
+#[cfg(feature = "store")]
+pub use slide_info::SlideInfo;
 pub use slide_name::slide_stem;
 #[cfg(feature = "store")]
-pub use store::{BagStore, Presence};
+pub use store::BagStore;
