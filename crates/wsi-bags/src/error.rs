@@ -406,6 +406,10 @@ pub enum ErrorKind {
         fault: String,
     },
 
+    /// Patches without coordinates in level-0 pixels, where these are needed.
+    #[error("no coordinates in level-0 pixels are known, which the layout to write needs")]
+    MissingCoords,
+
     /// An HDF5 file uses what the library in use cannot read.
     #[error(
         "the file uses what this HDF5 reader does not support: {feature}; cargo feature `hdf5` reads through the C \

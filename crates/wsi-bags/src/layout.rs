@@ -52,7 +52,7 @@ impl Layout {
         Self::Safetensors,
     ];
 
-    /// The layouts that [`convert`](crate::convert) writes.
+    /// The layouts that [`Converter`](crate::Converter) writes.
     pub const WRITABLE: [Layout; 4] = [Self::Native, Self::Clam, Self::Crossfusion, Self::Safetensors];
 
     /// The name used in configurations and on command lines.

@@ -44,7 +44,13 @@
 
 mod bag;
 #[cfg(feature = "store")]
+mod clam;
+#[cfg(feature = "store")]
+mod convert;
+#[cfg(feature = "store")]
 mod coords;
+#[cfg(feature = "store")]
+mod description;
 #[cfg(feature = "pt")]
 mod element_type;
 mod error;
@@ -79,12 +85,18 @@ pub mod safetensors;
 #[cfg(feature = "store")]
 mod scale_file;
 #[cfg(feature = "store")]
+mod scale_parents;
+#[cfg(feature = "store")]
 mod slide_info;
 mod slide_name;
 #[cfg(feature = "store")]
 mod store;
 
 pub use bag::Bag;
+#[cfg(feature = "store")]
+pub use convert::{Converted, ConvertedSet, Converter};
+#[cfg(feature = "store")]
+pub use description::PatchDescription;
 pub use error::{BoxedSource, Error, ErrorKind, Result};
 pub use features::FeatureMatrix;
 pub use file_kind::FileKind;

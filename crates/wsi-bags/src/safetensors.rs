@@ -22,7 +22,6 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::element_type::ElementType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::magnification::Magnification;
 use crate::mmap::MappedFile;

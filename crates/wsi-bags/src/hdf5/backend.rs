@@ -23,7 +23,7 @@ pub(super) trait SourceFile {
     /// Also if an unsigned one is beyond `i64`.
     fn integers(&self, place: &str) -> Result<Vec<i64>>;
 
-    /// All values of a dataset of floats or integers.
+    /// All values of a dataset of floats, exactly.
     fn doubles(&self, place: &str) -> Result<Vec<f64>>;
 
     /// An attribute of a group or dataset, if it is there.

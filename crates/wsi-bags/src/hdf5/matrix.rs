@@ -82,7 +82,8 @@ fn every_cell_is_read_right_or_refused() {
                     "refuses"
                 }
             };
-            if cell[label(backend)] != says {
+            // `either`: what the C library can depends on its version.
+            if cell[label(backend)] != says && cell[label(backend)] != "either" {
                 let why = found.err().map(|error| whole_text(&error));
                 wrong.push(format!("{} {says} {}:{} {why:?}", label(backend), text("file"), text("place")));
             }

@@ -1,5 +1,6 @@
 //! HDF5 through `rust-hdf5`, without a C library.
 
+mod checksum;
 mod header;
 mod writer;
 
@@ -44,7 +45,7 @@ impl Source {
         for name in place.split('/').filter(|name| !name.is_empty()) {
             group = match group.group(name) {
                 Ok(group) => group,
-                Err(Hdf5Error::NotFound(_)) => return Ok(None),
+                Err(Hdf5Error::NotFound(_) | Hdf5Error::DanglingLink { .. }) => return Ok(None),
                 Err(source) => return Err(refused(format!("open group `{place}`"), source)),
             };
         }
@@ -62,15 +63,17 @@ impl Source {
         }
         match self.file.dataset(place) {
             Ok(dataset) => Ok(Some(dataset)),
-            Err(Hdf5Error::NotFound(_)) => Ok(None),
+            Err(Hdf5Error::NotFound(_) | Hdf5Error::DanglingLink { .. }) => Ok(None),
             Err(source) => Err(refused(format!("open dataset `{place}`"), source)),
         }
     }
 
+    /// The dataset, about to be read.
     fn found(&self, place: &str) -> Result<H5Dataset> {
-        self.find(place)?.ok_or_else(|| {
-            ErrorKind::MissingDataset { name: place.to_owned(), found: Vec::new() }.into()
-        })
+        let missing = || ErrorKind::MissingDataset { name: place.to_owned(), found: Vec::new() };
+        let dataset = self.find(place)?.ok_or_else(missing)?;
+        checksum::verify(&dataset)?;
+        Ok(dataset)
     }
 
     fn header(&self, place: &str) -> Option<Header<'_>> {

@@ -174,8 +174,12 @@ impl<'a> Group<'a> {
 
     /// A matrix of `N` columns of floats or integers.
     pub(crate) fn number_rows<const N: usize>(&self, name: &str) -> Result<Vec<[f64; N]>> {
-        let number = |element: &Element| matches!(element, Element::Integer | Element::Float { .. });
-        self.rows_of(name, |source, place| source.doubles(place), number)
+        if self.columns_of(name)?.0 {
+            let rows = self.integer_rows::<N>(name)?;
+            return Ok(rows.into_iter().map(|row| row.map(|value| value as f64)).collect());
+        }
+        let float = |element: &Element| matches!(element, Element::Float { .. });
+        self.rows_of(name, |source, place| source.doubles(place), float)
     }
 
     fn rows_of<T: Copy, const N: usize>(

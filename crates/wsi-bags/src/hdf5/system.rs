@@ -4,7 +4,7 @@
 
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ::hdf5::dataset::Layout;
 use ::hdf5::datatype::ByteOrder;
@@ -28,6 +28,7 @@ const LONGEST_TEXT: usize = 4096;
 /// A file opened for reading.
 pub(super) struct Source {
     file: File,
+    path: PathBuf,
 }
 
 impl Source {
@@ -38,7 +39,7 @@ impl Source {
             .with_fapl(|access| access.file_locking(false))
             .open(path)
             .map_err(|source| failed("open the file", source))?;
-        Ok(Self { file })
+        Ok(Self { file, path: path.to_owned() })
     }
 
     fn group(&self, place: &str) -> Result<Option<::hdf5::Group>> {
@@ -191,14 +192,16 @@ impl SourceFile for Source {
                 let values: Vec<f64> = attribute.read_raw().map_err(unreadable)?;
                 values.first().map_or(Attribute::Other("without a value".to_owned()), |n| Attribute::Number(*n))
             }
-            TypeDescriptor::VarLenUnicode => {
-                let values: Vec<VarLenUnicode> = attribute.read_raw().map_err(unreadable)?;
-                first(values.first().map(|text| text.as_str().to_owned()))
-            }
-            TypeDescriptor::VarLenAscii => {
-                let values: Vec<VarLenAscii> = attribute.read_raw().map_err(unreadable)?;
-                first(values.first().map(|text| text.as_str().to_owned()))
-            }
+            // Version 1.10 cannot convert the texts of variable length that `rust-hdf5` writes (it declares them as
+            // sequences of texts, the C library as sequences of bytes), although it shows them.
+            TypeDescriptor::VarLenUnicode => match attribute.read_raw::<VarLenUnicode>() {
+                Ok(values) => first(values.first().map(|text| text.as_str().to_owned())),
+                Err(_) => return super::pure::Source::open(&self.path)?.attribute(place, name),
+            },
+            TypeDescriptor::VarLenAscii => match attribute.read_raw::<VarLenAscii>() {
+                Ok(values) => first(values.first().map(|text| text.as_str().to_owned())),
+                Err(_) => return super::pure::Source::open(&self.path)?.attribute(place, name),
+            },
             TypeDescriptor::FixedUnicode(len) if len <= LONGEST_TEXT => {
                 let values: Vec<FixedUnicode<LONGEST_TEXT>> = attribute.read_raw().map_err(unreadable)?;
                 first(values.first().map(|text| text.as_str().to_owned()))

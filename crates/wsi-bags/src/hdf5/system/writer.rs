@@ -19,7 +19,8 @@ impl Sink {
     /// Makes a new file.
     pub(in crate::hdf5) fn create(path: &Path) -> Result<Self> {
         let file = File::with_options()
-            .with_fapl(|access| access.file_locking(false))
+            // Aligned, features can be used where they lie.
+            .with_fapl(|access| access.file_locking(false).alignment(1, 8))
             .with_fcpl(|create| create.obj_track_times(false))
             .create(path)
             .map_err(|source| failed("create the file", source))?;
@@ -29,7 +30,7 @@ impl Sink {
     /// Opens an existing file to add to it.
     pub(in crate::hdf5) fn open(path: &Path) -> Result<Self> {
         let file = File::with_options()
-            .with_fapl(|access| access.file_locking(false))
+            .with_fapl(|access| access.file_locking(false).alignment(1, 8))
             .open_rw(path)
             .map_err(|source| failed("open the file for writing", source))?;
         Ok(Self { file })
