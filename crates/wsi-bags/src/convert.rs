@@ -123,7 +123,8 @@ impl<'a> Converter<'a> {
         }
         let slide = sources.iter().fold(SlideInfo::default(), |known, (_, source)| known.or(source.slide));
         let parents = self.parents(&sources)?;
-        let files = self.files(stem, &sources.iter().map(|(magnification, _)| *magnification).collect::<Vec<_>>())?;
+        let files =
+            self.files(stem, &sources.iter().map(|(magnification, _)| *magnification).collect::<Vec<_>>())?;
         for directory in files.iter().filter_map(|file| file.parent()) {
             fs::create_dir_all(directory).map_err(|source| {
                 Error::from(ErrorKind::Io { action: "make the directory", source }).in_file(directory)
@@ -186,7 +187,9 @@ impl<'a> Converter<'a> {
                     home.join("pt_files").join(format!("{stem}.pt")),
                 ]
             }
-            Layout::Safetensors => vec![self.out.join(backbone).join(label).join(format!("{stem}.safetensors"))],
+            Layout::Safetensors => {
+                vec![self.out.join(backbone).join(label).join(format!("{stem}.safetensors"))]
+            }
             _ => vec![self.out.join(backbone).join(label).join("pt_files").join(format!("{stem}.pt"))],
         }
     }

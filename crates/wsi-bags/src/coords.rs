@@ -94,7 +94,10 @@ mod tests {
             fault(&[[0, 0], [1000, 0]], frame),
             "patch 1 lies at (1000, 0): the slide is 1000 pixels wide at level 0"
         );
-        assert_eq!(fault(&[[0, 500]], frame), "patch 0 lies at (0, 500): the slide is 500 pixels high at level 0");
+        assert_eq!(
+            fault(&[[0, 500]], frame),
+            "patch 0 lies at (0, 500): the slide is 500 pixels high at level 0"
+        );
         assert_eq!(
             fault(&[[0, 0], [0, -1]], Frame::default()),
             "patch 1 lies at (0, -1): level-0 pixels are not negative"
@@ -128,7 +131,10 @@ mod tests {
     fn fractions_are_no_pixels() {
         assert_eq!(whole(&[[512.0, 0.0]]).unwrap(), [[512, 0]]);
         for bad in [0.5, f64::NAN, f64::INFINITY, 1e300] {
-            assert!(matches!(whole(&[[0.0, bad]]).unwrap_err().kind(), ErrorKind::Coords { patch_idx: 0, .. }));
+            assert!(matches!(
+                whole(&[[0.0, bad]]).unwrap_err().kind(),
+                ErrorKind::Coords { patch_idx: 0, .. }
+            ));
         }
     }
 }

@@ -39,7 +39,9 @@ impl ScaleFolder {
 
     /// The files that a slide may have.
     pub(crate) fn candidates(&self, stem: &str) -> impl Iterator<Item = (PathBuf, FileType)> {
-        self.dirs.iter().map(move |(dir, file_type)| (dir.join(format!("{stem}{}", file_type.ending())), *file_type))
+        self.dirs
+            .iter()
+            .map(move |(dir, file_type)| (dir.join(format!("{stem}{}", file_type.ending())), *file_type))
     }
 
     fn stems(&self) -> Result<BTreeSet<String>> {

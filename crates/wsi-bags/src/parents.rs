@@ -93,9 +93,7 @@ fn check(squares: Squares<'_>) -> Result<(), Error> {
     }
     match squares.coords.as_flattened().iter().map(|c| c.unsigned_abs()).find(|c| *c > LARGEST_COORD) {
         None => Ok(()),
-        Some(found) => {
-            Err(ErrorKind::Limit { what: "a coordinate", found, limit: LARGEST_COORD }.into())
-        }
+        Some(found) => Err(ErrorKind::Limit { what: "a coordinate", found, limit: LARGEST_COORD }.into()),
     }
 }
 
@@ -126,9 +124,8 @@ fn holder(
             let Some(candidate) = usize::try_from(idx).ok().and_then(|idx| coarse.coords.get(idx)) else {
                 continue;
             };
-            let holds = |axis: usize| {
-                (2 * candidate[axis]..2 * (candidate[axis] + side)).contains(&middle[axis])
-            };
+            let holds =
+                |axis: usize| (2 * candidate[axis]..2 * (candidate[axis] + side)).contains(&middle[axis]);
             if !(holds(0) && holds(1)) {
                 continue;
             }

@@ -233,11 +233,8 @@ pub(crate) fn parents_from_stored(stored: Vec<i64>) -> Result<Vec<Option<u32>>> 
 #[cfg(feature = "store")]
 pub(crate) fn tissue_from_stored(stored: Vec<i64>) -> Result<Vec<u8>> {
     let class = |class: i64| {
-        let beyond = ErrorKind::Limit {
-            what: "tissue class",
-            found: class.unsigned_abs(),
-            limit: u8::MAX.into(),
-        };
+        let beyond =
+            ErrorKind::Limit { what: "tissue class", found: class.unsigned_abs(), limit: u8::MAX.into() };
         u8::try_from(class).map_err(|_| beyond.into())
     };
     stored.into_iter().map(class).collect()

@@ -115,8 +115,7 @@ impl PatchSource {
             }
             Values::Safetensors { file, tensor } => features_of(&file, &tensor)?,
         };
-        let mut set =
-            PatchSet::new(features).with_geometry(self.geometry)?.with_provenance(self.provenance);
+        let mut set = PatchSet::new(features).with_geometry(self.geometry)?.with_provenance(self.provenance);
         if let Some(coords) = self.coords {
             set = set.with_coords(coords)?;
         }

@@ -31,8 +31,8 @@ use crate::provenance::Provenance;
 use crate::replace::replace_file;
 use crate::slide_info::SlideInfo;
 
-pub(crate) use header::TensorPlace;
 use header::Header;
+pub(crate) use header::TensorPlace;
 
 const COORDS: &str = "coords";
 const FEATURES: &str = "features";
@@ -42,7 +42,8 @@ const TISSUE: &str = "tissue";
 /// The magnifications that a file holds; empty if it is of one magnification and does not say which.
 pub(crate) fn magnifications(path: &Path) -> Result<Vec<Magnification>> {
     let header = Header::read(&MappedFile::open(path)?).map_err(|error| error.in_file(path))?;
-    let present = |magnification: &Magnification| header.tensors.contains_key(&format!("{magnification}/{FEATURES}"));
+    let present =
+        |magnification: &Magnification| header.tensors.contains_key(&format!("{magnification}/{FEATURES}"));
     Ok(Magnification::ALL.into_iter().filter(present).collect())
 }
 
@@ -84,7 +85,8 @@ fn open_file(path: &Path, magnification: Magnification) -> Result<PatchSource> {
         source.parents = Some(crate::patch_set::parents_from_stored(stored)?);
     }
     if header.tensors.contains_key(&at(TISSUE)) {
-        source.tissue = Some(crate::patch_set::tissue_from_stored(header.list(&at(TISSUE))?.integers(&file, TISSUE)?)?);
+        source.tissue =
+            Some(crate::patch_set::tissue_from_stored(header.list(&at(TISSUE))?.integers(&file, TISSUE)?)?);
     }
     source.geometry = PatchGeometry {
         patch_size_level0: header.number(&at("patch_size_level0"), "patch_size_level0")?,

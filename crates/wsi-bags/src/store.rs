@@ -65,7 +65,8 @@ impl BagStore {
             let folders = find(root, *candidate, backbone, layout.is_some());
             found.extend(folders.map_err(|error| error.in_file(root))?.map(|folders| (*candidate, folders)));
         }
-        let patterns = |layouts: &mut dyn Iterator<Item = Layout>| layouts.map(|at| at.pattern(backbone)).collect();
+        let patterns =
+            |layouts: &mut dyn Iterator<Item = Layout>| layouts.map(|at| at.pattern(backbone)).collect();
         let kind = match found.len() {
             0 => ErrorKind::Layout {
                 looked_for: patterns(&mut candidates.into_iter()),
@@ -149,7 +150,9 @@ impl BagStore {
         let stem = self.stem(slide_id)?;
         let present = match &self.folders {
             Folders::PerScale(_) => {
-                return Ok(Presence::of(|at| self.folders.at(at).is_some_and(|dir| !dir.files(stem).is_empty())));
+                return Ok(Presence::of(|at| {
+                    self.folders.at(at).is_some_and(|dir| !dir.files(stem).is_empty())
+                }));
             }
             Folders::PerSlide { dir, file_type } => {
                 let path = dir.join(format!("{stem}{}", file_type.ending()));
@@ -270,12 +273,14 @@ impl BagStore {
     fn missing(&self, stem: &str, wanted: Magnification) -> Error {
         match self.presence(stem) {
             Ok(presence) if presence.magnifications().next().is_none() => {
-                let candidates = |folder: &ScaleFolder| folder.candidates(stem).map(|(path, _)| path).collect::<Vec<_>>();
+                let candidates =
+                    |folder: &ScaleFolder| folder.candidates(stem).map(|(path, _)| path).collect::<Vec<_>>();
                 let looked_for = self.folders.at(wanted).map(candidates);
                 self.missing_slide(stem, looked_for.unwrap_or_else(|| vec![self.absent(stem, wanted)]))
             }
             Ok(presence) => {
-                let kind = ErrorKind::MissingMagnification { wanted, present: presence.magnifications().collect() };
+                let kind =
+                    ErrorKind::MissingMagnification { wanted, present: presence.magnifications().collect() };
                 Error::from(kind).in_file(&self.path_of(stem, wanted))
             }
             Err(error) => error,

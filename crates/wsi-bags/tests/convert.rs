@@ -65,7 +65,8 @@ fn any_layout_becomes_any_other() {
 fn native_bags_get_parents_and_count_fallbacks() {
     let directory = tempfile::tempdir().unwrap();
     let source = open("clam", "uni");
-    let written = Converter::new(&source, Layout::Native, directory.path()).unwrap().convert(SLIDES[0]).unwrap();
+    let written =
+        Converter::new(&source, Layout::Native, directory.path()).unwrap().convert(SLIDES[0]).unwrap();
     let parents = |magnification| written.sets.iter().find(|set| set.magnification == magnification).unwrap();
     assert_eq!((parents(X5).has_parents, parents(X5).parent_fallbacks), (false, None));
     // Of the 10x patches, the one at (0, 1024) lies in the coarse patch at (0, 0) of side 2048, as all do.
@@ -116,7 +117,8 @@ fn what_needs_coordinates_is_not_written_without() {
     for layout in [Layout::Native, Layout::Clam] {
         let directory = tempfile::tempdir().unwrap();
         let source = BagStore::open(&layouts("stamp"), None, "uni2").unwrap();
-        let error = Converter::new(&source, layout, directory.path()).unwrap().convert(SLIDES[0]).unwrap_err();
+        let error =
+            Converter::new(&source, layout, directory.path()).unwrap().convert(SLIDES[0]).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::MissingCoords), "{error}");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left behind");
     }
@@ -127,6 +129,7 @@ fn what_needs_coordinates_is_not_written_without() {
         "unknown layout to write `trident`, expected one of native, clam, crossfusion, safetensors"
     );
     let source = open("clam", "uni");
-    let error = Converter::new(&source, Layout::Clam, directory.path()).unwrap().convert("nobody").unwrap_err();
+    let error =
+        Converter::new(&source, Layout::Clam, directory.path()).unwrap().convert("nobody").unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::MissingSlide { .. }), "{error}");
 }

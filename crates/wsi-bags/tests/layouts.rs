@@ -220,8 +220,12 @@ fn coordinates_in_a_wrong_frame_are_refused() {
 fn features_of_another_encoder_are_refused_by_its_name() {
     let store = BagStore::open(&layouts("trident_wrong"), None, "uni_v1").unwrap();
     let error = store.read("encoder", &[X20]).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::MissingEncoder { found, .. } if found == &["conch_v1"]), "{error}");
-    let error = BagStore::open(&layouts("atlaspatch"), None, "conch").unwrap().read("slide-2", &[X5]).unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::MissingEncoder { found, .. } if found == &["conch_v1"]),
+        "{error}"
+    );
+    let error =
+        BagStore::open(&layouts("atlaspatch"), None, "conch").unwrap().read("slide-2", &[X5]).unwrap_err();
     assert!(
         matches!(error.kind(), ErrorKind::MissingEncoder { found, .. } if found == &["resnet50", "uni"]),
         "{error}"
@@ -232,7 +236,10 @@ fn features_of_another_encoder_are_refused_by_its_name() {
 fn a_pickled_numpy_array_is_refused_in_clear_words() {
     let store = BagStore::open(&layouts("trident_numpy"), None, "uni_v1").unwrap();
     let text = store.read("slide-2", &[X20]).unwrap_err().to_string();
-    assert!(text.contains("found a pickled NumPy object (`numpy.") && text.contains("wanted a bare tensor"), "{text}");
+    assert!(
+        text.contains("found a pickled NumPy object (`numpy.") && text.contains("wanted a bare tensor"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -290,7 +297,11 @@ fn parents_come_from_stated_or_from_plausible_patch_sizes() {
         let bag = store.read(SLIDES[0], &[X10, X20]).unwrap();
         let [coarse, fine] = [X10, X20].map(|at| bag.at(at).unwrap().coords().unwrap());
         for (corner, parent) in fine.iter().zip(parents.index) {
-            assert_eq!(coarse[parent as usize], corner.map(|c| c / 1024 * 1024), "{folder}: the lattices nest");
+            assert_eq!(
+                coarse[parent as usize],
+                corner.map(|c| c / 1024 * 1024),
+                "{folder}: the lattices nest"
+            );
         }
         assert!(store.find_parents(SLIDES[0], X5).is_err(), "nothing is coarser than 5x");
     }

@@ -223,7 +223,9 @@ fn negative_coordinates_and_those_beyond_the_slide_are_refused() {
         file.close().unwrap();
     });
     assert!(
-        beyond.to_string().ends_with("x20: patch 1 lies at (512, 0): the slide is 512 pixels wide at level 0"),
+        beyond
+            .to_string()
+            .ends_with("x20: patch 1 lies at (512, 0): the slide is 512 pixels wide at level 0"),
         "{beyond}"
     );
 }

@@ -165,7 +165,10 @@ fn two_layouts_in_one_directory_must_be_told_apart() {
     put_tensor(root.path(), "uni", X20, SLIDE, 5);
     let error = BagStore::open(root.path(), None, "uni").unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::AmbiguousLayout { .. }), "{error}");
-    assert!(error.to_string().contains("uni/x5|x10|x20/pt_files/*.pt (crossfusion), *.h5 (native)"), "{error}");
+    assert!(
+        error.to_string().contains("uni/x5|x10|x20/pt_files/*.pt (crossfusion), *.h5 (native)"),
+        "{error}"
+    );
     for layout in [Layout::Crossfusion, Layout::Native] {
         assert_eq!(BagStore::open(root.path(), Some(layout), "uni").unwrap().layout(), Some(layout));
     }

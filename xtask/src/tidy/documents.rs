@@ -40,9 +40,8 @@ pub(super) fn code_map_names_files_that_exist(tree: &Tree) -> Vec<Finding> {
             continue;
         }
         for span in code_spans(line).into_iter().filter(|span| span.ends_with(".rs") && !is_path(span)) {
-            let below = |path: &str| {
-                path.strip_prefix(home).is_some_and(|rest| rest.ends_with(&format!("/{span}")))
-            };
+            let below =
+                |path: &str| path.strip_prefix(home).is_some_and(|rest| rest.ends_with(&format!("/{span}")));
             if !tree.paths().any(below) {
                 findings.push(Finding::new(
                     ARCHITECTURE,

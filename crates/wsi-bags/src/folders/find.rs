@@ -30,7 +30,9 @@ pub(crate) fn find(root: &Path, layout: Layout, backbone: &str, stated: bool) ->
             let jobs = folders_named(root, |name| is_trident_job(name, magnification))?;
             each(jobs, |job| trident(&job, backbone))
         }),
-        Layout::Stamp => per_scale(backbone, |magnification| stamp(&root.join(magnification.label()), backbone)),
+        Layout::Stamp => {
+            per_scale(backbone, |magnification| stamp(&root.join(magnification.label()), backbone))
+        }
         Layout::Atlaspatch => per_scale(backbone, |magnification| {
             let home = root.join(magnification.label());
             // CLAM keeps coordinates without features in a folder of this name.
@@ -124,17 +126,18 @@ fn only_one(found: Vec<ScaleFolder>, what: impl Fn() -> String) -> Result<Option
     match (found.next(), found.next()) {
         (first, None) => Ok(first),
         (first, Some(second)) => {
-            let dirs = first.into_iter().chain([second]).chain(found).filter_map(|folder| folder.dirs.into_iter().next());
+            let dirs = first
+                .into_iter()
+                .chain([second])
+                .chain(found)
+                .filter_map(|folder| folder.dirs.into_iter().next());
             let found: Vec<PathBuf> = dirs.map(|(dir, _)| dir).collect();
             Err(ErrorKind::AmbiguousFolder { what: what(), found }.into())
         }
     }
 }
 
-fn each(
-    dirs: Vec<PathBuf>,
-    find: impl Fn(PathBuf) -> Result<Vec<ScaleFolder>>,
-) -> Result<Vec<ScaleFolder>> {
+fn each(dirs: Vec<PathBuf>, find: impl Fn(PathBuf) -> Result<Vec<ScaleFolder>>) -> Result<Vec<ScaleFolder>> {
     let mut found = Vec::new();
     for dir in dirs {
         found.extend(find(dir)?);
@@ -167,7 +170,9 @@ fn mmp(home: &Path) -> Result<Vec<ScaleFolder>> {
 }
 
 fn trident(job: &Path, backbone: &str) -> Result<Vec<ScaleFolder>> {
-    each(encoder_folders(job, "features_", backbone)?, |dir| with_files(&dir, &[FileType::Hdf5, FileType::Pt]))
+    each(encoder_folders(job, "features_", backbone)?, |dir| {
+        with_files(&dir, &[FileType::Hdf5, FileType::Pt])
+    })
 }
 
 fn stamp(home: &Path, backbone: &str) -> Result<Vec<ScaleFolder>> {
@@ -207,7 +212,9 @@ mod tests {
         use Magnification::{X5, X20};
         assert!(is_trident_job("20x_512px_0px_overlap", X20));
         assert!(is_trident_job("5x_256px_128px_overlap", X5));
-        for name in ["20x_512px_0px_overlap", "15x_256px_0px_overlap", "5x_px_0px_overlap", "5x_256px_overlap"] {
+        for name in
+            ["20x_512px_0px_overlap", "15x_256px_0px_overlap", "5x_px_0px_overlap", "5x_256px_overlap"]
+        {
             assert!(!is_trident_job(name, X5), "{name}");
         }
     }

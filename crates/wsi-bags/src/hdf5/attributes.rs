@@ -41,7 +41,9 @@ impl Group<'_> {
         const EXACT: f64 = 9_007_199_254_740_992.0;
         match self.number_of(member, name)? {
             None => Ok(None),
-            Some(number) if number.fract() == 0.0 && (0.0..=EXACT).contains(&number) => Ok(Some(number as u64)),
+            Some(number) if number.fract() == 0.0 && (0.0..=EXACT).contains(&number) => {
+                Ok(Some(number as u64))
+            }
             Some(number) => {
                 Err(self.wrong_attribute_of(member, name, number.to_string(), "a positive whole number"))
             }

@@ -102,7 +102,13 @@ pub(super) trait SinkFile {
     fn write_list(&self, place: &str, values: Values<'_>) -> Result<()>;
 
     /// Writes a matrix in chunks of `rows_per_chunk` rows that may grow later.
-    fn write_chunked(&self, place: &str, shape: [usize; 2], rows_per_chunk: usize, values: Values<'_>) -> Result<()>;
+    fn write_chunked(
+        &self,
+        place: &str,
+        shape: [usize; 2],
+        rows_per_chunk: usize,
+        values: Values<'_>,
+    ) -> Result<()>;
 
     /// Writes what is left and closes the file.
     fn finish(self: Box<Self>) -> Result<()>;

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 
 use super::backend::Attribute;
 use super::reader::Reader;
-use super::{Backend, BACKENDS};
+use super::{BACKENDS, Backend};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/reference/hdf5_matrix")

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use rust_hdf5::format::messages::datatype::IeeeFormat;
 use rust_hdf5::{
-    ByteOrder, DatatypeMessage, H5Dataset, H5File, H5FileOptions, H5Group, Hdf5Error, LinkClass, StorageLayout,
+    ByteOrder, DatatypeMessage, H5Dataset, H5File, H5FileOptions, H5Group, Hdf5Error, LinkClass,
+    StorageLayout,
 };
 
 use crate::element_type::ElementType;
@@ -35,7 +36,10 @@ impl Source {
     /// Lets the library read the table of contents.
     pub(super) fn open(path: &Path) -> Result<Self> {
         // Some file systems of clusters have no locks; files are replaced by renaming, never changed in place.
-        let file = H5FileOptions::new().no_locking().open(path).map_err(|source| refused("open the file", source))?;
+        let file = H5FileOptions::new()
+            .no_locking()
+            .open(path)
+            .map_err(|source| refused("open the file", source))?;
         let base = file.userblock_size();
         Ok(Self { file, map: Arc::new(MappedFile::open(path)?), base })
     }
@@ -92,7 +96,9 @@ impl Source {
                 let wanted = (dataset.total_elements() as u64).saturating_mul(dataset.element_size() as u64);
                 match self.header(place).and_then(|header| header.contiguous(self.base)) {
                     Some(Place::Unallocated) => Storage::Unwritten,
-                    Some(Place::At { offset, len }) if len >= wanted => Storage::Contiguous { offset: Some(offset) },
+                    Some(Place::At { offset, len }) if len >= wanted => {
+                        Storage::Contiguous { offset: Some(offset) }
+                    }
                     _ => Storage::Contiguous { offset: None },
                 }
             }

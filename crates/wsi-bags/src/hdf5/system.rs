@@ -60,9 +60,8 @@ impl Source {
     }
 
     fn found(&self, place: &str) -> Result<::hdf5::Dataset> {
-        self.find(place)?.ok_or_else(|| {
-            ErrorKind::MissingDataset { name: place.to_owned(), found: Vec::new() }.into()
-        })
+        self.find(place)?
+            .ok_or_else(|| ErrorKind::MissingDataset { name: place.to_owned(), found: Vec::new() }.into())
     }
 
     /// Whether there is such an object, and every step towards it stays in this file.
@@ -184,13 +183,19 @@ impl SourceFile for Source {
         let attribute = object.attr(name).map_err(unreadable)?;
         let datatype = attribute.dtype().and_then(|datatype| datatype.to_descriptor()).map_err(unreadable)?;
         let n_values = attribute.size();
-        let first = |text: Option<String>| text.map_or(Attribute::Other("without a value".to_owned()), Attribute::Text);
+        let first = |text: Option<String>| {
+            text.map_or(Attribute::Other("without a value".to_owned()), Attribute::Text)
+        };
         let is_empty = attribute.space().is_ok_and(|space| space.is_null());
         Ok(Some(match datatype {
-            _ if n_values != 1 || is_empty => Attribute::Other(format!("{n_values} values of type {datatype}")),
+            _ if n_values != 1 || is_empty => {
+                Attribute::Other(format!("{n_values} values of type {datatype}"))
+            }
             TypeDescriptor::Integer(_) | TypeDescriptor::Unsigned(_) | TypeDescriptor::Float(_) => {
                 let values: Vec<f64> = attribute.read_raw().map_err(unreadable)?;
-                values.first().map_or(Attribute::Other("without a value".to_owned()), |n| Attribute::Number(*n))
+                values
+                    .first()
+                    .map_or(Attribute::Other("without a value".to_owned()), |n| Attribute::Number(*n))
             }
             // Version 1.10 cannot convert the texts of variable length that `rust-hdf5` writes (it declares them as
             // sequences of texts, the C library as sequences of bytes), although it shows them.

@@ -42,8 +42,8 @@ impl Header {
         if let Some(found) = found {
             return Err(ErrorKind::FileKind { found, wanted: "a safetensors file" }.into());
         }
-        let (len, metadata) =
-            SafeTensors::read_metadata(bytes).map_err(|source| ErrorKind::Safetensors { source: source.into() })?;
+        let (len, metadata) = SafeTensors::read_metadata(bytes)
+            .map_err(|source| ErrorKind::Safetensors { source: source.into() })?;
         Ok(Self {
             tensors: metadata.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect(),
             metadata: metadata.metadata().clone().unwrap_or_default(),
@@ -95,7 +95,11 @@ impl Header {
     /// An entry of the metadata as a number.
     pub(super) fn number<T: FromStr>(&self, key: &str, name: &'static str) -> Result<Option<T>> {
         let parse = |text: String| {
-            text.parse().map_err(|_| ErrorKind::Attribute { name, found: format!("{text:?}"), wanted: "a number" })
+            text.parse().map_err(|_| ErrorKind::Attribute {
+                name,
+                found: format!("{text:?}"),
+                wanted: "a number",
+            })
         };
         Ok(self.text(key).map(parse).transpose()?)
     }
@@ -124,7 +128,8 @@ impl TensorPlace {
             }
             ElementType::U8 => bytes.iter().map(|value| i64::from(*value)).collect(),
             other => {
-                let kind = ErrorKind::ElementType { found: other.name().to_owned(), wanted: "int32 or int64" };
+                let kind =
+                    ErrorKind::ElementType { found: other.name().to_owned(), wanted: "int32 or int64" };
                 return Err(Error::from(kind).at_place(name));
             }
         })

@@ -4,7 +4,9 @@
 /// `_` alike, and STAMP's code hash at the end of either left out.
 pub(crate) fn is_name_of(wanted: &str, stated: &str) -> bool {
     let (wanted, stated) = (folded(wanted), folded(stated));
-    wanted == stated || without_hash(&wanted) == Some(stated.as_str()) || without_hash(&stated) == Some(wanted.as_str())
+    wanted == stated
+        || without_hash(&wanted) == Some(stated.as_str())
+        || without_hash(&stated) == Some(wanted.as_str())
 }
 
 fn folded(name: &str) -> String {

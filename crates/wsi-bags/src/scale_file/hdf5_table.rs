@@ -69,7 +69,8 @@ fn table_features(path: &Path, reader: &Rc<Reader>, root: &Group<'_>) -> Result<
             return Err(ErrorKind::Content { found, wanted: "one of them" }.into());
         }
         (None, _) => {
-            let found = found.into_iter().chain(root.groups()?.iter().map(|group| format!("{group}/"))).collect();
+            let found =
+                found.into_iter().chain(root.groups()?.iter().map(|group| format!("{group}/"))).collect();
             let name = FEATURE_NAMES.join("` or `");
             return Err(ErrorKind::MissingDataset { name, found }.into());
         }
@@ -83,16 +84,16 @@ fn table_features(path: &Path, reader: &Rc<Reader>, root: &Group<'_>) -> Result<
 fn describe(root: &Group<'_>, expected: Expected<'_>, source: &mut PatchSource) -> Result<Option<u32>> {
     source.coords = Some(level0_coords(root)?);
     let side = |found: u64, name| {
-        u32::try_from(found).map_err(|_| {
-            root.wrong_attribute_of(COORDS, name, found.to_string(), "a size that fits 32 bits")
-        })
+        u32::try_from(found)
+            .map_err(|_| root.wrong_attribute_of(COORDS, name, found.to_string(), "a size that fits 32 bits"))
     };
     const SIDE: &str = "patch_size_level0";
     let stated = match root.positive_integer_of(COORDS, SIDE)? {
         Some(stated) => Some(stated),
         None => root.positive_integer(SIDE)?,
     };
-    source.geometry = PatchGeometry { patch_size_level0: stated.map(|stated| side(stated, SIDE)).transpose()?, mpp: None };
+    source.geometry =
+        PatchGeometry { patch_size_level0: stated.map(|stated| side(stated, SIDE)).transpose()?, mpp: None };
     source.slide = SlideInfo {
         width: root.positive_integer_of(COORDS, "level0_width")?,
         height: root.positive_integer_of(COORDS, "level0_height")?,

@@ -57,7 +57,11 @@ pub(crate) fn check(bag: &Bag, slide_idx: usize, dim: usize, order: Option<Order
     for magnification in Magnification::ALL {
         let set = bag.at(magnification).unwrap();
         assert_eq!(set.features().dim(), dim, "{what} {magnification}");
-        assert_eq!(set.features().as_slice(), features(slide_idx, magnification, dim), "{what} {magnification}");
+        assert_eq!(
+            set.features().as_slice(),
+            features(slide_idx, magnification, dim),
+            "{what} {magnification}"
+        );
         let coords = order.map(|order| coords(magnification, order));
         assert_eq!(set.coords(), coords.as_deref(), "{what} {magnification}");
     }

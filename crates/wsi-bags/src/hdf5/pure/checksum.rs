@@ -22,7 +22,8 @@ pub(super) fn verify(dataset: &H5Dataset) -> Result<()> {
         let feature = "Fletcher-32 checksums that are not the last filter".to_owned();
         return Err(ErrorKind::Hdf5Feature { feature }.into());
     }
-    let counts: Vec<usize> = dataset.shape().iter().zip(&chunk).map(|(size, side)| size.div_ceil(*side)).collect();
+    let counts: Vec<usize> =
+        dataset.shape().iter().zip(&chunk).map(|(size, side)| size.div_ceil(*side)).collect();
     for index in 0..counts.iter().product() {
         let mut rest: usize = index;
         let mut at = vec![0; counts.len()];
@@ -30,7 +31,8 @@ pub(super) fn verify(dataset: &H5Dataset) -> Result<()> {
             *at = rest % count;
             rest /= count;
         }
-        let (bytes, mask) = dataset.read_chunk_raw_at(&at).map_err(|source| refused("read a chunk", source))?;
+        let (bytes, mask) =
+            dataset.read_chunk_raw_at(&at).map_err(|source| refused("read a chunk", source))?;
         let skipped = mask >> position & 1 == 1;
         if !skipped && !matches(&bytes) {
             let found = format!("a chunk at {at:?} that does not match its checksum");

@@ -44,10 +44,7 @@ impl Stored {
 
     /// Whether it is a text of fixed or variable length.
     pub(super) fn is_text(&self) -> bool {
-        matches!(
-            self.0.datatype,
-            DatatypeMessage::FixedString { .. } | DatatypeMessage::VarLenString { .. }
-        )
+        matches!(self.0.datatype, DatatypeMessage::FixedString { .. } | DatatypeMessage::VarLenString { .. })
     }
 
     /// Its type and number of values.

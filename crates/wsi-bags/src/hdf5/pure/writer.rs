@@ -62,7 +62,9 @@ impl Sink {
         let (group, name) = self.home(place)?;
         let [_, columns] = shape;
         let write = |dataset: H5Dataset| {
-            values.chunks(ROWS_AT_ONCE.next_multiple_of(rows) * columns).try_for_each(|part| dataset.append(part))
+            values
+                .chunks(ROWS_AT_ONCE.next_multiple_of(rows) * columns)
+                .try_for_each(|part| dataset.append(part))
         };
         group
             .new_dataset::<T>()
@@ -84,7 +86,9 @@ impl SinkFile for Sink {
     fn set_text(&self, place: &str, name: &str, value: &str) -> Result<()> {
         let (group, last) = self.home(place)?;
         let set = || match group.dataset_writer(last) {
-            Ok(dataset) => dataset.new_attr::<rust_hdf5::VarLenUnicode>().shape(()).create(name)?.write_string(value),
+            Ok(dataset) => {
+                dataset.new_attr::<rust_hdf5::VarLenUnicode>().shape(()).create(name)?.write_string(value)
+            }
             Err(_) if place.is_empty() => self.file.root_group().set_attr_string(name, value),
             Err(_) => group.group(last)?.set_attr_string(name, value),
         };
@@ -129,7 +133,13 @@ impl SinkFile for Sink {
         }
     }
 
-    fn write_chunked(&self, place: &str, shape: [usize; 2], rows_per_chunk: usize, values: Values<'_>) -> Result<()> {
+    fn write_chunked(
+        &self,
+        place: &str,
+        shape: [usize; 2],
+        rows_per_chunk: usize,
+        values: Values<'_>,
+    ) -> Result<()> {
         match values {
             Values::F32(values) => self.append(place, shape, rows_per_chunk, values),
             Values::I32(values) => self.append(place, shape, rows_per_chunk, values),

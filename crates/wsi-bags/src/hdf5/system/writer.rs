@@ -47,7 +47,13 @@ impl Sink {
             .map_err(|source| failed(format!("write dataset `{place}`"), source))
     }
 
-    fn create_chunked<T: H5Type>(&self, place: &str, shape: [usize; 2], rows: usize, values: &[T]) -> Result<()> {
+    fn create_chunked<T: H5Type>(
+        &self,
+        place: &str,
+        shape: [usize; 2],
+        rows: usize,
+        values: &[T],
+    ) -> Result<()> {
         let [n_rows, columns] = shape;
         self.file
             .new_dataset_builder()
@@ -110,7 +116,13 @@ impl SinkFile for Sink {
         }
     }
 
-    fn write_chunked(&self, place: &str, shape: [usize; 2], rows_per_chunk: usize, values: Values<'_>) -> Result<()> {
+    fn write_chunked(
+        &self,
+        place: &str,
+        shape: [usize; 2],
+        rows_per_chunk: usize,
+        values: Values<'_>,
+    ) -> Result<()> {
         match values {
             Values::F32(values) => self.create_chunked(place, shape, rows_per_chunk, values),
             Values::I32(values) => self.create_chunked(place, shape, rows_per_chunk, values),
@@ -120,9 +132,6 @@ impl SinkFile for Sink {
     }
 
     fn finish(self: Box<Self>) -> Result<()> {
-        self.file
-            .flush()
-            .and_then(|()| self.file.close())
-            .map_err(|source| failed("finish the file", source))
+        self.file.flush().and_then(|()| self.file.close()).map_err(|source| failed("finish the file", source))
     }
 }
