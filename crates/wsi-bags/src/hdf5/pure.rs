@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rust_hdf5::format::messages::datatype::IeeeFormat;
 use rust_hdf5::{
-    ByteOrder, DatatypeMessage, H5Dataset, H5File, H5FileOptions, H5Group, Hdf5Error, LinkClass,
+    ByteOrder, DatatypeMessage, H5Dataset, H5File, H5FileOptions, H5Group, Hdf5Error, LinkClass, ReadNumeric,
     StorageLayout,
 };
 
@@ -145,9 +145,9 @@ impl SourceFile for Source {
         let dataset = self.found(place)?;
         let datatype = dataset.datatype().map_err(|source| refused("read the element type", source))?;
         if matches!(element(&datatype), Element::Float { element: ElementType::F64, .. }) {
-            return Ok(self.doubles(place)?.into_iter().map(|value| value as f32).collect());
+            return in_blocks(&dataset, |value: f64| value as f32);
         }
-        dataset.read_numeric_as().map_err(|source| refused("read the values", source))
+        in_blocks(&dataset, |value: f32| value)
     }
 
     fn integers(&self, place: &str) -> Result<Vec<i64>> {
@@ -186,6 +186,27 @@ impl SourceFile for Source {
             None => Attribute::Text(text.map_err(unreadable)?),
         }))
     }
+}
+
+/// Reads a matrix some rows at a time, since the library holds what it decodes beside what it converts.
+fn in_blocks<T: ReadNumeric>(dataset: &H5Dataset, convert: impl Fn(T) -> f32) -> Result<Vec<f32>> {
+    const VALUES_AT_ONCE: usize = 1 << 20;
+    let failed = |source| refused("read the values", source);
+    let shape = dataset.shape();
+    let [n_rows, n_columns] = shape[..] else {
+        let values = dataset.read_numeric_as::<T>().map_err(failed)?;
+        return Ok(values.into_iter().map(convert).collect());
+    };
+    // Whole chunks, so that none is decoded twice.
+    let chunk_rows = dataset.chunk_dims().and_then(|chunk| chunk.first().copied()).unwrap_or(1).max(1);
+    let rows_at_once = (VALUES_AT_ONCE / n_columns.max(1)).max(1).next_multiple_of(chunk_rows);
+    let mut values = Vec::with_capacity(n_rows * n_columns);
+    for start in (0..n_rows).step_by(rows_at_once) {
+        let rows = rows_at_once.min(n_rows - start);
+        let block = dataset.read_numeric_slice_as::<T>(&[start, 0], &[rows, n_columns]).map_err(failed)?;
+        values.extend(block.into_iter().map(&convert));
+    }
+    Ok(values)
 }
 
 /// The error of the library, with the feature named where it lacks one.

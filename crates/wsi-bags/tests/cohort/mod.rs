@@ -1,5 +1,7 @@
 //! The two slides of `fixtures/reference/layouts`, by the rule that made them.
 
+#![allow(dead_code, reason = "each test program uses its own part of this module")]
+
 use std::path::{Path, PathBuf};
 
 use wsi_bags::Magnification::{X5, X10, X20};
