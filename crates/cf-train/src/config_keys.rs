@@ -36,7 +36,7 @@ impl Kind {
 }
 
 /// Every key, by section, with what it holds. Ranges are checked by [`crate::config`] and the models.
-const SECTIONS: [(&str, &[(&str, Kind)]); 5] = [
+const SECTIONS: [(&str, &[(&str, Kind)]); 6] = [
     (
         "cohort",
         &[("name", Kind::Text), ("clinical", Kind::Text), ("splits", Kind::Text), ("columns", Kind::Section)],
@@ -51,7 +51,11 @@ const SECTIONS: [(&str, &[(&str, Kind)]); 5] = [
             ("censorship", Kind::Text),
         ],
     ),
-    ("features", &[("dir", Kind::Text), ("layout", Kind::Text), ("backbone", Kind::Text)]),
+    (
+        "features",
+        &[("dir", Kind::Text), ("layout", Kind::Text), ("backbone", Kind::Text), ("roots", Kind::Section)],
+    ),
+    ("features.roots", &[("x5", Kind::Text), ("x10", Kind::Text), ("x20", Kind::Text)]),
     (
         "model",
         &[
