@@ -6,12 +6,15 @@
 //! classes. All of these are checked when they are made, so code that holds one need not check it again: row counts
 //! agree, widths agree, every feature is finite.
 //!
-//! On disk there are two layouts, read through [`BagStore`] and, ahead of use, through [`OrderedLoader`]:
+//! On disk there are the layouts of several tools and this crate's own, read through [`BagStore`] and, ahead of use,
+//! through [`OrderedLoader`]; [`Converter`] turns one into another. Slides are paired across magnifications by name.
 //!
 //! | [`Layout`] | files | written by |
 //! |---|---|---|
 //! | `crossfusion` | `<root>/<backbone>/x5\|x10\|x20/pt_files/<slide>.pt` | [`pt::write_features`], CLAM |
 //! | `native` | `<root>/<slide>.h5` | [`native::write`] |
+//! | `safetensors` | `<root>/<backbone>/x5\|x10\|x20/<slide>.safetensors` | [`safetensors::write`] |
+//! | `clam`, `trident`, `stamp`, `atlaspatch`, `mmp` | as these tools leave them | them; `clam` also [`Converter`] |
 //!
 //! Features that lie in a file as 32-bit floats are not copied but memory-mapped, so a bag costs little until it is
 //! used. Files are not trusted: sizes are compared with what is there before memory is set aside, pickles are read by
@@ -35,8 +38,8 @@
 //! # Ok::<(), wsi_bags::Error>(())
 //! ```
 //!
-//! Cargo features: `store` (default) for everything above; `pt` for `.pt` files alone; without either, only the types
-//! in memory, which depend on nothing.
+//! Cargo features: `store` (default) for everything above; `hdf5` for HDF5 through the C library; `pt` for `.pt` files
+//! alone; without any, only the types in memory, which depend on nothing.
 #![cfg_attr(
     not(feature = "store"),
     allow(rustdoc::broken_intra_doc_links, reason = "items of a feature that is off")
