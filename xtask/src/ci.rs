@@ -14,7 +14,7 @@ struct Stage {
     check: fn(&Path) -> Result<(), Failure>,
 }
 
-const STAGES: [Stage; 5] = [
+const STAGES: [Stage; 6] = [
     Stage {
         name: "fmt",
         rerun: "cargo fmt --all",
@@ -36,7 +36,19 @@ const STAGES: [Stage; 5] = [
         },
     },
     Stage { name: "tidy", rerun: "cargo xtask tidy", check: |root| tidy::run(root, tidy::Mode::Check) },
+    Stage { name: "hdf5", rerun: "cargo xtask test -p wsi-bags --features hdf5", check: hdf5 },
 ];
+
+/// The C library's backend, where the machine has the library.
+fn hdf5(root: &Path) -> Result<(), Failure> {
+    if !Step::new(root, "pkg-config", &["--exists", "hdf5"]).succeeds() {
+        println!("skipped: pkg-config finds no `hdf5` (Debian: libhdf5-dev)");
+        return Ok(());
+    }
+    let lint = ["clippy", "-p", "wsi-bags", "-p", "wsi-bags-cli", "--features", "hdf5", "--all-targets"];
+    Step::cargo(root, &[&lint[..], &["--", "-D", "warnings"]].concat()).run()?;
+    test::run(root, &["-p", "wsi-bags", "--features", "hdf5"].map(str::to_owned))
+}
 
 /// Runs the stages in order and stops at the first that fails.
 pub(crate) fn run(root: &Path) -> Result<(), Failure> {

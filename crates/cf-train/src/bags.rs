@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device};
 use cf_model::BagTensors;
-use wsi_bags::{Bag, BagStore, Magnification, OrderedLoader};
+use wsi_bags::{Bag, BagStore, Layout, Magnification, OrderedLoader};
 
+use crate::config::FeaturesConfig;
 use crate::error::{Error, Result};
 
 /// Bags read ahead of the one in use.
@@ -86,6 +87,30 @@ impl BagSource {
             Ok((slide_id, BagTensors::from_bag(&bag, &self.device)?.to_dtype(self.dtype)?))
         })
     }
+}
+
+/// Opens the directory of bags that a configuration names, or those of each magnification.
+///
+/// # Errors
+/// If there are no bags, or more than one way to read them.
+pub fn open_store(features: &FeaturesConfig) -> Result<BagStore> {
+    let layout = features.layout.as_deref().map(str::parse::<Layout>).transpose().map_err(Error::BagStore)?;
+    let store = match (&features.dir, &features.roots) {
+        (Some(dir), _) => BagStore::open(dir, layout, &features.backbone),
+        (None, roots) => {
+            let of = |at: Magnification| {
+                let root = roots.as_ref().and_then(|roots| match at {
+                    Magnification::X5 => roots.x5.clone(),
+                    Magnification::X10 => roots.x10.clone(),
+                    Magnification::X20 => roots.x20.clone(),
+                });
+                Some((at, root?))
+            };
+            let roots: Vec<_> = Magnification::ALL.into_iter().filter_map(of).collect();
+            BagStore::open_roots(&roots, &features.backbone)
+        }
+    };
+    store.map_err(Error::BagStore)
 }
 
 /// The order of a bag's patches, as checkpoints record it.

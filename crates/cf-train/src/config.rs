@@ -26,17 +26,36 @@ pub struct RunConfig {
     pub training: TrainingConfig,
 }
 
-/// Where the bags lie.
+/// Where the bags lie: one directory, or one for each magnification.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeaturesConfig {
-    /// The directory.
-    pub dir: PathBuf,
-    /// How it is laid out: `crossfusion` or `native`; detected when left out.
+    /// The directory. Excludes `roots`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dir: Option<PathBuf>,
+    /// How it is laid out, by the name of a [`wsi_bags::Layout`]; detected when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layout: Option<String>,
     /// The encoder whose features are read.
     pub backbone: String,
+    /// A directory for each magnification. Excludes `dir` and `layout`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roots: Option<FeatureRoots>,
+}
+
+/// Directories that hold the bags of one magnification each, in the form of any tool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeatureRoots {
+    /// 5x.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub x5: Option<PathBuf>,
+    /// 10x.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub x10: Option<PathBuf>,
+    /// 20x.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub x20: Option<PathBuf>,
 }
 
 /// How a model is trained; the defaults are the paper's.
@@ -195,7 +214,13 @@ impl RunConfig {
         if let Some((_, field, found, expected)) = faults.into_iter().find(|fault| fault.0) {
             return Err(format!("training.{field} is {found}, expected {expected}"));
         }
+        if self.features.dir.is_some() == self.features.roots.is_some() {
+            return Err("features wants one of `dir` and `roots`".to_owned());
+        }
         if let Some(layout) = &self.features.layout {
+            if self.features.roots.is_some() {
+                return Err("features.layout goes with `dir`; the forms of `roots` are detected".to_owned());
+            }
             layout.parse::<wsi_bags::Layout>().map_err(|error| format!("features.layout: {error}"))?;
         }
         self.model.check().map_err(|error| error.to_string())
@@ -203,8 +228,10 @@ impl RunConfig {
 
     fn resolve_paths(&mut self, base: &Path) {
         self.cohort.resolve_paths(base);
-        let paths = [&mut self.features.dir];
-        for path in paths.into_iter().chain(&mut self.training.initial_weights) {
+        let roots =
+            self.features.roots.iter_mut().flat_map(|roots| [&mut roots.x5, &mut roots.x10, &mut roots.x20]);
+        let features = roots.flatten().chain(&mut self.features.dir);
+        for path in features.chain(&mut self.training.initial_weights) {
             *path = base.join(&*path);
         }
     }

@@ -39,7 +39,7 @@ impl Kind {
 }
 
 /// Every key, by section, with what it holds. Ranges are checked by [`crate::config`] and the models.
-const SECTIONS: [(&str, &[(&str, Kind)]); 6] = [
+const SECTIONS: [(&str, &[(&str, Kind)]); 7] = [
     (
         "cohort",
         &[
@@ -69,7 +69,11 @@ const SECTIONS: [(&str, &[(&str, Kind)]); 6] = [
         ],
     ),
     ("cohort.slide_columns", &[("case_id", Kind::Text), ("slide_id", Kind::Text)]),
-    ("features", &[("dir", Kind::Text), ("layout", Kind::Text), ("backbone", Kind::Text)]),
+    (
+        "features",
+        &[("dir", Kind::Text), ("layout", Kind::Text), ("backbone", Kind::Text), ("roots", Kind::Section)],
+    ),
+    ("features.roots", &[("x5", Kind::Text), ("x10", Kind::Text), ("x20", Kind::Text)]),
     (
         "model",
         &[

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use candle_core::Device;
 use cf_report::{Dropped as ReportDropped, FlowStep};
 use serde::{Deserialize, Serialize};
-use wsi_bags::{BagStore, Layout};
+use wsi_bags::BagStore;
 
-use crate::bags::BagSource;
+use crate::bags::{BagSource, open_store};
 use crate::cohort::{ClinicalTable, Cohort, Dropped, Slide};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
@@ -99,10 +99,7 @@ impl Plan {
                 format!("fold {fold} was asked for, found folds 0 to {}", splits.len() - 1),
             ));
         }
-        let layout = config.features.layout.as_deref().map(str::parse::<Layout>).transpose();
-        let layout = layout.map_err(|error| Error::data(&config.features.dir, error.to_string()))?;
-        let store = BagStore::open(&config.features.dir, layout, &config.features.backbone)
-            .map_err(Error::BagStore)?;
+        let store = open_store(&config.features)?;
         let magnifications = config.model.magnifications();
         let cohort = table.into_cohort(store.slide_ids())?;
         let missing = |slide: &Slide| missing_from(&store, slide, magnifications);

@@ -112,8 +112,8 @@ fn lattices_are_nested_row_major_and_know_their_parents() {
             assert_eq!(set.n_patches(), per_cell * number(&row, "n5") as usize);
             assert_eq!(set.features().dim(), 8);
             assert_eq!(set.row_order(), RowOrder::RowMajor);
-            assert_eq!(set.geometry().unwrap().patch_size_level0, side as u32);
-            assert_eq!(set.geometry().unwrap().mpp, 0.5 * side as f64 / 256.0);
+            assert_eq!(set.geometry().patch_size_level0, Some(side as u32));
+            assert_eq!(set.geometry().mpp, Some(0.5 * side as f64 / 256.0));
             let coords = set.coords().unwrap().to_vec();
             assert!(coords.iter().flatten().all(|k| *k >= 0 && k % side == 0));
             if let Some(coarser) = coarser {

@@ -198,6 +198,13 @@ pub enum ErrorKind {
         value: i64,
     },
 
+    /// The header of a safetensors file is damaged or does not fit the file.
+    #[error("damaged safetensors file")]
+    Safetensors {
+        /// The library's account.
+        source: BoxedSource,
+    },
+
     /// The HDF5 library could not read or write.
     #[error("cannot {action}")]
     Hdf5 {
@@ -355,10 +362,62 @@ pub enum ErrorKind {
     },
 
     /// A directory holds files of more than one layout, and none was asked for.
-    #[error("files of both layouts, crossfusion (for `{backbone}`) and native; which to read must be stated")]
+    #[error("files of more than one layout: {}; which layout to read must be stated", list(found))]
     AmbiguousLayout {
-        /// The backbone looked for.
-        backbone: String,
+        /// Patterns of file names that exist, each with the layout it belongs to.
+        found: Vec<String>,
+    },
+
+    /// More than one folder may be the one of a magnification.
+    #[error(
+        "more than one folder may hold {what}: {}; name the folder of each magnification, or the encoder in full",
+        list_paths(found)
+    )]
+    AmbiguousFolder {
+        /// What was looked for, as in "x20 features of `uni`".
+        what: String,
+        /// The folders.
+        found: Vec<PathBuf>,
+    },
+
+    /// Two files of one slide, or of one directory, disagree.
+    #[error("{what} of {} is {found}, but {expected} in {}", path.display(), other.display())]
+    Disagreement {
+        /// What disagrees, as in "number of patches".
+        what: &'static str,
+        /// One file.
+        path: PathBuf,
+        /// Its value.
+        found: String,
+        /// The file read before it.
+        other: PathBuf,
+        /// Its value.
+        expected: String,
+    },
+
+    /// A patch lies where no patch in level-0 pixels of its slide can lie.
+    #[error("patch {patch_idx} lies at ({}, {}): {fault}", found[0], found[1])]
+    Coords {
+        /// Index of the patch.
+        patch_idx: usize,
+        /// Its position as stored.
+        found: [f64; 2],
+        /// Why it cannot lie there.
+        fault: String,
+    },
+
+    /// Patches without coordinates in level-0 pixels, where these are needed.
+    #[error("no coordinates in level-0 pixels are known, which the layout to write needs")]
+    MissingCoords,
+
+    /// An HDF5 file uses what the library in use cannot read.
+    #[error(
+        "the file uses what this HDF5 reader does not support: {feature}; cargo feature `hdf5` reads through the C \
+         library, and `h5repack` rewrites a file without it"
+    )]
+    Hdf5Feature {
+        /// The feature, in the library's words.
+        feature: String,
     },
 
     /// A name that is none of the known ones.

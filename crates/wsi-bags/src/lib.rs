@@ -6,12 +6,15 @@
 //! classes. All of these are checked when they are made, so code that holds one need not check it again: row counts
 //! agree, widths agree, every feature is finite.
 //!
-//! On disk there are two layouts, read through [`BagStore`] and, ahead of use, through [`OrderedLoader`]:
+//! On disk there are the layouts of several tools and this crate's own, read through [`BagStore`] and, ahead of use,
+//! through [`OrderedLoader`]; [`Converter`] turns one into another. Slides are paired across magnifications by name.
 //!
 //! | [`Layout`] | files | written by |
 //! |---|---|---|
 //! | `crossfusion` | `<root>/<backbone>/x5\|x10\|x20/pt_files/<slide>.pt` | [`pt::write_features`], CLAM |
 //! | `native` | `<root>/<slide>.h5` | [`native::write`] |
+//! | `safetensors` | `<root>/<backbone>/x5\|x10\|x20/<slide>.safetensors` | [`safetensors::write`] |
+//! | `clam`, `trident`, `stamp`, `atlaspatch`, `mmp` | as these tools leave them | them; `clam` also [`Converter`] |
 //!
 //! Features that lie in a file as 32-bit floats are not copied but memory-mapped, so a bag costs little until it is
 //! used. Files are not trusted: sizes are compared with what is there before memory is set aside, pickles are read by
@@ -35,19 +38,29 @@
 //! # Ok::<(), wsi_bags::Error>(())
 //! ```
 //!
-//! Cargo features: `store` (default) for everything above; `pt` for `.pt` files alone; without either, only the types
-//! in memory, which depend on nothing.
+//! Cargo features: `store` (default) for everything above; `hdf5` for HDF5 through the C library; `pt` for `.pt` files
+//! alone; without any, only the types in memory, which depend on nothing.
 #![cfg_attr(
     not(feature = "store"),
     allow(rustdoc::broken_intra_doc_links, reason = "items of a feature that is off")
 )]
 
 mod bag;
+#[cfg(feature = "store")]
+mod clam;
+#[cfg(feature = "store")]
+mod convert;
+#[cfg(feature = "store")]
+mod coords;
+#[cfg(feature = "store")]
+mod description;
 #[cfg(feature = "pt")]
 mod element_type;
 mod error;
 mod features;
 mod file_kind;
+#[cfg(feature = "store")]
+mod folders;
 #[cfg(feature = "store")]
 mod hdf5;
 #[cfg(feature = "store")]
@@ -59,16 +72,34 @@ mod magnification;
 mod mmap;
 #[cfg(feature = "store")]
 pub mod native;
+mod parents;
 mod patch_set;
+#[cfg(feature = "store")]
+mod patch_source;
+#[cfg(feature = "store")]
+mod presence;
+mod provenance;
 #[cfg(feature = "pt")]
 pub mod pt;
 #[cfg(feature = "pt")]
 mod replace;
+#[cfg(feature = "store")]
+pub mod safetensors;
+#[cfg(feature = "store")]
+mod scale_file;
+#[cfg(feature = "store")]
+mod scale_parents;
+#[cfg(feature = "store")]
+mod slide_info;
 mod slide_name;
 #[cfg(feature = "store")]
 mod store;
 
 pub use bag::Bag;
+#[cfg(feature = "store")]
+pub use convert::{Converted, ConvertedSet, Converter};
+#[cfg(feature = "store")]
+pub use description::PatchDescription;
 pub use error::{BoxedSource, Error, ErrorKind, Result};
 pub use features::FeatureMatrix;
 pub use file_kind::FileKind;
@@ -77,11 +108,15 @@ pub use layout::Layout;
 #[cfg(feature = "store")]
 pub use loader::OrderedLoader;
 pub use magnification::Magnification;
-#[cfg(feature = "store")]
-pub use native::SlideInfo;
+pub use parents::{Parents, Squares, parents};
 pub use patch_set::{PatchGeometry, PatchSet, RowOrder};
+#[cfg(feature = "store")]
+pub use presence::Presence;
+pub use provenance::Provenance;
 #[cfg(feature = "pt")]
 pub use pt::NamedTensor;
+#[cfg(feature = "store")]
+pub use slide_info::SlideInfo;
 pub use slide_name::slide_stem;
 #[cfg(feature = "store")]
-pub use store::{BagStore, Presence};
+pub use store::BagStore;

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! <slide>.h5                     attributes: slide_width, slide_height, mpp (where known), producer, producer_version
-//!   x5  x10  x20                 attributes: patch_size_level0, mpp (where known), row_order ("row-major" or "file")
+//!   x5  x10  x20                 attributes: patch_size_level0, mpp (where known), row_order ("row-major" or "file"),
+//!                                parent_fallbacks (where counted)
 //!     coords    [n, 2] i64       x, y of the top left corner in level-0 pixels
 //!     features/
-//!       <encoder> [n, d] f32     contiguous; f16 and f64, chunked and compressed datasets are read as well
+//!       <encoder> [n, d] f32     contiguous; f16 and f64, chunked and compressed datasets are read as well;
+//!                                attributes: tool, tool_version, encoder (what the features were converted from)
 //!     parent    [n] i64          optional: index into the next coarser group, -1 for none
 //!     tissue    [n] u8           optional: tissue class, by convention under x20
 //! ```
@@ -32,32 +34,25 @@ mod set;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::rc::Rc;
 
 use crate::bag::Bag;
 use crate::error::{Error, ErrorKind, Result};
-use crate::hdf5::{GroupWriter, Reader, Writer};
+use crate::hdf5::{GroupWriter, Reader, Rows, Values, Writer};
 use crate::magnification::Magnification;
 use crate::patch_set::PatchSet;
+use crate::patch_source::PatchSource;
 use crate::replace::replace_file;
+use crate::slide_info::SlideInfo;
 use crate::slide_name::check_name;
 
-use set::{group_encoders, present_groups, read_set};
+use set::{group_encoders, open_set, present_groups};
 
 const COORDS: &str = "coords";
 const FEATURES: &str = "features";
 const PARENT: &str = "parent";
+const PARENT_FALLBACKS: &str = "parent_fallbacks";
 const TISSUE: &str = "tissue";
-
-/// What is known of the slide that a bag was cut from.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct SlideInfo {
-    /// Width in level-0 pixels.
-    pub width: Option<u64>,
-    /// Height in level-0 pixels.
-    pub height: Option<u64>,
-    /// Micrometres per pixel at level 0.
-    pub mpp: Option<f64>,
-}
 
 /// Reads the features of `encoder` at each of `magnifications`, with coordinates and what else is known.
 ///
@@ -72,14 +67,30 @@ pub struct SlideInfo {
 pub fn read(path: &Path, encoder: &str, magnifications: &[Magnification]) -> Result<Bag> {
     let slide_id = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let read = || {
-        let reader = Reader::open(path)?;
+        let reader = Rc::new(Reader::open(path)?);
         let sets = magnifications
             .iter()
-            .map(|magnification| Ok((*magnification, read_set(&reader, encoder, *magnification)?)))
+            .map(|magnification| {
+                let source = open_set(path, &reader, encoder, *magnification)?;
+                let patches = source.into_patches().map_err(|error| error.at_place(magnification))?;
+                Ok((*magnification, patches))
+            })
             .collect::<Result<Vec<_>>>()?;
         Bag::new(slide_id, sets)
     };
     read().map_err(|error: Error| error.in_file(path))
+}
+
+/// What the file says of the patches of one magnification. Features are not read.
+pub(crate) fn open(path: &Path, encoder: &str, magnification: Magnification) -> Result<PatchSource> {
+    let open = || open_set(path, &Rc::new(Reader::open(path)?), encoder, magnification);
+    open().map_err(|error: Error| error.in_file(path))
+}
+
+/// Whether the file has a group of any magnification.
+pub(crate) fn has_groups(path: &Path) -> Result<bool> {
+    let has = || Ok(!present_groups(&Reader::open(path)?)?.is_empty());
+    has().map_err(|error: Error| error.in_file(path))
 }
 
 /// What the file states about its slide.
@@ -90,12 +101,7 @@ pub fn read(path: &Path, encoder: &str, magnifications: &[Magnification]) -> Res
 pub fn slide_info(path: &Path) -> Result<SlideInfo> {
     let read = || {
         let reader = Reader::open(path)?;
-        let root = reader.root();
-        Ok(SlideInfo {
-            width: root.positive_integer("slide_width")?,
-            height: root.positive_integer("slide_height")?,
-            mpp: root.positive_number("mpp")?,
-        })
+        set::slide_info(&reader.root())
     };
     read().map_err(|error: Error| error.in_file(path))
 }
@@ -144,7 +150,33 @@ pub fn magnifications(path: &Path, encoder: &str) -> Result<Vec<Magnification>> 
 /// number, [`ErrorKind::Name`] if `encoder` cannot be a name, [`ErrorKind::Hdf5`] or [`ErrorKind::Io`] if the file
 /// cannot be written.
 pub fn write(path: &Path, bag: &Bag, encoder: &str, slide: &SlideInfo) -> Result<()> {
-    check_name("encoder", encoder).and_then(|()| check_slide(slide)).map_err(|error| error.in_file(path))?;
+    write_sets(path, encoder, slide, |file| {
+        bag.sets().try_for_each(|(magnification, set)| file.write(magnification, set))
+    })
+}
+
+/// A file being written, one magnification after the other.
+pub(crate) struct SetWriter<'a> {
+    root: GroupWriter<'a>,
+    encoder: &'a str,
+}
+
+impl SetWriter<'_> {
+    /// Writes the patches of one magnification, each of them once.
+    pub(crate) fn write(&self, magnification: Magnification, set: &PatchSet) -> Result<()> {
+        write_set(&self.root.create_group(magnification.label())?, set, self.encoder)
+            .map_err(|error| error.at_place(magnification))
+    }
+}
+
+/// Writes a file whose sets `write` hands over, so that no more than one need be in memory.
+pub(crate) fn write_sets(
+    path: &Path,
+    encoder: &str,
+    slide: &SlideInfo,
+    write: impl FnOnce(&SetWriter<'_>) -> Result<()>,
+) -> Result<()> {
+    check_name("encoder", encoder).and_then(|()| slide.check()).map_err(|error| error.in_file(path))?;
     replace_file(path, |beside| {
         let writer = Writer::create(beside)?;
         let root = writer.root();
@@ -152,45 +184,61 @@ pub fn write(path: &Path, bag: &Bag, encoder: &str, slide: &SlideInfo) -> Result
         root.set_text("producer_version", env!("CARGO_PKG_VERSION"))?;
         for (name, value) in [("slide_width", slide.width), ("slide_height", slide.height)] {
             if let Some(value) = value {
-                root.set_number(name, value)?;
+                root.set_whole(name, value)?;
             }
         }
         if let Some(mpp) = slide.mpp {
-            root.set_number("mpp", mpp)?;
+            root.set_float("mpp", mpp)?;
         }
-        for (magnification, set) in bag.sets() {
-            write_set(&root.create_group(magnification.label())?, set, encoder)
-                .map_err(|error| error.at_place(magnification))?;
-        }
+        write(&SetWriter { root, encoder })?;
         writer.finish()
     })
 }
 
-fn write_set(group: &GroupWriter, set: &PatchSet, encoder: &str) -> Result<()> {
+fn write_set(group: &GroupWriter<'_>, set: &PatchSet, encoder: &str) -> Result<()> {
     let Some(coords) = set.coords() else {
         return Err(
             ErrorKind::MissingDataset { name: COORDS.to_owned(), found: vec![FEATURES.to_owned()] }.into()
         );
     };
     group.set_text("row_order", set.row_order().label())?;
-    if let Some(geometry) = set.geometry() {
-        group.set_number("patch_size_level0", u64::from(geometry.patch_size_level0))?;
-        group.set_number("mpp", geometry.mpp)?;
+    if let Some(side) = set.geometry().patch_size_level0 {
+        group.set_whole("patch_size_level0", u64::from(side))?;
+    }
+    if let Some(mpp) = set.geometry().mpp {
+        group.set_float("mpp", mpp)?;
     }
     let n = set.n_patches();
-    group.write(COORDS, &[n, 2], coords.as_flattened())?;
+    group.write(COORDS, [n, 2], Values::I64(coords.as_flattened()), Rows::Contiguous)?;
     if let Some(parents) = set.parents() {
         let stored: Vec<i64> = parents.iter().map(|parent| parent.map_or(-1, i64::from)).collect();
-        group.write(PARENT, &[n], &stored)?;
+        group.write_list(PARENT, Values::I64(&stored))?;
+    }
+    if let Some(n_fallbacks) = set.parent_fallbacks() {
+        group.set_whole(PARENT_FALLBACKS, n_fallbacks as u64)?;
     }
     if let Some(tissue) = set.tissue() {
-        group.write(TISSUE, &[n], tissue)?;
+        group.write_list(TISSUE, Values::U8(tissue))?;
     }
     write_features(&group.create_group(FEATURES)?, set, encoder)
 }
 
-fn write_features(group: &GroupWriter, set: &PatchSet, encoder: &str) -> Result<()> {
-    group.write(encoder, &[set.n_patches(), set.features().dim()], set.features().as_slice())
+fn write_features(group: &GroupWriter<'_>, set: &PatchSet, encoder: &str) -> Result<()> {
+    let shape = [set.n_patches(), set.features().dim()];
+    group.write(encoder, shape, Values::F32(set.features().as_slice()), Rows::Contiguous)?;
+    let provenance = set.provenance();
+    let dataset = group.group(encoder);
+    let attributes = [
+        ("tool", &provenance.tool),
+        ("tool_version", &provenance.tool_version),
+        ("encoder", &provenance.encoder),
+    ];
+    for (name, value) in attributes {
+        if let Some(value) = value {
+            dataset.set_text(name, value)?;
+        }
+    }
+    Ok(())
 }
 
 /// Adds the features of another encoder to a file, for the same patches.
@@ -210,7 +258,7 @@ pub fn add_features(path: &Path, bag: &Bag, encoder: &str) -> Result<()> {
         std::fs::copy(path, beside).map_err(|source| ErrorKind::Io { action: "copy the file", source })?;
         let writer = Writer::open(beside)?;
         for (magnification, set) in bag.sets() {
-            let group = writer.root().group(magnification.label())?.group(FEATURES)?;
+            let group = writer.root().group(magnification.label()).group(FEATURES);
             write_features(&group, set, encoder).map_err(|error| error.at_place(magnification))?;
         }
         writer.finish()
@@ -232,17 +280,6 @@ fn check_same_patches(path: &Path, bag: &Bag, encoder: &str) -> Result<()> {
         }
         if set.coords() != Some(group.integer_rows(COORDS)?.as_slice()) {
             return content("other coordinates than those of the bag".to_owned(), "the same patches");
-        }
-    }
-    Ok(())
-}
-
-fn check_slide(slide: &SlideInfo) -> Result<()> {
-    let zero = |size: Option<u64>| if size == Some(0) { Some(0.0) } else { None };
-    let bad_mpp = slide.mpp.filter(|mpp| !(mpp.is_finite() && *mpp > 0.0));
-    for (what, bad) in [("width", zero(slide.width)), ("height", zero(slide.height)), ("mpp", bad_mpp)] {
-        if let Some(found) = bad {
-            return Err(ErrorKind::Geometry { what, found }.into());
         }
     }
     Ok(())

@@ -2,14 +2,15 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::features::FeatureMatrix;
+use crate::provenance::Provenance;
 
-/// Size and resolution of the patches of one magnification.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Size and resolution of the patches of one magnification, as far as they are known.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct PatchGeometry {
     /// Side of a patch in level-0 pixels.
-    pub patch_size_level0: u32,
+    pub patch_size_level0: Option<u32>,
     /// Micrometres per pixel of the patch as the encoder saw it.
-    pub mpp: f64,
+    pub mpp: Option<f64>,
 }
 
 /// In which order the rows of a patch set run. Models that fold tokens into a square grid depend on it.
@@ -29,6 +30,12 @@ impl RowOrder {
             Self::RowMajor => "row-major",
             Self::File => "file",
         }
+    }
+
+    /// Reads the order off coordinates. Linear in their number.
+    #[must_use]
+    pub fn of(coords: &[[i64; 2]]) -> Self {
+        if first_out_of_order(coords).is_none() { Self::RowMajor } else { Self::File }
     }
 }
 
@@ -51,14 +58,24 @@ pub struct PatchSet {
     coords: Option<Vec<[i64; 2]>>,
     parents: Option<Vec<Option<u32>>>,
     tissue: Option<Vec<u8>>,
-    geometry: Option<PatchGeometry>,
+    geometry: PatchGeometry,
+    parent_fallbacks: Option<usize>,
+    provenance: Provenance,
 }
 
 impl PatchSet {
     /// A set of which only the features are known.
     #[must_use]
     pub fn new(features: FeatureMatrix) -> Self {
-        Self { features, coords: None, parents: None, tissue: None, geometry: None }
+        Self {
+            features,
+            coords: None,
+            parents: None,
+            tissue: None,
+            geometry: PatchGeometry::default(),
+            parent_fallbacks: None,
+            provenance: Provenance::default(),
+        }
     }
 
     /// Adds positions: `[x, y]` of each patch's top left corner in level-0 pixels.
@@ -74,15 +91,15 @@ impl PatchSet {
     /// Adds the size and resolution of the patches.
     ///
     /// # Errors
-    /// [`ErrorKind::Geometry`] unless both are positive and finite.
+    /// [`ErrorKind::Geometry`] unless what is known is positive and finite.
     pub fn with_geometry(mut self, geometry: PatchGeometry) -> Result<Self> {
-        if geometry.patch_size_level0 == 0 {
+        if geometry.patch_size_level0 == Some(0) {
             return Err(ErrorKind::Geometry { what: "patch_size_level0", found: 0.0 }.into());
         }
-        if !(geometry.mpp.is_finite() && geometry.mpp > 0.0) {
-            return Err(ErrorKind::Geometry { what: "mpp", found: geometry.mpp }.into());
+        if let Some(mpp) = geometry.mpp.filter(|mpp| !(mpp.is_finite() && *mpp > 0.0)) {
+            return Err(ErrorKind::Geometry { what: "mpp", found: mpp }.into());
         }
-        self.geometry = Some(geometry);
+        self.geometry = geometry;
         Ok(self)
     }
 
@@ -96,6 +113,28 @@ impl PatchSet {
         self.check_rows("parent", parents.len())?;
         self.parents = Some(parents);
         Ok(self)
+    }
+
+    /// Adds how many of the parents are not the patch that holds this one, but the nearest: see
+    /// [`parents`](crate::parents).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Limit`] if there are more than patches, or any without parents.
+    pub fn with_parent_fallbacks(mut self, n_fallbacks: usize) -> Result<Self> {
+        let limit = self.parents.as_ref().map_or(0, Vec::len);
+        if n_fallbacks > limit {
+            let (found, limit) = (n_fallbacks as u64, limit as u64);
+            return Err(ErrorKind::Limit { what: "number of parent fallbacks", found, limit }.into());
+        }
+        self.parent_fallbacks = Some(n_fallbacks);
+        Ok(self)
+    }
+
+    /// Adds what is known of the making of the features.
+    #[must_use]
+    pub fn with_provenance(mut self, provenance: Provenance) -> Self {
+        self.provenance = provenance;
+        self
     }
 
     /// Adds the tissue class of each patch.
@@ -138,19 +177,28 @@ impl PatchSet {
         self.tissue.as_deref()
     }
 
-    /// Size and resolution of the patches, if known.
+    /// Size and resolution of the patches, as far as known.
     #[must_use]
-    pub fn geometry(&self) -> Option<PatchGeometry> {
+    pub fn geometry(&self) -> PatchGeometry {
         self.geometry
+    }
+
+    /// How many patches have the nearest coarse patch as parent because none holds them, if that was counted.
+    #[must_use]
+    pub fn parent_fallbacks(&self) -> Option<usize> {
+        self.parent_fallbacks
+    }
+
+    /// What is known of the making of the features.
+    #[must_use]
+    pub fn provenance(&self) -> &Provenance {
+        &self.provenance
     }
 
     /// The order of the rows, read off the coordinates. Linear in the number of patches.
     #[must_use]
     pub fn row_order(&self) -> RowOrder {
-        match &self.coords {
-            Some(coords) if first_out_of_order(coords).is_none() => RowOrder::RowMajor,
-            _ => RowOrder::File,
-        }
+        self.coords().map_or(RowOrder::File, RowOrder::of)
     }
 
     fn check_rows(&self, what: &'static str, found: usize) -> Result<()> {
@@ -166,6 +214,30 @@ impl PatchSet {
 /// Index of the first patch that does not lie after its predecessor in row-major order.
 pub(crate) fn first_out_of_order(coords: &[[i64; 2]]) -> Option<usize> {
     coords.windows(2).position(|pair| [pair[0][1], pair[0][0]] >= [pair[1][1], pair[1][0]]).map(|idx| idx + 1)
+}
+
+/// Parents out of stored indices, -1 standing for none.
+#[cfg(feature = "store")]
+pub(crate) fn parents_from_stored(stored: Vec<i64>) -> Result<Vec<Option<u32>>> {
+    let parent = |(patch_idx, parent)| match parent {
+        -1 => Ok(None),
+        _ => u32::try_from(parent).map(Some).map_err(|_| {
+            let coarser = "an index is -1 or fits 32 bits".to_owned();
+            ErrorKind::Parent { patch_idx, parent, coarser }.into()
+        }),
+    };
+    stored.into_iter().enumerate().map(parent).collect()
+}
+
+/// Tissue classes out of stored integers.
+#[cfg(feature = "store")]
+pub(crate) fn tissue_from_stored(stored: Vec<i64>) -> Result<Vec<u8>> {
+    let class = |class: i64| {
+        let beyond =
+            ErrorKind::Limit { what: "tissue class", found: class.unsigned_abs(), limit: u8::MAX.into() };
+        u8::try_from(class).map_err(|_| beyond.into())
+    };
+    stored.into_iter().map(class).collect()
 }
 
 #[cfg(test)]
@@ -196,9 +268,18 @@ mod tests {
         for (patch_size_level0, mpp) in
             [(0, 0.5), (512, 0.0), (512, -1.0), (512, f64::NAN), (512, f64::INFINITY)]
         {
-            let error = two_patches().with_geometry(PatchGeometry { patch_size_level0, mpp }).unwrap_err();
+            let geometry = PatchGeometry { patch_size_level0: Some(patch_size_level0), mpp: Some(mpp) };
+            let error = two_patches().with_geometry(geometry).unwrap_err();
             assert!(matches!(error.kind(), ErrorKind::Geometry { .. }));
         }
+    }
+
+    #[test]
+    fn there_are_not_more_fallbacks_than_parents() {
+        assert!(two_patches().with_parent_fallbacks(1).is_err(), "no parents at all");
+        let set = two_patches().with_parents(vec![Some(0), Some(0)]).unwrap();
+        assert_eq!(set.clone().with_parent_fallbacks(2).unwrap().parent_fallbacks(), Some(2));
+        assert!(matches!(set.with_parent_fallbacks(3).unwrap_err().kind(), ErrorKind::Limit { .. }));
     }
 
     #[test]

@@ -66,6 +66,24 @@ pub fn read_features(path: &Path) -> Result<FeatureMatrix> {
 }
 
 fn features(path: &Path) -> Result<FeatureMatrix> {
+    with_features(path, |tensor, archive| {
+        let (n_patches, dim) = (tensor.shape[0], tensor.shape[1]);
+        match tensor.mapped(archive) {
+            Some(floats) => FeatureMatrix::mapped(Arc::new(floats), n_patches, dim),
+            None => FeatureMatrix::new(tensor.values(archive)?, n_patches, dim),
+        }
+    })
+}
+
+/// Number of patches, width and element type of a file that [`read_features`] would read. No value is read.
+#[cfg(feature = "store")]
+pub(crate) fn features_shape(path: &Path) -> Result<(usize, usize, crate::element_type::ElementType)> {
+    with_features(path, |tensor, _| Ok((tensor.shape[0], tensor.shape[1], tensor.storage.element_type)))
+        .map_err(|error| error.in_file(path))
+}
+
+/// Finds the tensor of a bag, which has two axes and a float type, and hands it on.
+fn with_features<T>(path: &Path, then: impl FnOnce(&Tensor, &Archive) -> Result<T>) -> Result<T> {
     const WANTED: &str = "a bare tensor";
     let mut archive = Archive::open(path)?;
     let (root, objects) = read_pickle(&mut archive, WANTED)?;
@@ -85,11 +103,7 @@ fn features(path: &Path) -> Result<FeatureMatrix> {
         }
         .into());
     }
-    let (n_patches, dim) = (tensor.shape[0], tensor.shape[1]);
-    match tensor.mapped(&archive) {
-        Some(floats) => FeatureMatrix::mapped(Arc::new(floats), n_patches, dim),
-        None => FeatureMatrix::new(tensor.values(&archive)?, n_patches, dim),
-    }
+    then(&tensor, &archive)
 }
 
 /// Writes features as one bare tensor, readable by `torch.load(path, weights_only=True)`.

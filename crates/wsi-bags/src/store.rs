@@ -1,46 +1,22 @@
 //! A directory of bags.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use crate::bag::Bag;
 use crate::error::{Error, ErrorKind, Result};
+use crate::folders::{Folders, ScaleFolder, file_names, find, find_root};
 use crate::layout::Layout;
 use crate::magnification::Magnification;
 use crate::native;
 use crate::patch_set::PatchSet;
-use crate::pt;
+use crate::patch_source::PatchSource;
+use crate::presence::Presence;
+use crate::safetensors;
+use crate::scale_file::{self, Expected, FileType};
 use crate::slide_name::{check_name, slide_stem};
 
-/// Which magnifications of a slide have features.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Presence {
-    present: [bool; Magnification::ALL.len()],
-}
-
-impl Presence {
-    fn of(present: impl Fn(Magnification) -> bool) -> Self {
-        Self { present: Magnification::ALL.map(present) }
-    }
-
-    /// Whether there are features at `magnification`.
-    #[must_use]
-    pub fn at(self, magnification: Magnification) -> bool {
-        self.magnifications().any(|present| present == magnification)
-    }
-
-    /// The magnifications that are present, coarse to fine.
-    pub fn magnifications(self) -> impl Iterator<Item = Magnification> {
-        Magnification::ALL
-            .into_iter()
-            .zip(self.present)
-            .filter_map(|(magnification, present)| present.then_some(magnification))
-    }
-}
-
-/// The bags of a cohort with features of one backbone, in one directory.
+/// The bags of a cohort with features of one backbone, in one directory or in one per magnification.
 ///
 /// Slides are named with or without the extension of the slide file: see [`slide_stem`]. The list of slides is made
 /// when the store is opened.
@@ -56,7 +32,7 @@ impl Presence {
 ///     pt::write_features(&files.join("slide-1.pt"), &FeatureMatrix::new(vec![0.5; 6], 3, 2)?)?;
 /// }
 /// let store = BagStore::open(root, None, "resnet50")?;
-/// assert_eq!(store.layout(), Layout::Crossfusion);
+/// assert_eq!(store.layout(), Some(Layout::Crossfusion));
 /// assert_eq!(store.slide_ids(), ["slide-1"]);
 /// assert!(!store.presence("slide-1.svs")?.at(Magnification::X5));
 /// let bag = store.read("slide-1.svs", &[Magnification::X10, Magnification::X20])?;
@@ -67,8 +43,10 @@ impl Presence {
 pub struct BagStore {
     root: PathBuf,
     backbone: String,
-    layout: Layout,
+    layout: Option<Layout>,
+    folders: Folders,
     slide_ids: Vec<String>,
+    slide_mpp: Option<f64>,
 }
 
 impl BagStore {
@@ -76,39 +54,85 @@ impl BagStore {
     ///
     /// # Errors
     /// [`ErrorKind::Layout`] if there are no files of that layout (or of any), [`ErrorKind::AmbiguousLayout`] if there
-    /// are files of both and none was given, [`ErrorKind::Name`] if `backbone` cannot be a directory or dataset,
-    /// [`ErrorKind::Io`] if a directory cannot be listed.
+    /// are files of several and none was given, [`ErrorKind::AmbiguousFolder`] if two folders may be the one of a
+    /// magnification, [`ErrorKind::Name`] if `backbone` cannot be a directory or dataset, [`ErrorKind::Io`] if a
+    /// directory cannot be listed.
     pub fn open(root: &Path, layout: Option<Layout>, backbone: &str) -> Result<Self> {
         check_name("backbone", backbone).map_err(|error| error.in_file(root))?;
         let candidates = layout.map_or(Layout::ALL.to_vec(), |layout| vec![layout]);
-        let mut stores = Vec::new();
-        for layout in &candidates {
-            let mut store = Self {
-                root: root.to_owned(),
-                backbone: backbone.to_owned(),
-                layout: *layout,
-                slide_ids: Vec::new(),
-            };
-            store.slide_ids = store.list()?;
-            if !store.slide_ids.is_empty() {
-                stores.push(store);
-            }
+        let mut found = Vec::new();
+        for candidate in &candidates {
+            let folders = find(root, *candidate, backbone, layout.is_some());
+            found.extend(folders.map_err(|error| error.in_file(root))?.map(|folders| (*candidate, folders)));
         }
-        let kind = match (stores.pop(), stores.pop()) {
-            (Some(store), None) => return Ok(store),
-            (Some(_), Some(_)) => ErrorKind::AmbiguousLayout { backbone: backbone.to_owned() },
-            (None, _) => ErrorKind::Layout {
-                looked_for: candidates.iter().map(|layout| pattern(*layout, backbone)).collect(),
+        let patterns =
+            |layouts: &mut dyn Iterator<Item = Layout>| layouts.map(|at| at.pattern(backbone)).collect();
+        let kind = match found.len() {
+            0 => ErrorKind::Layout {
+                looked_for: patterns(&mut candidates.into_iter()),
                 found: file_names(root)?,
             },
+            1 => {
+                let (layout, folders) = found.remove(0);
+                return Self::of(root, backbone, Some(layout), folders);
+            }
+            _ => ErrorKind::AmbiguousLayout { found: patterns(&mut found.iter().map(|(layout, _)| *layout)) },
         };
         Err(Error::from(kind).in_file(root))
     }
 
-    /// How the files are laid out.
+    /// Opens one directory per magnification, each with the files of one magnification in the form of any tool
+    /// (`h5_files` and `pt_files`, `feats_h5` and `feats_pt`, `features_<backbone>`, `extracted-<backbone>`,
+    /// `<backbone>[-hash]`, `patches`, or the files themselves). Slides are paired by their names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::EmptyBag`] without roots, [`ErrorKind::DuplicateMagnification`], and those of
+    /// [`BagStore::open`].
+    pub fn open_roots(roots: &[(Magnification, PathBuf)], backbone: &str) -> Result<Self> {
+        check_name("backbone", backbone)?;
+        let Some((_, first)) = roots.first() else { return Err(ErrorKind::EmptyBag.into()) };
+        let mut folders = Magnification::ALL.map(|_| None);
+        for (magnification, root) in roots {
+            let entry = Magnification::ALL.into_iter().zip(&mut folders).find(|(at, _)| at == magnification);
+            if let Some((_, folder)) = entry {
+                if folder.is_some() {
+                    return Err(ErrorKind::DuplicateMagnification { magnification: *magnification }.into());
+                }
+                *folder = Some(find_root(root, backbone).map_err(|error| error.in_file(root))?);
+            }
+        }
+        Self::of(first, backbone, None, Folders::PerScale(folders))
+    }
+
+    fn of(root: &Path, backbone: &str, layout: Option<Layout>, folders: Folders) -> Result<Self> {
+        let slide_ids = folders.stems()?;
+        let (root, backbone) = (root.to_owned(), backbone.to_owned());
+        Ok(Self { root, backbone, layout, folders, slide_ids, slide_mpp: None })
+    }
+
+    /// States the resolution of every slide at level 0, in micrometres per pixel, for files that give coordinates in
+    /// micrometres and not the resolution, as STAMP's do. Without it such coordinates are left out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Geometry`] unless it is positive and finite.
+    pub fn with_slide_mpp(mut self, mpp: f64) -> Result<Self> {
+        if !(mpp.is_finite() && mpp > 0.0) {
+            return Err(ErrorKind::Geometry { what: "mpp", found: mpp }.into());
+        }
+        self.slide_mpp = Some(mpp);
+        Ok(self)
+    }
+
+    /// How the files are laid out; `None` if each magnification has a root of its own.
     #[must_use]
-    pub fn layout(&self) -> Layout {
+    pub fn layout(&self) -> Option<Layout> {
         self.layout
+    }
+
+    /// The encoder whose features are read.
+    #[must_use]
+    pub fn backbone(&self) -> &str {
+        &self.backbone
     }
 
     /// The slides that have at least one file, without extension, sorted.
@@ -120,104 +144,147 @@ impl BagStore {
     /// Which magnifications of a slide are there, without reading features; none for an unknown slide.
     ///
     /// # Errors
-    /// [`ErrorKind::Name`] if `slide_id` cannot be a file name; for the native layout, those of
-    /// [`native::magnifications`].
+    /// [`ErrorKind::Name`] if `slide_id` cannot be a file name; where a file holds all magnifications, those of opening
+    /// it.
     pub fn presence(&self, slide_id: &str) -> Result<Presence> {
         let stem = self.stem(slide_id)?;
-        match self.layout {
-            Layout::Crossfusion => Ok(Presence::of(|magnification| self.file(stem, magnification).is_file())),
-            Layout::Native => {
-                let path = self.file(stem, Magnification::X20);
-                if !path.is_file() {
-                    return Ok(Presence::default());
-                }
-                let present = native::magnifications(&path, &self.backbone)?;
-                Ok(Presence::of(|magnification| present.contains(&magnification)))
+        let present = match &self.folders {
+            Folders::PerScale(_) => {
+                return Ok(Presence::of(|at| {
+                    self.folders.at(at).is_some_and(|dir| !dir.files(stem).is_empty())
+                }));
             }
-        }
+            Folders::PerSlide { dir, file_type } => {
+                let path = dir.join(format!("{stem}{}", file_type.ending()));
+                match file_type {
+                    _ if !path.is_file() => Vec::new(),
+                    FileType::Safetensors => safetensors::magnifications(&path)?,
+                    _ => native::magnifications(&path, &self.backbone)?,
+                }
+            }
+        };
+        Ok(Presence::of(|magnification| present.contains(&magnification)))
     }
 
-    /// Reads a slide at the given magnifications.
+    /// Reads a slide at the given magnifications, each on a thread of its own.
     ///
     /// # Errors
     /// [`ErrorKind::MissingSlide`] if no file of the slide exists, [`ErrorKind::MissingMagnification`] if one of
-    /// several is absent, [`ErrorKind::Name`] if `slide_id` cannot be a file name, and those of
-    /// [`pt::read_features`], [`native::read`] and [`Bag::new`].
+    /// several is absent, [`ErrorKind::Name`] if `slide_id` cannot be a file name, [`ErrorKind::Disagreement`] if two
+    /// files of one magnification differ, [`ErrorKind::Coords`] if coordinates cannot be level-0 pixels, and those of
+    /// [`pt::read_features`](crate::pt::read_features), [`native::read`] and [`Bag::new`].
     pub fn read(&self, slide_id: &str, magnifications: &[Magnification]) -> Result<Bag> {
         let stem = self.stem(slide_id)?;
-        match self.layout {
-            Layout::Crossfusion => self.read_tensors(stem, magnifications),
-            Layout::Native => {
-                let path = self.file(stem, Magnification::X20);
+        let read = |magnification: Magnification| self.read_set(stem, magnification);
+        let sets: Vec<Result<PatchSet>> = match magnifications {
+            [] | [_] => magnifications.iter().map(|magnification| read(*magnification)).collect(),
+            [first, rest @ ..] => thread::scope(|scope| {
+                let others: Vec<_> =
+                    rest.iter().map(|magnification| scope.spawn(move || read(*magnification))).collect();
+                let joined = others.into_iter().map(|other| match other.join() {
+                    Ok(set) => set,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                });
+                std::iter::once(read(*first)).chain(joined).collect()
+            }),
+        };
+        let sets = sets.into_iter().collect::<Result<Vec<_>>>()?;
+        Bag::new(stem, magnifications.iter().copied().zip(sets)).map_err(|error| error.in_file(&self.root))
+    }
+
+    /// Reads the patches of a slide at one magnification.
+    ///
+    /// # Errors
+    /// As [`BagStore::read`].
+    pub(crate) fn read_set(&self, stem: &str, magnification: Magnification) -> Result<PatchSet> {
+        let source = self.source(stem, magnification)?;
+        let path = source.path.clone();
+        source.into_patches().map_err(|error| error.in_file(&path).at_place(magnification))
+    }
+
+    /// All that is known of the patches of a slide at one magnification. Features are not read.
+    pub(crate) fn source(&self, stem: &str, magnification: Magnification) -> Result<PatchSource> {
+        let expected = Expected {
+            encoder: &self.backbone,
+            magnification,
+            slide_mpp: self.slide_mpp,
+            by_stamp: self.folders.at(magnification).is_some_and(|folder| folder.by_stamp),
+        };
+        let files = match (&self.folders, self.folders.at(magnification)) {
+            (Folders::PerSlide { dir, file_type }, _) => {
+                let path = dir.join(format!("{stem}{}", file_type.ending()));
                 if !path.is_file() {
                     return Err(self.missing_slide(stem, vec![path]));
                 }
-                native::read(&path, &self.backbone, magnifications)
+                return match file_type {
+                    FileType::Hdf5 => native::open(&path, &self.backbone, magnification),
+                    other => scale_file::open(&path, *other, expected),
+                };
             }
-        }
-    }
-
-    fn read_tensors(&self, stem: &str, magnifications: &[Magnification]) -> Result<Bag> {
-        let mut sets = Vec::with_capacity(magnifications.len());
-        for magnification in magnifications {
-            let path = self.file(stem, *magnification);
-            if !path.is_file() {
-                let present: Vec<_> = self.presence(stem)?.magnifications().collect();
-                if present.is_empty() {
-                    let looked_for =
-                        magnifications.iter().map(|magnification| self.file(stem, *magnification));
-                    return Err(self.missing_slide(stem, looked_for.collect()));
-                }
-                let kind = ErrorKind::MissingMagnification { wanted: *magnification, present };
-                return Err(Error::from(kind).in_file(&path));
-            }
-            sets.push((*magnification, PatchSet::new(pt::read_features(&path)?)));
-        }
-        Bag::new(stem, sets).map_err(|error| error.in_file(&self.root))
+            (Folders::PerScale(_), folder) => folder.map(|folder| folder.files(stem)).unwrap_or_default(),
+        };
+        let mut sources = files.iter().map(|(path, file_type)| scale_file::open(path, *file_type, expected));
+        let first = sources.next().ok_or_else(|| self.missing(stem, magnification))??;
+        sources.try_for_each(|other| agree(&first, &other?))?;
+        Ok(first)
     }
 
     /// The file that holds, or would hold, a slide at a magnification.
     #[must_use]
     pub fn path_of(&self, slide_id: &str, magnification: Magnification) -> PathBuf {
-        self.file(slide_stem(slide_id), magnification)
+        let stem = slide_stem(slide_id);
+        match (&self.folders, self.folders.at(magnification)) {
+            (Folders::PerSlide { dir, file_type }, _) => dir.join(format!("{stem}{}", file_type.ending())),
+            (_, Some(folder)) => {
+                let existing = folder.files(stem).into_iter().next();
+                let path = existing.or_else(|| folder.candidates(stem).next()).map(|(path, _)| path);
+                path.unwrap_or_else(|| self.root.join(stem))
+            }
+            (_, None) => self.absent(stem, magnification),
+        }
     }
 
-    fn stem<'a>(&self, slide_id: &'a str) -> Result<&'a str> {
+    /// Where a file of a magnification would be that has no folder.
+    fn absent(&self, stem: &str, magnification: Magnification) -> PathBuf {
+        let folders = Magnification::ALL.into_iter().filter_map(|at| Some((at, self.folders.at(at)?)));
+        for (at, folder) in folders {
+            let Some((path, _)) = folder.candidates(stem).next() else { continue };
+            let renamed = |part: &std::ffi::OsStr| {
+                if part == at.label() { magnification.label().into() } else { part.to_owned() }
+            };
+            let sibling: PathBuf = path.iter().map(renamed).collect();
+            if sibling != path {
+                return sibling;
+            }
+        }
+        self.root.join(magnification.label()).join(stem)
+    }
+
+    /// The name of a slide without the extension of its file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Name`] if it cannot be a file name.
+    pub(crate) fn stem<'a>(&self, slide_id: &'a str) -> Result<&'a str> {
         let stem = slide_stem(slide_id);
         check_name("slide id", stem).map_err(|error| error.in_file(&self.root))?;
         Ok(stem)
     }
 
-    fn file(&self, stem: &str, magnification: Magnification) -> PathBuf {
-        match self.layout {
-            Layout::Crossfusion => self.directory(magnification).join(format!("{stem}.pt")),
-            Layout::Native => self.root.join(format!("{stem}.h5")),
-        }
-    }
-
-    /// Where the files of a magnification are.
-    fn directory(&self, magnification: Magnification) -> PathBuf {
-        match self.layout {
-            Layout::Crossfusion => {
-                self.root.join(&self.backbone).join(magnification.label()).join("pt_files")
+    fn missing(&self, stem: &str, wanted: Magnification) -> Error {
+        match self.presence(stem) {
+            Ok(presence) if presence.magnifications().next().is_none() => {
+                let candidates =
+                    |folder: &ScaleFolder| folder.candidates(stem).map(|(path, _)| path).collect::<Vec<_>>();
+                let looked_for = self.folders.at(wanted).map(candidates);
+                self.missing_slide(stem, looked_for.unwrap_or_else(|| vec![self.absent(stem, wanted)]))
             }
-            Layout::Native => self.root.clone(),
+            Ok(presence) => {
+                let kind =
+                    ErrorKind::MissingMagnification { wanted, present: presence.magnifications().collect() };
+                Error::from(kind).in_file(&self.path_of(stem, wanted))
+            }
+            Err(error) => error,
         }
-    }
-
-    fn list(&self) -> Result<Vec<String>> {
-        let extension = match self.layout {
-            Layout::Crossfusion => ".pt",
-            Layout::Native => ".h5",
-        };
-        let directories: BTreeSet<_> =
-            Magnification::ALL.into_iter().map(|magnification| self.directory(magnification)).collect();
-        let mut stems = BTreeSet::new();
-        for directory in directories {
-            let names = file_names(&directory)?.into_iter();
-            stems.extend(names.filter_map(|name| name.strip_suffix(extension).map(str::to_owned)));
-        }
-        Ok(stems.into_iter().filter(|stem| !stem.is_empty()).collect())
     }
 
     fn missing_slide(&self, stem: &str, looked_for: Vec<PathBuf>) -> Error {
@@ -225,27 +292,21 @@ impl BagStore {
     }
 }
 
-fn pattern(layout: Layout, backbone: &str) -> String {
-    match layout {
-        Layout::Crossfusion => format!("{backbone}/x5|x10|x20/pt_files/*.pt ({layout})"),
-        Layout::Native => format!("*.h5 ({layout})"),
-    }
-}
-
-/// Names in a directory, sorted, without hidden ones (files being written are hidden); empty if it does not exist.
-fn file_names(directory: &Path) -> Result<Vec<String>> {
-    let failed =
-        |source| Error::from(ErrorKind::Io { action: "list the directory", source }).in_file(directory);
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(failed)?,
-    };
-    let mut names = BTreeSet::new();
-    for entry in entries {
-        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') {
-            names.insert(name);
+/// Two files of one slide and magnification must hold the same number of patches of the same width.
+fn agree(first: &PatchSource, other: &PatchSource) -> Result<()> {
+    let pairs = [
+        ("number of patches", first.n_patches, other.n_patches),
+        ("number of columns", first.dim, other.dim),
+    ];
+    match pairs.into_iter().find(|(_, expected, found)| expected != found) {
+        None => Ok(()),
+        Some((what, expected, found)) => Err(ErrorKind::Disagreement {
+            what,
+            path: other.path.clone(),
+            found: found.to_string(),
+            other: first.path.clone(),
+            expected: expected.to_string(),
         }
+        .into()),
     }
-    Ok(names.into_iter().collect())
 }

@@ -96,7 +96,7 @@ fn fractional_coordinates_are_refused() {
         put_features(group);
         put(group, "coords", &[2, 2], &[0.5f64; 4]);
     });
-    assert!(matches!(error.kind(), ErrorKind::Hdf5 { .. }), "{error}");
+    assert!(matches!(error.kind(), ErrorKind::ElementType { found, .. } if found == "float64"), "{error}");
     assert_eq!(error.place(), Some("x20/coords"));
 }
 
@@ -189,12 +189,45 @@ fn a_row_order_that_the_coordinates_contradict_is_refused() {
 }
 
 #[test]
-fn half_of_a_geometry_is_refused() {
+fn half_of_a_geometry_is_kept_and_impossible_fallbacks_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("slide.h5");
+    let file = H5File::create(&path).unwrap();
+    let group = file.create_group("x20").unwrap();
+    put_all(&group);
+    group.set_attr_numeric("mpp", &0.5f64).unwrap();
+    file.close().unwrap();
+    let bag = native::read(&path, "uni", &[X20]).unwrap();
+    let geometry = bag.at(X20).unwrap().geometry();
+    assert_eq!((geometry.patch_size_level0, geometry.mpp), (None, Some(0.5)));
+
     let error = refused(|group| {
         put_all(group);
-        group.set_attr_numeric("mpp", &0.5f64).unwrap();
+        put(group, "parent", &[2], &[0i64, -1]);
+        group.set_attr_numeric("parent_fallbacks", &3u64).unwrap();
     });
-    assert!(matches!(error.kind(), ErrorKind::Attribute { name: "patch_size_level0", .. }), "{error}");
+    assert!(matches!(error.kind(), ErrorKind::Limit { found: 3, limit: 2, .. }), "{error}");
+}
+
+#[test]
+fn negative_coordinates_and_those_beyond_the_slide_are_refused() {
+    let negative = refused(|group| {
+        put_features(group);
+        put(group, "coords", &[2, 2], &[0i64, 0, -512, 0]);
+    });
+    assert!(matches!(negative.kind(), ErrorKind::Coords { patch_idx: 1, .. }), "{negative}");
+    let beyond = refused_file(|path| {
+        let file = H5File::create(path).unwrap();
+        file.set_attr_numeric("slide_width", &512u64).unwrap();
+        put_all(&file.create_group("x20").unwrap());
+        file.close().unwrap();
+    });
+    assert!(
+        beyond
+            .to_string()
+            .ends_with("x20: patch 1 lies at (512, 0): the slide is 512 pixels wide at level 0"),
+        "{beyond}"
+    );
 }
 
 #[test]

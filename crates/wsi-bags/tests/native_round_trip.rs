@@ -38,7 +38,7 @@ prop_compose! {
             set = set.with_tissue(tissue).unwrap();
         }
         if let Some((patch_size_level0, mpp)) = geometry {
-            set = set.with_geometry(PatchGeometry { patch_size_level0, mpp }).unwrap();
+            set = set.with_geometry(PatchGeometry { patch_size_level0: Some(patch_size_level0), mpp: Some(mpp) }).unwrap();
         }
         set
     }

@@ -25,7 +25,7 @@ struct TargetArguments {
     /// Directory of bags.
     #[arg(long, value_name = "DIR")]
     features: PathBuf,
-    /// Layout of the directory, crossfusion or native; detected when left out.
+    /// Layout of the directory, such as crossfusion, native, clam or trident; detected when left out.
     #[arg(long, value_name = "NAME")]
     layout: Option<Layout>,
     /// Encoder whose features are read.

@@ -48,8 +48,8 @@ fn patch_set(
     // Level 0 is at 20x, so a coarser patch is as many times larger as it is downsampled.
     let downsample = 20 / magnification.power();
     let geometry = PatchGeometry {
-        patch_size_level0: SIDE_X20_PX as u32 * downsample,
-        mpp: BASE_MPP * f64::from(downsample),
+        patch_size_level0: Some(SIDE_X20_PX as u32 * downsample),
+        mpp: Some(BASE_MPP * f64::from(downsample)),
     };
     let set = PatchSet::new(FeatureMatrix::new(values, level.n_patches(), width)?)
         .with_coords(level.coords.clone())?

@@ -1,41 +1,69 @@
 //! Reading the group of one magnification.
 
+use std::path::Path;
+use std::rc::Rc;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::hdf5::{Group, Reader};
 use crate::magnification::Magnification;
-use crate::patch_set::{PatchGeometry, PatchSet, RowOrder, first_out_of_order};
+use crate::patch_set::{
+    PatchGeometry, RowOrder, first_out_of_order, parents_from_stored, tissue_from_stored,
+};
+use crate::patch_source::PatchSource;
+use crate::provenance::Provenance;
+use crate::slide_info::SlideInfo;
 
-use super::{COORDS, FEATURES, PARENT, TISSUE};
+use super::{COORDS, FEATURES, PARENT, PARENT_FALLBACKS, TISSUE};
 
-/// Reads the features of `encoder` at one magnification, and all that belongs to them.
-pub(super) fn read_set(reader: &Reader, encoder: &str, magnification: Magnification) -> Result<PatchSet> {
+/// What the file says of the features of `encoder` at one magnification, and all that belongs to them.
+pub(super) fn open_set(
+    path: &Path,
+    reader: &Rc<Reader>,
+    encoder: &str,
+    magnification: Magnification,
+) -> Result<PatchSource> {
     let label = magnification.label();
     let Some(group) = reader.group(label)? else {
         let present = present_groups(reader)?;
         return Err(ErrorKind::MissingMagnification { wanted: magnification, present }.into());
     };
+    let features = group.group(FEATURES)?;
     let encoders = group_encoders(reader, magnification)?;
-    if !encoders.iter().any(|found| found == encoder) {
+    let Some(features) = features.filter(|_| encoders.iter().any(|found| found == encoder)) else {
         return Err(Error::from(ErrorKind::MissingEncoder { encoder: encoder.to_owned(), found: encoders })
             .at_place(label));
-    }
-    let features =
-        reader.group(&format!("{label}/{FEATURES}"))?.ok_or(ErrorKind::EmptyBag)?.features(encoder)?;
-    let at_label = |error: Error| error.at_place(label);
+    };
+    let matrix = features.float_matrix(encoder)?;
+    let mut source = PatchSource::hdf5(path, reader, features.path(), matrix);
+    source.provenance = Provenance {
+        tool: features.text_of(encoder, "tool")?,
+        tool_version: features.text_of(encoder, "tool_version")?,
+        encoder: features.text_of(encoder, "encoder")?,
+    };
     let coords = group.integer_rows(COORDS)?;
     check_row_order(&group, &coords)?;
-    let mut set = PatchSet::new(features).with_coords(coords).map_err(at_label)?;
+    source.coords = Some(coords);
     let datasets = group.datasets()?;
     if datasets.iter().any(|name| name == PARENT) {
-        set = set.with_parents(parents(&group)?).map_err(at_label)?;
+        source.parents = Some(parents_from_stored(group.integer_list(PARENT)?)?);
+        source.parent_fallbacks = parent_fallbacks(&group)?;
     }
     if datasets.iter().any(|name| name == TISSUE) {
-        set = set.with_tissue(tissue(&group)?).map_err(at_label)?;
+        source.tissue = Some(tissue_from_stored(group.integer_list(TISSUE)?)?);
     }
-    if let Some(geometry) = geometry(&group)? {
-        set = set.with_geometry(geometry).map_err(at_label)?;
-    }
-    Ok(set)
+    source.geometry = geometry(&group)?;
+    source.slide = slide_info(&reader.root())?;
+    source.check(None).map_err(|error| error.at_place(label))?;
+    Ok(source)
+}
+
+/// What the root says of the slide.
+pub(super) fn slide_info(root: &Group<'_>) -> Result<SlideInfo> {
+    Ok(SlideInfo {
+        width: root.positive_integer("slide_width")?,
+        height: root.positive_integer("slide_height")?,
+        mpp: root.positive_number("mpp")?,
+    })
 }
 
 /// Refuses a file that calls its rows row-major when they are not: models fold rows into a grid.
@@ -52,44 +80,25 @@ fn check_row_order(group: &Group<'_>, coords: &[[i64; 2]]) -> Result<()> {
     }
 }
 
-fn parents(group: &Group<'_>) -> Result<Vec<Option<u32>>> {
-    let stored = group.integer_list(PARENT)?.into_iter().enumerate();
-    stored
-        .map(|(patch_idx, parent)| match parent {
-            -1 => Ok(None),
-            _ => u32::try_from(parent).map(Some).map_err(|_| {
-                let coarser = "an index is -1 or fits 32 bits".to_owned();
-                ErrorKind::Parent { patch_idx, parent, coarser }.into()
-            }),
-        })
-        .collect()
+fn parent_fallbacks(group: &Group<'_>) -> Result<Option<usize>> {
+    let stated = group.whole_number_of("", PARENT_FALLBACKS)?;
+    let fits = |stated: u64| {
+        let wrong = || group.wrong_attribute(PARENT_FALLBACKS, stated.to_string(), "a number of patches");
+        usize::try_from(stated).map_err(|_| wrong())
+    };
+    stated.map(fits).transpose()
 }
 
-fn tissue(group: &Group<'_>) -> Result<Vec<u8>> {
-    let stored = group.integer_list(TISSUE)?.into_iter();
-    stored
-        .map(|class| {
-            u8::try_from(class).map_err(|_| {
-                let what = "tissue class";
-                ErrorKind::Limit { what, found: class.unsigned_abs(), limit: u8::MAX.into() }.into()
-            })
-        })
-        .collect()
-}
-
-fn geometry(group: &Group<'_>) -> Result<Option<PatchGeometry>> {
+fn geometry(group: &Group<'_>) -> Result<PatchGeometry> {
     const SIZE: &str = "patch_size_level0";
-    const MPP: &str = "mpp";
-    let absent = |name| Err(group.wrong_attribute(name, "absent".to_owned(), "given, as the other one is"));
-    match (group.positive_integer(SIZE)?, group.positive_number(MPP)?) {
-        (None, None) => Ok(None),
-        (None, Some(_)) => absent(SIZE),
-        (Some(_), None) => absent(MPP),
-        (Some(size), Some(mpp)) => match u32::try_from(size) {
-            Ok(patch_size_level0) => Ok(Some(PatchGeometry { patch_size_level0, mpp })),
-            Err(_) => Err(group.wrong_attribute(SIZE, size.to_string(), "a size that fits 32 bits")),
-        },
-    }
+    let fits = |size: u64| {
+        let wrong = || group.wrong_attribute(SIZE, size.to_string(), "a size that fits 32 bits");
+        u32::try_from(size).map_err(|_| wrong())
+    };
+    Ok(PatchGeometry {
+        patch_size_level0: group.positive_integer(SIZE)?.map(fits).transpose()?,
+        mpp: group.positive_number("mpp")?,
+    })
 }
 
 /// The encoders whose features are there at one magnification, sorted.
@@ -102,7 +111,7 @@ pub(super) fn group_encoders(reader: &Reader, magnification: Magnification) -> R
 
 /// The magnifications that have a group, coarse to fine.
 pub(super) fn present_groups(reader: &Reader) -> Result<Vec<Magnification>> {
-    let groups = reader.groups()?;
+    let groups = reader.root().groups()?;
     Ok(Magnification::ALL
         .into_iter()
         .filter(|label| groups.iter().any(|group| group == label.label()))

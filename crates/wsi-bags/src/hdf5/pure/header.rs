@@ -12,6 +12,7 @@ use rust_hdf5::format::local_heap::{LocalHeapHeader, local_heap_get_string};
 use rust_hdf5::format::messages::attr_info::AttributeInfoMessage;
 use rust_hdf5::format::messages::attribute::AttributeMessage;
 use rust_hdf5::format::messages::data_layout::DataLayoutMessage;
+use rust_hdf5::format::messages::dataspace::DataspaceClass;
 use rust_hdf5::format::messages::datatype::{ByteOrder, DatatypeMessage, IeeeFormat};
 use rust_hdf5::format::messages::link::{LinkMessage, LinkTarget};
 use rust_hdf5::format::messages::link_info::LinkInfoMessage;
@@ -23,6 +24,38 @@ use rust_hdf5::format::object_header::{ObjectHeader, ObjectHeaderMessage};
 use rust_hdf5::format::superblock::{SuperblockV0V1, SuperblockV2V3, detect_superblock_version};
 use rust_hdf5::format::symbol_table::SymbolTableNode;
 use rust_hdf5::format::{BlockReader, FormatContext, FormatResult, UNDEF_ADDR};
+
+/// An attribute as it is stored.
+pub(super) struct Stored(AttributeMessage);
+
+impl Stored {
+    /// The value, if it is a single integer or float.
+    pub(super) fn number(&self) -> Option<f64> {
+        (self.n_values() == Some(1)).then(|| number(&self.0.datatype, &self.0.data)).flatten()
+    }
+
+    /// How many values it has; `None` for an attribute without a value.
+    pub(super) fn n_values(&self) -> Option<u64> {
+        match self.0.dataspace.class {
+            DataspaceClass::Null => None,
+            _ => self.0.dataspace.dims.iter().try_fold(1u64, |product, size| product.checked_mul(*size)),
+        }
+    }
+
+    /// Whether it is a text of fixed or variable length.
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self.0.datatype, DatatypeMessage::FixedString { .. } | DatatypeMessage::VarLenString { .. })
+    }
+
+    /// Its type and number of values.
+    pub(super) fn in_words(&self) -> String {
+        match self.n_values() {
+            None => "without a value".to_owned(),
+            Some(1) => format!("of type {}", self.0.datatype),
+            Some(n_values) => format!("{n_values} values of type {}", self.0.datatype),
+        }
+    }
+}
 
 /// Bytes of an address or length. Other widths exist in the format, but no library writes them unasked.
 const WORD: usize = 8;
@@ -41,7 +74,7 @@ pub(super) struct Header<'a> {
 
 /// Where the values of a contiguous dataset are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Storage {
+pub(super) enum Place {
     /// Space was never set aside: nothing was written.
     Unallocated,
     /// `len` bytes from `offset` on, as the header states; not compared with the length of the file.
@@ -60,23 +93,23 @@ impl<'a> Header<'a> {
         Some(header)
     }
 
-    /// The attribute `name` as a number, if there is one and it is a single integer or float.
-    pub(super) fn number(&self, name: &str) -> Option<f64> {
+    /// The attribute `name`, if there is one that can be decoded.
+    pub(super) fn attribute(&self, name: &str) -> Option<Stored> {
         let compact =
             self.of_type(MSG_ATTRIBUTE).filter_map(|data| AttributeMessage::decode(data, &CONTEXT).ok());
-        let attribute = compact
+        compact
             .map(|(attribute, _)| attribute)
             .find(|attribute| attribute.name == name)
-            .or_else(|| self.dense_attribute(name))?;
-        number(&attribute.datatype, &attribute.data)
+            .or_else(|| self.dense_attribute(name))
+            .map(Stored)
     }
 
     /// Where a contiguous dataset lies; `None` for every other layout.
-    pub(super) fn contiguous(&self, base: u64) -> Option<Storage> {
+    pub(super) fn contiguous(&self, base: u64) -> Option<Place> {
         match DataLayoutMessage::decode(self.of_type(MSG_DATA_LAYOUT).next()?, &CONTEXT).ok()?.0 {
-            DataLayoutMessage::Contiguous { address: UNDEF_ADDR, .. } => Some(Storage::Unallocated),
+            DataLayoutMessage::Contiguous { address: UNDEF_ADDR, .. } => Some(Place::Unallocated),
             DataLayoutMessage::Contiguous { address, size } => {
-                Some(Storage::At { offset: address.checked_add(base)?, len: size })
+                Some(Place::At { offset: address.checked_add(base)?, len: size })
             }
             _ => None,
         }

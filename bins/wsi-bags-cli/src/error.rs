@@ -1,0 +1,101 @@
+//! What went wrong, the way out, and the exit code.
+
+use std::error::Error as _;
+use std::fmt;
+use std::io;
+
+use wsi_bags::{Error, ErrorKind};
+
+/// An error as the user reads it.
+#[derive(Debug)]
+pub(crate) enum CliError {
+    /// A file or directory of bags.
+    Bags(Error),
+    /// Slides that were listed with their fault.
+    Faults(usize),
+    /// Results that cannot be printed.
+    Write(io::Error),
+    /// Results that cannot be encoded.
+    Encode(serde_json::Error),
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bags(error) => {
+                f.write_str(&whole_text(error))?;
+                match hint(error.kind()) {
+                    Some(hint) => write!(f, "\n  hint: {hint}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Faults(1) => f.write_str("one slide cannot be used"),
+            Self::Faults(n_slides) => write!(f, "{n_slides} slides cannot be used"),
+            Self::Write(error) => write!(f, "cannot write the result: {error}"),
+            Self::Encode(error) => write!(f, "cannot encode the result as JSON: {error}"),
+        }
+    }
+}
+
+impl CliError {
+    /// 1 unexpected, 2 usage, 3 bad data, 75 temporary.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Bags(error) => match error.kind() {
+                ErrorKind::UnknownName { .. } | ErrorKind::DuplicateMagnification { .. } => 2,
+                _ if is_temporary(error) => 75,
+                _ => 3,
+            },
+            Self::Faults(_) => 3,
+            Self::Write(_) | Self::Encode(_) => 1,
+        }
+    }
+}
+
+/// The error and what its causes add.
+pub(crate) fn whole_text(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let line = inner.to_string();
+        if !text.contains(&line) {
+            text.push_str(": ");
+            text.push_str(&line);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+/// Whether a retry may help: the disk is full, or the system interrupted.
+fn is_temporary(error: &Error) -> bool {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if let Some(io) = inner.downcast_ref::<io::Error>() {
+            use io::ErrorKind::{Interrupted, QuotaExceeded, StorageFull, TimedOut};
+            return matches!(io.kind(), StorageFull | QuotaExceeded | Interrupted | TimedOut);
+        }
+        cause = inner.source();
+    }
+    false
+}
+
+fn hint(kind: &ErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        ErrorKind::Layout { .. } => {
+            "--layout names the layout, --root x20=DIR the folder of one magnification"
+        }
+        ErrorKind::AmbiguousLayout { .. } => "add --layout NAME",
+        ErrorKind::AmbiguousFolder { .. } => {
+            "give --backbone in full, or one --root x5|x10|x20=DIR for each magnification"
+        }
+        ErrorKind::MissingEncoder { .. } => "give one of those found as --backbone",
+        ErrorKind::MissingCoords => {
+            "STAMP's coordinates need --slide-mpp X; bags without any can become `crossfusion` or `safetensors`"
+        }
+        ErrorKind::Disagreement { .. } => {
+            "convert the slides of each encoder apart, or write the odd file again"
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,246 @@
+//! Bags from one layout to another.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::clam;
+use crate::error::{Error, ErrorKind, Result};
+use crate::layout::Layout;
+use crate::magnification::Magnification;
+use crate::native;
+use crate::parents::Parents;
+use crate::patch_set::PatchSet;
+use crate::patch_source::PatchSource;
+use crate::pt;
+use crate::safetensors;
+use crate::scale_parents::scale_parents;
+use crate::slide_info::SlideInfo;
+use crate::store::BagStore;
+
+/// Writes the slides of a store in another layout, one at a time.
+///
+/// Of a slide no more than the features of one magnification are in memory. The order of rows is kept. Features become
+/// 32-bit floats, which holds every 16-bit one exactly. Parents are found from coordinates where the source has none
+/// and the new layout keeps them (native, safetensors). Each file is written beside its name and renamed.
+///
+/// ```
+/// use wsi_bags::{BagStore, Converter, FeatureMatrix, Layout, Magnification, PatchSet, SlideInfo, safetensors};
+///
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let (root, out) = (directory.path().join("in"), directory.path().join("out"));
+/// # std::fs::create_dir_all(root.join("uni/x20")).unwrap();
+/// let features = FeatureMatrix::new(vec![0.5; 8], 2, 4)?;
+/// let patches = PatchSet::new(features).with_coords(vec![[0, 0], [512, 0]])?;
+/// safetensors::write(&root.join("uni/x20/slide-1.safetensors"), &patches, "uni", &SlideInfo::default())?;
+///
+/// let store = BagStore::open(&root, None, "uni")?;
+/// let written = Converter::new(&store, Layout::Native, &out)?.convert("slide-1")?;
+/// assert_eq!(written.files, [out.join("slide-1.h5")]);
+/// let native = BagStore::open(&out, None, "uni")?;
+/// assert_eq!(native.read("slide-1", &[Magnification::X20])?.at(Magnification::X20)?.coords(), patches.coords());
+/// # Ok::<(), wsi_bags::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Converter<'a> {
+    store: &'a BagStore,
+    layout: Layout,
+    out: &'a Path,
+    /// A file that was converted and the width of its features, which all must have.
+    first: Option<(PathBuf, usize)>,
+}
+
+/// What was written for one slide.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Converted {
+    /// The files, by magnification.
+    pub files: Vec<PathBuf>,
+    /// The patches of each magnification, coarse to fine.
+    pub sets: Vec<ConvertedSet>,
+}
+
+/// What was written for one magnification of a slide.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ConvertedSet {
+    /// The magnification.
+    pub magnification: Magnification,
+    /// Number of patches.
+    pub n_patches: usize,
+    /// Whether parents were written.
+    pub has_parents: bool,
+    /// How many of them are the nearest coarse patch because none holds the patch, where that is known.
+    pub parent_fallbacks: Option<usize>,
+}
+
+impl<'a> Converter<'a> {
+    /// A converter from `store` into the directory `out`, which is made if need be.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownName`] if `layout` is not one of [`Layout::WRITABLE`].
+    pub fn new(store: &'a BagStore, layout: Layout, out: &'a Path) -> Result<Self> {
+        if !Layout::WRITABLE.contains(&layout) {
+            return Err(ErrorKind::UnknownName {
+                what: "layout to write",
+                found: layout.to_string(),
+                known: Layout::WRITABLE.map(|layout| layout.to_string()).to_vec(),
+            }
+            .into());
+        }
+        Ok(Self { store, layout, out, first: None })
+    }
+
+    /// The files that [`Converter::convert`] would write for these magnifications of a slide.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Name`] if `slide_id` cannot be a file name.
+    pub fn files(&self, slide_id: &str, magnifications: &[Magnification]) -> Result<Vec<PathBuf>> {
+        let stem = self.store.stem(slide_id)?;
+        if self.layout == Layout::Native {
+            return Ok(vec![self.native_file(stem)]);
+        }
+        Ok(magnifications.iter().flat_map(|magnification| self.scale_files(stem, *magnification)).collect())
+    }
+
+    /// Converts all magnifications of a slide, replacing files of that name.
+    ///
+    /// # Errors
+    /// Those of [`BagStore::read`], [`ErrorKind::Disagreement`] if its features are not as wide as those of the slides
+    /// before, [`ErrorKind::MissingCoords`] if the new layout needs coordinates that are not known, and those of
+    /// writing.
+    pub fn convert(&mut self, slide_id: &str) -> Result<Converted> {
+        let stem = self.store.stem(slide_id)?;
+        let present: Vec<_> = self.store.presence(slide_id)?.magnifications().collect();
+        let mut sources = Vec::with_capacity(present.len());
+        for magnification in present {
+            let source = self.store.source(stem, magnification)?;
+            self.check_width(&source)?;
+            self.check_coords(&source, magnification)?;
+            sources.push((magnification, source));
+        }
+        if sources.is_empty() {
+            let looked_for = Magnification::ALL.map(|magnification| self.store.path_of(stem, magnification));
+            let kind = ErrorKind::MissingSlide { slide_id: stem.to_owned(), looked_for: looked_for.to_vec() };
+            return Err(kind.into());
+        }
+        let slide = sources.iter().fold(SlideInfo::default(), |known, (_, source)| known.or(source.slide));
+        let parents = self.parents(&sources)?;
+        let files =
+            self.files(stem, &sources.iter().map(|(magnification, _)| *magnification).collect::<Vec<_>>())?;
+        for directory in files.iter().filter_map(|file| file.parent()) {
+            fs::create_dir_all(directory).map_err(|source| {
+                Error::from(ErrorKind::Io { action: "make the directory", source }).in_file(directory)
+            })?;
+        }
+        let mut sets = Vec::with_capacity(sources.len());
+        let mut read = |(magnification, source): (Magnification, PatchSource), found: Option<Parents>| {
+            let path = source.path.clone();
+            let patches = source
+                .into_patches()
+                .and_then(|patches| with_found_parents(patches, found))
+                .map_err(|error| error.in_file(&path).at_place(magnification))?;
+            sets.push(ConvertedSet {
+                magnification,
+                n_patches: patches.n_patches(),
+                has_parents: self.keeps_parents() && patches.parents().is_some(),
+                parent_fallbacks: patches.parent_fallbacks().filter(|_| self.keeps_parents()),
+            });
+            Ok::<_, Error>((magnification, patches))
+        };
+        let mut pairs = sources.into_iter().zip(parents);
+        if self.layout == Layout::Native {
+            native::write_sets(&self.native_file(stem), self.store.backbone(), &slide, |file| {
+                pairs.try_for_each(|(source, found)| {
+                    let (magnification, patches) = read(source, found)?;
+                    file.write(magnification, &patches)
+                })
+            })?;
+        } else {
+            pairs.try_for_each(|(source, found)| {
+                let (magnification, patches) = read(source, found)?;
+                self.write_scale(&self.scale_files(stem, magnification), &patches, &slide)
+            })?;
+        }
+        Ok(Converted { files, sets })
+    }
+
+    fn write_scale(&self, files: &[PathBuf], patches: &PatchSet, slide: &SlideInfo) -> Result<()> {
+        match (self.layout, files) {
+            (Layout::Clam, [h5, tensor]) => {
+                clam::write_h5(h5, patches, slide).map_err(|error| error.in_file(h5))?;
+                pt::write_features(tensor, patches.features())
+            }
+            (Layout::Safetensors, [file]) => safetensors::write(file, patches, self.store.backbone(), slide),
+            (_, files) => files.iter().try_for_each(|file| pt::write_features(file, patches.features())),
+        }
+    }
+
+    fn native_file(&self, stem: &str) -> PathBuf {
+        self.out.join(format!("{stem}.h5"))
+    }
+
+    fn scale_files(&self, stem: &str, magnification: Magnification) -> Vec<PathBuf> {
+        let (label, backbone) = (magnification.label(), self.store.backbone());
+        match self.layout {
+            Layout::Clam => {
+                let home = self.out.join(label);
+                vec![
+                    home.join("h5_files").join(format!("{stem}.h5")),
+                    home.join("pt_files").join(format!("{stem}.pt")),
+                ]
+            }
+            Layout::Safetensors => {
+                vec![self.out.join(backbone).join(label).join(format!("{stem}.safetensors"))]
+            }
+            _ => vec![self.out.join(backbone).join(label).join("pt_files").join(format!("{stem}.pt"))],
+        }
+    }
+
+    fn keeps_parents(&self) -> bool {
+        matches!(self.layout, Layout::Native | Layout::Safetensors)
+    }
+
+    fn check_width(&mut self, source: &PatchSource) -> Result<()> {
+        let (other, expected) = self.first.get_or_insert_with(|| (source.path.clone(), source.dim));
+        if *expected == source.dim {
+            return Ok(());
+        }
+        Err(ErrorKind::Disagreement {
+            what: "number of columns",
+            path: source.path.clone(),
+            found: source.dim.to_string(),
+            other: other.clone(),
+            expected: expected.to_string(),
+        }
+        .into())
+    }
+
+    fn check_coords(&self, source: &PatchSource, magnification: Magnification) -> Result<()> {
+        if source.coords.is_some() || !matches!(self.layout, Layout::Native | Layout::Clam) {
+            return Ok(());
+        }
+        Err(Error::from(ErrorKind::MissingCoords).in_file(&source.path).at_place(magnification))
+    }
+
+    /// Parents to add to each set: none where it has them, where nothing keeps them, or where they cannot be told.
+    fn parents(&self, sources: &[(Magnification, PatchSource)]) -> Result<Vec<Option<Parents>>> {
+        let found = |(magnification, fine): &(Magnification, PatchSource)| {
+            let coarser = magnification.coarser();
+            let coarse = sources.iter().find(|(at, _)| Some(*at) == coarser).map(|(_, source)| source);
+            match coarse {
+                Some(coarse) if fine.parents.is_none() && self.keeps_parents() => {
+                    scale_parents(fine, coarse, *magnification).map_err(|error| error.in_file(&fine.path))
+                }
+                _ => Ok(None),
+            }
+        };
+        sources.iter().map(found).collect()
+    }
+}
+
+fn with_found_parents(patches: PatchSet, found: Option<Parents>) -> Result<PatchSet> {
+    match found {
+        None => Ok(patches),
+        Some(Parents { index, n_fallbacks }) => {
+            patches.with_parents(index.into_iter().map(Some).collect())?.with_parent_fallbacks(n_fallbacks)
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Listing directories.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::scale_file::FileType;
+
+/// Names in a directory, sorted, without hidden ones (files being written are hidden); empty if it does not exist.
+pub(crate) fn file_names(directory: &Path) -> Result<Vec<String>> {
+    let failed =
+        |source| Error::from(ErrorKind::Io { action: "list the directory", source }).in_file(directory);
+    let entries = match fs::read_dir(directory) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        entries => entries.map_err(failed)?,
+    };
+    let mut names = BTreeSet::new();
+    for entry in entries {
+        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') {
+            names.insert(name);
+        }
+    }
+    Ok(names.into_iter().collect())
+}
+
+/// The folders inside a directory that a name is right for, links to folders among them.
+pub(super) fn folders_named(directory: &Path, is_right: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
+    let names = file_names(directory)?.into_iter().filter(|name| is_right(name));
+    Ok(names.map(|name| directory.join(name)).filter(|path| path.is_dir()).collect())
+}
+
+/// Whether a directory has a file of a type.
+pub(super) fn has_files(directory: &Path, file_type: FileType) -> Result<bool> {
+    let ending = file_type.ending();
+    Ok(file_names(directory)?.iter().any(|name| name.ends_with(ending) && name.len() > ending.len()))
+}

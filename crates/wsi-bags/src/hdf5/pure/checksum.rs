@@ -1,0 +1,83 @@
+//! Fletcher-32 checksums of chunks, which `rust-hdf5` strips without comparing them.
+
+use rust_hdf5::H5Dataset;
+
+use crate::error::{ErrorKind, Result};
+
+use super::refused;
+
+/// Identifier of the filter in the file format.
+const FLETCHER32: u16 = 3;
+
+/// Compares the checksum of every chunk of a dataset that has checksums.
+///
+/// # Errors
+/// [`ErrorKind::Content`] for a chunk whose checksum differs, [`ErrorKind::Hdf5Feature`] where checksums were made
+/// before another filter, [`ErrorKind::Hdf5`] if a chunk cannot be read or was never written.
+pub(super) fn verify(dataset: &H5Dataset) -> Result<()> {
+    let filters = dataset.filters().map_err(|source| refused("read the filters", source))?;
+    let Some(position) = filters.iter().position(|filter| filter.id == FLETCHER32) else { return Ok(()) };
+    let Some(chunk) = dataset.chunk_dims() else { return Ok(()) };
+    if position + 1 != filters.len() {
+        let feature = "Fletcher-32 checksums that are not the last filter".to_owned();
+        return Err(ErrorKind::Hdf5Feature { feature }.into());
+    }
+    let counts: Vec<usize> =
+        dataset.shape().iter().zip(&chunk).map(|(size, side)| size.div_ceil(*side)).collect();
+    for index in 0..counts.iter().product() {
+        let mut rest: usize = index;
+        let mut at = vec![0; counts.len()];
+        for (at, count) in at.iter_mut().zip(&counts).rev() {
+            *at = rest % count;
+            rest /= count;
+        }
+        let (bytes, mask) =
+            dataset.read_chunk_raw_at(&at).map_err(|source| refused("read a chunk", source))?;
+        let skipped = mask >> position & 1 == 1;
+        if !skipped && !matches(&bytes) {
+            let found = format!("a chunk at {at:?} that does not match its checksum");
+            return Err(ErrorKind::Content { found, wanted: "the bytes that were written" }.into());
+        }
+    }
+    Ok(())
+}
+
+/// Whether the last four bytes are the checksum of those before, in the byte order of HDF5 or of versions before 1.6.3.
+fn matches(bytes: &[u8]) -> bool {
+    let Some((data, stored)) = bytes.split_last_chunk::<4>() else { return false };
+    let [a, b, c, d] = fletcher32(data).to_le_bytes();
+    *stored == [a, b, c, d] || *stored == [b, a, d, c]
+}
+
+/// The checksum as HDF5 computes it: over big-endian 16-bit words, folded after every 360 of them.
+fn fletcher32(data: &[u8]) -> u32 {
+    const WORDS_PER_FOLD: usize = 360;
+    let fold = |sum: u32| (sum & 0xffff) + (sum >> 16);
+    let (mut low, mut high) = (0u32, 0u32);
+    for run in data.chunks(2 * WORDS_PER_FOLD) {
+        let (words, odd) = run.as_chunks::<2>();
+        let last = odd.first().map(|byte| [*byte, 0]);
+        for word in words.iter().copied().chain(last) {
+            low = low.wrapping_add(u32::from(u16::from_be_bytes(word)));
+            high = high.wrapping_add(low);
+        }
+        (low, high) = (fold(low), fold(high));
+    }
+    fold(high) << 16 | fold(low)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checksums_are_those_of_hdf5() {
+        // Values of H5_checksum_fletcher32.
+        assert_eq!(fletcher32(b""), 0);
+        assert_eq!(fletcher32(b"hi"), 0x6869_6869);
+        assert_eq!(fletcher32(b"abc"), 0x25c5_c462);
+        assert_eq!(fletcher32(b"hello world"), 0xfc27_91ce);
+        assert_eq!(fletcher32(&[0xff, 0xff]), 0xffff_ffff);
+        assert!(matches(b"hi\x69\x68\x69\x68") && !matches(b"hj\x69\x68\x69\x68") && !matches(b"hi"));
+    }
+}

@@ -1,0 +1,180 @@
+//! Patches in safetensors files.
+//!
+//! ```text
+//! <slide>.safetensors, one magnification            <slide>.safetensors, all magnifications
+//!   features   [n, d] F16, BF16, F32 or F64           x5/features   x10/features   x20/features
+//!   coords     [n, 2] I32 or I64, optional            x5/coords     ...
+//!   parent     [n] I32 or I64, optional               ...
+//!   tissue     [n] U8, optional
+//! ```
+//!
+//! `coords` are x and y of the top left corners in level-0 pixels, `parent` indexes the patches of the next coarser
+//! magnification (-1: none). The metadata, all optional: `encoder`, `tool`, `tool_version`, `slide_width`,
+//! `slide_height`, `mpp` of the slide, and `patch_size_level0`, `patch_mpp`, `parent_fallbacks` of the patches, these
+//! three behind `x5/`, `x10/` or `x20/` where a file has all magnifications. [`write`] makes files of one.
+
+mod header;
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::magnification::Magnification;
+use crate::mmap::MappedFile;
+use crate::patch_set::{PatchGeometry, PatchSet};
+use crate::patch_source::PatchSource;
+use crate::provenance::Provenance;
+use crate::replace::replace_file;
+use crate::slide_info::SlideInfo;
+
+use header::Header;
+pub(crate) use header::TensorPlace;
+
+const COORDS: &str = "coords";
+const FEATURES: &str = "features";
+const PARENT: &str = "parent";
+const TISSUE: &str = "tissue";
+
+/// The magnifications that a file holds; empty if it is of one magnification and does not say which.
+pub(crate) fn magnifications(path: &Path) -> Result<Vec<Magnification>> {
+    let header = Header::read(&MappedFile::open(path)?).map_err(|error| error.in_file(path))?;
+    let present =
+        |magnification: &Magnification| header.tensors.contains_key(&format!("{magnification}/{FEATURES}"));
+    Ok(Magnification::ALL.into_iter().filter(present).collect())
+}
+
+/// What a file says of the patches of one magnification.
+pub(crate) fn open(path: &Path, magnification: Magnification) -> Result<PatchSource> {
+    open_file(path, magnification).map_err(|error| error.in_file(path))
+}
+
+fn open_file(path: &Path, magnification: Magnification) -> Result<PatchSource> {
+    let file = Arc::new(MappedFile::open(path)?);
+    let header = Header::read(&file)?;
+    let scaled = format!("{magnification}/");
+    let prefix = if header.tensors.contains_key(FEATURES) { "" } else { scaled.as_str() };
+    let at = |name: &str| format!("{prefix}{name}");
+    if !header.tensors.contains_key(&at(FEATURES)) {
+        let present = magnifications(path)?;
+        if !present.is_empty() {
+            return Err(ErrorKind::MissingMagnification { wanted: magnification, present }.into());
+        }
+    }
+    let tensor = header.matrix(&at(FEATURES))?;
+    if !tensor.element.is_float() {
+        let found = tensor.element.name().to_owned();
+        let wanted = "float16, bfloat16, float32 or float64";
+        return Err(Error::from(ErrorKind::ElementType { found, wanted }).at_place(at(FEATURES)));
+    }
+    let mut source = PatchSource::safetensors(path, &file, tensor);
+    if header.tensors.contains_key(&at(COORDS)) {
+        let coords = header.matrix(&at(COORDS))?;
+        if coords.n_columns != 2 {
+            let found = vec![coords.n_rows as u64, coords.n_columns as u64];
+            let kind = ErrorKind::Shape { found, wanted: "[n_patches, 2]".to_owned() };
+            return Err(Error::from(kind).at_place(at(COORDS)));
+        }
+        source.coords = Some(coords.integers(&file, &at(COORDS))?.as_chunks().0.to_vec());
+    }
+    if header.tensors.contains_key(&at(PARENT)) {
+        let stored = header.list(&at(PARENT))?.integers(&file, &at(PARENT))?;
+        source.parents = Some(crate::patch_set::parents_from_stored(stored)?);
+    }
+    if header.tensors.contains_key(&at(TISSUE)) {
+        source.tissue =
+            Some(crate::patch_set::tissue_from_stored(header.list(&at(TISSUE))?.integers(&file, TISSUE)?)?);
+    }
+    source.geometry = PatchGeometry {
+        patch_size_level0: header.number(&at("patch_size_level0"), "patch_size_level0")?,
+        mpp: header.number(&at("patch_mpp"), "patch_mpp")?,
+    };
+    source.parent_fallbacks = header.number(&at("parent_fallbacks"), "parent_fallbacks")?;
+    source.provenance = Provenance {
+        tool: header.text("tool"),
+        tool_version: header.text("tool_version"),
+        encoder: header.text("encoder"),
+    };
+    source.slide = SlideInfo {
+        width: header.number("slide_width", "slide_width")?,
+        height: header.number("slide_height", "slide_height")?,
+        mpp: header.number("mpp", "mpp")?,
+    };
+    source.check(None)?;
+    Ok(source)
+}
+
+/// Writes the patches of one magnification, whose features come from `encoder`.
+///
+/// The file is written beside its name and renamed, so it is never seen half done. Equal patches give equal bytes.
+///
+/// # Errors
+/// [`ErrorKind::Io`] with the path if it cannot be written.
+pub fn write(path: &Path, patches: &PatchSet, encoder: &str, slide: &SlideInfo) -> Result<()> {
+    replace_file(path, |beside| write_file(beside, patches, encoder, slide))
+}
+
+fn write_file(path: &Path, patches: &PatchSet, encoder: &str, slide: &SlideInfo) -> Result<()> {
+    let mut header = Map::new();
+    header.insert("__metadata__".to_owned(), metadata(patches, encoder, slide));
+    let n = patches.n_patches();
+    let mut start = 0;
+    let mut place = |name: &str, element: &str, shape: &[usize], size: usize| {
+        let end = start + shape.iter().product::<usize>() * size;
+        let entry = json!({ "dtype": element, "shape": shape, "data_offsets": [start, end] });
+        header.insert(name.to_owned(), entry);
+        start = end;
+    };
+    place(FEATURES, "F32", &[n, patches.features().dim()], size_of::<f32>());
+    if patches.coords().is_some() {
+        place(COORDS, "I64", &[n, 2], size_of::<i64>());
+    }
+    if patches.parents().is_some() {
+        place(PARENT, "I64", &[n], size_of::<i64>());
+    }
+    if patches.tissue().is_some() {
+        place(TISSUE, "U8", &[n], 1);
+    }
+    let mut text = Value::Object(header).to_string();
+    // Values then start at a multiple of eight bytes, where they can be read in place.
+    text.extend(std::iter::repeat_n(' ', text.len().next_multiple_of(8) - text.len()));
+
+    let failed = |source| Error::from(ErrorKind::Io { action: "write the file", source });
+    let file = File::create(path).map_err(|source| ErrorKind::Io { action: "create the file", source })?;
+    let mut out = BufWriter::with_capacity(1 << 20, file);
+    let mut write = || {
+        out.write_all(&(text.len() as u64).to_le_bytes())?;
+        out.write_all(text.as_bytes())?;
+        patches.features().as_slice().iter().try_for_each(|value| out.write_all(&value.to_le_bytes()))?;
+        for corner in patches.coords().unwrap_or_default().as_flattened() {
+            out.write_all(&corner.to_le_bytes())?;
+        }
+        for parent in patches.parents().unwrap_or_default() {
+            out.write_all(&parent.map_or(-1, i64::from).to_le_bytes())?;
+        }
+        out.write_all(patches.tissue().unwrap_or_default())?;
+        out.flush()
+    };
+    write().map_err(failed)
+}
+
+fn metadata(patches: &PatchSet, encoder: &str, slide: &SlideInfo) -> Value {
+    let provenance = patches.provenance();
+    let number = |number: Option<u64>| number.map(|number| number.to_string());
+    let entries = [
+        ("encoder", Some(provenance.encoder.clone().unwrap_or_else(|| encoder.to_owned()))),
+        ("mpp", slide.mpp.map(|mpp| mpp.to_string())),
+        ("parent_fallbacks", number(patches.parent_fallbacks().map(|n| n as u64))),
+        ("patch_mpp", patches.geometry().mpp.map(|mpp| mpp.to_string())),
+        ("patch_size_level0", number(patches.geometry().patch_size_level0.map(u64::from))),
+        ("row_order", Some(patches.row_order().label().to_owned())),
+        ("slide_height", number(slide.height)),
+        ("slide_width", number(slide.width)),
+        ("tool", provenance.tool.clone()),
+        ("tool_version", provenance.tool_version.clone()),
+    ];
+    entries.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::String(value?)))).collect()
+}

@@ -1,0 +1,150 @@
+//! The header of a safetensors file: which tensors it has and where they lie.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use ::safetensors::tensor::{Dtype, SafeTensors, TensorInfo};
+
+use crate::element_type::ElementType;
+use crate::error::{Error, ErrorKind, Result};
+use crate::file_kind::FileKind;
+use crate::mmap::{MappedFile, MappedFloats};
+
+/// Tensors and metadata of a file. Offsets have been compared with its length.
+pub(super) struct Header {
+    pub(super) tensors: HashMap<String, TensorInfo>,
+    metadata: HashMap<String, String>,
+    /// First byte after the header.
+    start: usize,
+}
+
+/// A tensor that lies within its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TensorPlace {
+    pub(crate) n_rows: usize,
+    pub(crate) n_columns: usize,
+    pub(crate) element: ElementType,
+    start: usize,
+}
+
+impl Header {
+    /// # Errors
+    /// [`ErrorKind::FileKind`] if the file is of another kind, [`ErrorKind::Safetensors`] if it is damaged.
+    pub(super) fn read(file: &MappedFile) -> Result<Self> {
+        let bytes = file.bytes();
+        let found = match bytes {
+            [] => Some(FileKind::Empty),
+            _ if bytes.starts_with(b"\x89HDF\r\n\x1a\n") => Some(FileKind::Hdf5),
+            _ if bytes.starts_with(b"PK\x03\x04") => Some(FileKind::Zip),
+            _ => None,
+        };
+        if let Some(found) = found {
+            return Err(ErrorKind::FileKind { found, wanted: "a safetensors file" }.into());
+        }
+        let (len, metadata) = SafeTensors::read_metadata(bytes)
+            .map_err(|source| ErrorKind::Safetensors { source: source.into() })?;
+        Ok(Self {
+            tensors: metadata.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect(),
+            metadata: metadata.metadata().clone().unwrap_or_default(),
+            // The header follows its length, which is a number of eight bytes.
+            start: size_of::<u64>() + len,
+        })
+    }
+
+    /// A tensor of two axes.
+    pub(super) fn matrix(&self, name: &str) -> Result<TensorPlace> {
+        self.place(name, "[n_patches, dim]", |shape| match shape {
+            [n_rows, n_columns] => Some((*n_rows, *n_columns)),
+            _ => None,
+        })
+    }
+
+    /// A tensor of one axis.
+    pub(super) fn list(&self, name: &str) -> Result<TensorPlace> {
+        self.place(name, "[n_patches]", |shape| if let [n_rows] = shape { Some((*n_rows, 1)) } else { None })
+    }
+
+    fn place(
+        &self,
+        name: &str,
+        wanted: &str,
+        axes: impl Fn(&[usize]) -> Option<(usize, usize)>,
+    ) -> Result<TensorPlace> {
+        let Some(info) = self.tensors.get(name) else {
+            let mut found: Vec<_> = self.tensors.keys().cloned().collect();
+            found.sort();
+            return Err(ErrorKind::MissingDataset { name: name.to_owned(), found }.into());
+        };
+        let Some((n_rows, n_columns)) = axes(&info.shape) else {
+            let found = info.shape.iter().map(|size| *size as u64).collect();
+            return Err(Error::from(ErrorKind::Shape { found, wanted: wanted.to_owned() }).at_place(name));
+        };
+        let Some(element) = element(info.dtype) else {
+            let (found, wanted) = (format!("{:?}", info.dtype).to_lowercase(), "a float or integer");
+            return Err(Error::from(ErrorKind::ElementType { found, wanted }).at_place(name));
+        };
+        Ok(TensorPlace { n_rows, n_columns, element, start: self.start + info.data_offsets.0 })
+    }
+
+    /// An entry of the metadata, unless it is empty or the text `None`.
+    pub(super) fn text(&self, key: &str) -> Option<String> {
+        self.metadata.get(key).filter(|text| !text.is_empty() && *text != "None").cloned()
+    }
+
+    /// An entry of the metadata as a number.
+    pub(super) fn number<T: FromStr>(&self, key: &str, name: &'static str) -> Result<Option<T>> {
+        let parse = |text: String| {
+            text.parse().map_err(|_| ErrorKind::Attribute {
+                name,
+                found: format!("{text:?}"),
+                wanted: "a number",
+            })
+        };
+        Ok(self.text(key).map(parse).transpose()?)
+    }
+}
+
+impl TensorPlace {
+    /// The bytes of the values.
+    pub(crate) fn bytes<'a>(&self, file: &'a MappedFile) -> &'a [u8] {
+        let end = self.start + self.n_rows * self.n_columns * self.element.size();
+        file.bytes().get(self.start..end).unwrap_or_default()
+    }
+
+    /// The values where they lie, if they can be used there.
+    pub(crate) fn mapped(&self, file: &Arc<MappedFile>) -> Option<MappedFloats> {
+        let in_place = || MappedFloats::new(file, self.start, self.n_rows * self.n_columns);
+        (self.element == ElementType::F32).then(in_place).flatten()
+    }
+
+    /// The values of an integer tensor.
+    pub(super) fn integers(&self, file: &MappedFile, name: &str) -> Result<Vec<i64>> {
+        let bytes = self.bytes(file);
+        Ok(match self.element {
+            ElementType::I64 => bytes.as_chunks().0.iter().map(|value| i64::from_le_bytes(*value)).collect(),
+            ElementType::I32 => {
+                bytes.as_chunks().0.iter().map(|value| i64::from(i32::from_le_bytes(*value))).collect()
+            }
+            ElementType::U8 => bytes.iter().map(|value| i64::from(*value)).collect(),
+            other => {
+                let kind =
+                    ErrorKind::ElementType { found: other.name().to_owned(), wanted: "int32 or int64" };
+                return Err(Error::from(kind).at_place(name));
+            }
+        })
+    }
+}
+
+fn element(dtype: Dtype) -> Option<ElementType> {
+    Some(match dtype {
+        Dtype::F16 => ElementType::F16,
+        Dtype::BF16 => ElementType::Bf16,
+        Dtype::F32 => ElementType::F32,
+        Dtype::F64 => ElementType::F64,
+        Dtype::I32 => ElementType::I32,
+        Dtype::I64 => ElementType::I64,
+        Dtype::U8 => ElementType::U8,
+        _ => return None,
+    })
+}

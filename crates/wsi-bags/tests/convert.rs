@@ -1,0 +1,135 @@
+//! Every layout into every layout that is written, and back by its reader.
+#![cfg(feature = "store")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod cohort;
+
+use cohort::{Order, SLIDES, check, layouts};
+use wsi_bags::Magnification::{X5, X10, X20};
+use wsi_bags::{BagStore, Converter, ErrorKind, Layout, Magnification, Provenance};
+
+const SOURCES: [(&str, &str, usize, Order); 8] = [
+    ("clam", "uni", 4, Order::Columns),
+    ("trident", "uni_v1", 4, Order::Rows),
+    ("trident", "conch_v1", 3, Order::Rows),
+    ("stamp", "uni2", 4, Order::Rows),
+    ("atlaspatch", "uni", 4, Order::Rows),
+    ("mmp", "uni", 4, Order::Columns),
+    ("safetensors", "uni", 4, Order::Rows),
+    ("safetensors_scales", "uni", 4, Order::Rows),
+];
+
+fn open(folder: &str, backbone: &str) -> BagStore {
+    BagStore::open(&layouts(folder), None, backbone).unwrap().with_slide_mpp(0.25).unwrap()
+}
+
+#[test]
+fn any_layout_becomes_any_other() {
+    for (folder, backbone, dim, order) in SOURCES {
+        for layout in Layout::WRITABLE {
+            let directory = tempfile::tempdir().unwrap();
+            let source = open(folder, backbone);
+            let mut converter = Converter::new(&source, layout, directory.path()).unwrap();
+            for slide in SLIDES {
+                let written = converter.convert(slide).unwrap();
+                assert!(written.files.iter().all(|file| file.is_file()), "{folder} to {layout}");
+                assert_eq!(written.sets.len(), 3);
+                assert_eq!(converter.files(slide, &Magnification::ALL).unwrap(), written.files);
+            }
+            let read = BagStore::open(directory.path(), Some(layout), backbone).unwrap();
+            assert_eq!(read.slide_ids(), SLIDES);
+            let detected = BagStore::open(directory.path(), None, backbone).unwrap();
+            assert_eq!(detected.layout(), Some(layout), "{folder}");
+            for (slide_idx, slide) in SLIDES.iter().enumerate() {
+                let bag = read.read(slide, &Magnification::ALL).unwrap();
+                let order = (layout != Layout::Crossfusion).then_some(order);
+                check(&bag, slide_idx, dim, order, &format!("{folder} to {layout}"));
+                let original = source.read(slide, &Magnification::ALL).unwrap();
+                for (magnification, set) in bag.sets() {
+                    let before = original.at(magnification).unwrap();
+                    if order.is_some() {
+                        let side = before.geometry().patch_size_level0;
+                        assert_eq!(set.geometry().patch_size_level0, side, "{folder} to {layout}");
+                        assert_eq!(set.row_order(), before.row_order(), "{folder} to {layout}");
+                    }
+                    if layout == Layout::Native {
+                        assert_eq!(set.provenance(), before.provenance(), "{folder}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn native_bags_get_parents_and_count_fallbacks() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = open("clam", "uni");
+    let written =
+        Converter::new(&source, Layout::Native, directory.path()).unwrap().convert(SLIDES[0]).unwrap();
+    let parents = |magnification| written.sets.iter().find(|set| set.magnification == magnification).unwrap();
+    assert_eq!((parents(X5).has_parents, parents(X5).parent_fallbacks), (false, None));
+    // Of the 10x patches, the one at (0, 1024) lies in the coarse patch at (0, 0) of side 2048, as all do.
+    assert_eq!((parents(X10).has_parents, parents(X10).parent_fallbacks), (true, Some(0)));
+    assert_eq!((parents(X20).has_parents, parents(X20).parent_fallbacks), (true, Some(0)));
+    let native = BagStore::open(directory.path(), None, "uni").unwrap();
+    let bag = native.read(SLIDES[0], &Magnification::ALL).unwrap();
+    let (fine, coarse) = (bag.at(X20).unwrap(), bag.at(X10).unwrap());
+    assert_eq!(fine.parent_fallbacks(), Some(0));
+    for (corner, parent) in fine.coords().unwrap().iter().zip(fine.parents().unwrap()) {
+        let parent = coarse.coords().unwrap()[parent.unwrap() as usize];
+        assert!((0..2).all(|axis| (parent[axis]..parent[axis] + 1024).contains(&corner[axis])));
+    }
+    // Once there, they are kept as they are.
+    let again = directory.path().join("again");
+    Converter::new(&native, Layout::Safetensors, &again).unwrap().convert(SLIDES[0]).unwrap();
+    let safetensors = BagStore::open(&again, None, "uni").unwrap();
+    assert_eq!(safetensors.read(SLIDES[0], &Magnification::ALL).unwrap(), with_encoder(&bag));
+}
+
+/// The bag with the encoder that a safetensors file states.
+fn with_encoder(bag: &wsi_bags::Bag) -> wsi_bags::Bag {
+    let provenance = Provenance { encoder: Some("uni".to_owned()), ..Provenance::default() };
+    let sets = bag.sets().map(|(at, set)| (at, set.clone().with_provenance(provenance.clone())));
+    wsi_bags::Bag::new(bag.slide_id(), sets.collect::<Vec<_>>()).unwrap()
+}
+
+#[test]
+fn features_of_two_widths_are_not_written_into_one_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = open("clam_widths", "uni");
+    let mut converter = Converter::new(&source, Layout::Safetensors, directory.path()).unwrap();
+    converter.convert("a").unwrap();
+    let error = converter.convert("b").unwrap_err();
+    match error.kind() {
+        ErrorKind::Disagreement { what, path, found, other, expected } => {
+            assert_eq!((*what, found.as_str(), expected.as_str()), ("number of columns", "3", "4"));
+            assert!(path.ends_with("b.h5") && other.ends_with("a.h5"));
+        }
+        other => panic!("{other}"),
+    }
+    let written = BagStore::open(directory.path(), None, "uni").unwrap();
+    assert_eq!(written.slide_ids(), ["a"]);
+}
+
+#[test]
+fn what_needs_coordinates_is_not_written_without() {
+    for layout in [Layout::Native, Layout::Clam] {
+        let directory = tempfile::tempdir().unwrap();
+        let source = BagStore::open(&layouts("stamp"), None, "uni2").unwrap();
+        let error =
+            Converter::new(&source, layout, directory.path()).unwrap().convert(SLIDES[0]).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::MissingCoords), "{error}");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left behind");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let error = Converter::new(&open("clam", "uni"), Layout::Trident, directory.path()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "unknown layout to write `trident`, expected one of native, clam, crossfusion, safetensors"
+    );
+    let source = open("clam", "uni");
+    let error =
+        Converter::new(&source, Layout::Clam, directory.path()).unwrap().convert("nobody").unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::MissingSlide { .. }), "{error}");
+}
