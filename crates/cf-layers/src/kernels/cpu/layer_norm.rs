@@ -101,6 +101,7 @@ vectorised! {
         let (gain, grad, dgain) = (&gain[..d], &grad[..d], &mut dgain[..d]);
         let whole = d - d % LANES;
         for start in (0..whole).step_by(LANES) {
+            #[expect(clippy::needless_range_loop, reason = "five arrays of one index")]
             for lane in 0..LANES {
                 let i = start + lane;
                 let h = (x[i] - mean) * inv_sd;

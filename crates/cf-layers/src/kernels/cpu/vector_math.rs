@@ -41,12 +41,12 @@ pub(super) fn erf(x: f32) -> f32 {
     let p = p.mul_add(t, 3.832_978_6e-3);
     let p = p.mul_add(t, 5.428_272_3e-2);
     let p = p.mul_add(t, 1.847_029e-1);
-    let p = p.mul_add(t, 1.128_379_2);
+    let p = p.mul_add(t, std::f32::consts::FRAC_2_SQRT_PI);
     let q = 6.346_532_7e-5_f32;
     let q = q.mul_add(t, 1.305_394_4e-3);
     let q = q.mul_add(t, 1.543_279_7e-2);
     let q = q.mul_add(t, 1.137_799_7e-1);
-    let q = q.mul_add(t, 4.970_222_2e-1);
+    let q = q.mul_add(t, 4.970_222e-1);
     let q = q.mul_add(t, 1.0);
     x * p / q
 }
