@@ -1,5 +1,6 @@
 //! Timed runs of one benchmark case each; `cargo xtask bench` starts a process per case, so that each peak of memory is its own.
 
+mod bags;
 mod model;
 
 use std::process::ExitCode;
@@ -18,11 +19,14 @@ struct Arguments {
 enum Bench {
     /// CrossFusion at full width: inference, or a training step (forward, backward and optimiser) of one bag.
     Model(model::Arguments),
+    /// Reading one bag of features from disk.
+    Bags(bags::Arguments),
 }
 
 fn main() -> ExitCode {
     let measured = match Arguments::parse().bench {
         Bench::Model(arguments) => model::run(&arguments),
+        Bench::Bags(arguments) => bags::run(&arguments),
     };
     #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a binary that prints its result")]
     match measured {
