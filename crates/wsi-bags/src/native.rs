@@ -37,6 +37,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use crate::bag::Bag;
+use crate::coords::{Frame, check_frame};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hdf5::{GroupWriter, Reader, Rows, Values, Writer};
 use crate::magnification::Magnification;
@@ -146,7 +147,8 @@ pub fn magnifications(path: &Path, encoder: &str) -> Result<Vec<Magnification>> 
 /// keep the features of another encoder that are there already, use [`add_features`].
 ///
 /// # Errors
-/// [`ErrorKind::MissingDataset`] if a set has no coordinates, [`ErrorKind::Geometry`] if `slide` has an impossible
+/// [`ErrorKind::MissingDataset`] if a set has no coordinates, [`ErrorKind::Coords`] if they cannot be level-0 pixels of
+/// `slide`, [`ErrorKind::Geometry`] if `slide` has an impossible
 /// number, [`ErrorKind::Name`] if `encoder` cannot be a name, [`ErrorKind::Hdf5`] or [`ErrorKind::Io`] if the file
 /// cannot be written.
 pub fn write(path: &Path, bag: &Bag, encoder: &str, slide: &SlideInfo) -> Result<()> {
@@ -159,12 +161,14 @@ pub fn write(path: &Path, bag: &Bag, encoder: &str, slide: &SlideInfo) -> Result
 pub(crate) struct SetWriter<'a> {
     root: GroupWriter<'a>,
     encoder: &'a str,
+    frame: Frame,
 }
 
 impl SetWriter<'_> {
     /// Writes the patches of one magnification, each of them once.
     pub(crate) fn write(&self, magnification: Magnification, set: &PatchSet) -> Result<()> {
-        write_set(&self.root.create_group(magnification.label())?, set, self.encoder)
+        check_frame(set.coords().unwrap_or_default(), self.frame)
+            .and_then(|()| write_set(&self.root.create_group(magnification.label())?, set, self.encoder))
             .map_err(|error| error.at_place(magnification))
     }
 }
@@ -190,7 +194,8 @@ pub(crate) fn write_sets(
         if let Some(mpp) = slide.mpp {
             root.set_float("mpp", mpp)?;
         }
-        write(&SetWriter { root, encoder })?;
+        let frame = Frame { slide_size: [slide.width, slide.height], step: None };
+        write(&SetWriter { root, encoder, frame })?;
         writer.finish()
     })
 }

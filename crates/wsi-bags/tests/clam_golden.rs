@@ -1,6 +1,7 @@
 //! Files in CLAM's own form from the larger test data, where `CF_TEST_DATA` says where that is.
 #![cfg(feature = "store")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stderr, reason = "a test that skips says why")]
 
 use std::path::{Path, PathBuf};
 

@@ -47,8 +47,8 @@ fn a_bag_is_never_held_twice() {
         let out = directory.path().join(layout.label());
         Converter::new(&store, layout, &out).unwrap().convert("slide").unwrap();
         let grown = peak() - before;
-        // Two magnifications of 128 MiB; decoding needs some room beside.
-        assert!(grown < one_set * 3 / 2, "{layout}: {} MiB for sets of {} MiB", grown >> 20, one_set >> 20);
+        // Two magnifications of 128 MiB; decoding and the libraries' caches need some room beside.
+        assert!(grown < one_set * 7 / 4, "{layout}: {} MiB for sets of {} MiB", grown >> 20, one_set >> 20);
         std::fs::remove_dir_all(&out).unwrap();
     }
     assert!(store.presence("slide").unwrap().at(X10) && store.presence("slide").unwrap().at(X20));

@@ -24,7 +24,7 @@ fn write(directory: &Path, bag: &Bag) -> std::path::PathBuf {
 prop_compose! {
     fn any_set(n_parents: u32)(n_patches in 1usize..30, dim in Just(5usize))(
         values in prop::collection::vec(prop::num::f32::NORMAL | prop::num::f32::ZERO, n_patches * dim),
-        coords in prop::collection::vec(prop::array::uniform2(any::<i64>()), n_patches),
+        coords in prop::collection::vec(prop::array::uniform2(0i64..1 << 40), n_patches),
         parents in prop::option::of(prop::collection::vec(prop::option::of(0..n_parents), n_patches)),
         tissue in prop::option::of(prop::collection::vec(any::<u8>(), n_patches)),
         geometry in prop::option::of((1u32.., 1e-3f64..1e3)),
@@ -44,6 +44,21 @@ prop_compose! {
     }
 }
 
+#[test]
+fn coordinates_that_would_not_be_read_are_not_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("slide.h5");
+    for corner in [[-1, 0], [0, 512]] {
+        let features = FeatureMatrix::new(vec![1.0], 1, 1).unwrap();
+        let set = PatchSet::new(features).with_coords(vec![corner]).unwrap();
+        let bag = Bag::new("slide", [(X20, set)]).unwrap();
+        let slide = SlideInfo { width: None, height: Some(512), mpp: None };
+        let error = native::write(&path, &bag, "uni", &slide).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Coords { patch_idx: 0, .. }), "{error}");
+        assert!(!path.exists());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -51,7 +66,7 @@ proptest! {
     fn a_bag_is_read_back_whole_and_in_place(
         // Parents of 20x patches point into 10x, which has at least one patch.
         (fine, middle, coarse) in (any_set(1), any_set(1), any_set(1).prop_map(without_parents)),
-        width in prop::option::of(1u64..1 << 53), mpp in prop::option::of(1e-3f64..10.0),
+        width in prop::option::of(1u64 << 40..1 << 53), mpp in prop::option::of(1e-3f64..10.0),
     ) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("slide.h5");

@@ -183,8 +183,11 @@ impl SourceFile for Source {
         let attribute = object.attr(name).map_err(unreadable)?;
         let datatype = attribute.dtype().and_then(|datatype| datatype.to_descriptor()).map_err(unreadable)?;
         let n_values = attribute.size();
-        let first = |text: Option<String>| {
-            text.map_or(Attribute::Other("without a value".to_owned()), Attribute::Text)
+        // The types of `hdf5-metno` promise UTF-8 without looking.
+        let first = |bytes: Option<Vec<u8>>| match bytes.map(String::from_utf8) {
+            Some(Ok(text)) => Attribute::Text(text),
+            Some(Err(_)) => Attribute::Other("a text that is not UTF-8".to_owned()),
+            None => Attribute::Other("without a value".to_owned()),
         };
         let is_empty = attribute.space().is_ok_and(|space| space.is_null());
         Ok(Some(match datatype {
@@ -200,20 +203,20 @@ impl SourceFile for Source {
             // Version 1.10 cannot convert the texts of variable length that `rust-hdf5` writes (it declares them as
             // sequences of texts, the C library as sequences of bytes), although it shows them.
             TypeDescriptor::VarLenUnicode => match attribute.read_raw::<VarLenUnicode>() {
-                Ok(values) => first(values.first().map(|text| text.as_str().to_owned())),
+                Ok(values) => first(values.first().map(|text| text.as_bytes().to_vec())),
                 Err(_) => return super::pure::Source::open(&self.path)?.attribute(place, name),
             },
             TypeDescriptor::VarLenAscii => match attribute.read_raw::<VarLenAscii>() {
-                Ok(values) => first(values.first().map(|text| text.as_str().to_owned())),
+                Ok(values) => first(values.first().map(|text| text.as_bytes().to_vec())),
                 Err(_) => return super::pure::Source::open(&self.path)?.attribute(place, name),
             },
             TypeDescriptor::FixedUnicode(len) if len <= LONGEST_TEXT => {
                 let values: Vec<FixedUnicode<LONGEST_TEXT>> = attribute.read_raw().map_err(unreadable)?;
-                first(values.first().map(|text| text.as_str().to_owned()))
+                first(values.first().map(|text| text.as_bytes().to_vec()))
             }
             TypeDescriptor::FixedAscii(len) if len <= LONGEST_TEXT => {
                 let values: Vec<FixedAscii<LONGEST_TEXT>> = attribute.read_raw().map_err(unreadable)?;
-                first(values.first().map(|text| text.as_str().to_owned()))
+                first(values.first().map(|text| text.as_bytes().to_vec()))
             }
             other => Attribute::Other(format!("of type {other}")),
         }))

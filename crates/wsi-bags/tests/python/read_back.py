@@ -97,7 +97,8 @@ def main(folder):
             with h5py.File(home / "h5_files" / f"{slide}.h5") as file:
                 equal(file["features"], features(k, power), "clam")
                 equal(file["coords"], coords(power), "clam coords")
-                assert file["features"].chunks == (32, 4) and file["features"].maxshape == (None, 4)
+                assert file["features"].chunks == (32, 4), file["features"].chunks
+                assert file["features"].maxshape == (None, 4), file["features"].maxshape
                 assert file["coords"].dtype == "<i4" and file["coords"].maxshape == (None, 2)
             equal(load_pt(home / "pt_files" / f"{slide}.pt"), features(k, power), "clam pt")
             tensor = folder / "crossfusion" / "uni_v1" / f"x{power}" / "pt_files" / f"{slide}.pt"
