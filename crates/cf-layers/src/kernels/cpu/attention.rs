@@ -1,6 +1,8 @@
 //! Attention in tiles of queries and keys with a running softmax (Dao et al., 2022): no tile outgrows the cache, and
 //! nothing of the size queries x keys is ever stored.
 
+mod operands;
+
 use num_traits::Float;
 
 use super::element::Element;
@@ -9,6 +11,9 @@ use super::{for_each_chunk, map_chunks, rows};
 use crate::kernels::attention::{AttentionDropout, AttentionShape};
 use crate::kernels::dropout::Drops;
 
+pub(in crate::kernels) use operands::{Operands, Saved};
+use operands::{tiles, transposed_heads};
+
 /// Rows of a tile of scores. With 128 channels per head the tile and each of its operands take at most 0.25 MB.
 const QUERIES: usize = 256;
 /// Columns of a tile of scores.
@@ -16,79 +21,6 @@ const KEYS: usize = 256;
 /// Parts of the keys that the backward pass works on at once. Each has its own sum for the queries' gradient, and these are
 /// added in order: the number is fixed, so that rounding does not depend on the number of threads.
 const KEY_PARTS: usize = 8;
-
-/// Rows of channels, some of the columns of a wider matrix.
-#[derive(Clone, Copy)]
-struct Columns<'a, T> {
-    values: &'a [T],
-    first: usize,
-    stride: usize,
-}
-
-/// Queries, keys and values, wherever they lie.
-#[derive(Clone, Copy)]
-pub(in crate::kernels) struct Operands<'a, T> {
-    q: Columns<'a, T>,
-    k: Columns<'a, T>,
-    v: Columns<'a, T>,
-}
-
-impl<'a, T> Operands<'a, T> {
-    /// Queries `[n, d]`, and keys beside values `[m, 2 d]`.
-    pub(in crate::kernels) fn of(AttentionShape { d, .. }: AttentionShape, q: &'a [T], kv: &'a [T]) -> Self {
-        Self {
-            q: Columns { values: q, first: 0, stride: d },
-            k: Columns { values: kv, first: 0, stride: 2 * d },
-            v: Columns { values: kv, first: d, stride: 2 * d },
-        }
-    }
-
-    /// All three beside each other, `[n, 3 d]`.
-    pub(in crate::kernels) fn packed(AttentionShape { d, .. }: AttentionShape, qkv: &'a [T]) -> Self {
-        let columns = |first| Columns { values: qkv, first, stride: 3 * d };
-        Self { q: columns(0), k: columns(d), v: columns(2 * d) }
-    }
-}
-
-/// What the forward pass leaves for the backward pass.
-pub(in crate::kernels) struct Saved<'a, T> {
-    pub(in crate::kernels) operands: Operands<'a, T>,
-    /// `[n, d]`.
-    pub(in crate::kernels) output: &'a [T],
-    /// `[n, n_heads]`.
-    pub(in crate::kernels) log_sum_exp: &'a [T],
-}
-
-impl AttentionShape {
-    /// Channels of a head.
-    fn width(&self) -> usize {
-        self.d / self.n_heads
-    }
-
-    fn scale<T: Element>(&self) -> T {
-        T::from_f64(1.0 / (self.width() as f64).sqrt())
-    }
-
-    /// Multiply-adds of a forward pass, an exponential counted as sixteen.
-    fn work(&self) -> usize {
-        self.n * self.m * (2 * self.d + 16 * self.n_heads)
-    }
-
-    /// `n_rows` rows of one head, from row `first` on.
-    fn rows<'a, T>(&self, of: Columns<'a, T>, head: usize, first: usize, n_rows: usize) -> Matrix<'a, T> {
-        let start = first * of.stride + of.first + head * self.width();
-        Matrix::new(&of.values[start..], n_rows, self.width(), of.stride)
-    }
-
-    /// One head of [`transposed_heads`], `[width, m]`, in the columns of some keys.
-    fn key_columns<'a, T>(&self, of: &'a [T], head: usize, first: usize, n_keys: usize) -> Matrix<'a, T> {
-        Matrix::new(&of[head * self.width() * self.m + first..], self.width(), n_keys, self.m)
-    }
-
-    fn own_rows<'a, T>(&self, values: &'a [T], head: usize, first: usize, n_rows: usize) -> Matrix<'a, T> {
-        self.rows(Columns { values, first: 0, stride: self.d }, head, first, n_rows)
-    }
-}
 
 /// Where a tile of scores lies.
 #[derive(Clone, Copy)]
@@ -119,32 +51,6 @@ impl<T: Element> WeightDrops<T> {
             rows::apply_drops(weights, self.drops, (query * self.n_keys + at.first_key) as u64);
         }
     }
-}
-
-/// Starts and lengths of the tiles of `size` that cover `0..end`.
-fn tiles(end: usize, size: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..end).step_by(size).map(move |first| (first, size.min(end - first)))
-}
-
-/// Keys or values as `[n_heads, width, m]`. A product with rows that are far apart in memory spends as long on gathering its
-/// right side as on arithmetic, tile after tile; here that is done once.
-fn transposed_heads<T: Element>(shape: AttentionShape, of: Columns<'_, T>) -> Vec<T> {
-    /// Keys per pass: their rows stay in the cache while channel after channel is picked from them.
-    const KEYS_PER_PASS: usize = 16;
-    let m = shape.m;
-    let mut output = vec![T::zero(); shape.d * m];
-    for_each_chunk(&mut output, shape.width() * m, shape.d * m, |head, output| {
-        for (first_key, n_keys) in tiles(m, KEYS_PER_PASS) {
-            for channel in 0..shape.width() {
-                let column = of.first + head * shape.width() + channel;
-                let row = &mut output[channel * m + first_key..][..n_keys];
-                for (key, value) in row.iter_mut().enumerate() {
-                    *value = of.values[(first_key + key) * of.stride + column];
-                }
-            }
-        }
-    });
-    output
 }
 
 /// Returns the output `[n, d]` and the log-sum-exp of each query `[n, n_heads]`.
