@@ -46,6 +46,12 @@ impl FeatureMatrix {
         Self::checked(values, n_patches, dim, true)
     }
 
+    /// Like [`FeatureMatrix::new`], over values that were read into one block.
+    #[cfg(feature = "pt")]
+    pub(crate) fn gathered(values: crate::mmap::FloatBuffer, n_patches: usize, dim: usize) -> Result<Self> {
+        Self::checked(Arc::new(values), n_patches, dim, false)
+    }
+
     fn checked(
         values: Arc<dyn AsRef<[f32]> + Send + Sync>,
         n_patches: usize,

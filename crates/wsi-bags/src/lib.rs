@@ -61,6 +61,8 @@ mod features;
 mod file_kind;
 #[cfg(feature = "store")]
 mod folders;
+#[cfg(feature = "pt")]
+mod gather;
 #[cfg(feature = "store")]
 mod hdf5;
 #[cfg(feature = "store")]

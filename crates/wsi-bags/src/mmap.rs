@@ -1,11 +1,11 @@
-//! Read-only memory maps: the only `unsafe` code of this crate.
-#![expect(unsafe_code, reason = "mapping a file, and viewing its bytes as floats, cannot be done without")]
+//! Memory maps, and floats as bytes: the only `unsafe` code of this crate.
+#![expect(unsafe_code, reason = "mapping a file, and viewing bytes as floats, cannot be done without")]
 
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use memmap2::Mmap;
+use memmap2::{Mmap, MmapMut};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Debug)]
 pub(crate) struct MappedFile {
     map: Mmap,
+    file: File,
 }
 
 impl MappedFile {
@@ -26,7 +27,26 @@ impl MappedFile {
         // Every bit pattern is a valid `u8`, and values read through the map are checked after they are read, never
         // trusted to stay in bounds.
         let map = unsafe { Mmap::map(&file) }.map_err(failed("map the file"))?;
-        Ok(Self { map })
+        Ok(Self { map, file })
+    }
+
+    /// Fills `bytes` from byte `offset` on, past the map: its pages are then not held beside the copy.
+    pub(crate) fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<()> {
+        let done = {
+            #[cfg(unix)]
+            {
+                std::os::unix::fs::FileExt::read_exact_at(&self.file, bytes, offset)
+            }
+            #[cfg(not(unix))]
+            {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                let found = self.map.get(start..start.saturating_add(bytes.len()));
+                found
+                    .map(|found| bytes.copy_from_slice(found))
+                    .ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+            }
+        };
+        done.map_err(|source| ErrorKind::Io { action: "read the values", source }.into())
     }
 
     /// All bytes of the file.
@@ -65,6 +85,52 @@ impl AsRef<[f32]> for MappedFloats {
         // read-only and no mutable reference to it exists in this process.
         unsafe { std::slice::from_raw_parts(start, self.len) }
     }
+}
+
+/// Floats of this process, in large pages where the system has them.
+#[derive(Debug)]
+pub(crate) struct FloatBuffer {
+    /// At least one byte: an empty map is refused.
+    map: MmapMut,
+    len: usize,
+}
+
+impl FloatBuffer {
+    /// `len` zeros.
+    pub(crate) fn new(len: usize) -> Result<Self> {
+        let failed = |source| Error::from(ErrorKind::Io { action: "set memory aside", source });
+        let n_bytes = len
+            .checked_mul(size_of::<f32>())
+            .ok_or_else(|| failed(std::io::ErrorKind::OutOfMemory.into()))?;
+        let map = MmapMut::map_anon(n_bytes.max(1)).map_err(failed)?;
+        // Refused by kernels without such pages, which then give small ones.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::HugePage);
+        Ok(Self { map, len })
+    }
+
+    /// The values, to be filled.
+    pub(crate) fn values_mut(&mut self) -> &mut [f32] {
+        let start = self.map.as_mut_ptr().cast::<f32>();
+        // SAFETY: bounds: `new` mapped `4 * len` bytes. Alignment: maps start at a page. Validity: every bit pattern is
+        // an `f32`. Aliasing: the map is this process's own, and borrowed mutably with `self`.
+        unsafe { std::slice::from_raw_parts_mut(start, self.len) }
+    }
+}
+
+impl AsRef<[f32]> for FloatBuffer {
+    fn as_ref(&self) -> &[f32] {
+        let start = self.map.as_ptr().cast::<f32>();
+        // SAFETY: as in `values_mut`, and nobody writes while `self` is borrowed.
+        unsafe { std::slice::from_raw_parts(start, self.len) }
+    }
+}
+
+/// Floats as the bytes they are made of.
+pub(crate) fn bytes_of_mut(values: &mut [f32]) -> &mut [u8] {
+    let len = size_of_val(values);
+    // SAFETY: a float is four bytes without gaps, every value of which is a float; the borrow is passed on.
+    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast::<u8>(), len) }
 }
 
 #[cfg(test)]

@@ -135,9 +135,6 @@ impl PatchSource {
 fn features_of(file: &Arc<MappedFile>, tensor: &TensorPlace) -> Result<FeatureMatrix> {
     match tensor.mapped(file) {
         Some(floats) => FeatureMatrix::mapped(Arc::new(floats), tensor.n_rows, tensor.n_columns),
-        None => {
-            let values = tensor.element.decode(tensor.bytes(file))?;
-            FeatureMatrix::new(values, tensor.n_rows, tensor.n_columns)
-        }
+        None => FeatureMatrix::gathered(tensor.gather(file)?, tensor.n_rows, tensor.n_columns),
     }
 }

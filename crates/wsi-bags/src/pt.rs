@@ -31,6 +31,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::features::FeatureMatrix;
+use crate::gather::gather;
 use crate::replace::replace_file;
 
 use archive::Archive;
@@ -70,7 +71,12 @@ fn features(path: &Path) -> Result<FeatureMatrix> {
         let (n_patches, dim) = (tensor.shape[0], tensor.shape[1]);
         match tensor.mapped(archive) {
             Some(floats) => FeatureMatrix::mapped(Arc::new(floats), n_patches, dim),
-            None => FeatureMatrix::new(tensor.values(archive)?, n_patches, dim),
+            None => match tensor.run() {
+                Some((element, run)) => {
+                    FeatureMatrix::gathered(gather(archive.file(), element, &[run])?, n_patches, dim)
+                }
+                None => FeatureMatrix::new(tensor.values(archive)?, n_patches, dim),
+            },
         }
     })
 }

@@ -59,7 +59,7 @@ pub(super) enum Element {
 }
 
 /// Where the values are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Storage {
     /// In one piece from this byte of the file on; `None` where the library does not tell or finds too few bytes.
     Contiguous { offset: Option<u64> },
@@ -71,6 +71,8 @@ pub(super) enum Storage {
     OtherFile,
     /// In chunks.
     Chunked,
+    /// In unfiltered chunks of whole rows: `rows` to a chunk, the first bytes of the chunks in order.
+    RowChunks { rows: u64, offsets: Vec<u64> },
 }
 
 /// The value of an attribute.

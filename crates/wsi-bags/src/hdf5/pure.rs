@@ -91,7 +91,13 @@ impl Source {
         }
         Ok(match dataset.storage_layout().map_err(unreadable)? {
             StorageLayout::Virtual => Storage::OtherFile,
-            StorageLayout::Chunked => Storage::Chunked,
+            StorageLayout::Chunked => {
+                let (shape, size) = (dataset.shape(), dataset.element_size());
+                match self.header(place).and_then(|header| header.row_chunks(self.base, &shape, size)) {
+                    Some((rows, offsets)) => Storage::RowChunks { rows, offsets },
+                    None => Storage::Chunked,
+                }
+            }
             StorageLayout::Contiguous => {
                 let wanted = (dataset.total_elements() as u64).saturating_mul(dataset.element_size() as u64);
                 match self.header(place).and_then(|header| header.contiguous(self.base)) {

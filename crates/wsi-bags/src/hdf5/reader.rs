@@ -10,6 +10,7 @@ use crate::element_type::ElementType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::features::FeatureMatrix;
 use crate::file_kind::FileKind;
+use crate::gather::{Run, gather};
 use crate::mmap::{MappedFile, MappedFloats};
 
 use super::backend::{Dataset, Element, SourceFile, Storage};
@@ -75,8 +76,18 @@ pub(crate) struct FloatMatrix {
     pub(crate) n_patches: usize,
     pub(crate) dim: usize,
     pub(crate) element: ElementType,
-    /// First byte, where the values can be read as they lie.
-    offset: Option<usize>,
+    values: Values,
+}
+
+/// How the values of a matrix are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Values {
+    /// As they lie, from this byte on.
+    At(usize),
+    /// From these pieces.
+    Runs(Vec<Run>),
+    /// By the library.
+    Library,
 }
 
 impl<'a> Group<'a> {
@@ -115,19 +126,33 @@ impl<'a> Group<'a> {
             let found = in_words(&dataset);
             return Err(ErrorKind::ElementType { found, wanted: "float16, float32 or float64" }.into());
         };
-        let offset = match dataset.storage {
+        let values = match dataset.storage {
             Storage::Unwritten if n_patches > 0 && dim > 0 => {
                 let found = "a dataset to which nothing was written".to_owned();
                 return Err(ErrorKind::Content { found, wanted: "features" }.into());
             }
             Storage::Contiguous { offset } => {
-                self.offset_of(offset, n_patches * dim * dataset.element_size)?.filter(|_| little_endian)
+                let len = n_patches * dim * dataset.element_size;
+                self.offset_of(offset, len)?.filter(|_| little_endian).map_or(Values::Library, Values::At)
             }
-            _ => None,
+            Storage::RowChunks { rows, ref offsets } if little_endian => {
+                self.runs(n_patches, dim * dataset.element_size, dim, rows, offsets)?
+            }
+            _ => Values::Library,
         };
         // `dataset` compared their product with the length of the file.
         let (n_patches, dim) = (n_patches as usize, dim as usize);
-        Ok(FloatMatrix { place: place.to_owned(), n_patches, dim, element, offset })
+        Ok(FloatMatrix { place: place.to_owned(), n_patches, dim, element, values })
+    }
+
+    /// The rows of chunks, the last of which holds what is left; all must be within the file.
+    fn runs(&self, n_rows: u64, row_bytes: u64, dim: u64, rows: u64, offsets: &[u64]) -> Result<Values> {
+        let run = |(index, offset): (usize, &u64)| {
+            let n_rows = rows.min(n_rows - index as u64 * rows);
+            self.offset_of(Some(*offset), n_rows * row_bytes)?;
+            Ok(Run { offset: *offset, n_values: (n_rows * dim) as usize })
+        };
+        offsets.iter().enumerate().map(run).collect::<Result<_>>().map(Values::Runs)
     }
 
     /// Where a contiguous dataset of `len` bytes starts, which must be within the file.
@@ -150,20 +175,22 @@ impl<'a> Group<'a> {
     }
 
     fn read_features(&self, matrix: &FloatMatrix) -> Result<FeatureMatrix> {
-        let FloatMatrix { ref place, n_patches, dim, element, offset } = *matrix;
-        match offset {
-            Some(start) => {
+        let FloatMatrix { ref place, n_patches, dim, element, ref values } = *matrix;
+        match *values {
+            Values::At(start) => {
                 let in_place = || MappedFloats::new(&self.reader.map, start, n_patches * dim);
                 if let Some(floats) = (element == ElementType::F32).then(in_place).flatten() {
                     return FeatureMatrix::mapped(Arc::new(floats), n_patches, dim);
                 }
-                let end = start + n_patches * dim * element.size();
-                let bytes = self.reader.map.bytes().get(start..end).unwrap_or_default();
-                FeatureMatrix::new(element.decode(bytes)?, n_patches, dim)
+                let run = Run { offset: start as u64, n_values: n_patches * dim };
+                FeatureMatrix::gathered(gather(&self.reader.map, element, &[run])?, n_patches, dim)
+            }
+            Values::Runs(ref runs) => {
+                FeatureMatrix::gathered(gather(&self.reader.map, element, runs)?, n_patches, dim)
             }
             // Chunked, compressed, big-endian, or where the library does not tell its place.
-            None if n_patches == 0 || dim == 0 => FeatureMatrix::new(Vec::new(), n_patches, dim),
-            None => FeatureMatrix::new(self.reader.source.floats(place)?, n_patches, dim),
+            Values::Library if n_patches == 0 || dim == 0 => FeatureMatrix::new(Vec::new(), n_patches, dim),
+            Values::Library => FeatureMatrix::new(self.reader.source.floats(place)?, n_patches, dim),
         }
     }
 
@@ -244,7 +271,7 @@ impl<'a> Group<'a> {
             .unwrap_or(u64::MAX);
         let stored = self.reader.map.bytes().len() as u64;
         let limit = match dataset.storage {
-            Storage::Chunked => stored.saturating_mul(LARGEST_COMPRESSION),
+            Storage::Chunked | Storage::RowChunks { .. } => stored.saturating_mul(LARGEST_COMPRESSION),
             _ => stored,
         };
         if n_bytes > limit {

@@ -2,6 +2,7 @@
 
 use crate::element_type::ElementType;
 use crate::error::{Error, ErrorKind, Result};
+use crate::gather::Run;
 use crate::mmap::MappedFloats;
 
 use super::archive::{Archive, Record};
@@ -86,6 +87,14 @@ impl<'a> Tensor<'a> {
         let in_place = self.storage.element_type == ElementType::F32 && self.is_row_major();
         let offset = self.record.start.checked_add(self.start)?;
         in_place.then(|| MappedFloats::new(archive.file(), offset, self.len)).flatten()
+    }
+
+    /// Where the values lie in the file, if they lie there as row-major floats of any size.
+    pub(super) fn run(&self) -> Option<(ElementType, Run)> {
+        let element = self.storage.element_type;
+        let offset = self.record.start.checked_add(self.start)?;
+        let plain = element.is_float() && self.is_row_major();
+        plain.then_some((element, Run { offset: offset as u64, n_values: self.len }))
     }
 
     /// The values in row-major order.

@@ -9,7 +9,8 @@ use ::safetensors::tensor::{Dtype, SafeTensors, TensorInfo};
 use crate::element_type::ElementType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file_kind::FileKind;
-use crate::mmap::{MappedFile, MappedFloats};
+use crate::gather::{Run, gather};
+use crate::mmap::{FloatBuffer, MappedFile, MappedFloats};
 
 /// Tensors and metadata of a file. Offsets have been compared with its length.
 pub(super) struct Header {
@@ -107,7 +108,7 @@ impl Header {
 
 impl TensorPlace {
     /// The bytes of the values.
-    pub(crate) fn bytes<'a>(&self, file: &'a MappedFile) -> &'a [u8] {
+    fn bytes<'a>(&self, file: &'a MappedFile) -> &'a [u8] {
         let end = self.start + self.n_rows * self.n_columns * self.element.size();
         file.bytes().get(self.start..end).unwrap_or_default()
     }
@@ -116,6 +117,12 @@ impl TensorPlace {
     pub(crate) fn mapped(&self, file: &Arc<MappedFile>) -> Option<MappedFloats> {
         let in_place = || MappedFloats::new(file, self.start, self.n_rows * self.n_columns);
         (self.element == ElementType::F32).then(in_place).flatten()
+    }
+
+    /// The values, read as floats.
+    pub(crate) fn gather(&self, file: &MappedFile) -> Result<FloatBuffer> {
+        let run = Run { offset: self.start as u64, n_values: self.n_rows * self.n_columns };
+        gather(file, self.element, &[run])
     }
 
     /// The values of an integer tensor.

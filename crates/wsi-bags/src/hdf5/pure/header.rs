@@ -5,7 +5,7 @@
 //! and looks at its messages. Where it cannot follow, the answer is `None`: a dataset is then read by the library, and
 //! an attribute that the library lists but that is not found here is an error.
 
-use rust_hdf5::format::btree_v1::BTreeV1Node;
+use rust_hdf5::format::btree_v1::{BTreeV1Node, ChunkBTreeV1Node};
 use rust_hdf5::format::dense_attr::read_dense_attributes;
 use rust_hdf5::format::dense_link::read_dense_links;
 use rust_hdf5::format::local_heap::{LocalHeapHeader, local_heap_get_string};
@@ -17,8 +17,8 @@ use rust_hdf5::format::messages::datatype::{ByteOrder, DatatypeMessage, IeeeForm
 use rust_hdf5::format::messages::link::{LinkMessage, LinkTarget};
 use rust_hdf5::format::messages::link_info::LinkInfoMessage;
 use rust_hdf5::format::messages::{
-    MSG_ATTR_INFO, MSG_ATTRIBUTE, MSG_DATA_LAYOUT, MSG_FLAG_SHARED, MSG_LINK, MSG_LINK_INFO,
-    MSG_OBJ_HEADER_CONTINUATION, MSG_SYMBOL_TABLE,
+    MSG_ATTR_INFO, MSG_ATTRIBUTE, MSG_DATA_LAYOUT, MSG_FILTER_PIPELINE, MSG_FLAG_SHARED, MSG_LINK,
+    MSG_LINK_INFO, MSG_OBJ_HEADER_CONTINUATION, MSG_SYMBOL_TABLE,
 };
 use rust_hdf5::format::object_header::{ObjectHeader, ObjectHeaderMessage};
 use rust_hdf5::format::superblock::{SuperblockV0V1, SuperblockV2V3, detect_superblock_version};
@@ -113,6 +113,60 @@ impl<'a> Header<'a> {
             }
             _ => None,
         }
+    }
+
+    /// Rows to a chunk, and where each chunk starts, of an unfiltered matrix in chunks as wide as itself, each of which is
+    /// there; `None` for everything else.
+    pub(super) fn row_chunks(
+        &self,
+        base: u64,
+        shape: &[usize],
+        element_size: usize,
+    ) -> Option<(u64, Vec<u64>)> {
+        let layout = DataLayoutMessage::decode(self.of_type(MSG_DATA_LAYOUT).next()?, &CONTEXT).ok()?.0;
+        let DataLayoutMessage::ChunkedV3 { chunk_dims, b_tree_address, .. } = layout else { return None };
+        let &[n_rows, dim] = shape else { return None };
+        let &[rows, columns, size] = chunk_dims.as_slice() else { return None };
+        let whole = columns == dim as u64 && size == element_size as u64 && rows > 0 && n_rows > 0;
+        if !whole || self.has(MSG_FILTER_PIPELINE) {
+            return None;
+        }
+        let n_chunks = (n_rows as u64).div_ceil(rows);
+        // A chunk takes at least a byte of the file.
+        let n_chunks = usize::try_from(n_chunks).ok().filter(|n| *n <= self.image.len())?;
+        let mut offsets = vec![None; n_chunks];
+        let mut nodes = vec![b_tree_address];
+        let mut n_visited = 0;
+        while let Some(address) = nodes.pop() {
+            n_visited += 1;
+            if n_visited > n_chunks + MAX_NODES {
+                return None;
+            }
+            let at = self.image.get(usize::try_from(address).ok()?..)?;
+            let node = ChunkBTreeV1Node::decode(at, WORD, shape.len(), u16::MAX).ok()?;
+            if node.level > 0 {
+                nodes.extend(node.children);
+                continue;
+            }
+            for (key, address) in node.keys.iter().zip(node.children) {
+                let &[row, 0, 0] = key.offsets.as_slice() else { return None };
+                let plain = key.filter_mask == 0 && u64::from(key.chunk_size) == rows * columns * size;
+                if !plain || row % rows != 0 {
+                    return None;
+                }
+                // Chunks beyond the matrix are left over from a larger one.
+                if let Some(offset) =
+                    usize::try_from(row / rows).ok().and_then(|index| offsets.get_mut(index))
+                {
+                    *offset = Some(address.checked_add(base)?);
+                }
+            }
+        }
+        Some((rows, offsets.into_iter().collect::<Option<_>>()?))
+    }
+
+    fn has(&self, msg_type: u8) -> bool {
+        self.messages.iter().any(|message| message.msg_type == msg_type)
     }
 
     fn read(image: &'a [u8], address: u64) -> Option<Self> {
