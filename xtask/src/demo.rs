@@ -57,7 +57,7 @@ fn stage(name: &str, work: impl FnOnce() -> Result<(), Failure>) -> Result<(), F
 }
 
 /// Where Cargo put the binary: the target folder may be set by the environment or a config file.
-fn release_binary(root: &Path, name: &str) -> Result<PathBuf, Failure> {
+pub(crate) fn release_binary(root: &Path, name: &str) -> Result<PathBuf, Failure> {
     let metadata = Step::cargo(root, &["metadata", "--no-deps", "--format-version", "1"]).stdout()?;
     let metadata: Value = serde_json::from_str(&metadata)
         .map_err(|error| Failure::new(format!("`cargo metadata` printed no JSON: {error}")))?;

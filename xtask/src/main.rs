@@ -9,6 +9,7 @@
     reason = "a command line tool: what it finds goes to stdout, why it failed to stderr"
 )]
 
+mod bench;
 mod ci;
 mod demo;
 mod failure;
@@ -28,6 +29,7 @@ cargo xtask COMMAND
   demo                      build, simulate a cohort with a known answer, cross-validate, write the report
   test [ARGS]...            every test of the default build; ARGS go to the test runner
   ci                        fmt, clippy, test, docs, tidy: what a change must pass
+  bench NAME [ARGS]...      time `model` or `bags` against the Python stack: --json, --record, --cases A,B, --python PATH
   fixtures [--python PATH]  run the PyTorch oracles that write fixtures/reference
   tidy [--write]            the house rules; --write regenerates docs/benchmarks.md
 ";
@@ -56,6 +58,7 @@ fn run(root: &Path, command: &str, rest: &[String]) -> Result<(), Failure> {
         ("test", args) => test::run(root, args),
         ("demo", []) => demo::run(root),
         ("ci", []) => ci::run(root),
+        ("bench", args) => bench::run(root, &bench::Options::parse(args)?),
         ("fixtures", []) => fixtures::run(root, "python3"),
         ("fixtures", [flag, python]) if flag == "--python" => fixtures::run(root, python),
         ("tidy", []) => tidy::run(root, tidy::Mode::Check),

@@ -1,0 +1,185 @@
+//! `cargo xtask bench`: timed cases against the Python stack, in one run on one machine.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::demo::release_binary;
+use crate::failure::Failure;
+use crate::step::Step;
+use crate::tidy;
+
+const SCRIPT: &str = "fixtures/generate/bench.py";
+const REQUIREMENTS: &str = "fixtures/generate/requirements.txt";
+
+/// What to measure and what to do with the result.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    name: String,
+    /// Print JSON instead of a table.
+    json: bool,
+    /// Write `docs/benchmarks/<name>.json` and the page made from it.
+    record: bool,
+    /// Only these cases, comma-separated.
+    cases: Option<String>,
+    /// A Python with the packages of [`REQUIREMENTS`]; otherwise one is made below the target folder.
+    python: Option<String>,
+}
+
+impl Options {
+    pub(crate) fn parse(args: &[String]) -> Result<Self, Failure> {
+        let mut options = Self::default();
+        let mut args = args.iter().map(String::as_str);
+        while let Some(arg) = args.next() {
+            let mut value = || {
+                args.next()
+                    .map(str::to_owned)
+                    .ok_or_else(|| Failure::usage(format!("`{arg}` lacks its value")))
+            };
+            match arg {
+                "--json" => options.json = true,
+                "--record" => options.record = true,
+                // Every benchmark is a comparison.
+                "--against-pytorch" => {}
+                "--cases" => options.cases = Some(value()?),
+                "--python" => options.python = Some(value()?),
+                "--device" => {
+                    let device = value()?;
+                    if device != "cpu" {
+                        return Err(Failure::usage(format!("device `{device}`, expected cpu")));
+                    }
+                }
+                "model" | "bags" if options.name.is_empty() => arg.clone_into(&mut options.name),
+                other => return Err(Failure::usage(format!("`bench` does not take `{other}`"))),
+            }
+        }
+        if options.name.is_empty() {
+            return Err(Failure::usage("bench what? model or bags"));
+        }
+        Ok(options)
+    }
+}
+
+pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
+    Step::cargo(root, &["build", "--release", "-p", "cf-bench"]).run()?;
+    let binary = release_binary(root, "cf-bench")?;
+    let target = binary.parent().and_then(Path::parent).unwrap_or(root).to_owned();
+    let python = match &options.python {
+        Some(python) => PathBuf::from(python),
+        None => own_python(root, &target.join("bench-python"))?,
+    };
+    let (binary, work) = (binary.display().to_string(), target.join("bench").display().to_string());
+    let mut args = vec![SCRIPT, &options.name, "--cf-bench", &binary, "--work", &work];
+    if let Some(cases) = &options.cases {
+        args.extend(["--cases", cases]);
+    }
+    let text = Step::new(root, &python, &args).stdout()?;
+    let fault = |error: &dyn std::fmt::Display| Failure::new(format!("{SCRIPT} printed no result: {error}"));
+    let cases: Vec<Value> = serde_json::from_str(&text).map_err(|error| fault(&error))?;
+    if options.json {
+        println!("{}", text.trim_end());
+    } else {
+        for case in &cases {
+            println!("{}", cells(case).join("  "));
+        }
+    }
+    if options.record { record(root, &options.name, &cases) } else { Ok(()) }
+}
+
+fn own_python(root: &Path, folder: &Path) -> Result<PathBuf, Failure> {
+    let python = folder.join("bin/python");
+    if !python.is_file() {
+        Step::new(root, "python3", &["-m", "venv", &folder.display().to_string()]).run()?;
+        Step::new(root, &python, &["-m", "pip", "install", "--quiet", "-r", REQUIREMENTS]).run()?;
+    }
+    Ok(python)
+}
+
+const COLUMNS: [&str; 7] =
+    ["case", "ours, s", "peer", "peer, s", "ratio", "ours, MiB at most", "peer, MiB at most"];
+
+fn cells(case: &Value) -> Vec<String> {
+    let text = |key: &str| case[key].as_str().unwrap_or("?").to_owned();
+    let number = |key: &str| case[key].as_f64().unwrap_or(f64::NAN);
+    let mib = |key: &str| format!("{:.0}", number(key) / f64::from(1 << 20));
+    vec![
+        text("case"),
+        format!("{:.3}", number("ours_seconds")),
+        text("peer"),
+        format!("{:.3}", number("peer_seconds")),
+        format!("{:.2}", number("ratio")),
+        mib("ours_peak_rss_bytes"),
+        mib("peer_peak_rss_bytes"),
+    ]
+}
+
+fn record(root: &Path, name: &str, cases: &[Value]) -> Result<(), Failure> {
+    let commit = Step::new(root, "git", &["rev-parse", "--short", "HEAD"]).stdout()?;
+    let (title, note) = match name {
+        "model" => (
+            "CrossFusion at full width: cf-train and PyTorch",
+            "Embedding 512, backbone 2048; a bag of 13,496/3,449/895 patches (mean) or a tenth of it; training is forward, backward \
+             and optimiser step. Attention dropout 0, except `published`: 0.2, as released.",
+        ),
+        _ => (
+            "Reading a bag of the mean size",
+            "All three magnifications, width 2048; what is read is checked to be finite here and returned as f32. `clam` is uncompressed \
+             HDF5 in chunks of 32 rows. `cold`: the files were evicted from the page cache.",
+        ),
+    };
+    let document = json!({
+        "title": title,
+        "command": format!("cargo xtask bench {name} --record"),
+        "commit": commit.trim(),
+        "host": host(),
+        "versions": { "cf-bench": env!("CARGO_PKG_VERSION") },
+        "columns": COLUMNS,
+        "rows": cases.iter().map(cells).collect::<Vec<_>>(),
+        "notes": [note, "Medians, as many threads as cores on both sides, one process per case."],
+    });
+    let path = root.join(format!("docs/benchmarks/{name}.json"));
+    std::fs::write(&path, format!("{document:#}\n")).map_err(|error| Failure::io("write", &path, &error))?;
+    tidy::run(root, tidy::Mode::Write)
+}
+
+/// Cores and processor, as far as the system tells.
+fn host() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| {
+        let line = text.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name));
+        line.and_then(|line| line.split_once(':')).map_or("?", |(_, value)| value.trim()).to_owned()
+    };
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let wide = if field("flags").contains("avx512f") { "AVX-512" } else { "no AVX-512" };
+    format!(
+        "{cores} cores, {} (family {}, model {}), {wide}, {}",
+        field("model name"),
+        field("cpu family"),
+        field("model"),
+        std::env::consts::OS
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options, Failure> {
+        Options::parse(&line.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn options_are_taken_in_any_order_and_unknown_ones_are_named() {
+        let options = parse("--json bags --cases clam/f32/warm --against-pytorch").unwrap();
+        let wanted = Options {
+            name: "bags".to_owned(),
+            json: true,
+            cases: Some("clam/f32/warm".to_owned()),
+            ..Options::default()
+        };
+        assert_eq!(options, wanted);
+        assert!(parse("model --csv").unwrap_err().to_string().contains("`--csv`"));
+        assert!(parse("model --device cuda:0").unwrap_err().to_string().contains("cuda:0"));
+        assert!(parse("--json").unwrap_err().to_string().contains("model or bags"));
+    }
+}
