@@ -6,9 +6,12 @@
 use std::num::NonZero;
 use std::thread;
 
+use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
+use half::{bf16, f16};
+
 use crate::element_type::ElementType;
 use crate::error::Result;
-use crate::mmap::{FloatBuffer, MappedFile};
+use crate::mmap::{FloatBuffer, MappedFile, bytes_of_mut};
 
 /// Values that follow each other in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +73,20 @@ fn blocks<'a>(element: ElementType, runs: &[Run], mut values: &'a mut [f32]) -> 
 }
 
 fn read(file: &MappedFile, element: ElementType, offset: u64, values: &mut [f32]) -> Result<()> {
-    if element == ElementType::F32 && cfg!(target_endian = "little") {
-        return file.read_at(crate::mmap::bytes_of_mut(values), offset);
+    if cfg!(target_endian = "little") {
+        if element == ElementType::F32 {
+            return file.read_at(bytes_of_mut(values), offset);
+        }
+        if matches!(element, ElementType::F16 | ElementType::Bf16) {
+            let mut halves = vec![0_u16; values.len()];
+            file.read_at(bytes_of_mut(&mut halves), offset)?;
+            if element == ElementType::F16 {
+                halves.reinterpret_cast::<f16>().convert_to_f32_slice(values);
+            } else {
+                halves.reinterpret_cast::<bf16>().convert_to_f32_slice(values);
+            }
+            return Ok(());
+        }
     }
     let mut bytes = vec![0; values.len() * element.size()];
     file.read_at(&mut bytes, offset)?;

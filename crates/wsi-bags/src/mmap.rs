@@ -126,10 +126,21 @@ impl AsRef<[f32]> for FloatBuffer {
     }
 }
 
-/// Floats as the bytes they are made of.
-pub(crate) fn bytes_of_mut(values: &mut [f32]) -> &mut [u8] {
+/// Numbers without gaps between their bytes, of which every pattern of bits is one.
+pub(crate) trait Plain: sealed::Sealed {}
+impl Plain for f32 {}
+impl Plain for u16 {}
+
+mod sealed {
+    pub(crate) trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for u16 {}
+}
+
+/// Numbers as the bytes they are made of.
+pub(crate) fn bytes_of_mut<T: Plain>(values: &mut [T]) -> &mut [u8] {
     let len = size_of_val(values);
-    // SAFETY: a float is four bytes without gaps, every value of which is a float; the borrow is passed on.
+    // SAFETY: `Plain` says that the bytes have no gaps and that any of them are a value; the borrow is passed on.
     unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast::<u8>(), len) }
 }
 
