@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use candle_core::{DType, Device, Tensor, Var};
-use cf_layers::kernels::{self, AttentionDropout, DropoutMask, reference};
+use cf_layers::kernels::{self, AdamStep, AttentionDropout, DropoutMask, reference};
 use rand::Rng;
 use rand_distr::StandardNormal;
 
@@ -187,6 +187,46 @@ fn dropout_equals_its_reference_and_keeps_the_asked_share() {
     let n_zero = found[..20_000].iter().filter(|&&value| value == 0.0).count();
     // Five standard deviations of a binomial with n = 20,000 and p = 0.3.
     assert!((n_zero as f64 - 6000.0).abs() < 5.0 * (20_000.0 * 0.3 * 0.7_f64).sqrt(), "{n_zero} zeroed");
+}
+
+#[test]
+fn adam_follows_its_definition_and_refuses_other_shapes() {
+    let (param, gradient) = (random(1, &[70, 61], DType::F64), random(2, &[70, 61], DType::F64));
+    let moments = [0, 1].map(|_| param.zeros_like().unwrap());
+    let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    let (mut wanted, g) = (values(&param), values(&gradient));
+    let (mut m, mut v) = (vec![0.0; g.len()], vec![0.0; g.len()]);
+    for n_steps in 1..=3 {
+        let step = AdamStep {
+            learning_rate: 0.1,
+            beta_1: 0.9,
+            beta_2: 0.999,
+            eps: 1e-8,
+            weight_decay: 0.01,
+            n_steps,
+        };
+        let [first, second] = &moments;
+        kernels::adam_step(&param.as_detached_tensor(), &gradient, first, second, step).unwrap();
+        for i in 0..g.len() {
+            let g = g[i] + 0.01 * wanted[i];
+            m[i] = 0.9 * m[i] + 0.1 * g;
+            v[i] = 0.999 * v[i] + 0.001 * g * g;
+            let (m, v) =
+                (m[i] / (1.0 - 0.9_f64.powi(n_steps as i32)), v[i] / (1.0 - 0.999_f64.powi(n_steps as i32)));
+            wanted[i] -= 0.1 * m / (v.sqrt() + 1e-8);
+        }
+    }
+    assert_same("parameters", &values(&param), &wanted, 1e-12);
+    assert_same("first moments", &values(&moments[0]), &m, 1e-12);
+    assert_same("second moments", &values(&moments[1]), &v, 1e-12);
+
+    let total = gradient.copy().unwrap();
+    kernels::add_in_place(&total, &param).unwrap();
+    assert_same("sum", &values(&total), &values(&(gradient.as_tensor() + param.as_tensor()).unwrap()), 0.0);
+    let other = random(1, &[3], DType::F64);
+    assert!(kernels::add_in_place(&total, &other).unwrap_err().to_string().contains("[3]"));
+    let single = random(1, &[70, 61], DType::F32);
+    assert!(kernels::add_in_place(&single, &total).is_err());
 }
 
 #[test]

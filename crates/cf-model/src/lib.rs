@@ -33,7 +33,7 @@ mod input;
 mod model;
 pub mod weights;
 
-pub use cf_layers::{ForwardCtx, Mode, ParamStore, Residual, random};
+pub use cf_layers::{ForwardCtx, Mode, ParamStore, Residual, kernels, random};
 pub use config::{CrossFusionConfig, ModelConfig, ModelName};
 pub use crossfusion::{CrossFusion, Variant};
 pub use discrete_time::{DiscreteSurvival, N_BINS};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Tensor, Var};
 use cf_model::ParamStore;
+use cf_model::kernels::{self, AdamStep};
 
 use crate::error::{Error, Result};
 
@@ -59,10 +60,11 @@ impl Adam {
         for param in &mut self.params {
             let grad =
                 grads.get(&param.var).ok_or_else(|| Error::NoGradient { name: param.name.clone() })?.detach();
-            param.gradient = Some(match param.gradient.take() {
-                Some(sum) => (sum + grad)?,
-                None => grad,
-            });
+            match &param.gradient {
+                Some(sum) => kernels::add_in_place(sum, &grad)?,
+                // A copy of its own: the next bags are added into it.
+                None => param.gradient = Some(grad.copy()?),
+            }
         }
         self.n_bags += 1;
         Ok(())
@@ -85,19 +87,20 @@ impl Adam {
     pub fn step(&mut self, learning_rate: f64) -> Result<()> {
         self.n_steps += 1;
         self.n_bags = 0;
-        let bias_1 = 1.0 - BETA_1.powf(self.n_steps as f64);
-        let bias_2 = 1.0 - BETA_2.powf(self.n_steps as f64);
+        let step = AdamStep {
+            learning_rate,
+            beta_1: BETA_1,
+            beta_2: BETA_2,
+            eps: EPS,
+            weight_decay: self.weight_decay,
+            n_steps: self.n_steps,
+        };
         for param in &mut self.params {
             let Some(gradient) = param.gradient.take() else {
                 continue;
             };
             let value = param.var.as_detached_tensor();
-            let gradient = (gradient + (&value * self.weight_decay)?)?;
-            param.first_moment = ((&param.first_moment * BETA_1)? + (&gradient * (1.0 - BETA_1))?)?;
-            param.second_moment = ((&param.second_moment * BETA_2)? + (gradient.sqr()? * (1.0 - BETA_2))?)?;
-            let denominator = ((param.second_moment.sqrt()? / bias_2.sqrt())? + EPS)?;
-            let update = (&param.first_moment / denominator)?;
-            param.var.set(&(value - (update * (learning_rate / bias_1))?)?)?;
+            kernels::adam_step(&value, &gradient, &param.first_moment, &param.second_moment, step)?;
         }
         Ok(())
     }

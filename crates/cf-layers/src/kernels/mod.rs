@@ -11,11 +11,13 @@
 //! | [`gelu`] | x, and the dropout after it | x | [`reference::gelu`] | 1e-6 in f32 |
 //! | [`dropout`] | x | x | [`reference::dropout`] | exact |
 //! | [`add_dropped`] | base and x | both | [`reference::dropout`] and a sum | exact |
+//! | [`adam_step`] | a parameter, its gradient and moments | none: in place | PyTorch's Adam, by the oracle's trace | 1e-6 in f32 |
 //!
 //! Each is one public function that checks its shapes, is the custom op and defines its backward; the loops lie
 //! under `cpu`. All work in f32 and f64 (the latter for gradient checks). Results do not depend on the number of
 //! threads: work is split along outputs, and sums that cross a split are added in a fixed order.
 
+mod adam;
 mod attention;
 mod cpu;
 mod dropout;
@@ -25,6 +27,7 @@ mod layer_norm;
 mod linear;
 pub mod reference;
 
+pub use adam::{AdamStep, adam_step, add_in_place};
 pub use attention::{AttentionDropout, attention, self_attention};
 pub use dropout::{DropoutMask, add_dropped, dropout};
 pub use gelu::gelu;

@@ -1,6 +1,6 @@
 //! The floats that the loops work on.
 
-use candle_core::WithDType;
+use candle_core::{CpuStorage, WithDType};
 use num_traits::Float;
 
 use super::vector_math;
@@ -16,6 +16,9 @@ pub(in crate::kernels) trait Element: WithDType + Float {
 
     /// `self * a + b` in one rounding.
     fn fused(self, a: Self, b: Self) -> Self;
+
+    /// The values of a storage of this type.
+    fn values_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
 }
 
 impl Element for f32 {
@@ -33,6 +36,13 @@ impl Element for f32 {
     fn fused(self, a: Self, b: Self) -> Self {
         self.mul_add(a, b)
     }
+
+    fn values_mut(storage: &mut CpuStorage) -> Option<&mut [Self]> {
+        match storage {
+            CpuStorage::F32(values) => Some(values),
+            _ => None,
+        }
+    }
 }
 
 impl Element for f64 {
@@ -49,5 +59,12 @@ impl Element for f64 {
     #[inline(always)]
     fn fused(self, a: Self, b: Self) -> Self {
         self.mul_add(a, b)
+    }
+
+    fn values_mut(storage: &mut CpuStorage) -> Option<&mut [Self]> {
+        match storage {
+            CpuStorage::F64(values) => Some(values),
+            _ => None,
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The CPU loops behind the kernels: plain slices in, plain vectors out, rayon across outputs.
 
+pub(super) mod adam;
 pub(super) mod attention;
 pub(super) mod element;
 pub(super) mod grouped_conv2d;
