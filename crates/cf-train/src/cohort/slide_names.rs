@@ -7,7 +7,8 @@ use survival_metrics::Outcome;
 use wsi_bags::slide_stem;
 
 use super::barcode::{heads_of, patient_of};
-use super::clinical_table::{Case, id};
+use super::clinical_rows::id;
+use super::clinical_table::Case;
 use super::settings::SlideColumnNames;
 use super::{Dropped, Slide};
 use crate::delimited::{DelimitedTable, RowLengths};
