@@ -280,7 +280,9 @@ fn cohort_of(mut table: Table) -> std::result::Result<CohortConfig, String> {
 
 /// The directory that relative paths of a configuration start from.
 fn base_of(path: &Path) -> Result<PathBuf> {
-    let base = path.parent().unwrap_or(Path::new("."));
+    // A bare file name has an empty parent, which can't be made absolute.
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let base = parent.unwrap_or(Path::new("."));
     std::path::absolute(base).map_err(Error::io("resolve", base))
 }
 

@@ -317,6 +317,23 @@ const PLANTED: &[Planted] = &[
         study.edit("splits/splits_1.csv", &format!(",{}\n", cells[2]), &format!(",{}\n", cells[1]));
         vec![]
     }),
+    planted("patient-in-both-parts", "error", "fold 1", "TCGA-AA-0001", |study| {
+        // Two cases of one patient, by their barcodes.
+        let (first, second) = (validated(study, 1)[0].clone(), validated(study, 2)[0].clone());
+        let table = study.read("clinical.csv");
+        let row = |case: &str| table.lines().find(|line| line.starts_with(case)).unwrap().to_owned();
+        let outcome = |row: &str| row.splitn(3, ',').nth(2).unwrap().to_owned();
+        let (one, other) = (row(&first), row(&second));
+        study.edit("clinical.csv", &other, &other.replace(&outcome(&other), &outcome(&one)));
+        for (case, barcode) in [(&first, "TCGA-AA-0001-01"), (&second, "TCGA-AA-0001-02")] {
+            study.edit("clinical.csv", &format!("\n{case},"), &format!("\n{barcode},"));
+            for fold in 0..5 {
+                let file = format!("splits/splits_{fold}.csv");
+                study.edit(&file, &format!(",{case}"), &format!(",{barcode}"));
+            }
+        }
+        vec![]
+    }),
     planted("fold-without-event", "warning", "splits_0.csv", "validation patients has an event", |study| {
         let validated = validated(study, 0);
         study.edit_rows(|_, cells| {
@@ -590,6 +607,30 @@ fn faults_of_every_step_are_reported_at_once_and_for_people() {
     }
     assert_eq!(output.status.code(), Some(3));
     assert!(stderr.contains("the doctor found"), "{stderr}");
+}
+
+#[test]
+fn a_configuration_in_the_current_directory_is_found() {
+    let study = Study::new();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cf-train"));
+    let output =
+        command.args(["doctor", "--config", "config.toml"]).current_dir(study.path("")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn so_few_patients_that_chance_may_look_inverted_are_a_note() {
+    let study = Study::new();
+    // Events at every time but the first: five to six of the eight longest follow-ups end with one.
+    study.edit_rows(|index, cells| {
+        cells[2] = format!("{}", 10 + index);
+        cells[3] = if index % 8 < 3 { "1" } else { "0" }.to_owned();
+    });
+    let (diagnosis, code) = study.diagnosis(&[]);
+    let status = &diagnosis["cohort"]["status"];
+    assert_eq!((&status["verdict"], &status["late_event_share"]), (&"looks-inverted".into(), &0.625.into()));
+    assert_eq!((complaints(&diagnosis).as_str(), code), ("", 0));
+    assert_eq!(diagnosis["findings"][0]["fault"], "inverted-status");
 }
 
 #[test]

@@ -12,6 +12,8 @@ use crate::config_keys;
 pub(crate) struct Examined {
     /// Without the faulty keys; `None` where too little is left.
     pub(crate) config: Option<RunConfig>,
+    /// Whether its section `[model]` is that of the file, rather than the default in place of an unusable one.
+    pub(crate) has_model: bool,
     /// Its section `[cohort]`, where that much is usable.
     pub(crate) cohort: Option<CohortConfig>,
     /// In the order of reading.
@@ -45,12 +47,15 @@ impl RunConfig {
     pub(crate) fn examine(path: &Path, overrides: &[(String, String)]) -> Examined {
         let mut faults = Vec::new();
         let table = examined_table(path, overrides, &mut faults);
-        let config = table.clone().and_then(|table| Self::of_table(table, &mut faults));
+        let (config, has_model) = match table.clone().map(|table| Self::of_table(table, &mut faults)) {
+            Some((config, has_model)) => (config, has_model),
+            None => (None, false),
+        };
         let cohort = match (&config, table) {
             (Some(config), _) => Some(config.cohort.clone()),
             (None, table) => table.and_then(|table| cohort_of(table).ok()),
         };
-        let mut examined = Examined { config, cohort, faults };
+        let mut examined = Examined { config, has_model, cohort, faults };
         match base_of(path) {
             Ok(base) => {
                 examined.config.iter_mut().for_each(|config| config.resolve_paths(&base));
@@ -64,21 +69,21 @@ impl RunConfig {
         examined
     }
 
-    /// The configuration of a table of known keys; without a usable model, with the default one in its place.
-    fn of_table(mut table: Table, faults: &mut Vec<ConfigFault>) -> Option<Self> {
-        let config = match table.clone().try_into::<Self>() {
-            Ok(config) => Ok(config),
+    /// The configuration of a table of known keys; without a usable model, with the default one in its place and `false`.
+    fn of_table(mut table: Table, faults: &mut Vec<ConfigFault>) -> (Option<Self>, bool) {
+        let kind = ConfigFaultKind::Value;
+        let (config, has_model) = match table.clone().try_into::<Self>() {
+            Ok(config) => (Some(config), true),
             Err(error) => {
-                faults.push(ConfigFault { kind: ConfigFaultKind::Value, reason: toml_reason(&error) });
+                faults.push(ConfigFault { kind, reason: toml_reason(&error) });
                 let name = toml::Value::String(cf_model::ModelName::ALL[0].as_str().to_owned());
                 table.insert("model".to_owned(), Table::from_iter([("name".to_owned(), name)]).into());
-                table.try_into::<Self>()
+                (table.try_into::<Self>().ok(), false)
             }
         };
-        let config = config.ok()?;
-        let kind = ConfigFaultKind::Value;
-        faults.extend(config.value_faults().into_iter().map(|reason| ConfigFault { kind, reason }));
-        Some(config)
+        let reasons = config.as_ref().map_or_else(Vec::new, Self::value_faults);
+        faults.extend(reasons.into_iter().map(|reason| ConfigFault { kind, reason }));
+        (config, has_model)
     }
 }
 

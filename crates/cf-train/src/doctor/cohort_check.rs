@@ -125,6 +125,9 @@ fn sign_finding(config: &CohortConfig, facts: &CohortFacts) -> Option<Finding> {
         (Verdict::Plausible | Verdict::TooFewPatients, _) => return None,
         (Verdict::Unclear, _) => Severity::Warning,
         (Verdict::LooksInverted, NameSign::Contradicts) => Severity::Error,
+        (Verdict::LooksInverted, NameSign::Silent | NameSign::Agrees) if may_be_chance(status) => {
+            Severity::Note
+        }
         (Verdict::LooksInverted, NameSign::Silent | NameSign::Agrees) if is_stated => Severity::Warning,
         (Verdict::LooksInverted, NameSign::Silent | NameSign::Agrees) => Severity::Error,
     };
@@ -134,6 +137,13 @@ fn sign_finding(config: &CohortConfig, facts: &CohortFacts) -> Option<Finding> {
         status.explanation
     );
     Some(Finding::new(severity, Fault::InvertedStatus, place(&config.clinical, ""), found))
+}
+
+/// Whether the share of events among the longest fifth of the times is within two standard errors of one half: of few patients
+/// it is so in sound studies, too.
+fn may_be_chance(status: &StatusSuspicion) -> bool {
+    let n_late = (status.n_patients as f64 / 5.0).max(1.0);
+    status.late_event_share - 0.5 <= 1.0 / n_late.sqrt()
 }
 
 /// An error with its causes.

@@ -67,10 +67,12 @@ pub fn examine(
                 let path_of = |slide_id: &str| joined.store.path_of(slide_id, first);
                 bag_comparison::examine(&bags, &bag_join::directory_of(config), path_of, &mut findings)
             });
-            weights_check::examine(config, usual.as_ref(), &mut findings);
-            if let Some(usual) = &usual {
+            if examined.has_model {
+                weights_check::examine(config, usual.as_ref(), &mut findings);
+            }
+            if let Some(usual) = usual.filter(|_| examined.has_model) {
                 let n_folds = splits.as_ref().map_or(1, |splits| splits.folds.len());
-                (memory, disk) = resources(config, usual, &bags, (out, n_folds), &mut findings);
+                (memory, disk) = resources(config, &usual, &bags, (out, n_folds), &mut findings);
             }
         }
     }

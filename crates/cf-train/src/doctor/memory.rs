@@ -8,9 +8,9 @@
 //! - **activations** that the backward pass needs, in numbers:
 //!   - projection of each scale of `m` patches: `2 m d` (none where `dim = d`);
 //!   - each cross-attention of `n` source tokens over `m`: `n (7 d + 2 h) + 3 m d`;
-//!   - each Pad-Transformer: `N (4 d + 2 L (7 d + 2 h))` for `L` layers, with padding, position encoding and norm;
+//!   - each Pad-Transformer: `N (4 d + 2 L (9 d + 2 h))` for `L` layers, with padding, position encoding and norm;
 //!   - convolutional processor: `9 N d` (`4 N d` without a mix, `5 N d` for concatenation);
-//!   - final Pad-Transformer: `N (8 d + (2 L - 1) (7 d + 2 h))`: its last layer asks for one token;
+//!   - final Pad-Transformer: `N (8 d + (2 L - 1) (9 d + 2 h))`: its last layer asks for one token;
 //! - **gradients in flight** `4 m d` of the largest scale: inputs, keys and values of its cross-attention;
 //! - **program** 64 MiB: code, threads, tables.
 //!
@@ -77,7 +77,7 @@ impl StepMemory {
         let number = number_bytes as f64;
         let (d, h) = (settings.embed_dim as f64, settings.hidden_dim() as f64);
         let layers = 2.0 * settings.num_layers as f64;
-        let layer = 7.0 * d + 2.0 * h;
+        let layer = 9.0 * d + 2.0 * h;
         let projection = |n: usize| if dim == settings.embed_dim { 0.0 } else { 2.0 * n as f64 * d };
         let cross = |n: usize, m: usize| n as f64 * (7.0 * d + 2.0 * h) + 3.0 * m as f64 * d;
         let (source, n_branches, fusion) = match model.name() {
