@@ -2,7 +2,7 @@
 //!
 //! | step | file |
 //! |---|---|
-//! | configuration | `config.rs`, `config_keys.rs`, `protocol.rs` |
+//! | configuration | `config.rs`, `config/`, `config_keys.rs`, `protocol.rs` |
 //! | text tables, zipped or not | `table_text.rs`, `delimited.rs` |
 //! | clinical table, splits | `cohort.rs` and `cohort/`, `splits/`, `status_suspicion.rs` |
 //! | folds, time bins | `folds.rs`, `time_bins.rs`, `fold_data.rs` |

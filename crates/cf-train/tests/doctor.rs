@@ -7,6 +7,9 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use candle_core::{DType, Device};
+use cf_model::{CrossFusionConfig, ModelConfig, ParamStore};
+use cf_train::checkpoint::{self, CheckpointInfo};
 use cf_train::doctor::Fault;
 use cf_train::simulate::{CohortKind, SimulateOptions, simulate};
 use serde_json::Value;
@@ -607,6 +610,47 @@ fn faults_of_every_step_are_reported_at_once_and_for_people() {
     }
     assert_eq!(output.status.code(), Some(3));
     assert!(stderr.contains("the doctor found"), "{stderr}");
+}
+
+#[test]
+fn weights_to_start_from_are_held_against_model_and_bags() {
+    let study = Study::new();
+    let weights = |name: &str, embed_dim: usize, backbone_dim: usize, row_order: &str| {
+        let settings = CrossFusionConfig { embed_dim, ..Default::default() };
+        let model = ModelConfig::Crossfusion(settings);
+        let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
+        model.build(backbone_dim, store.builder()).unwrap();
+        let info =
+            CheckpointInfo { model: &model, backbone_dim, row_order, config_hash: 0, fold: 0, epoch: 1 };
+        checkpoint::write(&study.path(name), &store, &info).unwrap();
+    };
+    weights("fit.safetensors", 32, DIM, "row-major");
+    weights("wide.safetensors", 32, DIM + 2, "row-major");
+    weights("deep.safetensors", 16, DIM, "row-major");
+    weights("column.safetensors", 32, DIM, "file");
+    for (name, complaints) in [
+        ("fit.safetensors", vec![]),
+        ("wide.safetensors", vec![("feature-width", "error", "features of 8 columns, the bags have 6")]),
+        ("deep.safetensors", vec![("initial-weights", "error", "embed_dim 16, the configuration says 32")]),
+        ("column.safetensors", vec![("row-order-mixed", "warning", "order `file`")]),
+    ] {
+        let set = format!("training.initial_weights={name}");
+        let (diagnosis, code) = study.diagnosis(&["--set", &set]);
+        let found: Vec<&Value> = diagnosis["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|finding| finding["severity"] != "note")
+            .collect();
+        assert_eq!(found.len(), complaints.len(), "{name}: {found:?}");
+        for (finding, (fault, severity, text_found)) in found.into_iter().zip(&complaints) {
+            assert_eq!((text(finding, "fault"), text(finding, "severity")), (*fault, *severity));
+            assert!(text(finding, "found").contains(text_found), "{finding}");
+            assert!(text(finding, "place").contains(name), "{finding}");
+        }
+        let has_error = complaints.iter().any(|(_, severity, _)| *severity == "error");
+        assert_eq!(code, if has_error { 3 } else { 0 }, "{name}");
+    }
 }
 
 #[test]

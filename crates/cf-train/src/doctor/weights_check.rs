@@ -30,9 +30,9 @@ pub(super) fn examine(config: &RunConfig, usual: Option<&UsualBag>, findings: &m
     };
     let has = model.settings();
     let sizes = [
-        ("model.embed_dim", has.embed_dim, wanted.embed_dim),
-        ("model.num_layers", has.num_layers, wanted.num_layers),
-        ("hidden channels", has.hidden_dim(), wanted.hidden_dim()),
+        ("model.embed_dim", has.embed_dim as f64, wanted.embed_dim as f64),
+        ("model.num_layers", has.num_layers as f64, wanted.num_layers as f64),
+        ("model.mlp_ratio", has.mlp_ratio, wanted.mlp_ratio),
     ];
     for (what, has, wanted) in sizes {
         if has != wanted {
