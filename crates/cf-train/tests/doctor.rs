@@ -289,6 +289,18 @@ const PLANTED: &[Planted] = &[
             "cohort.columns.censorship=censorship",
         ]
     }),
+    planted("duplicate-slide", "error", "slides.csv", "line 2 and in line 42", |study| {
+        let table = study.read("clinical.csv");
+        let row = |line: &str| {
+            let cells: Vec<&str> = line.split(',').collect();
+            format!("{},{}\n", cells[0], cells[1])
+        };
+        let mut slides = "PATIENT,FILENAME\n".to_owned();
+        slides.extend(table.lines().skip(1).map(row));
+        slides += &row(table.lines().nth(1).unwrap());
+        study.write("slides.csv", &slides);
+        vec!["--set", "cohort.slides=slides.csv"]
+    }),
     planted("two-outcomes", "error", "clinical.csv", "has two outcomes", |study| {
         let text = study.read("clinical.csv");
         let first = text.lines().nth(1).unwrap().split(',').next().unwrap().to_owned();

@@ -127,7 +127,7 @@ impl ClinicalTable {
         let rows = if let Some(slide_table) = &config.slides {
             let outcomes = rows.iter().map(|row| (row.case_id.as_str(), row.outcome)).collect();
             let (slides, more) =
-                slide_names::read(slide_table, &config.slide_columns, &outcomes, &skipped_cases)?;
+                slide_names::read(slide_table, &config.slide_columns, &outcomes, &skipped_cases, on_fault)?;
             dropped.extend(more);
             Rows::Slides(slides)
         } else if rows.iter().all(|row| row.slide_id.is_some()) {
