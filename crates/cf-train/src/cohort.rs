@@ -6,12 +6,14 @@
 //! | families of tables, by name | `cohort/preset.rs` |
 //! | which columns are read | `cohort/table_form.rs` |
 //! | what cells mean | `cohort/time_cells.rs`, `cohort/status_cells.rs` |
-//! | rows to cases | `cohort/clinical_table.rs` |
+//! | rows to cases | `cohort/clinical_table.rs`, `cohort/clinical_rows.rs`, `cohort/row_fault.rs` |
 //! | cases to slides | `cohort/slide_names.rs`, `cohort/barcode.rs` |
 
 mod barcode;
+mod clinical_rows;
 mod clinical_table;
 mod preset;
+mod row_fault;
 mod settings;
 mod slide_names;
 mod status_cells;
@@ -25,6 +27,7 @@ use survival_metrics::Outcome;
 pub use barcode::{patient_of, site_of};
 pub use clinical_table::{Case, ClinicalTable};
 pub use preset::{Endpoint, MissingOutcome, Preset};
+pub(crate) use row_fault::{RowFault, RowFaultKind};
 pub use settings::{CohortConfig, ColumnNames, SlideColumnNames};
 pub(crate) use slide_names::bag_name_of;
 pub use status_cells::StatusColumn;

@@ -1,5 +1,7 @@
 //! The configuration of a run: as written in TOML, checked, and with every default filled in.
 
+mod examined;
+
 use std::path::{Path, PathBuf};
 
 use candle_core::DType;
@@ -11,6 +13,8 @@ use crate::cohort::CohortConfig;
 use crate::config_keys;
 use crate::error::{Error, Result};
 use crate::protocol::Protocol;
+
+pub(crate) use examined::{ConfigFaultKind, Examined};
 
 /// Everything that determines a cross-validated run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -175,55 +179,19 @@ impl RunConfig {
     }
 
     fn check(&self) -> std::result::Result<(), String> {
-        self.cohort.check()?;
+        self.value_faults().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Every value out of its range, in words.
+    fn value_faults(&self) -> Vec<String> {
+        let mut faults: Vec<String> = self.cohort.check().err().into_iter().collect();
         if self.cohort.splits.as_os_str().is_empty() {
-            return Err("cohort.splits is empty, expected a folder or file of splits".to_owned());
+            faults.push("cohort.splits is empty, expected a folder or file of splits".to_owned());
         }
-        let training = &self.training;
-        let positive = |x: f64| x.is_finite() && x > 0.0;
-        let within = |x: f64, upper: f64| (0.0..=upper).contains(&x);
-        let faults = [
-            (training.max_epochs == 0, "max_epochs", training.max_epochs.to_string(), "at least 1"),
-            (
-                !positive(training.learning_rate),
-                "learning_rate",
-                training.learning_rate.to_string(),
-                "a positive number",
-            ),
-            (
-                !within(training.weight_decay, f64::MAX),
-                "weight_decay",
-                training.weight_decay.to_string(),
-                "at least 0",
-            ),
-            (training.accumulation == 0, "accumulation", training.accumulation.to_string(), "at least 1"),
-            (!within(training.alpha, 1.0), "alpha", training.alpha.to_string(), "a weight in [0, 1]"),
-            (
-                !within(training.inner_validation, 0.5),
-                "inner_validation",
-                training.inner_validation.to_string(),
-                "a share in [0, 0.5]",
-            ),
-            (
-                training.protocol == Protocol::Paper && training.inner_validation > 0.0,
-                "inner_validation",
-                training.inner_validation.to_string(),
-                "0 in the `paper` protocol, which selects on the validation fold",
-            ),
-        ];
-        if let Some((_, field, found, expected)) = faults.into_iter().find(|fault| fault.0) {
-            return Err(format!("training.{field} is {found}, expected {expected}"));
-        }
-        if self.features.dir.is_some() == self.features.roots.is_some() {
-            return Err("features wants one of `dir` and `roots`".to_owned());
-        }
-        if let Some(layout) = &self.features.layout {
-            if self.features.roots.is_some() {
-                return Err("features.layout goes with `dir`; the forms of `roots` are detected".to_owned());
-            }
-            layout.parse::<wsi_bags::Layout>().map_err(|error| format!("features.layout: {error}"))?;
-        }
-        self.model.check().map_err(|error| error.to_string())
+        faults.extend(self.training.value_faults());
+        faults.extend(self.features.check().err());
+        faults.extend(self.model.check().err().map(|error| error.to_string()));
+        faults
     }
 
     fn resolve_paths(&mut self, base: &Path) {
@@ -234,6 +202,59 @@ impl RunConfig {
         for path in features.chain(&mut self.training.initial_weights) {
             *path = base.join(&*path);
         }
+    }
+}
+
+impl TrainingConfig {
+    fn value_faults(&self) -> Vec<String> {
+        let positive = |x: f64| x.is_finite() && x > 0.0;
+        let within = |x: f64, upper: f64| (0.0..=upper).contains(&x);
+        let faults = [
+            (self.max_epochs == 0, "max_epochs", self.max_epochs.to_string(), "at least 1"),
+            (
+                !positive(self.learning_rate),
+                "learning_rate",
+                self.learning_rate.to_string(),
+                "a positive number",
+            ),
+            (
+                !within(self.weight_decay, f64::MAX),
+                "weight_decay",
+                self.weight_decay.to_string(),
+                "at least 0",
+            ),
+            (self.accumulation == 0, "accumulation", self.accumulation.to_string(), "at least 1"),
+            (!within(self.alpha, 1.0), "alpha", self.alpha.to_string(), "a weight in [0, 1]"),
+            (
+                !within(self.inner_validation, 0.5),
+                "inner_validation",
+                self.inner_validation.to_string(),
+                "a share in [0, 0.5]",
+            ),
+            (
+                self.protocol == Protocol::Paper && self.inner_validation > 0.0,
+                "inner_validation",
+                self.inner_validation.to_string(),
+                "0 in the `paper` protocol, which selects on the validation fold",
+            ),
+        ];
+        let broken = faults.into_iter().filter(|fault| fault.0);
+        broken
+            .map(|(_, field, found, expected)| format!("training.{field} is {found}, expected {expected}"))
+            .collect()
+    }
+}
+
+impl FeaturesConfig {
+    fn check(&self) -> std::result::Result<(), String> {
+        if self.dir.is_some() == self.roots.is_some() {
+            return Err("features wants one of `dir` and `roots`".to_owned());
+        }
+        let Some(layout) = &self.layout else { return Ok(()) };
+        if self.roots.is_some() {
+            return Err("features.layout goes with `dir`; the forms of `roots` are detected".to_owned());
+        }
+        layout.parse::<wsi_bags::Layout>().map(|_| ()).map_err(|error| format!("features.layout: {error}"))
     }
 }
 
@@ -259,7 +280,9 @@ fn cohort_of(mut table: Table) -> std::result::Result<CohortConfig, String> {
 
 /// The directory that relative paths of a configuration start from.
 fn base_of(path: &Path) -> Result<PathBuf> {
-    let base = path.parent().unwrap_or(Path::new("."));
+    // A bare file name has an empty parent, which can't be made absolute.
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let base = parent.unwrap_or(Path::new("."));
     std::path::absolute(base).map_err(Error::io("resolve", base))
 }
 

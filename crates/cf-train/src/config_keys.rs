@@ -141,23 +141,57 @@ pub(crate) fn set(table: &mut Table, dotted: &str, value: &str) -> Result<(), St
 
 /// Refuses keys that nothing reads and values of another kind, naming the line and what would be valid.
 pub(crate) fn check(table: &Table, text: &str) -> Result<(), String> {
-    check_section(table, "", text)
+    faults(table, text).into_iter().next().map_or(Ok(()), |fault| Err(fault.reason))
 }
 
-fn check_section(table: &Table, prefix: &str, text: &str) -> Result<(), String> {
+/// A key that nothing reads, or with a value of another kind.
+pub(crate) struct KeyFault {
+    /// The key with its sections, as `training.seed`.
+    pub(crate) dotted: String,
+    /// Whether nothing reads the key.
+    pub(crate) is_unknown: bool,
+    /// Line, what was found and what would be valid.
+    pub(crate) reason: String,
+}
+
+/// Every fault of a configuration's keys, in the order of the table.
+pub(crate) fn faults(table: &Table, text: &str) -> Vec<KeyFault> {
+    let mut found = Vec::new();
+    collect_faults(table, "", text, &mut found);
+    found
+}
+
+fn collect_faults(table: &Table, prefix: &str, text: &str, found: &mut Vec<KeyFault>) {
     for (key, value) in table {
         let dotted = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-        let line = || line_of(text, key);
+        let line = line_of(text, key);
         match (kind_of(&dotted), value) {
-            (None, _) => return Err(format!("{}{}", line(), unknown(&dotted))),
-            (Some(kind), _) if !kind.accepts(value) => {
-                return Err(format!("{}`{dotted}` is {value}, expected {}", line(), kind.in_words()));
+            (None, _) => {
+                let reason = format!("{line}{}", unknown(&dotted));
+                found.push(KeyFault { dotted, is_unknown: true, reason });
             }
-            (Some(_), Value::Table(inner)) => check_section(inner, &dotted, text)?,
+            (Some(kind), _) if !kind.accepts(value) => {
+                let reason = format!("{line}`{dotted}` is {value}, expected {}", kind.in_words());
+                found.push(KeyFault { dotted, is_unknown: false, reason });
+            }
+            (Some(_), Value::Table(inner)) => collect_faults(inner, &dotted, text, found),
             (Some(_), _) => {}
         }
     }
-    Ok(())
+}
+
+/// Takes a dotted key out.
+pub(crate) fn remove(table: &mut Table, dotted: &str) {
+    match dotted.split_once('.') {
+        None => {
+            table.remove(dotted);
+        }
+        Some((section, rest)) => {
+            if let Some(section) = table.get_mut(section).and_then(Value::as_table_mut) {
+                remove(section, rest);
+            }
+        }
+    }
 }
 
 /// `line 12: ` of the first line that sets `key`, or nothing where that can't be told.

@@ -2,11 +2,11 @@
 //!
 //! | step | file |
 //! |---|---|
-//! | configuration | `config.rs`, `config_keys.rs`, `protocol.rs` |
+//! | configuration | `config.rs`, `config/`, `config_keys.rs`, `protocol.rs` |
 //! | text tables, zipped or not | `table_text.rs`, `delimited.rs` |
 //! | clinical table, splits | `cohort.rs` and `cohort/`, `splits/`, `status_suspicion.rs` |
 //! | folds, time bins | `folds.rs`, `time_bins.rs`, `fold_data.rs` |
-//! | a run before it starts | `plan.rs` |
+//! | a run before it starts | `plan.rs`; all faults at once, `doctor/` |
 //! | one fold | `trainer.rs`, `fold_state.rs`, `fold_rows.rs`, `event.rs`, `training_model.rs`, `sampling.rs`, `schedule.rs`, `loss.rs`, `adam.rs`, `bags.rs`, `checkpoint.rs` |
 //! | all folds, metrics, report | `cross_validation.rs`, `evaluate.rs`, `report.rs`, `run_dir.rs`, `environment.rs` |
 //! | one slide | `predict.rs` |
@@ -23,6 +23,7 @@ pub mod config;
 mod config_keys;
 pub mod cross_validation;
 mod delimited;
+pub mod doctor;
 pub mod environment;
 mod error;
 pub mod evaluate;

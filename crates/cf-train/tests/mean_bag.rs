@@ -7,6 +7,7 @@
 use candle_core::{DType, Device, Tensor};
 use cf_model::{BagTensors, CrossFusionConfig, ForwardCtx, ModelConfig, ParamStore};
 use cf_train::adam::Adam;
+use cf_train::doctor::{BagSize, StepMemory};
 use cf_train::{environment, loss};
 use survival_metrics::Status;
 
@@ -54,4 +55,12 @@ fn a_mean_size_bag_trains_one_step_within_20_gib() {
     println!("peak memory: {:.2} GiB", peak as f64 / GIB as f64);
     assert!(peak > GIB, "no measurement of memory: {peak}");
     assert!(peak < 20 * GIB, "{peak} bytes");
+
+    let size = BagSize { x5: 895, x10: 3_449, x20: 13_496 };
+    let forecast = StepMemory::predict(&config, config.n_parameters(2048).unwrap(), 2048, size, 4);
+    // No bag is read ahead here.
+    let predicted = forecast.peak_bytes() - forecast.read_ahead_bytes;
+    println!("predicted: {:.2} GiB", predicted as f64 / GIB as f64);
+    let ratio = predicted as f64 / peak as f64;
+    assert!((0.75..=1.25).contains(&ratio), "predicted {predicted}, measured {peak}: {ratio:.2}");
 }

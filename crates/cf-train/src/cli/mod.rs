@@ -2,6 +2,7 @@
 
 mod cv;
 mod device;
+mod doctor;
 mod evaluate;
 mod models;
 mod predict;
@@ -61,6 +62,8 @@ enum Command {
     /// Make folds, or check those that are there, against the clinical table.
     #[command(subcommand)]
     Splits(splits::Action),
+    /// Check configuration, tables, folds and bags before a run.
+    Doctor(doctor::Arguments),
 }
 
 /// What a command failed with.
@@ -96,6 +99,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Models(arguments) => models::run(arguments),
         Command::Simulate(arguments) => simulate::run(arguments, show_bars),
         Command::Splits(action) => splits::run(action),
+        Command::Doctor(arguments) => doctor::run(arguments, show_bars),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use survival_metrics::Outcome;
 
 use super::barcode::patient_of;
-use super::preset::{MissingOutcome, Preset};
+use super::clinical_rows::{ReadRow, SkippedRow, in_words, read_rows};
+use super::preset::Preset;
+use super::row_fault::{OnFault, RowFault, RowFaultKind};
 use super::settings::CohortConfig;
-use super::slide_names::{self, bag_name_of};
-use super::status_cells::{StatusColumn, StatusReader};
+use super::slide_names;
+use super::status_cells::StatusColumn;
 use super::table_form::TableForm;
-use super::time_cells::is_missing;
 use super::{Cohort, Dropped, Slide};
-use crate::delimited::{DelimitedTable, RowLengths, TableRow};
+use crate::delimited::{DelimitedTable, RowLengths};
 use crate::error::{Error, Result};
 use crate::splits;
 
@@ -48,28 +49,6 @@ enum Rows {
     Patients(Vec<Case>),
 }
 
-/// A row whose outcome was not recorded.
-struct SkippedRow {
-    case_id: String,
-    /// The slide, or the case where rows are patients.
-    id: String,
-}
-
-/// A row as its cells say.
-struct ReadRow {
-    line: u64,
-    case_id: String,
-    slide_id: Option<String>,
-    outcome: Outcome,
-}
-
-impl ReadRow {
-    /// The slide, or the case where rows are patients.
-    fn id(&self) -> &str {
-        self.slide_id.as_deref().unwrap_or(&self.case_id)
-    }
-}
-
 impl ClinicalTable {
     /// Reads the table that `config` describes, and its slide table where there is one.
     ///
@@ -78,6 +57,19 @@ impl ClinicalTable {
     /// table, a column is missing, a cell is not what it should be (the error names line and column), a slide stands
     /// twice, a patient has two outcomes, there are no rows, or nobody has an event.
     pub fn read(config: &CohortConfig) -> Result<Self> {
+        Self::read_rows(config, &mut OnFault::Stop)
+    }
+
+    /// As [`ClinicalTable::read`], leaving out every faulty row with its fault in `faults`; an outcome without any event or two
+    /// of one patient are listed, too, and left as they are.
+    ///
+    /// # Errors
+    /// If there is no table, or none of its rows can be used.
+    pub(crate) fn examine(config: &CohortConfig, faults: &mut Vec<RowFault>) -> Result<Self> {
+        Self::read_rows(config, &mut OnFault::Collect(faults))
+    }
+
+    fn read_rows(config: &CohortConfig, on_fault: &mut OnFault<'_>) -> Result<Self> {
         let path = &config.clinical;
         let mut rows: Vec<ReadRow> = Vec::new();
         let mut skipped = Vec::new();
@@ -86,8 +78,15 @@ impl ClinicalTable {
         let mut seen: BTreeMap<String, (PathBuf, usize)> = BTreeMap::new();
         for file in table_files(config)? {
             let table = DelimitedTable::read(&file, RowLengths::Equal)?;
-            let form = TableForm::resolve(config, &table).map_err(|reason| table.fault(reason))?;
-            for row in read_rows(&table, &form, &mut skipped)? {
+            let form = match TableForm::resolve(config, &table) {
+                Ok(form) => form,
+                Err(reason) => {
+                    let error = table.fault(reason);
+                    on_fault.meet(RowFault { kind: RowFaultKind::Columns, error })?;
+                    continue;
+                }
+            };
+            for row in read_rows(&table, &form, &mut skipped, on_fault)? {
                 match seen.get(row.id()) {
                     None => {
                         seen.insert(row.id().to_owned(), (file.clone(), rows.len()));
@@ -98,7 +97,12 @@ impl ClinicalTable {
                             .get(*index)
                             .filter(|first| *first_file == file || first.outcome != row.outcome);
                         if let Some(first) = first {
-                            return Err(table.fault(stands_twice(&row, first, first_file, &file)));
+                            let kind = match row.slide_id {
+                                Some(_) => RowFaultKind::DuplicateSlide,
+                                None => RowFaultKind::DuplicatePatient,
+                            };
+                            let reason = stands_twice(&row, first, first_file, &file);
+                            on_fault.meet(RowFault { kind, error: table.fault(reason) })?;
                         }
                     }
                 }
@@ -116,12 +120,14 @@ impl ClinicalTable {
                 n => format!("none of its {n} rows has a time and a status"),
             }));
         }
-        check_outcomes(&rows).map_err(fault)?;
+        for (kind, reason) in outcome_faults(&rows) {
+            on_fault.meet(RowFault { kind, error: fault(reason) })?;
+        }
         let mut dropped: Vec<Dropped> = Vec::new();
         let rows = if let Some(slide_table) = &config.slides {
             let outcomes = rows.iter().map(|row| (row.case_id.as_str(), row.outcome)).collect();
             let (slides, more) =
-                slide_names::read(slide_table, &config.slide_columns, &outcomes, &skipped_cases)?;
+                slide_names::read(slide_table, &config.slide_columns, &outcomes, &skipped_cases, on_fault)?;
             dropped.extend(more);
             Rows::Slides(slides)
         } else if rows.iter().all(|row| row.slide_id.is_some()) {
@@ -228,61 +234,6 @@ fn table_files(config: &CohortConfig) -> Result<Vec<PathBuf>> {
     Ok(vec![path.clone()])
 }
 
-fn read_rows(
-    table: &DelimitedTable,
-    form: &TableForm,
-    skipped: &mut Vec<SkippedRow>,
-) -> Result<Vec<ReadRow>> {
-    let mut statuses = StatusReader::new(&form.status);
-    let mut rows = Vec::new();
-    for row in table.rows() {
-        let case_id = id(table, row, form.case.index, &form.case.name)?;
-        let slide_id = match &form.slide {
-            Some(slide) => Some(bag_name_of(id(table, row, slide.index, &slide.name)?).to_owned()),
-            None => None,
-        };
-        let whose = match &slide_id {
-            Some(slide) => format!("slide {slide}"),
-            None => format!("patient {case_id}"),
-        };
-        let (time, status) = (row.cell(form.time.index), row.cell(form.status_index));
-        let cell_fault = |column: &str, found: &str, expected: &str| {
-            let skip = match is_missing(found) {
-                true => "; to leave such rows out, write missing_outcome = \"skip\" in [cohort]",
-                false => "",
-            };
-            let line = row.line;
-            table.fault(format!(
-                "line {line}, column `{column}`: found `{found}`, expected {expected} ({whose}){skip}"
-            ))
-        };
-        if form.missing == MissingOutcome::Skip && (is_missing(time) || is_missing(status)) {
-            let id = slide_id.unwrap_or_else(|| case_id.to_owned());
-            skipped.push(SkippedRow { case_id: case_id.to_owned(), id });
-            continue;
-        }
-        let months = time.parse::<f64>().ok().map(|time| form.unit.to_months(time));
-        let months = months.filter(|months| months.is_finite() && *months >= 0.0).ok_or_else(|| {
-            let comma = if time.contains(',') { ", with a decimal point" } else { "" };
-            cell_fault(&form.time.name, time, &format!("{}, at least 0{comma}", form.unit.as_str()))
-        })?;
-        let status = statuses
-            .read(status, row.line)
-            .map_err(|expected| cell_fault(&form.status.name, status, &expected))?;
-        let outcome = Outcome::new(months, status).map_err(|error| table.fault(error.to_string()))?;
-        rows.push(ReadRow { line: row.line, case_id: case_id.to_owned(), slide_id, outcome });
-    }
-    Ok(rows)
-}
-
-/// The cell of an id column, which may not be empty.
-pub(super) fn id<'a>(table: &DelimitedTable, row: &'a TableRow, index: usize, name: &str) -> Result<&'a str> {
-    match row.cell(index) {
-        "" => Err(table.fault(format!("line {}, column `{name}`: empty, expected an id", row.line))),
-        id => Ok(id),
-    }
-}
-
 fn stands_twice(row: &ReadRow, first: &ReadRow, first_file: &Path, file: &Path) -> String {
     let what = if row.slide_id.is_some() { "slide" } else { "patient" };
     if first_file == file {
@@ -299,30 +250,33 @@ fn stands_twice(row: &ReadRow, first: &ReadRow, first_file: &Path, file: &Path) 
     )
 }
 
-fn check_outcomes(rows: &[ReadRow]) -> std::result::Result<(), String> {
+fn outcome_faults(rows: &[ReadRow]) -> Vec<(RowFaultKind, String)> {
+    let mut faults = Vec::new();
     let mut patients: BTreeMap<&str, &ReadRow> = BTreeMap::new();
     for row in rows {
         let patient_id = patient_of(&row.case_id);
         let first = patients.entry(patient_id).or_insert(row);
         if first.outcome != row.outcome {
-            return Err(format!(
+            let reason = format!(
                 "patient {patient_id} has two outcomes: {} in slide {}, {} in slide {}",
                 in_words(first.outcome),
                 first.id(),
                 in_words(row.outcome),
                 row.id()
-            ));
+            );
+            faults.push((RowFaultKind::TwoOutcomes, reason));
         }
     }
     if !rows.iter().any(|row| row.outcome.is_event()) {
         let what = if rows.iter().all(|row| row.slide_id.is_some()) { "slides" } else { "patients" };
-        return Err(format!(
+        let reason = format!(
             "all {} {what} are censored, expected events; is the column one of events (event = \"..\") rather \
              than of censorship?",
             rows.len()
-        ));
+        );
+        faults.push((RowFaultKind::NoEvent, reason));
     }
-    Ok(())
+    faults
 }
 
 fn slide_of(row: ReadRow) -> Slide {
@@ -334,9 +288,4 @@ fn slide_of(row: ReadRow) -> Slide {
 fn patient(row: ReadRow) -> Case {
     let patient_id = patient_of(&row.case_id).to_owned();
     Case { patient_id, case_id: row.case_id, outcome: row.outcome, n_slides: None }
-}
-
-fn in_words(outcome: Outcome) -> String {
-    let status = if outcome.is_event() { "event" } else { "censored" };
-    format!("{status} at {} months", outcome.time())
 }

@@ -7,7 +7,9 @@ use survival_metrics::Outcome;
 use wsi_bags::slide_stem;
 
 use super::barcode::{heads_of, patient_of};
-use super::clinical_table::{Case, id};
+use super::clinical_rows::id;
+use super::clinical_table::Case;
+use super::row_fault::{OnFault, RowFault, RowFaultKind};
 use super::settings::SlideColumnNames;
 use super::{Dropped, Slide};
 use crate::delimited::{DelimitedTable, RowLengths};
@@ -34,6 +36,7 @@ pub(super) fn read(
     columns: &SlideColumnNames,
     outcomes: &BTreeMap<&str, Outcome>,
     skipped: &BTreeSet<String>,
+    on_fault: &mut OnFault<'_>,
 ) -> Result<(Vec<Slide>, Vec<Dropped>)> {
     let table = DelimitedTable::read(path, RowLengths::Equal)?;
     let column = |name: &str, key: &str| {
@@ -53,9 +56,9 @@ pub(super) fn read(
         let case_id = id(&table, row, case_index, &columns.case_id)?;
         let slide_id = bag_name_of(id(&table, row, slide_index, &columns.slide_id)?);
         if let Some(first) = lines.insert(slide_id.to_owned(), row.line) {
-            return Err(
-                table.fault(format!("slide {slide_id} stands in line {first} and in line {}", row.line))
-            );
+            let reason = format!("slide {slide_id} stands in line {first} and in line {}", row.line);
+            on_fault.meet(RowFault { kind: RowFaultKind::DuplicateSlide, error: table.fault(reason) })?;
+            continue;
         }
         match outcomes.get(case_id) {
             Some(&outcome) => slides.push(Slide {

@@ -1,0 +1,121 @@
+//! `cf-train doctor`.
+
+use std::path::PathBuf;
+
+use cf_train::Error;
+use cf_train::doctor::{self, Diagnosis, Severity};
+
+use super::cv::parse_override;
+use super::{Failure, print, print_json, progress};
+
+/// Check configuration, tables, folds and bags before a run, and report every fault at once.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  cf-train doctor --config study.toml --out runs/study\n\n\
+                  Errors are what a run would stop at or get wrong, warnings what it would go on with, notes are good to \
+                  know. Reads every feature once. Exit code 3 where there is an error, else 0. The faults are explained in \
+                  docs/formats.md.")]
+pub(super) struct Arguments {
+    /// Configuration (TOML); its relative paths start from its own directory.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Change a setting, such as training.seed=8. May be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_override)]
+    overrides: Vec<(String, String)>,
+    /// Where the run would write; its disk is looked at.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    out: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure> {
+    let bar = show_bars.then(|| progress::bar("bags {wide_bar} {pos}/{len} {eta}"));
+    let mut observe = |n_done: usize, n_total: usize| {
+        if let Some(bar) = &bar {
+            bar.set_length(n_total as u64);
+            bar.set_position(n_done as u64);
+        }
+    };
+    let diagnosis = doctor::examine(&arguments.config, &arguments.overrides, &arguments.out, &mut observe);
+    if let Some(bar) = &bar {
+        bar.finish_and_clear();
+    }
+    if arguments.json {
+        print_json(&diagnosis)?;
+    } else {
+        print_diagnosis(&diagnosis);
+    }
+    match diagnosis.errors {
+        0 => Ok(()),
+        n => Err(Error::Config {
+            path: arguments.config.clone(),
+            reason: format!("the doctor found {}; a run would not be worth its time", count(n, "error")),
+        }
+        .into()),
+    }
+}
+
+fn print_diagnosis(diagnosis: &Diagnosis) {
+    if let Some(cohort) = &diagnosis.cohort {
+        let slides = cohort.n_slides.map_or_else(String::new, |n| format!("{n} slides of "));
+        print(&format!(
+            "cohort   {slides}{} patients, {} with an event ({:.0} %); median survival {}",
+            cohort.n_patients,
+            cohort.n_events,
+            100.0 * cohort.event_share,
+            cohort
+                .median_survival_months
+                .map_or_else(|| "not reached".to_owned(), |m| format!("{m:.1} months"))
+        ));
+        print(&format!("status   {}", cohort.status.explanation));
+        print(&format!(
+            "         Kaplan-Meier curve ends at {:.2} as read; with the sign turned it would end at {:.2}",
+            cohort.survival_at_end.as_read, cohort.survival_at_end.if_inverted
+        ));
+    }
+    if let Some(memory) = &diagnosis.memory {
+        print(&format!(
+            "memory   {} predicted for the largest bag, {} ({} + {} + {} patches); {} available",
+            bytes(memory.predicted_peak_bytes),
+            memory.slide_id,
+            memory.n_patches.x5,
+            memory.n_patches.x10,
+            memory.n_patches.x20,
+            memory.available_bytes.map_or_else(|| "an unknown amount".to_owned(), bytes)
+        ));
+    }
+    if let Some(disk) = &diagnosis.disk {
+        print(&format!(
+            "disk     {} needed, {} free at {}",
+            bytes(disk.needed_bytes),
+            disk.free_bytes.map_or_else(|| "an unknown amount".to_owned(), bytes),
+            disk.directory.display()
+        ));
+    }
+    if !diagnosis.findings.is_empty() {
+        print(&format!("\n{:<8} {:<22} place", "severity", "fault"));
+    }
+    for finding in &diagnosis.findings {
+        print(&format!("{:<8} {:<22} {}", finding.severity.as_str(), finding.fault.name(), finding.place));
+        print(&format!("         found    {}", finding.found));
+        print(&format!("         wanted   {}", finding.wanted));
+        print(&format!("         way out  {}", finding.way_out));
+    }
+    let n_notes = diagnosis.findings.iter().filter(|finding| finding.severity == Severity::Note).count();
+    print(&format!(
+        "\n{}, {}, {}",
+        count(diagnosis.errors, "error"),
+        count(diagnosis.warnings, "warning"),
+        count(n_notes, "note")
+    ));
+}
+
+fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+fn bytes(n: u64) -> String {
+    let mib = n as f64 / f64::from(1_u32 << 20);
+    if mib < 100.0 { format!("{mib:.0} MiB") } else { format!("{:.1} GiB", mib / 1024.0) }
+}

@@ -1,0 +1,108 @@
+//! Every bag alone: read whole, as training would.
+
+use wsi_bags::{Bag, BagStore, Error, ErrorKind, FileKind, Magnification};
+
+use super::fault::Fault;
+use super::finding::{Finding, Severity, without_path};
+use super::memory::BagSize;
+
+/// What is left of a bag once it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct BagFacts {
+    pub(super) slide_id: String,
+    /// Columns of the features.
+    pub(super) dim: usize,
+    pub(super) size: BagSize,
+    /// The order of the rows; `None` where coordinates do not tell.
+    pub(super) row_order: Option<&'static str>,
+}
+
+/// Reads every slide; `progress` hears the number done and their total.
+pub(super) fn examine(
+    store: &BagStore,
+    slide_ids: &[String],
+    magnifications: &[Magnification],
+    findings: &mut Vec<Finding>,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Vec<BagFacts> {
+    let mut facts = Vec::with_capacity(slide_ids.len());
+    for (done, slide_id) in slide_ids.iter().enumerate() {
+        match store.read(slide_id, magnifications) {
+            Ok(bag) => facts.push(facts_of(&bag)),
+            Err(joint) => {
+                // Each magnification for itself: a slide may have a fault at every one.
+                let alone = magnifications.iter().filter_map(|at| store.read(slide_id, &[*at]).err());
+                let mut found: Vec<Finding> = alone.map(|error| of_bag(slide_id, &error)).collect();
+                if found.is_empty() {
+                    found.push(of_bag(slide_id, &joint));
+                }
+                findings.extend(found);
+            }
+        }
+        progress(done + 1, slide_ids.len());
+    }
+    facts
+}
+
+fn facts_of(bag: &Bag) -> BagFacts {
+    let n_patches = |at: Magnification| bag.get(at).map_or(0, |set| set.n_patches());
+    BagFacts {
+        slide_id: bag.slide_id().to_owned(),
+        dim: bag.feature_dim(),
+        size: BagSize {
+            x5: n_patches(Magnification::X5),
+            x10: n_patches(Magnification::X10),
+            x20: n_patches(Magnification::X20),
+        },
+        row_order: bag.sets().any(|(_, set)| tells_order(set.coords())).then(|| crate::bags::row_order(bag)),
+    }
+}
+
+/// Whether patches lie in several rows and several columns; on one line every order is the same.
+fn tells_order(coords: Option<&[[i64; 2]]>) -> bool {
+    let Some([first, rest @ ..]) = coords else { return false };
+    rest.iter().any(|at| at[0] != first[0]) && rest.iter().any(|at| at[1] != first[1])
+}
+
+/// The finding of a bag that can't be read.
+pub(super) fn of_bag(slide_id: &str, error: &Error) -> Finding {
+    let fault = match error.kind() {
+        ErrorKind::FileKind { found: FileKind::Empty, .. } => Fault::EmptyFile,
+        ErrorKind::FileKind { .. }
+        | ErrorKind::Pickle { .. }
+        | ErrorKind::Global { .. }
+        | ErrorKind::Content { .. }
+        | ErrorKind::ElementType { .. }
+        | ErrorKind::Shape { .. }
+        | ErrorKind::MissingDataset { .. }
+        | ErrorKind::Attribute { .. } => Fault::WrongFileKind,
+        ErrorKind::Archive { .. }
+        | ErrorKind::Hdf5 { .. }
+        | ErrorKind::Safetensors { .. }
+        | ErrorKind::TensorLayout { .. } => Fault::TruncatedFile,
+        ErrorKind::MissingEncoder { .. } => Fault::MissingEncoder,
+        ErrorKind::MissingMagnification { .. } => Fault::MissingMagnification,
+        ErrorKind::EmptyBag => Fault::ZeroPatches,
+        ErrorKind::NonFinite { .. } => Fault::NanFeatures,
+        ErrorKind::FeatureDim { .. } | ErrorKind::ZeroWidth => Fault::FeatureWidth,
+        ErrorKind::RowCount { .. } | ErrorKind::Parent { .. } => Fault::CoordsRows,
+        ErrorKind::Coords { .. } => Fault::CoordsOffSlide,
+        ErrorKind::RowOrder { .. } => Fault::RowOrderMixed,
+        ErrorKind::Disagreement { .. } => Fault::FilesDisagree,
+        _ => Fault::UnreadableFile,
+    };
+    let mut found = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        found.push_str(&format!(": {inner}"));
+        cause = inner.source();
+    }
+    let place = match error.path() {
+        Some(path) => {
+            found = without_path(&found, path);
+            format!("{}, slide {slide_id}", path.display())
+        }
+        None => format!("slide {slide_id}"),
+    };
+    Finding::new(Severity::Error, fault, place, found)
+}

@@ -1,0 +1,162 @@
+//! The clinical table: every faulty row, the event share, and whether the status column has the right sign.
+
+use serde::Serialize;
+use survival_metrics::{KaplanMeier, Outcome};
+
+use super::fault::Fault;
+use super::finding::{Finding, Severity, listed, place, without_path};
+use crate::cohort::{ClinicalTable, CohortConfig, RowFault, RowFaultKind};
+use crate::error::Error;
+use crate::status_suspicion::{self, NameSign, StatusSuspicion, Verdict};
+
+/// The cohort as its table says.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CohortFacts {
+    /// Usable rows that are slides; `None` where only the names of bags tell the slides.
+    pub n_slides: Option<usize>,
+    /// Patients.
+    pub n_patients: usize,
+    /// Patients with an event.
+    pub n_events: usize,
+    /// Share of the patients with an event, in `[0, 1]`.
+    pub event_share: f64,
+    /// Kaplan-Meier estimate of the median survival in months; `None` where fewer than half died.
+    pub median_survival_months: Option<f64>,
+    /// The end of the Kaplan-Meier curve, either way round.
+    pub survival_at_end: SurvivalAtEnd,
+    /// What the signs of an inverted status column say.
+    pub status: StatusSuspicion,
+}
+
+/// Kaplan-Meier survival at the last time of the table, in `[0, 1]`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct SurvivalAtEnd {
+    /// With statuses as they are read.
+    pub as_read: f64,
+    /// With events taken for censored and the other way round.
+    pub if_inverted: f64,
+}
+
+/// Reads the table and looks at its outcomes.
+pub(super) fn examine(
+    config: &CohortConfig,
+    findings: &mut Vec<Finding>,
+) -> Option<(ClinicalTable, CohortFacts)> {
+    let mut faults = Vec::new();
+    let table = ClinicalTable::examine(config, &mut faults);
+    let lacks_columns = faults.iter().any(|fault| fault.kind == RowFaultKind::Columns);
+    findings.extend(faults.iter().map(|fault| of_row(config, fault)));
+    let table = match table {
+        Ok(table) => table,
+        Err(error) => {
+            if !lacks_columns {
+                let text = error_chain(&error);
+                let place = place(&config.clinical, "");
+                let found = without_path(&text, &config.clinical);
+                findings.push(Finding::new(Severity::Error, Fault::UnusableTable, place, found));
+            }
+            return None;
+        }
+    };
+    for dropped in table.dropped() {
+        let found = format!("{}: {}", dropped.reason, listed(&dropped.ids));
+        findings.push(Finding::new(Severity::Note, Fault::RowsLeftOut, place(&config.clinical, ""), found));
+    }
+    let facts = facts_of(&table)?;
+    findings.extend(sign_finding(config, &facts));
+    Some((table, facts))
+}
+
+fn of_row(config: &CohortConfig, fault: &RowFault) -> Finding {
+    let states_sign =
+        config.preset.is_some() || config.columns.event.is_some() || config.columns.censorship.is_some();
+    let name = match fault.kind {
+        RowFaultKind::Columns if !states_sign => Fault::SignNotStated,
+        RowFaultKind::Columns => Fault::MissingColumn,
+        RowFaultKind::EmptyId => Fault::EmptyId,
+        RowFaultKind::Time => Fault::BadTime,
+        RowFaultKind::Status => Fault::BadStatus,
+        RowFaultKind::DuplicateSlide => Fault::DuplicateSlide,
+        RowFaultKind::DuplicatePatient => Fault::DuplicatePatient,
+        RowFaultKind::TwoOutcomes => Fault::TwoOutcomes,
+        RowFaultKind::NoEvent => Fault::NoEvent,
+    };
+    let (place, found) = match &fault.error {
+        Error::Data { path, reason } => match reason.split_once(": ") {
+            Some((inside, found)) if inside.starts_with("line ") => (place(path, inside), found.to_owned()),
+            _ => (place(path, ""), reason.clone()),
+        },
+        other => (place(&config.clinical, ""), error_chain(other)),
+    };
+    Finding::new(Severity::Error, name, place, found)
+}
+
+fn facts_of(table: &ClinicalTable) -> Option<CohortFacts> {
+    let outcomes = table.patient_outcomes();
+    let status = status_suspicion::examine(table.status_column(), &outcomes);
+    let turned: Vec<Outcome> = outcomes.iter().filter_map(|outcome| turned(*outcome)).collect();
+    let curve = KaplanMeier::fit(&outcomes).ok()?;
+    let at_end = |curve: &KaplanMeier| curve.survival().last().copied().unwrap_or(1.0);
+    Some(CohortFacts {
+        n_slides: table.slides().map(<[_]>::len),
+        n_patients: outcomes.len(),
+        n_events: outcomes.iter().filter(|outcome| outcome.is_event()).count(),
+        event_share: status.event_share,
+        median_survival_months: curve.median_survival(),
+        survival_at_end: SurvivalAtEnd {
+            as_read: at_end(&curve),
+            if_inverted: at_end(&KaplanMeier::fit(&turned).ok()?),
+        },
+        status,
+    })
+}
+
+fn turned(outcome: Outcome) -> Option<Outcome> {
+    let turned =
+        if outcome.is_event() { Outcome::censored(outcome.time()) } else { Outcome::event(outcome.time()) };
+    turned.ok()
+}
+
+fn sign_finding(config: &CohortConfig, facts: &CohortFacts) -> Option<Finding> {
+    let status = &facts.status;
+    // Who names the column has said what it holds; a disease as lethal as glioblastoma looks inverted.
+    let is_stated = config.columns.event.is_some() || config.columns.censorship.is_some();
+    let severity = match (status.verdict, status.name_sign) {
+        (Verdict::Plausible | Verdict::TooFewPatients, _) => return None,
+        (Verdict::Unclear, _) => Severity::Warning,
+        (Verdict::LooksInverted, NameSign::Contradicts) => Severity::Error,
+        (Verdict::LooksInverted, NameSign::Silent | NameSign::Agrees) if may_be_chance(status) => {
+            Severity::Note
+        }
+        (Verdict::LooksInverted, NameSign::Silent | NameSign::Agrees) if is_stated => Severity::Warning,
+        (Verdict::LooksInverted, NameSign::Silent | NameSign::Agrees) => Severity::Error,
+    };
+    let SurvivalAtEnd { as_read, if_inverted } = facts.survival_at_end;
+    let found = format!(
+        "{}; the Kaplan-Meier curve ends at {as_read:.2} as read, and would end at {if_inverted:.2} with the sign turned",
+        status.explanation
+    );
+    Some(Finding::new(severity, Fault::InvertedStatus, place(&config.clinical, ""), found))
+}
+
+/// Whether the share of events among the longest fifth of the times is within two standard errors of one half: of few patients
+/// it is so in sound studies, too.
+fn may_be_chance(status: &StatusSuspicion) -> bool {
+    let n_late = (status.n_patients as f64 / 5.0).max(1.0);
+    status.late_event_share - 0.5 <= 1.0 / n_late.sqrt()
+}
+
+/// An error with its causes.
+pub(super) fn error_chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let line = inner.to_string();
+        if !text.contains(&line) {
+            text.push_str(": ");
+            text.push_str(&line);
+        }
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,182 @@
+//! The pass: each step takes what the ones before it left usable.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::bag_comparison::{self, UsualBag};
+use super::bag_join::{self, JoinedBags};
+use super::bag_scan::{self, BagFacts};
+use super::cohort_check::{self, CohortFacts};
+use super::disk::DiskForecast;
+use super::fault::Fault;
+use super::finding::{Finding, Severity, place};
+use super::memory::{self, MemoryForecast, StepMemory};
+use super::{fold_check, settings, weights_check};
+use crate::config::RunConfig;
+use crate::fold_data::FoldData;
+use crate::folds;
+use crate::splits::SplitSet;
+
+/// From this share of the available memory on, a bag is worth a warning.
+const TIGHT_MEMORY: f64 = 0.8;
+
+/// All that was found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Diagnosis {
+    /// Findings that a run would stop at.
+    pub errors: usize,
+    /// Findings that a run would go on with.
+    pub warnings: usize,
+    /// Every finding, errors first, each kind in the order of the pass.
+    pub findings: Vec<Finding>,
+    /// The cohort; `None` where the table can't be used.
+    pub cohort: Option<CohortFacts>,
+    /// The largest bag; `None` where no bag could be read.
+    pub memory: Option<MemoryForecast>,
+    /// The output's disk; `None` where the size of the model is unknown.
+    pub disk: Option<DiskForecast>,
+}
+
+/// Looks at everything that a run with this configuration would read. `out` is where the run would write. `progress` hears how
+/// many bags were read, and of how many.
+///
+/// It fails at nothing: what can't be looked at is a finding. Reads every feature once.
+pub fn examine(
+    path: &Path,
+    overrides: &[(String, String)],
+    out: &Path,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Diagnosis {
+    let mut findings = Vec::new();
+    let examined = settings::examine(path, overrides, &mut findings);
+    let (mut cohort, mut memory, mut disk) = (None, None, None);
+    if let Some(config) = &examined.cohort {
+        let (table, facts) = cohort_check::examine(config, &mut findings).unzip();
+        let splits = fold_check::examine(config, table.as_ref(), &mut findings);
+        cohort = facts;
+        if let Some(config) = &examined.config {
+            let joined = bag_join::examine(config, table, &mut findings);
+            let bags = joined.as_ref().map_or_else(Vec::new, |joined| {
+                time_bins(config, joined, splits.as_ref(), &mut findings);
+                let magnifications = config.model.magnifications();
+                bag_scan::examine(&joined.store, &joined.slide_ids, magnifications, &mut findings, progress)
+            });
+            let usual = joined.as_ref().and_then(|joined| {
+                let first = config.model.magnifications()[0];
+                let path_of = |slide_id: &str| joined.store.path_of(slide_id, first);
+                bag_comparison::examine(&bags, &bag_join::directory_of(config), path_of, &mut findings)
+            });
+            if examined.has_model {
+                weights_check::examine(config, usual.as_ref(), &mut findings);
+            }
+            if let Some(usual) = usual.filter(|_| examined.has_model) {
+                let n_folds = splits.as_ref().map_or(1, |splits| splits.folds.len());
+                (memory, disk) = resources(config, &usual, &bags, (out, n_folds), &mut findings);
+            }
+        }
+    }
+    if examined.config.is_none() {
+        let found = "too little of the configuration is usable to look at the bags";
+        findings.push(Finding::new(Severity::Note, Fault::NotExamined, place(path, ""), found));
+    }
+    findings.sort_by_key(|finding| finding.severity);
+    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    Diagnosis {
+        errors: count(Severity::Error),
+        warnings: count(Severity::Warning),
+        findings,
+        cohort,
+        memory,
+        disk,
+    }
+}
+
+/// Fits the time bins of every fold, once the folds themselves are sound.
+fn time_bins(
+    config: &RunConfig,
+    joined: &JoinedBags,
+    splits: Option<&SplitSet>,
+    findings: &mut Vec<Finding>,
+) {
+    if findings.iter().any(|finding| finding.severity == Severity::Error) {
+        return;
+    }
+    let (Some(cohort), Some(set)) = (&joined.cohort, splits) else { return };
+    let path = &config.cohort.splits;
+    let Ok(splits) = set.select(config.cohort.evaluate) else { return };
+    let missing = |slide: &crate::cohort::Slide| {
+        let whole = joined.slide_ids.contains(&slide.slide_id);
+        Ok((!whole).then(|| "slide without a whole bag".to_owned()))
+    };
+    match folds::join(cohort, &splits, path, joined.store.slide_ids(), missing) {
+        Ok(joined) => {
+            for fold in &joined.folds {
+                if let Err(reason) = FoldData::new(cohort, fold, &config.training) {
+                    let place = place(path, &format!("fold {}", fold.fold));
+                    findings.push(Finding::new(Severity::Error, Fault::TimeBins, place, reason));
+                }
+            }
+        }
+        // Sound by the table alone, and emptied by slides without bags.
+        Err(error) => {
+            let found = super::finding::without_path(&error.to_string(), path);
+            findings.push(Finding::new(Severity::Error, Fault::EmptyFold, place(path, ""), found));
+        }
+    }
+}
+
+fn resources(
+    config: &RunConfig,
+    usual: &UsualBag,
+    bags: &[BagFacts],
+    (out, n_folds): (&Path, usize),
+    findings: &mut Vec<Finding>,
+) -> (Option<MemoryForecast>, Option<DiskForecast>) {
+    // A faulty setting was told of with the configuration.
+    let Ok(n_parameters) = config.model.n_parameters(usual.dim) else { return (None, None) };
+    let number_bytes = config.training.precision.dtype().size_in_bytes();
+    let predict =
+        |bag: &BagFacts| StepMemory::predict(&config.model, n_parameters, usual.dim, bag.size, number_bytes);
+    let largest = bags.iter().max_by_key(|bag| predict(bag).peak_bytes());
+    let memory = largest.map(|bag| MemoryForecast {
+        slide_id: bag.slide_id.clone(),
+        n_patches: bag.size,
+        n_parameters,
+        parts: predict(bag),
+        predicted_peak_bytes: predict(bag).peak_bytes(),
+        available_bytes: memory::available_bytes(),
+    });
+    findings.extend(memory.as_ref().and_then(memory_finding));
+    let disk = DiskForecast::new(out, n_parameters, number_bytes, n_folds);
+    if let Some(free) = disk.free_bytes.filter(|free| *free < disk.needed_bytes) {
+        let found = format!("a run needs {}, {} are free", in_words(disk.needed_bytes), in_words(free));
+        let place = disk.directory.display().to_string();
+        findings.push(Finding::new(Severity::Error, Fault::DiskSpace, place, found));
+    }
+    (memory, Some(disk))
+}
+
+fn memory_finding(forecast: &MemoryForecast) -> Option<Finding> {
+    let available = forecast.available_bytes?;
+    let share = forecast.predicted_peak_bytes as f64 / available.max(1) as f64;
+    let severity = match share {
+        share if share > 1.0 => Severity::Error,
+        share if share > TIGHT_MEMORY => Severity::Warning,
+        _ => return None,
+    };
+    let found = format!(
+        "a training step on it is predicted to take {}, {} are available",
+        in_words(forecast.predicted_peak_bytes),
+        in_words(available)
+    );
+    let finding = Finding::new(severity, Fault::Memory, format!("slide {}", forecast.slide_id), found);
+    let way_out = format!("{}; see memory.parts of --json for what takes it", finding.way_out);
+    Some(finding.with_way_out(way_out))
+}
+
+/// A number of bytes for people.
+fn in_words(bytes: u64) -> String {
+    let gib = bytes as f64 / f64::from(1_u32 << 30);
+    if gib < 0.1 { format!("{:.0} MiB", gib * 1024.0) } else { format!("{gib:.1} GiB") }
+}

@@ -1,0 +1,176 @@
+//! The faults that the doctor knows: stable names, what is wanted instead, and the way out.
+
+macro_rules! faults {
+    ($($(#[$docs:meta])* $variant:ident, $name:literal, $wanted:literal, $way_out:literal;)+) => {
+        /// A kind of fault. Its name is stable: scripts may match on it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum Fault {
+            $($(#[$docs])* $variant,)+
+        }
+
+        impl Fault {
+            /// Every fault, in the order in which they are looked for.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The name, in kebab case.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            /// What should be there instead.
+            pub fn wanted(self) -> &'static str {
+                match self { $(Self::$variant => $wanted),+ }
+            }
+
+            /// What to do.
+            pub fn way_out(self) -> &'static str {
+                match self { $(Self::$variant => $way_out),+ }
+            }
+        }
+    };
+}
+
+faults! {
+    /// The configuration can't be read.
+    ConfigUnreadable, "config-unreadable", "a configuration file",
+        "check the path given with --config";
+    /// The configuration is not TOML.
+    ConfigSyntax, "config-syntax", "a TOML file",
+        "mend the line; texts stand in double quotes";
+    /// Nothing reads a key.
+    UnknownKey, "unknown-key", "keys that are read",
+        "write the nearest valid key, or take the line out";
+    /// A required key or section is missing.
+    MissingKey, "missing-key", "every required key",
+        "add it; the README lists all keys with their defaults";
+    /// A value is of another kind or out of its range.
+    BadValue, "bad-value", "a value of the stated kind and range",
+        "correct the value";
+    /// The clinical table can't be read as a table.
+    UnusableTable, "unusable-table", "delimited text with a header, a row per slide or patient",
+        "check cohort.clinical, and export the table again as CSV in UTF-8";
+    /// A column is missing.
+    MissingColumn, "missing-column", "columns of ids, time and status",
+        "name the columns of your table in [cohort.columns], or choose its cohort.preset";
+    /// Nothing says what a 1 in the status column means.
+    SignNotStated, "sign-not-stated", "the meaning of a 1 in the status column",
+        "write cohort.preset, or event = \"..\" or censorship = \"..\" in [cohort.columns]";
+    /// An id is empty.
+    EmptyId, "empty-id", "an id in every row",
+        "fill in the id, or delete the row";
+    /// A time is negative, not a number, or infinite.
+    BadTime, "bad-time", "a time of at least 0",
+        "correct the cell, or write missing_outcome = \"skip\" in [cohort] where it was not recorded";
+    /// A status is none of the known ones.
+    BadStatus, "bad-status", "one notation of event and censored throughout",
+        "correct the cell, or list the values as event_values and censored_values in [cohort.columns]";
+    /// A slide stands in two rows.
+    DuplicateSlide, "duplicate-slide", "one row per slide",
+        "delete one of the rows";
+    /// A patient stands in two rows of a table of patients.
+    DuplicatePatient, "duplicate-patient", "one row per patient",
+        "delete one of the rows, or name the slide column where rows are slides";
+    /// Rows of one patient disagree.
+    TwoOutcomes, "two-outcomes", "one outcome per patient",
+        "give all rows of the patient the same time and status";
+    /// Nobody has an event.
+    NoEvent, "no-event", "some patients with an event",
+        "check whether the status column was read with the wrong sign, or holds one value only";
+    /// The status column looks inverted.
+    InvertedStatus, "inverted-status", "longest follow-ups mostly censored, and a column that is named for what it holds",
+        "look up what a 1 means, then say it: event = \"..\" or censorship = \"..\" in [cohort.columns]";
+    /// Rows were left out for want of an outcome.
+    RowsLeftOut, "rows-left-out", "an outcome for every row",
+        "nothing, if these patients were lost to follow-up from the start";
+    /// The splits can't be read.
+    UnusableSplits, "unusable-splits", "splits of one known form, numbered from 0",
+        "check cohort.splits, or make folds with `cf-train splits make`";
+    /// An id stands twice in one part of a fold.
+    DuplicateId, "duplicate-id", "every id once per fold",
+        "delete one of them";
+    /// A patient is in two parts of a fold.
+    PatientInBothParts, "patient-in-both-parts", "every patient in one part of a fold",
+        "put all slides of the patient into one part, or make folds with `cf-train splits make`";
+    /// A part of a fold is empty once joined.
+    EmptyFold, "empty-fold", "training and validation patients with rows in the table",
+        "compare the ids of splits and table: they must be spelt alike";
+    /// A part of a fold has no event.
+    FoldWithoutEvent, "fold-without-event", "events in both parts of every fold",
+        "make folds that share events out, with `cf-train splits make`";
+    /// Time bins can't be fitted.
+    TimeBins, "time-bins", "enough distinct event times for four bins",
+        "use fewer folds, or more patients";
+    /// Ids stand in one place and not in the other.
+    IdsNotJoined, "ids-not-joined", "ids that are spelt alike in table, splits and bags",
+        "compare the examples: a prefix, an ending or another barcode length is the usual reason";
+    /// Cases that no fold validates.
+    NeverValidated, "never-validated", "every case validated once",
+        "nothing, if that is the design of the folds";
+    /// Tissue source sites are trained and validated on.
+    SharedSites, "shared-sites", "sites apart, for an honest estimate at a new hospital",
+        "make folds by site, with `cf-train splits make --group-by site`";
+    /// There are no bags.
+    NoBags, "no-bags", "features in a known layout",
+        "check features.dir and features.backbone; docs/formats.md shows the layouts";
+    /// A directory holds files of two layouts.
+    TwoLayouts, "two-layouts", "files of one layout, or a stated one",
+        "write features.layout, or keep each layout in a directory of its own";
+    /// A directory holds folders of two encoders or runs.
+    TwoEncoders, "two-encoders", "one folder of features per magnification",
+        "give features.backbone in full, or name the folders in [features.roots]";
+    /// A file has no features of the encoder.
+    MissingEncoder, "missing-encoder", "features of features.backbone",
+        "write the encoder that the file holds as features.backbone, or extract again";
+    /// A slide lacks a magnification that the model reads.
+    MissingMagnification, "missing-magnification", "every magnification that the model reads, for every slide",
+        "extract the missing magnification; the run leaves such slides out";
+    /// A file has no bytes.
+    EmptyFile, "empty-file", "a bag",
+        "copy the file again, or extract the slide again";
+    /// A file ends early or is damaged.
+    TruncatedFile, "truncated-file", "a whole file",
+        "copy the file again, or extract the slide again";
+    /// A file holds something other than features.
+    WrongFileKind, "wrong-file-kind", "a bare tensor [patches, columns], or HDF5 in a known layout",
+        "save the tensor alone (torch.save(features, path)), or extract again";
+    /// A file can't be opened.
+    UnreadableFile, "unreadable-file", "a file that this user may read",
+        "check permissions and the disk";
+    /// A bag has no patches.
+    ZeroPatches, "zero-patches", "at least one patch",
+        "look at the slide's tissue mask; leave the slide out if there is no tissue";
+    /// A feature is NaN or infinite.
+    NanFeatures, "nan-features", "finite features",
+        "extract the slide again; half precision overflows are the usual reason";
+    /// Widths of features differ.
+    FeatureWidth, "feature-width", "features of one width, and of the model's",
+        "extract with one encoder: ResNet50 alone has 1024 or 2048 columns";
+    /// Arrays of a file have unequal rows.
+    CoordsRows, "coords-rows", "one row of coordinates for each patch",
+        "extract the slide again: coordinates and features are of two runs";
+    /// Coordinates can't be level-0 pixels of the slide.
+    CoordsOffSlide, "coords-off-slide", "coordinates in level-0 pixels",
+        "convert them from the level at which patches were read";
+    /// Bags differ in the order of their rows.
+    RowOrderMixed, "row-order-mixed", "one order of patches in all bags and in the weights",
+        "extract all slides with one version of one tool: the model folds rows into a grid";
+    /// Two files of one slide disagree.
+    FilesDisagree, "files-disagree", "files of one slide that agree",
+        "delete the stale one";
+    /// Patch counts of the magnifications do not fit together.
+    ScaleProportion, "scale-proportion", "about 4 patches per patch of the next coarser magnification",
+        "check at which resolution patches were cut: levels are not magnifications";
+    /// Weights to start from do not fit.
+    InitialWeights, "initial-weights", "weights of this model and width",
+        "take training.initial_weights out, or set model and features as they were trained";
+    /// The largest bag does not fit in memory.
+    Memory, "memory", "memory for the largest bag",
+        "use a machine with more memory, a smaller model.embed_dim, or leave the slide out";
+    /// There is not enough room on the disk.
+    DiskSpace, "disk-space", "room for checkpoints and state",
+        "free some space, or choose an --out on another disk";
+    /// Something can't be looked at.
+    NotExamined, "not-examined", "a look at everything",
+        "mend the errors above and run the doctor again";
+}

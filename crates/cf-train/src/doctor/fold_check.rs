@@ -1,0 +1,121 @@
+//! The folds against the clinical table.
+
+use super::cohort_check::error_chain;
+use super::fault::Fault;
+use super::finding::{Finding, Severity, listed, place, without_path};
+use crate::cohort::{ClinicalTable, CohortConfig};
+use crate::splits::{self, FoldCheck, FoldEntries, SplitSet};
+
+/// Reads the splits and joins them with the table.
+pub(super) fn examine(
+    config: &CohortConfig,
+    table: Option<&ClinicalTable>,
+    findings: &mut Vec<Finding>,
+) -> Option<SplitSet> {
+    if config.splits.as_os_str().is_empty() {
+        return None;
+    }
+    let path = &config.splits;
+    let unusable = |error| {
+        let found = without_path(&error_chain(&error), path);
+        Finding::new(Severity::Error, Fault::UnusableSplits, place(path, ""), found)
+    };
+    let set = match splits::read(path) {
+        Ok(set) => set,
+        Err(error) => {
+            findings.push(unusable(error));
+            return None;
+        }
+    };
+    let Some(table) = table else { return Some(set) };
+    let check = match splits::check(table, &set, config.evaluate) {
+        Ok(check) => check,
+        Err(error) => {
+            findings.push(unusable(error));
+            return None;
+        }
+    };
+    for (entries, fold) in set.folds.iter().zip(&check.folds) {
+        findings.extend(of_fold(entries, fold));
+    }
+    let lists = [
+        (
+            Severity::Warning,
+            Fault::IdsNotJoined,
+            "of the splits without a row in the clinical table",
+            &check.ids_without_row,
+        ),
+        (Severity::Warning, Fault::IdsNotJoined, "of the clinical table in no fold", &check.cases_in_no_fold),
+        (
+            Severity::Note,
+            Fault::NeverValidated,
+            "trained on and validated by no fold",
+            &check.cases_never_validated,
+        ),
+    ];
+    for (severity, fault, what, ids) in lists {
+        if !ids.is_empty() {
+            let found = format!("{} cases {what}: {}", ids.len(), listed(ids));
+            findings.push(Finding::new(severity, fault, place(path, ""), found));
+        }
+    }
+    findings.extend(sites(path, &check.folds));
+    Some(set)
+}
+
+fn of_fold(entries: &FoldEntries, fold: &FoldCheck) -> Vec<Finding> {
+    let at = |inside: &str| place(&entries.path, inside);
+    let mut findings = Vec::new();
+    let mut add = |severity, fault, place: String, found: String| {
+        findings.push(Finding::new(severity, fault, place, found));
+    };
+    for (first, second) in entries.repeats() {
+        let fault = if first.part == second.part { Fault::DuplicateId } else { Fault::PatientInBothParts };
+        let found = format!("{} stands in {} and in {}", first.id, first.place, second.place);
+        add(Severity::Error, fault, at(&format!("fold {}, {}", fold.fold, first.id)), found);
+    }
+    // Those whose id stands twice were told of with their lines.
+    let told: Vec<&str> = entries.repeats().iter().map(|(first, _)| first.id.as_str()).collect();
+    let shared: Vec<String> =
+        fold.shared_patients.iter().filter(|patient| !told.contains(&patient.as_str())).cloned().collect();
+    if !shared.is_empty() {
+        let found = format!("{} patients trained and validated on: {}", shared.len(), listed(&shared));
+        add(Severity::Error, Fault::PatientInBothParts, at(&format!("fold {}", fold.fold)), found);
+    }
+    let inside = at(&format!("fold {}", fold.fold));
+    if !fold.shared_with_unused.is_empty() {
+        let ids = &fold.shared_with_unused;
+        let found = format!("{} patients of the unused part are in another: {}", ids.len(), listed(ids));
+        add(Severity::Warning, Fault::PatientInBothParts, inside.clone(), found);
+    }
+    let (train, validation) = (fold.train, fold.validation);
+    if train.n_patients == 0 || validation.n_patients == 0 {
+        let found = format!(
+            "{} training and {} validation patients have a row in the table, of {} and {} ids",
+            train.n_patients, validation.n_patients, train.n_ids, validation.n_ids
+        );
+        add(Severity::Error, Fault::EmptyFold, inside, found);
+        return findings;
+    }
+    if train.n_event_patients == 0 {
+        let found = format!("none of the {} training patients has an event", train.n_patients);
+        add(Severity::Error, Fault::FoldWithoutEvent, inside.clone(), found);
+    }
+    if validation.n_event_patients == 0 {
+        let found = format!(
+            "none of the {} validation patients has an event, so the fold has no C-index",
+            validation.n_patients
+        );
+        add(Severity::Warning, Fault::FoldWithoutEvent, inside, found);
+    }
+    findings
+}
+
+fn sites(path: &std::path::Path, folds: &[FoldCheck]) -> Option<Finding> {
+    let shared = folds.iter().map(|fold| fold.shared_sites.len()).max()?;
+    let n_sites = folds.iter().filter_map(|fold| fold.n_validation_sites).max()?;
+    (shared > 0).then(|| {
+        let found = format!("in a fold, up to {shared} of {n_sites} validated sites are trained on as well");
+        Finding::new(Severity::Note, Fault::SharedSites, place(path, ""), found)
+    })
+}

@@ -1,0 +1,56 @@
+//! The weights to start from, against the model and the bags.
+
+use cf_model::weights::{Checkpoint, METADATA_ROW_ORDER};
+
+use super::bag_comparison::UsualBag;
+use super::fault::Fault;
+use super::finding::{Finding, Severity, place, without_path};
+use crate::config::RunConfig;
+
+/// Looks at `training.initial_weights`, if there are any.
+pub(super) fn examine(config: &RunConfig, usual: Option<&UsualBag>, findings: &mut Vec<Finding>) {
+    let Some(path) = &config.training.initial_weights else { return };
+    let at = place(path, "");
+    let checkpoint = match Checkpoint::read(path) {
+        Ok(checkpoint) => checkpoint,
+        Err(error) => {
+            let found = without_path(&error.to_string(), path);
+            findings.push(Finding::new(Severity::Error, Fault::InitialWeights, at, found));
+            return;
+        }
+    };
+    let wanted = config.model.settings();
+    let (model, dim) = match checkpoint.describe(config.model.name(), wanted) {
+        Ok(described) => described,
+        Err(error) => {
+            let found = without_path(&error.to_string(), path);
+            findings.push(Finding::new(Severity::Error, Fault::InitialWeights, at, found));
+            return;
+        }
+    };
+    let has = model.settings();
+    let sizes = [
+        ("model.embed_dim", has.embed_dim as f64, wanted.embed_dim as f64),
+        ("model.num_layers", has.num_layers as f64, wanted.num_layers as f64),
+        ("model.mlp_ratio", has.mlp_ratio, wanted.mlp_ratio),
+    ];
+    for (what, has, wanted) in sizes {
+        if has != wanted {
+            let found = format!("weights of {what} {has}, the configuration says {wanted}");
+            findings.push(Finding::new(Severity::Error, Fault::InitialWeights, at.clone(), found));
+        }
+    }
+    let Some(usual) = usual else { return };
+    if dim != usual.dim {
+        let found = format!("weights for features of {dim} columns, the bags have {}", usual.dim);
+        findings.push(Finding::new(Severity::Error, Fault::FeatureWidth, at.clone(), found));
+    }
+    let trained_on = checkpoint.metadata().get(METADATA_ROW_ORDER);
+    if let (Some(trained_on), Some(order)) = (trained_on, usual.row_order)
+        && trained_on != order
+    {
+        let found =
+            format!("weights trained on rows in order `{trained_on}`, the bags are in order `{order}`");
+        findings.push(Finding::new(Severity::Warning, Fault::RowOrderMixed, at, found));
+    }
+}

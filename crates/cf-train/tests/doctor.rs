@@ -1,0 +1,780 @@
+//! The doctor: it names each planted fault, and finds nothing in a sound study.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device};
+use cf_model::{CrossFusionConfig, ModelConfig, ParamStore};
+use cf_train::checkpoint::{self, CheckpointInfo};
+use cf_train::doctor::Fault;
+use cf_train::simulate::{CohortKind, SimulateOptions, simulate};
+use serde_json::Value;
+use support::{cf_train, path, succeed, test_data};
+use wsi_bags::{Bag, FeatureMatrix, Magnification, PatchSet, SlideInfo, native, pt, safetensors, slide_stem};
+
+const N_PATIENTS: usize = 40;
+const DIM: usize = 6;
+
+/// A simulated study in a directory of its own.
+struct Study {
+    dir: tempfile::TempDir,
+}
+
+impl Study {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SimulateOptions {
+            n_patients: N_PATIENTS,
+            backbone_dim: DIM,
+            scale: 0.004,
+            ..SimulateOptions::new(dir.path().join("study"), CohortKind::Additive)
+        };
+        simulate(&options, &mut |_, _| {}).unwrap();
+        let study = Self { dir };
+        // A study that ends with the censored patients alive: 40 drawn ones are too few to tell a sign by.
+        study.edit_rows(|index, cells| {
+            if cells[3] == "1" {
+                cells[2] = format!("{}", 120 + index);
+            }
+        });
+        study
+    }
+
+    fn copy(&self) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        copy_folder(&self.path(""), &dir.path().join("study"));
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join("study").join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn edit(&self, name: &str, from: &str, to: &str) {
+        let text = self.read(name);
+        assert!(text.contains(from), "{name} has no `{from}`");
+        self.write(name, &text.replace(from, to));
+    }
+
+    /// Changes the cells of the rows of the clinical table.
+    fn edit_rows(&self, change: impl Fn(usize, &mut Vec<String>)) {
+        let text = self.read("clinical.csv");
+        let mut lines = text.lines();
+        let mut edited = format!("{}\n", lines.next().unwrap());
+        for (index, line) in lines.enumerate() {
+            let mut cells: Vec<String> = line.split(',').map(str::to_owned).collect();
+            change(index, &mut cells);
+            edited += &format!("{}\n", cells.join(","));
+        }
+        self.write("clinical.csv", &edited);
+    }
+
+    /// The bag names of the table, in its order.
+    fn slides(&self) -> Vec<String> {
+        let text = self.read("clinical.csv");
+        let slide = |line: &str| slide_stem(line.split(',').nth(1).unwrap()).to_owned();
+        text.lines().skip(1).map(slide).collect()
+    }
+
+    fn bag_path(&self, index: usize) -> PathBuf {
+        self.path(&format!("bags/{}.h5", self.slides()[index]))
+    }
+
+    fn bag(&self, index: usize) -> Bag {
+        native::read(&self.bag_path(index), "simulated", &Magnification::ALL).unwrap()
+    }
+
+    /// Writes a bag again with changed patch sets; `None` leaves a magnification out.
+    fn rewrite_bag(&self, index: usize, change: impl Fn(Magnification, &PatchSet) -> Option<PatchSet>) {
+        let bag = self.bag(index);
+        let sets = bag.sets().filter_map(|(at, set)| Some((at, change(at, set)?)));
+        let changed = Bag::new(bag.slide_id(), sets).unwrap();
+        let file = self.bag_path(index);
+        fs::remove_file(&file).unwrap();
+        native::write(&file, &changed, "simulated", &SlideInfo::default()).unwrap();
+    }
+
+    /// Lays the bags out as another tool would, and points the configuration there.
+    fn lay_out(&self, write: impl Fn(&Path, &str, Magnification, &PatchSet)) {
+        for (index, slide) in self.slides().iter().enumerate() {
+            for (at, set) in self.bag(index).sets() {
+                write(&self.path("features"), slide, at, set);
+            }
+        }
+        self.edit("config.toml", "dir = \"bags\"\nlayout = \"native\"", "dir = \"features\"");
+    }
+
+    fn lay_out_pt(&self) {
+        self.lay_out(|root, slide, at, set| {
+            let file = pt_file(root, slide, at);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            pt::write_features(&file, set.features()).unwrap();
+        });
+    }
+
+    fn lay_out_safetensors(&self) {
+        self.lay_out(|root, slide, at, set| {
+            let file = root.join(format!("simulated/{at}/{slide}.safetensors"));
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            safetensors::write(&file, set, "simulated", &SlideInfo::default()).unwrap();
+        });
+    }
+
+    /// What `doctor --json` says, and its exit code.
+    fn diagnosis(&self, more: &[&str]) -> (Value, i32) {
+        let (config, out) = (self.path("config.toml"), self.path("run"));
+        let mut arguments = vec!["doctor", "--config", path(&config), "--out", path(&out), "--json"];
+        arguments.extend(more);
+        let output = cf_train(&arguments);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let json = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {stderr}"));
+        assert!(!out.exists(), "the doctor wrote a run directory");
+        (json, output.status.code().unwrap())
+    }
+}
+
+fn pt_file(root: &Path, slide: &str, at: Magnification) -> PathBuf {
+    root.join(format!("simulated/{at}/pt_files/{slide}.pt"))
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target)
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn features(n: usize, dim: usize) -> FeatureMatrix {
+    FeatureMatrix::new((0..n * dim).map(|i| (i as f32 * 0.37).sin()).collect(), n, dim).unwrap()
+}
+
+fn torch_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../wsi-bags/tests/data").join(name)
+}
+
+/// A fault to plant: its name, its severity, and texts of its place and of what was found.
+struct Planted {
+    fault: &'static str,
+    severity: &'static str,
+    place: &'static str,
+    found: &'static str,
+    plant: fn(&Study) -> Vec<&'static str>,
+}
+
+const fn planted(
+    fault: &'static str,
+    severity: &'static str,
+    place: &'static str,
+    found: &'static str,
+    plant: fn(&Study) -> Vec<&'static str>,
+) -> Planted {
+    Planted { fault, severity, place, found, plant }
+}
+
+/// Each of these alone, in a sound study.
+const PLANTED: &[Planted] = &[
+    planted("config-syntax", "error", "config.toml", "", |study| {
+        study.edit("config.toml", "name = \"crossfusion\"", "name = crossfusion");
+        vec![]
+    }),
+    planted("unknown-key", "error", "config.toml", "`training.max_epochs`", |study| {
+        study.edit("config.toml", "max_epochs", "max_epoch");
+        vec![]
+    }),
+    planted("missing-key", "error", "config.toml", "training.protocol is missing", |study| {
+        study.edit("config.toml", "protocol = \"sound\"\n", "");
+        vec![]
+    }),
+    planted("bad-value", "error", "config.toml", "training.learning_rate is -1", |_| {
+        vec!["--set", "training.learning_rate=-1"]
+    }),
+    planted("bad-value", "error", "config.toml", "crossfusio", |_| vec!["--set", "model.name=crossfusio"]),
+    planted("unusable-table", "error", "clinical.csv", "No such file", |study| {
+        fs::remove_file(study.path("clinical.csv")).unwrap();
+        vec![]
+    }),
+    planted("unusable-table", "error", "clinical.csv", "2 cells", |study| {
+        study.edit_rows(|index, cells| {
+            if index == 3 {
+                cells.truncate(2)
+            }
+        });
+        vec![]
+    }),
+    planted("missing-column", "error", "clinical.csv", "`survival_months`", |study| {
+        study.edit("clinical.csv", "survival_months", "months_alive");
+        vec![]
+    }),
+    planted("sign-not-stated", "error", "clinical.csv", "censorship", |study| {
+        study.edit("config.toml", "preset = \"mcat\"", "");
+        vec![]
+    }),
+    planted("empty-id", "error", "line 5", "empty", |study| {
+        study.edit_rows(|index, cells| {
+            if index == 3 {
+                cells[1].clear()
+            }
+        });
+        vec![]
+    }),
+    planted("bad-time", "error", "line 5, column `survival_months`", "`-1`", |study| {
+        study.edit_rows(|index, cells| {
+            if index == 3 {
+                cells[2] = "-1".to_owned()
+            }
+        });
+        vec![]
+    }),
+    planted("bad-time", "error", "line 6, column `survival_months`", "`NaN`", |study| {
+        study.edit_rows(|index, cells| {
+            if index == 4 {
+                cells[2] = "NaN".to_owned()
+            }
+        });
+        vec![]
+    }),
+    planted("bad-status", "error", "line 5, column `censorship`", "`alive`", |study| {
+        study.edit_rows(|index, cells| {
+            if index == 3 {
+                cells[3] = "alive".to_owned()
+            }
+        });
+        vec![]
+    }),
+    planted("duplicate-slide", "error", "clinical.csv", "line 2 and in line 5", |study| {
+        let slide = study.slides()[0].clone();
+        study.edit_rows(|index, cells| {
+            if index == 3 {
+                cells[1].clone_from(&slide)
+            }
+        });
+        vec![]
+    }),
+    planted("duplicate-patient", "error", "clinical.csv", "line 2 and in line 5", |study| {
+        let text = study.read("clinical.csv");
+        let first = text.lines().nth(1).unwrap().split(',').next().unwrap().to_owned();
+        study.edit_rows(|index, cells| {
+            if index == 3 {
+                cells[0].clone_from(&first)
+            }
+        });
+        // A table of patients: bags are called after them.
+        study.edit("config.toml", "preset = \"mcat\"", "preset = \"stamp\"");
+        vec![
+            "--set",
+            "cohort.columns.case_id=case_id",
+            "--set",
+            "cohort.columns.time=survival_months",
+            "--set",
+            "cohort.columns.time_unit=months",
+            "--set",
+            "cohort.columns.censorship=censorship",
+        ]
+    }),
+    planted("duplicate-slide", "error", "slides.csv", "line 2 and in line 42", |study| {
+        let table = study.read("clinical.csv");
+        let row = |line: &str| {
+            let cells: Vec<&str> = line.split(',').collect();
+            format!("{},{}\n", cells[0], cells[1])
+        };
+        let mut slides = "PATIENT,FILENAME\n".to_owned();
+        slides.extend(table.lines().skip(1).map(row));
+        slides += &row(table.lines().nth(1).unwrap());
+        study.write("slides.csv", &slides);
+        vec!["--set", "cohort.slides=slides.csv"]
+    }),
+    planted("two-outcomes", "error", "clinical.csv", "has two outcomes", |study| {
+        let text = study.read("clinical.csv");
+        let first = text.lines().nth(1).unwrap().split(',').next().unwrap().to_owned();
+        study.edit_rows(|index, cells| {
+            if index == 3 {
+                cells[0].clone_from(&first)
+            }
+        });
+        vec![]
+    }),
+    planted("no-event", "error", "clinical.csv", "all 40 slides are censored", |study| {
+        study.edit_rows(|_, cells| cells[3] = "1".to_owned());
+        vec![]
+    }),
+    planted("inverted-status", "error", "clinical.csv", "looks inverted", |study| {
+        invert(&study.path("clinical.csv"));
+        vec![]
+    }),
+    planted("inverted-status", "error", "clinical.csv", "its name says the opposite", |_| {
+        vec!["--set", "cohort.columns.event=censorship"]
+    }),
+    planted("unusable-splits", "error", "splits", "no splits_0.csv", |study| {
+        fs::remove_dir_all(study.path("splits")).unwrap();
+        vec![]
+    }),
+    planted("patient-in-both-parts", "error", "splits_1.csv", "stands in `train`", |study| {
+        let text = study.read("splits/splits_1.csv");
+        let cells: Vec<&str> = text.lines().nth(1).unwrap().split(',').collect();
+        study.edit("splits/splits_1.csv", &format!(",{}\n", cells[2]), &format!(",{}\n", cells[1]));
+        vec![]
+    }),
+    planted("patient-in-both-parts", "error", "fold 1", "TCGA-AA-0001", |study| {
+        // Two cases of one patient, by their barcodes.
+        let (first, second) = (validated(study, 1)[0].clone(), validated(study, 2)[0].clone());
+        let table = study.read("clinical.csv");
+        let row = |case: &str| table.lines().find(|line| line.starts_with(case)).unwrap().to_owned();
+        let outcome = |row: &str| row.splitn(3, ',').nth(2).unwrap().to_owned();
+        let (one, other) = (row(&first), row(&second));
+        study.edit("clinical.csv", &other, &other.replace(&outcome(&other), &outcome(&one)));
+        for (case, barcode) in [(&first, "TCGA-AA-0001-01"), (&second, "TCGA-AA-0001-02")] {
+            study.edit("clinical.csv", &format!("\n{case},"), &format!("\n{barcode},"));
+            for fold in 0..5 {
+                let file = format!("splits/splits_{fold}.csv");
+                study.edit(&file, &format!(",{case}"), &format!(",{barcode}"));
+            }
+        }
+        vec![]
+    }),
+    planted("fold-without-event", "warning", "splits_0.csv", "validation patients has an event", |study| {
+        let validated = validated(study, 0);
+        study.edit_rows(|_, cells| {
+            if validated.contains(&cells[0]) {
+                cells[3] = "1".to_owned();
+            }
+        });
+        vec![]
+    }),
+    planted("empty-fold", "error", "splits_0.csv", "0 training", |study| {
+        let text = study.read("splits/splits_0.csv");
+        let renamed: String = text
+            .lines()
+            .map(|line| match line.split_once(',') {
+                Some((index, rest)) if !index.is_empty() => format!("{index},x{}\n", rest.replace(',', ",x")),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        study.write("splits/splits_0.csv", &renamed);
+        vec![]
+    }),
+    planted("ids-not-joined", "error", "bags", "40 of 40 slides of the table have no bag", |study| {
+        study.edit_rows(|_, cells| cells[1] = format!("other-{}", cells[1]));
+        vec![]
+    }),
+    planted("ids-not-joined", "warning", "splits", "of the splits without a row", |study| {
+        let first = validated(study, 2)[0].clone();
+        study.edit("splits/splits_2.csv", &first, "stranger");
+        vec![]
+    }),
+    planted("no-bags", "error", "bags", "", |study| {
+        fs::remove_dir_all(study.path("bags")).unwrap();
+        vec![]
+    }),
+    planted("two-layouts", "error", "bags", "more than one layout", |study| {
+        let file = pt_file(&study.path("bags"), "a", Magnification::X5);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        pt::write_features(&file, &features(3, DIM)).unwrap();
+        study.edit("config.toml", "layout = \"native\"", "");
+        vec![]
+    }),
+    planted("two-encoders", "error", "features", "more than one folder", |study| {
+        study.lay_out_safetensors();
+        let slide = study.slides().remove(0);
+        let whole = study.path(&format!("features/simulated/{slide}.safetensors"));
+        fs::copy(study.path(&format!("features/simulated/x5/{slide}.safetensors")), whole).unwrap();
+        vec![]
+    }),
+    planted("missing-encoder", "error", ".h5", "no features of encoder `uni`", |_| {
+        vec!["--set", "features.backbone=uni"]
+    }),
+    planted("missing-magnification", "warning", ".h5", "lacks x10", |study| {
+        study.rewrite_bag(3, |at, set| (at != Magnification::X10).then(|| set.clone()));
+        vec![]
+    }),
+    planted("missing-magnification", "warning", "x20", "lacks x20", |study| {
+        study.lay_out_pt();
+        fs::remove_file(pt_file(&study.path("features"), &study.slides()[3], Magnification::X20)).unwrap();
+        vec![]
+    }),
+    planted("empty-file", "error", ".h5", "", |study| {
+        fs::write(study.bag_path(3), b"").unwrap();
+        vec![]
+    }),
+    planted("truncated-file", "error", ".h5", "", |study| {
+        cut_in_half(&study.bag_path(3));
+        vec![]
+    }),
+    planted("truncated-file", "error", "x10/pt_files", "", |study| {
+        study.lay_out_pt();
+        cut_in_half(&pt_file(&study.path("features"), &study.slides()[3], Magnification::X10));
+        vec![]
+    }),
+    planted("wrong-file-kind", "error", ".pt", "list", |study| swap_in(study, "wrong_list.pt")),
+    planted("wrong-file-kind", "error", ".pt", "dict", |study| swap_in(study, "wrong_dict.pt")),
+    planted("wrong-file-kind", "error", ".pt", "NumPy", |study| swap_in(study, "wrong_numpy.pt")),
+    planted("zero-patches", "error", ".pt", "no patches", |study| swap_in(study, "wrong_no_rows.pt")),
+    planted("nan-features", "error", ".pt", "NaN or infinite", |study| swap_in(study, "wrong_nan.pt")),
+    planted("nan-features", "error", ".pt", "NaN or infinite", |study| swap_in(study, "wrong_inf.pt")),
+    planted("feature-width", "error", ".h5", "9 columns, most slides have 6", |study| {
+        study.rewrite_bag(3, |_, set| {
+            Some(PatchSet::new(features(set.n_patches(), 9)).with_coords(set.coords()?.to_vec()).unwrap())
+        });
+        vec![]
+    }),
+    planted("feature-width", "error", "slide", "7 columns, expected 6", |study| {
+        study.lay_out_pt();
+        let file = pt_file(&study.path("features"), &study.slides()[3], Magnification::X20);
+        pt::write_features(&file, &features(32, DIM + 1)).unwrap();
+        vec![]
+    }),
+    planted("coords-rows", "error", ".safetensors", "coords has 1 rows", |study| {
+        study.lay_out_safetensors();
+        let (n, values, corner) = (8_usize, [0.5_f32; 8 * DIM], [0_i64; 2]);
+        let values: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let corner: Vec<u8> = corner.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let view = |dtype, shape, bytes| ::safetensors::tensor::TensorView::new(dtype, shape, bytes).unwrap();
+        let tensors = [
+            ("features", view(::safetensors::Dtype::F32, vec![n, DIM], &values)),
+            ("coords", view(::safetensors::Dtype::I64, vec![1, 2], &corner)),
+        ];
+        let bytes = ::safetensors::serialize(tensors, None).unwrap();
+        fs::write(study.path(&format!("features/simulated/x10/{}.safetensors", study.slides()[3])), bytes)
+            .unwrap();
+        vec![]
+    }),
+    planted("row-order-mixed", "warning", "bags", "most slides have rows in order `row-major`", |study| {
+        study.rewrite_bag(3, |_, set| {
+            let mut coords = set.coords()?.to_vec();
+            coords.reverse();
+            Some(PatchSet::new(set.features().clone()).with_coords(coords).unwrap())
+        });
+        vec![]
+    }),
+    planted("scale-proportion", "warning", ".h5", "at x20", |study| {
+        study.rewrite_bag(3, |at, set| {
+            let n = if at == Magnification::X20 { 1 } else { set.n_patches() };
+            let coords = set.coords()?[..n].to_vec();
+            Some(PatchSet::new(features(n, DIM)).with_coords(coords).unwrap())
+        });
+        vec![]
+    }),
+    planted("initial-weights", "error", "absent.safetensors", "", |_| {
+        vec!["--set", "training.initial_weights=absent.safetensors"]
+    }),
+    planted("memory", "error", "slide", "is predicted to take", |_| vec!["--set", "model.embed_dim=262144"]),
+    planted("disk-space", "error", "study", "a run needs", |_| vec!["--set", "model.embed_dim=262144"]),
+];
+
+fn swap_in(study: &Study, name: &str) -> Vec<&'static str> {
+    study.lay_out_pt();
+    fs::copy(torch_file(name), pt_file(&study.path("features"), &study.slides()[3], Magnification::X5))
+        .unwrap();
+    vec![]
+}
+
+fn cut_in_half(file: &Path) {
+    let bytes = fs::read(file).unwrap();
+    fs::write(file, &bytes[..bytes.len() / 2]).unwrap();
+}
+
+/// The cases that a fold validates.
+fn validated(study: &Study, fold: usize) -> Vec<String> {
+    let text = study.read(&format!("splits/splits_{fold}.csv"));
+    let cells = text.lines().skip(1).filter_map(|line| line.split(',').nth(2));
+    cells.filter(|cell| !cell.is_empty()).map(str::to_owned).collect()
+}
+
+/// Turns the column `censorship` of a table round.
+fn invert(table: &Path) {
+    let mut reader = csv::Reader::from_path(table).unwrap();
+    let header = reader.headers().unwrap().clone();
+    let column = header.iter().position(|name| name == "censorship").unwrap();
+    let rows: Vec<csv::StringRecord> = reader.records().map(|row| row.unwrap()).collect();
+    let mut writer = csv::Writer::from_path(table).unwrap();
+    writer.write_record(&header).unwrap();
+    for row in rows {
+        let turned = |cell: &str| if cell.parse::<f64>().unwrap() == 0.0 { "1" } else { "0" };
+        writer
+            .write_record(
+                row.iter().enumerate().map(|(at, cell)| if at == column { turned(cell) } else { cell }),
+            )
+            .unwrap();
+    }
+    writer.flush().unwrap();
+}
+
+fn text<'a>(finding: &'a Value, key: &str) -> &'a str {
+    finding[key].as_str().unwrap_or_else(|| panic!("no {key} in {finding}"))
+}
+
+fn count(diagnosis: &Value, severity: &str) -> usize {
+    diagnosis["findings"].as_array().unwrap().iter().filter(|finding| finding["severity"] == severity).count()
+}
+
+/// All findings that are no notes, to be read where a test fails.
+fn complaints(diagnosis: &Value) -> String {
+    let findings = diagnosis["findings"].as_array().unwrap();
+    let complaints = findings.iter().filter(|finding| finding["severity"] != "note");
+    complaints.map(|finding| format!("{finding}\n")).collect()
+}
+
+#[test]
+fn each_planted_fault_is_named_with_its_place() {
+    let sound = Study::new();
+    let mut names: Vec<&str> = PLANTED.iter().map(|planted| planted.fault).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert!(names.len() >= 25, "{} faults", names.len());
+    let mut missed = String::new();
+    for planted in PLANTED {
+        let study = sound.copy();
+        let more = (planted.plant)(&study);
+        let (diagnosis, code) = study.diagnosis(&more);
+        let is_named = diagnosis["findings"].as_array().unwrap().iter().any(|finding| {
+            text(finding, "fault") == planted.fault
+                && text(finding, "severity") == planted.severity
+                && text(finding, "place").contains(planted.place)
+                && text(finding, "found").contains(planted.found)
+                && !text(finding, "wanted").is_empty()
+                && !text(finding, "way_out").is_empty()
+        });
+        let complaints = complaints(&diagnosis);
+        if !is_named {
+            missed += &format!("{} {:?} is not in:\n{complaints}\n", planted.fault, planted.found);
+        }
+        assert_eq!(diagnosis["errors"], count(&diagnosis, "error"));
+        assert_eq!(diagnosis["warnings"], count(&diagnosis, "warning"));
+        let has_errors = diagnosis["errors"] != 0;
+        assert_eq!(code, if has_errors { 3 } else { 0 }, "{}:\n{complaints}", planted.fault);
+        assert_eq!(has_errors, planted.severity == "error", "{}:\n{complaints}", planted.fault);
+    }
+    assert!(missed.is_empty(), "{missed}");
+}
+
+#[test]
+fn a_sound_study_has_neither_errors_nor_warnings() {
+    let sound = Study::new();
+    let (other_forms, pt) = (sound.copy(), sound.copy());
+    other_forms.lay_out_safetensors();
+    pt.lay_out_pt();
+    for study in [&sound, &other_forms, &pt] {
+        let (diagnosis, code) = study.diagnosis(&[]);
+        assert_eq!((complaints(&diagnosis).as_str(), code), ("", 0));
+        assert_eq!((&diagnosis["errors"], &diagnosis["warnings"]), (&Value::from(0), &Value::from(0)));
+        let cohort = &diagnosis["cohort"];
+        assert_eq!((&cohort["n_slides"], &cohort["n_patients"]), (&Value::from(40), &Value::from(40)));
+        let share = cohort["n_events"].as_f64().unwrap() / 40.0;
+        assert_eq!(cohort["event_share"].as_f64().unwrap(), share);
+        assert!(diagnosis["memory"]["predicted_peak_bytes"].as_u64().unwrap() > 64 << 20);
+        assert!(
+            diagnosis["disk"]["free_bytes"].as_u64().unwrap()
+                > diagnosis["disk"]["needed_bytes"].as_u64().unwrap()
+        );
+    }
+}
+
+#[test]
+fn faults_of_every_step_are_reported_at_once_and_for_people() {
+    let study = Study::new();
+    study.edit("config.toml", "max_epochs", "max_epoch");
+    study.edit_rows(|index, cells| match index {
+        3 | 5 => cells[2] = "-1".to_owned(),
+        8 => cells[3] = "alive".to_owned(),
+        _ => {}
+    });
+    let text_of_fold = study.read("splits/splits_1.csv");
+    let cells: Vec<&str> = text_of_fold.lines().nth(1).unwrap().split(',').collect();
+    study.edit("splits/splits_1.csv", &format!(",{}\n", cells[2]), &format!(",{}\n", cells[1]));
+    fs::write(study.bag_path(0), b"").unwrap();
+    cut_in_half(&study.bag_path(1));
+    let (diagnosis, code) = study.diagnosis(&[]);
+    assert_eq!(code, 3);
+    let n = |fault: &str| {
+        let findings = diagnosis["findings"].as_array().unwrap();
+        findings.iter().filter(|finding| finding["fault"] == fault).count()
+    };
+    let counts =
+        ["unknown-key", "bad-time", "bad-status", "patient-in-both-parts", "empty-file", "truncated-file"]
+            .map(n);
+    assert_eq!(counts, [1, 2, 1, 1, 1, 1], "{}", complaints(&diagnosis));
+
+    let config = study.path("config.toml");
+    let output = cf_train(&["doctor", "--config", path(&config)]);
+    let (shown, stderr) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    for wanted in
+        ["patients", "with an event", "bad-time", "line 5, column `survival_months`", "way out", "memory"]
+    {
+        assert!(shown.contains(wanted), "`{wanted}` is not in:\n{shown}");
+    }
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr.contains("the doctor found"), "{stderr}");
+}
+
+#[test]
+fn weights_to_start_from_are_held_against_model_and_bags() {
+    let study = Study::new();
+    let weights = |name: &str, embed_dim: usize, backbone_dim: usize, row_order: &str| {
+        let settings = CrossFusionConfig { embed_dim, ..Default::default() };
+        let model = ModelConfig::Crossfusion(settings);
+        let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
+        model.build(backbone_dim, store.builder()).unwrap();
+        let info =
+            CheckpointInfo { model: &model, backbone_dim, row_order, config_hash: 0, fold: 0, epoch: 1 };
+        checkpoint::write(&study.path(name), &store, &info).unwrap();
+    };
+    weights("fit.safetensors", 32, DIM, "row-major");
+    weights("wide.safetensors", 32, DIM + 2, "row-major");
+    weights("deep.safetensors", 16, DIM, "row-major");
+    weights("column.safetensors", 32, DIM, "file");
+    for (name, complaints) in [
+        ("fit.safetensors", vec![]),
+        ("wide.safetensors", vec![("feature-width", "error", "features of 8 columns, the bags have 6")]),
+        ("deep.safetensors", vec![("initial-weights", "error", "embed_dim 16, the configuration says 32")]),
+        ("column.safetensors", vec![("row-order-mixed", "warning", "order `file`")]),
+    ] {
+        let set = format!("training.initial_weights={name}");
+        let (diagnosis, code) = study.diagnosis(&["--set", &set]);
+        let found: Vec<&Value> = diagnosis["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|finding| finding["severity"] != "note")
+            .collect();
+        assert_eq!(found.len(), complaints.len(), "{name}: {found:?}");
+        for (finding, (fault, severity, text_found)) in found.into_iter().zip(&complaints) {
+            assert_eq!((text(finding, "fault"), text(finding, "severity")), (*fault, *severity));
+            assert!(text(finding, "found").contains(text_found), "{finding}");
+            assert!(text(finding, "place").contains(name), "{finding}");
+        }
+        let has_error = complaints.iter().any(|(_, severity, _)| *severity == "error");
+        assert_eq!(code, if has_error { 3 } else { 0 }, "{name}");
+    }
+}
+
+#[test]
+fn a_configuration_in_the_current_directory_is_found() {
+    let study = Study::new();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cf-train"));
+    let output =
+        command.args(["doctor", "--config", "config.toml"]).current_dir(study.path("")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn so_few_patients_that_chance_may_look_inverted_are_a_note() {
+    let study = Study::new();
+    // Events at every time but the first: five to six of the eight longest follow-ups end with one.
+    study.edit_rows(|index, cells| {
+        cells[2] = format!("{}", 10 + index);
+        cells[3] = if index % 8 < 3 { "1" } else { "0" }.to_owned();
+    });
+    let (diagnosis, code) = study.diagnosis(&[]);
+    let status = &diagnosis["cohort"]["status"];
+    assert_eq!((&status["verdict"], &status["late_event_share"]), (&"looks-inverted".into(), &0.625.into()));
+    assert_eq!((complaints(&diagnosis).as_str(), code), ("", 0));
+    assert_eq!(diagnosis["findings"][0]["fault"], "inverted-status");
+}
+
+#[test]
+fn a_stated_sign_turns_the_suspicion_into_a_warning() {
+    let study = Study::new();
+    invert(&study.path("clinical.csv"));
+    let (diagnosis, code) = study.diagnosis(&["--set", "cohort.columns.censorship=censorship"]);
+    assert_eq!(code, 0, "{}", complaints(&diagnosis));
+    assert_eq!(diagnosis["findings"][0]["fault"], "inverted-status");
+    assert_eq!(diagnosis["findings"][0]["severity"], "warning");
+}
+
+#[test]
+fn every_fault_is_explained_in_the_documentation() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/formats.md");
+    let docs = fs::read_to_string(docs).unwrap();
+    let section = docs.split("## What the doctor finds").nth(1).unwrap().split("\n## ").next().unwrap();
+    for fault in Fault::ALL {
+        assert!(section.contains(&format!("| `{}` |", fault.name())), "{} has no row", fault.name());
+    }
+    let table = section.split("| Fault |").nth(1).unwrap().split("\n\n").next().unwrap();
+    assert_eq!(table.matches("\n| `").count(), Fault::ALL.len());
+}
+
+/// A real table with simulated bags: as it is, and with its status turned round.
+fn real_table(cohort: &str) {
+    let Some(data) = test_data() else { return };
+    let tcga = data.join("tcga");
+    let study = Study { dir: tempfile::tempdir().unwrap() };
+    let (clinical, splits) = (tcga.join(format!("clinical/{cohort}.csv")), tcga.join("splits").join(cohort));
+    succeed(&[
+        "simulate",
+        "--clinical",
+        path(&clinical),
+        "--splits",
+        path(&splits),
+        "--scale",
+        "0.003",
+        "--backbone-dim",
+        "4",
+        "--out",
+        path(&study.path("")),
+    ]);
+    let inverted = |diagnosis: &Value| {
+        let findings = diagnosis["findings"].as_array().unwrap().iter();
+        findings
+            .filter(|finding| finding["fault"] == "inverted-status")
+            .map(|f| text(f, "severity").to_owned())
+            .collect::<Vec<_>>()
+    };
+    let (diagnosis, code) = study.diagnosis(&[]);
+    assert_eq!((inverted(&diagnosis), code), (vec![], 0), "{cohort}: {}", complaints(&diagnosis));
+    invert(&study.path("clinical.csv"));
+    let (diagnosis, code) = study.diagnosis(&[]);
+    assert_eq!(
+        (inverted(&diagnosis), code),
+        (vec!["error".to_owned()], 3),
+        "{cohort}: {}",
+        complaints(&diagnosis)
+    );
+}
+
+#[test]
+fn the_sign_of_blca_is_told() {
+    real_table("blca");
+}
+
+#[test]
+fn the_sign_of_brca_is_told() {
+    real_table("brca");
+}
+
+#[test]
+fn the_sign_of_coad_is_told() {
+    real_table("coad");
+}
+
+#[test]
+fn the_sign_of_gbmlgg_is_told() {
+    real_table("gbmlgg");
+}
+
+#[test]
+fn the_sign_of_luad_is_told() {
+    real_table("luad");
+}
+
+#[test]
+fn the_sign_of_ucec_is_told() {
+    real_table("ucec");
+}
