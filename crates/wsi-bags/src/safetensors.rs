@@ -11,7 +11,7 @@
 //! `coords` are x and y of the top left corners in level-0 pixels, `parent` indexes the patches of the next coarser
 //! magnification (-1: none). The metadata, all optional: `encoder`, `tool`, `tool_version`, `slide_width`,
 //! `slide_height`, `mpp` of the slide, and `patch_size_level0`, `patch_mpp`, `parent_fallbacks` of the patches, these
-//! three behind `x5/`, `x10/` or `x20/` where a file has all magnifications. [`write`] makes files of one.
+//! three behind `x5/`, `x10/` or `x20/` where a file has all magnifications. [`write()`] makes files of one.
 
 mod header;
 
