@@ -1,11 +1,16 @@
 //! Timed runs of one benchmark case each; `cargo xtask bench` starts a process per case, so that each peak of memory is its own.
 
 mod bags;
+mod kernels;
 mod model;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+/// Tensors of many megabytes are made and dropped all the time.
+#[global_allocator]
+static ALLOCATOR: cf_model::kernels::TensorAllocator = cf_model::kernels::TensorAllocator::new();
 
 /// Timed runs of one benchmark case each.
 #[derive(Debug, Parser)]
@@ -19,6 +24,8 @@ struct Arguments {
 enum Bench {
     /// CrossFusion at full width: inference, or a training step (forward, backward and optimiser) of one bag.
     Model(model::Arguments),
+    /// One kernel, or its reference.
+    Kernels(kernels::Arguments),
     /// Reading one bag of features from disk.
     Bags(bags::Arguments),
 }
@@ -26,6 +33,7 @@ enum Bench {
 fn main() -> ExitCode {
     let measured = match Arguments::parse().bench {
         Bench::Model(arguments) => model::run(&arguments),
+        Bench::Kernels(arguments) => kernels::run(&arguments),
         Bench::Bags(arguments) => bags::run(&arguments),
     };
     #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a binary that prints its result")]

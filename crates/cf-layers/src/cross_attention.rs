@@ -7,7 +7,8 @@ use crate::feed_forward::FeedForward;
 use crate::layer_norm::LayerNorm;
 use crate::linear::Linear;
 use crate::mode::ForwardCtx;
-use crate::{init, kernels};
+use crate::init;
+use crate::kernels::{self, Compute};
 
 /// The sizes and dropout of a [`CrossAttentionBlock`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,6 +37,7 @@ pub struct CrossAttentionBlock {
     norm: LayerNorm,
     feed_forward: FeedForward,
     n_heads: usize,
+    compute: Compute,
 }
 
 impl CrossAttentionBlock {
@@ -56,6 +58,7 @@ impl CrossAttentionBlock {
             norm: LayerNorm::new(d, vb.pp(format!("{name}_ln")))?,
             feed_forward: FeedForward::new(d, config.hidden, config.dropout, vb.pp(format!("{name}_ffn")))?,
             n_heads: config.n_heads,
+            compute: vb.dtype().into(),
         })
     }
 
@@ -71,7 +74,7 @@ impl CrossAttentionBlock {
         let context = context.broadcast_add(&self.scale_embedding)?;
         let q = self.q.forward(&asked)?;
         let kv = Linear::forward_side_by_side(&[&self.k, &self.v], &context)?;
-        let attended = self.out.forward(&kernels::attention(&q, &kv, self.n_heads, None)?)?;
+        let attended = self.out.forward(&kernels::attention(&q, &kv, self.n_heads, None, self.compute)?)?;
         let y = self.norm.forward_sum(source, &attended)?;
         self.feed_forward.forward_onto(&y, &y, ctx)
     }

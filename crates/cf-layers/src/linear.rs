@@ -3,13 +3,15 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::{init, kernels};
+use crate::init;
+use crate::kernels::{self, Compute};
 
 /// `x W^T + b` from `[n, d_in]` to `[n, d_out]`; parameters `weight` `[d_out, d_in]` and `bias` `[d_out]`.
 #[derive(Debug, Clone)]
 pub struct Linear {
     weight: Tensor,
     bias: Tensor,
+    compute: Compute,
 }
 
 impl Linear {
@@ -20,7 +22,7 @@ impl Linear {
     pub fn new(d_in: usize, d_out: usize, vb: VarBuilder<'_>) -> Result<Self> {
         let weight = vb.get_with_hints((d_out, d_in), "weight", init::LINEAR_WEIGHT)?;
         let bias = vb.get_with_hints(d_out, "bias", init::ZERO)?;
-        Ok(Self { weight, bias })
+        Ok(Self { weight, bias, compute: vb.dtype().into() })
     }
 
     /// `[n, d_in]` to `[n, d_out]`.
@@ -28,7 +30,7 @@ impl Linear {
     /// # Errors
     /// If the width of `x` is not that of this layer.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        kernels::linear(x, &self.weight, &self.bias)
+        kernels::linear(x, &self.weight, &self.bias, self.compute)
     }
 
     /// Several layers of one input in one product: `[n, d_in]` to `[n, sum of their d_out]`, their outputs side by side.
@@ -38,6 +40,7 @@ impl Linear {
     pub fn forward_side_by_side(layers: &[&Self], x: &Tensor) -> Result<Tensor> {
         let weights: Vec<&Tensor> = layers.iter().map(|layer| &layer.weight).collect();
         let biases: Vec<&Tensor> = layers.iter().map(|layer| &layer.bias).collect();
-        kernels::linear(x, &Tensor::cat(&weights, 0)?, &Tensor::cat(&biases, 0)?)
+        let compute = layers.first().map(|layer| layer.compute).unwrap_or_default();
+        kernels::linear(x, &Tensor::cat(&weights, 0)?, &Tensor::cat(&biases, 0)?, compute)
     }
 }

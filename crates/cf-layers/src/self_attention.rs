@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::kernels::{self, AttentionDropout, DropoutMask};
+use crate::kernels::{self, AttentionDropout, Compute, DropoutMask};
 use crate::linear::Linear;
 use crate::mode::{ForwardCtx, Mode};
 
@@ -29,6 +29,7 @@ pub struct SelfAttention {
     v: Linear,
     out: Linear,
     config: SelfAttentionConfig,
+    compute: Compute,
 }
 
 impl SelfAttention {
@@ -44,6 +45,7 @@ impl SelfAttention {
             v: Linear::new(d, d, vb.pp("v_proj"))?,
             out: Linear::new(d, d, vb.pp("out_proj"))?,
             config,
+            compute: vb.dtype().into(),
         })
     }
 
@@ -54,7 +56,7 @@ impl SelfAttention {
     pub fn forward(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
         let qkv = Linear::forward_side_by_side(&[&self.q, &self.k, &self.v], x)?;
         let dropout = self.dropout(x, ctx)?;
-        self.out.forward(&kernels::self_attention(&qkv, self.config.n_heads, dropout)?)
+        self.out.forward(&kernels::self_attention(&qkv, self.config.n_heads, dropout, self.compute)?)
     }
 
     /// What [`Self::forward`] returns for the first token, `[1, d]`: all tokens are looked at, one looks.
@@ -65,7 +67,7 @@ impl SelfAttention {
         let q = self.q.forward(&x.narrow(0, 0, 1)?)?;
         let kv = Linear::forward_side_by_side(&[&self.k, &self.v], x)?;
         let dropout = self.dropout(x, ctx)?;
-        self.out.forward(&kernels::attention(&q, &kv, self.config.n_heads, dropout)?)
+        self.out.forward(&kernels::attention(&q, &kv, self.config.n_heads, dropout, self.compute)?)
     }
 
     fn dropout(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Option<AttentionDropout>> {

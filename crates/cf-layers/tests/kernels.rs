@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use candle_core::{DType, Device, Tensor, Var};
-use cf_layers::kernels::{self, AdamStep, AttentionDropout, DropoutMask, reference};
+use cf_layers::kernels::{self, AdamStep, AttentionDropout, Compute, DropoutMask, reference};
 use rand::Rng;
 use rand_distr::StandardNormal;
 
@@ -48,7 +48,7 @@ fn attention_equals_its_reference_with_and_without_dropout() {
         for (n, m) in [(1, 1), (1, 200), (65, 3), (64, 64), (129, 63), (127, 257), (2, 2100), (300, 255)] {
             for dropout in dropouts(n + 5) {
                 let (q, kv) = (random(1, &[n, 24], dtype), random(2, &[m, 48], dtype));
-                let found = evaluate(&[&q, &kv], || kernels::attention(&q, &kv, 4, dropout));
+                let found = evaluate(&[&q, &kv], || kernels::attention(&q, &kv, 4, dropout, Compute::AsStored));
                 let wanted = evaluate(&[&q, &kv], || reference::attention(&q, &kv, 4, dropout));
                 assert_same(&format!("{dtype:?} {n} x {m} {dropout:?}"), &found, &wanted, tolerance);
             }
@@ -62,7 +62,7 @@ fn self_attention_equals_its_reference_with_and_without_dropout() {
         for n in [1, 2, 63, 64, 65, 127, 128, 129, 300] {
             for dropout in dropouts(n) {
                 let qkv = random(1, &[n, 72], dtype);
-                let found = evaluate(&[&qkv], || kernels::self_attention(&qkv, 4, dropout));
+                let found = evaluate(&[&qkv], || kernels::self_attention(&qkv, 4, dropout, Compute::AsStored));
                 let wanted = evaluate(&[&qkv], || reference::self_attention(&qkv, 4, dropout));
                 assert_same(&format!("{dtype:?} {n} {dropout:?}"), &found, &wanted, tolerance);
             }
@@ -75,10 +75,10 @@ fn attention_survives_scores_that_overflow_and_passes_nan_on() {
     let q = random(1, &[70, 8], DType::F32);
     q.set(&(q.as_tensor() * 1e3).unwrap()).unwrap();
     let kv = random(2, &[600, 16], DType::F32);
-    let found = evaluate(&[&q, &kv], || kernels::attention(&q, &kv, 1, None));
+    let found = evaluate(&[&q, &kv], || kernels::attention(&q, &kv, 1, None, Compute::AsStored));
     assert!(found.iter().all(|value| value.is_finite()));
     let poisoned = (q.as_tensor() * f64::NAN).unwrap();
-    let output = kernels::attention(&poisoned, &kv, 1, None).unwrap().flatten_all().unwrap();
+    let output = kernels::attention(&poisoned, &kv, 1, None, Compute::AsStored).unwrap().flatten_all().unwrap();
     assert!(output.to_vec1::<f32>().unwrap().iter().all(|value| value.is_nan()));
 }
 
@@ -88,14 +88,14 @@ fn linear_equals_its_reference_and_skips_the_gradient_nobody_asked_for() {
         for (n, d_in, d_out) in [(1, 1, 1), (1, 65, 3), (257, 33, 64), (300, 128, 127)] {
             let x = random(1, &[n, d_in], dtype);
             let (weight, bias) = (random(2, &[d_out, d_in], dtype), random(3, &[d_out], dtype));
-            let found = evaluate(&[&x, &weight, &bias], || kernels::linear(&x, &weight, &bias));
+            let found = evaluate(&[&x, &weight, &bias], || kernels::linear(&x, &weight, &bias, Compute::AsStored));
             let wanted = evaluate(&[&x, &weight, &bias], || reference::linear(&x, &weight, &bias));
             assert_same(&format!("{dtype:?} {n} x {d_in} x {d_out}"), &found, &wanted, tolerance);
         }
     }
     let x = random(1, &[4, 6], DType::F32).as_detached_tensor();
     let (weight, bias) = (random(2, &[5, 6], DType::F32), random(3, &[5], DType::F32));
-    let grads = kernels::linear(&x, &weight, &bias).unwrap().sum_all().unwrap().backward().unwrap();
+    let grads = kernels::linear(&x, &weight, &bias, Compute::AsStored).unwrap().sum_all().unwrap().backward().unwrap();
     assert!(grads.get(&x).is_none() && grads.get(&weight).is_some() && grads.get(&bias).is_some());
 }
 
@@ -241,11 +241,11 @@ fn results_do_not_depend_on_the_number_of_threads() {
             let (tokens, weight) = (random(8, &[500, 96], DType::F32), random(9, &[130, 96], DType::F32));
             let bias = random(10, &[130], DType::F32);
             let dropout = dropouts(150)[1];
-            let mut all = evaluate(&[&q, &kv], || kernels::attention(&q, &kv, 2, dropout));
-            all.extend(evaluate(&[&qkv], || kernels::self_attention(&qkv, 2, dropouts(300)[1])));
+            let mut all = evaluate(&[&q, &kv], || kernels::attention(&q, &kv, 2, dropout, Compute::AsStored));
+            all.extend(evaluate(&[&qkv], || kernels::self_attention(&qkv, 2, dropouts(300)[1], Compute::AsStored)));
             all.extend(evaluate(&[&x, &conv], || kernels::grouped_conv2d(&x, &conv)));
             all.extend(evaluate(&[&q, &gain, &shift], || kernels::layer_norm(&q, &gain, &shift, 1e-5)));
-            all.extend(evaluate(&[&tokens, &weight, &bias], || kernels::linear(&tokens, &weight, &bias)));
+            all.extend(evaluate(&[&tokens, &weight, &bias], || kernels::linear(&tokens, &weight, &bias, Compute::AsStored)));
             all.extend(evaluate(&[&tokens], || kernels::gelu(&tokens, Some(DropoutMask { p: 0.2, key: 3 }))));
             all
         })
@@ -258,17 +258,17 @@ fn results_do_not_depend_on_the_number_of_threads() {
 fn shapes_that_do_not_fit_are_errors_that_show_them() {
     let x = random(1, &[4, 6], DType::F32);
     let pair = random(1, &[4, 12], DType::F32);
-    let text = kernels::attention(&x, &pair, 4, None).unwrap_err().to_string();
+    let text = kernels::attention(&x, &pair, 4, None, Compute::AsStored).unwrap_err().to_string();
     assert!(text.contains("width 6 is not a multiple of 4 heads"), "{text}");
-    assert!(kernels::attention(&x, &x, 2, None).unwrap_err().to_string().contains("expected [4, 12]"));
+    assert!(kernels::attention(&x, &x, 2, None, Compute::AsStored).unwrap_err().to_string().contains("expected [4, 12]"));
     let odd = random(1, &[4, 7], DType::F32);
-    assert!(kernels::self_attention(&odd, 1, None).unwrap_err().to_string().contains("[4, 7]"));
+    assert!(kernels::self_attention(&odd, 1, None, Compute::AsStored).unwrap_err().to_string().contains("[4, 7]"));
     assert!(kernels::add_dropped(&x, &pair, None).unwrap_err().to_string().contains("[4, 12]"));
     let bias = random(1, &[3], DType::F32);
-    assert!(kernels::linear(&x, &pair, &bias).unwrap_err().to_string().contains("[4, 12]"));
+    assert!(kernels::linear(&x, &pair, &bias, Compute::AsStored).unwrap_err().to_string().contains("[4, 12]"));
     let map = random(1, &[2, 2, 6], DType::F32);
     let even = random(1, &[6, 1, 2, 2], DType::F32);
     assert!(kernels::grouped_conv2d(&map, &even).unwrap_err().to_string().contains("odd k"));
     let half = pair.to_dtype(DType::F16).unwrap();
-    assert!(kernels::self_attention(&half, 2, None).is_err());
+    assert!(kernels::self_attention(&half, 2, None, Compute::AsStored).is_err());
 }

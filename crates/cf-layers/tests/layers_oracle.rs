@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use candle_core::{DType, Device, Tensor, Var};
-use cf_layers::{ParamStore, Ppeg, kernels, square_pad};
+use cf_layers::kernels::{self, Compute};
+use cf_layers::{ParamStore, Ppeg, square_pad};
 
 fn oracle() -> HashMap<String, Tensor> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/reference/layers.safetensors");
@@ -65,7 +66,7 @@ fn attention_and_its_gradients_equal_the_oracle_at_every_tile_edge() {
         for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 2e-5)] {
             let [q, k, v] = ["q", "k", "v"].map(|field| var(&side_by_side(get(field)), dtype));
             let kv = Tensor::cat(&[k.as_tensor(), v.as_tensor()], 1).unwrap();
-            let output = kernels::attention(&q, &kv, get("q").dim(0).unwrap(), None).unwrap();
+            let output = kernels::attention(&q, &kv, get("q").dim(0).unwrap(), None, Compute::AsStored).unwrap();
             assert_close(&format!("{name} out"), &output, &side_by_side(get("out")), tolerance);
             let grads = gradients(&output, &side_by_side(get("grad_out")));
             for (field, var) in [("grad_q", &q), ("grad_k", &k), ("grad_v", &v)] {

@@ -3,12 +3,13 @@
 use std::sync::OnceLock;
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Error, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Error, Layout, Result, Shape, Tensor, WithDType};
 
 use super::cpu::attention::{Operands, Saved};
 use super::cpu::element::Element;
+use super::cpu::unit::{Bf16Pair, Unit};
 use super::dropout::DropoutMask;
-use super::{contiguous_slice, cpu, unsupported_dtype};
+use super::{Compute, contiguous_slice, cpu, unsupported_dtype};
 
 /// A mask on attention weights, after the softmax. The weight of head, query and key has the index
 /// `(head * n_queries + query) * n_keys + key`.
@@ -35,6 +36,7 @@ pub fn attention(
     kv: &Tensor,
     n_heads: usize,
     dropout: Option<AttentionDropout>,
+    compute: Compute,
 ) -> Result<Tensor> {
     let ((n, d), (m, kv_width)) = (q.dims2()?, kv.dims2()?);
     if kv_width != 2 * d {
@@ -43,7 +45,7 @@ pub fn attention(
             2 * d
         )));
     }
-    let op = Attention::new(AttentionShape { n, m, d, n_heads }, dropout)?;
+    let op = Attention::new(AttentionShape { n, m, d, n_heads }, dropout, compute)?;
     q.contiguous()?.apply_op2(&kv.contiguous()?, op)
 }
 
@@ -53,14 +55,19 @@ pub fn attention(
 ///
 /// # Errors
 /// As [`attention`].
-pub fn self_attention(qkv: &Tensor, n_heads: usize, dropout: Option<AttentionDropout>) -> Result<Tensor> {
+pub fn self_attention(
+    qkv: &Tensor,
+    n_heads: usize,
+    dropout: Option<AttentionDropout>,
+    compute: Compute,
+) -> Result<Tensor> {
     let (n, width) = qkv.dims2()?;
     if !width.is_multiple_of(3) {
         return Err(Error::Msg(format!(
             "self-attention of [{n}, {width}]: queries, keys and values must be of one width"
         )));
     }
-    let op = Attention::new(AttentionShape { n, m: n, d: width / 3, n_heads }, dropout)?;
+    let op = Attention::new(AttentionShape { n, m: n, d: width / 3, n_heads }, dropout, compute)?;
     qkv.contiguous()?.apply_op1(op)
 }
 
@@ -76,12 +83,13 @@ pub(super) struct AttentionShape {
 struct Attention {
     shape: AttentionShape,
     dropout: Option<AttentionDropout>,
-    /// `[n, n_heads]`, written by the forward pass. The graph keeps the op alive, and Candle's ops return one tensor.
+    compute: Compute,
+    /// `[n_heads, n]`, written by the forward pass. The graph keeps the op alive, and Candle's ops return one tensor.
     log_sum_exp: OnceLock<CpuStorage>,
 }
 
 impl Attention {
-    fn new(shape: AttentionShape, dropout: Option<AttentionDropout>) -> Result<Self> {
+    fn new(shape: AttentionShape, dropout: Option<AttentionDropout>, compute: Compute) -> Result<Self> {
         let AttentionShape { n, m, d, n_heads } = shape;
         if n_heads == 0 || !d.is_multiple_of(n_heads) {
             return Err(Error::Msg(format!("attention width {d} is not a multiple of {n_heads} heads")));
@@ -91,13 +99,13 @@ impl Attention {
                 "attention of {n} queries over {m} keys: both must be at least 1"
             )));
         }
-        Ok(Self { shape, dropout, log_sum_exp: OnceLock::new() })
+        Ok(Self { shape, dropout, compute, log_sum_exp: OnceLock::new() })
     }
 
-    fn forward<T: Element>(&self, operands: Operands<'_, T>) -> CpuStorage {
-        let (output, log_sum_exp) = cpu::attention::forward(self.shape, operands, self.dropout);
-        self.log_sum_exp.get_or_init(|| T::to_cpu_storage_owned(log_sum_exp));
-        T::to_cpu_storage_owned(output)
+    fn forward<U: Unit>(&self, operands: Operands<'_, U::Sum>) -> CpuStorage {
+        let (output, log_sum_exp) = cpu::attention::forward::<U>(self.shape, operands, self.dropout);
+        self.log_sum_exp.get_or_init(|| U::Sum::to_cpu_storage_owned(log_sum_exp));
+        U::Sum::to_cpu_storage_owned(output)
     }
 
     fn log_sum_exp<T: Element>(&self) -> Result<&[T]> {
@@ -105,33 +113,33 @@ impl Attention {
         self.log_sum_exp.get().ok_or_else(missing)?.as_slice::<T>()
     }
 
-    fn self_backward<T: Element>(&self, qkv: &Tensor, output: &Tensor, grad: &Tensor) -> Result<Tensor> {
-        let log_sum_exp = self.log_sum_exp::<T>()?;
-        let dqkv = cpu::with_values::<T, _>(qkv, |qkv| {
-            cpu::with_values::<T, _>(output, |output| {
-                cpu::with_values::<T, _>(grad, |grad| {
-                    let saved = Saved { operands: Operands::packed(self.shape, qkv), output, log_sum_exp };
-                    cpu::attention::self_backward(self.shape, &saved, grad, self.dropout)
+    fn self_backward<U: Unit>(&self, qkv: &Tensor, output: &Tensor, grad: &Tensor) -> Result<Tensor> {
+        let log_sum_exp = self.log_sum_exp()?;
+        let dqkv = cpu::with_values(qkv, |values| {
+            cpu::with_values(output, |output| {
+                cpu::with_values(grad, |grad| {
+                    let saved = Saved { operands: Operands::packed(self.shape, values), output, log_sum_exp };
+                    cpu::attention::self_backward::<U>(self.shape, &saved, grad, self.dropout)
                 })
             })
         })???;
         Tensor::from_vec(dqkv, qkv.shape(), qkv.device())
     }
 
-    fn cross_backward<T: Element>(
+    fn cross_backward<U: Unit>(
         &self,
         q: &Tensor,
         kv: &Tensor,
         output: &Tensor,
         grad: &Tensor,
     ) -> Result<(Tensor, Tensor)> {
-        let log_sum_exp = self.log_sum_exp::<T>()?;
-        let (dq, dkv) = cpu::with_values::<T, _>(q, |q| {
-            cpu::with_values::<T, _>(kv, |kv| {
-                cpu::with_values::<T, _>(output, |output| {
-                    cpu::with_values::<T, _>(grad, |grad| {
+        let log_sum_exp = self.log_sum_exp()?;
+        let (dq, dkv) = cpu::with_values(q, |q| {
+            cpu::with_values(kv, |kv| {
+                cpu::with_values(output, |output| {
+                    cpu::with_values(grad, |grad| {
                         let saved = Saved { operands: Operands::of(self.shape, q, kv), output, log_sum_exp };
-                        cpu::attention::backward(self.shape, &saved, grad, self.dropout)
+                        cpu::attention::backward::<U>(self.shape, &saved, grad, self.dropout)
                     })
                 })
             })
@@ -147,19 +155,27 @@ impl CustomOp1 for Attention {
 
     fn cpu_fwd(&self, qkv: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let shape = self.shape;
-        let output = match qkv.dtype() {
-            DType::F32 => self.forward::<f32>(Operands::packed(shape, contiguous_slice(qkv, layout)?)),
-            DType::F64 => self.forward::<f64>(Operands::packed(shape, contiguous_slice(qkv, layout)?)),
-            dtype => return Err(unsupported_dtype("self_attention", dtype)),
+        let output = match (qkv.dtype(), self.compute) {
+            (DType::F32, Compute::AsStored) => {
+                self.forward::<f32>(Operands::packed(shape, contiguous_slice(qkv, layout)?))
+            }
+            (DType::F32, Compute::Bf16) => {
+                self.forward::<Bf16Pair>(Operands::packed(shape, contiguous_slice(qkv, layout)?))
+            }
+            (DType::F64, Compute::AsStored) => {
+                self.forward::<f64>(Operands::packed(shape, contiguous_slice(qkv, layout)?))
+            }
+            (dtype, _) => return Err(unsupported_dtype("self_attention", dtype)),
         };
         Ok((output, Shape::from((shape.n, shape.d))))
     }
 
     fn bwd(&self, qkv: &Tensor, output: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(match qkv.dtype() {
-            DType::F32 => self.self_backward::<f32>(qkv, output, grad)?,
-            DType::F64 => self.self_backward::<f64>(qkv, output, grad)?,
-            dtype => return Err(unsupported_dtype("self_attention", dtype)),
+        Ok(Some(match (qkv.dtype(), self.compute) {
+            (DType::F32, Compute::AsStored) => self.self_backward::<f32>(qkv, output, grad)?,
+            (DType::F32, Compute::Bf16) => self.self_backward::<Bf16Pair>(qkv, output, grad)?,
+            (DType::F64, Compute::AsStored) => self.self_backward::<f64>(qkv, output, grad)?,
+            (dtype, _) => return Err(unsupported_dtype("self_attention", dtype)),
         }))
     }
 }
@@ -177,18 +193,23 @@ impl CustomOp2 for Attention {
         kv_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let shape = self.shape;
-        let output = match q.dtype() {
-            DType::F32 => self.forward::<f32>(Operands::of(
+        let output = match (q.dtype(), self.compute) {
+            (DType::F32, Compute::AsStored) => self.forward::<f32>(Operands::of(
                 shape,
                 contiguous_slice(q, q_layout)?,
                 contiguous_slice(kv, kv_layout)?,
             )),
-            DType::F64 => self.forward::<f64>(Operands::of(
+            (DType::F32, Compute::Bf16) => self.forward::<Bf16Pair>(Operands::of(
                 shape,
                 contiguous_slice(q, q_layout)?,
                 contiguous_slice(kv, kv_layout)?,
             )),
-            dtype => return Err(unsupported_dtype("attention", dtype)),
+            (DType::F64, Compute::AsStored) => self.forward::<f64>(Operands::of(
+                shape,
+                contiguous_slice(q, q_layout)?,
+                contiguous_slice(kv, kv_layout)?,
+            )),
+            (dtype, _) => return Err(unsupported_dtype("attention", dtype)),
         };
         Ok((output, Shape::from((shape.n, shape.d))))
     }
@@ -200,10 +221,11 @@ impl CustomOp2 for Attention {
         output: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (dq, dkv) = match q.dtype() {
-            DType::F32 => self.cross_backward::<f32>(q, kv, output, grad)?,
-            DType::F64 => self.cross_backward::<f64>(q, kv, output, grad)?,
-            dtype => return Err(unsupported_dtype("attention", dtype)),
+        let (dq, dkv) = match (q.dtype(), self.compute) {
+            (DType::F32, Compute::AsStored) => self.cross_backward::<f32>(q, kv, output, grad)?,
+            (DType::F32, Compute::Bf16) => self.cross_backward::<Bf16Pair>(q, kv, output, grad)?,
+            (DType::F64, Compute::AsStored) => self.cross_backward::<f64>(q, kv, output, grad)?,
+            (dtype, _) => return Err(unsupported_dtype("attention", dtype)),
         };
         Ok((Some(dq), Some(dkv)))
     }

@@ -1,19 +1,19 @@
 //! A matrix product with a bias, and a backward that neither copies nor scans what it need not.
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Tensor, WithDType};
 
-use super::cpu::element::Element;
-use super::{contiguous_slice, cpu, unsupported_dtype};
+use super::cpu::unit::{Bf16Pair, Unit};
+use super::{Compute, contiguous_slice, cpu, unsupported_dtype};
 
 /// `x weight^T + bias`.
 ///
 /// - `x`: `[n, d_in]`; `weight`: `[d_out, d_in]`; `bias`: `[d_out]`. Returns `[n, d_out]`.
-/// - No gradient is computed for an `x` that records none, such as the features of a bag.
+/// - Products are computed in `compute`, sums in the type of the tensors. No gradient is computed for an `x` that records none, such as the features of a bag.
 ///
 /// # Errors
 /// If the shapes do not fit together, or the tensors are neither f32 nor f64.
-pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, compute: Compute) -> Result<Tensor> {
     let ((n, d_in), (d_out, width)) = (x.dims2()?, weight.dims2()?);
     if width != d_in || bias.dims() != [d_out] {
         return Err(Error::Msg(format!(
@@ -23,7 +23,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
             bias.dims()
         )));
     }
-    let op = Linear { shape: LinearShape { n, d_in, d_out } };
+    let op = Linear { shape: LinearShape { n, d_in, d_out }, compute };
     x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)
 }
 
@@ -37,10 +37,24 @@ pub(super) struct LinearShape {
 
 struct Linear {
     shape: LinearShape,
+    compute: Compute,
 }
 
 impl Linear {
-    fn backward<T: Element>(
+    fn forward<U: Unit>(
+        &self,
+        [x, weight, bias]: [(&CpuStorage, &Layout); 3],
+    ) -> Result<CpuStorage> {
+        let output = cpu::linear::forward::<U>(
+            self.shape,
+            contiguous_slice(x.0, x.1)?,
+            contiguous_slice(weight.0, weight.1)?,
+            contiguous_slice(bias.0, bias.1)?,
+        );
+        Ok(U::Sum::to_cpu_storage_owned(output))
+    }
+
+    fn backward<U: Unit>(
         &self,
         x: &Tensor,
         weight: &Tensor,
@@ -48,11 +62,11 @@ impl Linear {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (shape, device) = (self.shape, x.device());
-        cpu::with_values::<T, _>(grad, |grad| {
+        cpu::with_values(grad, |grad| {
             let dx = x.track_op().then(|| {
-                cpu::with_values::<T, _>(weight, |weight| cpu::linear::input_gradient(shape, weight, grad))
+                cpu::with_values(weight, |weight| cpu::linear::input_gradient::<U>(shape, weight, grad))
             });
-            let dweight = cpu::with_values::<T, _>(x, |x| cpu::linear::weight_gradient(shape, x, grad))?;
+            let dweight = cpu::with_values(x, |x| cpu::linear::weight_gradient::<U>(shape, x, grad))?;
             let dbias = cpu::linear::bias_gradient(shape, grad);
             Ok((
                 dx.transpose()?.map(|dx| Tensor::from_vec(dx, x.shape(), device)).transpose()?,
@@ -77,20 +91,12 @@ impl CustomOp3 for Linear {
         bias: &CpuStorage,
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let output = match x.dtype() {
-            DType::F32 => CpuStorage::F32(cpu::linear::forward(
-                self.shape,
-                contiguous_slice(x, x_layout)?,
-                contiguous_slice(weight, weight_layout)?,
-                contiguous_slice(bias, bias_layout)?,
-            )),
-            DType::F64 => CpuStorage::F64(cpu::linear::forward(
-                self.shape,
-                contiguous_slice(x, x_layout)?,
-                contiguous_slice(weight, weight_layout)?,
-                contiguous_slice(bias, bias_layout)?,
-            )),
-            dtype => return Err(unsupported_dtype("linear", dtype)),
+        let inputs = [(x, x_layout), (weight, weight_layout), (bias, bias_layout)];
+        let output = match (x.dtype(), self.compute) {
+            (DType::F32, Compute::AsStored) => self.forward::<f32>(inputs)?,
+            (DType::F32, Compute::Bf16) => self.forward::<Bf16Pair>(inputs)?,
+            (DType::F64, Compute::AsStored) => self.forward::<f64>(inputs)?,
+            (dtype, _) => return Err(unsupported_dtype("linear", dtype)),
         };
         Ok((output, Shape::from((self.shape.n, self.shape.d_out))))
     }
@@ -103,10 +109,11 @@ impl CustomOp3 for Linear {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        match x.dtype() {
-            DType::F32 => self.backward::<f32>(x, weight, bias, grad),
-            DType::F64 => self.backward::<f64>(x, weight, bias, grad),
-            dtype => Err(unsupported_dtype("linear", dtype)),
+        match (x.dtype(), self.compute) {
+            (DType::F32, Compute::AsStored) => self.backward::<f32>(x, weight, bias, grad),
+            (DType::F32, Compute::Bf16) => self.backward::<Bf16Pair>(x, weight, bias, grad),
+            (DType::F64, Compute::AsStored) => self.backward::<f64>(x, weight, bias, grad),
+            (dtype, _) => Err(unsupported_dtype("linear", dtype)),
         }
     }
 }

@@ -18,6 +18,7 @@
 //! threads: work is split along outputs, and sums that cross a split are added in a fixed order.
 
 mod adam;
+mod allocator;
 mod attention;
 mod cpu;
 mod dropout;
@@ -28,6 +29,7 @@ mod linear;
 pub mod reference;
 
 pub use adam::{AdamStep, adam_step, add_in_place};
+pub use allocator::TensorAllocator;
 pub use attention::{AttentionDropout, attention, self_attention};
 pub use dropout::{DropoutMask, add_dropped, dropout};
 pub use gelu::gelu;
@@ -36,6 +38,24 @@ pub use layer_norm::{add_layer_norm, layer_norm};
 pub use linear::linear;
 
 use candle_core::{CpuStorage, DType, Error, Layout, Result, Storage, Tensor, WithDType};
+
+/// What matrix products, attention's included, are computed in. Sums, softmax and norms are always in the type of the tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compute {
+    /// The type of the tensors.
+    #[default]
+    AsStored,
+    /// Operands rounded to bf16, products summed in f32; for f32 tensors. By the processor's own instructions where it has
+    /// them (AVX512-BF16), else by f32 arithmetic on the rounded operands.
+    Bf16,
+}
+
+impl From<DType> for Compute {
+    /// What layers compute in whose parameter builder ([`candle_nn::VarBuilder`]) is of this type.
+    fn from(dtype: DType) -> Self {
+        if dtype == DType::BF16 { Self::Bf16 } else { Self::AsStored }
+    }
+}
 
 /// The values of a contiguous CPU tensor.
 fn contiguous_slice<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {

@@ -1,58 +1,143 @@
-//! The three products of a linear layer.
+//! The three products of a linear layer, in blocks that fit in the cache.
 
-use super::element::Element;
-use super::matmul::{Matrix, MatrixMut, Write, multiply_in_parallel};
+use super::panels::{Panels, Window, interleave, n_units, pack_panel, pack_rows, pack_transposed};
+use super::tile::{COLUMNS, Left, MatrixMut, Order, Right, Write, multiply};
+use super::unit::Unit;
 use super::{for_each_chunk, map_indices, rows};
 use crate::kernels::linear::LinearShape;
 
 /// Rows per partial sum of the bias gradient; fixed, so that its rounding does not depend on the number of threads.
 const ROWS_PER_PARTIAL: usize = 256;
+/// Rows of a block of the destination: whole register tiles.
+const ROWS: usize = 120;
+/// Numbers of the inner dimension per pass: a panel of so many steps stays in the first-level cache.
+const STEPS: usize = 256;
 
-pub(in crate::kernels) fn forward<T: Element>(
+pub(in crate::kernels) fn forward<U: Unit>(
     shape: LinearShape,
-    x: &[T],
-    weight: &[T],
-    bias: &[T],
-) -> Vec<T> {
+    x: &[U::Sum],
+    weight: &[U::Sum],
+    bias: &[U::Sum],
+) -> Vec<U::Sum> {
     let LinearShape { n, d_in, d_out } = shape;
-    let mut output = vec![T::zero(); n * d_out];
-    for_each_chunk(&mut output, ROWS_PER_PARTIAL * d_out, n * d_out, |_, rows| {
-        rows.chunks_mut(d_out).for_each(|row| row.copy_from_slice(bias));
+    let columns = Window::new(weight, d_in, d_out, d_in);
+    let weight = Panels::<U>::pack(d_out.div_ceil(COLUMNS), n_units::<U>(d_in), |panel, output| {
+        let first = panel * COLUMNS;
+        pack_transposed(columns.rows(first, COLUMNS.min(d_out - first)), output);
     });
-    multiply_in_parallel(
-        MatrixMut::new(&mut output, n, d_out, d_out),
-        Write::Accumulate,
-        Matrix::new(x, n, d_in, d_in),
-        Matrix::new(weight, d_out, d_in, d_in).transposed(),
-    );
+    let mut output = vec![num_traits::Zero::zero(); n * d_out];
+    for_each_chunk(&mut output, ROWS * d_out, n * d_in * d_out, |index, output| {
+        output.chunks_mut(d_out).for_each(|row| row.copy_from_slice(bias));
+        let n_rows = output.len() / d_out;
+        let rows = Window::new(x, d_in, n, d_in).rows(index * ROWS, n_rows);
+        multiply_rows(rows, &weight, d_out, output);
+    });
     output
 }
 
-pub(in crate::kernels) fn input_gradient<T: Element>(shape: LinearShape, weight: &[T], grad: &[T]) -> Vec<T> {
+pub(in crate::kernels) fn input_gradient<U: Unit>(
+    shape: LinearShape,
+    weight: &[U::Sum],
+    grad: &[U::Sum],
+) -> Vec<U::Sum> {
     let LinearShape { n, d_in, d_out } = shape;
-    let mut dx = vec![T::zero(); n * d_in];
-    multiply_in_parallel(
-        MatrixMut::new(&mut dx, n, d_in, d_in),
-        Write::Overwrite,
-        Matrix::new(grad, n, d_out, d_out),
-        Matrix::new(weight, d_out, d_in, d_in),
-    );
+    let steps = Window::new(weight, d_in, d_out, d_in);
+    let weight = Panels::<U>::pack(d_in.div_ceil(COLUMNS), n_units::<U>(d_out), |panel, output| {
+        pack_panel(steps, panel, output);
+    });
+    let mut dx = vec![num_traits::Zero::zero(); n * d_in];
+    for_each_chunk(&mut dx, ROWS * d_in, n * d_in * d_out, |index, dx| {
+        let n_rows = dx.len() / d_in;
+        let rows = Window::new(grad, d_out, n, d_out).rows(index * ROWS, n_rows);
+        multiply_rows(rows, &weight, d_in, dx);
+    });
     dx
 }
 
-pub(in crate::kernels) fn weight_gradient<T: Element>(shape: LinearShape, x: &[T], grad: &[T]) -> Vec<T> {
+/// Adds the product of some rows and all of `right` to `output`, `[rows, n_columns]`.
+fn multiply_rows<U: Unit>(
+    rows: Window<'_, U::Sum>,
+    right: &Panels<U>,
+    n_columns: usize,
+    output: &mut [U::Sum],
+) {
+    let n_rows = output.len() / n_columns;
+    let mut packed = Vec::new();
+    for first in (0..rows.width()).step_by(STEPS) {
+        let n = STEPS.min(rows.width() - first);
+        multiply(
+            MatrixMut::new(output, n_rows, n_columns, n_columns),
+            Write::Accumulate,
+            pack_rows(rows.columns(first, n), &mut packed),
+            right.right(0, n_columns, (first / U::NUMBERS, n_units::<U>(n))),
+        );
+    }
+}
+
+/// Rows and columns of a block of the weight's gradient.
+const GRADIENT_BLOCK: (usize, usize) = (516, 128);
+
+pub(in crate::kernels) fn weight_gradient<U: Unit>(
+    shape: LinearShape,
+    x: &[U::Sum],
+    grad: &[U::Sum],
+) -> Vec<U::Sum> {
     let LinearShape { n, d_in, d_out } = shape;
-    let mut dweight = vec![T::zero(); d_out * d_in];
-    multiply_in_parallel(
-        MatrixMut::new(&mut dweight, d_out, d_in, d_in),
-        Write::Overwrite,
-        Matrix::new(grad, n, d_out, d_out).transposed(),
-        Matrix::new(x, n, d_in, d_in),
-    );
+    let (block_rows, block_columns) = GRADIENT_BLOCK;
+    let (n_down, n_across) = (d_out.div_ceil(block_rows), d_in.div_ceil(block_columns));
+    let (x, grad) = (Window::new(x, d_in, n, d_in), Window::new(grad, d_out, n, d_out));
+    let blocks = map_indices(n_down * n_across, n * d_in * d_out, |index| {
+        let (row, column) = (index / n_across * block_rows, index % n_across * block_columns);
+        let n_rows = block_rows.min(d_out - row);
+        let n_columns = block_columns.min(d_in - column);
+        gradient_block::<U>(grad.columns(row, n_rows), x.columns(column, n_columns), n)
+    });
+    let mut dweight = vec![num_traits::Zero::zero(); d_out * d_in];
+    for_each_chunk(&mut dweight, d_in, d_in * d_out, |row, dweight| {
+        let first = row / block_rows * n_across;
+        for (dweight, block) in dweight.chunks_mut(block_columns).zip(&blocks[first..]) {
+            let start = row % block_rows * dweight.len();
+            dweight.copy_from_slice(&block[start..start + dweight.len()]);
+        }
+    });
     dweight
 }
 
-pub(in crate::kernels) fn bias_gradient<T: Element>(shape: LinearShape, grad: &[T]) -> Vec<T> {
+/// `grad^T x` over `n` rows of both.
+fn gradient_block<U: Unit>(grad: Window<'_, U::Sum>, x: Window<'_, U::Sum>, n: usize) -> Vec<U::Sum> {
+    let (n_rows, n_columns) = (grad.width(), x.width());
+    // Rows a power of two apart would share a few sets of the cache.
+    let stride = n_rows + 16;
+    let mut lefts = vec![U::default(); n_units::<U>(STEPS) * stride];
+    let mut rights = vec![U::default(); n_columns.div_ceil(COLUMNS) * n_units::<U>(STEPS) * COLUMNS];
+    let zero = vec![num_traits::Zero::zero(); n_rows];
+    let mut block = vec![num_traits::Zero::zero(); n_rows * n_columns];
+    for first in (0..n).step_by(STEPS) {
+        let n = STEPS.min(n - first);
+        let n_steps = n_units::<U>(n);
+        for (step, lefts) in lefts.chunks_mut(stride).enumerate().take(n_steps) {
+            let row = |at: usize| {
+                let row = step * U::NUMBERS + at;
+                if row < n { grad.row(first + row) } else { &zero }
+            };
+            interleave(row(0), row(U::NUMBERS - 1), &mut lefts[..n_rows]);
+        }
+        let panels = rights.chunks_mut(n_steps * COLUMNS).take(n_columns.div_ceil(COLUMNS));
+        panels.enumerate().for_each(|(panel, output)| pack_panel(x.rows(first, n), panel, output));
+        multiply(
+            MatrixMut::new(&mut block, n_rows, n_columns, n_columns),
+            Write::Accumulate,
+            Left { values: &lefts, n_rows, order: Order::Steps { stride } },
+            Right { values: &rights, n_steps, n_columns, panel_stride: n_steps * COLUMNS },
+        );
+    }
+    block
+}
+
+pub(in crate::kernels) fn bias_gradient<T: super::element::Element>(
+    shape: LinearShape,
+    grad: &[T],
+) -> Vec<T> {
     let LinearShape { n, d_out, .. } = shape;
     let block = ROWS_PER_PARTIAL * d_out;
     let partials = map_indices(n.div_ceil(ROWS_PER_PARTIAL), n * d_out, |index| {

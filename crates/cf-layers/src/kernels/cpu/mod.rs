@@ -6,8 +6,10 @@ pub(super) mod element;
 pub(super) mod grouped_conv2d;
 pub(super) mod layer_norm;
 pub(super) mod linear;
-mod matmul;
+mod panels;
 pub(super) mod rows;
+mod tile;
+pub(super) mod unit;
 mod vector_math;
 mod vectorised;
 

@@ -35,28 +35,37 @@ vectorised! {
         lanes.iter().chain(rest).fold(T::neg_infinity(), |a, &b| if b > a { b } else { a })
     }
 
-    /// Replaces each `x` by `exp(x - shift)` and returns their sum.
-    pub(in crate::kernels) fn exp_and_sum<T: Element>(row: &mut [T], shift: T) -> T {
+    /// Replaces each `x` by `exp(x * scale - shift)` and returns their sum.
+    pub(in crate::kernels) fn exp_and_sum<T: Element>(row: &mut [T], scale: T, shift: T) -> T {
         let (blocks, rest) = row.as_chunks_mut::<LANES>();
         let mut lanes = [T::zero(); LANES];
         for block in blocks {
             for (lane, x) in lanes.iter_mut().zip(block) {
-                *x = (*x - shift).fast_exp();
+                *x = (*x).fused(scale, -shift).fast_exp();
                 *lane += *x;
             }
         }
         let mut last = T::zero();
         for x in rest {
-            *x = (*x - shift).fast_exp();
+            *x = (*x).fused(scale, -shift).fast_exp();
             last += *x;
         }
         sum_lanes(lanes, last)
     }
 
-    /// Replaces each `x` by `exp(x - shift)`.
-    pub(in crate::kernels) fn exp_in_place<T: Element>(row: &mut [T], shift: T) -> () {
-        for x in row {
-            *x = (*x - shift).fast_exp();
+    /// Replaces each score `x` by `exp(x * scale - shift)`, with a shift for each.
+    pub(in crate::kernels) fn exp_of_scores<T: Element>(scores: &mut [T], scale: T, shifts: &[T]) -> () {
+        for (x, &shift) in scores.iter_mut().zip(shifts) {
+            *x = (*x).fused(scale, -shift).fast_exp();
+        }
+    }
+
+    /// The factors of a dropout site on elements `first, first + step ..`.
+    pub(in crate::kernels) fn drop_factors<T: Element>(factors: &mut [T], drops: Drops<T>, at: (u64, u64)) -> () {
+        let (mut index, step) = at;
+        for factor in factors {
+            *factor = if drops.drops(index) { T::zero() } else { drops.kept };
+            index += step;
         }
     }
 
@@ -96,8 +105,8 @@ vectorised! {
     }
 
     /// Replaces the gradient `g` of each attention weight by that of its score: `weight * (g - inner)`.
-    pub(in crate::kernels) fn score_gradient<T: Element>(grads: &mut [T], weights: &[T], inner: T) -> () {
-        for (grad, &weight) in grads.iter_mut().zip(weights) {
+    pub(in crate::kernels) fn score_gradient<T: Element>(grads: &mut [T], weights: &[T], inner: &[T]) -> () {
+        for ((grad, &weight), &inner) in grads.iter_mut().zip(weights).zip(inner) {
             *grad = weight * (*grad - inner);
         }
     }
@@ -141,6 +150,13 @@ vectorised! {
     /// Multiplies by one factor.
     pub(in crate::kernels) fn scale<T: Element>(row: &mut [T], factor: T) -> () {
         for x in row {
+            *x *= factor;
+        }
+    }
+
+    /// Multiplies each value by that of another row.
+    pub(in crate::kernels) fn multiply<T: Element>(row: &mut [T], factors: &[T]) -> () {
+        for (x, &factor) in row.iter_mut().zip(factors) {
             *x *= factor;
         }
     }

@@ -2,8 +2,9 @@
 
 use crate::kernels::attention::AttentionShape;
 use crate::kernels::cpu::element::Element;
-use crate::kernels::cpu::for_each_chunk;
-use crate::kernels::cpu::matmul::Matrix;
+use crate::kernels::cpu::panels::{Panels, Window, n_units, pack_panel, pack_transposed};
+use crate::kernels::cpu::tile::COLUMNS;
+use crate::kernels::cpu::unit::Unit;
 
 /// Rows of channels, some of the columns of a wider matrix.
 #[derive(Clone, Copy)]
@@ -43,7 +44,7 @@ pub(in crate::kernels) struct Saved<'a, T> {
     pub(in crate::kernels) operands: Operands<'a, T>,
     /// `[n, d]`.
     pub(in crate::kernels) output: &'a [T],
-    /// `[n, n_heads]`.
+    /// `[n_heads, n]`.
     pub(in crate::kernels) log_sum_exp: &'a [T],
 }
 
@@ -62,59 +63,51 @@ impl AttentionShape {
         self.n * self.m * (2 * self.d + 16 * self.n_heads)
     }
 
-    /// `n_rows` rows of one head, from row `first` on.
-    pub(super) fn rows<'a, T>(
+    /// `n_rows` rows of one head.
+    pub(super) fn head<'a, T: Element>(
         &self,
         of: Columns<'a, T>,
         head: usize,
-        first: usize,
         n_rows: usize,
-    ) -> Matrix<'a, T> {
-        let start = first * of.stride + of.first + head * self.width();
-        Matrix::new(&of.values[start..], n_rows, self.width(), of.stride)
+    ) -> Window<'a, T> {
+        Window::new(&of.values[of.first + head * self.width()..], of.stride, n_rows, self.width())
     }
 
-    /// One head of [`transposed_heads`], `[width, m]`, in the columns of some keys.
-    pub(super) fn key_columns<'a, T>(
-        &self,
-        of: &'a [T],
-        head: usize,
-        first: usize,
-        n_keys: usize,
-    ) -> Matrix<'a, T> {
-        Matrix::new(&of[head * self.width() * self.m + first..], self.width(), n_keys, self.m)
+    /// One head of an `[n, d]` matrix of its own.
+    pub(super) fn own_head<'a, T: Element>(&self, values: &'a [T], head: usize) -> Window<'a, T> {
+        self.head(Columns { values, first: 0, stride: self.d }, head, self.n)
     }
 
-    pub(super) fn own_rows<'a, T>(
+    /// Panels of [`Self::channels`] for each head.
+    pub(super) fn channel_panels(&self) -> usize {
+        self.width().div_ceil(COLUMNS)
+    }
+
+    /// Of each head, `rows(head)` as the columns of a right operand.
+    pub(super) fn transposed<'a, U: Unit>(
         &self,
-        values: &'a [T],
-        head: usize,
-        first: usize,
         n_rows: usize,
-    ) -> Matrix<'a, T> {
-        self.rows(Columns { values, first: 0, stride: self.d }, head, first, n_rows)
+        rows: impl Fn(usize) -> Window<'a, U::Sum> + Sync,
+    ) -> Panels<U> {
+        let n_panels = n_rows.div_ceil(COLUMNS);
+        Panels::pack(self.n_heads * n_panels, n_units::<U>(self.width()), |index, panel| {
+            let first = index % n_panels * COLUMNS;
+            let n = COLUMNS.min(n_rows - first);
+            pack_transposed(rows(index / n_panels).rows(first, n), panel);
+        })
     }
-}
 
-/// Keys or values as `[n_heads, width, m]`. A product with rows that are far apart in memory spends as long on gathering its
-/// right side as on arithmetic, tile after tile; here that is done once.
-pub(super) fn transposed_heads<T: Element>(shape: AttentionShape, of: Columns<'_, T>) -> Vec<T> {
-    /// Keys per pass: their rows stay in the cache while channel after channel is picked from them.
-    const KEYS_PER_PASS: usize = 16;
-    let m = shape.m;
-    let mut output = vec![T::zero(); shape.d * m];
-    for_each_chunk(&mut output, shape.width() * m, shape.d * m, |head, output| {
-        for (first_key, n_keys) in tiles(m, KEYS_PER_PASS) {
-            for channel in 0..shape.width() {
-                let column = of.first + head * shape.width() + channel;
-                let row = &mut output[channel * m + first_key..][..n_keys];
-                for (key, value) in row.iter_mut().enumerate() {
-                    *value = of.values[(first_key + key) * of.stride + column];
-                }
-            }
-        }
-    });
-    output
+    /// Of each head, `rows(head)` as the steps of a right operand.
+    pub(super) fn steps<'a, U: Unit>(
+        &self,
+        n_rows: usize,
+        rows: impl Fn(usize) -> Window<'a, U::Sum> + Sync,
+    ) -> Panels<U> {
+        let n_panels = self.channel_panels();
+        Panels::pack(self.n_heads * n_panels, n_units::<U>(n_rows), |index, panel| {
+            pack_panel(rows(index / n_panels), index % n_panels, panel);
+        })
+    }
 }
 
 /// Starts and lengths of the tiles of `size` that cover `0..end`.

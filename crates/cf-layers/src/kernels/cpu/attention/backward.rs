@@ -1,0 +1,315 @@
+//! The backward pass of attention, from the queries' log-sum-exp.
+//!
+//! With weights `P`, dropout factors `F`, `dO` the output's gradient: `dV = (P F)^T dO`, `dP = F (dO V^T)`,
+//! `dS = P (dP - rowsum(dO O))`, `dQ = dS K / sqrt(width)`, `dK = dS^T Q / sqrt(width)`. Tiles are kept transposed, keys by
+//! queries: what `dV` and `dK` sum over then lies along their rows.
+
+use super::operands::{Operands, Saved, tiles};
+use super::{WeightDrops, weight_drops};
+use crate::kernels::attention::{AttentionDropout, AttentionShape};
+use crate::kernels::cpu::panels::{Panels, Window, interleave, n_units, pack_right, pack_row, pack_steps};
+use crate::kernels::cpu::tile::{COLUMNS, Left, MatrixMut, Order, ROW_STRIDE, Right, Write, multiply};
+use crate::kernels::cpu::unit::Unit;
+use crate::kernels::cpu::{for_each_chunk, map_indices, rows};
+
+/// Keys of a tile of scores: whole register tiles.
+const KEYS: usize = 240;
+/// Queries of a tile of scores: whole panels.
+const QUERIES: usize = 128;
+/// Numbers between the rows of a tile: not a power of two, so that rows are spread over the sets of the cache.
+const STRIDE: usize = QUERIES + 16;
+/// Parts of the keys that are worked on at once. Each has its own sum for the queries' gradient, and these are added in
+/// order: the number is fixed, so that rounding does not depend on the number of threads.
+const KEY_PARTS: usize = 4;
+
+/// Returns the gradients of the queries `[n, d]` and of keys beside values `[m, 2 d]`.
+pub(in crate::kernels) fn backward<U: Unit>(
+    shape: AttentionShape,
+    saved: &Saved<'_, U::Sum>,
+    grad: &[U::Sum],
+    dropout: Option<AttentionDropout>,
+) -> (Vec<U::Sum>, Vec<U::Sum>) {
+    let zero = num_traits::Zero::zero();
+    let parts = parts::<U>(shape, saved, grad, dropout);
+    let mut dq = vec![zero; shape.n * shape.d];
+    let mut dkv = vec![zero; shape.m * 2 * shape.d];
+    write_queries(shape, &parts, &mut dq, shape.d);
+    write_keys(shape, &parts, &mut dkv, (0, 2 * shape.d));
+    (dq, dkv)
+}
+
+/// Returns the gradient of queries, keys and values beside each other, `[n, 3 d]`.
+pub(in crate::kernels) fn self_backward<U: Unit>(
+    shape: AttentionShape,
+    saved: &Saved<'_, U::Sum>,
+    grad: &[U::Sum],
+    dropout: Option<AttentionDropout>,
+) -> Vec<U::Sum> {
+    let parts = parts::<U>(shape, saved, grad, dropout);
+    let mut dqkv = vec![num_traits::Zero::zero(); shape.n * 3 * shape.d];
+    write_queries(shape, &parts, &mut dqkv, 3 * shape.d);
+    write_keys(shape, &parts, &mut dqkv, (shape.d, 3 * shape.d));
+    dqkv
+}
+
+/// What one part of the keys gives one head.
+struct Part<T> {
+    /// `[n, width]`, to be added to that of the head's other parts.
+    dq: Vec<T>,
+    /// `[n_keys, width]`.
+    dk: Vec<T>,
+    /// `[n_keys, width]`.
+    dv: Vec<T>,
+}
+
+fn keys_per_part(shape: AttentionShape) -> usize {
+    shape.m.div_ceil(KEY_PARTS).next_multiple_of(KEYS)
+}
+
+/// All parts of the first head, then of the second.
+fn parts<U: Unit>(
+    shape: AttentionShape,
+    saved: &Saved<'_, U::Sum>,
+    grad: &[U::Sum],
+    dropout: Option<AttentionDropout>,
+) -> Vec<Part<U::Sum>> {
+    let n = shape.n;
+    let queries = |head| shape.head(saved.operands.q, head, n);
+    let grads = |head| shape.own_head(grad, head);
+    let inner = (0..shape.n_heads * n).map(|index| {
+        let (head, query) = (index / n, index % n);
+        rows::dot(shape.own_head(saved.output, head).row(query), grads(head).row(query))
+    });
+    let pass = Backward::<U> {
+        shape,
+        operands: saved.operands,
+        log_sum_exp: saved.log_sum_exp,
+        inner: &inner.collect::<Vec<_>>(),
+        query_columns: shape.transposed(n, queries),
+        query_steps: shape.steps(n, queries),
+        grad_columns: shape.transposed(n, grads),
+        grad_steps: shape.steps(n, grads),
+        drops: weight_drops::<U>(shape, dropout),
+    };
+    let keys: Vec<_> = tiles(shape.m, keys_per_part(shape)).collect();
+    map_indices(shape.n_heads * keys.len(), 2 * shape.work(), |index| {
+        pass.part(index / keys.len(), keys[index % keys.len()])
+    })
+}
+
+/// Writes the queries' gradient to the first `d` of the `stride` columns of `output`.
+fn write_queries<T: super::super::element::Element>(
+    shape: AttentionShape,
+    parts: &[Part<T>],
+    output: &mut [T],
+    stride: usize,
+) {
+    let (width, n_parts) = (shape.width(), parts.len() / shape.n_heads);
+    for_each_chunk(output, QUERIES * stride, parts.len() * shape.n * width, |index, output| {
+        for (row, output) in output.chunks_mut(stride).enumerate() {
+            let start = (index * QUERIES + row) * width;
+            for (output, parts) in output.chunks_mut(width).zip(parts.chunks(n_parts)) {
+                output.copy_from_slice(&parts[0].dq[start..][..width]);
+                for part in &parts[1..] {
+                    rows::add(output, &part.dq[start..][..width]);
+                }
+                rows::scale(output, shape.scale());
+            }
+        }
+    });
+}
+
+/// Writes the gradients of keys and values to the `2 d` columns of `output`, which has `stride`, from `first` on.
+fn write_keys<T: super::super::element::Element>(
+    shape: AttentionShape,
+    parts: &[Part<T>],
+    output: &mut [T],
+    (first, stride): (usize, usize),
+) {
+    let (width, d, n_parts) = (shape.width(), shape.d, parts.len() / shape.n_heads);
+    let per_part = keys_per_part(shape);
+    for_each_chunk(output, KEYS * stride, 2 * shape.m * d, |index, output| {
+        for (row, output) in output.chunks_mut(stride).enumerate() {
+            let key = index * KEYS + row;
+            let start = key % per_part * width;
+            for (head, parts) in parts.chunks(n_parts).enumerate() {
+                let part = &parts[key / per_part];
+                let dk = &mut output[first + head * width..][..width];
+                dk.copy_from_slice(&part.dk[start..][..width]);
+                rows::scale(dk, shape.scale());
+                output[first + d + head * width..][..width].copy_from_slice(&part.dv[start..][..width]);
+            }
+        }
+    });
+}
+
+struct Backward<'a, U: Unit> {
+    shape: AttentionShape,
+    operands: Operands<'a, U::Sum>,
+    /// `[n_heads, n]`.
+    log_sum_exp: &'a [U::Sum],
+    /// `[n_heads, n]`: `rowsum(dO O)`.
+    inner: &'a [U::Sum],
+    query_columns: Panels<U>,
+    query_steps: Panels<U>,
+    grad_columns: Panels<U>,
+    grad_steps: Panels<U>,
+    drops: Option<WeightDrops<U::Sum>>,
+}
+
+/// The keys of one tile in every form that products want them in.
+struct KeyTile<'a, U: Unit> {
+    first: usize,
+    n: usize,
+    keys: Left<'a, U>,
+    values: Left<'a, U>,
+    key_steps: &'a [U],
+}
+
+/// Tiles of `[keys, queries]`, kept from one to the next.
+struct Workspace<U: Unit> {
+    weights: Vec<U::Sum>,
+    grads: Vec<U::Sum>,
+    /// Factors of dropout for one key.
+    factors: Vec<U::Sum>,
+    /// `P F`, steps along queries.
+    weight_rows: Vec<U>,
+    /// `dS`, steps along queries.
+    grad_rows: Vec<U>,
+    /// `dS`, steps along keys: `[n_units(keys), STRIDE]`.
+    grad_columns: Vec<U>,
+}
+
+impl<U: Unit> Backward<'_, U> {
+    /// The gradients that `n_keys` keys and values from `first_key` on get and give in one head.
+    fn part(&self, head: usize, (first_key, n_keys): (usize, usize)) -> Part<U::Sum> {
+        let (shape, zero) = (self.shape, num_traits::Zero::zero());
+        let width = shape.width();
+        let mut part = Part {
+            dq: vec![zero; shape.n * width],
+            dk: vec![zero; n_keys * width],
+            dv: vec![zero; n_keys * width],
+        };
+        let [mut packed_keys, mut packed_values, mut key_steps] = [const { Vec::new() }; 3];
+        let mut workspace = Workspace {
+            weights: vec![zero; KEYS * STRIDE],
+            grads: vec![zero; KEYS * STRIDE],
+            factors: vec![zero; QUERIES],
+            weight_rows: vec![U::default(); KEYS * ROW_STRIDE],
+            grad_rows: vec![U::default(); KEYS * ROW_STRIDE],
+            grad_columns: vec![U::default(); KEYS * STRIDE],
+        };
+        for (first, n) in tiles(n_keys, KEYS) {
+            let keys = shape.head(self.operands.k, head, shape.m).rows(first_key + first, n);
+            let values = shape.head(self.operands.v, head, shape.m).rows(first_key + first, n);
+            pack_all(keys, n, shape.channel_panels(), &mut key_steps);
+            let tile = KeyTile {
+                first: first_key + first,
+                n,
+                keys: pack_steps(keys, &mut packed_keys),
+                values: pack_steps(values, &mut packed_values),
+                key_steps: &key_steps,
+            };
+            for (first_query, n_queries) in tiles(shape.n, QUERIES) {
+                self.tile(head, &tile, (first_query, n_queries), &mut workspace);
+                let steps = (first_query / U::NUMBERS, n_units::<U>(n_queries));
+                let panel = head * shape.channel_panels();
+                let rows = |values| Left { values, n_rows: n, order: Order::Rows };
+                let window = first * width..(first + n) * width;
+                multiply(
+                    MatrixMut::new(&mut part.dv[window.clone()], n, width, width),
+                    Write::Accumulate,
+                    rows(&workspace.weight_rows),
+                    self.grad_steps.right(panel, width, steps),
+                );
+                multiply(
+                    MatrixMut::new(&mut part.dk[window], n, width, width),
+                    Write::Accumulate,
+                    rows(&workspace.grad_rows),
+                    self.query_steps.right(panel, width, steps),
+                );
+                let n_steps = n_units::<U>(n);
+                multiply(
+                    MatrixMut::new(&mut part.dq[first_query * width..], n_queries, width, width),
+                    Write::Accumulate,
+                    Left {
+                        values: &workspace.grad_columns,
+                        n_rows: n_queries,
+                        order: Order::Steps { stride: STRIDE },
+                    },
+                    Right {
+                        values: tile.key_steps,
+                        n_steps,
+                        n_columns: width,
+                        panel_stride: n_steps * COLUMNS,
+                    },
+                );
+            }
+        }
+        part
+    }
+
+    /// Fills the workspace for a tile of keys by queries.
+    fn tile(
+        &self,
+        head: usize,
+        tile: &KeyTile<'_, U>,
+        (first_query, n_queries): (usize, usize),
+        workspace: &mut Workspace<U>,
+    ) {
+        let shape = self.shape;
+        let (width, n_keys) = (shape.width(), tile.n);
+        let panel = head * shape.n.div_ceil(COLUMNS) + first_query / COLUMNS;
+        let steps = (0, n_units::<U>(width));
+        multiply(
+            MatrixMut::new(&mut workspace.weights, n_keys, n_queries, STRIDE),
+            Write::Overwrite,
+            tile.keys,
+            self.query_columns.right(panel, n_queries, steps),
+        );
+        multiply(
+            MatrixMut::new(&mut workspace.grads, n_keys, n_queries, STRIDE),
+            Write::Overwrite,
+            tile.values,
+            self.grad_columns.right(panel, n_queries, steps),
+        );
+        let of_queries = head * shape.n + first_query..head * shape.n + first_query + n_queries;
+        let (log_sum_exp, inner) = (&self.log_sum_exp[of_queries.clone()], &self.inner[of_queries]);
+        for key in 0..n_keys {
+            let weights = &mut workspace.weights[key * STRIDE..][..n_queries];
+            let grads = &mut workspace.grads[key * STRIDE..][..n_queries];
+            rows::exp_of_scores(weights, shape.scale(), log_sum_exp);
+            match self.drops {
+                None => {
+                    pack_row(weights, &mut workspace.weight_rows[key * ROW_STRIDE..]);
+                    rows::score_gradient(grads, weights, inner);
+                }
+                Some(drops) => {
+                    let factors = &mut workspace.factors[..n_queries];
+                    let first = drops.index(head, first_query, tile.first + key);
+                    rows::drop_factors(factors, drops.drops, (first, drops.n_keys as u64));
+                    rows::multiply(grads, factors);
+                    rows::score_gradient(grads, weights, inner);
+                    rows::multiply(weights, factors);
+                    pack_row(weights, &mut workspace.weight_rows[key * ROW_STRIDE..]);
+                }
+            }
+            pack_row(grads, &mut workspace.grad_rows[key * ROW_STRIDE..]);
+        }
+        let zero = [<U::Sum as num_traits::Zero>::zero(); QUERIES];
+        for (step, output) in workspace.grad_columns.chunks_mut(STRIDE).enumerate().take(n_units::<U>(n_keys)) {
+            let row = |at: usize| {
+                let key = step * U::NUMBERS + at;
+                if key < n_keys { &workspace.grads[key * STRIDE..][..n_queries] } else { &zero[..n_queries] }
+            };
+            interleave(row(0), row(U::NUMBERS - 1), &mut output[..n_queries]);
+        }
+    }
+}
+
+/// [`pack_right`] into a vector of the right size.
+fn pack_all<U: Unit>(of: Window<'_, U::Sum>, n_rows: usize, n_panels: usize, output: &mut Vec<U>) {
+    output.clear();
+    output.resize(n_panels * n_units::<U>(n_rows) * COLUMNS, U::default());
+    pack_right(of, output);
+}

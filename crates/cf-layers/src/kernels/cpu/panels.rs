@@ -1,0 +1,150 @@
+//! Packing of one head's rows into the forms that [`super::tile`] multiplies.
+
+use super::element::Element;
+use super::tile::{COLUMNS, Left, Order, ROW_STRIDE, Right};
+use super::unit::Unit;
+use super::vectorised::vectorised;
+
+/// Some columns of some rows of a row-major matrix.
+#[derive(Clone, Copy)]
+pub(super) struct Window<'a, T> {
+    values: &'a [T],
+    stride: usize,
+    n_rows: usize,
+    width: usize,
+}
+
+impl<'a, T: Element> Window<'a, T> {
+    /// `n_rows` rows of `width` columns: row `i` is `values[i * stride ..][.. width]`.
+    pub(super) fn new(values: &'a [T], stride: usize, n_rows: usize, width: usize) -> Self {
+        Self { values, stride, n_rows, width }
+    }
+
+    /// `n` of the rows, from row `first` on.
+    pub(super) fn rows(self, first: usize, n: usize) -> Self {
+        Self { values: &self.values[first * self.stride..], n_rows: n, ..self }
+    }
+
+    /// `n` of the columns, from column `first` on.
+    pub(super) fn columns(self, first: usize, n: usize) -> Self {
+        Self { values: &self.values[first..], width: n, ..self }
+    }
+
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    pub(super) fn row(&self, row: usize) -> &'a [T] {
+        &self.values[row * self.stride..][..self.width]
+    }
+}
+
+/// Units that hold `n` numbers.
+pub(super) fn n_units<U: Unit>(n: usize) -> usize {
+    n.div_ceil(U::NUMBERS)
+}
+
+vectorised! {
+    /// Units along a row of numbers, the last one filled up with zeros.
+    pub(super) fn pack_row<U: Unit>(row: &[U::Sum], output: &mut [U]) -> () {
+        let n_whole = row.len() / U::NUMBERS;
+        for (unit, numbers) in output.iter_mut().zip(row.chunks_exact(U::NUMBERS)) {
+            *unit = U::pack(|at| numbers[at]);
+        }
+        if let rest @ [_, ..] = &row[n_whole * U::NUMBERS..] {
+            output[n_whole] = U::pack(|at| rest.get(at).copied().unwrap_or_else(num_traits::Zero::zero));
+        }
+    }
+
+    /// Units each of which takes its numbers from the same place of `first` and, if it holds two, of `second`.
+    pub(super) fn interleave<U: Unit>(first: &[U::Sum], second: &[U::Sum], output: &mut [U]) -> () {
+        for ((unit, &first), &second) in output.iter_mut().zip(first).zip(second) {
+            *unit = U::pack(|at| if at == 0 { first } else { second });
+        }
+    }
+}
+
+/// Rows as a left operand in the order of rows; at most [`ROW_STRIDE`] units each.
+pub(super) fn pack_rows<'a, U: Unit>(of: Window<'_, U::Sum>, output: &'a mut Vec<U>) -> Left<'a, U> {
+    output.resize(of.n_rows * ROW_STRIDE, U::default());
+    for (row, output) in output.chunks_mut(ROW_STRIDE).enumerate() {
+        pack_row(of.row(row), output);
+    }
+    Left { values: output, n_rows: of.n_rows, order: Order::Rows }
+}
+
+/// Rows as a left operand in the order of steps, which run along their columns.
+pub(super) fn pack_steps<'a, U: Unit>(of: Window<'_, U::Sum>, output: &'a mut Vec<U>) -> Left<'a, U> {
+    output.resize(of.n_rows * n_units::<U>(of.width), U::default());
+    transpose(of, output, of.n_rows);
+    Left { values: output, n_rows: of.n_rows, order: Order::Steps { stride: of.n_rows } }
+}
+
+/// Writes the units along each row to a column of `output`, whose rows are `stride` long.
+fn transpose<U: Unit>(of: Window<'_, U::Sum>, output: &mut [U], stride: usize) {
+    for column in 0..of.n_rows {
+        for (step, numbers) in of.row(column).chunks(U::NUMBERS).enumerate() {
+            output[step * stride + column] =
+                U::pack(|at| numbers.get(at).copied().unwrap_or_else(num_traits::Zero::zero));
+        }
+    }
+}
+
+/// One panel of a right operand whose columns are the rows of `of` (at most [`COLUMNS`]) and whose steps run along its
+/// columns: `[n_units(width), COLUMNS]`.
+pub(super) fn pack_transposed<U: Unit>(of: Window<'_, U::Sum>, output: &mut [U]) {
+    output.fill(U::default());
+    transpose(of, output, COLUMNS);
+}
+
+/// A right operand whose columns are those of `of` and whose steps run along its rows:
+/// `[ceil(width / COLUMNS), n_units(n_rows), COLUMNS]`.
+pub(super) fn pack_right<U: Unit>(of: Window<'_, U::Sum>, output: &mut [U]) {
+    let n_steps = n_units::<U>(of.n_rows);
+    for (panel, output) in output.chunks_mut(n_steps * COLUMNS).enumerate() {
+        pack_panel(of, panel, output);
+    }
+}
+
+/// One panel of [`pack_right`], `[n_units(n_rows), COLUMNS]`.
+pub(super) fn pack_panel<U: Unit>(of: Window<'_, U::Sum>, panel: usize, output: &mut [U]) {
+    let first = panel * COLUMNS;
+    let n_columns = COLUMNS.min(of.width - first);
+    let zero = [<U::Sum as num_traits::Zero>::zero(); COLUMNS];
+    for (step, output) in output.chunks_mut(COLUMNS).enumerate() {
+        let row = |at: usize| {
+            let row = step * U::NUMBERS + at;
+            if row < of.n_rows { &of.row(row)[first..first + n_columns] } else { &zero[..n_columns] }
+        };
+        interleave(row(0), row(U::NUMBERS - 1), &mut output[..n_columns]);
+        output[n_columns..].fill(U::default());
+    }
+}
+
+/// Several panels beside each other, all of `n_steps` steps.
+pub(super) struct Panels<U> {
+    values: Vec<U>,
+    n_steps: usize,
+}
+
+impl<U: Unit> Panels<U> {
+    /// Room for `n` panels of `n_steps` steps, and a function that fills one.
+    pub(super) fn pack(n: usize, n_steps: usize, fill: impl Fn(usize, &mut [U]) + Sync) -> Self {
+        let mut values = vec![U::default(); n * n_steps * COLUMNS];
+        let work = 4 * values.len();
+        super::for_each_chunk(&mut values, n_steps * COLUMNS, work, fill);
+        Self { values, n_steps }
+    }
+
+    /// `n_columns` columns from the first of `panel` on, and of their steps `n_steps` from `first_step` on.
+    pub(super) fn right(
+        &self,
+        panel: usize,
+        n_columns: usize,
+        (first_step, n_steps): (usize, usize),
+    ) -> Right<'_, U> {
+        let panel_stride = self.n_steps * COLUMNS;
+        let values = &self.values[panel * panel_stride + first_step * COLUMNS..];
+        Right { values, n_steps, n_columns, panel_stride }
+    }
+}

@@ -1,0 +1,210 @@
+//! Products of matrices that fit in the cache, in tiles that fit in registers.
+//!
+//! The left operand has one of two forms ([`Order`]). The right operand is packed into panels of [`COLUMNS`] columns, so that
+//! each step of the inner dimension is one run of memory. Twelve rows by 32 columns of sums stay in registers over all steps.
+
+pub(super) mod avx512;
+
+use super::unit::Unit;
+use super::vectorised::vectorised;
+
+/// Columns of a panel.
+pub(super) const COLUMNS: usize = 32;
+
+/// The left operand, in one of two forms. In both the units that a register tile reads for a step lie at distances that the
+/// compiler knows, so that no arithmetic on addresses competes with multiply-adds.
+#[derive(Clone, Copy)]
+pub(super) struct Left<'a, U> {
+    pub(super) values: &'a [U],
+    pub(super) n_rows: usize,
+    pub(super) order: Order,
+}
+
+/// How a left operand lies in memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// The unit of (row, step) is `values[row * ROW_STRIDE + step]`; there are at most [`ROW_STRIDE`] steps.
+    Rows,
+    /// The unit of (row, step) is `values[step * stride + row]`.
+    Steps { stride: usize },
+}
+
+/// Units between rows of [`Order::Rows`]: not a power of two, so that rows are spread over the sets of the cache.
+pub(super) const ROW_STRIDE: usize = 272;
+
+impl Order {
+    fn strides(self) -> (usize, usize) {
+        match self {
+            Self::Rows => (ROW_STRIDE, 1),
+            Self::Steps { stride } => (1, stride),
+        }
+    }
+}
+
+/// The right operand: the unit of (step, column) is
+/// `values[column / COLUMNS * panel_stride + step * COLUMNS + column % COLUMNS]`; the last panel is filled up with zeros.
+#[derive(Clone, Copy)]
+pub(super) struct Right<'a, U> {
+    pub(super) values: &'a [U],
+    pub(super) n_steps: usize,
+    pub(super) n_columns: usize,
+    pub(super) panel_stride: usize,
+}
+
+/// What a product does with the values that its destination holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Write {
+    Overwrite,
+    Accumulate,
+}
+
+/// A matrix to write to: element (i, j) is `values[i * row_stride + j]`.
+pub(super) struct MatrixMut<'a, T> {
+    pub(super) values: &'a mut [T],
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) row_stride: usize,
+}
+
+impl<'a, T> MatrixMut<'a, T> {
+    /// A `rows x columns` window whose rows are `row_stride` apart in `values`.
+    pub(super) fn new(values: &'a mut [T], rows: usize, columns: usize, row_stride: usize) -> Self {
+        Self { values, rows, columns, row_stride }
+    }
+
+    pub(super) fn n_spanned(&self) -> usize {
+        if self.rows == 0 || self.columns == 0 {
+            return 0;
+        }
+        (self.rows - 1) * self.row_stride + self.columns
+    }
+}
+
+/// A product as pointers and sizes.
+///
+/// Whoever runs it vouches that every element that the sizes and strides reach lies in memory it may read, those of
+/// `destination` in memory that it alone may write, and that the rows of `destination` do not overlap.
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct Job<U: Unit> {
+    destination: *mut U::Sum,
+    destination_stride: usize,
+    accumulate: bool,
+    left: *const U,
+    row_stride: usize,
+    step_stride: usize,
+    right: *const U,
+    panel_stride: usize,
+    n_rows: usize,
+    n_columns: usize,
+    n_steps: usize,
+}
+
+/// `destination (+)= left * right`, on the calling thread. Each sum adds its products in order, whatever the sizes.
+///
+/// # Panics
+/// If a window ends outside its slice: the callers in this folder derive all of them from the same few numbers.
+#[expect(unsafe_code, reason = "register tiles are read and written through pointers")]
+pub(super) fn multiply<U: Unit>(
+    destination: MatrixMut<'_, U::Sum>,
+    write: Write,
+    left: Left<'_, U>,
+    right: Right<'_, U>,
+) {
+    let (n_rows, n_columns, n_steps) = (left.n_rows, right.n_columns, right.n_steps);
+    assert_eq!((destination.rows, destination.columns), (n_rows, n_columns), "size of a product");
+    if n_rows == 0 || n_columns == 0 || n_steps == 0 {
+        return;
+    }
+    let (row_stride, step_stride) = left.order.strides();
+    let left_end = (n_rows - 1) * row_stride + (n_steps - 1) * step_stride;
+    let right_end = (n_columns - 1) / COLUMNS * right.panel_stride + n_steps * COLUMNS;
+    assert!(
+        destination.n_spanned() <= destination.values.len()
+            && destination.row_stride >= n_columns
+            && left_end < left.values.len()
+            && (left.order != Order::Rows || n_steps <= ROW_STRIDE)
+            && right_end <= right.values.len(),
+        "window of a product"
+    );
+    let job = Job {
+        destination: destination.values.as_mut_ptr(),
+        destination_stride: destination.row_stride,
+        accumulate: write == Write::Accumulate,
+        left: left.values.as_ptr(),
+        row_stride,
+        step_stride,
+        right: right.values.as_ptr(),
+        panel_stride: right.panel_stride,
+        n_rows,
+        n_columns,
+        n_steps,
+    };
+    // SAFETY: the assertions above bound every element that the strides reach within its slice; `destination` is borrowed
+    // mutably, so nothing else reads or writes it, and its rows do not overlap.
+    if !unsafe { U::run_wide(job) } {
+        // SAFETY: the same.
+        unsafe { portable(job) };
+    }
+}
+
+/// Rows of a portable register tile.
+const ROWS: usize = 4;
+/// Columns of a portable register tile.
+const LANES: usize = 16;
+
+/// # Safety
+/// As [`Job`] demands.
+#[expect(unsafe_code, reason = "a job holds raw pointers")]
+unsafe fn portable<U: Unit>(job: Job<U>) {
+    for first_column in (0..job.n_columns).step_by(LANES) {
+        let n_columns = LANES.min(job.n_columns - first_column);
+        let panel = first_column / COLUMNS * job.panel_stride + first_column % COLUMNS;
+        for first_row in (0..job.n_rows).step_by(ROWS) {
+            let n_rows = ROWS.min(job.n_rows - first_row);
+            let mut sums = [[<U::Sum as num_traits::Zero>::zero(); LANES]; ROWS];
+            // SAFETY: rows, columns and steps are within the sizes of the job; a panel has room for all its columns.
+            unsafe {
+                let left = job.left.add(first_row * job.row_stride);
+                let right = job.right.add(panel);
+                accumulate(&mut sums, Strided { left, right, n_rows, job: &job });
+                for (row, sums) in sums.iter().enumerate().take(n_rows) {
+                    let start = (first_row + row) * job.destination_stride + first_column;
+                    let target = std::slice::from_raw_parts_mut(job.destination.add(start), n_columns);
+                    for (target, &sum) in target.iter_mut().zip(sums) {
+                        *target = if job.accumulate { *target + sum } else { sum };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where the operands of one portable register tile begin.
+#[derive(Clone, Copy)]
+struct Strided<'a, U: Unit> {
+    left: *const U,
+    right: *const U,
+    n_rows: usize,
+    job: &'a Job<U>,
+}
+
+type Sums<U> = [[<U as Unit>::Sum; LANES]; ROWS];
+
+vectorised! {
+    fn accumulate<U: Unit>(sums: &mut Sums<U>, at: Strided<'_, U>) -> () {
+        for step in 0..at.job.n_steps {
+            #[expect(unsafe_code, reason = "a job holds raw pointers")]
+            // SAFETY: the caller's tile lies within the job; rows past its end read the last row again.
+            unsafe {
+                let right = &*at.right.add(step * COLUMNS).cast::<[U; LANES]>();
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let row = if row < at.n_rows { row } else { at.n_rows - 1 };
+                    let left = *at.left.add(row * at.job.row_stride + step * at.job.step_stride);
+                    for (sum, &right) in sums.iter_mut().zip(right) {
+                        *sum = left.multiply_add(right, *sum);
+                    }
+                }
+            }
+        }
+    }
+}
