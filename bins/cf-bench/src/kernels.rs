@@ -110,17 +110,17 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "depthwise_conv",
-        inputs: &[&[SIDE, SIDE, D], &[D, 1, 7, 7]],
+        inputs: &[&[SIDE, SIDE, D], &[D, 1, 7, 7], &[D]],
         products: TOKENS * D * 49,
-        kernel: |x, _| kernels::grouped_conv2d(&x[0], &x[1]),
-        reference: |x| reference::grouped_conv2d(&x[0], &x[1]),
+        kernel: |x, _| kernels::grouped_conv2d(&x[0], &x[1], &x[2]),
+        reference: |x| reference::grouped_conv2d(&x[0], &x[1], &x[2]),
     },
     Case {
         name: "grouped_conv",
-        inputs: &[&[SIDE, SIDE, D], &[D / 2, 2, 7, 7]],
+        inputs: &[&[SIDE, SIDE, D], &[D / 2, 2, 7, 7], &[D / 2]],
         products: TOKENS * D * 49,
-        kernel: |x, _| kernels::grouped_conv2d(&x[0], &x[1]),
-        reference: |x| reference::grouped_conv2d(&x[0], &x[1]),
+        kernel: |x, _| kernels::grouped_conv2d(&x[0], &x[1], &x[2]),
+        reference: |x| reference::grouped_conv2d(&x[0], &x[1], &x[2]),
     },
 ];
 
@@ -136,7 +136,9 @@ fn input(shape: &[usize], salt: usize) -> Result<Var> {
     Var::from_tensor(&Tensor::from_vec(values, shape, &Device::Cpu)?)
 }
 
-pub(crate) fn run(arguments: &Arguments) -> std::result::Result<serde_json::Value, Box<dyn std::error::Error>> {
+pub(crate) fn run(
+    arguments: &Arguments,
+) -> std::result::Result<serde_json::Value, Box<dyn std::error::Error>> {
     if arguments.case == "list" {
         let mut names: Vec<_> = CASES.iter().map(|case| case.name).collect();
         names.push("adam");
@@ -144,7 +146,11 @@ pub(crate) fn run(arguments: &Arguments) -> std::result::Result<serde_json::Valu
     }
     let parts: Vec<&str> = arguments.case.split('/').collect();
     let &[name, work, precision] = parts.as_slice() else {
-        return Err(format!("case `{}` is not of the form KERNEL/{{forward,step}}/{{f32,bf16}}", arguments.case).into());
+        return Err(format!(
+            "case `{}` is not of the form KERNEL/{{forward,step}}/{{f32,bf16}}",
+            arguments.case
+        )
+        .into());
     };
     let compute = match precision {
         "f32" => Compute::AsStored,
@@ -159,7 +165,10 @@ pub(crate) fn run(arguments: &Arguments) -> std::result::Result<serde_json::Valu
     if name == "adam" {
         return adam(arguments);
     }
-    let case = CASES.iter().find(|case| case.name == name).ok_or_else(|| format!("no kernel `{name}`; `list` prints them"))?;
+    let case = CASES
+        .iter()
+        .find(|case| case.name == name)
+        .ok_or_else(|| format!("no kernel `{name}`; `list` prints them"))?;
     let inputs =
         case.inputs.iter().enumerate().map(|(salt, shape)| input(shape, salt)).collect::<Result<Vec<_>>>()?;
     let upstream = {
@@ -167,7 +176,8 @@ pub(crate) fn run(arguments: &Arguments) -> std::result::Result<serde_json::Valu
         input(output.dims(), 11)?.as_detached_tensor()
     };
     measure(arguments, case.products * if steps { 3 } else { 1 }, || {
-        let output = if arguments.reference { (case.reference)(&inputs)? } else { (case.kernel)(&inputs, compute)? };
+        let output =
+            if arguments.reference { (case.reference)(&inputs)? } else { (case.kernel)(&inputs, compute)? };
         if steps {
             (output * &upstream)?.sum_all()?.backward()?;
         }
@@ -180,8 +190,14 @@ fn adam(arguments: &Arguments) -> std::result::Result<serde_json::Value, Box<dyn
     let [param, gradient, first, second] =
         [1, 2, 3, 4].map(|salt| input(&[24_536_584], salt).map(|var| var.as_detached_tensor()));
     let (param, gradient, first, second) = (param?, gradient?, first?, second?.sqr()?);
-    let step =
-        AdamStep { learning_rate: 1e-4, beta_1: 0.9, beta_2: 0.999, eps: 1e-8, weight_decay: 4e-6, n_steps: 9 };
+    let step = AdamStep {
+        learning_rate: 1e-4,
+        beta_1: 0.9,
+        beta_2: 0.999,
+        eps: 1e-8,
+        weight_decay: 4e-6,
+        n_steps: 9,
+    };
     measure(arguments, 0, || kernels::adam_step(&param, &gradient, &first, &second, step))
 }
 

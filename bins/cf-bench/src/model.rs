@@ -14,7 +14,7 @@ const BACKBONE_DIM: usize = 2048;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// `{mean,tenth,largest}/{train,infer}/f32[/published]`; `/published` keeps attention dropout 0.2.
+    /// `{mean,tenth,largest}/{train,infer}/{f32,bf16}[/published]`; `/published` keeps attention dropout 0.2.
     case: String,
     /// Timed repetitions after one that is not timed.
     #[arg(long, default_value_t = 3)]
@@ -25,6 +25,8 @@ struct Case {
     /// Patches at 5x, 10x and 20x.
     sizes: [usize; 3],
     trains: bool,
+    /// What the model computes in.
+    dtype: DType,
     attention_dropout: f64,
 }
 
@@ -35,9 +37,9 @@ impl Case {
             [parts @ .., "published"] => (parts, true),
             parts => (parts, false),
         };
-        let &[size, work, "f32"] = parts else {
+        let &[size, work, precision] = parts else {
             return Err(format!(
-                "case `{text}` is not of the form {{mean,tenth,largest}}/{{train,infer}}/f32[/published]"
+                "case `{text}` is not of the form {{mean,tenth,largest}}/{{train,infer}}/{{f32,bf16}}[/published]"
             ));
         };
         let sizes = match size {
@@ -51,7 +53,12 @@ impl Case {
             "infer" => false,
             other => return Err(format!("work `{other}`, expected train or infer")),
         };
-        Ok(Self { sizes, trains, attention_dropout: if published { 0.2 } else { 0.0 } })
+        let dtype = match precision {
+            "f32" => DType::F32,
+            "bf16" => DType::BF16,
+            other => return Err(format!("precision `{other}`, expected f32 or bf16")),
+        };
+        Ok(Self { sizes, trains, dtype, attention_dropout: if published { 0.2 } else { 0.0 } })
     }
 }
 
@@ -69,7 +76,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<serde_json::Value, Box<dyn st
     let case = Case::parse(&arguments.case)?;
     let config =
         CrossFusionConfig { attention_dropout: case.attention_dropout, ..CrossFusionConfig::default() };
-    let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
+    let store = ParamStore::seeded(7, case.dtype, &Device::Cpu);
     let [x5, x10, x20] = [0, 1, 2].map(|level| features(case.sizes[level], level as u32 + 1));
     let bag = BagTensors { x5: Some(x5?), x10: Some(x10?), x20: Some(x20?) };
     let builder = if case.trains { store.builder() } else { store.eval_builder() };

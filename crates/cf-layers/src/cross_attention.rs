@@ -4,11 +4,11 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::feed_forward::FeedForward;
+use crate::init;
+use crate::kernels::{self, AttentionProjections, Compute, ProjectedAttentionOptions};
 use crate::layer_norm::LayerNorm;
 use crate::linear::Linear;
 use crate::mode::ForwardCtx;
-use crate::init;
-use crate::kernels::{self, Compute};
 
 /// The sizes and dropout of a [`CrossAttentionBlock`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,11 +70,24 @@ impl CrossAttentionBlock {
     /// # Errors
     /// If either is empty or of another width than this block.
     pub fn forward(&self, source: &Tensor, context: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
-        let asked = source.broadcast_add(&self.scale_embedding)?;
-        let context = context.broadcast_add(&self.scale_embedding)?;
-        let q = self.q.forward(&asked)?;
-        let kv = Linear::forward_side_by_side(&[&self.k, &self.v], &context)?;
-        let attended = self.out.forward(&kernels::attention(&q, &kv, self.n_heads, None, self.compute)?)?;
+        // W (x + e) + b = W x + (W e + b): the embedding enters the biases, and no sum of the size of the bag is made.
+        let with_embedding = |weight: &Tensor, bias: &Tensor| -> Result<Tensor> {
+            kernels::linear(&self.scale_embedding.unsqueeze(0)?, weight, bias, Compute::AsStored)?.squeeze(0)
+        };
+        let (query, query_bias) = self.q.parameters();
+        let (key_and_value, key_and_value_bias) = Linear::stacked(&[&self.k, &self.v])?;
+        let projections = AttentionProjections {
+            queries: (query, &with_embedding(query, query_bias)?),
+            keys_and_values: (&key_and_value, &with_embedding(&key_and_value, &key_and_value_bias)?),
+        };
+        let options = ProjectedAttentionOptions {
+            n_heads: self.n_heads,
+            dropout: None,
+            compute: self.compute,
+            retention: ctx.retention(),
+        };
+        let attended = kernels::projected_attention(source, context, projections, options)?;
+        let attended = self.out.forward(&attended)?;
         let y = self.norm.forward_sum(source, &attended)?;
         self.feed_forward.forward_onto(&y, &y, ctx)
     }

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::dropout::dropout_mask;
-use crate::kernels;
+use crate::kernels::{self, FeedForwardOptions, FeedForwardWeights};
 use crate::linear::Linear;
 use crate::mode::ForwardCtx;
 
@@ -34,7 +34,14 @@ impl FeedForward {
     /// # Errors
     /// If the width of `x` is not `d`, or `base` is of another shape.
     pub fn forward_onto(&self, base: &Tensor, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
-        let hidden = kernels::gelu(&self.expand.forward(x)?, dropout_mask(self.dropout, ctx))?;
-        kernels::add_dropped(base, &self.contract.forward(&hidden)?, dropout_mask(self.dropout, ctx))
+        let weights =
+            FeedForwardWeights { expand: self.expand.parameters(), contract: self.contract.parameters() };
+        let options = FeedForwardOptions {
+            hidden_mask: dropout_mask(self.dropout, ctx),
+            output_mask: dropout_mask(self.dropout, ctx),
+            compute: self.expand.compute(),
+            retention: ctx.retention(),
+        };
+        kernels::feed_forward(base, x, weights, options)
     }
 }

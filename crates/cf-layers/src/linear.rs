@@ -33,14 +33,29 @@ impl Linear {
         kernels::linear(x, &self.weight, &self.bias, self.compute)
     }
 
+    /// Weight and bias.
+    pub(crate) fn parameters(&self) -> (&Tensor, &Tensor) {
+        (&self.weight, &self.bias)
+    }
+
+    /// What products are computed in.
+    pub(crate) fn compute(&self) -> Compute {
+        self.compute
+    }
+
+    /// Weights and biases of several layers of one input, stacked: a layer whose outputs are theirs side by side.
+    pub(crate) fn stacked(layers: &[&Self]) -> Result<(Tensor, Tensor)> {
+        let weights: Vec<&Tensor> = layers.iter().map(|layer| &layer.weight).collect();
+        let biases: Vec<&Tensor> = layers.iter().map(|layer| &layer.bias).collect();
+        Ok((Tensor::cat(&weights, 0)?, Tensor::cat(&biases, 0)?))
+    }
+
     /// Several layers of one input in one product: `[n, d_in]` to `[n, sum of their d_out]`, their outputs side by side.
     ///
     /// # Errors
     /// If their inputs differ in width.
     pub fn forward_side_by_side(layers: &[&Self], x: &Tensor) -> Result<Tensor> {
-        let weights: Vec<&Tensor> = layers.iter().map(|layer| &layer.weight).collect();
-        let biases: Vec<&Tensor> = layers.iter().map(|layer| &layer.bias).collect();
-        let compute = layers.first().map(|layer| layer.compute).unwrap_or_default();
-        kernels::linear(x, &Tensor::cat(&weights, 0)?, &Tensor::cat(&biases, 0)?, compute)
+        let (weight, bias) = Self::stacked(layers)?;
+        kernels::linear(x, &weight, &bias, layers.first().map(|layer| layer.compute).unwrap_or_default())
     }
 }

@@ -14,6 +14,8 @@ use crate::{init, kernels};
 pub(crate) struct MergedConv {
     branches: Vec<Branch>,
     largest: usize,
+    /// A constant kernel that is added to the others.
+    identity: Option<Tensor>,
 }
 
 #[derive(Debug, Clone)]
@@ -41,19 +43,36 @@ impl MergedConv {
             })
         };
         let largest = branches.iter().map(|&(_, kernel)| kernel).max().unwrap_or(1);
-        Ok(Self { branches: branches.iter().map(branch).collect::<Result<_>>()?, largest })
+        Ok(Self { branches: branches.iter().map(branch).collect::<Result<_>>()?, largest, identity: None })
+    }
+
+    /// The same with the input added to the output: the convolution by a kernel whose centre is 1. For one channel per group.
+    pub(crate) fn with_identity(self) -> Result<Self> {
+        let first = self.branches.first().ok_or_else(empty)?;
+        let weight = &first.weight;
+        let centre = Tensor::ones((weight.dim(0)?, 1, 1, 1), weight.dtype(), weight.device())?;
+        let identity = Some(centre_padded(&centre, 1, self.largest)?);
+        Ok(Self { identity, ..self })
     }
 
     /// `[h, w, c_out * per_group]` to `[h, w, c_out]`.
     pub(crate) fn forward(&self, map: &Tensor) -> Result<Tensor> {
-        let empty = || Error::Msg("a merged convolution without branches".to_owned());
-        let weights = self.branches.iter().map(|branch| {
-            let margin = (self.largest - branch.kernel) / 2;
-            branch.weight.pad_with_zeros(2, margin, margin)?.pad_with_zeros(3, margin, margin)
-        });
-        let weight = weights.reduce(|a, b| a? + b?).ok_or_else(empty)??;
+        let weights =
+            self.branches.iter().map(|branch| centre_padded(&branch.weight, branch.kernel, self.largest));
+        let identity = self.identity.iter().map(|identity| Ok(identity.clone()));
+        let weight = weights.chain(identity).reduce(|a, b| a? + b?).ok_or_else(empty)??;
         let biases = self.branches.iter().map(|branch| Ok(branch.bias.clone()));
         let bias = biases.reduce(|a: Result<Tensor>, b| a? + b?).ok_or_else(empty)??;
-        kernels::grouped_conv2d(map, &weight)?.broadcast_add(&bias)
+        kernels::grouped_conv2d(map, &weight, &bias)
     }
+}
+
+/// A kernel in the middle of a larger one.
+fn centre_padded(weight: &Tensor, kernel: usize, largest: usize) -> Result<Tensor> {
+    let margin = (largest - kernel) / 2;
+    weight.pad_with_zeros(2, margin, margin)?.pad_with_zeros(3, margin, margin)
+}
+
+fn empty() -> Error {
+    Error::Msg("a merged convolution without branches".to_owned())
 }

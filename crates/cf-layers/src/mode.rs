@@ -1,5 +1,6 @@
 //! Whether a forward pass trains or evaluates, and where its dropout comes from.
 
+use crate::kernels::Retention;
 use crate::random::{split_mix, stream_key};
 
 /// What a forward pass is for.
@@ -20,23 +21,36 @@ pub struct ForwardCtx {
     mode: Mode,
     key: u64,
     n_sites: u64,
+    retention: Retention,
 }
 
 impl ForwardCtx {
     /// A training pass whose masks come from the stream named by `seed` and `label`.
     pub fn train(seed: u64, label: &str) -> Self {
-        Self { mode: Mode::Train, key: stream_key(seed, label), n_sites: 0 }
+        Self { mode: Mode::Train, key: stream_key(seed, label), n_sites: 0, retention: Retention::Keep }
     }
 
     /// An evaluation pass. Two of them give the same bytes.
     pub fn eval() -> Self {
-        Self { mode: Mode::Eval, key: 0, n_sites: 0 }
+        Self { mode: Mode::Eval, key: 0, n_sites: 0, retention: Retention::Recompute }
     }
 
     /// An evaluation pass for models that keep attention dropout active in evaluation, as the released code does.
     /// The masks come from the stream named by `seed` and `label`.
     pub fn eval_with_stream(seed: u64, label: &str) -> Self {
-        Self { mode: Mode::Eval, key: stream_key(seed, label), n_sites: 0 }
+        Self { mode: Mode::Eval, key: stream_key(seed, label), n_sites: 0, retention: Retention::Recompute }
+    }
+
+    /// The same pass with another choice of what it leaves for the backward pass: [`Retention::Keep`] in training and
+    /// [`Retention::Recompute`] in evaluation by default. The choice changes memory and time, and no number.
+    #[must_use]
+    pub fn with_retention(self, retention: Retention) -> Self {
+        Self { retention, ..self }
+    }
+
+    /// What the pass leaves for its backward pass.
+    pub fn retention(&self) -> Retention {
+        self.retention
     }
 
     /// The mode of this pass.

@@ -49,6 +49,9 @@ struct Inner {
 
 impl ParamStore {
     /// A store whose parameters are drawn from streams of `seed` as a model asks for them.
+    ///
+    /// `dtype` is what models compute in. With bf16 the parameters, activations and gradients are f32 all the same, and
+    /// matrix products are made in bf16 ([`crate::kernels::Compute`]).
     pub fn seeded(seed: u64, dtype: DType, device: &Device) -> Self {
         Self::from_source(Source::Seed(seed), dtype, device)
     }
@@ -119,7 +122,8 @@ impl ParamStore {
         };
         check_shape(name, value.shape(), shape)?;
         // A copy, so that training never writes into memory that the caller still holds.
-        let value = value.to_dtype(self.inner.dtype)?.to_device(&self.inner.device)?.copy()?;
+        let stored = if self.inner.dtype == DType::BF16 { DType::F32 } else { self.inner.dtype };
+        let value = value.to_dtype(stored)?.to_device(&self.inner.device)?.copy()?;
         let var = Var::from_tensor(&value)?;
         params.insert(name.to_owned(), var.clone());
         Ok(var)
@@ -232,6 +236,13 @@ mod tests {
         store.params()[0].1.set(&Tensor::new(&[3f32, 4.0], &Device::Cpu).unwrap()).unwrap();
         assert_eq!(view.to_vec1::<f32>().unwrap(), [3.0, 4.0]);
         assert!(!view.sum_all().unwrap().track_op());
+    }
+
+    #[test]
+    fn bf16_is_what_layers_are_told_and_f32_what_is_stored() {
+        let store = ParamStore::seeded(1, DType::BF16, &Device::Cpu);
+        let w = store.builder().get_with_hints(2, "w", init::ONE).unwrap();
+        assert_eq!((w.dtype(), store.builder().dtype()), (DType::F32, DType::BF16));
     }
 
     #[test]

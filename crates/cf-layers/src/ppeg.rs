@@ -18,7 +18,8 @@ impl Ppeg {
     /// # Errors
     /// If the parameters are missing from `vb` or have other shapes.
     pub fn new(d: usize, vb: VarBuilder<'_>) -> Result<Self> {
-        Ok(Self { convs: MergedConv::new(d, 1, &[("proj", 7), ("proj1", 5), ("proj2", 3)], vb)? })
+        let branches = [("proj", 7), ("proj1", 5), ("proj2", 3)];
+        Ok(Self { convs: MergedConv::new(d, 1, &branches, vb)?.with_identity()? })
     }
 
     /// `[side * side, d]`, a row-major grid, to the same shape.
@@ -27,7 +28,7 @@ impl Ppeg {
     /// If `x` does not hold `side * side` tokens of this width.
     pub fn forward(&self, x: &Tensor, side: usize) -> Result<Tensor> {
         let (n, d) = x.dims2()?;
-        x + self.convs.forward(&x.reshape((side, side, d))?)?.reshape((n, d))?
+        self.convs.forward(&x.reshape((side, side, d))?)?.reshape((n, d))
     }
 
     /// The same for `[1 + side * side, d]` whose first token, the class token, passes unchanged.

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use candle_core::{DType, Device, Tensor, Var};
-use cf_layers::kernels::{self, AdamStep, AttentionDropout, Compute, DropoutMask, reference};
+use cf_layers::kernels::{
+    self, AdamStep, AttentionDropout, AttentionProjections, Compute, DropoutMask, FeedForwardOptions,
+    FeedForwardWeights, ProjectedAttentionOptions, Retention, reference,
+};
 use rand::Rng;
 use rand_distr::StandardNormal;
 
@@ -13,6 +16,17 @@ fn random(seed: u64, shape: &[usize], dtype: DType) -> Var {
     let values: Vec<f64> = (0..n).map(|_| rng.sample(StandardNormal)).collect();
     Var::from_tensor(&Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap())
         .unwrap()
+}
+
+/// Output and gradients of the sum of the output's products with numbers of no pattern.
+fn evaluate_linearly(inputs: &[&Var], f: impl Fn() -> candle_core::Result<Tensor>) -> Vec<f64> {
+    let output = f().unwrap();
+    let upstream = random(99, output.dims(), output.dtype());
+    let grads = (&output * upstream.as_tensor()).unwrap().sum_all().unwrap().backward().unwrap();
+    std::iter::once(&output)
+        .chain(inputs.iter().map(|input| grads.get(input).unwrap()))
+        .flat_map(|t| t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap())
+        .collect()
 }
 
 /// Output and gradients of `sum(output^3)`, flattened: a loss whose gradient differs in every element.
@@ -48,7 +62,8 @@ fn attention_equals_its_reference_with_and_without_dropout() {
         for (n, m) in [(1, 1), (1, 200), (65, 3), (64, 64), (129, 63), (127, 257), (2, 2100), (300, 255)] {
             for dropout in dropouts(n + 5) {
                 let (q, kv) = (random(1, &[n, 24], dtype), random(2, &[m, 48], dtype));
-                let found = evaluate(&[&q, &kv], || kernels::attention(&q, &kv, 4, dropout, Compute::AsStored));
+                let found =
+                    evaluate(&[&q, &kv], || kernels::attention(&q, &kv, 4, dropout, Compute::AsStored));
                 let wanted = evaluate(&[&q, &kv], || reference::attention(&q, &kv, 4, dropout));
                 assert_same(&format!("{dtype:?} {n} x {m} {dropout:?}"), &found, &wanted, tolerance);
             }
@@ -62,11 +77,68 @@ fn self_attention_equals_its_reference_with_and_without_dropout() {
         for n in [1, 2, 63, 64, 65, 127, 128, 129, 300] {
             for dropout in dropouts(n) {
                 let qkv = random(1, &[n, 72], dtype);
-                let found = evaluate(&[&qkv], || kernels::self_attention(&qkv, 4, dropout, Compute::AsStored));
+                let found =
+                    evaluate(&[&qkv], || kernels::self_attention(&qkv, 4, dropout, Compute::AsStored));
                 let wanted = evaluate(&[&qkv], || reference::self_attention(&qkv, 4, dropout));
                 assert_same(&format!("{dtype:?} {n} {dropout:?}"), &found, &wanted, tolerance);
             }
         }
+    }
+}
+
+/// Rounded to bf16, and f32 again.
+fn rounded(x: &Var) -> Var {
+    let narrow = x.to_dtype(DType::BF16).unwrap();
+    Var::from_tensor(&narrow.to_dtype(DType::F32).unwrap()).unwrap()
+}
+
+#[test]
+fn bf16_products_are_those_of_rounded_operands() {
+    for (n, d_in, d_out) in [(1, 1, 1), (1, 65, 3), (257, 33, 64), (300, 130, 127), (63, 300, 31)] {
+        let x = random(1, &[n, d_in], DType::F32);
+        let (weight, bias) = (random(2, &[d_out, d_in], DType::F32), random(3, &[d_out], DType::F32));
+        let found = kernels::linear(&x, &weight, &bias, Compute::Bf16).unwrap();
+        let wanted = reference::linear(&rounded(&x), &rounded(&weight), &bias).unwrap();
+        let flat =
+            |t: &Tensor| t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        // The products of rounded operands are exact in f32: what differs is the order of sums.
+        assert_same(&format!("{n} x {d_in} x {d_out}"), &flat(&found), &flat(&wanted), 1e-5);
+    }
+}
+
+#[track_caller]
+fn assert_near_in_norm(what: &str, found: &[f64], wanted: &[f64]) {
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>().sqrt();
+    let error = norm(&mut found.iter().zip(wanted).map(|(a, b)| a - b)) / norm(&mut wanted.iter().copied());
+    // Each number is rounded by up to 2^-9 of itself.
+    assert!(error < 1e-2, "{what}: {error} of the norm apart");
+}
+
+#[test]
+fn bf16_gradients_are_those_of_f32_to_two_digits() {
+    let x = random(1, &[257, 130], DType::F32);
+    let (weight, bias) = (random(2, &[65, 130], DType::F32), random(3, &[65], DType::F32));
+    let run =
+        |compute| evaluate_linearly(&[&x, &weight, &bias], || kernels::linear(&x, &weight, &bias, compute));
+    assert_near_in_norm("linear", &run(Compute::Bf16), &run(Compute::AsStored));
+    for (n, m) in [(1, 1), (1, 200), (65, 3), (129, 63), (127, 257), (2, 2101), (301, 255)] {
+        for dropout in dropouts(n + 5) {
+            let (q, kv) = (random(1, &[n, 36], DType::F32), random(2, &[m, 72], DType::F32));
+            let run =
+                |compute| evaluate_linearly(&[&q, &kv], || kernels::attention(&q, &kv, 4, dropout, compute));
+            assert_near_in_norm(
+                &format!("{n} x {m} {dropout:?}"),
+                &run(Compute::Bf16),
+                &run(Compute::AsStored),
+            );
+        }
+    }
+    for n in [1, 2, 63, 129, 301] {
+        let qkv = random(1, &[n, 72], DType::F32);
+        let run = |compute| {
+            evaluate_linearly(&[&qkv], || kernels::self_attention(&qkv, 4, dropouts(n)[1], compute))
+        };
+        assert_near_in_norm(&format!("self {n}"), &run(Compute::Bf16), &run(Compute::AsStored));
     }
 }
 
@@ -78,8 +150,88 @@ fn attention_survives_scores_that_overflow_and_passes_nan_on() {
     let found = evaluate(&[&q, &kv], || kernels::attention(&q, &kv, 1, None, Compute::AsStored));
     assert!(found.iter().all(|value| value.is_finite()));
     let poisoned = (q.as_tensor() * f64::NAN).unwrap();
-    let output = kernels::attention(&poisoned, &kv, 1, None, Compute::AsStored).unwrap().flatten_all().unwrap();
+    let output =
+        kernels::attention(&poisoned, &kv, 1, None, Compute::AsStored).unwrap().flatten_all().unwrap();
     assert!(output.to_vec1::<f32>().unwrap().iter().all(|value| value.is_nan()));
+}
+
+/// Kept or made again, and in what products are computed.
+const RETENTIONS: [Retention; 2] = [Retention::Keep, Retention::Recompute];
+
+#[test]
+fn projected_attention_equals_its_reference_and_its_other_retention() {
+    for (dtype, tolerance) in TOLERANCES {
+        for (n, m) in [(1, 1), (1, 130), (65, 3), (129, 63), (241, 250)] {
+            for dropout in dropouts(n) {
+                let (x, context) = (random(1, &[n, 24], dtype), random(2, &[m, 24], dtype));
+                let (q, kv) = (random(3, &[24, 24], dtype), random(4, &[48, 24], dtype));
+                let (q_bias, kv_bias) = (random(5, &[24], dtype), random(6, &[48], dtype));
+                let (qkv, qkv_bias) = (random(7, &[72, 24], dtype), random(8, &[72], dtype));
+                let projections =
+                    || AttentionProjections { queries: (&q, &q_bias), keys_and_values: (&kv, &kv_bias) };
+                let options = |retention| ProjectedAttentionOptions {
+                    n_heads: 4,
+                    dropout,
+                    compute: Compute::AsStored,
+                    retention,
+                };
+                let cross_inputs = [&x, &context, &q, &kv, &q_bias, &kv_bias];
+                let cross = RETENTIONS.map(|retention| {
+                    let options = options(retention);
+                    evaluate(&cross_inputs, || {
+                        kernels::projected_attention(&x, &context, projections(), options)
+                    })
+                });
+                let wanted = evaluate(&cross_inputs, || {
+                    reference::projected_attention(&x, &context, projections(), options(Retention::Keep))
+                });
+                assert_same(&format!("{dtype:?} {n} x {m} {dropout:?}"), &cross[0], &wanted, tolerance);
+                let own_inputs = [&x, &qkv, &qkv_bias];
+                let own = RETENTIONS.map(|retention| {
+                    let options = options(retention);
+                    evaluate(&own_inputs, || kernels::projected_self_attention(&x, &qkv, &qkv_bias, options))
+                });
+                let wanted = evaluate(&own_inputs, || {
+                    reference::projected_self_attention(&x, &qkv, &qkv_bias, options(Retention::Keep))
+                });
+                assert_same(&format!("{dtype:?} {n} {dropout:?}"), &own[0], &wanted, tolerance);
+                assert!(cross[0] == cross[1] && own[0] == own[1], "what is made again is the same");
+            }
+        }
+    }
+}
+
+#[test]
+fn feed_forward_equals_its_reference_and_its_other_retention() {
+    for dtype in [DType::F64, DType::F32] {
+        for n in [1, 63, 130] {
+            for mask in [None, Some(DropoutMask { p: 0.3, key: 8 })] {
+                let (base, x) = (random(1, &[n, 24], dtype), random(2, &[n, 24], dtype));
+                let (expand, contract) = (random(3, &[40, 24], dtype), random(4, &[24, 40], dtype));
+                let (expand_bias, contract_bias) = (random(5, &[40], dtype), random(6, &[24], dtype));
+                let weights = || FeedForwardWeights {
+                    expand: (&expand, &expand_bias),
+                    contract: (&contract, &contract_bias),
+                };
+                let options = |retention| FeedForwardOptions {
+                    hidden_mask: mask,
+                    output_mask: mask.map(|mask| DropoutMask { key: 9, ..mask }),
+                    compute: Compute::AsStored,
+                    retention,
+                };
+                let inputs = [&base, &x, &expand, &expand_bias, &contract, &contract_bias];
+                let found = RETENTIONS.map(|retention| {
+                    evaluate(&inputs, || kernels::feed_forward(&base, &x, weights(), options(retention)))
+                });
+                let wanted = evaluate(&inputs, || {
+                    reference::feed_forward(&base, &x, weights(), options(Retention::Keep))
+                });
+                // The reference's GELU has a backward with six digits.
+                assert_same(&format!("{dtype:?} {n} {mask:?}"), &found[0], &wanted, 1e-5);
+                assert!(found[0] == found[1], "what is made again is the same");
+            }
+        }
+    }
 }
 
 #[test]
@@ -88,14 +240,20 @@ fn linear_equals_its_reference_and_skips_the_gradient_nobody_asked_for() {
         for (n, d_in, d_out) in [(1, 1, 1), (1, 65, 3), (257, 33, 64), (300, 128, 127)] {
             let x = random(1, &[n, d_in], dtype);
             let (weight, bias) = (random(2, &[d_out, d_in], dtype), random(3, &[d_out], dtype));
-            let found = evaluate(&[&x, &weight, &bias], || kernels::linear(&x, &weight, &bias, Compute::AsStored));
+            let found =
+                evaluate(&[&x, &weight, &bias], || kernels::linear(&x, &weight, &bias, Compute::AsStored));
             let wanted = evaluate(&[&x, &weight, &bias], || reference::linear(&x, &weight, &bias));
             assert_same(&format!("{dtype:?} {n} x {d_in} x {d_out}"), &found, &wanted, tolerance);
         }
     }
     let x = random(1, &[4, 6], DType::F32).as_detached_tensor();
     let (weight, bias) = (random(2, &[5, 6], DType::F32), random(3, &[5], DType::F32));
-    let grads = kernels::linear(&x, &weight, &bias, Compute::AsStored).unwrap().sum_all().unwrap().backward().unwrap();
+    let grads = kernels::linear(&x, &weight, &bias, Compute::AsStored)
+        .unwrap()
+        .sum_all()
+        .unwrap()
+        .backward()
+        .unwrap();
     assert!(grads.get(&x).is_none() && grads.get(&weight).is_some() && grads.get(&bias).is_some());
 }
 
@@ -105,8 +263,10 @@ fn grouped_conv2d_equals_its_reference_on_maps_smaller_than_the_kernel() {
         for (c_out, per_group) in [(6, 1), (3, 2)] {
             let x = random(1, &[height, width, 6], DType::F64);
             let weight = random(2, &[c_out, per_group, 7, 7], DType::F64);
-            let found = evaluate(&[&x, &weight], || kernels::grouped_conv2d(&x, &weight));
-            let wanted = evaluate(&[&x, &weight], || reference::grouped_conv2d(&x, &weight));
+            let bias = random(3, &[c_out], DType::F64);
+            let inputs = [&x, &weight, &bias];
+            let found = evaluate(&inputs, || kernels::grouped_conv2d(&x, &weight, &bias));
+            let wanted = evaluate(&inputs, || reference::grouped_conv2d(&x, &weight, &bias));
             assert_same(&format!("{height} x {width}, {per_group} per group"), &found, &wanted, 1e-12);
         }
     }
@@ -242,10 +402,15 @@ fn results_do_not_depend_on_the_number_of_threads() {
             let bias = random(10, &[130], DType::F32);
             let dropout = dropouts(150)[1];
             let mut all = evaluate(&[&q, &kv], || kernels::attention(&q, &kv, 2, dropout, Compute::AsStored));
-            all.extend(evaluate(&[&qkv], || kernels::self_attention(&qkv, 2, dropouts(300)[1], Compute::AsStored)));
-            all.extend(evaluate(&[&x, &conv], || kernels::grouped_conv2d(&x, &conv)));
+            all.extend(evaluate(&[&qkv], || {
+                kernels::self_attention(&qkv, 2, dropouts(300)[1], Compute::AsStored)
+            }));
+            let conv_bias = random(11, &[8], DType::F32);
+            all.extend(evaluate(&[&x, &conv], || kernels::grouped_conv2d(&x, &conv, &conv_bias)));
             all.extend(evaluate(&[&q, &gain, &shift], || kernels::layer_norm(&q, &gain, &shift, 1e-5)));
-            all.extend(evaluate(&[&tokens, &weight, &bias], || kernels::linear(&tokens, &weight, &bias, Compute::AsStored)));
+            all.extend(evaluate(&[&tokens, &weight, &bias], || {
+                kernels::linear(&tokens, &weight, &bias, Compute::AsStored)
+            }));
             all.extend(evaluate(&[&tokens], || kernels::gelu(&tokens, Some(DropoutMask { p: 0.2, key: 3 }))));
             all
         })
@@ -260,15 +425,29 @@ fn shapes_that_do_not_fit_are_errors_that_show_them() {
     let pair = random(1, &[4, 12], DType::F32);
     let text = kernels::attention(&x, &pair, 4, None, Compute::AsStored).unwrap_err().to_string();
     assert!(text.contains("width 6 is not a multiple of 4 heads"), "{text}");
-    assert!(kernels::attention(&x, &x, 2, None, Compute::AsStored).unwrap_err().to_string().contains("expected [4, 12]"));
+    assert!(
+        kernels::attention(&x, &x, 2, None, Compute::AsStored)
+            .unwrap_err()
+            .to_string()
+            .contains("expected [4, 12]")
+    );
     let odd = random(1, &[4, 7], DType::F32);
-    assert!(kernels::self_attention(&odd, 1, None, Compute::AsStored).unwrap_err().to_string().contains("[4, 7]"));
+    assert!(
+        kernels::self_attention(&odd, 1, None, Compute::AsStored).unwrap_err().to_string().contains("[4, 7]")
+    );
     assert!(kernels::add_dropped(&x, &pair, None).unwrap_err().to_string().contains("[4, 12]"));
     let bias = random(1, &[3], DType::F32);
-    assert!(kernels::linear(&x, &pair, &bias, Compute::AsStored).unwrap_err().to_string().contains("[4, 12]"));
+    assert!(
+        kernels::linear(&x, &pair, &bias, Compute::AsStored).unwrap_err().to_string().contains("[4, 12]")
+    );
     let map = random(1, &[2, 2, 6], DType::F32);
     let even = random(1, &[6, 1, 2, 2], DType::F32);
-    assert!(kernels::grouped_conv2d(&map, &even).unwrap_err().to_string().contains("odd k"));
+    assert!(
+        kernels::grouped_conv2d(&map, &even, &random(1, &[6], DType::F32))
+            .unwrap_err()
+            .to_string()
+            .contains("odd k")
+    );
     let half = pair.to_dtype(DType::F16).unwrap();
     assert!(kernels::self_attention(&half, 2, None, Compute::AsStored).is_err());
 }

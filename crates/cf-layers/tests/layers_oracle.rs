@@ -66,7 +66,8 @@ fn attention_and_its_gradients_equal_the_oracle_at_every_tile_edge() {
         for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 2e-5)] {
             let [q, k, v] = ["q", "k", "v"].map(|field| var(&side_by_side(get(field)), dtype));
             let kv = Tensor::cat(&[k.as_tensor(), v.as_tensor()], 1).unwrap();
-            let output = kernels::attention(&q, &kv, get("q").dim(0).unwrap(), None, Compute::AsStored).unwrap();
+            let output =
+                kernels::attention(&q, &kv, get("q").dim(0).unwrap(), None, Compute::AsStored).unwrap();
             assert_close(&format!("{name} out"), &output, &side_by_side(get("out")), tolerance);
             let grads = gradients(&output, &side_by_side(get("grad_out")));
             for (field, var) in [("grad_q", &q), ("grad_k", &k), ("grad_v", &v)] {
@@ -124,11 +125,11 @@ fn the_grouped_convolution_reads_two_channels_per_group() {
         let x = var(get("x"), DType::F64);
         let map = x.reshape((side, side, c_in)).unwrap();
         let weight = var(get("merged_weight"), DType::F64);
-        for (kind, conv) in [
-            ("kernel", kernels::grouped_conv2d(&map, &weight).unwrap()),
-            ("reference", kernels::reference::grouped_conv2d(&map, &weight).unwrap()),
+        let bias = get("merged_bias");
+        for (kind, output) in [
+            ("kernel", kernels::grouped_conv2d(&map, &weight, bias).unwrap()),
+            ("reference", kernels::reference::grouped_conv2d(&map, &weight, bias).unwrap()),
         ] {
-            let output = conv.broadcast_add(get("merged_bias")).unwrap();
             assert_close(&format!("{kind} {name}"), &output, get("out"), 1e-12);
             let grads = gradients(&output, get("grad_out"));
             assert_close(&format!("{kind} {name} x"), grads.get(&x).unwrap(), get("grad_x"), 1e-12);

@@ -109,6 +109,8 @@ pub enum LossKind {
 pub enum Precision {
     /// Single precision.
     F32,
+    /// Single precision, but for matrix products, whose operands are rounded to bf16 and whose sums are single precision.
+    Bf16,
     /// Double precision, on plain loops: to tell what rounding does to a result.
     F64,
 }
@@ -117,7 +119,16 @@ impl Precision {
     /// The element type of tensors.
     pub fn dtype(self) -> DType {
         match self {
+            Self::F32 | Self::Bf16 => DType::F32,
+            Self::F64 => DType::F64,
+        }
+    }
+
+    /// What models are built to compute in.
+    pub fn compute_dtype(self) -> DType {
+        match self {
             Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
             Self::F64 => DType::F64,
         }
     }

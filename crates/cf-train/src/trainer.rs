@@ -68,7 +68,7 @@ struct Trainer<'a> {
 impl<'a> Trainer<'a> {
     fn new(context: &'a TrainingContext<'a>, data: &'a FoldData) -> Result<Self> {
         let training = &context.config.training;
-        let (store, [model, eval_model]) = build(&context.config.model, training.seed, context.bags)?;
+        let (store, [model, eval_model]) = build(&context.config.model, training, context.bags)?;
         if let Some(path) = &training.initial_weights {
             assign_initial(&store, path)?;
         }

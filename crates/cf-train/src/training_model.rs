@@ -6,15 +6,16 @@ use cf_model::weights::Checkpoint;
 use cf_model::{ModelConfig, ParamStore, SurvivalModel};
 
 use crate::bags::BagSource;
+use crate::config::TrainingConfig;
 use crate::error::{Error, Result};
 
 /// A model in training and the same one without a graph, over one set of parameters.
 pub(crate) fn build(
     model: &ModelConfig,
-    seed: u64,
+    training: &TrainingConfig,
     bags: &BagSource,
 ) -> Result<(ParamStore, [Box<dyn SurvivalModel>; 2])> {
-    let store = ParamStore::seeded(seed, bags.dtype(), bags.device());
+    let store = ParamStore::seeded(training.seed, training.precision.compute_dtype(), bags.device());
     let trainable = model.build(bags.backbone_dim(), store.builder())?;
     let detached = model.build(bags.backbone_dim(), store.eval_builder())?;
     Ok((store, [trainable, detached]))

@@ -7,9 +7,9 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Error, Layout, Result
 
 use super::cpu::attention::{Operands, Saved};
 use super::cpu::element::Element;
-use super::cpu::unit::{Bf16Pair, Unit};
+use super::cpu::unit::Unit;
 use super::dropout::DropoutMask;
-use super::{Compute, contiguous_slice, cpu, unsupported_dtype};
+use super::{Compute, by_unit, contiguous_slice, cpu, unsupported_dtype};
 
 /// A mask on attention weights, after the softmax. The weight of head, query and key has the index
 /// `(head * n_queries + query) * n_keys + key`.
@@ -80,6 +80,23 @@ pub(super) struct AttentionShape {
     pub(super) n_heads: usize,
 }
 
+impl AttentionShape {
+    /// # Errors
+    /// If heads do not divide the channels, or there is nothing to attend with or to.
+    pub(super) fn check(&self) -> Result<()> {
+        let AttentionShape { n, m, d, n_heads } = *self;
+        if n_heads == 0 || !d.is_multiple_of(n_heads) {
+            return Err(Error::Msg(format!("attention width {d} is not a multiple of {n_heads} heads")));
+        }
+        if n == 0 || m == 0 {
+            return Err(Error::Msg(format!(
+                "attention of {n} queries over {m} keys: both must be at least 1"
+            )));
+        }
+        Ok(())
+    }
+}
+
 struct Attention {
     shape: AttentionShape,
     dropout: Option<AttentionDropout>,
@@ -90,15 +107,7 @@ struct Attention {
 
 impl Attention {
     fn new(shape: AttentionShape, dropout: Option<AttentionDropout>, compute: Compute) -> Result<Self> {
-        let AttentionShape { n, m, d, n_heads } = shape;
-        if n_heads == 0 || !d.is_multiple_of(n_heads) {
-            return Err(Error::Msg(format!("attention width {d} is not a multiple of {n_heads} heads")));
-        }
-        if n == 0 || m == 0 {
-            return Err(Error::Msg(format!(
-                "attention of {n} queries over {m} keys: both must be at least 1"
-            )));
-        }
+        shape.check()?;
         Ok(Self { shape, dropout, compute, log_sum_exp: OnceLock::new() })
     }
 
@@ -113,37 +122,41 @@ impl Attention {
         self.log_sum_exp.get().ok_or_else(missing)?.as_slice::<T>()
     }
 
+    fn self_forward<U: Unit>(&self, qkv: &CpuStorage, layout: &Layout) -> Result<CpuStorage> {
+        Ok(self.forward::<U>(Operands::packed(self.shape, contiguous_slice(qkv, layout)?)))
+    }
+
+    fn cross_forward<U: Unit>(&self, [q, kv]: [(&CpuStorage, &Layout); 2]) -> Result<CpuStorage> {
+        let (q, kv) = (contiguous_slice(q.0, q.1)?, contiguous_slice(kv.0, kv.1)?);
+        Ok(self.forward::<U>(Operands::of(self.shape, q, kv)))
+    }
+
     fn self_backward<U: Unit>(&self, qkv: &Tensor, output: &Tensor, grad: &Tensor) -> Result<Tensor> {
-        let log_sum_exp = self.log_sum_exp()?;
-        let dqkv = cpu::with_values(qkv, |values| {
-            cpu::with_values(output, |output| {
-                cpu::with_values(grad, |grad| {
-                    let saved = Saved { operands: Operands::packed(self.shape, values), output, log_sum_exp };
-                    cpu::attention::self_backward::<U>(self.shape, &saved, grad, self.dropout)
-                })
-            })
-        })???;
+        let grad = &grad.contiguous()?;
+        let [values, output, grad] = [qkv, output, grad].map(cpu::Values::of);
+        let saved = Saved {
+            operands: Operands::packed(self.shape, values.as_slice()?),
+            output: output.as_slice()?,
+            log_sum_exp: self.log_sum_exp()?,
+        };
+        let dqkv = cpu::attention::self_backward::<U>(self.shape, &saved, grad.as_slice()?, self.dropout);
         Tensor::from_vec(dqkv, qkv.shape(), qkv.device())
     }
 
     fn cross_backward<U: Unit>(
         &self,
-        q: &Tensor,
-        kv: &Tensor,
+        [q, kv]: [&Tensor; 2],
         output: &Tensor,
         grad: &Tensor,
     ) -> Result<(Tensor, Tensor)> {
-        let log_sum_exp = self.log_sum_exp()?;
-        let (dq, dkv) = cpu::with_values(q, |q| {
-            cpu::with_values(kv, |kv| {
-                cpu::with_values(output, |output| {
-                    cpu::with_values(grad, |grad| {
-                        let saved = Saved { operands: Operands::of(self.shape, q, kv), output, log_sum_exp };
-                        cpu::attention::backward::<U>(self.shape, &saved, grad, self.dropout)
-                    })
-                })
-            })
-        })????;
+        let grad = &grad.contiguous()?;
+        let [q_values, kv_values, output, grad] = [q, kv, output, grad].map(cpu::Values::of);
+        let saved = Saved {
+            operands: Operands::of(self.shape, q_values.as_slice()?, kv_values.as_slice()?),
+            output: output.as_slice()?,
+            log_sum_exp: self.log_sum_exp()?,
+        };
+        let (dq, dkv) = cpu::attention::backward::<U>(self.shape, &saved, grad.as_slice()?, self.dropout);
         Ok((Tensor::from_vec(dq, q.shape(), q.device())?, Tensor::from_vec(dkv, kv.shape(), kv.device())?))
     }
 }
@@ -154,29 +167,14 @@ impl CustomOp1 for Attention {
     }
 
     fn cpu_fwd(&self, qkv: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let shape = self.shape;
-        let output = match (qkv.dtype(), self.compute) {
-            (DType::F32, Compute::AsStored) => {
-                self.forward::<f32>(Operands::packed(shape, contiguous_slice(qkv, layout)?))
-            }
-            (DType::F32, Compute::Bf16) => {
-                self.forward::<Bf16Pair>(Operands::packed(shape, contiguous_slice(qkv, layout)?))
-            }
-            (DType::F64, Compute::AsStored) => {
-                self.forward::<f64>(Operands::packed(shape, contiguous_slice(qkv, layout)?))
-            }
-            (dtype, _) => return Err(unsupported_dtype("self_attention", dtype)),
-        };
-        Ok((output, Shape::from((shape.n, shape.d))))
+        let output = by_unit!("self_attention", qkv.dtype(), self.compute, self.self_forward(qkv, layout))?;
+        Ok((output, Shape::from((self.shape.n, self.shape.d))))
     }
 
     fn bwd(&self, qkv: &Tensor, output: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(match (qkv.dtype(), self.compute) {
-            (DType::F32, Compute::AsStored) => self.self_backward::<f32>(qkv, output, grad)?,
-            (DType::F32, Compute::Bf16) => self.self_backward::<Bf16Pair>(qkv, output, grad)?,
-            (DType::F64, Compute::AsStored) => self.self_backward::<f64>(qkv, output, grad)?,
-            (dtype, _) => return Err(unsupported_dtype("self_attention", dtype)),
-        }))
+        let compute = self.compute;
+        let dqkv = by_unit!("self_attention", qkv.dtype(), compute, self.self_backward(qkv, output, grad))?;
+        Ok(Some(dqkv))
     }
 }
 
@@ -192,26 +190,9 @@ impl CustomOp2 for Attention {
         kv: &CpuStorage,
         kv_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let shape = self.shape;
-        let output = match (q.dtype(), self.compute) {
-            (DType::F32, Compute::AsStored) => self.forward::<f32>(Operands::of(
-                shape,
-                contiguous_slice(q, q_layout)?,
-                contiguous_slice(kv, kv_layout)?,
-            )),
-            (DType::F32, Compute::Bf16) => self.forward::<Bf16Pair>(Operands::of(
-                shape,
-                contiguous_slice(q, q_layout)?,
-                contiguous_slice(kv, kv_layout)?,
-            )),
-            (DType::F64, Compute::AsStored) => self.forward::<f64>(Operands::of(
-                shape,
-                contiguous_slice(q, q_layout)?,
-                contiguous_slice(kv, kv_layout)?,
-            )),
-            (dtype, _) => return Err(unsupported_dtype("attention", dtype)),
-        };
-        Ok((output, Shape::from((shape.n, shape.d))))
+        let inputs = [(q, q_layout), (kv, kv_layout)];
+        let output = by_unit!("attention", q.dtype(), self.compute, self.cross_forward(inputs))?;
+        Ok((output, Shape::from((self.shape.n, self.shape.d))))
     }
 
     fn bwd(
@@ -221,12 +202,8 @@ impl CustomOp2 for Attention {
         output: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (dq, dkv) = match (q.dtype(), self.compute) {
-            (DType::F32, Compute::AsStored) => self.cross_backward::<f32>(q, kv, output, grad)?,
-            (DType::F32, Compute::Bf16) => self.cross_backward::<Bf16Pair>(q, kv, output, grad)?,
-            (DType::F64, Compute::AsStored) => self.cross_backward::<f64>(q, kv, output, grad)?,
-            (dtype, _) => return Err(unsupported_dtype("attention", dtype)),
-        };
+        let (inputs, compute) = ([q, kv], self.compute);
+        let (dq, dkv) = by_unit!("attention", q.dtype(), compute, self.cross_backward(inputs, output, grad))?;
         Ok((Some(dq), Some(dkv)))
     }
 }

@@ -40,12 +40,12 @@ impl Gelu {
     fn backward<T: Element>(&self, x: &Tensor, grad: &Tensor) -> Result<Tensor> {
         let drops = self.mask.map(|mask| mask.drops());
         let mut dx = to_vec::<T>(grad)?;
-        cpu::with_values::<T, _>(x, |x| {
-            cpu::for_each_chunk(&mut dx, BLOCK, COST * x.len(), |block, dx| {
-                let first = block * BLOCK;
-                cpu::rows::gelu_gradient(dx, &x[first..first + dx.len()], drops, first as u64);
-            });
-        })?;
+        let values = cpu::Values::of(x);
+        let slice = values.as_slice()?;
+        cpu::for_each_chunk(&mut dx, BLOCK, COST * slice.len(), |block, dx| {
+            let first = block * BLOCK;
+            cpu::rows::gelu_gradient(dx, &slice[first..first + dx.len()], drops, first as u64);
+        });
         Tensor::from_vec(dx, x.shape(), x.device())
     }
 }

@@ -61,14 +61,11 @@ impl LayerNormOp {
     ) -> Result<(Tensor, Tensor)> {
         let eps = T::from_f64(self.eps);
         let gain = affine.get(0)?.to_vec1::<T>()?;
-        let grads = cpu::with_values::<T, _>(x, |x| {
-            cpu::with_values::<T, _>(grad, |grad| match added {
-                None => Ok(cpu::layer_norm::backward(Input { x, added: None }, &gain, grad, eps)),
-                Some(added) => cpu::with_values::<T, _>(added, |added| {
-                    cpu::layer_norm::backward(Input { x, added: Some(added) }, &gain, grad, eps)
-                }),
-            })
-        })???;
+        let grad = &grad.contiguous()?;
+        let (values, added, grad) = (cpu::Values::of(x), added.map(cpu::Values::of), cpu::Values::of(grad));
+        let added = added.as_ref().map(cpu::Values::as_slice).transpose()?;
+        let input = Input { x: values.as_slice()?, added };
+        let grads = cpu::layer_norm::backward(input, &gain, grad.as_slice()?, eps);
         Ok((
             Tensor::from_vec(grads.x, x.shape(), x.device())?,
             Tensor::from_vec(grads.affine, affine.shape(), x.device())?,

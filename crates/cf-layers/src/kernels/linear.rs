@@ -3,8 +3,8 @@
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Tensor, WithDType};
 
-use super::cpu::unit::{Bf16Pair, Unit};
-use super::{Compute, contiguous_slice, cpu, unsupported_dtype};
+use super::cpu::unit::Unit;
+use super::{Compute, by_unit, contiguous_slice, cpu, unsupported_dtype};
 
 /// `x weight^T + bias`.
 ///
@@ -41,10 +41,7 @@ struct Linear {
 }
 
 impl Linear {
-    fn forward<U: Unit>(
-        &self,
-        [x, weight, bias]: [(&CpuStorage, &Layout); 3],
-    ) -> Result<CpuStorage> {
+    fn forward<U: Unit>(&self, [x, weight, bias]: [(&CpuStorage, &Layout); 3]) -> Result<CpuStorage> {
         let output = cpu::linear::forward::<U>(
             self.shape,
             contiguous_slice(x.0, x.1)?,
@@ -62,18 +59,22 @@ impl Linear {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (shape, device) = (self.shape, x.device());
-        cpu::with_values(grad, |grad| {
-            let dx = x.track_op().then(|| {
-                cpu::with_values(weight, |weight| cpu::linear::input_gradient::<U>(shape, weight, grad))
-            });
-            let dweight = cpu::with_values(x, |x| cpu::linear::weight_gradient::<U>(shape, x, grad))?;
-            let dbias = cpu::linear::bias_gradient(shape, grad);
-            Ok((
-                dx.transpose()?.map(|dx| Tensor::from_vec(dx, x.shape(), device)).transpose()?,
-                Some(Tensor::from_vec(dweight, weight.shape(), device)?),
-                Some(Tensor::from_vec(dbias, bias.shape(), device)?),
-            ))
-        })?
+        let contiguous_grad = grad.contiguous()?;
+        let [x_values, weight_values, grad] = [x, weight, &contiguous_grad].map(cpu::Values::of);
+        let grad = grad.as_slice()?;
+        let dx = if x.track_op() {
+            let dx = cpu::linear::input_gradient::<U>(shape, weight_values.as_slice()?, grad);
+            Some(Tensor::from_vec(dx, x.shape(), device)?)
+        } else {
+            None
+        };
+        let dweight = cpu::linear::weight_gradient::<U>(shape, x_values.as_slice()?, grad);
+        let dbias = cpu::linear::bias_gradient(shape, grad);
+        Ok((
+            dx,
+            Some(Tensor::from_vec(dweight, weight.shape(), device)?),
+            Some(Tensor::from_vec(dbias, bias.shape(), device)?),
+        ))
     }
 }
 
@@ -92,12 +93,7 @@ impl CustomOp3 for Linear {
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let inputs = [(x, x_layout), (weight, weight_layout), (bias, bias_layout)];
-        let output = match (x.dtype(), self.compute) {
-            (DType::F32, Compute::AsStored) => self.forward::<f32>(inputs)?,
-            (DType::F32, Compute::Bf16) => self.forward::<Bf16Pair>(inputs)?,
-            (DType::F64, Compute::AsStored) => self.forward::<f64>(inputs)?,
-            (dtype, _) => return Err(unsupported_dtype("linear", dtype)),
-        };
+        let output = by_unit!("linear", x.dtype(), self.compute, self.forward(inputs))?;
         Ok((output, Shape::from((self.shape.n, self.shape.d_out))))
     }
 
@@ -109,11 +105,6 @@ impl CustomOp3 for Linear {
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        match (x.dtype(), self.compute) {
-            (DType::F32, Compute::AsStored) => self.backward::<f32>(x, weight, bias, grad),
-            (DType::F32, Compute::Bf16) => self.backward::<Bf16Pair>(x, weight, bias, grad),
-            (DType::F64, Compute::AsStored) => self.backward::<f64>(x, weight, bias, grad),
-            (dtype, _) => Err(unsupported_dtype("linear", dtype)),
-        }
+        by_unit!("linear", x.dtype(), self.compute, self.backward(x, weight, bias, grad))
     }
 }

@@ -4,6 +4,9 @@
 //! |---|---|---|---|---|
 //! | [`attention`] | q `[n, d]`, keys beside values `[m, 2 d]` | both | [`reference::attention`] | 1e-5 in f32 |
 //! | [`self_attention`] | q, k and v beside each other `[n, 3 d]` | all | [`reference::self_attention`] | 1e-5 in f32 |
+//! | [`projected_self_attention`] | x `[n, d]`, weight `[3 d, d]`, bias `[3 d]` | all three | [`reference::self_attention`] of [`reference::linear`] | 1e-5 in f32 |
+//! | [`projected_attention`] | source `[n, d]`, context `[m, d]`, their projections | all | [`reference::attention`] of [`reference::linear`] | 1e-5 in f32 |
+//! | [`feed_forward`] | base and x `[n, d]`, two linear layers | all | [`reference::feed_forward`] | 1e-5 in f32 |
 //! | [`linear`] | x `[n, d_in]`, weight `[d_out, d_in]`, bias `[d_out]` | all three | [`reference::linear`] | 1e-5 in f32 |
 //! | [`grouped_conv2d`] | x `[h, w, c_in]`, weight `[c_out, c_in / c_out, k, k]` | x, weight | [`reference::grouped_conv2d`] | 1e-5 in f32 |
 //! | [`layer_norm`] | x `[n, d]`, gain and shift `[d]` | all three | [`reference::layer_norm`] | 1e-5 in f32 |
@@ -22,20 +25,26 @@ mod allocator;
 mod attention;
 mod cpu;
 mod dropout;
+mod feed_forward;
 mod gelu;
 mod grouped_conv2d;
 mod layer_norm;
 mod linear;
+mod projected_attention;
 pub mod reference;
 
 pub use adam::{AdamStep, adam_step, add_in_place};
 pub use allocator::TensorAllocator;
 pub use attention::{AttentionDropout, attention, self_attention};
 pub use dropout::{DropoutMask, add_dropped, dropout};
+pub use feed_forward::{FeedForwardOptions, FeedForwardWeights, feed_forward};
 pub use gelu::gelu;
 pub use grouped_conv2d::grouped_conv2d;
 pub use layer_norm::{add_layer_norm, layer_norm};
 pub use linear::linear;
+pub use projected_attention::{
+    AttentionProjections, ProjectedAttentionOptions, projected_attention, projected_self_attention,
+};
 
 use candle_core::{CpuStorage, DType, Error, Layout, Result, Storage, Tensor, WithDType};
 
@@ -45,8 +54,8 @@ pub enum Compute {
     /// The type of the tensors.
     #[default]
     AsStored,
-    /// Operands rounded to bf16, products summed in f32; for f32 tensors. By the processor's own instructions where it has
-    /// them (AVX512-BF16), else by f32 arithmetic on the rounded operands.
+    /// Operands rounded to bf16, products summed in f32; for f32 tensors. By instructions on pairs (AVX512-BF16) where these are
+    /// faster, else by f32 arithmetic on the rounded operands.
     Bf16,
 }
 
@@ -56,6 +65,32 @@ impl From<DType> for Compute {
         if dtype == DType::BF16 { Self::Bf16 } else { Self::AsStored }
     }
 }
+
+/// What an op leaves for its backward pass beside its inputs and output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Retention {
+    /// What is costly to make again.
+    Keep,
+    /// As little as possible: it is made again from the inputs, to the same bytes.
+    #[default]
+    Recompute,
+}
+
+/// Calls `$self.$method::<U>(..)` with the unit of products for tensors of a type that are multiplied in `$compute`.
+macro_rules! by_unit {
+    ($op:literal, $dtype:expr, $compute:expr, $self:ident.$method:ident($($argument:expr),* $(,)?)) => {
+        match ($dtype, $compute) {
+            (DType::F32, Compute::AsStored) => $self.$method::<f32>($($argument),*),
+            (DType::F32, Compute::Bf16) if cpu::unit::pairs_are_fast() => {
+                $self.$method::<cpu::unit::Bf16Pair>($($argument),*)
+            }
+            (DType::F32, Compute::Bf16) => $self.$method::<cpu::unit::Rounded>($($argument),*),
+            (DType::F64, Compute::AsStored) => $self.$method::<f64>($($argument),*),
+            (dtype, _) => Err(unsupported_dtype($op, dtype)),
+        }
+    };
+}
+use by_unit;
 
 /// The values of a contiguous CPU tensor.
 fn contiguous_slice<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [T]> {

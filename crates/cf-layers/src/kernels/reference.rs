@@ -4,6 +4,7 @@ use candle_core::{D, Result, Tensor};
 
 use super::attention::AttentionDropout;
 use super::dropout::DropoutMask;
+use super::{AttentionProjections, FeedForwardOptions, FeedForwardWeights, ProjectedAttentionOptions};
 
 /// [`super::attention`] with the whole `[n_heads, n, m]` weights in memory.
 ///
@@ -42,6 +43,54 @@ pub fn self_attention(qkv: &Tensor, n_heads: usize, dropout: Option<AttentionDro
     attention(&qkv.narrow(1, 0, d)?.contiguous()?, &qkv.narrow(1, d, 2 * d)?, n_heads, dropout)
 }
 
+/// [`super::projected_self_attention`] as [`linear`] and [`self_attention`].
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn projected_self_attention(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    options: ProjectedAttentionOptions,
+) -> Result<Tensor> {
+    self_attention(&linear(x, weight, bias)?, options.n_heads, options.dropout)
+}
+
+/// [`super::projected_attention`] as [`linear`] and [`attention`].
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn projected_attention(
+    source: &Tensor,
+    context: &Tensor,
+    projections: AttentionProjections<'_>,
+    options: ProjectedAttentionOptions,
+) -> Result<Tensor> {
+    let AttentionProjections { queries, keys_and_values } = projections;
+    let q = linear(source, queries.0, queries.1)?;
+    let kv = linear(context, keys_and_values.0, keys_and_values.1)?;
+    attention(&q, &kv, options.n_heads, options.dropout)
+}
+
+/// [`super::feed_forward`] as its layers, one after the other.
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn feed_forward(
+    base: &Tensor,
+    x: &Tensor,
+    weights: FeedForwardWeights<'_>,
+    options: FeedForwardOptions,
+) -> Result<Tensor> {
+    let FeedForwardWeights { expand, contract } = weights;
+    let masked = |x: Tensor, mask: Option<DropoutMask>| match mask {
+        Some(mask) => dropout(&x, mask),
+        None => Ok(x),
+    };
+    let hidden = masked(gelu(&linear(x, expand.0, expand.1)?)?, options.hidden_mask)?;
+    base + masked(linear(&hidden, contract.0, contract.1)?, options.output_mask)?
+}
+
 /// [`super::linear`] as Candle's product and sum.
 ///
 /// # Errors
@@ -54,7 +103,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 /// If the shapes do not fit together.
-pub fn grouped_conv2d(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+pub fn grouped_conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let ((height, width, c_in), (c_out, per_group, k, _)) = (x.dims3()?, weight.dims4()?);
     let half = k / 2;
     let padded = x.pad_with_zeros(0, half, half)?.pad_with_zeros(1, half, half)?;
@@ -64,7 +113,7 @@ pub fn grouped_conv2d(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
         let factor = weight.narrow(2, ky, 1)?.narrow(3, kx, 1)?.reshape(c_in)?;
         total = (total + shifted.broadcast_mul(&factor)?)?;
     }
-    total.reshape((height, width, c_out, per_group))?.sum(D::Minus1)
+    total.reshape((height, width, c_out, per_group))?.sum(D::Minus1)?.broadcast_add(bias)
 }
 
 /// [`super::layer_norm`] as nine ops.

@@ -32,10 +32,11 @@ impl ConvShape {
     }
 }
 
-pub(in crate::kernels) fn forward<T: Element>(shape: ConvShape, x: &[T], weight: &[T]) -> Vec<T> {
+pub(in crate::kernels) fn forward<T: Element>(shape: ConvShape, x: &[T], weight: &[T], bias: &[T]) -> Vec<T> {
     let taps = taps_first(shape, weight);
     let mut output = vec![T::zero(); shape.height * shape.width * shape.c_out];
     for_each_chunk(&mut output, shape.width * shape.c_out, shape.work(), |y, out_row| {
+        out_row.chunks_mut(shape.c_out).for_each(|cell| cell.copy_from_slice(bias));
         if shape.per_group == 1 {
             depthwise_row(shape, x, &taps, y, out_row);
             return;
@@ -58,6 +59,9 @@ pub(in crate::kernels) fn backward<T: Element>(
     weight: &[T],
     grad: &[T],
 ) -> (Vec<T>, Vec<T>) {
+    if shape.per_group == 1 {
+        return (map_gradient(shape, weight, grad), weight_gradient(shape, x, grad));
+    }
     // Every channel of a group receives its group's gradient.
     let grad: Vec<T> = grad.iter().flat_map(|&g| std::iter::repeat_n(g, shape.per_group)).collect();
     (map_gradient(shape, weight, &grad), weight_gradient(shape, x, &grad))

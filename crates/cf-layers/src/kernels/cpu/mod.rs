@@ -13,19 +13,30 @@ pub(super) mod unit;
 mod vector_math;
 mod vectorised;
 
-use candle_core::{Result, Storage, Tensor, WithDType};
+use candle_core::{Layout, Result, Storage, StorageRef, Tensor, WithDType};
 use rayon::prelude::*;
 
 use super::contiguous_slice;
 
-/// Gives `f` the values of a CPU tensor, without a copy where they are contiguous.
-pub(super) fn with_values<T: WithDType, R>(tensor: &Tensor, f: impl FnOnce(&[T]) -> R) -> Result<R> {
-    let tensor = tensor.contiguous()?;
-    let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(storage) => Ok(f(contiguous_slice(storage, layout)?)),
-        Storage::Cuda(_) | Storage::Metal(_) => {
-            Err(candle_core::Error::Msg("this kernel's backward runs on the CPU only".to_owned()))
+/// A CPU tensor's values, locked for reading.
+pub(super) struct Values<'a> {
+    storage: StorageRef<'a>,
+    layout: &'a Layout,
+}
+
+impl<'a> Values<'a> {
+    pub(super) fn of(tensor: &'a Tensor) -> Self {
+        let (storage, layout) = tensor.storage_and_layout();
+        Self { storage, layout }
+    }
+
+    /// The values; an error if they are of another type, not contiguous, or on another device.
+    pub(super) fn as_slice<T: WithDType>(&self) -> Result<&[T]> {
+        match &*self.storage {
+            Storage::Cpu(storage) => contiguous_slice(storage, self.layout),
+            Storage::Cuda(_) | Storage::Metal(_) => {
+                Err(candle_core::Error::Msg("this kernel's backward runs on the CPU only".to_owned()))
+            }
         }
     }
 }

@@ -99,6 +99,66 @@ pub(in crate::kernels) struct Job<U: Unit> {
     n_steps: usize,
 }
 
+impl<U: Unit> Job<U> {
+    /// The same job on units of another type.
+    ///
+    /// `V` must lie in memory as `U` does.
+    pub(super) fn cast<V: Unit<Sum = U::Sum>>(self) -> Job<V> {
+        Job {
+            destination: self.destination,
+            destination_stride: self.destination_stride,
+            accumulate: self.accumulate,
+            left: self.left.cast(),
+            row_stride: self.row_stride,
+            step_stride: self.step_stride,
+            right: self.right.cast(),
+            panel_stride: self.panel_stride,
+            n_rows: self.n_rows,
+            n_columns: self.n_columns,
+            n_steps: self.n_steps,
+        }
+    }
+
+    /// The job of [`multiply`], or `None` if there is nothing to do. Every element that its strides reach lies within its slice,
+    /// and the rows of its destination do not overlap.
+    fn checked(
+        destination: MatrixMut<'_, U::Sum>,
+        write: Write,
+        left: Left<'_, U>,
+        right: Right<'_, U>,
+    ) -> Option<Self> {
+        let (n_rows, n_columns, n_steps) = (left.n_rows, right.n_columns, right.n_steps);
+        assert_eq!((destination.rows, destination.columns), (n_rows, n_columns), "size of a product");
+        if n_rows == 0 || n_columns == 0 || n_steps == 0 {
+            return None;
+        }
+        let (row_stride, step_stride) = left.order.strides();
+        let left_end = (n_rows - 1) * row_stride + (n_steps - 1) * step_stride;
+        let right_end = (n_columns - 1) / COLUMNS * right.panel_stride + n_steps * COLUMNS;
+        assert!(
+            destination.n_spanned() <= destination.values.len()
+                && destination.row_stride >= n_columns
+                && left_end < left.values.len()
+                && (left.order != Order::Rows || n_steps <= ROW_STRIDE)
+                && right_end <= right.values.len(),
+            "window of a product"
+        );
+        Some(Self {
+            destination: destination.values.as_mut_ptr(),
+            destination_stride: destination.row_stride,
+            accumulate: write == Write::Accumulate,
+            left: left.values.as_ptr(),
+            row_stride,
+            step_stride,
+            right: right.values.as_ptr(),
+            panel_stride: right.panel_stride,
+            n_rows,
+            n_columns,
+            n_steps,
+        })
+    }
+}
+
 /// `destination (+)= left * right`, on the calling thread. Each sum adds its products in order, whatever the sizes.
 ///
 /// # Panics
@@ -110,37 +170,8 @@ pub(super) fn multiply<U: Unit>(
     left: Left<'_, U>,
     right: Right<'_, U>,
 ) {
-    let (n_rows, n_columns, n_steps) = (left.n_rows, right.n_columns, right.n_steps);
-    assert_eq!((destination.rows, destination.columns), (n_rows, n_columns), "size of a product");
-    if n_rows == 0 || n_columns == 0 || n_steps == 0 {
-        return;
-    }
-    let (row_stride, step_stride) = left.order.strides();
-    let left_end = (n_rows - 1) * row_stride + (n_steps - 1) * step_stride;
-    let right_end = (n_columns - 1) / COLUMNS * right.panel_stride + n_steps * COLUMNS;
-    assert!(
-        destination.n_spanned() <= destination.values.len()
-            && destination.row_stride >= n_columns
-            && left_end < left.values.len()
-            && (left.order != Order::Rows || n_steps <= ROW_STRIDE)
-            && right_end <= right.values.len(),
-        "window of a product"
-    );
-    let job = Job {
-        destination: destination.values.as_mut_ptr(),
-        destination_stride: destination.row_stride,
-        accumulate: write == Write::Accumulate,
-        left: left.values.as_ptr(),
-        row_stride,
-        step_stride,
-        right: right.values.as_ptr(),
-        panel_stride: right.panel_stride,
-        n_rows,
-        n_columns,
-        n_steps,
-    };
-    // SAFETY: the assertions above bound every element that the strides reach within its slice; `destination` is borrowed
-    // mutably, so nothing else reads or writes it, and its rows do not overlap.
+    let Some(job) = Job::checked(destination, write, left, right) else { return };
+    // SAFETY: the job was checked just now, and its destination is borrowed until this function returns.
     if !unsafe { U::run_wide(job) } {
         // SAFETY: the same.
         unsafe { portable(job) };
@@ -206,5 +237,99 @@ vectorised! {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::cpu::unit::{Bf16Pair, Rounded};
+
+    /// A product at odd sizes by `run`, in both orders of the left operand, on outputs poisoned by NaN.
+    fn products<U: Unit>(
+        run: impl Fn(MatrixMut<'_, U::Sum>, Write, Left<'_, U>, Right<'_, U>),
+    ) -> Vec<U::Sum> {
+        let number =
+            |at: usize| <U::Sum as candle_core::WithDType>::from_f64((at * 7919 % 257) as f64 / 64.0 - 2.0);
+        let unit = |at: usize| U::pack(|part| number(2 * at + part));
+        let mut all = Vec::new();
+        for (n_rows, n_columns, n_steps) in [
+            (1, 1_usize, 1),
+            (2, 31, 3),
+            (5, 32, 64),
+            (11, 33, 65),
+            (12, 16, 2),
+            (13, 17, 127),
+            (64, 63, 129),
+            (65, 128, 144),
+        ] {
+            let panel_stride = (n_steps + 3) * COLUMNS;
+            let values: Vec<U> = (0..n_columns.div_ceil(COLUMNS) * panel_stride).map(unit).collect();
+            for order in [Order::Rows, Order::Steps { stride: n_rows + 5 }] {
+                let (row_stride, step_stride) = order.strides();
+                let left: Vec<U> =
+                    (0..n_rows * row_stride + n_steps * step_stride).map(|at| unit(3 * at)).collect();
+                let left = Left { values: &left, n_rows, order };
+                let right = Right { values: &values, n_steps, n_columns, panel_stride };
+                let stride = n_columns + 7;
+                let mut output = vec![<U::Sum as num_traits::Float>::nan(); n_rows * stride];
+                run(MatrixMut::new(&mut output, n_rows, n_columns, stride), Write::Overwrite, left, right);
+                run(MatrixMut::new(&mut output, n_rows, n_columns, stride), Write::Accumulate, left, right);
+                for row in output.chunks(stride) {
+                    assert!(
+                        row[n_columns..].iter().all(|x| num_traits::Float::is_nan(*x)),
+                        "written past its columns"
+                    );
+                    all.extend_from_slice(&row[..n_columns]);
+                }
+            }
+        }
+        all
+    }
+
+    #[expect(unsafe_code, reason = "jobs are run by hand")]
+    fn by_plain_loops<U: Unit>(
+        destination: MatrixMut<'_, U::Sum>,
+        write: Write,
+        left: Left<'_, U>,
+        right: Right<'_, U>,
+    ) {
+        // SAFETY: the job is checked as `multiply` checks it.
+        unsafe { portable(Job::checked(destination, write, left, right).unwrap()) };
+    }
+
+    #[test]
+    fn wide_and_portable_tiles_agree() {
+        assert_eq!(products::<f32>(multiply), products::<f32>(by_plain_loops));
+        assert_eq!(products::<Rounded>(multiply), products::<Rounded>(by_plain_loops));
+        assert_eq!(products::<f64>(multiply), products::<f64>(by_plain_loops));
+        // Instructions on pairs may round between the two products of a pair.
+        for (a, b) in products::<Bf16Pair>(multiply).iter().zip(products::<Bf16Pair>(by_plain_loops)) {
+            assert!((a - b).abs() <= 1e-5 * b.abs().max(100.0), "{a} and {b}");
+        }
+    }
+
+    #[test]
+    fn a_product_is_the_sum_of_its_products() {
+        let (left, right): (Vec<f64>, Vec<f64>) =
+            ((0..6).map(f64::from).collect(), (0..2 * COLUMNS).map(|at| at as f64).collect());
+        let mut output = vec![1.0; 6];
+        multiply(
+            MatrixMut::new(&mut output, 3, 2, 2),
+            Write::Accumulate,
+            Left { values: &left, n_rows: 3, order: Order::Steps { stride: 3 } },
+            Right { values: &right, n_steps: 2, n_columns: 2, panel_stride: 2 * COLUMNS },
+        );
+        // Rows (0, 3), (1, 4), (2, 5) by columns (0, 32), (1, 33).
+        assert_eq!(output, [97.0, 100.0, 129.0, 134.0, 161.0, 168.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "window of a product")]
+    fn a_window_past_its_slice_is_refused() {
+        let (left, right) = ([0.0_f32; 5], [0.0_f32; COLUMNS]);
+        let left = Left { values: &left, n_rows: 6, order: Order::Steps { stride: 6 } };
+        let right = Right { values: &right, n_steps: 1, n_columns: 1, panel_stride: COLUMNS };
+        multiply(MatrixMut::new(&mut [0.0; 6], 6, 1, 1), Write::Overwrite, left, right);
     }
 }

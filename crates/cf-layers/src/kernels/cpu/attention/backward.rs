@@ -297,7 +297,8 @@ impl<U: Unit> Backward<'_, U> {
             pack_row(grads, &mut workspace.grad_rows[key * ROW_STRIDE..]);
         }
         let zero = [<U::Sum as num_traits::Zero>::zero(); QUERIES];
-        for (step, output) in workspace.grad_columns.chunks_mut(STRIDE).enumerate().take(n_units::<U>(n_keys)) {
+        for (step, output) in workspace.grad_columns.chunks_mut(STRIDE).enumerate().take(n_units::<U>(n_keys))
+        {
             let row = |at: usize| {
                 let key = step * U::NUMBERS + at;
                 if key < n_keys { &workspace.grads[key * STRIDE..][..n_queries] } else { &zero[..n_queries] }

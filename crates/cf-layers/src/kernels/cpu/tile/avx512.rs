@@ -150,16 +150,7 @@ macro_rules! tiles {
     };
 }
 
-tiles!(
-    run_f32,
-    f32,
-    ["avx512f"],
-    "avx512f",
-    __m512,
-    |at| _mm512_loadu_ps(at),
-    |at| _mm512_set1_ps(*at),
-    f32
-);
+tiles!(run_f32, f32, ["avx512f"], "avx512f", __m512, |at| _mm512_loadu_ps(at), |at| _mm512_set1_ps(*at), f32);
 
 tiles!(
     run_bf16,
