@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
+use cf_model::kernels::Retention;
 use cf_model::{BagTensors, CrossFusionConfig, ForwardCtx, ModelConfig, ParamStore, SurvivalModel};
 use cf_train::adam::Adam;
 use cf_train::{environment, loss};
@@ -16,6 +17,9 @@ const BACKBONE_DIM: usize = 2048;
 pub(crate) struct Arguments {
     /// `{mean,tenth,largest}/{train,infer}/{f32,bf16}[/published]`; `/published` keeps attention dropout 0.2.
     case: String,
+    /// Make again in the backward pass what would otherwise be kept for it; always so for the largest bag.
+    #[arg(long)]
+    recompute: bool,
     /// Timed repetitions after one that is not timed.
     #[arg(long, default_value_t = 3)]
     repeats: usize,
@@ -83,10 +87,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<serde_json::Value, Box<dyn st
     let model = ModelConfig::Crossfusion(config).build(BACKBONE_DIM, builder)?;
     let mut optimiser = if case.trains { Some(Adam::new(&store, 4e-6)?) } else { None };
     let mut seconds = Vec::new();
+    let recompute = arguments.recompute || arguments.case.starts_with("largest");
+    let retention = if recompute { Retention::Recompute } else { Retention::Keep };
     for repeat in 0..=arguments.repeats {
         let started = Instant::now();
         match &mut optimiser {
-            Some(adam) => train(model.as_ref(), &bag, adam, repeat)?,
+            Some(adam) => train(model.as_ref(), &bag, adam, (repeat, retention))?,
             None => drop(model.forward(&bag, &mut ForwardCtx::eval())?.logit_values()?),
         }
         seconds.push(started.elapsed().as_secs_f64());
@@ -107,9 +113,10 @@ fn train(
     model: &dyn SurvivalModel,
     bag: &BagTensors,
     adam: &mut Adam,
-    repeat: usize,
+    (repeat, retention): (usize, Retention),
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let output = model.forward(bag, &mut ForwardCtx::train(7, &format!("bench {repeat}")))?;
+    let mut ctx = ForwardCtx::train(7, &format!("bench {repeat}")).with_retention(retention);
+    let output = model.forward(bag, &mut ctx)?;
     let gradient = loss::nll(output.logit_values()?, 1, Status::Event, 0.2).gradient;
     let gradient = Tensor::new(&gradient, &Device::Cpu)?.to_dtype(DType::F32)?;
     adam.accumulate(&(&output.logits * gradient)?.sum_all()?.backward()?)?;

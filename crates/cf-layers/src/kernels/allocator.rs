@@ -5,9 +5,9 @@ use std::ptr::{self, NonNull};
 use std::sync::{Mutex, PoisonError};
 
 /// Blocks from this size on are kept when they are freed.
-const LARGE: usize = 256 << 10;
+const LARGE: usize = 64 << 10;
 /// Sizes and addresses of kept blocks are multiples of this.
-const GRAIN: usize = 64 << 10;
+const GRAIN: usize = 16 << 10;
 /// Memory is asked of the system in pieces of this size or larger.
 const SEGMENT: usize = 64 << 20;
 /// The size of a huge page on x86-64, and a multiple of it elsewhere.

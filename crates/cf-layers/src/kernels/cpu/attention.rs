@@ -6,7 +6,7 @@ mod operands;
 
 use num_traits::Float;
 
-use super::panels::{n_units, pack_row, pack_steps};
+use super::panels::{n_units, pack_row, pack_steps, pack_weights};
 use super::tile::{COLUMNS, Left, MatrixMut, Order, ROW_STRIDE, Write, multiply};
 use super::unit::Unit;
 use super::{map_chunks, rows};
@@ -116,16 +116,19 @@ impl<U: Unit> Forward<'_, U> {
                 for (row, scores) in tile.chunks_mut(n_keys).enumerate() {
                     let larger = Float::max(largest[row], rows::largest(scores) * shape.scale());
                     let shrink = (largest[row] - larger).exp();
-                    total[row] = total[row] * shrink + rows::exp_and_sum(scores, shape.scale(), larger);
+                    let packed = &mut weights[row * ROW_STRIDE..][..n_units::<U>(n_keys)];
+                    let sum = pack_weights(scores, shape.scale(), larger, packed);
+                    total[row] = total[row] * shrink + sum;
                     largest[row] = larger;
                     if first_key > 0 && shrink != num_traits::One::one() {
                         rows::scale(&mut output[row * shape.d + head * width..][..width], shrink);
                     }
                     if let Some(drops) = self.drops {
+                        rows::exp_of_scores(scores, shape.scale(), larger);
                         let first = drops.index(head, first_query + row, first_key);
                         rows::apply_drops(scores, drops.drops, first);
+                        pack_row(scores, packed);
                     }
-                    pack_row(scores, &mut weights[row * ROW_STRIDE..]);
                 }
                 multiply(
                     MatrixMut::new(&mut output[head * width..], n_queries, width, shape.d),

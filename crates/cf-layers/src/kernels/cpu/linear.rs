@@ -74,8 +74,10 @@ fn multiply_rows<U: Unit>(
     }
 }
 
-/// Rows and columns of a block of the weight's gradient.
-const GRADIENT_BLOCK: (usize, usize) = (516, 128);
+/// Rows of a block of the weight's gradient: whole register tiles.
+const GRADIENT_ROWS: usize = 516;
+/// Blocks of the weight's gradient, about: they are worked on at once, and each reads all rows of its columns.
+const GRADIENT_BLOCKS: usize = 8;
 
 pub(in crate::kernels) fn weight_gradient<U: Unit>(
     shape: LinearShape,
@@ -83,8 +85,10 @@ pub(in crate::kernels) fn weight_gradient<U: Unit>(
     grad: &[U::Sum],
 ) -> Vec<U::Sum> {
     let LinearShape { n, d_in, d_out } = shape;
-    let (block_rows, block_columns) = GRADIENT_BLOCK;
-    let (n_down, n_across) = (d_out.div_ceil(block_rows), d_in.div_ceil(block_columns));
+    let block_rows = GRADIENT_ROWS;
+    let n_down = d_out.div_ceil(block_rows);
+    let block_columns = (d_in * n_down).div_ceil(GRADIENT_BLOCKS).next_multiple_of(COLUMNS);
+    let n_across = d_in.div_ceil(block_columns);
     let (x, grad) = (Window::new(x, d_in, n, d_in), Window::new(grad, d_out, n, d_out));
     let blocks = map_indices(n_down * n_across, n * d_in * d_out, |index| {
         let (row, column) = (index / n_across * block_rows, index % n_across * block_columns);

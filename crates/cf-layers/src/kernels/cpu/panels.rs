@@ -1,6 +1,7 @@
 //! Packing of one head's rows into the forms that [`super::tile`] multiplies.
 
 use super::element::Element;
+use super::rows;
 use super::tile::{COLUMNS, Left, Order, ROW_STRIDE, Right};
 use super::unit::Unit;
 use super::vectorised::vectorised;
@@ -44,16 +45,65 @@ pub(super) fn n_units<U: Unit>(n: usize) -> usize {
     n.div_ceil(U::NUMBERS)
 }
 
+#[inline(always)]
+fn pack<U: Unit>(row: &[U::Sum], output: &mut [U]) {
+    let n_whole = row.len() / U::NUMBERS;
+    for (unit, numbers) in output.iter_mut().zip(row.chunks_exact(U::NUMBERS)) {
+        *unit = U::pack(|at| numbers[at]);
+    }
+    if let rest @ [_, ..] = &row[n_whole * U::NUMBERS..] {
+        output[n_whole] = U::pack(|at| rest.get(at).copied().unwrap_or_else(num_traits::Zero::zero));
+    }
+}
+
 vectorised! {
     /// Units along a row of numbers, the last one filled up with zeros.
     pub(super) fn pack_row<U: Unit>(row: &[U::Sum], output: &mut [U]) -> () {
-        let n_whole = row.len() / U::NUMBERS;
-        for (unit, numbers) in output.iter_mut().zip(row.chunks_exact(U::NUMBERS)) {
-            *unit = U::pack(|at| numbers[at]);
+        pack::<U>(row, output);
+    }
+
+    /// Writes units of `exp(score * scale - shift)` along a row of scores and returns the sum of those numbers.
+    pub(super) fn pack_weights<U: Unit>(scores: &[U::Sum], scale: U::Sum, shift: U::Sum, output: &mut [U]) -> U::Sum {
+        const LANES: usize = 32;
+        let zero: U::Sum = num_traits::Zero::zero();
+        let (blocks, rest) = scores.as_chunks::<LANES>();
+        let mut sums = [zero; LANES];
+        for (numbers, units) in blocks.iter().zip(output.chunks_mut(LANES / U::NUMBERS)) {
+            let mut weights = [zero; LANES];
+            for ((weight, sum), &score) in weights.iter_mut().zip(&mut sums).zip(numbers) {
+                *weight = score.fused(scale, -shift).fast_exp();
+                *sum += *weight;
+            }
+            for (unit, numbers) in units.iter_mut().zip(weights.chunks_exact(U::NUMBERS)) {
+                *unit = U::pack(|at| numbers[at]);
+            }
         }
-        if let rest @ [_, ..] = &row[n_whole * U::NUMBERS..] {
-            output[n_whole] = U::pack(|at| rest.get(at).copied().unwrap_or_else(num_traits::Zero::zero));
+        let mut last = zero;
+        let n_packed = blocks.len() * LANES / U::NUMBERS;
+        for (unit, numbers) in output[n_packed..].iter_mut().zip(rest.chunks(U::NUMBERS)) {
+            *unit = U::pack(|at| {
+                let weight = numbers.get(at).map_or(zero, |&score| score.fused(scale, -shift).fast_exp());
+                last += weight;
+                weight
+            });
         }
+        rows::sum(&sums) + last
+    }
+
+    /// Replaces the gradient `g` of each weight by that of its score, `weight * (g - inner)`, and writes their units.
+    pub(super) fn pack_score_gradients<U: Unit>(grads: &mut [U::Sum], weights: &[U::Sum], inner: &[U::Sum], output: &mut [U]) -> () {
+        for ((grad, &weight), &inner) in grads.iter_mut().zip(weights).zip(inner) {
+            *grad = weight * (*grad - inner);
+        }
+        pack::<U>(grads, output);
+    }
+
+    /// Replaces each score `x` by `exp(x * scale - shift)`, with a shift for each, and writes their units.
+    pub(super) fn pack_weights_of<U: Unit>(scores: &mut [U::Sum], scale: U::Sum, shifts: &[U::Sum], output: &mut [U]) -> () {
+        for (x, &shift) in scores.iter_mut().zip(shifts) {
+            *x = (*x).fused(scale, -shift).fast_exp();
+        }
+        pack::<U>(scores, output);
     }
 
     /// Units each of which takes its numbers from the same place of `first` and, if it holds two, of `second`.

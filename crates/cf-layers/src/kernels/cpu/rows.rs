@@ -35,27 +35,9 @@ vectorised! {
         lanes.iter().chain(rest).fold(T::neg_infinity(), |a, &b| if b > a { b } else { a })
     }
 
-    /// Replaces each `x` by `exp(x * scale - shift)` and returns their sum.
-    pub(in crate::kernels) fn exp_and_sum<T: Element>(row: &mut [T], scale: T, shift: T) -> T {
-        let (blocks, rest) = row.as_chunks_mut::<LANES>();
-        let mut lanes = [T::zero(); LANES];
-        for block in blocks {
-            for (lane, x) in lanes.iter_mut().zip(block) {
-                *x = (*x).fused(scale, -shift).fast_exp();
-                *lane += *x;
-            }
-        }
-        let mut last = T::zero();
-        for x in rest {
-            *x = (*x).fused(scale, -shift).fast_exp();
-            last += *x;
-        }
-        sum_lanes(lanes, last)
-    }
-
-    /// Replaces each score `x` by `exp(x * scale - shift)`, with a shift for each.
-    pub(in crate::kernels) fn exp_of_scores<T: Element>(scores: &mut [T], scale: T, shifts: &[T]) -> () {
-        for (x, &shift) in scores.iter_mut().zip(shifts) {
+    /// Replaces each score `x` by `exp(x * scale - shift)`.
+    pub(in crate::kernels) fn exp_of_scores<T: Element>(scores: &mut [T], scale: T, shift: T) -> () {
+        for x in scores {
             *x = (*x).fused(scale, -shift).fast_exp();
         }
     }
@@ -101,13 +83,6 @@ vectorised! {
             for (grad, index) in grad.iter_mut().zip(first..) {
                 *grad = if drops.drops(index) { T::zero() } else { *grad * drops.kept };
             }
-        }
-    }
-
-    /// Replaces the gradient `g` of each attention weight by that of its score: `weight * (g - inner)`.
-    pub(in crate::kernels) fn score_gradient<T: Element>(grads: &mut [T], weights: &[T], inner: &[T]) -> () {
-        for ((grad, &weight), &inner) in grads.iter_mut().zip(weights).zip(inner) {
-            *grad = weight * (*grad - inner);
         }
     }
 

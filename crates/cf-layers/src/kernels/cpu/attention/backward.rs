@@ -7,7 +7,10 @@
 use super::operands::{Operands, Saved, tiles};
 use super::{WeightDrops, weight_drops};
 use crate::kernels::attention::{AttentionDropout, AttentionShape};
-use crate::kernels::cpu::panels::{Panels, Window, interleave, n_units, pack_right, pack_row, pack_steps};
+use crate::kernels::cpu::panels::{
+    Panels, Window, interleave, n_units, pack_right, pack_row, pack_score_gradients, pack_steps,
+    pack_weights_of,
+};
 use crate::kernels::cpu::tile::{COLUMNS, Left, MatrixMut, Order, ROW_STRIDE, Right, Write, multiply};
 use crate::kernels::cpu::unit::Unit;
 use crate::kernels::cpu::{for_each_chunk, map_indices, rows};
@@ -176,8 +179,17 @@ struct Workspace<U: Unit> {
     weight_rows: Vec<U>,
     /// `dS`, steps along queries.
     grad_rows: Vec<U>,
-    /// `dS`, steps along keys: `[n_units(keys), STRIDE]`.
+    /// `dS`, steps along keys: `[n_units(keys), STRIDE]`. Where units are single numbers it is not used.
     grad_columns: Vec<U>,
+}
+
+impl<U: Unit> Workspace<U> {
+    /// `dS` with queries as rows and keys as steps.
+    fn by_query(&self, n_queries: usize) -> Left<'_, U> {
+        let (values, stride) =
+            if U::NUMBERS == 1 { (&self.grad_rows, ROW_STRIDE) } else { (&self.grad_columns, STRIDE) };
+        Left { values, n_rows: n_queries, order: Order::Steps { stride } }
+    }
 }
 
 impl<U: Unit> Backward<'_, U> {
@@ -232,11 +244,7 @@ impl<U: Unit> Backward<'_, U> {
                 multiply(
                     MatrixMut::new(&mut part.dq[first_query * width..], n_queries, width, width),
                     Write::Accumulate,
-                    Left {
-                        values: &workspace.grad_columns,
-                        n_rows: n_queries,
-                        order: Order::Steps { stride: STRIDE },
-                    },
+                    workspace.by_query(n_queries),
                     Right {
                         values: tile.key_steps,
                         n_steps,
@@ -278,23 +286,26 @@ impl<U: Unit> Backward<'_, U> {
         for key in 0..n_keys {
             let weights = &mut workspace.weights[key * STRIDE..][..n_queries];
             let grads = &mut workspace.grads[key * STRIDE..][..n_queries];
-            rows::exp_of_scores(weights, shape.scale(), log_sum_exp);
+            let packed = key * ROW_STRIDE..key * ROW_STRIDE + n_units::<U>(n_queries);
+            let weight_row = &mut workspace.weight_rows[packed.clone()];
+            pack_weights_of(weights, shape.scale(), log_sum_exp, weight_row);
+            let grad_row = &mut workspace.grad_rows[packed];
             match self.drops {
-                None => {
-                    pack_row(weights, &mut workspace.weight_rows[key * ROW_STRIDE..]);
-                    rows::score_gradient(grads, weights, inner);
-                }
+                None => pack_score_gradients(grads, weights, inner, grad_row),
                 Some(drops) => {
                     let factors = &mut workspace.factors[..n_queries];
                     let first = drops.index(head, first_query, tile.first + key);
                     rows::drop_factors(factors, drops.drops, (first, drops.n_keys as u64));
                     rows::multiply(grads, factors);
-                    rows::score_gradient(grads, weights, inner);
+                    pack_score_gradients(grads, weights, inner, grad_row);
                     rows::multiply(weights, factors);
-                    pack_row(weights, &mut workspace.weight_rows[key * ROW_STRIDE..]);
+                    pack_row(weights, weight_row);
                 }
             }
-            pack_row(grads, &mut workspace.grad_rows[key * ROW_STRIDE..]);
+        }
+        if U::NUMBERS == 1 {
+            // What lies along keys in pairs is the same as what lies along queries in single numbers.
+            return;
         }
         let zero = [<U::Sum as num_traits::Zero>::zero(); QUERIES];
         for (step, output) in workspace.grad_columns.chunks_mut(STRIDE).enumerate().take(n_units::<U>(n_keys))
