@@ -2,14 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod oracle;
+
 use std::collections::{BTreeMap, HashMap};
 
 use candle_core::{DType, Device, Tensor, Var};
 use cf_model::{
     BagTensors, CrossFusionConfig, ForwardCtx, ModelConfig, ModelName, ParamStore, SurvivalModel,
 };
-
-const ALPHA: f64 = 0.2;
+use oracle::{fingerprint, nll};
 
 struct Oracle {
     tensors: HashMap<String, Tensor>,
@@ -29,7 +30,8 @@ impl Oracle {
         let name: ModelName = config.remove("variant").unwrap().as_str().unwrap().parse().unwrap();
         let settings: CrossFusionConfig = serde_json::from_value(config.into()).unwrap();
         let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).unwrap();
-        Self { tensors, config: ModelConfig::of(name, settings), backbone_dim }
+        let config = ModelConfig::crossfusion(name.variant().unwrap(), settings);
+        Self { tensors, config, backbone_dim }
     }
 
     fn params(&self) -> BTreeMap<String, Tensor> {
@@ -58,28 +60,6 @@ fn flat(tensor: &Tensor) -> Vec<f64> {
     tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// The discrete-time negative log-likelihood as tensor ops, so that autograd gives its gradient.
-fn nll(logits: &Tensor, bin: usize, censored: bool) -> Tensor {
-    let hazards = candle_nn::ops::sigmoid(logits).unwrap();
-    let alive = (1.0 - &hazards).unwrap();
-    let floor = |t: Tensor| t.maximum(1e-7).unwrap().log().unwrap();
-    let survival = |n: usize| {
-        (0..n).fold(Tensor::ones((), logits.dtype(), logits.device()).unwrap(), |s, k| {
-            (s * alive.get(k).unwrap()).unwrap()
-        })
-    };
-    if censored {
-        return (floor(survival(bin + 1)) * -(1.0 - ALPHA)).unwrap();
-    }
-    (floor(survival(bin)) + floor(hazards.get(bin).unwrap())).unwrap().neg().unwrap()
-}
-
-fn fingerprint(values: &[f64]) -> [f64; 3] {
-    let norm = values.iter().map(|v| v * v).sum::<f64>().sqrt();
-    let dot = |f: &dyn Fn(f64) -> f64| values.iter().enumerate().map(|(i, v)| v * f(i as f64)).sum::<f64>();
-    [norm, dot(&|i| (0.7 * i + 0.3).sin()), dot(&|i| (1.3 * i + 0.2).cos())]
-}
-
 struct Tolerance {
     logits: f64,
     /// Relative to the largest value of the tensor.
@@ -104,7 +84,7 @@ fn compare(file: &str, dtype: DType, tolerance: &Tolerance) -> usize {
             })
             .collect();
         let input = |name: &str| inputs.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_tensor().clone());
-        let bag = BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20") };
+        let bag = BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20"), ..BagTensors::default() };
         for (target, bin, censored) in [("1_event", 1, false), ("3_censored", 3, true)] {
             let output = model.forward(&bag, &mut ForwardCtx::eval()).unwrap();
             let logits = output.logit_values().unwrap();
@@ -192,7 +172,7 @@ fn every_parameter_gets_a_gradient_except_what_softmax_cannot_see() {
         let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
         let model = oracle.config.build(oracle.backbone_dim, store.builder()).unwrap();
         let input = |name: &str| Some(oracle.tensors[&format!("case/5_17_70/input/{name}")].clone());
-        let bag = BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20") };
+        let bag = BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20"), ..BagTensors::default() };
         let output = model.forward(&bag, &mut ForwardCtx::train(7, "gradient invariant")).unwrap();
         let grads = nll(&output.logits, 1, false).backward().unwrap();
         let norms: Vec<(String, f64)> = store
@@ -219,7 +199,7 @@ fn training_mode_draws_from_its_stream_and_evaluation_does_not() {
     let oracle = Oracle::read("crossfusion");
     let (_, model) = oracle.build(DType::F32);
     let input = |name: &str| Some(oracle.tensors[&format!("case/9_16_64/input/{name}")].clone());
-    let bag = BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20") };
+    let bag = BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20"), ..BagTensors::default() };
     let run = |mut ctx: ForwardCtx| model.forward(&bag, &mut ctx).unwrap().logit_values().unwrap();
     assert_eq!(run(ForwardCtx::eval()), run(ForwardCtx::eval()));
     assert_eq!(run(ForwardCtx::eval()), run(ForwardCtx::eval_with_stream(1, "unused")));
@@ -231,11 +211,11 @@ fn training_mode_draws_from_its_stream_and_evaluation_does_not() {
 #[test]
 fn attention_dropout_at_eval_is_random_as_released_and_off_by_default() {
     let mut oracle = Oracle::read("crossfusion");
-    let settings = CrossFusionConfig { attention_dropout_at_eval: true, ..oracle.config.settings().clone() };
+    let settings = CrossFusionConfig { attention_dropout_at_eval: true, ..oracle.config.as_crossfusion().unwrap().1.clone() };
     oracle.config = ModelConfig::Crossfusion(settings);
     let (_, model) = oracle.build(DType::F32);
     let input = |name: &str| Some(oracle.tensors[&format!("case/9_16_64/input/{name}")].clone());
-    let bag = BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20") };
+    let bag = BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20"), ..BagTensors::default() };
     let run = |label| {
         model.forward(&bag, &mut ForwardCtx::eval_with_stream(7, label)).unwrap().logit_values().unwrap()
     };
@@ -249,8 +229,8 @@ fn bags_that_do_not_fit_are_errors_that_say_how() {
     let (_, model) = oracle.build(DType::F32);
     let patches = |dim: usize| Some(Tensor::ones((4, dim), DType::F32, &Device::Cpu).unwrap());
     let run = |bag: &BagTensors| model.forward(bag, &mut ForwardCtx::eval()).unwrap_err().to_string();
-    let missing = run(&BagTensors { x5: patches(48), x10: patches(48), x20: None });
+    let missing = run(&BagTensors { x5: patches(48), x10: patches(48), x20: None, ..BagTensors::default() });
     assert!(missing.contains("no x20"), "{missing}");
-    let narrow = run(&BagTensors { x5: patches(47), x10: patches(48), x20: patches(48) });
+    let narrow = run(&BagTensors { x5: patches(47), x10: patches(48), x20: patches(48), ..BagTensors::default() });
     assert!(narrow.contains("x5 features have 47 columns, expected 48"), "{narrow}");
 }

@@ -1,9 +1,10 @@
 //! Slides as tensors, in a given order, read ahead of use and checked against the model's width.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{DType, Device};
-use cf_model::BagTensors;
+use cf_model::{BagTensors, DerivedCache, ModelConfig, Patches};
 use wsi_bags::{Bag, BagStore, Layout, Magnification, OrderedLoader};
 
 use crate::config::FeaturesConfig;
@@ -16,7 +17,10 @@ const AHEAD: usize = 1;
 #[derive(Debug, Clone)]
 pub struct BagSource {
     store: Arc<BagStore>,
+    model: ModelConfig,
     magnifications: Vec<Magnification>,
+    /// Neighbours and the like, which follow from a bag and cost more than reading it, by slide.
+    derived: Arc<Mutex<HashMap<String, DerivedCache>>>,
     device: Device,
     dtype: DType,
     backbone_dim: usize,
@@ -27,19 +31,23 @@ impl BagSource {
     /// Reads `example` to learn the width of the features and the order of their rows.
     ///
     /// # Errors
-    /// If that bag can't be read.
+    /// If that bag can't be read, or lacks something that `model` needs.
     pub fn new(
         store: Arc<BagStore>,
-        magnifications: &[Magnification],
+        model: &ModelConfig,
         (device, dtype): (&Device, DType),
         example: &str,
     ) -> Result<Self> {
+        let magnifications = model.magnifications();
         let bag = store
             .read(example, magnifications)
             .map_err(|source| Error::Bag { slide_id: example.to_owned(), source })?;
+        model.check_bag(&bag)?;
         Ok(Self {
             store,
+            model: model.clone(),
             magnifications: magnifications.to_vec(),
+            derived: Arc::default(),
             device: device.clone(),
             dtype,
             backbone_dim: bag.feature_dim(),
@@ -84,7 +92,12 @@ impl BagSource {
                     ),
                 ));
             }
-            Ok((slide_id, BagTensors::from_bag(&bag, &self.device)?.to_dtype(self.dtype)?))
+            self.model.check_bag(&bag)?;
+            let known = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
+            let derived = { known }.entry(slide_id.clone()).or_default().clone();
+            let patches = Arc::new(Patches { derived, ..Patches::of(&bag) });
+            let tensors = BagTensors::from_bag(&bag, &self.device)?.to_dtype(self.dtype)?;
+            Ok((slide_id, BagTensors { patches, ..tensors }))
         })
     }
 }

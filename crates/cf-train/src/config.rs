@@ -191,6 +191,12 @@ impl RunConfig {
         faults.extend(self.training.value_faults());
         faults.extend(self.features.check().err());
         faults.extend(self.model.check().err().map(|error| error.to_string()));
+        if self.training.loss == LossKind::Cox && self.model.has_auxiliary_outputs() {
+            faults.push(format!(
+                "training.loss is cox, which needs a model of one output; a {} with these settings trains several",
+                self.model.name()
+            ));
+        }
         faults
     }
 

@@ -116,7 +116,7 @@ impl Plan {
         let example = folds.iter().flat_map(|fold| &fold.train).next();
         let example = example.map_or_else(String::new, |labelled| labelled.slide.slide_id.clone());
         let tensors = (device, config.training.precision.dtype());
-        let bags = BagSource::new(Arc::new(store), magnifications, tensors, &example)?;
+        let bags = BagSource::new(Arc::new(store), &config.model, tensors, &example)?;
         Ok(Self { folds, record, bags })
     }
 }

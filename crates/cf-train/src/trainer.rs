@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use candle_core::Tensor;
 use cf_model::weights::Checkpoint;
 use cf_model::{BagTensors, ForwardCtx, N_BINS, ParamStore, SurvivalModel};
 
@@ -18,7 +17,7 @@ use crate::event::Event;
 use crate::fold_data::{FoldData, LabelledSlide};
 use crate::fold_rows::{OrderRow, TrainRow, prediction};
 use crate::fold_state::{Best, Draw, FoldState, HistoryRow};
-use crate::loss::{self, LossGradient};
+use crate::loss;
 use crate::protocol::{PATIENCE, Protocol, UNSELECTABLE_EPOCHS};
 use crate::run_dir::{self, fold_files};
 use crate::sampling;
@@ -72,7 +71,7 @@ impl<'a> Trainer<'a> {
         if let Some(path) = &training.initial_weights {
             assign_initial(&store, path)?;
         }
-        let mut adam = Adam::new(&store, training.weight_decay)?;
+        let mut adam = Adam::new(&store, training.weight_decay)?.without(|name| context.config.model.is_dead(name));
         let n_steps = training.max_epochs * data.train.len().div_ceil(training.accumulation);
         let schedule = Schedule::new(training.protocol, training.learning_rate, n_steps);
         let dir = run_dir::fold_dir(context.run_dir, data.fold);
@@ -149,17 +148,20 @@ impl<'a> Trainer<'a> {
         let data = self.data;
         let labelled = &data.train[draw.slide];
         let output = self.model.forward(bag, &mut self.train_ctx(draw))?;
-        let logits = output.logit_values()?;
-        let LossGradient { loss, gradient } = match training.loss {
-            LossKind::CrossEntropy => {
-                loss::cross_entropy(logits, labelled.bin, labelled.status(), training.alpha)
-            }
-            LossKind::Nll | LossKind::Cox => {
-                loss::nll(logits, labelled.bin, labelled.status(), training.alpha)
-            }
+        let of_logits = |logits: [f64; N_BINS]| {
+            let at = match training.loss {
+                LossKind::CrossEntropy => {
+                    loss::cross_entropy(logits, labelled.bin, labelled.status(), training.alpha)
+                }
+                LossKind::Nll | LossKind::Cox => {
+                    loss::nll(logits, labelled.bin, labelled.status(), training.alpha)
+                }
+            };
+            (at.loss, at.gradient)
         };
+        let (loss, scalar) = output.training_loss(1.0 / training.accumulation as f64, of_logits)?;
         self.record_loss(loss, labelled)?;
-        self.backward(&output.logits, gradient.map(|g| g / training.accumulation as f64))
+        self.adam.accumulate(&scalar.backward()?)
     }
 
     /// The Cox loss couples the bags of a group. Their graphs would not fit in memory together, so risks come from a first
@@ -185,15 +187,11 @@ impl<'a> Trainer<'a> {
         }
         for ((bag, &draw), (z, by_risk)) in bags.load(ids).zip(&draws).zip(logits.iter().zip(by_risk)) {
             let output = self.model.forward(&bag?.1, &mut self.train_ctx(draw))?;
-            self.backward(&output.logits, loss::risk_gradient(*z).map(|g| g * by_risk))?;
+            let by_logits = loss::risk_gradient(*z).map(|g| g * by_risk);
+            let (_, scalar) = output.training_loss(1.0, |_| (0.0, by_logits))?;
+            self.adam.accumulate(&scalar.backward()?)?;
         }
         Ok(())
-    }
-
-    fn backward(&mut self, logits: &Tensor, gradient: [f64; N_BINS]) -> Result<()> {
-        let gradient = Tensor::from_slice(&gradient, N_BINS, logits.device())?.to_dtype(logits.dtype())?;
-        // The derivative of this scalar by every parameter is the loss's.
-        self.adam.accumulate(&(logits * gradient)?.sum_all()?.backward()?)
     }
 
     fn step(&mut self) -> Result<()> {

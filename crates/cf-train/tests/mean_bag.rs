@@ -33,6 +33,7 @@ fn a_mean_size_bag_trains_one_step_within_20_gib() {
         x5: Some(features(895, 2048, 1)),
         x10: Some(features(3449, 2048, 2)),
         x20: Some(features(13_496, 2048, 3)),
+        ..BagTensors::default()
     };
     let logits = |label: &str| {
         let output = model.forward(&bag, &mut ForwardCtx::train(7, label)).unwrap();

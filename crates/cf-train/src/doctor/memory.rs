@@ -14,10 +14,12 @@
 //! - **gradients in flight** `4 m d` of the largest scale: inputs, keys and values of its cross-attention;
 //! - **program** 64 MiB: code, threads, tables.
 //!
-//! Attention weights are not among them: they are computed twice and never stored.
+//! The formula is CrossFusion's; for the other models `P`, bags and program are the same, and activations are so many numbers per
+//! 20x patch. Attention weights are not among them: they are computed twice and never stored.
 
-use cf_model::{ModelConfig, ModelName};
+use cf_model::{CrossFusionConfig, ModelConfig, ModelName, Variant};
 use serde::Serialize;
+use wsi_bags::Magnification;
 
 /// Code, thread stacks and tables of a run.
 const PROGRAM_BYTES: u64 = 64 << 20;
@@ -39,6 +41,14 @@ impl BagSize {
         [("x5", self.x5, "x10", self.x10), ("x10", self.x10, "x20", self.x20)]
             .into_iter()
             .filter(|(_, coarse, _, fine)| *coarse > 0 && *fine > 0)
+    }
+
+    fn at(self, magnification: Magnification) -> usize {
+        match magnification {
+            Magnification::X5 => self.x5,
+            Magnification::X10 => self.x10,
+            Magnification::X20 => self.x20,
+        }
     }
 
     fn total(self) -> usize {
@@ -72,45 +82,21 @@ impl StepMemory {
         bag: BagSize,
         number_bytes: usize,
     ) -> Self {
-        let settings = model.settings();
         // In f64: a size that no machine has must not overflow.
         let number = number_bytes as f64;
-        let (d, h) = (settings.embed_dim as f64, settings.hidden_dim() as f64);
-        let layers = 2.0 * settings.num_layers as f64;
-        let layer = 9.0 * d + 2.0 * h;
-        let projection = |n: usize| if dim == settings.embed_dim { 0.0 } else { 2.0 * n as f64 * d };
-        let cross = |n: usize, m: usize| n as f64 * (7.0 * d + 2.0 * h) + 3.0 * m as f64 * d;
-        let (source, n_branches, fusion) = match model.name() {
-            ModelName::Crossfusion => (bag.x10, 3.0, 9.0),
-            ModelName::CrossfusionWoCp => (bag.x10, 3.0, 5.0),
-            ModelName::CrossfusionWoFc => (bag.x20, 1.0, 4.0),
-        };
-        let square = (source as f64).sqrt().ceil().powi(2);
-        let branch = square * (4.0 * d + layers * layer) + square * d;
-        let last = square * (8.0 * d + (layers - 1.0) * layer);
-        let mut activations = n_branches * branch + square * fusion * d + last;
-        let largest = match model.name() {
-            ModelName::CrossfusionWoFc => {
-                activations += projection(bag.x20);
-                bag.x20
-            }
-            ModelName::Crossfusion | ModelName::CrossfusionWoCp => {
-                activations += projection(bag.total()) + cross(bag.x10, bag.x5) + cross(bag.x10, bag.x20);
-                bag.x5.max(bag.x10).max(bag.x20)
-            }
-        };
-        let read = match model.name() {
-            ModelName::CrossfusionWoFc => bag.x20,
-            ModelName::Crossfusion | ModelName::CrossfusionWoCp => bag.total(),
-        };
         let bytes = |numbers: f64| (numbers * number) as u64;
+        let read: usize = model.magnifications().iter().map(|&at| bag.at(at)).sum();
         let bag_bytes = bytes(read as f64 * dim as f64);
+        let (activations, gradients) = match model.as_crossfusion() {
+            Some((variant, settings)) => crossfusion(variant, settings, dim, bag),
+            None => baseline(model.name(), dim, bag),
+        };
         Self {
             weights_bytes: bytes(4.0 * n_parameters as f64),
             bag_bytes,
             read_ahead_bytes: bag_bytes,
             activation_bytes: bytes(activations),
-            gradient_bytes: bytes(4.0 * largest as f64 * d),
+            gradient_bytes: bytes(gradients),
             program_bytes: PROGRAM_BYTES,
         }
     }
@@ -128,6 +114,57 @@ impl StepMemory {
         .into_iter()
         .fold(0, u64::saturating_add)
     }
+}
+
+/// Activations and gradients in flight of a CrossFusion, in numbers.
+fn crossfusion(variant: Variant, settings: &CrossFusionConfig, dim: usize, bag: BagSize) -> (f64, f64) {
+    let (d, h) = (settings.embed_dim as f64, settings.hidden_dim() as f64);
+    let layers = 2.0 * settings.num_layers as f64;
+    let layer = 9.0 * d + 2.0 * h;
+    let projection = |n: usize| if dim == settings.embed_dim { 0.0 } else { 2.0 * n as f64 * d };
+    let cross = |n: usize, m: usize| n as f64 * (7.0 * d + 2.0 * h) + 3.0 * m as f64 * d;
+    let (source, n_branches, fusion) = match variant {
+        Variant::Full => (bag.x10, 3.0, 9.0),
+        Variant::Concat => (bag.x10, 3.0, 5.0),
+        Variant::Single => (bag.x20, 1.0, 4.0),
+    };
+    let square = (source as f64).sqrt().ceil().powi(2);
+    let branch = square * (4.0 * d + layers * layer) + square * d;
+    let last = square * (8.0 * d + (layers - 1.0) * layer);
+    let activations = n_branches * branch + square * fusion * d + last;
+    let (context, largest) = match variant {
+        Variant::Single => (projection(bag.x20), bag.x20),
+        Variant::Full | Variant::Concat => (
+            projection(bag.total()) + cross(bag.x10, bag.x5) + cross(bag.x10, bag.x20),
+            bag.x5.max(bag.x10).max(bag.x20),
+        ),
+    };
+    (activations + context, 4.0 * largest as f64 * d)
+}
+
+/// Activations and gradients in flight of the other models, in numbers: so many per patch at 20x, by counting what their layers
+/// keep. ZoomMIL gathers twenty places per 5x patch, with zeros where there is none.
+fn baseline(name: ModelName, dim: usize, bag: BagSize) -> (f64, f64) {
+    let dim = dim as f64;
+    let (per_patch, widest) = match name {
+        ModelName::Amil => (3_100.0, 1_024.0),
+        ModelName::Dsmil => (520.0, 256.0),
+        ModelName::TransMil => (13_000.0, 3_072.0),
+        ModelName::DeepGraphSurv => (6_200.0, 1_024.0),
+        ModelName::PatchGcn => (10_500.0, 2_048.0),
+        ModelName::Scmil => (9.0 * dim, 4.0 * dim),
+        ModelName::ProtoSurv => (65_000.0, 4_608.0),
+        ModelName::MustMil => (4_800.0, 1_536.0),
+        ModelName::ZoomMil | ModelName::CsMil => (0.0, 0.0),
+        // Counted by layer above.
+        ModelName::Crossfusion | ModelName::CrossfusionWoCp | ModelName::CrossfusionWoFc => (0.0, 0.0),
+    };
+    let gathered = match name {
+        ModelName::ZoomMil => dim * (bag.x10 + bag.x20 + 20 * bag.x5) as f64,
+        _ => 0.0,
+    };
+    let n = bag.x20 as f64;
+    (n * per_patch + gathered, n * widest)
 }
 
 /// The memory that the largest bag of a run needs.
@@ -160,7 +197,6 @@ pub(super) fn available_bytes() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cf_model::CrossFusionConfig;
 
     #[test]
     fn the_mean_bag_takes_what_the_formula_says() {
@@ -180,14 +216,14 @@ mod tests {
     fn one_scale_needs_less_than_three_and_double_precision_twice() {
         let bag = BagSize { x5: 10, x10: 40, x20: 160 };
         let predict = |name, bytes| {
-            let model = ModelConfig::of(name, CrossFusionConfig::default());
+            let model = ModelConfig::default_of(name);
             StepMemory::predict(&model, 1000, 64, bag, bytes)
         };
         let whole = predict(ModelName::Crossfusion, 4);
         assert!(predict(ModelName::CrossfusionWoFc, 4).bag_bytes < whole.bag_bytes);
         assert_eq!(predict(ModelName::Crossfusion, 8).activation_bytes, 2 * whole.activation_bytes);
         let huge = CrossFusionConfig { embed_dim: 1 << 40, ..Default::default() };
-        let huge = ModelConfig::of(ModelName::Crossfusion, huge);
+        let huge = ModelConfig::Crossfusion(huge);
         assert!(StepMemory::predict(&huge, usize::MAX, 64, bag, 8).peak_bytes() > 1 << 62);
     }
 }
