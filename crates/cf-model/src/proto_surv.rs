@@ -56,8 +56,10 @@ pub struct ProtoSurvConfig {
 
 /// Whether bags must say the tissue class of each 20x patch: 0 tumour, 1 stroma, 2 infiltrate, 3 necrosis, 4 other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum TissuePrior {
+    /// Where a bag says no classes, every patch is "other", with a warning: the model then has one class only.
+    IfPresent,
     /// A bag without classes is refused.
     Required,
     /// Classes are not read: every patch is "other".
@@ -67,7 +69,7 @@ pub enum TissuePrior {
 impl Default for ProtoSurvConfig {
     fn default() -> Self {
         Self {
-            tissue_prior: TissuePrior::Required,
+            tissue_prior: TissuePrior::IfPresent,
             num_neighbours: 4,
             reverse_edges: false,
             auxiliary_losses: true,
@@ -83,7 +85,7 @@ impl ProtoSurvConfig {
     pub(crate) fn needs(&self) -> &'static [Need] {
         match self.tissue_prior {
             TissuePrior::Required => &[Need::Coordinates, Need::TissueClasses],
-            TissuePrior::None => &[Need::Coordinates],
+            TissuePrior::IfPresent | TissuePrior::None => &[Need::Coordinates],
         }
     }
 }
@@ -295,14 +297,24 @@ impl ProtoSurv {
     /// The class of each of `n` patches.
     fn classes(&self, bag: &BagTensors, n: usize) -> Result<Vec<u8>> {
         let fault = |reason| Error::Bag { slide_id: bag.patches.slide_id.clone(), reason };
-        let classes = match self.config.tissue_prior {
-            TissuePrior::None => return Ok(vec![OTHER; n]),
-            TissuePrior::Required => bag.patches.x20.tissue.as_ref().ok_or_else(|| Error::MissingFact {
-                slide_id: bag.patches.slide_id.clone(),
-                model: NAME,
-                magnification: Magnification::X20,
-                what: "tissue classes",
-            })?,
+        let classes = match (self.config.tissue_prior, &bag.patches.x20.tissue) {
+            (TissuePrior::None, _) => return Ok(vec![OTHER; n]),
+            (TissuePrior::IfPresent, None) => {
+                tracing::warn!(
+                    slide = bag.patches.slide_id,
+                    "no tissue classes: all patches are of one class (protosurv without its prior)"
+                );
+                return Ok(vec![OTHER; n]);
+            }
+            (TissuePrior::Required, None) => {
+                return Err(Error::MissingFact {
+                    slide_id: bag.patches.slide_id.clone(),
+                    model: NAME,
+                    magnification: Magnification::X20,
+                    what: "tissue classes",
+                });
+            }
+            (TissuePrior::IfPresent | TissuePrior::Required, Some(classes)) => classes,
         };
         if classes.len() != n {
             return Err(fault(format!("{} tissue classes for {n} x20 patches", classes.len())));
