@@ -35,7 +35,8 @@ pub fn k_means(points: &Tensor, config: KMeansConfig, rng: &mut impl Rng) -> Res
         // |x|^2 is the same for every centre.
         labels.par_iter_mut().zip(products.par_chunks(n_centres)).for_each(|(label, products)| {
             let distance = |c: usize| squares[c] - 2.0 * products[c];
-            let nearest = (1..n_centres).fold(0, |best, c| if distance(c) < distance(best) { c } else { best });
+            let nearest =
+                (1..n_centres).fold(0, |best, c| if distance(c) < distance(best) { c } else { best });
             *label = nearest as u32;
         });
         let moved = update(&mut centres, &values, &labels, d);

@@ -114,7 +114,8 @@ mod tests {
         let mut rng = crate::random::stream(7, "nearest features test");
         for (n, d) in [(1, 3), (2, 3), (9, 1), (300, 5), (520, 33)] {
             for offset in [0.0, 1000.0] {
-                let features: Vec<f32> = (0..n * d).map(|_| offset + rng.random_range(-1.0..1.0f32)).collect();
+                let features: Vec<f32> =
+                    (0..n * d).map(|_| offset + rng.random_range(-1.0..1.0f32)).collect();
                 for k in [1, 8] {
                     assert_eq!(
                         nearest_features(&features, n, d, k).unwrap(),

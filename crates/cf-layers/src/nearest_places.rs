@@ -113,7 +113,10 @@ impl<'a> Grid<'a> {
             while x <= centre[0] + ring {
                 if (0..self.n_cells[0]).contains(&x) {
                     let cell = self.index_of([x, y]);
-                    self.members[self.starts[cell]..self.starts[cell + 1]].iter().copied().for_each(&mut visit);
+                    self.members[self.starts[cell]..self.starts[cell + 1]]
+                        .iter()
+                        .copied()
+                        .for_each(&mut visit);
                 }
                 x += step;
             }
@@ -146,10 +149,16 @@ mod tests {
         for n in [1, 2, 3, 5, 9, 60, 400] {
             for spread in [1, 4, 30, 100_000] {
                 let places: Vec<[i64; 2]> = (0..n)
-                    .map(|_| [256 * rng.random_range(-spread..spread), 256 * rng.random_range(-spread..spread)])
+                    .map(|_| {
+                        [256 * rng.random_range(-spread..spread), 256 * rng.random_range(-spread..spread)]
+                    })
                     .collect();
                 for k in [0, 1, 4, 8, 12] {
-                    assert_eq!(nearest_places(&places, k), by_sorting(&places, k), "n {n} spread {spread} k {k}");
+                    assert_eq!(
+                        nearest_places(&places, k),
+                        by_sorting(&places, k),
+                        "n {n} spread {spread} k {k}"
+                    );
                 }
             }
         }

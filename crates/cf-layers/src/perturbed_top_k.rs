@@ -49,9 +49,8 @@ pub fn perturbed_selection(weights: &Tensor, k: usize, noise: &[f32], sigma: f64
             jacobian[at] += f64::from(noise[index as usize]) / (n_draws as f64 * sigma);
         }
     }
-    let constant = |values: Vec<f64>| {
-        Tensor::from_vec(values, (k, n), weights.device())?.to_dtype(weights.dtype())
-    };
+    let constant =
+        |values: Vec<f64>| Tensor::from_vec(values, (k, n), weights.device())?.to_dtype(weights.dtype());
     // The difference is zero; only its gradient counts.
     let difference = (weights - weights.detach())?;
     constant(mean)? + constant(jacobian)?.broadcast_mul(&difference)?

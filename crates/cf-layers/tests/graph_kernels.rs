@@ -14,7 +14,8 @@ fn random(seed: u64, shape: &[usize], dtype: DType) -> Var {
     let mut rng = cf_layers::random::stream(seed, "graph kernels test");
     let n = shape.iter().product();
     let values: Vec<f64> = (0..n).map(|_| rng.sample(StandardNormal)).collect();
-    Var::from_tensor(&Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()).unwrap()
+    Var::from_tensor(&Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap())
+        .unwrap()
 }
 
 /// Output and gradients of `sum(output^3)`, flattened: a loss whose gradient differs in every element.
@@ -24,7 +25,8 @@ fn evaluate(inputs: &[&Var], f: impl Fn() -> candle_core::Result<Tensor>) -> Vec
     let grads = loss.backward().unwrap();
     let gradient = |input: &&Var| grads.get(input).cloned().unwrap_or_else(|| input.zeros_like().unwrap());
     let all = std::iter::once(output.clone()).chain(inputs.iter().map(gradient));
-    all.flat_map(|t| t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap()).collect()
+    all.flat_map(|t| t.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap())
+        .collect()
 }
 
 #[track_caller]
@@ -42,7 +44,8 @@ fn graphs() -> Vec<Arc<Graph>> {
     let mut rng = cf_layers::random::stream(3, "graphs");
     let sizes = [(1, 0), (2, 1), (9, 3), (300, 8)];
     let graph = |(n, k): (usize, usize)| {
-        let neighbours: Vec<u32> = (0..n * k).map(|_| (rng.random_range(0.0..1.0_f64).powi(3) * n as f64) as u32).collect();
+        let neighbours: Vec<u32> =
+            (0..n * k).map(|_| (rng.random_range(0.0..1.0_f64).powi(3) * n as f64) as u32).collect();
         [EdgeDirection::ToNeighbours, EdgeDirection::FromNeighbours]
             .map(|direction| Arc::new(Graph::new(&neighbours, n, direction).unwrap()))
     };

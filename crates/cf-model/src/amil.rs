@@ -55,9 +55,7 @@ impl Amil {
     pub fn new(config: &AmilConfig, backbone_dim: usize, vb: VarBuilder<'_>) -> Result<Self> {
         let (dropout, hidden) = match config.form {
             AmilForm::Fair => (0.0, None),
-            AmilForm::Survival => {
-                (SURVIVAL_DROPOUT, Some(Linear::uniform(WIDTH, HIDDEN, vb.pp("hidden"))?))
-            }
+            AmilForm::Survival => (SURVIVAL_DROPOUT, Some(Linear::uniform(WIDTH, HIDDEN, vb.pp("hidden"))?)),
         };
         let pooled = if hidden.is_some() { HIDDEN } else { WIDTH };
         Ok(Self {

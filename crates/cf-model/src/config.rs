@@ -240,8 +240,9 @@ impl ModelConfig {
 
     /// Whether evaluation draws from a random stream (see [`CrossFusionConfig::attention_dropout_at_eval`]).
     pub fn random_at_eval(&self) -> bool {
-        self.as_crossfusion()
-            .is_some_and(|(_, settings)| settings.attention_dropout_at_eval && settings.attention_dropout > 0.0)
+        self.as_crossfusion().is_some_and(|(_, settings)| {
+            settings.attention_dropout_at_eval && settings.attention_dropout > 0.0
+        })
     }
 
     /// The magnifications that the model reads.
@@ -334,7 +335,8 @@ impl ModelConfig {
     /// Whether a parameter gets no gradient in evaluation mode: it is dead, or steers a choice that only training relaxes.
     pub fn is_without_gradient_at_eval(&self, parameter: &str) -> bool {
         self.is_dead(parameter)
-            || matches!(self, Self::ZoomMil(_)) && zoom_mil::ZOOM_HEADS.iter().any(|head| parameter.starts_with(head))
+            || matches!(self, Self::ZoomMil(_))
+                && zoom_mil::ZOOM_HEADS.iter().any(|head| parameter.starts_with(head))
     }
 
     /// Builds the model for features of `backbone_dim` columns with the parameters of `vb`.
@@ -349,8 +351,12 @@ impl ModelConfig {
         let dim = backbone_dim;
         Ok(match self {
             Self::Crossfusion(settings) => Box::new(CrossFusion::new(Variant::Full, settings, dim, vb)?),
-            Self::CrossfusionWoCp(settings) => Box::new(CrossFusion::new(Variant::Concat, settings, dim, vb)?),
-            Self::CrossfusionWoFc(settings) => Box::new(CrossFusion::new(Variant::Single, settings, dim, vb)?),
+            Self::CrossfusionWoCp(settings) => {
+                Box::new(CrossFusion::new(Variant::Concat, settings, dim, vb)?)
+            }
+            Self::CrossfusionWoFc(settings) => {
+                Box::new(CrossFusion::new(Variant::Single, settings, dim, vb)?)
+            }
             Self::Amil(settings) => Box::new(Amil::new(settings, dim, vb)?),
             Self::Dsmil(settings) => Box::new(Dsmil::new(settings, dim, vb)?),
             Self::TransMil(settings) => Box::new(TransMil::new(settings, dim, vb)?),

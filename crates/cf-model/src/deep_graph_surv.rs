@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
-use cf_layers::{
-    EdgeDirection, ForwardCtx, GatedAttention, Graph, Linear, attention_pool, dropout, kernels,
-};
+use cf_layers::{EdgeDirection, ForwardCtx, GatedAttention, Graph, Linear, attention_pool, dropout, kernels};
 use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 

@@ -111,7 +111,9 @@ impl SurvivalModel for Dsmil {
         let pooled = weights.matmul(&values)?;
         let flat = pooled.reshape((1, N_BINS * self.backbone_dim))?;
         let logits = cf_layers::kernels::linear(&flat, &self.head_weight, &self.head_bias)?.squeeze(0)?;
-        for (name, value) in [("s", &scores), ("Q", &queries), ("A", &weights), ("B", &pooled), ("m", &critical)] {
+        for (name, value) in
+            [("s", &scores), ("Q", &queries), ("A", &weights), ("B", &pooled), ("m", &critical)]
+        {
             ctx.tap(name, value);
         }
         let weight = self.config.instance_loss_weight;

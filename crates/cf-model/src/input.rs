@@ -70,7 +70,10 @@ impl BagTensors {
         }
         if n == 0 {
             let slide_id = self.patches.slide_id.clone();
-            return Err(Error::Bag { slide_id, reason: format!("no {magnification} patches, expected at least 1") });
+            return Err(Error::Bag {
+                slide_id,
+                reason: format!("no {magnification} patches, expected at least 1"),
+            });
         }
         Ok(features)
     }

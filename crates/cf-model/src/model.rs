@@ -64,7 +64,8 @@ impl SurvivalOutput {
         };
         for (logits, weight) in main.chain(self.auxiliary.iter().map(|(logits, weight)| (logits, *weight))) {
             let (value, gradient) = loss(values_of(logits)?);
-            let gradient = Tensor::from_slice(&gradient.map(|g| g * weight * share), N_BINS, logits.device())?;
+            let gradient =
+                Tensor::from_slice(&gradient.map(|g| g * weight * share), N_BINS, logits.device())?;
             // The derivative of this scalar by every parameter is the loss's.
             add(weight * value, (logits * gradient.to_dtype(logits.dtype())?)?.sum_all()?)?;
         }

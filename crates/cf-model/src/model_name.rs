@@ -82,7 +82,9 @@ impl ModelName {
             Self::Amil => "Ilse et al., ICML 2018",
             Self::Dsmil => "Li et al., CVPR 2021",
             Self::TransMil => "Shao et al., NeurIPS 2021",
-            Self::DeepGraphSurv => "Li et al., MICCAI 2018; graph isomorphism form of Chen et al., MICCAI 2021",
+            Self::DeepGraphSurv => {
+                "Li et al., MICCAI 2018; graph isomorphism form of Chen et al., MICCAI 2021"
+            }
             Self::PatchGcn => "Chen et al., MICCAI 2021",
             Self::Scmil => "Yang et al., SCMIL, MICCAI 2024",
             Self::ProtoSurv => "Wu et al., ProtoSurv, 2025",

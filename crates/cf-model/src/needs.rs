@@ -29,7 +29,12 @@ impl Need {
     }
 
     /// Refuses a bag without it.
-    pub(crate) fn check(self, bag: &Bag, magnifications: &[Magnification], model: &'static str) -> Result<()> {
+    pub(crate) fn check(
+        self,
+        bag: &Bag,
+        magnifications: &[Magnification],
+        model: &'static str,
+    ) -> Result<()> {
         let missing = |magnification, what| {
             Err(Error::MissingFact { slide_id: bag.slide_id().to_owned(), model, magnification, what })
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
-use cf_layers::{ForwardCtx, GatedAttention, GraphConv, Graph, LayerNorm, Linear, attention_pool, dropout};
+use cf_layers::{ForwardCtx, GatedAttention, Graph, GraphConv, LayerNorm, Linear, attention_pool, dropout};
 use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 

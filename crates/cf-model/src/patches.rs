@@ -131,7 +131,10 @@ impl Patches {
     /// # Errors
     /// If the bag has none; the error names `model`.
     pub fn coords(&self, magnification: Magnification, model: &'static str) -> Result<&[[i64; 2]]> {
-        self.at(magnification).coords.as_deref().ok_or_else(|| self.missing(model, magnification, "coordinates"))
+        self.at(magnification)
+            .coords
+            .as_deref()
+            .ok_or_else(|| self.missing(model, magnification, "coordinates"))
     }
 
     /// Row-major `[n, min(k, n - 1)]`: the nearest 20x patches of each by coordinates.

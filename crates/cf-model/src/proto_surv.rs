@@ -188,11 +188,7 @@ impl Prototypes {
             project: Linear::uniform(backbone_dim, WIDTH, vb.pp("project.0"))?,
             norm: LayerNorm::new(WIDTH, vb.pp("project.1"))?,
             log_spread: vb.get_with_hints((N_CLASSES, 1, WIDTH), "log_spread", spread)?,
-            directions: vb.get_with_hints(
-                (N_CLASSES, N_PROTOTYPES, WIDTH),
-                "directions",
-                standard_normal,
-            )?,
+            directions: vb.get_with_hints((N_CLASSES, N_PROTOTYPES, WIDTH), "directions", standard_normal)?,
             refinements: (0..N_CLASSES).map(refinements).collect::<Result<_>>()?,
         })
     }

@@ -4,8 +4,8 @@
 use candle_core::{DType, Tensor};
 use candle_nn::VarBuilder;
 use cf_layers::{
-    ForwardCtx, GatedAttention, KMeansConfig, Linear, WindowAttention, attention_pool, cluster_windows, k_means,
-    kernels, random,
+    ForwardCtx, GatedAttention, KMeansConfig, Linear, WindowAttention, attention_pool, cluster_windows,
+    k_means, kernels, random,
 };
 use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
@@ -112,7 +112,8 @@ impl Scmil {
         let passes: Vec<f64> = filter.detach().flatten_all()?.to_dtype(DType::F64)?.to_vec1()?;
         let (passed, rest): (Vec<u32>, Vec<u32>) =
             (0..n as u32).partition(|&index| passes[index as usize] > 0.5);
-        let select = |rows: &[u32]| -> Result<Tensor> { Ok(y.index_select(&Tensor::new(rows, y.device())?, 0)?) };
+        let select =
+            |rows: &[u32]| -> Result<Tensor> { Ok(y.index_select(&Tensor::new(rows, y.device())?, 0)?) };
         let mut parts = Vec::new();
         if passed.len() > 1 {
             let n_clusters = (passed.len() / WINDOW).max(1);

@@ -147,15 +147,13 @@ impl ZoomMil {
 
     /// Features of the 5x patches, of their 4 places at 10x and their 16 at 20x: `[n, d]`, `[4 n, d]`, `[16 n, d]`.
     fn quadtree(&self, bag: &BagTensors) -> Result<(Tensor, Tensor, Tensor)> {
-        let features = |at| bag.features(at, self.backbone_dim);
+        let x5 = bag.features(Magnification::X5, self.backbone_dim)?;
+        let x10 = bag.features(Magnification::X10, self.backbone_dim)?;
+        let x20 = bag.features(Magnification::X20, self.backbone_dim)?;
         let of_coarse = quadtree::children(&bag.patches, (Magnification::X5, Magnification::X10), NAME)?;
         let of_middle = quadtree::children(&bag.patches, (Magnification::X10, Magnification::X20), NAME)?;
         let below = quadtree::grandchildren(&of_coarse, &of_middle);
-        Ok((
-            features(Magnification::X5)?.clone(),
-            gather(features(Magnification::X10)?, &of_coarse)?,
-            gather(features(Magnification::X20)?, &below)?,
-        ))
+        Ok((x5.clone(), gather(x10, &of_coarse)?, gather(x20, &below)?))
     }
 }
 

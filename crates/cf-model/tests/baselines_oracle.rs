@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor, Var};
 use cf_model::{
-    BagTensors, CsMil, Derived, ForwardCtx, ModelConfig, ParamStore, PatchFacts, Patches, Scmil, SurvivalModel,
+    BagTensors, CsMil, Derived, ForwardCtx, ModelConfig, ParamStore, PatchFacts, Patches, Scmil,
     SurvivalOutput, ZoomMil,
 };
 use formula::formula;
@@ -34,7 +34,12 @@ fn numbers(value: &Value) -> Vec<f64> {
 }
 
 fn indices(value: &Value) -> Vec<u32> {
-    value.as_array().unwrap().iter().map(|x| u32::try_from(x.as_i64().unwrap().rem_euclid(1 << 32)).unwrap()).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|x| u32::try_from(x.as_i64().unwrap().rem_euclid(1 << 32)).unwrap())
+        .collect()
 }
 
 /// How far a result may be from the oracle, relative to the norm of the tensor that it is in.
@@ -77,7 +82,10 @@ impl<'a> Case<'a> {
             coords: facts["coords"].get(scale).map(|coords| serde_json::from_value(coords.clone()).unwrap()),
             side: facts["side"].get(scale).map(|side| side.as_u64().unwrap() as u32),
             parents: None,
-            tissue: facts.get("tissue").filter(|_| scale == "x20").map(|t| serde_json::from_value(t.clone()).unwrap()),
+            tissue: facts
+                .get("tissue")
+                .filter(|_| scale == "x20")
+                .map(|t| serde_json::from_value(t.clone()).unwrap()),
         };
         let patches = Patches {
             slide_id: name.clone(),
@@ -87,12 +95,19 @@ impl<'a> Case<'a> {
             ..Patches::default()
         };
         let input = |scale: &str| inputs.iter().find(|(s, _)| s == scale).map(|(_, v)| v.as_tensor().clone());
-        let bag = BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20"), patches: Arc::new(patches) };
+        let bag =
+            BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20"), patches: Arc::new(patches) };
         Self { facts, name, inputs, bag }
     }
 
     /// The forward pass, with what is random in the model taken from the case.
-    fn run(&self, config: &ModelConfig, dim: usize, store: &ParamStore, ctx: &mut ForwardCtx) -> SurvivalOutput {
+    fn run(
+        &self,
+        config: &ModelConfig,
+        dim: usize,
+        store: &ParamStore,
+        ctx: &mut ForwardCtx,
+    ) -> SurvivalOutput {
         let vb = store.builder();
         match config {
             ModelConfig::Scmil(settings) => {
@@ -134,10 +149,18 @@ impl<'a> Case<'a> {
         for (name, wanted) in wanted {
             let wanted = indices(wanted);
             let found = match name.as_str() {
-                "neighbours" => of_kind(&|d| matches!(d, Derived::NearestPlaces { .. } | Derived::NearestFeatures { .. })),
-                "slots10" => of_kind(&|d| matches!(d, Derived::Children { coarse: wsi_bags::Magnification::X5 })),
-                "parents_x10" => of_kind(&|d| matches!(d, Derived::Parents { coarse: wsi_bags::Magnification::X10, .. })),
-                "parents_x5" => of_kind(&|d| matches!(d, Derived::Parents { coarse: wsi_bags::Magnification::X5, .. })),
+                "neighbours" => {
+                    of_kind(&|d| matches!(d, Derived::NearestPlaces { .. } | Derived::NearestFeatures { .. }))
+                }
+                "slots10" => {
+                    of_kind(&|d| matches!(d, Derived::Children { coarse: wsi_bags::Magnification::X5 }))
+                }
+                "parents_x10" => {
+                    of_kind(&|d| matches!(d, Derived::Parents { coarse: wsi_bags::Magnification::X10, .. }))
+                }
+                "parents_x5" => {
+                    of_kind(&|d| matches!(d, Derived::Parents { coarse: wsi_bags::Magnification::X5, .. }))
+                }
                 "m" => tap("m").iter().map(|&m| m as u32).collect(),
                 "passed" => (0..).zip(tap("w")).filter(|(_, w)| *w > 0.5).map(|(index, _)| index).collect(),
                 "windows" => {
@@ -192,18 +215,30 @@ fn compare(name: &str, dtype: DType) -> usize {
                 let found = &ctx.record().unwrap().taps.get(tap);
                 let found = found.unwrap_or_else(|| panic!("{what}: no tap {tap}"));
                 let wanted = numbers(wanted);
-                assert_near(&format!("{what} {tap}"), &fingerprint(&flat(found)), &wanted, tolerance.value, 1e-12);
+                assert_near(
+                    &format!("{what} {tap}"),
+                    &fingerprint(&flat(found)),
+                    &wanted,
+                    tolerance.value,
+                    1e-12,
+                );
             }
             let logits = output.logit_values().unwrap();
             let scale = tolerance.value.max(1e-9);
             for (found, wanted) in logits.iter().zip(numbers(&facts["logits"])) {
-                assert!((found - wanted).abs() <= scale * wanted.abs().max(1.0), "{what}: {found}, oracle {wanted}");
+                assert!(
+                    (found - wanted).abs() <= scale * wanted.abs().max(1.0),
+                    "{what}: {found}, oracle {wanted}"
+                );
             }
             assert!((output.risk().unwrap() - facts["risk"].as_f64().unwrap()).abs() < scale, "{what} risk");
             for (bin, by_status) in facts["loss"].as_array().unwrap().iter().enumerate() {
                 for (censored, wanted) in [false, true].into_iter().zip(numbers(by_status)) {
                     let found = flat(&total_loss(&output, bin, censored))[0];
-                    assert!((found - wanted).abs() < 1e-5 * wanted.max(1.0), "{what} loss: {found}, oracle {wanted}");
+                    assert!(
+                        (found - wanted).abs() < 1e-5 * wanted.max(1.0),
+                        "{what} loss: {found}, oracle {wanted}"
+                    );
                 }
             }
             for (target, bin, censored) in [("1_event", 1, false), ("3_censored", 3, true)] {
@@ -216,7 +251,8 @@ fn compare(name: &str, dtype: DType) -> usize {
                 assert_eq!(all.len(), wanted.len(), "{what}: other parameters than the oracle's");
                 for (parameter, var) in all {
                     let what = format!("{what} {target} {parameter}");
-                    let wanted = wanted.get(&parameter).unwrap_or_else(|| panic!("{what} is not the oracle's"));
+                    let wanted =
+                        wanted.get(&parameter).unwrap_or_else(|| panic!("{what} is not the oracle's"));
                     let found = grads.get(var).map(|grad| fingerprint(&flat(grad)));
                     match (found, wanted) {
                         (None, Value::Null) => {}

@@ -84,7 +84,8 @@ fn compare(file: &str, dtype: DType, tolerance: &Tolerance) -> usize {
             })
             .collect();
         let input = |name: &str| inputs.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_tensor().clone());
-        let bag = BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20"), ..BagTensors::default() };
+        let bag =
+            BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20"), ..BagTensors::default() };
         for (target, bin, censored) in [("1_event", 1, false), ("3_censored", 3, true)] {
             let output = model.forward(&bag, &mut ForwardCtx::eval()).unwrap();
             let logits = output.logit_values().unwrap();
@@ -172,7 +173,8 @@ fn every_parameter_gets_a_gradient_except_what_softmax_cannot_see() {
         let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
         let model = oracle.config.build(oracle.backbone_dim, store.builder()).unwrap();
         let input = |name: &str| Some(oracle.tensors[&format!("case/5_17_70/input/{name}")].clone());
-        let bag = BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20"), ..BagTensors::default() };
+        let bag =
+            BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20"), ..BagTensors::default() };
         let output = model.forward(&bag, &mut ForwardCtx::train(7, "gradient invariant")).unwrap();
         let grads = nll(&output.logits, 1, false).backward().unwrap();
         let norms: Vec<(String, f64)> = store
@@ -211,7 +213,10 @@ fn training_mode_draws_from_its_stream_and_evaluation_does_not() {
 #[test]
 fn attention_dropout_at_eval_is_random_as_released_and_off_by_default() {
     let mut oracle = Oracle::read("crossfusion");
-    let settings = CrossFusionConfig { attention_dropout_at_eval: true, ..oracle.config.as_crossfusion().unwrap().1.clone() };
+    let settings = CrossFusionConfig {
+        attention_dropout_at_eval: true,
+        ..oracle.config.as_crossfusion().unwrap().1.clone()
+    };
     oracle.config = ModelConfig::Crossfusion(settings);
     let (_, model) = oracle.build(DType::F32);
     let input = |name: &str| Some(oracle.tensors[&format!("case/9_16_64/input/{name}")].clone());
@@ -231,6 +236,7 @@ fn bags_that_do_not_fit_are_errors_that_say_how() {
     let run = |bag: &BagTensors| model.forward(bag, &mut ForwardCtx::eval()).unwrap_err().to_string();
     let missing = run(&BagTensors { x5: patches(48), x10: patches(48), x20: None, ..BagTensors::default() });
     assert!(missing.contains("no x20"), "{missing}");
-    let narrow = run(&BagTensors { x5: patches(47), x10: patches(48), x20: patches(48), ..BagTensors::default() });
+    let narrow =
+        run(&BagTensors { x5: patches(47), x10: patches(48), x20: patches(48), ..BagTensors::default() });
     assert!(narrow.contains("x5 features have 47 columns, expected 48"), "{narrow}");
 }

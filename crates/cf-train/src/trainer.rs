@@ -71,7 +71,8 @@ impl<'a> Trainer<'a> {
         if let Some(path) = &training.initial_weights {
             assign_initial(&store, path)?;
         }
-        let mut adam = Adam::new(&store, training.weight_decay)?.without(|name| context.config.model.is_dead(name));
+        let mut adam =
+            Adam::new(&store, training.weight_decay)?.without(|name| context.config.model.is_dead(name));
         let n_steps = training.max_epochs * data.train.len().div_ceil(training.accumulation);
         let schedule = Schedule::new(training.protocol, training.learning_rate, n_steps);
         let dir = run_dir::fold_dir(context.run_dir, data.fold);

@@ -49,7 +49,9 @@ fn follow(variant: &str) {
         .filter_map(|(key, tensor)| Some((key.strip_prefix("param/")?.to_owned(), tensor)))
         .collect();
     let store = ParamStore::from_values(params, DType::F32, &Device::Cpu);
-    let model = ModelConfig::crossfusion(name.variant().unwrap(), settings).build(backbone_dim, store.builder()).unwrap();
+    let model = ModelConfig::crossfusion(name.variant().unwrap(), settings)
+        .build(backbone_dim, store.builder())
+        .unwrap();
     let mut adam = Adam::new(&store, 4e-6).unwrap();
 
     let bag = |index: i64| {

@@ -137,7 +137,8 @@ impl NeighbourSoftmax {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let (_, d) = x.dims2()?;
         let kept = self.log_sums.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let log_sums = kept.ok_or_else(|| Error::Msg("neighbour_softmax: backward before forward".to_owned()))?;
+        let log_sums =
+            kept.ok_or_else(|| Error::Msg("neighbour_softmax: backward before forward".to_owned()))?;
         let scalar = t.get(0)?.to_scalar::<T>()?;
         let (dx, dt) = cpu::with_values::<T, _>(x, |x| {
             cpu::with_values::<T, _>(output, |output| {

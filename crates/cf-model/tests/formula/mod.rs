@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use cf_model::{ModelConfig, ParamStore};
 
 /// The f32 values of the tensor `name`.
-pub fn formula(name: &str, shape: &[usize]) -> Tensor {
+pub(crate) fn formula(name: &str, shape: &[usize]) -> Tensor {
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
@@ -36,7 +36,7 @@ pub fn formula(name: &str, shape: &[usize]) -> Tensor {
 }
 
 /// A store with every parameter of `config` from the formula.
-pub fn store(config: &ModelConfig, dim: usize, dtype: DType) -> ParamStore {
+pub(crate) fn store(config: &ModelConfig, dim: usize, dtype: DType) -> ParamStore {
     let drawn = ParamStore::seeded(0, DType::F32, &Device::Cpu);
     config.build(dim, drawn.builder()).unwrap();
     let values: BTreeMap<String, Tensor> =

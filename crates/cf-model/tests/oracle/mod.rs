@@ -5,7 +5,7 @@ use candle_core::Tensor;
 const ALPHA: f64 = 0.2;
 
 /// The discrete-time negative log-likelihood of four logits, alpha 0.2, as tensor ops, so that autograd gives its gradient.
-pub fn nll(logits: &Tensor, bin: usize, censored: bool) -> Tensor {
+pub(crate) fn nll(logits: &Tensor, bin: usize, censored: bool) -> Tensor {
     let hazards = candle_nn::ops::sigmoid(logits).unwrap();
     let alive = (1.0 - &hazards).unwrap();
     let floor = |t: Tensor| t.maximum(1e-7).unwrap().log().unwrap();
@@ -21,7 +21,7 @@ pub fn nll(logits: &Tensor, bin: usize, censored: bool) -> Tensor {
 }
 
 /// L2 norm, and the sums of `x_i sin(0.7 i + 0.3)` and `x_i cos(1.3 i + 0.2)`.
-pub fn fingerprint(values: &[f64]) -> [f64; 3] {
+pub(crate) fn fingerprint(values: &[f64]) -> [f64; 3] {
     let norm = values.iter().map(|v| v * v).sum::<f64>().sqrt();
     let dot = |f: &dyn Fn(f64) -> f64| values.iter().enumerate().map(|(i, v)| v * f(i as f64)).sum::<f64>();
     [norm, dot(&|i| (0.7 * i + 0.3).sin()), dot(&|i| (1.3 * i + 0.2).cos())]

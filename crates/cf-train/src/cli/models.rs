@@ -45,7 +45,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             name: name.as_str(),
             paper: name.paper(),
             magnifications: config.magnifications().iter().map(ToString::to_string).collect(),
-            needs: std::iter::once("features").chain(config.needs().iter().map(|need| need.as_str())).collect(),
+            needs: std::iter::once("features")
+                .chain(config.needs().iter().map(|need| need.as_str()))
+                .collect(),
             parameters,
             mean_bag_bytes: memory.bag_bytes,
             mean_step_bytes: memory.peak_bytes(),

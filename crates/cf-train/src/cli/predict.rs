@@ -97,7 +97,8 @@ impl TargetArguments {
             source,
         })?;
         let fault = |reason: String| Failure::from(Error::Config { path: path.clone(), reason });
-        let mut settings: toml::Table = text.parse().map_err(|error: toml::de::Error| fault(error.to_string()))?;
+        let mut settings: toml::Table =
+            text.parse().map_err(|error: toml::de::Error| fault(error.to_string()))?;
         let name = toml::Value::String(self.model.as_str().to_owned());
         if settings.insert("name".to_owned(), name).is_some() {
             return Err(fault("unknown field `name`: --model says it".to_owned()));

@@ -59,8 +59,7 @@ pub fn examine(
             let joined = bag_join::examine(config, table, &mut findings);
             let bags = joined.as_ref().map_or_else(Vec::new, |joined| {
                 time_bins(config, joined, splits.as_ref(), &mut findings);
-                let magnifications = config.model.magnifications();
-                bag_scan::examine(&joined.store, &joined.slide_ids, magnifications, &mut findings, progress)
+                bag_scan::examine(&joined.store, &joined.slide_ids, &config.model, &mut findings, progress)
             });
             let usual = joined.as_ref().and_then(|joined| {
                 let first = config.model.magnifications()[0];
