@@ -82,7 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<serde_json::Value, Box<dyn st
         CrossFusionConfig { attention_dropout: case.attention_dropout, ..CrossFusionConfig::default() };
     let store = ParamStore::seeded(7, case.dtype, &Device::Cpu);
     let [x5, x10, x20] = [0, 1, 2].map(|level| features(case.sizes[level], level as u32 + 1));
-    let bag = BagTensors { x5: Some(x5?), x10: Some(x10?), x20: Some(x20?) };
+    let bag = BagTensors { x5: Some(x5?), x10: Some(x10?), x20: Some(x20?), ..BagTensors::default() };
     let builder = if case.trains { store.builder() } else { store.eval_builder() };
     let model = ModelConfig::Crossfusion(config).build(BACKBONE_DIM, builder)?;
     let mut optimiser = if case.trains { Some(Adam::new(&store, 4e-6)?) } else { None };

@@ -16,7 +16,10 @@ pub fn dropout(x: &Tensor, p: f64, ctx: &mut ForwardCtx) -> Result<Tensor> {
 
 /// The mask of the next dropout site; none in evaluation or where nothing is dropped.
 pub(crate) fn dropout_mask(p: f64, ctx: &mut ForwardCtx) -> Option<DropoutMask> {
-    (ctx.mode() == Mode::Train && p > 0.0).then(|| DropoutMask { p, key: ctx.next_site() })
+    (ctx.mode() == Mode::Train && p > 0.0).then(|| {
+        ctx.note_dropout(p);
+        DropoutMask { p, key: ctx.next_site() }
+    })
 }
 
 /// Zeroes each channel (last axis) as a whole with probability `p` in training: `Dropout2d` on a map kept

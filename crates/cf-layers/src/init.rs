@@ -22,3 +22,10 @@ pub const ONE: Init = Init::Const(1.0);
 pub fn conv_weight(c_out: usize, kernel_area: usize) -> Init {
     Init::Randn { mean: 0.0, stdev: (2.0 / (c_out * kernel_area) as f64).sqrt() }
 }
+
+/// Weights and biases of a layer whose outputs each sum over `fan_in` inputs: uniform within `1 / sqrt(fan_in)`, PyTorch's
+/// default for linear layers and convolutions.
+pub fn fan_in(fan_in: usize) -> Init {
+    let bound = 1.0 / (fan_in as f64).sqrt();
+    Init::Uniform { lo: -bound, up: bound }
+}

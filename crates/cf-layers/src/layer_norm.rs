@@ -8,6 +8,16 @@ use crate::{init, kernels};
 /// PyTorch's default epsilon, which all models of this workspace use.
 const EPS: f64 = 1e-5;
 
+/// Layer norm over the last axis without parameters, epsilon 1e-5: `[n, d]` to `[n, d]`.
+///
+/// # Errors
+/// If `x` is no matrix of floats.
+pub fn plain_layer_norm(x: &Tensor) -> Result<Tensor> {
+    let (_, d) = x.dims2()?;
+    let gain = Tensor::ones(d, x.dtype(), x.device())?;
+    kernels::layer_norm(x, &gain, &gain.zeros_like()?, EPS)
+}
+
 /// Layer norm over the last axis with gain (`weight`) and shift (`bias`), epsilon 1e-5.
 #[derive(Debug, Clone)]
 pub struct LayerNorm {

@@ -25,6 +25,39 @@ impl Linear {
         Ok(Self { weight, bias, compute: vb.dtype().into() })
     }
 
+    /// The same with PyTorch's default initialisation ([`init::fan_in`]) of weight and bias.
+    ///
+    /// # Errors
+    /// As [`Linear::new`].
+    pub fn uniform(d_in: usize, d_out: usize, vb: VarBuilder<'_>) -> Result<Self> {
+        let weight = vb.get_with_hints((d_out, d_in), "weight", init::fan_in(d_in))?;
+        let bias = vb.get_with_hints(d_out, "bias", init::fan_in(d_in))?;
+        Ok(Self { weight, bias, compute: vb.dtype().into() })
+    }
+
+    /// The same without a bias, which is then no parameter.
+    ///
+    /// # Errors
+    /// As [`Linear::new`].
+    pub fn uniform_without_bias(d_in: usize, d_out: usize, vb: VarBuilder<'_>) -> Result<Self> {
+        let weight = vb.get_with_hints((d_out, d_in), "weight", init::fan_in(d_in))?;
+        let bias = Tensor::zeros(d_out, weight.dtype(), weight.device())?;
+        Ok(Self { weight, bias, compute: vb.dtype().into() })
+    }
+
+    /// `[n, d_in]` to `[n, d_out]`, without the bias.
+    ///
+    /// # Errors
+    /// If the width of `x` is not that of this layer.
+    pub fn forward_without_bias(&self, x: &Tensor) -> Result<Tensor> {
+        kernels::linear(x, &self.weight, &self.bias.zeros_like()?.detach(), self.compute)
+    }
+
+    /// Its bias, `[d_out]`.
+    pub fn bias(&self) -> &Tensor {
+        &self.bias
+    }
+
     /// `[n, d_in]` to `[n, d_out]`.
     ///
     /// # Errors
@@ -39,7 +72,7 @@ impl Linear {
     }
 
     /// What products are computed in.
-    pub(crate) fn compute(&self) -> Compute {
+    pub fn compute(&self) -> Compute {
         self.compute
     }
 
@@ -48,6 +81,15 @@ impl Linear {
         let weights: Vec<&Tensor> = layers.iter().map(|layer| &layer.weight).collect();
         let biases: Vec<&Tensor> = layers.iter().map(|layer| &layer.bias).collect();
         Ok((Tensor::cat(&weights, 0)?, Tensor::cat(&biases, 0)?))
+    }
+
+    /// Zero, in the graph of these layers' parameters: gives them a gradient of zero where no token reaches them.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    pub fn zero(layers: &[&Self]) -> Result<Tensor> {
+        let sums = layers.iter().flat_map(|layer| [&layer.weight, &layer.bias]).map(Tensor::sum_all);
+        Tensor::stack(&sums.collect::<Result<Vec<_>>>()?, 0)?.sum_all()? * 0.0
     }
 
     /// Several layers of one input in one product: `[n, d_in]` to `[n, sum of their d_out]`, their outputs side by side.

@@ -5,7 +5,7 @@
 //! parameters: gradients reach each through the padding.
 
 use candle_core::{Error, Result, Tensor};
-use candle_nn::VarBuilder;
+use candle_nn::{Init, VarBuilder};
 
 use crate::{init, kernels};
 
@@ -33,12 +33,24 @@ impl MergedConv {
         branches: &[(&str, usize)],
         vb: VarBuilder<'_>,
     ) -> Result<Self> {
+        let initial = |area| (init::conv_weight(c_out, area), init::ZERO);
+        Self::with_init(c_out, per_group, branches, initial, vb)
+    }
+
+    /// The same; `initial` gives the initialisation of weight and bias for a kernel of that many elements.
+    pub(crate) fn with_init(
+        c_out: usize,
+        per_group: usize,
+        branches: &[(&str, usize)],
+        initial: impl Fn(usize) -> (Init, Init),
+        vb: VarBuilder<'_>,
+    ) -> Result<Self> {
         let branch = |&(name, kernel): &(&str, usize)| {
             let vb = vb.pp(name);
-            let hint = init::conv_weight(c_out, kernel * kernel);
+            let (weight, bias) = initial(kernel * kernel);
             Ok(Branch {
-                weight: vb.get_with_hints((c_out, per_group, kernel, kernel), "weight", hint)?,
-                bias: vb.get_with_hints(c_out, "bias", init::ZERO)?,
+                weight: vb.get_with_hints((c_out, per_group, kernel, kernel), "weight", weight)?,
+                bias: vb.get_with_hints(c_out, "bias", bias)?,
                 kernel,
             })
         };

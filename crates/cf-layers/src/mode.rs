@@ -1,4 +1,10 @@
-//! Whether a forward pass trains or evaluates, and where its dropout comes from.
+//! Whether a forward pass trains or evaluates, where its randomness comes from, and what it notes on the way.
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 
 use crate::kernels::Retention;
 use crate::random::{split_mix, stream_key};
@@ -22,23 +28,45 @@ pub struct ForwardCtx {
     key: u64,
     n_sites: u64,
     retention: Retention,
+    record: Option<Record>,
+}
+
+/// What a recording pass notes: see [`ForwardCtx::recording`].
+#[derive(Debug, Clone, Default)]
+pub struct Record {
+    /// Intermediate values by the name that the model gives them, such as attention weights.
+    pub taps: BTreeMap<String, Tensor>,
+    /// Probability of each dropout site, in the order in which the pass reached them; empty in evaluation.
+    pub dropout: Vec<f64>,
 }
 
 impl ForwardCtx {
     /// A training pass whose masks come from the stream named by `seed` and `label`.
     pub fn train(seed: u64, label: &str) -> Self {
-        Self { mode: Mode::Train, key: stream_key(seed, label), n_sites: 0, retention: Retention::Keep }
+        Self {
+            mode: Mode::Train,
+            key: stream_key(seed, label),
+            n_sites: 0,
+            retention: Retention::Keep,
+            record: None,
+        }
     }
 
     /// An evaluation pass. Two of them give the same bytes.
     pub fn eval() -> Self {
-        Self { mode: Mode::Eval, key: 0, n_sites: 0, retention: Retention::Recompute }
+        Self { mode: Mode::Eval, key: 0, n_sites: 0, retention: Retention::Recompute, record: None }
     }
 
     /// An evaluation pass for models that keep attention dropout active in evaluation, as the released code does.
     /// The masks come from the stream named by `seed` and `label`.
     pub fn eval_with_stream(seed: u64, label: &str) -> Self {
-        Self { mode: Mode::Eval, key: stream_key(seed, label), n_sites: 0, retention: Retention::Recompute }
+        Self {
+            mode: Mode::Eval,
+            key: stream_key(seed, label),
+            n_sites: 0,
+            retention: Retention::Recompute,
+            record: None,
+        }
     }
 
     /// The same pass with another choice of what it leaves for the backward pass: [`Retention::Keep`] in training and
@@ -56,6 +84,37 @@ impl ForwardCtx {
     /// The mode of this pass.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// The same pass, noting named intermediate values and dropout sites: for heat maps and tests. What is noted stays in
+    /// memory.
+    #[must_use]
+    pub fn recording(self) -> Self {
+        Self { record: Some(Record::default()), ..self }
+    }
+
+    /// What was noted, if this pass records.
+    pub fn record(&self) -> Option<&Record> {
+        self.record.as_ref()
+    }
+
+    /// Notes an intermediate value, if this pass records.
+    pub fn tap(&mut self, name: &str, value: &Tensor) {
+        if let Some(record) = &mut self.record {
+            record.taps.insert(name.to_owned(), value.clone());
+        }
+    }
+
+    /// Notes a dropout site that is active.
+    pub(crate) fn note_dropout(&mut self, p: f64) {
+        if let Some(record) = &mut self.record {
+            record.dropout.push(p);
+        }
+    }
+
+    /// A generator for the draws of one place of the model, in the order in which the forward pass reaches them.
+    pub fn next_stream(&mut self) -> ChaCha8Rng {
+        ChaCha8Rng::seed_from_u64(self.next_site())
     }
 
     /// The mask key of the next dropout site, in the order in which the forward pass reaches them.

@@ -3,6 +3,7 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
+use crate::init;
 use crate::merged_conv::MergedConv;
 
 /// Depth-wise 7x7, 5x5 and 3x3 convolutions summed with the identity (Shao et al., TransMIL, 2021). Parameters `proj`,
@@ -20,6 +21,16 @@ impl Ppeg {
     pub fn new(d: usize, vb: VarBuilder<'_>) -> Result<Self> {
         let branches = [("proj", 7), ("proj1", 5), ("proj2", 3)];
         Ok(Self { convs: MergedConv::new(d, 1, &branches, vb)?.with_identity()? })
+    }
+
+    /// The same with PyTorch's default initialisation, as TransMIL has it.
+    ///
+    /// # Errors
+    /// As [`Ppeg::new`].
+    pub fn uniform(d: usize, vb: VarBuilder<'_>) -> Result<Self> {
+        let initial = |area| (init::fan_in(area), init::fan_in(area));
+        let branches = [("proj", 7), ("proj1", 5), ("proj2", 3)];
+        Ok(Self { convs: MergedConv::with_init(d, 1, &branches, initial, vb)? })
     }
 
     /// `[side * side, d]`, a row-major grid, to the same shape.

@@ -1,18 +1,27 @@
 //! Which model, and of what size.
 
-use std::fmt;
-use std::str::FromStr;
-
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
 use cf_layers::Residual;
 use serde::{Deserialize, Serialize};
-use wsi_bags::Magnification;
+use wsi_bags::{Bag, Magnification};
 
+use crate::amil::{Amil, AmilConfig};
 use crate::crossfusion::{CrossFusion, Variant};
+use crate::cs_mil::{CsMil, CsMilConfig};
+use crate::deep_graph_surv::{DeepGraphSurv, DeepGraphSurvConfig, GraphEdges};
+use crate::dsmil::{self, Dsmil, DsmilConfig};
 use crate::error::{Error, Result};
 use crate::model::SurvivalModel;
+use crate::model_name::ModelName;
+use crate::must_mil::{MustMil, MustMilConfig};
+use crate::needs::Need;
+use crate::patch_gcn::{self, PatchGcn, PatchGcnConfig};
+use crate::proto_surv::{self, ProtoSurv, ProtoSurvConfig};
+use crate::scmil::{Scmil, ScmilConfig};
+use crate::transmil::{TransMil, TransMilConfig};
+use crate::zoom_mil::{self, ZoomMil, ZoomMilConfig};
 
 /// A model and its own settings; in TOML a table with a `name` and that model's fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,17 +33,33 @@ pub enum ModelConfig {
     CrossfusionWoCp(CrossFusionConfig),
     /// 20x patches only, no cross-attention (Table 1, w/o F&C).
     CrossfusionWoFc(CrossFusionConfig),
-}
-
-/// The names that `--model` and `model.name` accept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ModelName {
-    /// `crossfusion`.
-    Crossfusion,
-    /// `crossfusion-wo-cp`.
-    CrossfusionWoCp,
-    /// `crossfusion-wo-fc`.
-    CrossfusionWoFc,
+    /// Gated attention pooling.
+    Amil(AmilConfig),
+    /// Attention to critical patches.
+    Dsmil(DsmilConfig),
+    /// Nystrom attention in storage order.
+    #[serde(rename = "transmil")]
+    TransMil(TransMilConfig),
+    /// Graph isomorphism layers on patches.
+    #[serde(rename = "deepgraphsurv")]
+    DeepGraphSurv(DeepGraphSurvConfig),
+    /// Graph convolutions on neighbouring patches.
+    #[serde(rename = "patchgcn")]
+    PatchGcn(PatchGcnConfig),
+    /// Sparse attention within clusters of patches.
+    Scmil(ScmilConfig),
+    /// Prototypes of tissue classes over a patch graph.
+    #[serde(rename = "protosurv")]
+    ProtoSurv(ProtoSurvConfig),
+    /// Differentiable zooming from 5x to 20x.
+    #[serde(rename = "zoommil")]
+    ZoomMil(ZoomMilConfig),
+    /// One attention per scale and one over all.
+    #[serde(rename = "mustmil")]
+    MustMil(MustMilConfig),
+    /// Cross-scale attention on triples of patches.
+    #[serde(rename = "csmil")]
+    CsMil(CsMilConfig),
 }
 
 /// The settings of CrossFusion and its ablations; the defaults are the paper's.
@@ -127,15 +152,48 @@ impl CrossFusionConfig {
 impl ModelConfig {
     /// The model of this name with the paper's settings.
     pub fn default_of(name: ModelName) -> Self {
-        Self::of(name, CrossFusionConfig::default())
+        match name {
+            ModelName::Crossfusion => Self::Crossfusion(CrossFusionConfig::default()),
+            ModelName::CrossfusionWoCp => Self::CrossfusionWoCp(CrossFusionConfig::default()),
+            ModelName::CrossfusionWoFc => Self::CrossfusionWoFc(CrossFusionConfig::default()),
+            ModelName::Amil => Self::Amil(AmilConfig::default()),
+            ModelName::Dsmil => Self::Dsmil(DsmilConfig::default()),
+            ModelName::TransMil => Self::TransMil(TransMilConfig::default()),
+            ModelName::DeepGraphSurv => Self::DeepGraphSurv(DeepGraphSurvConfig::default()),
+            ModelName::PatchGcn => Self::PatchGcn(PatchGcnConfig::default()),
+            ModelName::Scmil => Self::Scmil(ScmilConfig::default()),
+            ModelName::ProtoSurv => Self::ProtoSurv(ProtoSurvConfig::default()),
+            ModelName::ZoomMil => Self::ZoomMil(ZoomMilConfig::default()),
+            ModelName::MustMil => Self::MustMil(MustMilConfig::default()),
+            ModelName::CsMil => Self::CsMil(CsMilConfig::default()),
+        }
     }
 
-    /// The model of this name with the given settings.
-    pub fn of(name: ModelName, settings: CrossFusionConfig) -> Self {
-        match name {
-            ModelName::Crossfusion => Self::Crossfusion(settings),
-            ModelName::CrossfusionWoCp => Self::CrossfusionWoCp(settings),
-            ModelName::CrossfusionWoFc => Self::CrossfusionWoFc(settings),
+    /// CrossFusion in one of its forms.
+    pub fn crossfusion(variant: Variant, settings: CrossFusionConfig) -> Self {
+        match variant {
+            Variant::Full => Self::Crossfusion(settings),
+            Variant::Concat => Self::CrossfusionWoCp(settings),
+            Variant::Single => Self::CrossfusionWoFc(settings),
+        }
+    }
+
+    /// Form and settings, if this is a CrossFusion.
+    pub fn as_crossfusion(&self) -> Option<(Variant, &CrossFusionConfig)> {
+        match self {
+            Self::Crossfusion(settings)
+            | Self::CrossfusionWoCp(settings)
+            | Self::CrossfusionWoFc(settings) => self.name().variant().map(|variant| (variant, settings)),
+            Self::Amil(_)
+            | Self::Dsmil(_)
+            | Self::TransMil(_)
+            | Self::DeepGraphSurv(_)
+            | Self::PatchGcn(_)
+            | Self::Scmil(_)
+            | Self::ProtoSurv(_)
+            | Self::ZoomMil(_)
+            | Self::MustMil(_)
+            | Self::CsMil(_) => None,
         }
     }
 
@@ -145,15 +203,16 @@ impl ModelConfig {
             Self::Crossfusion(_) => ModelName::Crossfusion,
             Self::CrossfusionWoCp(_) => ModelName::CrossfusionWoCp,
             Self::CrossfusionWoFc(_) => ModelName::CrossfusionWoFc,
-        }
-    }
-
-    /// The settings of a CrossFusion model.
-    pub fn settings(&self) -> &CrossFusionConfig {
-        match self {
-            Self::Crossfusion(settings)
-            | Self::CrossfusionWoCp(settings)
-            | Self::CrossfusionWoFc(settings) => settings,
+            Self::Amil(_) => ModelName::Amil,
+            Self::Dsmil(_) => ModelName::Dsmil,
+            Self::TransMil(_) => ModelName::TransMil,
+            Self::DeepGraphSurv(_) => ModelName::DeepGraphSurv,
+            Self::PatchGcn(_) => ModelName::PatchGcn,
+            Self::Scmil(_) => ModelName::Scmil,
+            Self::ProtoSurv(_) => ModelName::ProtoSurv,
+            Self::ZoomMil(_) => ModelName::ZoomMil,
+            Self::MustMil(_) => ModelName::MustMil,
+            Self::CsMil(_) => ModelName::CsMil,
         }
     }
 
@@ -162,18 +221,122 @@ impl ModelConfig {
     /// # Errors
     /// If a setting is out of its range; the error names it.
     pub fn check(&self) -> Result<()> {
-        self.settings().check()
+        match self {
+            Self::Crossfusion(settings)
+            | Self::CrossfusionWoCp(settings)
+            | Self::CrossfusionWoFc(settings) => settings.check(),
+            Self::Amil(_) => Ok(()),
+            Self::Dsmil(settings) => settings.check(),
+            Self::TransMil(settings) => settings.check(),
+            Self::DeepGraphSurv(settings) => settings.check(),
+            Self::PatchGcn(settings) => settings.check(),
+            Self::Scmil(settings) => settings.check(),
+            Self::ProtoSurv(settings) => settings.check(),
+            Self::ZoomMil(settings) => settings.check(),
+            Self::MustMil(settings) => settings.check(),
+            Self::CsMil(settings) => settings.check(),
+        }
     }
 
     /// Whether evaluation draws from a random stream (see [`CrossFusionConfig::attention_dropout_at_eval`]).
     pub fn random_at_eval(&self) -> bool {
-        let settings = self.settings();
-        settings.attention_dropout_at_eval && settings.attention_dropout > 0.0
+        self.as_crossfusion().is_some_and(|(_, settings)| {
+            settings.attention_dropout_at_eval && settings.attention_dropout > 0.0
+        })
     }
 
     /// The magnifications that the model reads.
     pub fn magnifications(&self) -> &'static [Magnification] {
-        Variant::from(self.name()).magnifications()
+        match self {
+            Self::Crossfusion(_) => Variant::Full.magnifications(),
+            Self::CrossfusionWoCp(_) => Variant::Concat.magnifications(),
+            Self::CrossfusionWoFc(_) => Variant::Single.magnifications(),
+            Self::Amil(_)
+            | Self::Dsmil(_)
+            | Self::TransMil(_)
+            | Self::DeepGraphSurv(_)
+            | Self::PatchGcn(_)
+            | Self::Scmil(_)
+            | Self::ProtoSurv(_) => &[Magnification::X20],
+            Self::MustMil(settings) => settings.magnifications(),
+            Self::ZoomMil(_) | Self::CsMil(_) => &Magnification::ALL,
+        }
+    }
+
+    /// What the model needs of a bag beside the features.
+    pub fn needs(&self) -> &'static [Need] {
+        match self {
+            Self::Crossfusion(_)
+            | Self::CrossfusionWoCp(_)
+            | Self::CrossfusionWoFc(_)
+            | Self::Amil(_)
+            | Self::Dsmil(_)
+            | Self::TransMil(_) => &[],
+            Self::DeepGraphSurv(settings) => match settings.edges {
+                GraphEdges::Latent => &[],
+                GraphEdges::Spatial => &[Need::Coordinates],
+            },
+            Self::PatchGcn(_) | Self::Scmil(_) => &[Need::Coordinates],
+            Self::ProtoSurv(settings) => settings.needs(),
+            Self::ZoomMil(_) => &[Need::Squares],
+            Self::MustMil(_) | Self::CsMil(_) => &[Need::Parents],
+        }
+    }
+
+    /// Refuses a bag that lacks something that the model needs.
+    ///
+    /// # Errors
+    /// If it does; the error names the slide, the model and what is missing.
+    pub fn check_bag(&self, bag: &Bag) -> Result<()> {
+        let magnifications = self.magnifications();
+        self.needs().iter().try_for_each(|need| need.check(bag, magnifications, self.name().as_str()))
+    }
+
+    /// Whether the training loss counts other logits beside the model's output.
+    pub fn has_auxiliary_outputs(&self) -> bool {
+        match self {
+            Self::Dsmil(settings) => settings.instance_loss_weight > 0.0,
+            Self::MustMil(_) => true,
+            Self::Crossfusion(_)
+            | Self::CrossfusionWoCp(_)
+            | Self::CrossfusionWoFc(_)
+            | Self::Amil(_)
+            | Self::TransMil(_)
+            | Self::DeepGraphSurv(_)
+            | Self::PatchGcn(_)
+            | Self::Scmil(_)
+            | Self::ProtoSurv(_)
+            | Self::ZoomMil(_)
+            | Self::CsMil(_) => false,
+        }
+    }
+
+    /// Whether a parameter stays as it was drawn, because no gradient of this configuration's loss reaches it.
+    pub fn is_dead(&self, parameter: &str) -> bool {
+        match self {
+            Self::Dsmil(settings) => {
+                settings.instance_loss_weight == 0.0 && dsmil::INSTANCE_STREAM.contains(&parameter)
+            }
+            Self::PatchGcn(_) => patch_gcn::DEAD.contains(&parameter),
+            Self::ProtoSurv(_) => proto_surv::DEAD.contains(&parameter),
+            Self::Crossfusion(_)
+            | Self::CrossfusionWoCp(_)
+            | Self::CrossfusionWoFc(_)
+            | Self::Amil(_)
+            | Self::TransMil(_)
+            | Self::DeepGraphSurv(_)
+            | Self::Scmil(_)
+            | Self::ZoomMil(_)
+            | Self::MustMil(_)
+            | Self::CsMil(_) => false,
+        }
+    }
+
+    /// Whether a parameter gets no gradient in evaluation mode: it is dead, or steers a choice that only training relaxes.
+    pub fn is_without_gradient_at_eval(&self, parameter: &str) -> bool {
+        self.is_dead(parameter)
+            || matches!(self, Self::ZoomMil(_))
+                && zoom_mil::ZOOM_HEADS.iter().any(|head| parameter.starts_with(head))
     }
 
     /// Builds the model for features of `backbone_dim` columns with the parameters of `vb`.
@@ -185,7 +348,26 @@ impl ModelConfig {
         if backbone_dim == 0 {
             return Err(Error::Config { field: "backbone_dim", found: "0".into(), expected: "at least 1" });
         }
-        Ok(Box::new(CrossFusion::new(self.name().into(), self.settings(), backbone_dim, vb)?))
+        let dim = backbone_dim;
+        Ok(match self {
+            Self::Crossfusion(settings) => Box::new(CrossFusion::new(Variant::Full, settings, dim, vb)?),
+            Self::CrossfusionWoCp(settings) => {
+                Box::new(CrossFusion::new(Variant::Concat, settings, dim, vb)?)
+            }
+            Self::CrossfusionWoFc(settings) => {
+                Box::new(CrossFusion::new(Variant::Single, settings, dim, vb)?)
+            }
+            Self::Amil(settings) => Box::new(Amil::new(settings, dim, vb)?),
+            Self::Dsmil(settings) => Box::new(Dsmil::new(settings, dim, vb)?),
+            Self::TransMil(settings) => Box::new(TransMil::new(settings, dim, vb)?),
+            Self::DeepGraphSurv(settings) => Box::new(DeepGraphSurv::new(settings, dim, vb)?),
+            Self::PatchGcn(settings) => Box::new(PatchGcn::new(settings, dim, vb)?),
+            Self::Scmil(settings) => Box::new(Scmil::new(settings, dim, vb)?),
+            Self::ProtoSurv(settings) => Box::new(ProtoSurv::new(settings, dim, vb)?),
+            Self::ZoomMil(settings) => Box::new(ZoomMil::new(settings, dim, vb)?),
+            Self::MustMil(settings) => Box::new(MustMil::new(settings, dim, vb)?),
+            Self::CsMil(settings) => Box::new(CsMil::new(settings, dim, vb)?),
+        })
     }
 
     /// The number of trainable scalars, without allocating them.
@@ -200,44 +382,17 @@ impl ModelConfig {
     }
 }
 
-impl ModelName {
-    /// Every model, in the order of Table 1.
-    pub const ALL: [Self; 3] = [Self::Crossfusion, Self::CrossfusionWoCp, Self::CrossfusionWoFc];
-
-    /// The name as it is written.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Crossfusion => "crossfusion",
-            Self::CrossfusionWoCp => "crossfusion-wo-cp",
-            Self::CrossfusionWoFc => "crossfusion-wo-fc",
-        }
-    }
-
-    /// Where the model is described.
-    pub fn paper(self) -> &'static str {
-        match self {
-            Self::Crossfusion => "Soraki et al., arXiv 2503.02064",
-            Self::CrossfusionWoCp => "Soraki et al., arXiv 2503.02064, Table 1, w/o CP",
-            Self::CrossfusionWoFc => "Soraki et al., arXiv 2503.02064, Table 1, w/o F&C",
-        }
-    }
+/// A setting that describes no model.
+pub(crate) fn reject<T>(field: &'static str, found: impl ToString, expected: &'static str) -> Result<T> {
+    Err(Error::Config { field, found: found.to_string(), expected })
 }
 
-impl fmt::Display for ModelName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
+pub(crate) fn check_probability(field: &'static str, p: f64) -> Result<()> {
+    if (0.0..1.0).contains(&p) { Ok(()) } else { reject(field, p, "a probability in [0, 1)") }
 }
 
-impl FromStr for ModelName {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        Self::ALL.into_iter().find(|name| name.as_str() == text).ok_or_else(|| {
-            let known: Vec<_> = Self::ALL.iter().map(|name| name.as_str()).collect();
-            format!("unknown model `{text}` (known models: {})", known.join(", "))
-        })
-    }
+pub(crate) fn check_at_least_one(field: &'static str, n: usize) -> Result<()> {
+    if n > 0 { Ok(()) } else { reject(field, n, "at least 1") }
 }
 
 /// Hands out tensors that take no memory, and counts what was asked for.

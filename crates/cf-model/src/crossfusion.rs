@@ -10,7 +10,7 @@ use cf_layers::{
 };
 use wsi_bags::Magnification;
 
-use crate::config::{CrossFusionConfig, ModelName};
+use crate::config::CrossFusionConfig;
 use crate::discrete_time::N_BINS;
 use crate::error::{Error, Result};
 use crate::input::BagTensors;
@@ -25,16 +25,6 @@ pub enum Variant {
     Concat,
     /// 20x only, through a Convolutional Processor without a mix (w/o F&C).
     Single,
-}
-
-impl From<ModelName> for Variant {
-    fn from(name: ModelName) -> Self {
-        match name {
-            ModelName::Crossfusion => Self::Full,
-            ModelName::CrossfusionWoCp => Self::Concat,
-            ModelName::CrossfusionWoFc => Self::Single,
-        }
-    }
 }
 
 impl Variant {
@@ -262,7 +252,7 @@ impl SurvivalModel for CrossFusion {
         let tokens = Tensor::cat(&[&self.class_token, &fused], 0)?;
         let class_token = self.final_transformer.forward_with_class_token(&tokens, side, ctx)?;
         let class_token = self.final_norm.forward(&class_token)?;
-        Ok(SurvivalOutput { logits: self.head.forward(&class_token)?.squeeze(0)? })
+        Ok(SurvivalOutput::new(self.head.forward(&class_token)?.squeeze(0)?))
     }
 
     fn magnifications(&self) -> &'static [Magnification] {

@@ -17,6 +17,29 @@ pub enum Error {
         /// What the model reads.
         wanted: Magnification,
     },
+    /// A model asked for something beside the features that the bag does not say.
+    #[error(
+        "slide {slide_id}: {model} needs {what} of the {magnification} patches, which the bag lacks; extract the features again \
+         with a tool that writes them, or choose a model that needs none (`cf-train models`)"
+    )]
+    MissingFact {
+        /// The slide.
+        slide_id: String,
+        /// The model.
+        model: &'static str,
+        /// Of which patches.
+        magnification: Magnification,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// A bag with something that a model cannot use.
+    #[error("slide {slide_id}: {reason}")]
+    Bag {
+        /// The slide.
+        slide_id: String,
+        /// What was found and what was wanted.
+        reason: String,
+    },
     /// Features of another width than the model was built for.
     #[error("{magnification} features have {found} columns, expected {expected}")]
     FeatureDim {
@@ -45,9 +68,9 @@ pub enum Error {
         /// What was found and what was wanted.
         reason: String,
     },
-    /// A `.pt` checkpoint that can't be read.
+    /// A `.pt` checkpoint that can't be read, or coordinates that no slide has.
     #[error(transparent)]
-    StateDict(#[from] wsi_bags::Error),
+    Bags(#[from] wsi_bags::Error),
     /// An error of a tensor operation.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

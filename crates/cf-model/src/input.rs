@@ -1,12 +1,15 @@
 //! The tensors of one slide.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Device, Tensor};
 use wsi_bags::{Bag, Magnification, PatchSet};
 
 use crate::error::{Error, Result};
+use crate::patches::Patches;
 
 /// The patch features of one slide, `[n, backbone_dim]` for each magnification that is there.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct BagTensors {
     /// 5x, coarse.
     pub x5: Option<Tensor>,
@@ -14,6 +17,8 @@ pub struct BagTensors {
     pub x10: Option<Tensor>,
     /// 20x, fine.
     pub x20: Option<Tensor>,
+    /// What else is known of the patches.
+    pub patches: Arc<Patches>,
 }
 
 impl BagTensors {
@@ -34,6 +39,7 @@ impl BagTensors {
             x5: tensor(Magnification::X5)?,
             x10: tensor(Magnification::X10)?,
             x20: tensor(Magnification::X20)?,
+            patches: Arc::new(Patches::of(bag)),
         })
     }
 
@@ -44,7 +50,32 @@ impl BagTensors {
     pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
         let converted =
             |tensor: &Option<Tensor>| tensor.as_ref().map(|tensor| tensor.to_dtype(dtype)).transpose();
-        Ok(Self { x5: converted(&self.x5)?, x10: converted(&self.x10)?, x20: converted(&self.x20)? })
+        Ok(Self {
+            x5: converted(&self.x5)?,
+            x10: converted(&self.x10)?,
+            x20: converted(&self.x20)?,
+            patches: Arc::clone(&self.patches),
+        })
+    }
+
+    /// The features of one magnification, of the width that a model was built for.
+    ///
+    /// # Errors
+    /// If they are not there, are of another width, or hold no patch.
+    pub fn features(&self, magnification: Magnification, backbone_dim: usize) -> Result<&Tensor> {
+        let features = self.at(magnification)?;
+        let (n, found) = features.dims2()?;
+        if found != backbone_dim {
+            return Err(Error::FeatureDim { magnification, found, expected: backbone_dim });
+        }
+        if n == 0 {
+            let slide_id = self.patches.slide_id.clone();
+            return Err(Error::Bag {
+                slide_id,
+                reason: format!("no {magnification} patches, expected at least 1"),
+            });
+        }
+        Ok(features)
     }
 
     /// The features of one magnification.

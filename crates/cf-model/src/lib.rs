@@ -1,10 +1,21 @@
-//! Survival models on bags of patch features: CrossFusion (Soraki et al., arXiv 2503.02064) and its ablations.
+//! Survival models on bags of patch features: CrossFusion (Soraki et al., arXiv 2503.02064), its ablations, and the ten methods
+//! that its paper compares with.
 //!
 //! | model | file | magnifications |
 //! |---|---|---|
 //! | `crossfusion` | `crossfusion.rs` | 5x, 10x, 20x |
 //! | `crossfusion-wo-cp` | `crossfusion.rs`, fusion by concatenation | 5x, 10x, 20x |
 //! | `crossfusion-wo-fc` | `crossfusion.rs`, one scale | 20x |
+//! | `amil` | `amil.rs` | 20x |
+//! | `dsmil` | `dsmil.rs` | 20x |
+//! | `transmil` | `transmil.rs` | 20x |
+//! | `deepgraphsurv` | `deep_graph_surv.rs` | 20x |
+//! | `patchgcn` | `patch_gcn.rs` | 20x and coordinates |
+//! | `scmil` | `scmil.rs` | 20x and coordinates |
+//! | `protosurv` | `proto_surv.rs` | 20x, coordinates, tissue classes |
+//! | `zoommil` | `zoom_mil.rs` | 5x, 10x, 20x, coordinates |
+//! | `mustmil` | `must_mil.rs` | 5x, 10x, 20x, parents |
+//! | `csmil` | `cs_mil.rs` | 5x, 10x, 20x, parents |
 //!
 //! A model is built from a [`ModelConfig`] and a parameter store, maps the tensors of one slide to four logits, and
 //! knows nothing of files of patients, training or metrics.
@@ -17,7 +28,7 @@
 //! let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
 //! let model = config.build(48, store.builder())?;
 //! let patches = |n: usize| Tensor::ones((n, 48), DType::F32, &Device::Cpu);
-//! let bag = BagTensors { x5: Some(patches(2)?), x10: Some(patches(7)?), x20: Some(patches(28)?) };
+//! let bag = BagTensors { x5: Some(patches(2)?), x10: Some(patches(7)?), x20: Some(patches(28)?), ..BagTensors::default() };
 //! let output = model.forward(&bag, &mut ForwardCtx::eval())?;
 //! let survival = output.survival()?;
 //! assert!(survival[0] > survival[3]);
@@ -25,18 +36,46 @@
 //! # Ok::<(), cf_model::Error>(())
 //! ```
 
+mod amil;
 mod config;
 mod crossfusion;
+mod cs_mil;
+mod deep_graph_surv;
 mod discrete_time;
+mod dsmil;
 mod error;
 mod input;
 mod model;
+mod model_name;
+mod must_mil;
+mod needs;
+mod patch_gcn;
+mod patches;
+mod proto_surv;
+mod prototype_losses;
+mod quadtree;
+mod scmil;
+mod transmil;
 pub mod weights;
+mod zoom_mil;
 
-pub use cf_layers::{ForwardCtx, Mode, ParamStore, Residual, kernels, random};
-pub use config::{CrossFusionConfig, ModelConfig, ModelName};
+pub use amil::{Amil, AmilConfig, AmilForm};
+pub use cf_layers::{ForwardCtx, Mode, ParamStore, Record, Residual, kernels, random};
+pub use config::{CrossFusionConfig, ModelConfig, ResidualForm};
 pub use crossfusion::{CrossFusion, Variant};
+pub use cs_mil::{CrossScaleNorm, CsMil, CsMilConfig, TripleSampling};
+pub use deep_graph_surv::{DeepGraphSurv, DeepGraphSurvConfig, GraphEdges};
 pub use discrete_time::{DiscreteSurvival, N_BINS};
+pub use dsmil::{Dsmil, DsmilConfig};
 pub use error::{Error, Result};
 pub use input::BagTensors;
 pub use model::{SurvivalModel, SurvivalOutput};
+pub use model_name::ModelName;
+pub use must_mil::{MustMil, MustMilConfig};
+pub use needs::Need;
+pub use patch_gcn::{PatchGcn, PatchGcnConfig};
+pub use patches::{Derived, DerivedCache, PatchFacts, Patches};
+pub use proto_surv::{ProtoSurv, ProtoSurvConfig, TissuePrior};
+pub use scmil::{Scmil, ScmilConfig};
+pub use transmil::{TransMil, TransMilConfig};
+pub use zoom_mil::{ZoomMil, ZoomMilConfig};

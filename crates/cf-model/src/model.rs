@@ -25,20 +25,63 @@ pub trait SurvivalModel: Send + Sync {
 pub struct SurvivalOutput {
     /// `[n_bins]`, in the graph: gradients start here.
     pub logits: Tensor,
+    /// Weight of the survival loss of `logits`: 1, unless other outputs share it.
+    pub weight: f64,
+    /// Other logits `[n_bins]` that get the survival loss in training, with their weights.
+    pub auxiliary: Vec<(Tensor, f64)>,
+    /// A term of the training loss that does not depend on the outcome, its weight applied.
+    pub penalty: Option<Tensor>,
 }
 
 impl SurvivalOutput {
+    /// An output whose loss is that of `logits` alone.
+    pub fn new(logits: Tensor) -> Self {
+        Self { logits, weight: 1.0, auxiliary: Vec::new(), penalty: None }
+    }
+
+    /// The training loss, and a scalar in the graph with its gradient.
+    ///
+    /// `loss` maps logits to a loss and its derivative by each of them; the gradient, but not the loss that is returned, is
+    /// multiplied by `share`.
+    ///
+    /// # Errors
+    /// If there are not [`N_BINS`] logits.
+    pub fn training_loss(
+        &self,
+        share: f64,
+        mut loss: impl FnMut([f64; N_BINS]) -> (f64, [f64; N_BINS]),
+    ) -> Result<(f64, Tensor)> {
+        let main = std::iter::once((&self.logits, self.weight));
+        let mut total = 0.0;
+        let mut scalar: Option<Tensor> = None;
+        let mut add = |value: f64, term: Tensor| -> Result<()> {
+            total += value;
+            scalar = Some(match scalar.take() {
+                None => term,
+                Some(sum) => (sum + term)?,
+            });
+            Ok(())
+        };
+        for (logits, weight) in main.chain(self.auxiliary.iter().map(|(logits, weight)| (logits, *weight))) {
+            let (value, gradient) = loss(values_of(logits)?);
+            let gradient =
+                Tensor::from_slice(&gradient.map(|g| g * weight * share), N_BINS, logits.device())?;
+            // The derivative of this scalar by every parameter is the loss's.
+            add(weight * value, (logits * gradient.to_dtype(logits.dtype())?)?.sum_all()?)?;
+        }
+        if let Some(penalty) = &self.penalty {
+            add(penalty.detach().to_dtype(DType::F64)?.to_scalar()?, (penalty * share)?)?;
+        }
+        let empty = || crate::Error::Config { field: "n_bins", found: "0".into(), expected: "4 logits" };
+        Ok((total, scalar.ok_or_else(empty)?))
+    }
+
     /// The logits as numbers, widened to f64.
     ///
     /// # Errors
     /// If there are not [`N_BINS`] of them.
     pub fn logit_values(&self) -> Result<[f64; N_BINS]> {
-        let values: Vec<f64> = self.logits.detach().to_dtype(DType::F64)?.to_vec1()?;
-        <[f64; N_BINS]>::try_from(values.as_slice()).map_err(|_| crate::Error::Config {
-            field: "n_bins",
-            found: values.len().to_string(),
-            expected: "4 logits",
-        })
+        values_of(&self.logits)
     }
 
     /// Hazards and survival curve, computed in f64.
@@ -72,4 +115,13 @@ impl SurvivalOutput {
     pub fn risk(&self) -> Result<f64> {
         Ok(self.distribution()?.risk())
     }
+}
+
+fn values_of(logits: &Tensor) -> Result<[f64; N_BINS]> {
+    let values: Vec<f64> = logits.detach().to_dtype(DType::F64)?.to_vec1()?;
+    <[f64; N_BINS]>::try_from(values.as_slice()).map_err(|_| crate::Error::Config {
+        field: "n_bins",
+        found: values.len().to_string(),
+        expected: "4 logits",
+    })
 }

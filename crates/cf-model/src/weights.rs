@@ -10,9 +10,14 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use cf_layers::ParamStore;
 
-use crate::config::{CrossFusionConfig, ModelConfig, ModelName};
+use crate::amil::{AmilConfig, AmilForm};
+use crate::config::{CrossFusionConfig, ModelConfig};
+use crate::crossfusion::Variant;
+use crate::dsmil::DsmilConfig;
 use crate::error::{Error, Result};
 use crate::model::SurvivalModel;
+use crate::model_name::ModelName;
+use crate::transmil::TransMilConfig;
 
 /// Metadata key of the model configuration, as JSON.
 pub const METADATA_MODEL: &str = "model";
@@ -73,11 +78,12 @@ impl Checkpoint {
 
     /// The model that the checkpoint holds, and its backbone width.
     ///
-    /// `hints` fills what a foreign file's shapes cannot tell; it is ignored where the file describes itself.
+    /// `hints`, of the same model, fills what a foreign file's shapes cannot tell; it is ignored where the file describes
+    /// itself.
     ///
     /// # Errors
     /// If the file is of another model than `name`, or of none that is known.
-    pub fn describe(&self, name: ModelName, hints: &CrossFusionConfig) -> Result<(ModelConfig, usize)> {
+    pub fn describe(&self, name: ModelName, hints: &ModelConfig) -> Result<(ModelConfig, usize)> {
         let (config, backbone_dim) = match self.metadata.get(METADATA_MODEL) {
             Some(json) => {
                 let config: ModelConfig = serde_json::from_str(json)
@@ -126,22 +132,19 @@ impl Checkpoint {
         ))
     }
 
-    /// Reads variant, widths and depth off the names and shapes of a released state dict.
-    fn infer(&self, hints: &CrossFusionConfig) -> Result<(ModelConfig, usize)> {
+    /// Reads the model and its sizes off the names and shapes of a released state dict.
+    fn infer(&self, hints: &ModelConfig) -> Result<(ModelConfig, usize)> {
         let has = |name: &str| self.values.contains_key(name);
-        let (name, projection) = if has("f_transformer_ln.weight") {
-            (ModelName::Crossfusion, "f_lin_proj.0.weight")
+        let (variant, projection) = if has("f_transformer_ln.weight") {
+            (Variant::Full, "f_lin_proj.0.weight")
         } else if has("pre_final_linear.0.weight") {
-            (ModelName::CrossfusionWoCp, "fine_pre_cross_attn.0.weight")
+            (Variant::Concat, "fine_pre_cross_attn.0.weight")
         } else if has("source_ln.weight") {
-            (ModelName::CrossfusionWoFc, "source_pre_cross_attn.0.weight")
+            (Variant::Single, "source_pre_cross_attn.0.weight")
         } else {
-            let shown = self.values.keys().take(3).cloned().collect::<Vec<_>>().join(", ");
-            return Err(fault(
-                &self.path,
-                format!("no known model: {} tensors, such as {shown}", self.values.len()),
-            ));
+            return self.infer_baseline(hints);
         };
+        let hints = hints.as_crossfusion().map(|(_, settings)| settings.clone()).unwrap_or_default();
         let dims = |name: &str| self.values.get(name).map(|tensor| tensor.dims().to_vec());
         let embed_dim = match dims("final_ln.weight").as_deref() {
             Some(&[d]) => d,
@@ -172,8 +175,47 @@ impl Checkpoint {
             }
         };
         let mlp_ratio = hidden as f64 / embed_dim as f64;
-        let settings = CrossFusionConfig { embed_dim, num_layers, mlp_ratio, ..hints.clone() };
-        Ok((ModelConfig::of(name, settings), backbone_dim))
+        let settings = CrossFusionConfig { embed_dim, num_layers, mlp_ratio, ..hints };
+        Ok((ModelConfig::crossfusion(variant, settings), backbone_dim))
+    }
+
+    /// Reads one of the methods that CrossFusion's authors released beside it off names and shapes.
+    fn infer_baseline(&self, hints: &ModelConfig) -> Result<(ModelConfig, usize)> {
+        let has = |name: &str| self.values.contains_key(name);
+        let (found, projection) = if has("attention_net.0.weight") {
+            let form = if has("hidden.weight") { AmilForm::Survival } else { AmilForm::Fair };
+            (ModelConfig::Amil(AmilConfig { form }), "attention_net.0.weight")
+        } else if has("b_classifier.q.0.weight") {
+            let learned_values = has("b_classifier.v.1.weight");
+            let settings = DsmilConfig { learned_values, ..DsmilConfig::default() };
+            (ModelConfig::Dsmil(settings), "b_classifier.q.0.weight")
+        } else if has("_fc1.0.weight") {
+            (ModelConfig::TransMil(TransMilConfig::default()), "_fc1.0.weight")
+        } else {
+            let shown = self.values.keys().take(3).cloned().collect::<Vec<_>>().join(", ");
+            return Err(fault(
+                &self.path,
+                format!("no known model: {} tensors, such as {shown}", self.values.len()),
+            ));
+        };
+        let backbone_dim = match self.values.get(projection).map(Tensor::dims) {
+            Some(&[_, backbone_dim]) => backbone_dim,
+            found => {
+                return Err(fault(
+                    &self.path,
+                    format!("`{projection}` is {found:?}, expected [width, backbone]"),
+                ));
+            }
+        };
+        // What names and shapes tell wins over hints, which hold the rest.
+        let config = match (found, hints) {
+            (ModelConfig::Dsmil(found), ModelConfig::Dsmil(hints)) => {
+                ModelConfig::Dsmil(DsmilConfig { learned_values: found.learned_values, ..hints.clone() })
+            }
+            (ModelConfig::TransMil(_), ModelConfig::TransMil(hints)) => ModelConfig::TransMil(hints.clone()),
+            (found, _) => found,
+        };
+        Ok((config, backbone_dim))
     }
 }
 

@@ -2,14 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod oracle;
+
 use std::collections::{BTreeMap, HashMap};
 
 use candle_core::{DType, Device, Tensor, Var};
+use cf_model::kernels::{self, Retention};
 use cf_model::{
     BagTensors, CrossFusionConfig, ForwardCtx, ModelConfig, ModelName, ParamStore, SurvivalModel,
 };
-
-const ALPHA: f64 = 0.2;
+use oracle::{fingerprint, nll};
 
 struct Oracle {
     tensors: HashMap<String, Tensor>,
@@ -29,7 +31,8 @@ impl Oracle {
         let name: ModelName = config.remove("variant").unwrap().as_str().unwrap().parse().unwrap();
         let settings: CrossFusionConfig = serde_json::from_value(config.into()).unwrap();
         let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).unwrap();
-        Self { tensors, config: ModelConfig::of(name, settings), backbone_dim }
+        let config = ModelConfig::crossfusion(name.variant().unwrap(), settings);
+        Self { tensors, config, backbone_dim }
     }
 
     fn params(&self) -> BTreeMap<String, Tensor> {
@@ -58,28 +61,6 @@ fn flat(tensor: &Tensor) -> Vec<f64> {
     tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// The discrete-time negative log-likelihood as tensor ops, so that autograd gives its gradient.
-fn nll(logits: &Tensor, bin: usize, censored: bool) -> Tensor {
-    let hazards = candle_nn::ops::sigmoid(logits).unwrap();
-    let alive = (1.0 - &hazards).unwrap();
-    let floor = |t: Tensor| t.maximum(1e-7).unwrap().log().unwrap();
-    let survival = |n: usize| {
-        (0..n).fold(Tensor::ones((), logits.dtype(), logits.device()).unwrap(), |s, k| {
-            (s * alive.get(k).unwrap()).unwrap()
-        })
-    };
-    if censored {
-        return (floor(survival(bin + 1)) * -(1.0 - ALPHA)).unwrap();
-    }
-    (floor(survival(bin)) + floor(hazards.get(bin).unwrap())).unwrap().neg().unwrap()
-}
-
-fn fingerprint(values: &[f64]) -> [f64; 3] {
-    let norm = values.iter().map(|v| v * v).sum::<f64>().sqrt();
-    let dot = |f: &dyn Fn(f64) -> f64| values.iter().enumerate().map(|(i, v)| v * f(i as f64)).sum::<f64>();
-    [norm, dot(&|i| (0.7 * i + 0.3).sin()), dot(&|i| (1.3 * i + 0.2).cos())]
-}
-
 struct Tolerance {
     logits: f64,
     /// Relative to the largest value of the tensor.
@@ -104,7 +85,8 @@ fn compare(file: &str, dtype: DType, tolerance: &Tolerance) -> usize {
             })
             .collect();
         let input = |name: &str| inputs.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_tensor().clone());
-        let bag = BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20") };
+        let bag =
+            BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20"), ..BagTensors::default() };
         for (target, bin, censored) in [("1_event", 1, false), ("3_censored", 3, true)] {
             let output = model.forward(&bag, &mut ForwardCtx::eval()).unwrap();
             let logits = output.logit_values().unwrap();
@@ -192,7 +174,8 @@ fn every_parameter_gets_a_gradient_except_what_softmax_cannot_see() {
         let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
         let model = oracle.config.build(oracle.backbone_dim, store.builder()).unwrap();
         let input = |name: &str| Some(oracle.tensors[&format!("case/5_17_70/input/{name}")].clone());
-        let bag = BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20") };
+        let bag =
+            BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20"), ..BagTensors::default() };
         let output = model.forward(&bag, &mut ForwardCtx::train(7, "gradient invariant")).unwrap();
         let grads = nll(&output.logits, 1, false).backward().unwrap();
         let norms: Vec<(String, f64)> = store
@@ -219,7 +202,7 @@ fn training_mode_draws_from_its_stream_and_evaluation_does_not() {
     let oracle = Oracle::read("crossfusion");
     let (_, model) = oracle.build(DType::F32);
     let input = |name: &str| Some(oracle.tensors[&format!("case/9_16_64/input/{name}")].clone());
-    let bag = BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20") };
+    let bag = BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20"), ..BagTensors::default() };
     let run = |mut ctx: ForwardCtx| model.forward(&bag, &mut ctx).unwrap().logit_values().unwrap();
     assert_eq!(run(ForwardCtx::eval()), run(ForwardCtx::eval()));
     assert_eq!(run(ForwardCtx::eval()), run(ForwardCtx::eval_with_stream(1, "unused")));
@@ -231,11 +214,14 @@ fn training_mode_draws_from_its_stream_and_evaluation_does_not() {
 #[test]
 fn attention_dropout_at_eval_is_random_as_released_and_off_by_default() {
     let mut oracle = Oracle::read("crossfusion");
-    let settings = CrossFusionConfig { attention_dropout_at_eval: true, ..oracle.config.settings().clone() };
+    let settings = CrossFusionConfig {
+        attention_dropout_at_eval: true,
+        ..oracle.config.as_crossfusion().unwrap().1.clone()
+    };
     oracle.config = ModelConfig::Crossfusion(settings);
     let (_, model) = oracle.build(DType::F32);
     let input = |name: &str| Some(oracle.tensors[&format!("case/9_16_64/input/{name}")].clone());
-    let bag = BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20") };
+    let bag = BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20"), ..BagTensors::default() };
     let run = |label| {
         model.forward(&bag, &mut ForwardCtx::eval_with_stream(7, label)).unwrap().logit_values().unwrap()
     };
@@ -249,8 +235,72 @@ fn bags_that_do_not_fit_are_errors_that_say_how() {
     let (_, model) = oracle.build(DType::F32);
     let patches = |dim: usize| Some(Tensor::ones((4, dim), DType::F32, &Device::Cpu).unwrap());
     let run = |bag: &BagTensors| model.forward(bag, &mut ForwardCtx::eval()).unwrap_err().to_string();
-    let missing = run(&BagTensors { x5: patches(48), x10: patches(48), x20: None });
+    let missing = run(&BagTensors { x5: patches(48), x10: patches(48), x20: None, ..BagTensors::default() });
     assert!(missing.contains("no x20"), "{missing}");
-    let narrow = run(&BagTensors { x5: patches(47), x10: patches(48), x20: patches(48) });
+    let narrow =
+        run(&BagTensors { x5: patches(47), x10: patches(48), x20: patches(48), ..BagTensors::default() });
     assert!(narrow.contains("x5 features have 47 columns, expected 48"), "{narrow}");
+}
+
+/// Logits, and the gradient of every parameter by name, of a training pass.
+fn trained(
+    oracle: &Oracle,
+    dtype: DType,
+    sizes: [usize; 3],
+    retention: Retention,
+) -> (Vec<f64>, BTreeMap<String, Vec<f64>>) {
+    let (store, model) = oracle.build(dtype);
+    let features = |n: usize, salt: usize| {
+        let values: Vec<f32> = (0..n * oracle.backbone_dim)
+            .map(|at| ((at * 37 + salt * 11) % 101) as f32 / 50.0 - 1.0)
+            .collect();
+        Some(Tensor::from_vec(values, (n, oracle.backbone_dim), &Device::Cpu).unwrap())
+    };
+    let [n5, n10, n20] = sizes;
+    let bag = BagTensors {
+        x5: features(n5, 1),
+        x10: features(n10, 2),
+        x20: features(n20, 3),
+        ..BagTensors::default()
+    };
+    let mut ctx = ForwardCtx::train(7, "kernels and references").with_retention(retention);
+    let logits = model.forward(&bag, &mut ctx).unwrap().logits;
+    let upstream = Tensor::new(&[0.7f32, -1.1, 0.4, 0.9], &Device::Cpu).unwrap();
+    let grads = (&logits * upstream).unwrap().sum_all().unwrap().backward().unwrap();
+    let params = store.params();
+    (flat(&logits), params.iter().map(|(name, var)| (name.clone(), flat(grads.get(var).unwrap()))).collect())
+}
+
+#[test]
+fn the_whole_model_on_reference_ops_is_the_model_on_kernels() {
+    for file in ["crossfusion", "crossfusion-wo-cp", "crossfusion-wo-fc", "crossfusion-prenorm"] {
+        let mut oracle = Oracle::read(file);
+        let mut settings = oracle.config.as_crossfusion().unwrap().1.clone();
+        (settings.dropout, settings.attention_dropout) = (0.3, 0.2);
+        oracle.config = ModelConfig::crossfusion(oracle.config.as_crossfusion().unwrap().0, settings);
+        for sizes in [[1, 1, 1], [7, 26, 130], [40, 131, 420]] {
+            let (logits, grads) = trained(&oracle, DType::F32, sizes, Retention::Keep);
+            let again = trained(&oracle, DType::F32, sizes, Retention::Recompute);
+            assert!(
+                (&logits, &grads) == (&again.0, &again.1),
+                "{file} {sizes:?}: what is made again differs"
+            );
+            let (plain, plain_grads) = kernels::reference::in_place_of_kernels(|| {
+                trained(&oracle, DType::F32, sizes, Retention::Keep)
+            });
+            assert_ne!(grads, plain_grads, "the switch changes nothing");
+            for (a, b) in logits.iter().zip(&plain) {
+                assert!((a - b).abs() < 1e-5, "{file} {sizes:?}: logits {logits:?} and {plain:?}");
+            }
+            let norm = |values: &[f64]| values.iter().map(|x| x * x).sum::<f64>().sqrt();
+            let largest = plain_grads.values().map(|grad| norm(grad)).fold(0.0, f64::max);
+            for (name, grad) in &grads {
+                let plain = &plain_grads[name];
+                let difference: Vec<f64> = grad.iter().zip(plain).map(|(a, b)| a - b).collect();
+                // Gradients that softmax cannot see are rounding noise on both sides.
+                let allowed = 1e-3 * norm(plain) + 1e-6 * largest;
+                assert!(norm(&difference) <= allowed, "{file} {sizes:?} {name}: {} off", norm(&difference));
+            }
+        }
+    }
 }

@@ -52,6 +52,13 @@ impl Adam {
         Ok(Self { params, weight_decay, n_steps: 0, n_bags: 0 })
     }
 
+    /// The same optimiser without the parameters whose name `is_dead`: no gradient reaches them, and they stay as they are.
+    #[must_use]
+    pub fn without(mut self, is_dead: impl Fn(&str) -> bool) -> Self {
+        self.params.retain(|param| !is_dead(&param.name));
+        self
+    }
+
     /// Adds the gradients of one bag.
     ///
     /// # Errors

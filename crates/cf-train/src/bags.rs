@@ -1,13 +1,15 @@
 //! Slides as tensors, in a given order, read ahead of use and checked against the model's width.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{DType, Device};
-use cf_model::BagTensors;
+use cf_model::{BagTensors, DerivedCache, ModelConfig, Patches};
 use wsi_bags::{Bag, BagStore, Layout, Magnification, OrderedLoader};
 
 use crate::config::FeaturesConfig;
 use crate::error::{Error, Result};
+use crate::memory::BagSize;
 
 /// Bags read ahead of the one in use.
 const AHEAD: usize = 1;
@@ -16,7 +18,10 @@ const AHEAD: usize = 1;
 #[derive(Debug, Clone)]
 pub struct BagSource {
     store: Arc<BagStore>,
+    model: ModelConfig,
     magnifications: Vec<Magnification>,
+    /// Neighbours and the like, which follow from a bag and cost more than reading it, by slide.
+    derived: Arc<Mutex<HashMap<String, DerivedCache>>>,
     device: Device,
     dtype: DType,
     backbone_dim: usize,
@@ -27,19 +32,23 @@ impl BagSource {
     /// Reads `example` to learn the width of the features and the order of their rows.
     ///
     /// # Errors
-    /// If that bag can't be read.
+    /// If that bag can't be read, or lacks something that `model` needs.
     pub fn new(
         store: Arc<BagStore>,
-        magnifications: &[Magnification],
+        model: &ModelConfig,
         (device, dtype): (&Device, DType),
         example: &str,
     ) -> Result<Self> {
+        let magnifications = model.magnifications();
         let bag = store
             .read(example, magnifications)
             .map_err(|source| Error::Bag { slide_id: example.to_owned(), source })?;
+        model.check_bag(&bag)?;
         Ok(Self {
             store,
+            model: model.clone(),
             magnifications: magnifications.to_vec(),
+            derived: Arc::default(),
             device: device.clone(),
             dtype,
             backbone_dim: bag.feature_dim(),
@@ -67,6 +76,25 @@ impl BagSource {
         &self.device
     }
 
+    /// The patches of a slide at the magnifications that the model reads, without reading their features.
+    ///
+    /// # Errors
+    /// If the slide's description can't be read.
+    pub(crate) fn size(&self, slide_id: &str) -> Result<BagSize> {
+        let mut size = BagSize { x5: 0, x10: 0, x20: 0 };
+        for &magnification in &self.magnifications {
+            let described = self.store.describe(slide_id, magnification);
+            let of_bag = |source| Error::Bag { slide_id: slide_id.to_owned(), source };
+            let n_patches = described.map_err(of_bag)?.n_patches;
+            match magnification {
+                Magnification::X5 => size.x5 = n_patches,
+                Magnification::X10 => size.x10 = n_patches,
+                Magnification::X20 => size.x20 = n_patches,
+            }
+        }
+        Ok(size)
+    }
+
     /// The bags of `slide_ids`, in that order; ids may repeat.
     pub fn load(&self, slide_ids: Vec<String>) -> impl Iterator<Item = Result<(String, BagTensors)>> + '_ {
         let loader =
@@ -84,7 +112,12 @@ impl BagSource {
                     ),
                 ));
             }
-            Ok((slide_id, BagTensors::from_bag(&bag, &self.device)?.to_dtype(self.dtype)?))
+            self.model.check_bag(&bag)?;
+            let known = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
+            let derived = { known }.entry(slide_id.clone()).or_default().clone();
+            let patches = Arc::new(Patches { derived, ..Patches::of(&bag) });
+            let tensors = BagTensors::from_bag(&bag, &self.device)?.to_dtype(self.dtype)?;
+            Ok((slide_id, BagTensors { patches, ..tensors }))
         })
     }
 }

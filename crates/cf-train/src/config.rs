@@ -9,6 +9,7 @@ use cf_model::ModelConfig;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
+use crate::byte_size::ByteSize;
 use crate::cohort::CohortConfig;
 use crate::config_keys;
 use crate::error::{Error, Result};
@@ -82,6 +83,10 @@ pub struct TrainingConfig {
     pub loss: LossKind,
     /// In what the model computes.
     pub precision: Precision,
+    /// What a training step may use, such as `12 GiB`; by default what the machine offers when the run begins. It decides what is
+    /// kept between the passes and what is made again, and changes no number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_budget: Option<ByteSize>,
     /// Seed of every random stream.
     pub seed: u64,
     /// `sound` only: share of the training patients held out to select the epoch, in `[0, 0.5]`; 0 selects the last.
@@ -202,6 +207,12 @@ impl RunConfig {
         faults.extend(self.training.value_faults());
         faults.extend(self.features.check().err());
         faults.extend(self.model.check().err().map(|error| error.to_string()));
+        if self.training.loss == LossKind::Cox && self.model.has_auxiliary_outputs() {
+            faults.push(format!(
+                "training.loss is cox, which needs a model of one output; a {} with these settings trains several",
+                self.model.name()
+            ));
+        }
         faults
     }
 

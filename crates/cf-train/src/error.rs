@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::byte_size::ByteSize;
+
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -45,6 +47,24 @@ pub enum Error {
         epoch: usize,
         /// The run directory.
         path: PathBuf,
+    },
+    /// A bag whose training step takes more memory than the run may use.
+    #[error(
+        "slide {slide_id} has {n_patches} patches, whose training step takes {}; the memory budget is {}, in which about \
+         {n_fitting} patches fit",
+        ByteSize(*needed_bytes), ByteSize(*budget_bytes)
+    )]
+    DoesNotFit {
+        /// The slide.
+        slide_id: String,
+        /// Its patches over all magnifications that the model reads.
+        n_patches: usize,
+        /// The least that its step takes.
+        needed_bytes: u64,
+        /// What the run may use.
+        budget_bytes: u64,
+        /// Patches of a bag of such proportions that would fit.
+        n_fitting: usize,
     },
     /// A number that left its range in training.
     #[error("fold {fold}, epoch {epoch}, slide {slide_id}: {reason}")]
@@ -99,6 +119,8 @@ pub enum Remedy {
     FixInput,
     /// Try again: interrupted, or the disk is full.
     Retry,
+    /// Give the run more memory, or a smaller bag or model.
+    LessMemory,
     /// Neither: a fault of the program or of the machine.
     Unknown,
 }
@@ -108,6 +130,7 @@ impl Error {
     pub fn remedy(&self) -> Remedy {
         match self {
             Self::Interrupted { .. } => Remedy::Retry,
+            Self::DoesNotFit { .. } => Remedy::LessMemory,
             Self::Io { source, .. } | Self::Simulate(crate::simulate::Error::Io { source, .. }) => {
                 io_remedy(source)
             }

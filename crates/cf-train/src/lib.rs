@@ -17,6 +17,7 @@
 
 pub mod adam;
 pub mod bags;
+pub mod byte_size;
 pub mod checkpoint;
 pub mod cohort;
 pub mod config;
@@ -33,6 +34,7 @@ mod fold_rows;
 pub mod fold_state;
 pub mod folds;
 pub mod loss;
+pub mod memory;
 pub mod plan;
 pub mod predict;
 pub mod protocol;

@@ -1,5 +1,6 @@
 //! A run before it starts: tables, folds and bags joined, everything that can be refused refused.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,11 +10,13 @@ use serde::{Deserialize, Serialize};
 use wsi_bags::BagStore;
 
 use crate::bags::{BagSource, open_store};
+use crate::byte_size::ByteSize;
 use crate::cohort::{ClinicalTable, Cohort, Dropped, Slide};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::fold_data::{FoldData, LabelledSlide};
 use crate::folds::{self, JoinedFolds};
+use crate::memory::MemoryBudget;
 use crate::splits;
 
 /// Everything that training needs and that is known before it.
@@ -116,8 +119,39 @@ impl Plan {
         let example = folds.iter().flat_map(|fold| &fold.train).next();
         let example = example.map_or_else(String::new, |labelled| labelled.slide.slide_id.clone());
         let tensors = (device, config.training.precision.dtype());
-        let bags = BagSource::new(Arc::new(store), magnifications, tensors, &example)?;
+        let bags = BagSource::new(Arc::new(store), &config.model, tensors, &example)?;
         Ok(Self { folds, record, bags })
+    }
+}
+
+impl Plan {
+    /// Holds the largest bag's training step against the memory that a run may use, and tells the log what it takes.
+    ///
+    /// # Errors
+    /// [`Error::DoesNotFit`] if it takes more, or a bag's description can't be read.
+    pub fn check_memory(&self, config: &RunConfig, memory_bytes: Option<u64>) -> Result<()> {
+        let budget = MemoryBudget {
+            model: &config.model,
+            n_parameters: config.model.n_parameters(self.bags.backbone_dim())?,
+            dim: self.bags.backbone_dim(),
+            number_bytes: self.bags.dtype().size_in_bytes(),
+            bytes: memory_bytes,
+        };
+        let trained = self.folds.iter().flat_map(|fold| &fold.train);
+        let slides: BTreeSet<&str> = trained.map(|labelled| labelled.slide.slide_id.as_str()).collect();
+        let sizes = slides.into_iter().map(|slide| Ok((slide.to_owned(), self.bags.size(slide)?)));
+        let Some((slide, size, bytes)) = budget.check(&sizes.collect::<Result<Vec<_>>>()?)? else {
+            return Ok(());
+        };
+        let budget = memory_bytes.map_or_else(|| "unknown".to_owned(), |bytes| ByteSize(bytes).to_string());
+        tracing::info!(
+            slide,
+            n_patches = size.total(),
+            predicted = %ByteSize(bytes),
+            budget,
+            "memory of a training step on the largest bag"
+        );
+        Ok(())
     }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use cf_model::weights::{Checkpoint, METADATA_ROW_ORDER};
-use cf_model::{BagTensors, CrossFusionConfig, ForwardCtx, ModelConfig, ModelName, N_BINS};
+use cf_model::{BagTensors, ForwardCtx, ModelConfig, N_BINS};
 use serde::Serialize;
 use survival_metrics::Status;
 use wsi_bags::{BagStore, Layout, slide_stem};
@@ -22,10 +22,8 @@ const ALPHA: f64 = 0.2;
 pub struct Target<'a> {
     /// `.safetensors` or `.pt`.
     pub checkpoint: &'a Path,
-    /// The model that it holds.
-    pub model: ModelName,
-    /// What a foreign checkpoint's shapes cannot tell.
-    pub hints: CrossFusionConfig,
+    /// The model that it holds, with what a foreign checkpoint's shapes cannot tell.
+    pub model: ModelConfig,
     /// Directory of bags.
     pub features: &'a Path,
     /// Its layout; detected where none is given.
@@ -54,7 +52,7 @@ pub struct SlidePrediction {
 /// The output of `grad`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SlideGradients {
-    /// Negative log-likelihood, alpha 0.2.
+    /// The model's training loss: negative log-likelihood, alpha 0.2, and its own terms where it has some.
     pub loss: f64,
     /// L2 norm of the loss's gradient by each parameter.
     pub grad_norms: BTreeMap<String, f64>,
@@ -66,7 +64,7 @@ pub struct SlideGradients {
 /// If the checkpoint is of another model or width, or the bag can't be read.
 pub fn predict(target: &Target<'_>) -> Result<SlidePrediction> {
     let checkpoint = Checkpoint::read(target.checkpoint)?;
-    let (config, backbone_dim) = checkpoint.describe(target.model, &target.hints)?;
+    let (config, backbone_dim) = checkpoint.describe(target.model.name(), &target.model)?;
     let (_, model) = checkpoint.build(&config, backbone_dim)?;
     let bag = read_bag(target, &checkpoint, &config, backbone_dim)?;
     let output = model.forward(&bag, &mut ForwardCtx::eval())?;
@@ -93,21 +91,26 @@ pub fn gradients(target: &Target<'_>, time_bin: usize, status: Status) -> Result
         }));
     }
     let checkpoint = Checkpoint::read(target.checkpoint)?;
-    let (config, backbone_dim) = checkpoint.describe(target.model, &target.hints)?;
+    let (config, backbone_dim) = checkpoint.describe(target.model.name(), &target.model)?;
     let (store, _) = checkpoint.build(&config, backbone_dim)?;
     let model = config.build(backbone_dim, store.builder())?;
     let bag = read_bag(target, &checkpoint, &config, backbone_dim)?;
     let output = model.forward(&bag, &mut ForwardCtx::eval())?;
-    let at = loss::nll(output.logit_values()?, time_bin, status, ALPHA);
-    let seed = Tensor::from_slice(&at.gradient, N_BINS, &Device::Cpu)?.to_dtype(output.logits.dtype())?;
-    let grads = (output.logits * seed)?.sum_all()?.backward()?;
+    let (loss, scalar) = output.training_loss(1.0, |logits| {
+        let at = loss::nll(logits, time_bin, status, ALPHA);
+        (at.loss, at.gradient)
+    })?;
+    let grads = scalar.backward()?;
     let norm = |(name, var): (String, candle_core::Var)| {
-        let grad = grads.get(&var).ok_or_else(|| Error::NoGradient { name: name.clone() })?;
+        let Some(grad) = grads.get(&var) else {
+            let expected = config.is_without_gradient_at_eval(&name);
+            return if expected { Ok((name, 0.0)) } else { Err(Error::NoGradient { name }) };
+        };
         let squares = grad.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?;
         Ok((name, squares.sqrt()))
     };
     let grad_norms = store.params().into_iter().map(norm).collect::<Result<_>>()?;
-    Ok(SlideGradients { loss: at.loss, grad_norms })
+    Ok(SlideGradients { loss, grad_norms })
 }
 
 fn read_bag(
@@ -120,6 +123,7 @@ fn read_bag(
     let bag = store
         .read(target.slide, config.magnifications())
         .map_err(|source| Error::Bag { slide_id: target.slide.to_owned(), source })?;
+    config.check_bag(&bag)?;
     if bag.feature_dim() != backbone_dim {
         return Err(Error::data(
             target.checkpoint,

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use candle_core::Tensor;
 use cf_model::weights::Checkpoint;
 use cf_model::{BagTensors, ForwardCtx, N_BINS, ParamStore, SurvivalModel};
 
@@ -18,7 +17,8 @@ use crate::event::Event;
 use crate::fold_data::{FoldData, LabelledSlide};
 use crate::fold_rows::{OrderRow, TrainRow, prediction};
 use crate::fold_state::{Best, Draw, FoldState, HistoryRow};
-use crate::loss::{self, LossGradient};
+use crate::loss;
+use crate::memory::{BagSize, MemoryBudget};
 use crate::protocol::{PATIENCE, Protocol, UNSELECTABLE_EPOCHS};
 use crate::run_dir::{self, fold_files};
 use crate::sampling;
@@ -35,6 +35,8 @@ pub struct TrainingContext<'a> {
     pub run_dir: &'a Path,
     /// Hash of the resolved configuration.
     pub config_hash: u64,
+    /// What a training step may use; `None` where nobody says.
+    pub memory_bytes: Option<u64>,
     /// Set by a signal: save and stop.
     pub stop: &'a AtomicBool,
 }
@@ -62,6 +64,7 @@ struct Trainer<'a> {
     eval_model: Box<dyn SurvivalModel>,
     adam: Adam,
     schedule: Schedule,
+    memory: MemoryBudget<'a>,
     state: FoldState,
 }
 
@@ -72,14 +75,22 @@ impl<'a> Trainer<'a> {
         if let Some(path) = &training.initial_weights {
             assign_initial(&store, path)?;
         }
-        let mut adam = Adam::new(&store, training.weight_decay)?;
+        let mut adam =
+            Adam::new(&store, training.weight_decay)?.without(|name| context.config.model.is_dead(name));
         let n_steps = training.max_epochs * data.train.len().div_ceil(training.accumulation);
         let schedule = Schedule::new(training.protocol, training.learning_rate, n_steps);
         let dir = run_dir::fold_dir(context.run_dir, data.fold);
         run_dir::create_dir(&dir)?;
         let saved = FoldState::restore(&dir.join(fold_files::STATE), &store, &mut adam)?;
         let state = saved.unwrap_or_else(FoldState::start);
-        Ok(Self { context, data, store, model, eval_model, adam, schedule, state })
+        let memory = MemoryBudget {
+            model: &context.config.model,
+            n_parameters: store.n_parameters(),
+            dim: context.bags.backbone_dim(),
+            number_bytes: context.bags.dtype().size_in_bytes(),
+            bytes: context.memory_bytes,
+        };
+        Ok(Self { context, data, store, model, eval_model, adam, schedule, memory, state })
     }
 
     fn train(&mut self, observe: &mut dyn FnMut(Event)) -> Result<()> {
@@ -148,18 +159,21 @@ impl<'a> Trainer<'a> {
         let training = &self.context.config.training;
         let data = self.data;
         let labelled = &data.train[draw.slide];
-        let output = self.model.forward(bag, &mut self.train_ctx(draw))?;
-        let logits = output.logit_values()?;
-        let LossGradient { loss, gradient } = match training.loss {
-            LossKind::CrossEntropy => {
-                loss::cross_entropy(logits, labelled.bin, labelled.status(), training.alpha)
-            }
-            LossKind::Nll | LossKind::Cox => {
-                loss::nll(logits, labelled.bin, labelled.status(), training.alpha)
-            }
+        let output = self.model.forward(bag, &mut self.train_ctx(bag, draw))?;
+        let of_logits = |logits: [f64; N_BINS]| {
+            let at = match training.loss {
+                LossKind::CrossEntropy => {
+                    loss::cross_entropy(logits, labelled.bin, labelled.status(), training.alpha)
+                }
+                LossKind::Nll | LossKind::Cox => {
+                    loss::nll(logits, labelled.bin, labelled.status(), training.alpha)
+                }
+            };
+            (at.loss, at.gradient)
         };
+        let (loss, scalar) = output.training_loss(1.0 / training.accumulation as f64, of_logits)?;
         self.record_loss(loss, labelled)?;
-        self.backward(&output.logits, gradient.map(|g| g / training.accumulation as f64))
+        self.adam.accumulate(&scalar.backward()?)
     }
 
     /// The Cox loss couples the bags of a group. Their graphs would not fit in memory together, so risks come from a first
@@ -172,7 +186,8 @@ impl<'a> Trainer<'a> {
         let bags = self.context.bags;
         let mut logits = Vec::with_capacity(draws.len());
         for (bag, &draw) in bags.load(ids.clone()).zip(&draws) {
-            let output = self.eval_model.forward(&bag?.1, &mut self.train_ctx(draw))?;
+            let (_, bag) = bag?;
+            let output = self.eval_model.forward(&bag, &mut self.train_ctx(&bag, draw))?;
             logits.push(output.logit_values()?);
         }
         let risk: Vec<f64> =
@@ -184,16 +199,13 @@ impl<'a> Trainer<'a> {
             self.record_loss(loss, slide(last))?;
         }
         for ((bag, &draw), (z, by_risk)) in bags.load(ids).zip(&draws).zip(logits.iter().zip(by_risk)) {
-            let output = self.model.forward(&bag?.1, &mut self.train_ctx(draw))?;
-            self.backward(&output.logits, loss::risk_gradient(*z).map(|g| g * by_risk))?;
+            let (_, bag) = bag?;
+            let output = self.model.forward(&bag, &mut self.train_ctx(&bag, draw))?;
+            let by_logits = loss::risk_gradient(*z).map(|g| g * by_risk);
+            let (_, scalar) = output.training_loss(1.0, |_| (0.0, by_logits))?;
+            self.adam.accumulate(&scalar.backward()?)?;
         }
         Ok(())
-    }
-
-    fn backward(&mut self, logits: &Tensor, gradient: [f64; N_BINS]) -> Result<()> {
-        let gradient = Tensor::from_slice(&gradient, N_BINS, logits.device())?.to_dtype(logits.dtype())?;
-        // The derivative of this scalar by every parameter is the loss's.
-        self.adam.accumulate(&(logits * gradient)?.sum_all()?.backward()?)
     }
 
     fn step(&mut self) -> Result<()> {
@@ -338,11 +350,12 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    fn train_ctx(&self, draw: Draw) -> ForwardCtx {
+    fn train_ctx(&self, bag: &BagTensors, draw: Draw) -> ForwardCtx {
         let Draw { epoch, position, slide } = draw;
         let slide_id = &self.data.train[slide].slide.slide_id;
         let label = format!("dropout/fold {}/epoch {epoch}/draw {position}/{slide_id}", self.data.fold);
         ForwardCtx::train(self.context.config.training.seed, &label)
+            .with_retention(self.memory.retention(BagSize::of(bag)))
     }
 
     fn eval_ctx(&self, slide_id: &str) -> ForwardCtx {

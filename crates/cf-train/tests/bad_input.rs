@@ -118,8 +118,8 @@ fn a_truncated_bag_is_named() {
     std::fs::write(&bag, &bytes[..bytes.len() / 2]).unwrap();
     study.fails(3, &["slide5", "x10/pt_files/slide5.pt"]);
     std::fs::write(&bag, b"").unwrap();
-    std::fs::remove_dir_all(study.path("run")).unwrap();
     study.fails(3, &["slide5.pt", "empty"]);
+    assert!(!study.path("run").exists(), "found before a run directory was made");
 }
 
 #[test]
@@ -308,6 +308,19 @@ fn tables_that_are_no_tables_are_refused() {
     let study = Study::new();
     std::fs::remove_dir_all(study.path("features")).unwrap();
     study.fails(3, &["features"]);
+}
+
+#[test]
+fn a_bag_that_does_not_fit_is_refused_before_training_with_what_would() {
+    let study = Study::new();
+    let budget = |text: &str| format!("training.memory_budget={text}");
+    // Twelve slides of at most 13 patches a scale: the program itself takes more than a megabyte.
+    study.fails_with(
+        &["--set", &budget("1 MiB")],
+        4,
+        &["slide slide", "39 patches", "memory budget is 1 MiB", "raise training.memory_budget"],
+    );
+    study.fails_with(&["--set", &budget("12 KiB")], 3, &["memory_budget", "found `12 KiB`", "12 GiB"]);
 }
 
 #[test]

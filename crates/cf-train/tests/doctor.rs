@@ -409,6 +409,21 @@ const PLANTED: &[Planted] = &[
         fs::remove_file(pt_file(&study.path("features"), &study.slides()[3], Magnification::X20)).unwrap();
         vec![]
     }),
+    planted(
+        "missing-patch-fact",
+        "error",
+        "slide",
+        "patchgcn needs coordinates of the x20 patches",
+        |study| {
+            study.rewrite_bag(3, |_, set| Some(PatchSet::new(set.features().clone())));
+            let config = fs::read_to_string(study.path("config.toml")).unwrap();
+            let (before, after) = (config.find("[model]").unwrap(), config.find("[training]").unwrap());
+            let model = "[model]\nname = \"patchgcn\"\n\n";
+            fs::write(study.path("config.toml"), [&config[..before], model, &config[after..]].concat())
+                .unwrap();
+            vec![]
+        },
+    ),
     planted("empty-file", "error", ".h5", "", |study| {
         fs::write(study.bag_path(3), b"").unwrap();
         vec![]

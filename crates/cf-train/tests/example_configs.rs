@@ -25,7 +25,7 @@ fn configs() -> Vec<PathBuf> {
 #[test]
 fn every_cohort_and_variant_has_the_paper_s_settings() {
     let paths = configs();
-    assert_eq!(paths.len(), 18);
+    assert_eq!(paths.len(), 18 + 10);
     for path in paths {
         let config = RunConfig::read(&path, &[]).unwrap();
         let stem = path.file_stem().unwrap().to_str().unwrap();
@@ -36,7 +36,18 @@ fn every_cohort_and_variant_has_the_paper_s_settings() {
             ModelName::Crossfusion => 24_536_584,
             ModelName::CrossfusionWoCp => 25_147_908,
             ModelName::CrossfusionWoFc => 9_730_564,
+            ModelName::Amil => 1_314_053,
+            ModelName::Dsmil => 319_752,
+            ModelName::TransMil => 3_197_460,
+            ModelName::DeepGraphSurv => 1_052_165,
+            ModelName::PatchGcn => 1_515_528,
+            ModelName::Scmil => 18_367_750,
+            ModelName::ProtoSurv => 72_652_039,
+            ModelName::ZoomMil => 4_463_881,
+            ModelName::MustMil => 1_797_408,
+            ModelName::CsMil => 137_574,
         };
+        assert_eq!(config.model, cf_model::ModelConfig::default_of(config.model.name()), "{stem}");
         assert_eq!(config.model.n_parameters(2048).unwrap(), wanted, "{stem}");
     }
 }

@@ -49,12 +49,14 @@ fn follow(variant: &str) {
         .filter_map(|(key, tensor)| Some((key.strip_prefix("param/")?.to_owned(), tensor)))
         .collect();
     let store = ParamStore::from_values(params, DType::F32, &Device::Cpu);
-    let model = ModelConfig::of(name, settings).build(backbone_dim, store.builder()).unwrap();
+    let model = ModelConfig::crossfusion(name.variant().unwrap(), settings)
+        .build(backbone_dim, store.builder())
+        .unwrap();
     let mut adam = Adam::new(&store, 4e-6).unwrap();
 
     let bag = |index: i64| {
         let get = |scale: &str| Some(trace[&format!("bag/{index}/{scale}")].clone());
-        BagTensors { x5: get("x5"), x10: get("x10"), x20: get("x20") }
+        BagTensors { x5: get("x5"), x10: get("x10"), x20: get("x20"), ..BagTensors::default() }
     };
     let targets: Vec<Vec<i64>> = trace["target"].to_vec2().unwrap();
     let order: Vec<Vec<i64>> = trace["order"].to_vec2().unwrap();

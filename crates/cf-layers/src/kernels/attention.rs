@@ -9,7 +9,7 @@ use super::cpu::attention::{Operands, Saved};
 use super::cpu::element::Element;
 use super::cpu::unit::Unit;
 use super::dropout::DropoutMask;
-use super::{Compute, by_unit, contiguous_slice, cpu, unsupported_dtype};
+use super::{Compute, by_unit, contiguous_slice, cpu, reference, unsupported_dtype};
 
 /// A mask on attention weights, after the softmax. The weight of head, query and key has the index
 /// `(head * n_queries + query) * n_keys + key`.
@@ -38,6 +38,9 @@ pub fn attention(
     dropout: Option<AttentionDropout>,
     compute: Compute,
 ) -> Result<Tensor> {
+    if reference::are_active() {
+        return reference::attention(q, kv, n_heads, dropout);
+    }
     let ((n, d), (m, kv_width)) = (q.dims2()?, kv.dims2()?);
     if kv_width != 2 * d {
         return Err(Error::Msg(format!(
@@ -61,6 +64,9 @@ pub fn self_attention(
     dropout: Option<AttentionDropout>,
     compute: Compute,
 ) -> Result<Tensor> {
+    if reference::are_active() {
+        return reference::self_attention(qkv, n_heads, dropout);
+    }
     let (n, width) = qkv.dims2()?;
     if !width.is_multiple_of(3) {
         return Err(Error::Msg(format!(

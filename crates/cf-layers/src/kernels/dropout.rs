@@ -4,7 +4,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Error, Layout, Result, Shape, Tensor};
 
 use super::cpu::element::Element;
-use super::{contiguous_slice, cpu, unsupported_dtype};
+use super::{contiguous_slice, cpu, reference, unsupported_dtype};
 use crate::random::split_mix;
 
 /// Which elements a dropout site zeroes.
@@ -53,6 +53,9 @@ impl<T> Drops<T> {
 /// # Errors
 /// If `x` is neither f32 nor f64, or lies on a device without this kernel.
 pub fn dropout(x: &Tensor, mask: DropoutMask) -> Result<Tensor> {
+    if reference::are_active() {
+        return reference::dropout(x, mask);
+    }
     x.contiguous()?.apply_op1(Dropout { mask })
 }
 

@@ -9,7 +9,7 @@ use super::cpu::rows;
 use super::cpu::unit::Unit;
 use super::dropout::DropoutMask;
 use super::linear::LinearShape;
-use super::{Compute, Retention, by_unit, contiguous_slice, cpu, unsupported_dtype};
+use super::{Compute, Retention, by_unit, contiguous_slice, cpu, reference, unsupported_dtype};
 
 /// The parameters of a [`feed_forward`].
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +47,9 @@ pub fn feed_forward(
     weights: FeedForwardWeights<'_>,
     options: FeedForwardOptions,
 ) -> Result<Tensor> {
+    if reference::are_active() {
+        return reference::feed_forward(base, x, weights, options);
+    }
     let FeedForwardWeights { expand, contract } = weights;
     let ((n, d), (hidden, width)) = (x.dims2()?, expand.0.dims2()?);
     if base.shape() != x.shape()

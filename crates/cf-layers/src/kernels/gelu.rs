@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
 
 use super::cpu::element::Element;
 use super::dropout::DropoutMask;
-use super::{contiguous_slice, cpu, to_vec, unsupported_dtype};
+use super::{contiguous_slice, cpu, reference, to_vec, unsupported_dtype};
 
 const BLOCK: usize = 4096;
 
@@ -19,6 +19,10 @@ const COST: usize = 32;
 /// # Errors
 /// If `x` is neither f32 nor f64, or lies on a device without this kernel.
 pub fn gelu(x: &Tensor, mask: Option<DropoutMask>) -> Result<Tensor> {
+    if reference::are_active() {
+        return mask
+            .map_or_else(|| reference::gelu(x), |mask| reference::dropout(&reference::gelu(x)?, mask));
+    }
     x.contiguous()?.apply_op1(Gelu { mask })
 }
 

@@ -5,7 +5,7 @@ use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Te
 
 use super::cpu::element::Element;
 use super::linear::LinearShape;
-use super::{contiguous_slice, cpu, unsupported_dtype};
+use super::{contiguous_slice, cpu, reference, unsupported_dtype};
 
 /// A convolution (stride 1, zero padding to the same size) in which output channel `g` reads the
 /// `c_in / c_out` consecutive input channels of group `g`. Depth-wise where `c_in == c_out`.
@@ -15,6 +15,9 @@ use super::{contiguous_slice, cpu, unsupported_dtype};
 /// # Errors
 /// If the shapes do not fit together, or the tensors are neither f32 nor f64.
 pub fn grouped_conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    if reference::are_active() {
+        return reference::grouped_conv2d(x, weight, bias);
+    }
     let ((height, width, c_in), (c_out, per_group, k, k_width)) = (x.dims3()?, weight.dims4()?);
     if c_out * per_group != c_in
         || k != k_width

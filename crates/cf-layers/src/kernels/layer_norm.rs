@@ -5,7 +5,7 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Error, Layout, Result
 
 use super::cpu::element::Element;
 use super::cpu::layer_norm::Input;
-use super::{contiguous_slice, cpu, unsupported_dtype};
+use super::{contiguous_slice, cpu, reference, unsupported_dtype};
 
 /// `(x - mean) / sqrt(variance + eps) * gain + shift` over the last axis (Ba et al., 2016), variance dividing by `d`.
 ///
@@ -14,6 +14,9 @@ use super::{contiguous_slice, cpu, unsupported_dtype};
 /// # Errors
 /// If the widths disagree, or the tensors are neither f32 nor f64.
 pub fn layer_norm(x: &Tensor, gain: &Tensor, shift: &Tensor, eps: f64) -> Result<Tensor> {
+    if reference::are_active() {
+        return reference::layer_norm(x, gain, shift, eps);
+    }
     x.contiguous()?.apply_op2(&affine(x, gain, shift)?, LayerNormOp { eps })
 }
 
@@ -22,6 +25,9 @@ pub fn layer_norm(x: &Tensor, gain: &Tensor, shift: &Tensor, eps: f64) -> Result
 /// # Errors
 /// If the shapes disagree, or the tensors are neither f32 nor f64.
 pub fn add_layer_norm(x: &Tensor, added: &Tensor, gain: &Tensor, shift: &Tensor, eps: f64) -> Result<Tensor> {
+    if reference::are_active() {
+        return reference::layer_norm(&(x + added)?, gain, shift, eps);
+    }
     if x.shape() != added.shape() {
         return Err(Error::Msg(format!("layer_norm of {:?} plus {:?}", x.dims(), added.dims())));
     }

@@ -4,7 +4,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Tensor, WithDType};
 
 use super::cpu::unit::Unit;
-use super::{Compute, by_unit, contiguous_slice, cpu, unsupported_dtype};
+use super::{Compute, by_unit, contiguous_slice, cpu, reference, unsupported_dtype};
 
 /// `x weight^T + bias`.
 ///
@@ -14,6 +14,9 @@ use super::{Compute, by_unit, contiguous_slice, cpu, unsupported_dtype};
 /// # Errors
 /// If the shapes do not fit together, or the tensors are neither f32 nor f64.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, compute: Compute) -> Result<Tensor> {
+    if reference::are_active() {
+        return reference::linear(x, weight, bias);
+    }
     let ((n, d_in), (d_out, width)) = (x.dims2()?, weight.dims2()?);
     if width != d_in || bias.dims() != [d_out] {
         return Err(Error::Msg(format!(

@@ -14,6 +14,9 @@
 //! | [`gelu`] | x, and the dropout after it | x | [`reference::gelu`] | 1e-6 in f32 |
 //! | [`dropout`] | x | x | [`reference::dropout`] | exact |
 //! | [`add_dropped`] | base and x | both | [`reference::dropout`] and a sum | exact |
+//! | [`token_conv`] | x `[n, d]`, weight `[n_heads, taps]` | both | [`reference::token_conv`] | 1e-5 in f32 |
+//! | [`neighbour_sum`] | x `[n, d]` on a graph | x | [`reference::neighbour_sum`] | 1e-5 in f32 |
+//! | [`neighbour_softmax`] | x `[n, d]` on a graph, inverse temperature | both | [`reference::neighbour_softmax`] | 1e-5 in f32 |
 //! | [`adam_step`] | a parameter, its gradient and moments | none: in place | PyTorch's Adam, by the oracle's trace | 1e-6 in f32 |
 //!
 //! Each is one public function that checks its shapes, is the custom op and defines its backward; the loops lie
@@ -30,8 +33,11 @@ mod gelu;
 mod grouped_conv2d;
 mod layer_norm;
 mod linear;
+mod neighbour_softmax;
+mod neighbour_sum;
 mod projected_attention;
 pub mod reference;
+mod token_conv;
 
 pub use adam::{AdamStep, adam_step, add_in_place};
 pub use allocator::TensorAllocator;
@@ -42,9 +48,12 @@ pub use gelu::gelu;
 pub use grouped_conv2d::grouped_conv2d;
 pub use layer_norm::{add_layer_norm, layer_norm};
 pub use linear::linear;
+pub use neighbour_softmax::neighbour_softmax;
+pub use neighbour_sum::neighbour_sum;
 pub use projected_attention::{
     AttentionProjections, ProjectedAttentionOptions, projected_attention, projected_self_attention,
 };
+pub use token_conv::token_conv;
 
 use candle_core::{CpuStorage, DType, Error, Layout, Result, Storage, Tensor, WithDType};
 

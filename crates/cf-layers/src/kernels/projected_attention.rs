@@ -9,7 +9,7 @@ use super::attention::{AttentionDropout, AttentionShape};
 use super::cpu::attention::{Operands, Saved};
 use super::cpu::unit::Unit;
 use super::linear::LinearShape;
-use super::{Compute, Retention, by_unit, contiguous_slice, cpu, unsupported_dtype};
+use super::{Compute, Retention, by_unit, contiguous_slice, cpu, reference, unsupported_dtype};
 
 /// How a projected attention is computed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,6 +37,9 @@ pub fn projected_self_attention(
     bias: &Tensor,
     options: ProjectedAttentionOptions,
 ) -> Result<Tensor> {
+    if reference::are_active() {
+        return reference::projected_self_attention(x, weight, bias, options);
+    }
     let (n, d) = x.dims2()?;
     if weight.dims() != [3 * d, d] || bias.dims() != [3 * d] {
         return Err(misfit(x, x, &[weight, bias]));
@@ -69,6 +72,9 @@ pub fn projected_attention(
     projections: AttentionProjections<'_>,
     options: ProjectedAttentionOptions,
 ) -> Result<Tensor> {
+    if reference::are_active() {
+        return reference::projected_attention(source, context, projections, options);
+    }
     let AttentionProjections { queries, keys_and_values } = projections;
     let ((n, d), (m, width)) = (source.dims2()?, context.dims2()?);
     if width != d

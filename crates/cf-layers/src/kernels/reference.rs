@@ -1,10 +1,35 @@
 //! Every kernel as plain, differentiable Candle ops: slow, obvious, and the oracle of the tests and benchmarks.
 
+use std::cell::Cell;
+
 use candle_core::{D, Result, Tensor};
 
 use super::attention::AttentionDropout;
 use super::dropout::DropoutMask;
 use super::{AttentionProjections, FeedForwardOptions, FeedForwardWeights, ProjectedAttentionOptions};
+use crate::graph::Graph;
+
+thread_local! {
+    static ACTIVE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `f` with every kernel that it calls on this thread replaced by its reference: to hold a whole model against plain ops.
+pub fn in_place_of_kernels<R>(f: impl FnOnce() -> R) -> R {
+    /// Puts the former state back, after a panic too.
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            ACTIVE.set(self.0);
+        }
+    }
+    let _restore = Restore(ACTIVE.replace(true));
+    f()
+}
+
+/// Whether references stand in for kernels on this thread.
+pub(super) fn are_active() -> bool {
+    ACTIVE.get()
+}
 
 /// [`super::attention`] with the whole `[n_heads, n, m]` weights in memory.
 ///
@@ -141,4 +166,50 @@ pub fn gelu(x: &Tensor) -> Result<Tensor> {
 pub fn dropout(x: &Tensor, mask: DropoutMask) -> Result<Tensor> {
     let factors: Vec<f64> = (0..x.elem_count() as u64).map(|index| mask.factor(index)).collect();
     x * Tensor::from_vec(factors, x.shape(), x.device())?.to_dtype(x.dtype())?
+}
+
+/// [`super::token_conv`] as a sum over taps of shifted tokens times a factor per channel.
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn token_conv(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let ((n, d), (n_heads, taps)) = (x.dims2()?, weight.dims2()?);
+    let padded = x.pad_with_zeros(0, taps / 2, taps / 2)?;
+    let mut total = x.zeros_like()?;
+    for t in 0..taps {
+        let factor = weight.narrow(1, t, 1)?.broadcast_as((n_heads, d / n_heads))?.reshape(d)?;
+        total = (total + padded.narrow(0, t, n)?.broadcast_mul(&factor)?)?;
+    }
+    Ok(total)
+}
+
+/// [`super::neighbour_sum`] as a product with the adjacency matrix.
+///
+/// # Errors
+/// If `x` has no row for a node.
+pub fn neighbour_sum(x: &Tensor, graph: &Graph) -> Result<Tensor> {
+    let n = graph.n_nodes();
+    let mut adjacency = vec![0.0_f64; n * n];
+    for target in 0..n {
+        graph.sources(target).iter().for_each(|&source| adjacency[target * n + source as usize] += 1.0);
+    }
+    Tensor::from_vec(adjacency, (n, n), x.device())?.to_dtype(x.dtype())?.matmul(x)
+}
+
+/// [`super::neighbour_softmax`], node by node.
+///
+/// # Errors
+/// If `x` has no row for a node.
+pub fn neighbour_softmax(x: &Tensor, inverse_temperature: &Tensor, graph: &Graph) -> Result<Tensor> {
+    let messages = (x.relu()? + 1e-7)?;
+    let rows = (0..graph.n_nodes()).map(|target| {
+        let sources = graph.sources(target);
+        if sources.is_empty() {
+            return messages.narrow(0, 0, 1)?.zeros_like();
+        }
+        let messages = messages.index_select(&Tensor::new(sources, x.device())?, 0)?;
+        let weights = candle_nn::ops::softmax(&messages.broadcast_mul(inverse_temperature)?, 0)?;
+        (messages * weights)?.sum_keepdim(0)
+    });
+    Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)
 }

@@ -24,6 +24,7 @@ use clap::{Parser, Subcommand, ValueEnum};
     name = "cf-train",
     version,
     after_help = "Exit codes: 0 done, 1 unexpected, 2 usage, 3 bad data or configuration (do not retry), \
+                  4 does not fit in the memory budget, \
                   75 interrupted or disk full (retry; `cv --resume` goes on)."
 )]
 struct Cli {
@@ -150,8 +151,14 @@ fn explain(failure: &Failure) -> (String, u8) {
     if matches!(error, Error::Interrupted { .. }) {
         text.push_str("\n  continue with the same command and --resume");
     }
+    if matches!(error, Error::DoesNotFit { .. }) {
+        text.push_str(
+            "\n  raise training.memory_budget, leave the slide out, or choose a model with fewer channels (model.embed_dim)",
+        );
+    }
     let code = match error.remedy() {
         Remedy::FixInput => 3,
+        Remedy::LessMemory => 4,
         Remedy::Retry => 75,
         Remedy::Unknown => 1,
     };

@@ -1,9 +1,10 @@
 //! `cf-train models`.
 
+use cf_model::kernels::Retention;
 use cf_model::{ModelConfig, ModelName};
 use cf_train::Error;
+use cf_train::memory::{BagSize, StepMemory};
 use serde::Serialize;
-use wsi_bags::Magnification;
 
 use super::{Failure, print, print_json};
 
@@ -27,44 +28,49 @@ struct Row {
     needs: Vec<&'static str>,
     parameters: usize,
     /// Features of a mean bag of the paper, in f32.
-    mean_bag_bytes: usize,
+    mean_bag_bytes: u64,
+    /// Predicted peak memory of a training step on that bag.
+    mean_step_bytes: u64,
 }
 
 /// Patches of the paper's mean bag.
-fn mean_patches(magnification: Magnification) -> usize {
-    match magnification {
-        Magnification::X5 => 895,
-        Magnification::X10 => 3_449,
-        Magnification::X20 => 13_496,
-    }
-}
+const MEAN_BAG: BagSize = BagSize { x5: 895, x10: 3_449, x20: 13_496 };
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let row = |name: ModelName| -> Result<Row, Error> {
         let config = ModelConfig::default_of(name);
-        let magnifications = config.magnifications();
-        let n_patches: usize = magnifications.iter().map(|&m| mean_patches(m)).sum();
+        let dim = arguments.backbone_dim;
+        let parameters = config.n_parameters(dim)?;
+        let memory =
+            StepMemory::predict(&config, parameters, dim, MEAN_BAG, size_of::<f32>(), Retention::Keep);
         Ok(Row {
             name: name.as_str(),
             paper: name.paper(),
-            magnifications: magnifications.iter().map(ToString::to_string).collect(),
-            needs: vec!["features"],
-            parameters: config.n_parameters(arguments.backbone_dim)?,
-            mean_bag_bytes: n_patches * arguments.backbone_dim * size_of::<f32>(),
+            magnifications: config.magnifications().iter().map(ToString::to_string).collect(),
+            needs: std::iter::once("features")
+                .chain(config.needs().iter().map(|need| need.as_str()))
+                .collect(),
+            parameters,
+            mean_bag_bytes: memory.bag_bytes,
+            mean_step_bytes: memory.peak_bytes(),
         })
     };
     let rows: Vec<Row> = ModelName::ALL.into_iter().map(row).collect::<Result<_, _>>()?;
     if arguments.json {
         return print_json(&rows);
     }
-    print(&format!("{:<18} {:>11}  {:<11} {:>14}  paper", "model", "parameters", "reads", "mean bag (MiB)"));
+    print(&format!(
+        "{:<18} {:>11}  {:<11} {:<28} {:>15}  paper",
+        "model", "parameters", "reads", "needs", "mean step (MiB)"
+    ));
     for row in rows {
         print(&format!(
-            "{:<18} {:>11}  {:<11} {:>14}  {}",
+            "{:<18} {:>11}  {:<11} {:<28} {:>15}  {}",
             row.name,
             row.parameters,
             row.magnifications.join(" "),
-            row.mean_bag_bytes >> 20,
+            row.needs.join(", "),
+            row.mean_step_bytes >> 20,
             row.paper
         ));
     }

@@ -1,10 +1,11 @@
 //! Every bag alone: read whole, as training would.
 
+use cf_model::ModelConfig;
 use wsi_bags::{Bag, BagStore, Error, ErrorKind, FileKind, Magnification};
 
 use super::fault::Fault;
 use super::finding::{Finding, Severity, without_path};
-use super::memory::BagSize;
+use crate::memory::BagSize;
 
 /// What is left of a bag once it was read.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,14 +22,22 @@ pub(super) struct BagFacts {
 pub(super) fn examine(
     store: &BagStore,
     slide_ids: &[String],
-    magnifications: &[Magnification],
+    model: &ModelConfig,
     findings: &mut Vec<Finding>,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Vec<BagFacts> {
+    let magnifications = model.magnifications();
     let mut facts = Vec::with_capacity(slide_ids.len());
     for (done, slide_id) in slide_ids.iter().enumerate() {
         match store.read(slide_id, magnifications) {
-            Ok(bag) => facts.push(facts_of(&bag)),
+            Ok(bag) => {
+                if let Err(error) = model.check_bag(&bag) {
+                    let place = format!("slide {slide_id}");
+                    let found = error.to_string();
+                    findings.push(Finding::new(Severity::Error, Fault::MissingPatchFact, place, found));
+                }
+                facts.push(facts_of(&bag));
+            }
             Err(joint) => {
                 // Each magnification for itself: a slide may have a fault at every one.
                 let alone = magnifications.iter().filter_map(|at| store.read(slide_id, &[*at]).err());

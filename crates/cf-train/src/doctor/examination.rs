@@ -11,11 +11,12 @@ use super::cohort_check::{self, CohortFacts};
 use super::disk::DiskForecast;
 use super::fault::Fault;
 use super::finding::{Finding, Severity, place};
-use super::memory::{self, MemoryForecast, StepMemory};
 use super::{fold_check, settings, weights_check};
+use crate::byte_size::ByteSize;
 use crate::config::RunConfig;
 use crate::fold_data::FoldData;
 use crate::folds;
+use crate::memory::{self, MemoryBudget, MemoryForecast};
 use crate::splits::SplitSet;
 
 /// From this share of the available memory on, a bag is worth a warning.
@@ -59,8 +60,7 @@ pub fn examine(
             let joined = bag_join::examine(config, table, &mut findings);
             let bags = joined.as_ref().map_or_else(Vec::new, |joined| {
                 time_bins(config, joined, splits.as_ref(), &mut findings);
-                let magnifications = config.model.magnifications();
-                bag_scan::examine(&joined.store, &joined.slide_ids, magnifications, &mut findings, progress)
+                bag_scan::examine(&joined.store, &joined.slide_ids, &config.model, &mut findings, progress)
             });
             let usual = joined.as_ref().and_then(|joined| {
                 let first = config.model.magnifications()[0];
@@ -136,8 +136,14 @@ fn resources(
     // A faulty setting was told of with the configuration.
     let Ok(n_parameters) = config.model.n_parameters(usual.dim) else { return (None, None) };
     let number_bytes = config.training.precision.dtype().size_in_bytes();
-    let predict =
-        |bag: &BagFacts| StepMemory::predict(&config.model, n_parameters, usual.dim, bag.size, number_bytes);
+    let budget = MemoryBudget {
+        model: &config.model,
+        n_parameters,
+        dim: usual.dim,
+        number_bytes,
+        bytes: memory::budget_bytes(config.training.memory_budget),
+    };
+    let predict = |bag: &BagFacts| budget.predict(bag.size, budget.retention(bag.size));
     let largest = bags.iter().max_by_key(|bag| predict(bag).peak_bytes());
     let memory = largest.map(|bag| MemoryForecast {
         slide_id: bag.slide_id.clone(),
@@ -145,12 +151,12 @@ fn resources(
         n_parameters,
         parts: predict(bag),
         predicted_peak_bytes: predict(bag).peak_bytes(),
-        available_bytes: memory::available_bytes(),
+        available_bytes: budget.bytes,
     });
     findings.extend(memory.as_ref().and_then(memory_finding));
     let disk = DiskForecast::new(out, n_parameters, number_bytes, n_folds);
     if let Some(free) = disk.free_bytes.filter(|free| *free < disk.needed_bytes) {
-        let found = format!("a run needs {}, {} are free", in_words(disk.needed_bytes), in_words(free));
+        let found = format!("a run needs {}, {} are free", ByteSize(disk.needed_bytes), ByteSize(free));
         let place = disk.directory.display().to_string();
         findings.push(Finding::new(Severity::Error, Fault::DiskSpace, place, found));
     }
@@ -167,16 +173,10 @@ fn memory_finding(forecast: &MemoryForecast) -> Option<Finding> {
     };
     let found = format!(
         "a training step on it is predicted to take {}, {} are available",
-        in_words(forecast.predicted_peak_bytes),
-        in_words(available)
+        ByteSize(forecast.predicted_peak_bytes),
+        ByteSize(available)
     );
     let finding = Finding::new(severity, Fault::Memory, format!("slide {}", forecast.slide_id), found);
     let way_out = format!("{}; see memory.parts of --json for what takes it", finding.way_out);
     Some(finding.with_way_out(way_out))
-}
-
-/// A number of bytes for people.
-fn in_words(bytes: u64) -> String {
-    let gib = bytes as f64 / f64::from(1_u32 << 30);
-    if gib < 0.1 { format!("{:.0} MiB", gib * 1024.0) } else { format!("{gib:.1} GiB") }
 }

@@ -125,6 +125,9 @@ faults! {
     /// A slide lacks a magnification that the model reads.
     MissingMagnification, "missing-magnification", "every magnification that the model reads, for every slide",
         "extract the missing magnification; the run leaves such slides out";
+    /// A bag does not say something that the model needs of its patches.
+    MissingPatchFact, "missing-patch-fact", "what the model needs of the patches beside features",
+        "extract again with a tool that writes it, or choose a model that needs none (`cf-train models`)";
     /// A file has no bytes.
     EmptyFile, "empty-file", "a bag",
         "copy the file again, or extract the slide again";

@@ -12,7 +12,6 @@
 //! | every bag alone | `bag_scan.rs` |
 //! | bags against each other | `bag_comparison.rs` |
 //! | weights to start from | `weights_check.rs` |
-//! | memory of a training step | `memory.rs` |
 //! | room on the disk | `disk.rs` |
 //!
 //! It reads through the readers of a run and changes nothing.
@@ -26,7 +25,6 @@ mod examination;
 mod fault;
 mod finding;
 mod fold_check;
-mod memory;
 mod settings;
 mod weights_check;
 
@@ -35,4 +33,3 @@ pub use disk::DiskForecast;
 pub use examination::{Diagnosis, examine};
 pub use fault::Fault;
 pub use finding::{Finding, Severity};
-pub use memory::{BagSize, MemoryForecast, StepMemory};

@@ -19,8 +19,7 @@ pub(super) fn examine(config: &RunConfig, usual: Option<&UsualBag>, findings: &m
             return;
         }
     };
-    let wanted = config.model.settings();
-    let (model, dim) = match checkpoint.describe(config.model.name(), wanted) {
+    let (model, dim) = match checkpoint.describe(config.model.name(), &config.model) {
         Ok(described) => described,
         Err(error) => {
             let found = without_path(&error.to_string(), path);
@@ -28,12 +27,18 @@ pub(super) fn examine(config: &RunConfig, usual: Option<&UsualBag>, findings: &m
             return;
         }
     };
-    let has = model.settings();
-    let sizes = [
-        ("model.embed_dim", has.embed_dim as f64, wanted.embed_dim as f64),
-        ("model.num_layers", has.num_layers as f64, wanted.num_layers as f64),
-        ("model.mlp_ratio", has.mlp_ratio, wanted.mlp_ratio),
-    ];
+    let sizes = match (model.as_crossfusion(), config.model.as_crossfusion()) {
+        (Some((_, has)), Some((_, wanted))) => vec![
+            ("model.embed_dim", has.embed_dim as f64, wanted.embed_dim as f64),
+            ("model.num_layers", has.num_layers as f64, wanted.num_layers as f64),
+            ("model.mlp_ratio", has.mlp_ratio, wanted.mlp_ratio),
+        ],
+        // The sizes of the other models do not vary, but for the parameters that settings add.
+        _ => {
+            let count = |model: &cf_model::ModelConfig| model.n_parameters(dim).unwrap_or_default() as f64;
+            vec![("parameters in number,", count(&model), count(&config.model))]
+        }
+    };
     for (what, has, wanted) in sizes {
         if has != wanted {
             let found = format!("weights of {what} {has}, the configuration says {wanted}");

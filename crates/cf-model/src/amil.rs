@@ -1,0 +1,92 @@
+//! AMIL: gated attention pooling (Ilse et al., 2018) on 20x patches.
+
+use candle_nn::VarBuilder;
+use cf_layers::{ForwardCtx, GatedAttention, Linear, attention_pool, dropout};
+use serde::{Deserialize, Serialize};
+use wsi_bags::Magnification;
+
+use crate::discrete_time::N_BINS;
+use crate::error::Result;
+use crate::input::BagTensors;
+use crate::model::{SurvivalModel, SurvivalOutput};
+
+const WIDTH: usize = 512;
+const ATTENTION_WIDTH: usize = 256;
+/// Channels of the additional layer of the survival form.
+const HIDDEN: usize = 256;
+const SURVIVAL_DROPOUT: f64 = 0.25;
+
+/// The settings of AMIL.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AmilConfig {
+    /// Which published form.
+    pub form: AmilForm,
+}
+
+/// The published forms of AMIL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AmilForm {
+    /// What the paper's Table 1 compares with: no dropout, one layer after pooling.
+    #[default]
+    Fair,
+    /// The form of the Patch-GCN and MCAT comparisons: dropout 0.25 and a hidden layer after pooling.
+    Survival,
+}
+
+/// Projection, gated attention over patches, linear head. Parameter names are those of released checkpoints; the hidden layer
+/// of the survival form is `hidden`.
+#[derive(Debug, Clone)]
+pub struct Amil {
+    project: Linear,
+    attention: GatedAttention,
+    hidden: Option<Linear>,
+    head: Linear,
+    dropout: f64,
+    backbone_dim: usize,
+}
+
+impl Amil {
+    /// Builds the model for features of `backbone_dim` columns.
+    ///
+    /// # Errors
+    /// If a parameter is missing from `vb` or has another shape.
+    pub fn new(config: &AmilConfig, backbone_dim: usize, vb: VarBuilder<'_>) -> Result<Self> {
+        let (dropout, hidden) = match config.form {
+            AmilForm::Fair => (0.0, None),
+            AmilForm::Survival => (SURVIVAL_DROPOUT, Some(Linear::uniform(WIDTH, HIDDEN, vb.pp("hidden"))?)),
+        };
+        let pooled = if hidden.is_some() { HIDDEN } else { WIDTH };
+        Ok(Self {
+            project: Linear::uniform(backbone_dim, WIDTH, vb.pp("attention_net.0"))?,
+            attention: GatedAttention::new(WIDTH, ATTENTION_WIDTH, dropout, vb.pp("attention_net.2"))?,
+            hidden,
+            head: Linear::uniform(pooled, N_BINS, vb.pp("classifiers"))?,
+            dropout,
+            backbone_dim,
+        })
+    }
+}
+
+impl SurvivalModel for Amil {
+    fn forward(&self, bag: &BagTensors, ctx: &mut ForwardCtx) -> Result<SurvivalOutput> {
+        let x = bag.features(Magnification::X20, self.backbone_dim)?;
+        let projected = self.project.forward(x)?.relu()?;
+        ctx.tap("h1", &projected);
+        let projected = dropout(&projected, self.dropout, ctx)?;
+        let scores = self.attention.forward(&projected, ctx)?;
+        let (weights, mut pooled) = attention_pool(&scores, &projected)?;
+        for (name, value) in [("score", &scores), ("alpha", &weights), ("pooled", &pooled)] {
+            ctx.tap(name, value);
+        }
+        if let Some(hidden) = &self.hidden {
+            pooled = dropout(&hidden.forward(&pooled)?.relu()?, self.dropout, ctx)?;
+        }
+        Ok(SurvivalOutput::new(self.head.forward(&pooled)?.squeeze(0)?))
+    }
+
+    fn magnifications(&self) -> &'static [Magnification] {
+        &[Magnification::X20]
+    }
+}

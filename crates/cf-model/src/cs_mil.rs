@@ -1,0 +1,204 @@
+//! CSMIL: triples of a 20x patch and the 10x and 5x patches that hold it, their scales weighed by attention, a few triples per
+//! cluster making a bag (Deng et al., 2022).
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use candle_nn::VarBuilder;
+use cf_layers::{ForwardCtx, KMeansConfig, Linear, Mode, attention_pool, dropout, k_means, random};
+use rand::Rng;
+use rand_distr::{Distribution, Normal};
+use serde::{Deserialize, Serialize};
+use wsi_bags::Magnification;
+
+use crate::config::check_at_least_one;
+use crate::discrete_time::N_BINS;
+use crate::error::Result;
+use crate::input::BagTensors;
+use crate::model::{SurvivalModel, SurvivalOutput};
+use crate::patches::Derived;
+
+const NAME: &str = "csmil";
+const WIDTH: usize = 64;
+const HIDDEN: usize = 32;
+const DROPOUT: f64 = 0.5;
+const N_CLUSTERS: usize = 8;
+/// Mean and deviation of the number of triples that a bag takes from each cluster.
+const TRIPLES: (f64, f64) = (3.0, 1.0);
+const SEED: u64 = 1;
+
+/// The settings of CSMIL.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CsMilConfig {
+    /// Which triples of a slide make a bag.
+    pub sampling: TripleSampling,
+    /// Bags per slide in evaluation with `sampling = "bags"`, at least 1; their hazards are averaged.
+    pub num_eval_bags: usize,
+    /// Whether scores of scales are weights as they are (`none`: the published code) or pass a softmax (its figures).
+    pub cross_scale_norm: CrossScaleNorm,
+}
+
+/// Which triples of a slide make a bag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TripleSampling {
+    /// About three from each of eight clusters of the 20x features; drawn anew at each visit in training, and the same
+    /// for a slide at each evaluation.
+    Bags,
+    /// All.
+    Full,
+}
+
+/// How scores of scales become weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CrossScaleNorm {
+    /// As they are; they may be negative.
+    None,
+    /// By a softmax over the scales.
+    Softmax,
+}
+
+impl Default for CsMilConfig {
+    fn default() -> Self {
+        Self { sampling: TripleSampling::Bags, num_eval_bags: 100, cross_scale_norm: CrossScaleNorm::None }
+    }
+}
+
+impl CsMilConfig {
+    pub(crate) fn check(&self) -> Result<()> {
+        check_at_least_one("num_eval_bags", self.num_eval_bags)
+    }
+}
+
+/// The model. Parameters `embed`, `scale_attention.{0,2}`, `attention.{0,2}`, `head.{0,3}`.
+#[derive(Debug, Clone)]
+pub struct CsMil {
+    embed: Linear,
+    scale_hidden: Linear,
+    scale_score: Linear,
+    hidden: Linear,
+    score: Linear,
+    head_in: Linear,
+    head_out: Linear,
+    config: CsMilConfig,
+    backbone_dim: usize,
+}
+
+impl CsMil {
+    /// Builds the model for features of `backbone_dim` columns.
+    ///
+    /// # Errors
+    /// If a parameter is missing from `vb` or has another shape.
+    pub fn new(config: &CsMilConfig, backbone_dim: usize, vb: VarBuilder<'_>) -> Result<Self> {
+        Ok(Self {
+            embed: Linear::uniform(backbone_dim, WIDTH, vb.pp("embed"))?,
+            scale_hidden: Linear::uniform(WIDTH, HIDDEN, vb.pp("scale_attention.0"))?,
+            scale_score: Linear::uniform(HIDDEN, 1, vb.pp("scale_attention.2"))?,
+            hidden: Linear::uniform(WIDTH, HIDDEN, vb.pp("attention.0"))?,
+            score: Linear::uniform(HIDDEN, 1, vb.pp("attention.2"))?,
+            head_in: Linear::uniform(WIDTH, HIDDEN, vb.pp("head.0"))?,
+            head_out: Linear::uniform(HIDDEN, N_BINS, vb.pp("head.3"))?,
+            config: config.clone(),
+            backbone_dim,
+        })
+    }
+
+    /// The logits of one bag: the triples of the 20x patches `fine`, which may repeat.
+    ///
+    /// # Errors
+    /// As [`SurvivalModel::forward`]; and if `fine` is empty or names a patch that is not there.
+    pub fn forward_triples(&self, bag: &BagTensors, fine: &[u32], ctx: &mut ForwardCtx) -> Result<Tensor> {
+        let (mut embedded, mut scores) = (Vec::with_capacity(3), Vec::with_capacity(3));
+        for at in Magnification::ALL.into_iter().rev() {
+            let features = bag.features(at, self.backbone_dim)?;
+            let rows = match at {
+                Magnification::X20 => fine.to_vec(),
+                Magnification::X5 | Magnification::X10 => {
+                    let parents = bag.patches.parents(Magnification::X20, at, NAME)?;
+                    fine.iter().map(|&patch| parents[patch as usize]).collect()
+                }
+            };
+            let rows = Tensor::from_vec(rows, fine.len(), features.device())?;
+            let f = self.embed.forward(&features.index_select(&rows, 0)?)?.relu()?;
+            let score = self.scale_score.forward(&self.scale_hidden.forward(&f)?.relu()?)?;
+            ctx.tap(&format!("f_{at}"), &f);
+            ctx.tap(&format!("a_{at}"), &score);
+            embedded.push(f);
+            scores.push(score);
+        }
+        let scores = Tensor::cat(&scores, 1)?;
+        let weights = match self.config.cross_scale_norm {
+            CrossScaleNorm::None => scores,
+            CrossScaleNorm::Softmax => candle_nn::ops::softmax(&scores, 1)?,
+        };
+        let mut h = embedded[0].broadcast_mul(&weights.narrow(1, 0, 1)?)?;
+        for (index, f) in embedded.iter().enumerate().skip(1) {
+            h = (h + f.broadcast_mul(&weights.narrow(1, index, 1)?)?)?;
+        }
+        let scores = self.score.forward(&self.hidden.forward(&h)?.tanh()?)?;
+        let (beta, pooled) = attention_pool(&scores, &h)?;
+        for (name, value) in [("h", &h), ("beta", &beta), ("M", &pooled)] {
+            ctx.tap(name, value);
+        }
+        let hidden = dropout(&self.head_in.forward(&pooled)?.relu()?, DROPOUT, ctx)?;
+        Ok(self.head_out.forward(&hidden)?.squeeze(0)?)
+    }
+
+    /// The cluster of each 20x patch, computed once per slide.
+    fn clusters(&self, bag: &BagTensors) -> Result<Arc<Vec<u32>>> {
+        let features = bag.features(Magnification::X20, self.backbone_dim)?;
+        bag.patches.derived.get(Derived::Clusters { n_clusters: N_CLUSTERS }, || {
+            let config = KMeansConfig { n_clusters: N_CLUSTERS, max_iterations: 100, tolerance: 1e-4 };
+            Ok(k_means(features, config, &mut random::stream(SEED, "csmil clusters"))?)
+        })
+    }
+}
+
+/// The 20x patches of one bag: the same random number from each cluster, no more than it has, with replacement.
+fn draw_bag(members: &[Vec<u32>], rng: &mut impl Rng) -> Vec<u32> {
+    let (mean, deviation) = TRIPLES;
+    let drawn = Normal::new(mean, deviation).map_or(mean, |normal| normal.sample(rng));
+    let wanted = drawn.trunc().max(1.0) as usize;
+    let mut bag = Vec::with_capacity(wanted * members.len());
+    // A cluster without members would add a triple that is masked out of everything.
+    for members in members.iter().filter(|members| !members.is_empty()) {
+        let n = wanted.min(members.len());
+        bag.extend((0..n).map(|_| members[rng.random_range(0..members.len())]));
+    }
+    bag
+}
+
+/// Logits of the mean hazards of several bags.
+fn mean_of_bags(logits: &[Tensor]) -> Result<Tensor> {
+    let hazards = candle_nn::ops::sigmoid(&Tensor::stack(logits, 0)?)?.mean(0)?;
+    Ok((hazards.log()? - hazards.affine(-1.0, 1.0)?.log()?)?)
+}
+
+impl SurvivalModel for CsMil {
+    fn forward(&self, bag: &BagTensors, ctx: &mut ForwardCtx) -> Result<SurvivalOutput> {
+        if self.config.sampling == TripleSampling::Full {
+            let n = bag.features(Magnification::X20, self.backbone_dim)?.dim(0)?;
+            let all: Vec<u32> = (0..n as u32).collect();
+            return Ok(SurvivalOutput::new(self.forward_triples(bag, &all, ctx)?));
+        }
+        let mut members = vec![Vec::new(); N_CLUSTERS];
+        for (patch, &label) in (0_u32..).zip(self.clusters(bag)?.iter()) {
+            members[label as usize].push(patch);
+        }
+        if ctx.mode() == Mode::Train {
+            let drawn = draw_bag(&members, &mut ctx.next_stream());
+            return Ok(SurvivalOutput::new(self.forward_triples(bag, &drawn, ctx)?));
+        }
+        let mut rng = random::stream(SEED, &format!("csmil bags/{}", bag.patches.slide_id));
+        let logits: Vec<Tensor> = (0..self.config.num_eval_bags)
+            .map(|_| self.forward_triples(bag, &draw_bag(&members, &mut rng), ctx))
+            .collect::<Result<_>>()?;
+        Ok(SurvivalOutput::new(mean_of_bags(&logits)?))
+    }
+
+    fn magnifications(&self) -> &'static [Magnification] {
+        &Magnification::ALL
+    }
+}

@@ -1,0 +1,153 @@
+//! DeepGraphSurv in the form that later papers compare with: graph isomorphism layers (Xu et al., 2019) and gated attention, on
+//! 20x patches.
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use candle_nn::VarBuilder;
+use cf_layers::{EdgeDirection, ForwardCtx, GatedAttention, Graph, Linear, attention_pool, dropout, kernels};
+use serde::{Deserialize, Serialize};
+use wsi_bags::Magnification;
+
+use crate::config::{check_at_least_one, check_probability};
+use crate::discrete_time::N_BINS;
+use crate::error::Result;
+use crate::input::BagTensors;
+use crate::model::{SurvivalModel, SurvivalOutput};
+
+const NAME: &str = "deepgraphsurv";
+const WIDTH: usize = 256;
+const ATTENTION_DROPOUT: f64 = 0.25;
+
+/// The settings of DeepGraphSurv.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeepGraphSurvConfig {
+    /// What makes patches neighbours.
+    pub edges: GraphEdges,
+    /// Neighbours per patch, at least 1; fewer where the slide has fewer patches.
+    pub num_neighbours: usize,
+    /// A patch hears from its neighbours instead of from those that chose it.
+    pub reverse_edges: bool,
+    /// Dropout of the input features in training, in `[0, 1)`: the published "resampling", which drops entries, not patches.
+    pub resample: f64,
+}
+
+/// What makes two patches neighbours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GraphEdges {
+    /// Nearness of their features. (The published builder searched the features for coordinates by mistake.)
+    Latent,
+    /// Nearness on the slide.
+    Spatial,
+}
+
+impl Default for DeepGraphSurvConfig {
+    fn default() -> Self {
+        Self { edges: GraphEdges::Latent, num_neighbours: 8, reverse_edges: false, resample: 0.0 }
+    }
+}
+
+impl DeepGraphSurvConfig {
+    pub(crate) fn check(&self) -> Result<()> {
+        check_at_least_one("num_neighbours", self.num_neighbours)?;
+        check_probability("resample", self.resample)
+    }
+}
+
+/// The direction that a `reverse_edges` setting means.
+pub(crate) fn direction(reverse_edges: bool) -> EdgeDirection {
+    if reverse_edges { EdgeDirection::FromNeighbours } else { EdgeDirection::ToNeighbours }
+}
+
+/// Three graph isomorphism layers, gated attention, two linear layers.
+#[derive(Debug, Clone)]
+pub struct DeepGraphSurv {
+    layers: [GraphIsomorphism; 3],
+    attention: GatedAttention,
+    hidden: Linear,
+    head: Linear,
+    config: DeepGraphSurvConfig,
+    backbone_dim: usize,
+}
+
+/// `MLP(x_v + sum of x_j over edges (j -> v))`, epsilon fixed at 0.
+#[derive(Debug, Clone)]
+struct GraphIsomorphism {
+    first: Linear,
+    second: Linear,
+}
+
+impl GraphIsomorphism {
+    fn new(d_in: usize, vb: VarBuilder<'_>) -> Result<Self> {
+        Ok(Self {
+            first: Linear::uniform(d_in, WIDTH, vb.pp("nn.0"))?,
+            second: Linear::uniform(WIDTH, WIDTH, vb.pp("nn.2"))?,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, graph: &Arc<Graph>) -> Result<Tensor> {
+        // The first layer is linear, so it commutes with the sum and narrows what is summed.
+        let narrow = self.first.forward_without_bias(x)?;
+        let summed = (&narrow + kernels::neighbour_sum(&narrow, graph)?)?;
+        let hidden = summed.broadcast_add(self.first.bias())?.relu()?;
+        Ok(self.second.forward(&hidden)?.relu()?)
+    }
+}
+
+impl DeepGraphSurv {
+    /// Builds the model for features of `backbone_dim` columns.
+    ///
+    /// # Errors
+    /// If a parameter is missing from `vb` or has another shape.
+    pub fn new(config: &DeepGraphSurvConfig, backbone_dim: usize, vb: VarBuilder<'_>) -> Result<Self> {
+        Ok(Self {
+            layers: [
+                GraphIsomorphism::new(backbone_dim, vb.pp("conv1"))?,
+                GraphIsomorphism::new(WIDTH, vb.pp("conv2"))?,
+                GraphIsomorphism::new(WIDTH, vb.pp("conv3"))?,
+            ],
+            attention: GatedAttention::new(WIDTH, WIDTH, ATTENTION_DROPOUT, vb.pp("path_attention_head"))?,
+            hidden: Linear::uniform(WIDTH, WIDTH, vb.pp("path_rho.0"))?,
+            head: Linear::uniform(WIDTH, N_BINS, vb.pp("classifier"))?,
+            config: config.clone(),
+            backbone_dim,
+        })
+    }
+
+    fn graph(&self, bag: &BagTensors, x: &Tensor) -> Result<Arc<Graph>> {
+        let k = self.config.num_neighbours;
+        let neighbours = match self.config.edges {
+            GraphEdges::Latent => bag.patches.nearest_features(x, k)?,
+            GraphEdges::Spatial => bag.patches.nearest_places(k, NAME)?,
+        };
+        let graph = Graph::new(&neighbours, x.dim(0)?, direction(self.config.reverse_edges))?;
+        // Sums are not divided by the number of neighbours: a hub of a latent graph can blow up.
+        tracing::debug!(slide = bag.patches.slide_id, largest_in_degree = graph.largest_in_degree());
+        Ok(Arc::new(graph))
+    }
+}
+
+impl SurvivalModel for DeepGraphSurv {
+    fn forward(&self, bag: &BagTensors, ctx: &mut ForwardCtx) -> Result<SurvivalOutput> {
+        let x = bag.features(Magnification::X20, self.backbone_dim)?;
+        let graph = self.graph(bag, x)?;
+        let mut x = dropout(x, self.config.resample, ctx)?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(&x, &graph)?;
+            ctx.tap(&format!("layer{}", index + 1), &x);
+        }
+        let scores = self.attention.forward(&x, ctx)?;
+        let (weights, pooled) = attention_pool(&scores, &x)?;
+        for (name, value) in [("score", &scores), ("alpha", &weights), ("pooled", &pooled)] {
+            ctx.tap(name, value);
+        }
+        let hidden = self.hidden.forward(&pooled)?.relu()?;
+        Ok(SurvivalOutput::new(self.head.forward(&hidden)?.squeeze(0)?))
+    }
+
+    fn magnifications(&self) -> &'static [Magnification] {
+        &[Magnification::X20]
+    }
+}

@@ -1,0 +1,212 @@
+//! What is known of a slide's patches beside their features, and what follows from it: neighbours, parents, clusters.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{DType, Tensor};
+use wsi_bags::{Bag, Magnification, Squares};
+
+use crate::error::{Error, Result};
+
+/// The patches of one slide, apart from their features.
+#[derive(Debug, Clone, Default)]
+pub struct Patches {
+    /// The slide, for errors and for draws that must be the same at every visit.
+    pub slide_id: String,
+    /// At 5x.
+    pub x5: PatchFacts,
+    /// At 10x.
+    pub x10: PatchFacts,
+    /// At 20x.
+    pub x20: PatchFacts,
+    /// What was computed from them before.
+    pub derived: DerivedCache,
+}
+
+/// What a bag says of the patches of one magnification; each part has one entry per patch.
+#[derive(Debug, Clone, Default)]
+pub struct PatchFacts {
+    /// `[x, y]` of the top left corner in level-0 pixels.
+    pub coords: Option<Vec<[i64; 2]>>,
+    /// Side in level-0 pixels.
+    pub side: Option<u32>,
+    /// Index of the patch that holds this one in the next coarser magnification.
+    pub parents: Option<Vec<Option<u32>>>,
+    /// Tissue class.
+    pub tissue: Option<Vec<u8>>,
+}
+
+/// A list of indices that follows from a bag alone, so that it need be computed only once per slide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Derived {
+    /// The `k` nearest patches at 20x by coordinates, row-major `[n, k]`.
+    NearestPlaces {
+        /// Neighbours per patch.
+        k: usize,
+    },
+    /// The `k` nearest patches at 20x by features, row-major `[n, k]`.
+    NearestFeatures {
+        /// Neighbours per patch.
+        k: usize,
+    },
+    /// For each patch of `fine` the patch of `coarse` that holds it.
+    Parents {
+        /// The magnification of the patches.
+        fine: Magnification,
+        /// The magnification of the parents.
+        coarse: Magnification,
+    },
+    /// For each patch of `coarse` those in its quarters at the next finer magnification, row-major `[n, 4]`.
+    Children {
+        /// The magnification of the parents.
+        coarse: Magnification,
+    },
+    /// Cluster of each patch at 20x by features.
+    Clusters {
+        /// Clusters asked for.
+        n_clusters: usize,
+    },
+}
+
+/// Lists that were derived before; clones share it. One slide's cache must not be used for another.
+#[derive(Debug, Clone, Default)]
+pub struct DerivedCache {
+    lists: Arc<Mutex<BTreeMap<Derived, Arc<Vec<u32>>>>>,
+}
+
+impl DerivedCache {
+    /// The list of this name, computed if it is not there.
+    ///
+    /// # Errors
+    /// Those of `compute`.
+    pub fn get(&self, name: Derived, compute: impl FnOnce() -> Result<Vec<u32>>) -> Result<Arc<Vec<u32>>> {
+        let lock = || self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(list) = lock().get(&name) {
+            return Ok(Arc::clone(list));
+        }
+        let list = Arc::new(compute()?);
+        lock().insert(name, Arc::clone(&list));
+        Ok(list)
+    }
+
+    /// Every list, by name.
+    pub fn lists(&self) -> Vec<(Derived, Arc<Vec<u32>>)> {
+        let lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        lists.iter().map(|(name, list)| (*name, Arc::clone(list))).collect()
+    }
+}
+
+impl Patches {
+    /// What `bag` says of its patches.
+    pub fn of(bag: &Bag) -> Self {
+        let facts = |magnification| {
+            let Some(set) = bag.get(magnification) else { return PatchFacts::default() };
+            PatchFacts {
+                coords: set.coords().map(<[_]>::to_vec),
+                side: set.geometry().patch_size_level0,
+                parents: set.parents().map(<[_]>::to_vec),
+                tissue: set.tissue().map(<[_]>::to_vec),
+            }
+        };
+        Self {
+            slide_id: bag.slide_id().to_owned(),
+            x5: facts(Magnification::X5),
+            x10: facts(Magnification::X10),
+            x20: facts(Magnification::X20),
+            derived: DerivedCache::default(),
+        }
+    }
+
+    /// What is known at one magnification.
+    pub fn at(&self, magnification: Magnification) -> &PatchFacts {
+        match magnification {
+            Magnification::X5 => &self.x5,
+            Magnification::X10 => &self.x10,
+            Magnification::X20 => &self.x20,
+        }
+    }
+
+    /// The coordinates at one magnification.
+    ///
+    /// # Errors
+    /// If the bag has none; the error names `model`.
+    pub fn coords(&self, magnification: Magnification, model: &'static str) -> Result<&[[i64; 2]]> {
+        self.at(magnification)
+            .coords
+            .as_deref()
+            .ok_or_else(|| self.missing(model, magnification, "coordinates"))
+    }
+
+    /// Row-major `[n, min(k, n - 1)]`: the nearest 20x patches of each by coordinates.
+    ///
+    /// # Errors
+    /// If there are no coordinates; the error names `model`.
+    pub fn nearest_places(&self, k: usize, model: &'static str) -> Result<Arc<Vec<u32>>> {
+        self.derived.get(Derived::NearestPlaces { k }, || {
+            Ok(cf_layers::nearest_places(self.coords(Magnification::X20, model)?, k))
+        })
+    }
+
+    /// Row-major `[n, min(k, n - 1)]`: the nearest 20x patches of each by their `features`, `[n, d]`.
+    ///
+    /// # Errors
+    /// If `features` is no matrix.
+    pub fn nearest_features(&self, features: &Tensor, k: usize) -> Result<Arc<Vec<u32>>> {
+        self.derived.get(Derived::NearestFeatures { k }, || {
+            let (n, d) = features.dims2()?;
+            let values: Vec<f32> = features.detach().to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+            Ok(cf_layers::nearest_features(&values, n, d, k)?)
+        })
+    }
+
+    /// For each patch of `fine` the patch of `coarse` whose square holds its centre, else the nearest (see
+    /// [`wsi_bags::parents`]).
+    ///
+    /// Coordinates decide where they are known; else the parents that the bag states, which must then be complete.
+    ///
+    /// # Errors
+    /// If neither is there; the error names `model`.
+    pub fn parents(
+        &self,
+        fine: Magnification,
+        coarse: Magnification,
+        model: &'static str,
+    ) -> Result<Arc<Vec<u32>>> {
+        self.derived.get(Derived::Parents { fine, coarse }, || {
+            if let (Some(fine), Some(coarse)) = (self.squares(fine), self.squares(coarse)) {
+                let parents = wsi_bags::parents(fine, coarse)?;
+                if parents.n_fallbacks > 0 {
+                    tracing::debug!(
+                        slide = self.slide_id,
+                        share = parents.fallback_share(),
+                        "patches in no coarser patch were given the nearest"
+                    );
+                }
+                return Ok(parents.index);
+            }
+            self.stated_parents(fine, coarse).ok_or_else(|| {
+                self.missing(model, fine, "coordinates with a patch size, or a parent for each patch,")
+            })
+        })
+    }
+
+    fn squares(&self, magnification: Magnification) -> Option<Squares<'_>> {
+        let facts = self.at(magnification);
+        Some(Squares { coords: facts.coords.as_deref()?, side: facts.side? })
+    }
+
+    /// Parents as the bag states them, over one or two steps.
+    fn stated_parents(&self, fine: Magnification, coarse: Magnification) -> Option<Vec<u32>> {
+        let parents: Vec<u32> = self.at(fine).parents.as_ref()?.iter().copied().collect::<Option<_>>()?;
+        let next = fine.coarser()?;
+        if next == coarse {
+            return Some(parents);
+        }
+        let above = self.stated_parents(next, coarse)?;
+        parents.into_iter().map(|parent| above.get(parent as usize).copied()).collect()
+    }
+
+    fn missing(&self, model: &'static str, magnification: Magnification, what: &'static str) -> Error {
+        Error::MissingFact { slide_id: self.slide_id.clone(), model, magnification, what }
+    }
+}

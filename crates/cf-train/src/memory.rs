@@ -1,0 +1,349 @@
+//! The memory of one training step, predicted from the model and the size of a bag.
+//!
+//! With parameters `P`, bytes per number `s`, channels `d`, hidden channels `h = d * mlp_ratio` and `N = ceil(sqrt(n))^2` the
+//! tokens of the source scale `n` padded to a square, the peak is the sum of
+//!
+//! - **weights** `4 P s`: values, gradients, and the two moments of Adam;
+//! - **bags** `2 (n5 + n10 + n20) dim s`: the bag in use and the one read ahead;
+//! - **activations** that the backward pass needs, in numbers:
+//!   - projection of each scale of `m` patches: `2 m d` (none where `dim = d`);
+//!   - each cross-attention of `n` source tokens over `m`: `n (5 d + h) + 2 m d`, or `4 n d` where projections and hidden
+//!     channels are made again in the backward pass;
+//!   - each layer on `N` tokens: `N (8 d + h)`, or `5 N d`; each Pad-Transformer has `2 L` layers and `3 N d` for padding,
+//!     position encoding and norm;
+//!   - convolutional processor: `9 N d` (`4 N d` without a mix, `5 N d` for concatenation);
+//!   - final Pad-Transformer: `8 N d` and `2 L - 1` layers: its last asks for one token;
+//! - **gradients in flight**: `7 m d + 12 n d` of the largest cross-attention or `17 N d` of a self-attention, whichever is
+//!   more: projections, packed operands, and gradients in parts and together;
+//! - **program** 64 MiB: code, threads, tables.
+//!
+//! The formula is CrossFusion's; for the other models `P`, bags and program are the same, and activations are so many numbers per
+//! 20x patch. Attention weights are not among them: they are computed twice and never stored.
+
+use candle_core::Tensor;
+use cf_model::kernels::Retention;
+use cf_model::{BagTensors, CrossFusionConfig, ModelConfig, ModelName, Variant};
+use serde::Serialize;
+use wsi_bags::Magnification;
+
+use crate::byte_size::ByteSize;
+use crate::error::{Error, Result};
+
+/// Code, thread stacks and tables of a run.
+const PROGRAM_BYTES: u64 = 64 << 20;
+
+/// Patches of a bag by magnification; 0 where the model does not read one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct BagSize {
+    /// At 5x.
+    pub x5: usize,
+    /// At 10x.
+    pub x10: usize,
+    /// At 20x.
+    pub x20: usize,
+}
+
+impl BagSize {
+    /// Pairs of neighbouring magnifications that are both there: coarse and fine, each with its name.
+    pub(crate) fn neighbours(self) -> impl Iterator<Item = (&'static str, usize, &'static str, usize)> {
+        [("x5", self.x5, "x10", self.x10), ("x10", self.x10, "x20", self.x20)]
+            .into_iter()
+            .filter(|(_, coarse, _, fine)| *coarse > 0 && *fine > 0)
+    }
+
+    fn at(self, magnification: Magnification) -> usize {
+        match magnification {
+            Magnification::X5 => self.x5,
+            Magnification::X10 => self.x10,
+            Magnification::X20 => self.x20,
+        }
+    }
+
+    /// The patches of a bag's tensors.
+    pub(crate) fn of(bag: &BagTensors) -> Self {
+        let n = |tensor: &Option<Tensor>| {
+            tensor.as_ref().and_then(|tensor| tensor.dims().first().copied()).unwrap_or(0)
+        };
+        Self { x5: n(&bag.x5), x10: n(&bag.x10), x20: n(&bag.x20) }
+    }
+
+    pub(crate) fn total(self) -> usize {
+        self.x5 + self.x10 + self.x20
+    }
+}
+
+/// Where the memory of a training step goes, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct StepMemory {
+    /// Parameters, gradients and two moments.
+    pub weights_bytes: u64,
+    /// The bag in use.
+    pub bag_bytes: u64,
+    /// The bag read ahead of use; as large, at worst.
+    pub read_ahead_bytes: u64,
+    /// What the backward pass needs of the forward pass.
+    pub activation_bytes: u64,
+    /// Gradients in flight.
+    pub gradient_bytes: u64,
+    /// Code, threads, tables.
+    pub program_bytes: u64,
+}
+
+impl StepMemory {
+    /// Predicts the memory of a step on a bag of features of `dim` columns in numbers of `number_bytes`.
+    pub fn predict(
+        model: &ModelConfig,
+        n_parameters: usize,
+        dim: usize,
+        bag: BagSize,
+        number_bytes: usize,
+        retention: Retention,
+    ) -> Self {
+        // In f64: a size that no machine has must not overflow.
+        let number = number_bytes as f64;
+        let bytes = |numbers: f64| (numbers * number) as u64;
+        let read: usize = model.magnifications().iter().map(|&at| bag.at(at)).sum();
+        let bag_bytes = bytes(read as f64 * dim as f64);
+        let (activations, gradients) = match model.as_crossfusion() {
+            Some((variant, settings)) => crossfusion((variant, settings), dim, bag, retention),
+            None => baseline(model.name(), dim, bag),
+        };
+        Self {
+            weights_bytes: bytes(4.0 * n_parameters as f64),
+            bag_bytes,
+            read_ahead_bytes: bag_bytes,
+            activation_bytes: bytes(activations),
+            gradient_bytes: bytes(gradients),
+            program_bytes: PROGRAM_BYTES,
+        }
+    }
+
+    /// All of it.
+    pub fn peak_bytes(&self) -> u64 {
+        [
+            self.weights_bytes,
+            self.bag_bytes,
+            self.read_ahead_bytes,
+            self.activation_bytes,
+            self.gradient_bytes,
+            self.program_bytes,
+        ]
+        .into_iter()
+        .fold(0, u64::saturating_add)
+    }
+}
+
+/// Activations and gradients in flight of a CrossFusion, in numbers.
+fn crossfusion(
+    (variant, settings): (Variant, &CrossFusionConfig),
+    dim: usize,
+    bag: BagSize,
+    retention: Retention,
+) -> (f64, f64) {
+    let (d, h) = (settings.embed_dim as f64, settings.hidden_dim() as f64);
+    let layers = 2.0 * settings.num_layers as f64;
+    let (layer, asked, answering) = match retention {
+        Retention::Keep => (8.0 * d + h, 5.0 * d + h, 2.0 * d),
+        Retention::Recompute => (5.0 * d, 4.0 * d, 0.0),
+    };
+    let projection = |n: usize| if dim == settings.embed_dim { 0.0 } else { 2.0 * n as f64 * d };
+    let cross = |n: usize, m: usize| n as f64 * asked + m as f64 * answering;
+    let (source, n_branches, fusion) = match variant {
+        Variant::Full => (bag.x10, 3.0, 9.0),
+        Variant::Concat => (bag.x10, 3.0, 5.0),
+        Variant::Single => (bag.x20, 1.0, 4.0),
+    };
+    let square = (source as f64).sqrt().ceil().powi(2);
+    let branch = square * (3.0 * d + layers * layer);
+    let last = square * (8.0 * d + (layers - 1.0) * layer);
+    let activations = n_branches * branch + square * fusion * d + last;
+    let own = 17.0 * square * d;
+    match variant {
+        Variant::Single => (activations + projection(bag.x20), own),
+        Variant::Full | Variant::Concat => {
+            let context = projection(bag.total()) + cross(bag.x10, bag.x5) + cross(bag.x10, bag.x20);
+            let over = 7.0 * bag.x5.max(bag.x20) as f64 * d + 12.0 * bag.x10 as f64 * d;
+            (activations + context, own.max(over))
+        }
+    }
+}
+
+/// Activations and gradients in flight of the other models, in numbers: so many per patch at 20x, by counting what their layers
+/// keep. ZoomMIL gathers twenty places per 5x patch, with zeros where there is none.
+fn baseline(name: ModelName, dim: usize, bag: BagSize) -> (f64, f64) {
+    let dim = dim as f64;
+    let (per_patch, widest) = match name {
+        ModelName::Amil => (3_100.0, 1_024.0),
+        ModelName::Dsmil => (520.0, 256.0),
+        ModelName::TransMil => (13_000.0, 3_072.0),
+        ModelName::DeepGraphSurv => (6_200.0, 1_024.0),
+        ModelName::PatchGcn => (10_500.0, 2_048.0),
+        ModelName::Scmil => (9.0 * dim, 4.0 * dim),
+        ModelName::ProtoSurv => (65_000.0, 4_608.0),
+        ModelName::MustMil => (4_800.0, 1_536.0),
+        ModelName::ZoomMil | ModelName::CsMil => (0.0, 0.0),
+        // Counted by layer above.
+        ModelName::Crossfusion | ModelName::CrossfusionWoCp | ModelName::CrossfusionWoFc => (0.0, 0.0),
+    };
+    let gathered = match name {
+        ModelName::ZoomMil => dim * (bag.x10 + bag.x20 + 20 * bag.x5) as f64,
+        _ => 0.0,
+    };
+    let n = bag.x20 as f64;
+    (n * per_patch + gathered, n * widest)
+}
+
+/// The memory that the largest bag of a run needs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MemoryForecast {
+    /// The slide with the largest need.
+    pub slide_id: String,
+    /// Its patches.
+    pub n_patches: BagSize,
+    /// Trainable numbers of the model.
+    pub n_parameters: usize,
+    /// Where the memory goes.
+    pub parts: StepMemory,
+    /// All of it.
+    pub predicted_peak_bytes: u64,
+    /// The memory budget, or what the machine offers now; `None` where neither is known.
+    pub available_bytes: Option<u64>,
+}
+
+/// What a run may use, and how each bag's step is made to stay within it.
+#[derive(Debug, Clone, Copy)]
+pub struct MemoryBudget<'a> {
+    /// The model.
+    pub model: &'a ModelConfig,
+    /// Its trainable numbers.
+    pub n_parameters: usize,
+    /// Columns of the features.
+    pub dim: usize,
+    /// Bytes of a number.
+    pub number_bytes: usize,
+    /// What the run may use; `None` where nobody says.
+    pub bytes: Option<u64>,
+}
+
+impl MemoryBudget<'_> {
+    /// The prediction for a bag.
+    pub fn predict(&self, bag: BagSize, retention: Retention) -> StepMemory {
+        StepMemory::predict(self.model, self.n_parameters, self.dim, bag, self.number_bytes, retention)
+    }
+
+    /// What a step on this bag leaves for its backward pass: all that is costly to make again, if it fits.
+    pub fn retention(&self, bag: BagSize) -> Retention {
+        match self.bytes {
+            Some(bytes) if self.predict(bag, Retention::Keep).peak_bytes() > bytes => Retention::Recompute,
+            _ => Retention::Keep,
+        }
+    }
+
+    /// The share of a bag whose step would fit, in `[0, 1]`.
+    fn fitting_share(&self, bag: BagSize) -> f64 {
+        let needed = self.predict(bag, Retention::Recompute);
+        let fixed = needed.weights_bytes + needed.program_bytes;
+        let left = self.bytes.unwrap_or(u64::MAX).saturating_sub(fixed) as f64;
+        (left / needed.peak_bytes().saturating_sub(fixed).max(1) as f64).min(1.0)
+    }
+
+    /// The most that any of `bags` takes, with what it is of.
+    ///
+    /// # Errors
+    /// [`Error::DoesNotFit`] if one takes more than the budget although everything is made again that can be.
+    pub fn check(&self, bags: &[(String, BagSize)]) -> Result<Option<(String, BagSize, u64)>> {
+        let least = |bag: BagSize| self.predict(bag, Retention::Recompute).peak_bytes();
+        let Some((slide_id, bag)) = bags.iter().max_by_key(|(_, bag)| least(*bag)) else { return Ok(None) };
+        let needed_bytes = least(*bag);
+        if let Some(budget_bytes) = self.bytes.filter(|budget| needed_bytes > *budget) {
+            return Err(Error::DoesNotFit {
+                slide_id: slide_id.clone(),
+                n_patches: bag.total(),
+                needed_bytes,
+                budget_bytes,
+                n_fitting: (self.fitting_share(*bag) * bag.total() as f64) as usize,
+            });
+        }
+        let taken = self.predict(*bag, self.retention(*bag)).peak_bytes();
+        Ok(Some((slide_id.clone(), *bag, taken)))
+    }
+}
+
+/// What a run may use: its configured budget, or what the machine offers now.
+pub(crate) fn budget_bytes(configured: Option<ByteSize>) -> Option<u64> {
+    configured.map(|size| size.0).or_else(available_bytes)
+}
+
+/// Memory that a new process may use: what the system calls available, within the limit of the control group.
+fn available_bytes() -> Option<u64> {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = meminfo.lines().find(|line| line.starts_with("MemAvailable:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let limit = limit.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(u64::MAX);
+    Some((kib * 1024).min(limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEAN: BagSize = BagSize { x5: 895, x10: 3_449, x20: 13_496 };
+
+    #[test]
+    fn the_mean_bag_takes_what_the_formula_says() {
+        let model = ModelConfig::default_of(ModelName::Crossfusion);
+        let predict = |retention| StepMemory::predict(&model, 24_536_584, 2048, MEAN, 4, retention);
+        let step = predict(Retention::Keep);
+        assert_eq!(step.weights_bytes, 24_536_584 * 16);
+        assert_eq!(step.bag_bytes, 17_840 * 2048 * 4);
+        // By hand, in rows of 512: projections 35,680; cross-attention 2 * 7 * 3,449 and twice the context; three branches of
+        // 3 + 2 * 10 and a final one of 8 + 10 times 3,481 tokens, and 9 times for the processor.
+        let rows = 35_680 + 2 * 7 * 3_449 + 2 * (13_496 + 895) + (3 * 23 + 18 + 9) * 3_481;
+        assert_eq!(step.activation_bytes, rows * 2048);
+        assert_eq!(step.gradient_bytes, (7 * 13_496 + 12 * 3_449) * 2048);
+        let rows = 35_680 + 2 * 4 * 3_449 + (3 * 13 + 13 + 9) * 3_481;
+        assert_eq!(predict(Retention::Recompute).activation_bytes, rows * 2048);
+    }
+
+    #[test]
+    fn one_scale_needs_less_than_three_and_double_precision_twice() {
+        let bag = BagSize { x5: 10, x10: 40, x20: 160 };
+        let predict = |variant, bytes| {
+            let model = ModelConfig::crossfusion(variant, CrossFusionConfig::default());
+            StepMemory::predict(&model, 1000, 64, bag, bytes, Retention::Keep)
+        };
+        let whole = predict(Variant::Full, 4);
+        assert!(predict(Variant::Single, 4).bag_bytes < whole.bag_bytes);
+        assert_eq!(predict(Variant::Full, 8).activation_bytes, 2 * whole.activation_bytes);
+        let huge = CrossFusionConfig { embed_dim: 1 << 40, ..Default::default() };
+        let huge = ModelConfig::crossfusion(Variant::Full, huge);
+        let huge = StepMemory::predict(&huge, usize::MAX, 64, bag, 8, Retention::Keep);
+        assert!(huge.peak_bytes() > 1 << 62);
+    }
+
+    #[test]
+    fn a_budget_decides_what_is_kept_and_refuses_what_cannot_fit() {
+        let model = ModelConfig::default_of(ModelName::Crossfusion);
+        let budget = |bytes| MemoryBudget {
+            model: &model,
+            n_parameters: 24_536_584,
+            dim: 2048,
+            number_bytes: 4,
+            bytes: Some(bytes),
+        };
+        let [keep, recompute] = [Retention::Keep, Retention::Recompute]
+            .map(|retention| budget(0).predict(MEAN, retention).peak_bytes());
+        assert!(recompute < keep);
+        assert_eq!(budget(keep).retention(MEAN), Retention::Keep);
+        assert_eq!(budget(keep - 1).retention(MEAN), Retention::Recompute);
+        let small = BagSize { x5: 9, x10: 35, x20: 135 };
+        let bags = [("small".to_owned(), small), ("mean".to_owned(), MEAN)];
+        let (slide, _, taken) = budget(keep - 1).check(&bags).unwrap().unwrap();
+        assert_eq!((slide.as_str(), taken), ("mean", recompute));
+        let error = budget(recompute - 1).check(&bags).unwrap_err();
+        assert_eq!(error.remedy(), crate::error::Remedy::LessMemory);
+        let Error::DoesNotFit { n_fitting, n_patches, .. } = error else { panic!("{error}") };
+        assert!(n_fitting < n_patches && n_fitting + 10 > n_patches, "{n_fitting} of {n_patches}");
+    }
+}
