@@ -1,4 +1,5 @@
-//! Differentiable, seeded layers of CrossFusion (Soraki et al., arXiv 2503.02064) on Candle.
+//! Differentiable, seeded layers of CrossFusion (Soraki et al., arXiv 2503.02064) and of the methods that its paper compares with,
+//! on Candle.
 //!
 //! A batch is one slide, so token tensors are `[n, d]` without a batch axis, and maps are channels-last `[h, w, d]`.
 //! Parameter names are those of published checkpoints.
