@@ -99,15 +99,22 @@ const COLUMNS: [&str; 7] =
     ["case", "ours, s", "peer", "peer, s", "ratio", "ours, MiB at most", "peer, MiB at most"];
 
 fn cells(case: &Value) -> Vec<String> {
-    let text = |key: &str| case[key].as_str().unwrap_or("?").to_owned();
-    let number = |key: &str| case[key].as_f64().unwrap_or(f64::NAN);
-    let mib = |key: &str| format!("{:.0}", number(key) / f64::from(1 << 20));
+    // A case without a peer leaves its cells empty.
+    let text = |key: &str| case[key].as_str().unwrap_or("-").to_owned();
+    let number = |key: &str, digits: usize| {
+        case[key].as_f64().map_or_else(|| "-".to_owned(), |number| format!("{number:.digits$}"))
+    };
+    let mib = |key: &str| {
+        case[key]
+            .as_f64()
+            .map_or_else(|| "-".to_owned(), |bytes| format!("{:.0}", bytes / f64::from(1 << 20)))
+    };
     vec![
         text("case"),
-        format!("{:.3}", number("ours_seconds")),
+        number("ours_seconds", 3),
         text("peer"),
-        format!("{:.3}", number("peer_seconds")),
-        format!("{:.2}", number("ratio")),
+        number("peer_seconds", 3),
+        number("ratio", 2),
         mib("ours_peak_rss_bytes"),
         mib("peer_peak_rss_bytes"),
     ]

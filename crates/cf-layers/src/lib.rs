@@ -1,4 +1,5 @@
-//! Differentiable, seeded layers of CrossFusion (Soraki et al., arXiv 2503.02064) on Candle.
+//! Differentiable, seeded layers of CrossFusion (Soraki et al., arXiv 2503.02064) and of the methods that its paper compares with,
+//! on Candle.
 //!
 //! A batch is one slide, so token tensors are `[n, d]` without a batch axis, and maps are channels-last `[h, w, d]`.
 //! Parameter names are those of published checkpoints.
@@ -9,11 +10,11 @@
 //! | [`PadTransformer`], [`square_pad()`] | Pad-Transformer, square padding | `pad_transformer.rs`, `square_pad.rs` |
 //! | [`TransformerBlock`], [`SelfAttention`], [`FeedForward`] | Transformer block | a file each |
 //! | [`Ppeg`] | pyramid position encoding | `ppeg.rs` |
-//! | [`GatedAttention`], [`attention_pool`] | attention pooling (Ilse et al., 2018) | `attention_pool.rs` |
+//! | [`GatedAttention`], [`attention_pool()`] | attention pooling (Ilse et al., 2018) | `attention_pool.rs` |
 //! | [`NystromAttention`] | Nystrom attention (Xiong et al., 2021) | `nystrom.rs` |
 //! | [`GraphConv`], [`Graph`] | GENConv (Li et al., 2020) | `graph_conv.rs`, `graph.rs` |
-//! | [`nearest_places`], [`nearest_features`] | exact nearest neighbours | a file each |
-//! | [`WindowAttention`], [`k_means`] | sparse self-attention of SCMIL (Yang et al., 2024) | a file each |
+//! | [`nearest_places()`], [`nearest_features()`] | exact nearest neighbours | a file each |
+//! | [`WindowAttention`], [`k_means()`] | sparse self-attention of SCMIL (Yang et al., 2024) | a file each |
 //! | [`perturbed_selection`] | perturbed top-k (Cordonnier et al., 2021) | `perturbed_top_k.rs` |
 //! | [`ConvProcessor`] | Convolutional Processor | `conv_processor.rs` |
 //!

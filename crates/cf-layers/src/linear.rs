@@ -89,7 +89,9 @@ impl Linear {
     /// If a tensor operation fails.
     pub fn zero(layers: &[&Self]) -> Result<Tensor> {
         let sums = layers.iter().flat_map(|layer| [&layer.weight, &layer.bias]).map(Tensor::sum_all);
-        Tensor::stack(&sums.collect::<Result<Vec<_>>>()?, 0)?.sum_all()? * 0.0
+        let total = Tensor::stack(&sums.collect::<Result<Vec<_>>>()?, 0)?.sum_all()?;
+        // A product with the number 0 would be cut out of the graph.
+        &total * total.zeros_like()?.detach()
     }
 
     /// Several layers of one input in one product: `[n, d_in]` to `[n, sum of their d_out]`, their outputs side by side.

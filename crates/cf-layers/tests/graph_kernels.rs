@@ -84,7 +84,8 @@ fn loud_messages_do_not_silence_the_rest_of_a_slide() {
     let graph = Arc::new(Graph::new(&[1, 0, 3, 2], 4, EdgeDirection::ToNeighbours).unwrap());
     let found: Vec<f32> =
         kernels::neighbour_softmax(&x, &t, &graph).unwrap().flatten_all().unwrap().to_vec1().unwrap();
-    assert_eq!(found, [400.0, 500.0, 2.0, 1.0]);
+    let wanted = [400.0, 500.0, 2.0, 1.0];
+    assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-6 * b), "{found:?}");
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! Which model, and of what size.
 
-use candle_core::{DType, Device, Shape, Tensor};
-use candle_nn::var_builder::SimpleBackend;
-use candle_nn::{Init, VarBuilder};
+use candle_nn::VarBuilder;
 use cf_layers::Residual;
 use serde::{Deserialize, Serialize};
 use wsi_bags::{Bag, Magnification};
@@ -17,6 +15,7 @@ use crate::model::SurvivalModel;
 use crate::model_name::ModelName;
 use crate::must_mil::{MustMil, MustMilConfig};
 use crate::needs::Need;
+use crate::parameter_counter::ParameterCounter;
 use crate::patch_gcn::{self, PatchGcn, PatchGcnConfig};
 use crate::proto_surv::{self, ProtoSurv, ProtoSurvConfig};
 use crate::scmil::{Scmil, ScmilConfig};
@@ -375,10 +374,9 @@ impl ModelConfig {
     /// # Errors
     /// If a setting is out of its range.
     pub fn n_parameters(&self, backbone_dim: usize) -> Result<usize> {
-        let counter = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let backend = CountingBackend { n_parameters: std::sync::Arc::clone(&counter) };
-        self.build(backbone_dim, VarBuilder::from_backend(Box::new(backend), DType::F32, Device::Cpu))?;
-        Ok(counter.load(std::sync::atomic::Ordering::Relaxed))
+        let counter = ParameterCounter::default();
+        self.build(backbone_dim, counter.builder())?;
+        Ok(counter.n_parameters())
     }
 }
 
@@ -393,33 +391,6 @@ pub(crate) fn check_probability(field: &'static str, p: f64) -> Result<()> {
 
 pub(crate) fn check_at_least_one(field: &'static str, n: usize) -> Result<()> {
     if n > 0 { Ok(()) } else { reject(field, n, "at least 1") }
-}
-
-/// Hands out tensors that take no memory, and counts what was asked for.
-struct CountingBackend {
-    n_parameters: std::sync::Arc<std::sync::atomic::AtomicUsize>,
-}
-
-impl SimpleBackend for CountingBackend {
-    fn get(
-        &self,
-        shape: Shape,
-        _: &str,
-        _: Init,
-        dtype: DType,
-        device: &Device,
-    ) -> candle_core::Result<Tensor> {
-        self.n_parameters.fetch_add(shape.elem_count(), std::sync::atomic::Ordering::Relaxed);
-        Tensor::zeros((), dtype, device)?.broadcast_as(shape)
-    }
-
-    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> candle_core::Result<Tensor> {
-        Err(candle_core::Error::CannotFindTensor { path: name.to_owned() })
-    }
-
-    fn contains_tensor(&self, _: &str) -> bool {
-        true
-    }
 }
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ mod model;
 mod model_name;
 mod must_mil;
 mod needs;
+mod parameter_counter;
 mod patch_gcn;
 mod patches;
 mod proto_surv;

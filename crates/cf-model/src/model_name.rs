@@ -86,11 +86,11 @@ impl ModelName {
                 "Li et al., MICCAI 2018; graph isomorphism form of Chen et al., MICCAI 2021"
             }
             Self::PatchGcn => "Chen et al., MICCAI 2021",
-            Self::Scmil => "Yang et al., SCMIL, MICCAI 2024",
-            Self::ProtoSurv => "Wu et al., ProtoSurv, 2025",
+            Self::Scmil => "Yang et al., MICCAI 2024",
+            Self::ProtoSurv => "Wu et al., NeurIPS 2024",
             Self::ZoomMil => "Thandiackal et al., ECCV 2022",
-            Self::MustMil => "Marini et al., MuSTMIL, 2021",
-            Self::CsMil => "Deng et al., Cross-scale MIL, MICCAI 2022",
+            Self::MustMil => "Marini et al., COMPAY 2021",
+            Self::CsMil => "Deng et al., MMMI 2022",
         }
     }
 

@@ -95,6 +95,11 @@ impl BagSource {
         Ok(size)
     }
 
+    fn derived_of(&self, slide_id: &str) -> DerivedCache {
+        let mut known = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(slide_id.to_owned()).or_default().clone()
+    }
+
     /// The bags of `slide_ids`, in that order; ids may repeat.
     pub fn load(&self, slide_ids: Vec<String>) -> impl Iterator<Item = Result<(String, BagTensors)>> + '_ {
         let loader =
@@ -113,8 +118,7 @@ impl BagSource {
                 ));
             }
             self.model.check_bag(&bag)?;
-            let known = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
-            let derived = { known }.entry(slide_id.clone()).or_default().clone();
+            let derived = self.derived_of(&slide_id);
             let patches = Arc::new(Patches { derived, ..Patches::of(&bag) });
             let tensors = BagTensors::from_bag(&bag, &self.device)?.to_dtype(self.dtype)?;
             Ok((slide_id, BagTensors { patches, ..tensors }))

@@ -227,6 +227,13 @@ fn models_are_listed_with_the_published_sizes() {
     assert_eq!(row("crossfusion-wo-fc")["parameters"], 9_730_564);
     assert_eq!(row("crossfusion-wo-fc")["magnifications"], serde_json::json!(["x20"]));
     assert_eq!(row("crossfusion")["mean_bag_bytes"], (895 + 3449 + 13_496) * 2048 * 4);
+    assert_eq!(models.as_array().unwrap().len(), 13);
+    assert_eq!(row("patchgcn")["needs"], serde_json::json!(["features", "coordinates"]));
+    assert_eq!(row("zoommil")["magnifications"], serde_json::json!(["x5", "x10", "x20"]));
+    for model in models.as_array().unwrap() {
+        let (bag, step) = (&model["mean_bag_bytes"], &model["mean_step_bytes"]);
+        assert!(step.as_u64() > bag.as_u64() && step.as_u64() < Some(8 << 30), "{model}");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What every comparison with an oracle wants: the loss as tensor ops, and three numbers that pin a tensor.
 
+use std::sync::OnceLock;
+
 use candle_core::Tensor;
 
 const ALPHA: f64 = 0.2;
@@ -22,7 +24,13 @@ pub(crate) fn nll(logits: &Tensor, bin: usize, censored: bool) -> Tensor {
 
 /// L2 norm, and the sums of `x_i sin(0.7 i + 0.3)` and `x_i cos(1.3 i + 0.2)`.
 pub(crate) fn fingerprint(values: &[f64]) -> [f64; 3] {
-    let norm = values.iter().map(|v| v * v).sum::<f64>().sqrt();
-    let dot = |f: &dyn Fn(f64) -> f64| values.iter().enumerate().map(|(i, v)| v * f(i as f64)).sum::<f64>();
-    [norm, dot(&|i| (0.7 * i + 0.3).sin()), dot(&|i| (1.3 * i + 0.2).cos())]
+    // Millions of sines a model: those of the longest tensor serve all.
+    static WAVES: OnceLock<(Vec<f64>, Vec<f64>)> = OnceLock::new();
+    const LONGEST: usize = 1 << 20;
+    let wave = |f: fn(f64) -> f64| (0..LONGEST).map(|i| f(i as f64)).collect();
+    let (sines, cosines) =
+        WAVES.get_or_init(|| (wave(|i| (0.7 * i + 0.3).sin()), wave(|i| (1.3 * i + 0.2).cos())));
+    assert!(values.len() <= LONGEST);
+    let dot = |wave: &[f64]| values.iter().zip(wave).map(|(v, w)| v * w).sum::<f64>();
+    [values.iter().map(|v| v * v).sum::<f64>().sqrt(), dot(sines), dot(cosines)]
 }
