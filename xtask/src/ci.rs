@@ -14,7 +14,7 @@ struct Stage {
     check: fn(&Path) -> Result<(), Failure>,
 }
 
-const STAGES: [Stage; 6] = [
+const STAGES: [Stage; 7] = [
     Stage {
         name: "fmt",
         rerun: "cargo fmt --all",
@@ -37,7 +37,28 @@ const STAGES: [Stage; 6] = [
     },
     Stage { name: "tidy", rerun: "cargo xtask tidy", check: |root| tidy::run(root, tidy::Mode::Check) },
     Stage { name: "hdf5", rerun: "cargo xtask test -p wsi-bags --features hdf5", check: hdf5 },
+    Stage {
+        name: "old processor",
+        rerun: "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER='qemu-x86_64 -cpu Haswell' cargo test -p cf-layers",
+        check: old_processor,
+    },
 ];
+
+/// The kernels on an emulated processor without AVX-512; the quicker of their tests, since emulation is slow.
+fn old_processor(root: &Path) -> Result<(), Failure> {
+    const TESTS: [&str; 5] =
+        ["bf16_products", "linear", "layer_norm", "grouped_conv2d", "attention_survives"];
+    if !cfg!(all(target_arch = "x86_64", target_os = "linux"))
+        || !Step::new(root, "qemu-x86_64", &["-version"]).succeeds()
+    {
+        println!("skipped: no `qemu-x86_64` (Debian: qemu-user)");
+        return Ok(());
+    }
+    let test = ["test", "-q", "-p", "cf-layers", "--test", "kernels", "--"];
+    Step::cargo(root, &[&test[..], &TESTS].concat())
+        .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", "qemu-x86_64 -cpu Haswell")
+        .run()
+}
 
 /// The C library's backend, where the machine has the library.
 fn hdf5(root: &Path) -> Result<(), Failure> {

@@ -26,6 +26,7 @@ use cf_model::{BagTensors, CrossFusionConfig, ModelConfig, ModelName, Variant};
 use serde::Serialize;
 use wsi_bags::Magnification;
 
+use crate::bags::BagSource;
 use crate::byte_size::ByteSize;
 use crate::error::{Error, Result};
 
@@ -225,7 +226,17 @@ pub struct MemoryBudget<'a> {
     pub bytes: Option<u64>,
 }
 
-impl MemoryBudget<'_> {
+impl<'a> MemoryBudget<'a> {
+    /// The budget of a run of `model` on `bags` that may use so many bytes; as many as it likes where nobody says.
+    ///
+    /// # Errors
+    /// If the model can't be built for features of that width.
+    pub fn new(model: &'a ModelConfig, bags: &BagSource, bytes: Option<u64>) -> Result<Self> {
+        let dim = bags.backbone_dim();
+        let (n_parameters, number_bytes) = (model.n_parameters(dim)?, bags.dtype().size_in_bytes());
+        Ok(Self { model, n_parameters, dim, number_bytes, bytes })
+    }
+
     /// The prediction for a bag.
     pub fn predict(&self, bag: BagSize, retention: Retention) -> StepMemory {
         StepMemory::predict(self.model, self.n_parameters, self.dim, bag, self.number_bytes, retention)

@@ -130,13 +130,7 @@ impl Plan {
     /// # Errors
     /// [`Error::DoesNotFit`] if it takes more, or a bag's description can't be read.
     pub fn check_memory(&self, config: &RunConfig, memory_bytes: Option<u64>) -> Result<()> {
-        let budget = MemoryBudget {
-            model: &config.model,
-            n_parameters: config.model.n_parameters(self.bags.backbone_dim())?,
-            dim: self.bags.backbone_dim(),
-            number_bytes: self.bags.dtype().size_in_bytes(),
-            bytes: memory_bytes,
-        };
+        let budget = MemoryBudget::new(&config.model, &self.bags, memory_bytes)?;
         let trained = self.folds.iter().flat_map(|fold| &fold.train);
         let slides: BTreeSet<&str> = trained.map(|labelled| labelled.slide.slide_id.as_str()).collect();
         let sizes = slides.into_iter().map(|slide| Ok((slide.to_owned(), self.bags.size(slide)?)));

@@ -83,13 +83,7 @@ impl<'a> Trainer<'a> {
         run_dir::create_dir(&dir)?;
         let saved = FoldState::restore(&dir.join(fold_files::STATE), &store, &mut adam)?;
         let state = saved.unwrap_or_else(FoldState::start);
-        let memory = MemoryBudget {
-            model: &context.config.model,
-            n_parameters: store.n_parameters(),
-            dim: context.bags.backbone_dim(),
-            number_bytes: context.bags.dtype().size_in_bytes(),
-            bytes: context.memory_bytes,
-        };
+        let memory = MemoryBudget::new(&context.config.model, context.bags, context.memory_bytes)?;
         Ok(Self { context, data, store, model, eval_model, adam, schedule, memory, state })
     }
 

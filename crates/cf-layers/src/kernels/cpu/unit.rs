@@ -22,6 +22,7 @@ pub(in crate::kernels) trait Unit: Copy + Default + Send + Sync + 'static {
     /// # Safety
     /// As [`Job`] demands.
     #[expect(unsafe_code, reason = "a job holds raw pointers")]
+    // SAFETY: what the documentation demands.
     unsafe fn run_wide(job: Job<Self>) -> bool;
 }
 
@@ -40,6 +41,7 @@ impl Unit for f32 {
     }
 
     #[expect(unsafe_code, reason = "a job holds raw pointers")]
+    // SAFETY: as the trait demands.
     unsafe fn run_wide(job: Job<Self>) -> bool {
         // SAFETY: passed on.
         unsafe { super::tile::avx512::run_f32(job) }
@@ -66,6 +68,7 @@ impl Unit for Rounded {
     }
 
     #[expect(unsafe_code, reason = "a job holds raw pointers")]
+    // SAFETY: as the trait demands.
     unsafe fn run_wide(job: Job<Self>) -> bool {
         // SAFETY: passed on; `Rounded` lies in memory as the f32 that it is.
         unsafe { super::tile::avx512::run_f32(job.cast()) }
@@ -105,6 +108,7 @@ impl Unit for f64 {
     }
 
     #[expect(unsafe_code, reason = "a job holds raw pointers")]
+    // SAFETY: as the trait demands.
     unsafe fn run_wide(_: Job<Self>) -> bool {
         false
     }
@@ -150,6 +154,7 @@ impl Unit for Bf16Pair {
     }
 
     #[expect(unsafe_code, reason = "a job holds raw pointers")]
+    // SAFETY: as the trait demands.
     unsafe fn run_wide(job: Job<Self>) -> bool {
         // SAFETY: passed on.
         unsafe { super::tile::avx512::run_bf16(job) }
