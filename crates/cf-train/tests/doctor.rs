@@ -415,7 +415,7 @@ const PLANTED: &[Planted] = &[
         "slide",
         "patchgcn needs coordinates of the x20 patches",
         |study| {
-            study.rewrite_bag(3, |_, set| Some(PatchSet::new(set.features().clone())));
+            study.lay_out_pt();
             let config = fs::read_to_string(study.path("config.toml")).unwrap();
             let (before, after) = (config.find("[model]").unwrap(), config.find("[training]").unwrap());
             let model = "[model]\nname = \"patchgcn\"\n\n";
