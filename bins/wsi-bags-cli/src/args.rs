@@ -26,8 +26,9 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Write every slide of a directory in another layout.
     ///
-    /// The order of rows is kept, 16-bit features stay so (others become 32-bit floats), and native files get the parent of each patch in the
-    /// next coarser magnification where coordinates tell it. Slides that are there already are left alone.
+    /// The order of rows is kept, 16-bit features stay so (others become 32-bit floats), and native files get the parent
+    /// of each patch in the next coarser magnification where coordinates tell it. Slides that are there already are left
+    /// alone.
     #[command(after_help = "Examples:\n  \
         wsi-bags convert --features trident_job --backbone uni_v1 --to native --out bags\n  \
         wsi-bags convert --root x5=a/h5 --root x20=b/h5 --backbone uni --to safetensors --out bags\n  \

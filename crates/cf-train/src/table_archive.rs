@@ -33,7 +33,11 @@ fn unzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
         let member = archive.by_index(index).map_err(unreadable)?;
         // A folder is no table, whatever its name ends with.
         let name = member.name().map_err(unreadable)?;
-        names.push(if member.is_dir() { format!("{}/", name.trim_end_matches('/')) } else { name.into_owned() });
+        names.push(if member.is_dir() {
+            format!("{}/", name.trim_end_matches('/'))
+        } else {
+            name.into_owned()
+        });
     }
     if names.iter().any(|name| name == "[Content_Types].xml") {
         return Err("is an Excel workbook, expected a text table; save it as CSV (UTF-8)".to_owned());
@@ -71,10 +75,10 @@ fn the_table(archive: &str, names: &[String]) -> Result<usize, String> {
     let file_name = |name: &str| name.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
     // macOS adds a shadow of every file.
     let own = |name: &str| !name.starts_with("__MACOSX/") && !file_name(name).starts_with('.');
-    let is_table =
-        |name: &str| TABLE_EXTENSIONS.iter().any(|extension| file_name(name).ends_with(extension)) && own(name);
-    let tables: Vec<(usize, &String)> =
-        names.iter().enumerate().filter(|(_, name)| is_table(name)).collect();
+    let is_table = |name: &str| {
+        TABLE_EXTENSIONS.iter().any(|extension| file_name(name).ends_with(extension)) && own(name)
+    };
+    let tables: Vec<(usize, &String)> = names.iter().enumerate().filter(|(_, name)| is_table(name)).collect();
     let of_gdc: Vec<_> = tables.iter().filter(|(_, name)| file_name(name) == GDC_TABLE).collect();
     match (tables.as_slice(), of_gdc.as_slice()) {
         ([(index, _)], _) | (_, [(index, _)]) => Ok(*index),
@@ -95,7 +99,9 @@ fn within_limit(packed: impl Read, name: &str) -> Result<Vec<u8>, String> {
         .read_to_end(&mut bytes)
         .map_err(|error| format!("{name} can't be unzipped: {error}"))?;
     if bytes.len() as u64 > MAX_TABLE_BYTES {
-        return Err(format!("{name} unpacks to more than {MAX_TABLE_BYTES} bytes, expected a clinical table"));
+        return Err(format!(
+            "{name} unpacks to more than {MAX_TABLE_BYTES} bytes, expected a clinical table"
+        ));
     }
     Ok(bytes)
 }

@@ -290,7 +290,8 @@ fn cbioportal_patients_meet_the_bags_that_are_called_after_them() {
     let pfs = read(&table, &[("cohort.preset", "cbioportal"), ("cohort.endpoint", "pfs")]);
     assert_eq!(pfs.cases()[0].outcome, Outcome::event(4.0).unwrap());
     assert_eq!(pfs.cases()[0].n_slides, None);
-    let error = read(&table, &[("cohort.preset", "cbioportal")]).into_cohort(&["slide1".to_owned()]).unwrap_err();
+    let error =
+        read(&table, &[("cohort.preset", "cbioportal")]).into_cohort(&["slide1".to_owned()]).unwrap_err();
     let error = error.to_string();
     assert!(
         error.contains("TCGA-2F-A9KO") && error.contains("slide1") && error.contains("slides = "),
@@ -367,8 +368,11 @@ fn gdc_takes_deaths_and_follow_ups_from_their_own_columns() {
 #[test]
 fn gdc_archives_give_their_clinical_table() {
     let folder = Folder::new();
-    let members =
-        [("exposure.tsv", "case_id\n1f6c\n"), ("clinical.tsv", GDC), ("family_history.tsv", "case_id\n1f6c\n")];
+    let members = [
+        ("exposure.tsv", "case_id\n1f6c\n"),
+        ("clinical.tsv", GDC),
+        ("family_history.tsv", "case_id\n1f6c\n"),
+    ];
     let preset = [("cohort.preset", "gdc")];
     let wanted = read(&folder.write("clinical.tsv", GDC), &preset).cases();
     assert_eq!(wanted.len(), 2);

@@ -15,8 +15,8 @@ use cf_train::simulate::{CohortKind, SimulateOptions, simulate};
 use serde_json::Value;
 use support::{cf_train, path, succeed, test_data};
 use wsi_bags::{
-    Bag, BagStore, Converter, FeatureMatrix, Layout, Magnification, PatchSet, SlideInfo, native, pt, safetensors,
-    slide_stem,
+    Bag, BagStore, Converter, FeatureMatrix, Layout, Magnification, PatchSet, SlideInfo, native, pt,
+    safetensors, slide_stem,
 };
 
 const N_PATIENTS: usize = 40;

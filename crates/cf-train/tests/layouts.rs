@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use support::{cohort, path, succeed};
 use wsi_bags::{
-    BagStore, Converter, FeatureMatrix, Layout, Magnification, PatchSet, RowOrder, SlideInfo, native, safetensors,
+    BagStore, Converter, FeatureMatrix, Layout, Magnification, PatchSet, RowOrder, SlideInfo, native,
+    safetensors,
 };
 
 /// Converts every bag of the cohort.
@@ -106,7 +107,8 @@ fn rows_in_another_order_than_the_model_was_trained_on_are_warned_of() {
     succeed(&["cv", "--config", path(&config), "--out", path(&run), "--folds", "0"]);
     let store = BagStore::open(&cohort.join("bags"), None, "simulated").unwrap();
     let slide = store.slide_ids()[0].clone();
-    let bag = native::read(&cohort.join(format!("bags/{slide}.h5")), "simulated", &Magnification::ALL).unwrap();
+    let bag =
+        native::read(&cohort.join(format!("bags/{slide}.h5")), "simulated", &Magnification::ALL).unwrap();
     let columns = dir.path().join("columns");
     for (at, set) in bag.sets() {
         assert_eq!(set.row_order(), RowOrder::RowMajor);

@@ -12,8 +12,8 @@ use crate::slide_info::SlideInfo;
 /// CLAM's chunks.
 const ROWS_PER_CHUNK: usize = 32;
 
-/// Writes an HDF5 file of one slide and magnification in CLAM's form: `features` (f32 by CLAM itself) `[n, d]` and `coords` i32
-/// `[n, 2]`, in chunks of 32 rows, both open to growth. What CLAM does not store and this crate reads is added as
+/// Writes an HDF5 file of one slide and magnification in CLAM's form: `features` `[n, d]` (f32 by CLAM itself) and
+/// `coords` i32 `[n, 2]`, in chunks of 32 rows, both open to growth. What CLAM does not store and this crate reads is added as
 /// attributes of `coords`: `patch_size_level0`, `level0_width`, `level0_height`.
 ///
 /// # Errors

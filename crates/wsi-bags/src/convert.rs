@@ -21,8 +21,9 @@ use crate::store::BagStore;
 /// Writes the slides of a store in another layout, one at a time.
 ///
 /// Of a slide no more than the features of one magnification are in memory. The order of rows is kept. Features that are
-/// 16-bit floats (not bfloat16) stay so, all others become 32-bit ones: [`Converter::with_feature_type`]. Parents are found from coordinates where the source has none
-/// and the new layout keeps them (native, safetensors). Each file is written beside its name and renamed.
+/// 16-bit floats (not bfloat16) stay so, all others become 32-bit ones: [`Converter::with_feature_type`]. Parents are
+/// found from coordinates where the source has none and the new layout keeps them (native, safetensors). Each file is
+/// written beside its name and renamed.
 ///
 /// ```
 /// use wsi_bags::{BagStore, Converter, FeatureMatrix, Layout, Magnification, PatchSet, SlideInfo, safetensors};

@@ -48,8 +48,10 @@ pub(crate) fn gather(file: &MappedFile, element: ElementType, runs: &[Run]) -> R
     let mut blocks = blocks(element, runs, values.values_mut());
     let per_thread = blocks.len().div_ceil(n_threads).max(1);
     let first_bad = thread::scope(|scope| {
-        let threads: Vec<_> =
-            blocks.chunks_mut(per_thread).map(|blocks| scope.spawn(|| read_blocks(file, element, blocks))).collect();
+        let threads: Vec<_> = blocks
+            .chunks_mut(per_thread)
+            .map(|blocks| scope.spawn(|| read_blocks(file, element, blocks)))
+            .collect();
         let found = threads.into_iter().map(|thread| match thread.join() {
             Ok(found) => found,
             Err(panic) => std::panic::resume_unwind(panic),

@@ -207,7 +207,12 @@ pub(crate) fn write_sets(
     })
 }
 
-fn write_set(group: &GroupWriter<'_>, set: &PatchSet, encoder: &str, feature_type: FeatureType) -> Result<()> {
+fn write_set(
+    group: &GroupWriter<'_>,
+    set: &PatchSet,
+    encoder: &str,
+    feature_type: FeatureType,
+) -> Result<()> {
     let Some(coords) = set.coords() else {
         return Err(
             ErrorKind::MissingDataset { name: COORDS.to_owned(), found: vec![FEATURES.to_owned()] }.into()
@@ -275,7 +280,8 @@ pub fn add_features(path: &Path, bag: &Bag, encoder: &str) -> Result<()> {
         let writer = Writer::open(beside)?;
         for (magnification, set) in bag.sets() {
             let group = writer.root().group(magnification.label()).group(FEATURES);
-            write_features(&group, set, encoder, FeatureType::F32).map_err(|error| error.at_place(magnification))?;
+            write_features(&group, set, encoder, FeatureType::F32)
+                .map_err(|error| error.at_place(magnification))?;
         }
         writer.finish()
     })

@@ -107,7 +107,8 @@ fn what_half_precision_cannot_hold_is_refused() {
     let source = BagStore::open(&directory.path().join("in"), None, "uni").unwrap();
     for layout in [Layout::Crossfusion, Layout::Safetensors] {
         let out = directory.path().join(layout.label());
-        let mut converter = Converter::new(&source, layout, &out).unwrap().with_feature_type(FeatureType::F16);
+        let mut converter =
+            Converter::new(&source, layout, &out).unwrap().with_feature_type(FeatureType::F16);
         let error = converter.convert("slide").unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::BeyondHalf { row: 1, column: 1, .. }), "{error}");
         assert!(error.path().is_some());

@@ -94,8 +94,7 @@ impl ClinicalTable {
                     }
                     Some((first_file, index)) => {
                         let repeats = *first_file != file || form.rows == RowsPerCase::Several;
-                        let first =
-                            rows.get(*index).filter(|first| !repeats || first.outcome != row.outcome);
+                        let first = rows.get(*index).filter(|first| !repeats || first.outcome != row.outcome);
                         if let Some(first) = first {
                             let kind = match (&row.slide_id, form.rows) {
                                 (Some(_), _) => RowFaultKind::DuplicateSlide,
@@ -243,7 +242,12 @@ fn table_files(config: &CohortConfig) -> Result<Vec<PathBuf>> {
     Ok(vec![path.clone()])
 }
 
-fn stands_twice(row: &ReadRow, first: &ReadRow, (first_file, file): (&Path, &Path), rows: RowsPerCase) -> String {
+fn stands_twice(
+    row: &ReadRow,
+    first: &ReadRow,
+    (first_file, file): (&Path, &Path),
+    rows: RowsPerCase,
+) -> String {
     let what = if row.slide_id.is_some() { "slide" } else { "patient" };
     let same_file = first_file == file;
     if same_file && rows == RowsPerCase::One {

@@ -122,15 +122,8 @@ pub(crate) struct OutcomeColumns {
 
 impl Preset {
     /// Every family once.
-    pub const ALL: [Self; 7] = [
-        Self::Mcat,
-        Self::Survpath,
-        Self::Mmp,
-        Self::Stamp,
-        Self::Cbioportal,
-        Self::Gdc,
-        Self::PathoBench,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Mcat, Self::Survpath, Self::Mmp, Self::Stamp, Self::Cbioportal, Self::Gdc, Self::PathoBench];
 
     /// As configurations spell it.
     pub fn as_str(self) -> &'static str {

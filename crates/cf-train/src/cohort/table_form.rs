@@ -36,9 +36,9 @@ impl TableForm {
         let preset = config.preset.map(|preset| preset.columns(config.endpoint.unwrap_or_default()));
         let outcome = preset.as_ref().and_then(|preset| preset.outcome.as_ref());
         let column = |candidates: &[&str], key: &str| {
-            let found = candidates.iter().find_map(|name| {
-                Some(Column { name: (*name).to_owned(), index: table.column(name)? })
-            });
+            let found = candidates
+                .iter()
+                .find_map(|name| Some(Column { name: (*name).to_owned(), index: table.column(name)? }));
             let wanted = candidates.first().copied().unwrap_or_default();
             found.ok_or_else(|| missing_column(config, table, wanted, key))
         };

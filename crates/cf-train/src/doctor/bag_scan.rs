@@ -108,7 +108,9 @@ pub(super) fn of_bag(slide_id: &str, error: &Error) -> Finding {
     let finding = Finding::new(Severity::Error, fault, place, found);
     match error.kind() {
         // The file is whole; what reads it lacks something.
-        ErrorKind::Hdf5Feature { .. } => finding.with_way_out("see above: another build, or `h5repack`".to_owned()),
+        ErrorKind::Hdf5Feature { .. } => {
+            finding.with_way_out("see above: another build, or `h5repack`".to_owned())
+        }
         _ => finding,
     }
 }

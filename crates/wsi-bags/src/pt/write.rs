@@ -34,7 +34,9 @@ pub(super) fn write_archive(path: &Path, features: &FeatureMatrix, feature_type:
             zip.start_file(format!("archive/{name}"), options).map_err(|source| failed(source.into()))?;
             Ok(write(&mut zip).map_err(failed)?)
         };
-    record("data.pkl", &mut |out| out.write_all(&pickle(features.n_patches(), features.dim(), feature_type)))?;
+    record("data.pkl", &mut |out| {
+        out.write_all(&pickle(features.n_patches(), features.dim(), feature_type))
+    })?;
     record("byteorder", &mut |out| out.write_all(b"little"))?;
     record("data/0", &mut |out| write_floats(out, features.as_slice(), feature_type))?;
     record("version", &mut |out| out.write_all(b"3\n"))?;
