@@ -391,12 +391,10 @@ const PLANTED: &[Planted] = &[
         vec![]
     }),
     planted("shared-sites", "note", "splits", "validated sites are trained on", |study| {
-        let cases = [validated(study, 1)[0].clone(), validated(study, 2)[0].clone()];
-        for (case, barcode) in cases.iter().zip(["TCGA-AA-0001-01", "TCGA-AA-0002-01"]) {
-            study.edit("clinical.csv", &format!("\n{case},"), &format!("\n{barcode},"));
-            for fold in 0..5 {
-                study.edit(&format!("splits/splits_{fold}.csv"), &format!(",{case}"), &format!(",{barcode}"));
-            }
+        // Barcodes of one site.
+        study.edit_rows(|_, cells| cells[0] = cells[0].replace("SIM-", "TCGA-AA-"));
+        for fold in 0..5 {
+            study.edit(&format!("splits/splits_{fold}.csv"), ",SIM-", ",TCGA-AA-");
         }
         vec![]
     }),
@@ -530,7 +528,7 @@ const PLANTED: &[Planted] = &[
         safetensors::write(&file, study.bag(3).at(Magnification::X10).unwrap(), "simulated", &slide).unwrap();
         vec![]
     }),
-    planted("files-disagree", "error", "x10", "number of patches", |study| {
+    planted("files-disagree", "error", "slide", "number of patches", |study| {
         study.lay_out_clam();
         let file = study.path(&format!("features/x10/pt_files/{}.pt", study.slides()[3]));
         pt::write_features(&file, &features(3, DIM)).unwrap();
