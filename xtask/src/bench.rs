@@ -131,7 +131,9 @@ fn record(root: &Path, name: &str, cases: &[Value]) -> Result<(), Failure> {
         _ => (
             "Reading a bag of the mean size",
             "All three magnifications, width 2048; what is read is checked to be finite here and returned as f32. `clam` is uncompressed \
-             HDF5 in chunks of 32 rows. `cold`: the files were evicted from the page cache.",
+             HDF5 in chunks of 32 rows. h5py and torch.load check nothing, and return f16 as it is. `warm`: bag after bag in one \
+             process, as in training, where memory is used again here; `cold`: the first read of a process, the files evicted \
+             from the page cache.",
         ),
     };
     let document = json!({

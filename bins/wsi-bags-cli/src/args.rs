@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
-use wsi_bags::{BagStore, Layout, Magnification};
+use wsi_bags::{BagStore, FeatureType, Layout, Magnification};
 
 use crate::error::CliError;
 
@@ -26,11 +26,13 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Write every slide of a directory in another layout.
     ///
-    /// The order of rows is kept, features become 32-bit floats, and native files get the parent of each patch in the
-    /// next coarser magnification where coordinates tell it. Slides that are there already are left alone.
+    /// The order of rows is kept, 16-bit features stay so (others become 32-bit floats), and native files get the parent
+    /// of each patch in the next coarser magnification where coordinates tell it. Slides that are there already are left
+    /// alone.
     #[command(after_help = "Examples:\n  \
         wsi-bags convert --features trident_job --backbone uni_v1 --to native --out bags\n  \
         wsi-bags convert --root x5=a/h5 --root x20=b/h5 --backbone uni --to safetensors --out bags\n  \
+        wsi-bags convert --features clam --backbone uni --to native --dtype f16 --out bags\n  \
         wsi-bags convert --features stamp --backbone uni2 --slide-mpp 0.25 --to native --out bags")]
     Convert(ConvertArguments),
     /// List slides with shapes, element types, row order, parents and provenance. Features are not read.
@@ -76,6 +78,9 @@ pub(crate) struct ConvertArguments {
     /// Directory to write into.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
+    /// Float type of the features in the files written; 16 bits take half the room. As the source has it when left out.
+    #[arg(long, value_name = "f16|f32")]
+    pub(crate) dtype: Option<FeatureType>,
     /// Write slides again that are there already.
     #[arg(long)]
     pub(crate) overwrite: bool,

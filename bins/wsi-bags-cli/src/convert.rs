@@ -32,6 +32,9 @@ struct ParentSummary {
 pub(crate) fn run(arguments: &ConvertArguments, quiet: bool) -> Result<(), CliError> {
     let store = arguments.source.open()?;
     let mut converter = Converter::new(&store, arguments.to, &arguments.out).map_err(CliError::Bags)?;
+    if let Some(feature_type) = arguments.dtype {
+        converter = converter.with_feature_type(feature_type);
+    }
     let slides = arguments.source.slides(&store);
     let mut parents: Vec<ParentSummary> = [Magnification::X10, Magnification::X20]
         .map(|magnification| ParentSummary {

@@ -93,6 +93,7 @@ fn hint(kind: &ErrorKind) -> Option<&'static str> {
         ErrorKind::MissingCoords => {
             "STAMP's coordinates need --slide-mpp X; bags without any can become `crossfusion` or `safetensors`"
         }
+        ErrorKind::BeyondHalf { .. } => "give --dtype f32, or leave it out",
         ErrorKind::Disagreement { .. } => {
             "convert the slides of each encoder apart, or write the odd file again"
         }

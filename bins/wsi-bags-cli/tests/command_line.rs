@@ -62,9 +62,11 @@ fn a_trident_job_becomes_native_bags_with_parents() {
     );
     let again = convert(&["--json"]);
     assert_eq!((&again["n_written"], &again["n_left_alone"]), (&json!(0), &json!(2)));
-    assert_eq!(convert(&["--json", "--overwrite"])["n_written"], json!(2));
+    let inspect = || results(&["inspect", "--features", path(out.path()), "--backbone", "uni_v1", "--json"]);
+    assert_eq!(inspect()["slides"][1]["sets"][2]["element_type"], "float16", "as the source has it");
+    assert_eq!(convert(&["--json", "--overwrite", "--dtype", "f32"])["n_written"], json!(2));
 
-    let listing = results(&["inspect", "--features", path(out.path()), "--backbone", "uni_v1", "--json"]);
+    let listing = inspect();
     assert_eq!((&listing["layout"], &listing["slides"].as_array().unwrap().len()), (&json!("native"), &2));
     let x20 = &listing["slides"][1]["sets"][2];
     let wanted = json!({

@@ -61,6 +61,7 @@ const SECTIONS: [(&str, &[(&str, Kind)]); 7] = [
             ("case_id", Kind::Text),
             ("slide_id", Kind::Text),
             ("time", Kind::Text),
+            ("censored_time", Kind::Text),
             ("time_unit", Kind::Text),
             ("event", Kind::Text),
             ("censorship", Kind::Text),

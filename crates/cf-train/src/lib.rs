@@ -46,6 +46,7 @@ pub mod seed;
 pub mod simulate;
 pub mod splits;
 pub mod status_suspicion;
+mod table_archive;
 mod table_text;
 pub mod time_bins;
 pub mod trainer;

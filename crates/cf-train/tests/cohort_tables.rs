@@ -280,19 +280,18 @@ fn cbioportal_patients_meet_the_bags_that_are_called_after_them() {
         "TCGA-ZZ-0000-01Z",
     ]
     .map(str::to_owned);
-    for preset in ["cbioportal", "gdc"] {
-        let found = read(&table, &[("cohort.preset", preset)]).into_cohort(&bags).unwrap();
-        assert_eq!(found.slides(), two_patients(1.0));
-        let ids: Vec<&[String]> = found.dropped().iter().map(|dropped| dropped.ids.as_slice()).collect();
-        assert_eq!(
-            ids,
-            [&["TCGA-2F-A9KQ".to_owned()], &["TCGA-2F-A9KR".to_owned()], &["TCGA-2F-A9KQ-01Z".to_owned()]]
-        );
-    }
+    let found = read(&table, &[("cohort.preset", "cbioportal")]).into_cohort(&bags).unwrap();
+    assert_eq!(found.slides(), two_patients(1.0));
+    let ids: Vec<&[String]> = found.dropped().iter().map(|dropped| dropped.ids.as_slice()).collect();
+    assert_eq!(
+        ids,
+        [&["TCGA-2F-A9KQ".to_owned()], &["TCGA-2F-A9KR".to_owned()], &["TCGA-2F-A9KQ-01Z".to_owned()]]
+    );
     let pfs = read(&table, &[("cohort.preset", "cbioportal"), ("cohort.endpoint", "pfs")]);
     assert_eq!(pfs.cases()[0].outcome, Outcome::event(4.0).unwrap());
     assert_eq!(pfs.cases()[0].n_slides, None);
-    let error = read(&table, &[("cohort.preset", "gdc")]).into_cohort(&["slide1".to_owned()]).unwrap_err();
+    let error =
+        read(&table, &[("cohort.preset", "cbioportal")]).into_cohort(&["slide1".to_owned()]).unwrap_err();
     let error = error.to_string();
     assert!(
         error.contains("TCGA-2F-A9KO") && error.contains("slide1") && error.contains("slides = "),
@@ -311,6 +310,104 @@ fn cbioportal_patients_meet_the_bags_that_are_called_after_them() {
         &[("cohort.preset", "cbioportal")],
         &["patient TCGA-2F-A9KO stands in line 4 and in line 7"],
     );
+}
+
+/// Rows as GDC exports them: one for every diagnosis and treatment of a case, `'--` for what was not recorded.
+const GDC: &str = "case_id\tcase_submitter_id\tproject_id\tdays_to_death\tvital_status\tdays_to_last_follow_up\ttreatment_type\n\
+    1f6c\tTCGA-2F-A9KO\tTCGA-BLCA\t10\tDead\t'--\tPharmaceutical Therapy, NOS\n\
+    1f6c\tTCGA-2F-A9KO\tTCGA-BLCA\t10\tDead\t'--\tRadiation Therapy, NOS\n\
+    2a7d\tTCGA-2F-A9KP\tTCGA-BLCA\t'--\tAlive\t20.5\tRadiation Therapy, NOS\n\
+    2a7d\tTCGA-2F-A9KP\tTCGA-BLCA\t'--\tAlive\t'--\tSurgery, NOS\n\
+    3b8e\tTCGA-2F-A9KQ\tTCGA-BLCA\t'--\tDead\t3\t'--\n\
+    4c9f\tTCGA-2F-A9KR\tTCGA-BLCA\t'--\tNot Reported\t'--\t'--\n";
+
+#[test]
+fn gdc_takes_deaths_and_follow_ups_from_their_own_columns() {
+    let folder = Folder::new();
+    let prefixed = GDC
+        .replace("case_id\tcase_submitter_id", "cases.case_id\tcases.submitter_id")
+        .replace("days_to_death\tvital_status", "demographic.days_to_death\tdemographic.vital_status")
+        .replace("days_to_last_follow_up", "diagnoses.days_to_last_follow_up");
+    let bags = [
+        "TCGA-2F-A9KO-01Z.A",
+        "TCGA-2F-A9KO-01Z.B",
+        "TCGA-2F-A9KP-01Z.C",
+        "TCGA-2F-A9KQ-01Z",
+        "TCGA-2F-A9KR-01Z",
+    ]
+    .map(str::to_owned);
+    let preset = [("cohort.preset", "gdc")];
+    for (name, text) in [("clinical.tsv", GDC), ("prefixed.tsv", prefixed.as_str())] {
+        let table = folder.write(name, text);
+        let found = read(&table, &preset).into_cohort(&bags).unwrap();
+        assert_eq!(found.slides(), two_patients(DAYS_PER_MONTH), "{name}");
+        // Nobody knows when the one died, or what became of the other; that one row of a case lacks its time is no loss.
+        let dropped: Vec<&[String]> = found.dropped().iter().map(|dropped| dropped.ids.as_slice()).collect();
+        let without_outcome = ["TCGA-2F-A9KQ".to_owned(), "TCGA-2F-A9KR".to_owned()];
+        let bags_of_these = ["TCGA-2F-A9KQ-01Z".to_owned(), "TCGA-2F-A9KR-01Z".to_owned()];
+        assert_eq!(dropped, [&without_outcome[..], &bags_of_these[..]], "{name}");
+    }
+    let disagrees = folder.write("disagrees.tsv", GDC.replacen("\t10\tDead", "\t12\tDead", 1));
+    fault(&disagrees, &preset, &["patient TCGA-2F-A9KO", "line 3", "line 2", "event at"]);
+    let negative = folder.write("negative.tsv", GDC.replace("\t20.5\t", "\t-7\t"));
+    fault(&negative, &preset, &["line 4, column `days_to_last_follow_up`", "`-7`", "days, at least 0"]);
+    let clinical = folder.write("all.tsv", GDC.replace("days_to_last_follow_up", "follow_up"));
+    fault(&clinical, &preset, &["no column `days_to_last_follow_up`", "censored_time = "]);
+    // The same columns by their names; TCGA's case ids are the submitter's.
+    let table = folder.write("clinical.tsv", GDC);
+    let by_name = [
+        ("cohort.preset", "gdc"),
+        ("cohort.columns.time", "days_to_death"),
+        ("cohort.columns.censored_time", "days_to_last_follow_up"),
+        ("cohort.columns.event", "vital_status"),
+    ];
+    assert_eq!(read(&table, &by_name).into_cohort(&bags).unwrap().slides(), two_patients(DAYS_PER_MONTH));
+    fault(&table, &[], &["it is never guessed", "preset = \"gdc\" in [cohort]"]);
+}
+
+#[test]
+fn gdc_archives_give_their_clinical_table() {
+    let folder = Folder::new();
+    let members = [
+        ("exposure.tsv", "case_id\n1f6c\n"),
+        ("clinical.tsv", GDC),
+        ("family_history.tsv", "case_id\n1f6c\n"),
+    ];
+    let preset = [("cohort.preset", "gdc")];
+    let wanted = read(&folder.write("clinical.tsv", GDC), &preset).cases();
+    assert_eq!(wanted.len(), 2);
+    let zipped = folder.write("clinical.zip", zip_of(&members, zip::CompressionMethod::Deflated));
+    let packed = folder.write("clinical.cart.2024-05-06.tar.gz", gzip(&tar_of(&members)));
+    let gzipped = folder.write("clinical.tsv.gz", gzip(GDC.as_bytes()));
+    for table in [zipped, packed.clone(), gzipped] {
+        assert_eq!(read(&table, &preset).cases(), wanted, "{}", table.display());
+    }
+    let without = folder.write("other.tar.gz", gzip(&tar_of(&[members[0], members[2]])));
+    fault(&without, &preset, &["exposure.tsv, family_history.tsv", "one clinical.tsv"]);
+    let whole = std::fs::read(packed).unwrap();
+    let cut = folder.write("cut.tar.gz", &whole[..whole.len() / 2]);
+    fault(&cut, &preset, &["cut.tar.gz", "can't be"]);
+    let short = tar_of(&members);
+    let short = folder.write("short.tar.gz", gzip(&short[..1400]));
+    fault(&short, &preset, &["short.tar.gz", "can't be unpacked"]);
+}
+
+fn tar_of(members: &[(&str, &str)]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, text) in members {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        builder.append_data(&mut header, name, text.as_bytes()).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
 }
 
 #[test]

@@ -14,7 +14,10 @@ use cf_train::doctor::Fault;
 use cf_train::simulate::{CohortKind, SimulateOptions, simulate};
 use serde_json::Value;
 use support::{cf_train, path, succeed, test_data};
-use wsi_bags::{Bag, FeatureMatrix, Magnification, PatchSet, SlideInfo, native, pt, safetensors, slide_stem};
+use wsi_bags::{
+    Bag, BagStore, Converter, FeatureMatrix, Layout, Magnification, PatchSet, SlideInfo, native, pt,
+    safetensors, slide_stem,
+};
 
 const N_PATIENTS: usize = 40;
 const DIM: usize = 6;
@@ -132,6 +135,16 @@ impl Study {
         });
     }
 
+    fn lay_out_clam(&self) {
+        let (bags, features) = (self.path("bags"), self.path("features"));
+        let store = BagStore::open(&bags, Some(Layout::Native), "simulated").unwrap();
+        let mut converter = Converter::new(&store, Layout::Clam, &features).unwrap();
+        for slide in self.slides() {
+            converter.convert(&slide).unwrap();
+        }
+        self.edit("config.toml", "dir = \"bags\"\nlayout = \"native\"", "dir = \"features\"");
+    }
+
     /// What `doctor --json` says, and its exit code.
     fn diagnosis(&self, more: &[&str]) -> (Value, i32) {
         let (config, out) = (self.path("config.toml"), self.path("run"));
@@ -191,6 +204,15 @@ const fn planted(
 
 /// Each of these alone, in a sound study.
 const PLANTED: &[Planted] = &[
+    planted("config-unreadable", "error", "config.toml", "No such file", |study| {
+        fs::remove_file(study.path("config.toml")).unwrap();
+        vec![]
+    }),
+    // The error that keeps the doctor from looking is named beside it.
+    planted("not-examined", "note", "config.toml", "too little of the configuration", |study| {
+        study.edit("config.toml", "name = \"crossfusion\"", "name = crossfusion");
+        vec![]
+    }),
     planted("config-syntax", "error", "config.toml", "", |study| {
         study.edit("config.toml", "name = \"crossfusion\"", "name = crossfusion");
         vec![]
@@ -322,6 +344,14 @@ const PLANTED: &[Planted] = &[
     planted("inverted-status", "error", "clinical.csv", "its name says the opposite", |_| {
         vec!["--set", "cohort.columns.event=censorship"]
     }),
+    planted("rows-left-out", "note", "clinical.csv", "without a time or a status", |study| {
+        study.edit_rows(|index, cells| {
+            if index == 3 {
+                cells[2].clear()
+            }
+        });
+        vec!["--set", "cohort.missing_outcome=skip"]
+    }),
     planted("unusable-splits", "error", "splits", "no splits_0.csv", |study| {
         fs::remove_dir_all(study.path("splits")).unwrap();
         vec![]
@@ -347,6 +377,33 @@ const PLANTED: &[Planted] = &[
                 study.edit(&file, &format!(",{case}"), &format!(",{barcode}"));
             }
         }
+        vec![]
+    }),
+    planted("duplicate-id", "error", "splits_1.csv", "stands in `train`", |study| {
+        let text = study.read("splits/splits_1.csv");
+        let trained: Vec<&str> = text.lines().skip(1).map(|line| line.split(',').nth(1).unwrap()).collect();
+        study.edit("splits/splits_1.csv", &format!(",{},", trained[1]), &format!(",{},", trained[0]));
+        vec![]
+    }),
+    planted("never-validated", "note", "splits", "validated by no fold", |study| {
+        let left_out = validated(study, 2)[0].clone();
+        study.edit("splits/splits_2.csv", &format!(",{left_out}\n"), ",\n");
+        vec![]
+    }),
+    planted("shared-sites", "note", "splits", "validated sites are trained on", |study| {
+        // Barcodes of one site.
+        study.edit_rows(|_, cells| cells[0] = cells[0].replace("SIM-", "TCGA-AA-"));
+        for fold in 0..5 {
+            study.edit(&format!("splits/splits_{fold}.csv"), ",SIM-", ",TCGA-AA-");
+        }
+        vec![]
+    }),
+    planted("time-bins", "error", "fold 0", "event times are not distinct", |study| {
+        study.edit_rows(|_, cells| {
+            if cells[3] == "0" {
+                cells[2] = "10".to_owned();
+            }
+        });
         vec![]
     }),
     planted("fold-without-event", "warning", "splits_0.csv", "validation patients has an event", |study| {
@@ -432,6 +489,15 @@ const PLANTED: &[Planted] = &[
         cut_in_half(&study.bag_path(3));
         vec![]
     }),
+    planted("unreadable-file", "error", ".h5", "open the file", |study| {
+        dangle(&study.bag_path(3));
+        vec![]
+    }),
+    planted("unreadable-file", "error", "x10/pt_files", "open the file", |study| {
+        study.lay_out_pt();
+        dangle(&pt_file(&study.path("features"), &study.slides()[3], Magnification::X10));
+        vec![]
+    }),
     planted("truncated-file", "error", "x10/pt_files", "", |study| {
         study.lay_out_pt();
         cut_in_half(&pt_file(&study.path("features"), &study.slides()[3], Magnification::X10));
@@ -470,6 +536,19 @@ const PLANTED: &[Planted] = &[
             .unwrap();
         vec![]
     }),
+    planted("coords-off-slide", "error", ".safetensors", "1 pixels wide at level 0", |study| {
+        study.lay_out_safetensors();
+        let slide = SlideInfo { width: Some(1), height: Some(1), mpp: None };
+        let file = study.path(&format!("features/simulated/x10/{}.safetensors", study.slides()[3]));
+        safetensors::write(&file, study.bag(3).at(Magnification::X10).unwrap(), "simulated", &slide).unwrap();
+        vec![]
+    }),
+    planted("files-disagree", "error", "slide", "number of patches", |study| {
+        study.lay_out_clam();
+        let file = study.path(&format!("features/x10/pt_files/{}.pt", study.slides()[3]));
+        pt::write_features(&file, &features(3, DIM)).unwrap();
+        vec![]
+    }),
     planted("row-order-mixed", "warning", "bags", "most slides have rows in order `row-major`", |study| {
         study.rewrite_bag(3, |_, set| {
             let mut coords = set.coords()?.to_vec();
@@ -498,6 +577,13 @@ fn swap_in(study: &Study, name: &str) -> Vec<&'static str> {
     fs::copy(torch_file(name), pt_file(&study.path("features"), &study.slides()[3], Magnification::X5))
         .unwrap();
     vec![]
+}
+
+/// Puts a link that leads nowhere in the place of a file.
+fn dangle(file: &Path) {
+    fs::remove_file(file).unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("moved-away", file).unwrap();
 }
 
 fn cut_in_half(file: &Path) {
@@ -552,7 +638,9 @@ fn each_planted_fault_is_named_with_its_place() {
     let mut names: Vec<&str> = PLANTED.iter().map(|planted| planted.fault).collect();
     names.sort_unstable();
     names.dedup();
-    assert!(names.len() >= 25, "{} faults", names.len());
+    let mut every: Vec<&str> = Fault::ALL.iter().map(|fault| fault.name()).collect();
+    every.sort_unstable();
+    assert_eq!(names, every, "each fault that has a name is planted");
     let mut missed = String::new();
     for planted in PLANTED {
         let study = sound.copy();
@@ -574,7 +662,8 @@ fn each_planted_fault_is_named_with_its_place() {
         assert_eq!(diagnosis["warnings"], count(&diagnosis, "warning"));
         let has_errors = diagnosis["errors"] != 0;
         assert_eq!(code, if has_errors { 3 } else { 0 }, "{}:\n{complaints}", planted.fault);
-        assert_eq!(has_errors, planted.severity == "error", "{}:\n{complaints}", planted.fault);
+        let wanted = planted.severity == "error" || planted.fault == "not-examined";
+        assert_eq!(has_errors, wanted, "{}:\n{complaints}", planted.fault);
     }
     assert!(missed.is_empty(), "{missed}");
 }
@@ -582,10 +671,11 @@ fn each_planted_fault_is_named_with_its_place() {
 #[test]
 fn a_sound_study_has_neither_errors_nor_warnings() {
     let sound = Study::new();
-    let (other_forms, pt) = (sound.copy(), sound.copy());
+    let (other_forms, pt, clam) = (sound.copy(), sound.copy(), sound.copy());
     other_forms.lay_out_safetensors();
     pt.lay_out_pt();
-    for study in [&sound, &other_forms, &pt] {
+    clam.lay_out_clam();
+    for study in [&sound, &other_forms, &pt, &clam] {
         let (diagnosis, code) = study.diagnosis(&[]);
         assert_eq!((complaints(&diagnosis).as_str(), code), ("", 0));
         assert_eq!((&diagnosis["errors"], &diagnosis["warnings"]), (&Value::from(0), &Value::from(0)));

@@ -1,4 +1,5 @@
-//! One cohort in the layouts of seven tools: the same predictions to the byte, and a word where rows lie in another order.
+//! One cohort in the layouts of seven tools: the same predictions to the byte, and a warning where rows lie in another
+//! order.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,7 +8,10 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use support::{cohort, path, succeed};
-use wsi_bags::{BagStore, Converter, Layout, Magnification};
+use wsi_bags::{
+    BagStore, Converter, FeatureMatrix, Layout, Magnification, PatchSet, RowOrder, SlideInfo, native,
+    safetensors,
+};
 
 /// Converts every bag of the cohort.
 fn converted(cohort: &Path, layout: Layout, out: &Path) -> PathBuf {
@@ -83,4 +87,51 @@ fn a_cohort_in_seven_layouts_gives_the_same_predictions() {
         let found = predictions(&cohort, &place(&format!("run-{layout}")), &features, Some(layout));
         assert!(found == native, "{layout} gives other predictions than the simulated bags");
     }
+}
+
+/// The patches from left to right, column by column, as CLAM cuts them.
+fn by_columns(set: &PatchSet) -> PatchSet {
+    let coords = set.coords().unwrap();
+    let mut order: Vec<usize> = (0..coords.len()).collect();
+    order.sort_by_key(|&row| coords[row]);
+    let rows = order.iter().flat_map(|&row| set.features().row(row).unwrap()).copied().collect();
+    let features = FeatureMatrix::new(rows, order.len(), set.features().dim()).unwrap();
+    PatchSet::new(features).with_coords(order.iter().map(|&row| coords[row]).collect()).unwrap()
+}
+
+#[test]
+fn rows_in_another_order_than_the_model_was_trained_on_are_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 20);
+    let (config, run) = (cohort.join("config.toml"), dir.path().join("run"));
+    succeed(&["cv", "--config", path(&config), "--out", path(&run), "--folds", "0"]);
+    let store = BagStore::open(&cohort.join("bags"), None, "simulated").unwrap();
+    let slide = store.slide_ids()[0].clone();
+    let bag =
+        native::read(&cohort.join(format!("bags/{slide}.h5")), "simulated", &Magnification::ALL).unwrap();
+    let columns = dir.path().join("columns");
+    for (at, set) in bag.sets() {
+        assert_eq!(set.row_order(), RowOrder::RowMajor);
+        let folder = columns.join("simulated").join(at.label());
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join(format!("{slide}.safetensors"));
+        safetensors::write(&file, &by_columns(set), "simulated", &SlideInfo::default()).unwrap();
+    }
+    let checkpoint = run.join("fold_0/best.safetensors");
+    let predicted = |features: &Path| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cf-train"));
+        command.args(["predict", "--checkpoint", path(&checkpoint), "--model", "crossfusion", "--json"]);
+        command.args(["--features", path(features), "--backbone", "simulated", "--slide", &slide]);
+        let output = command.output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{stderr}");
+        (String::from_utf8(output.stdout).unwrap(), stderr)
+    };
+    let (as_trained, silence) = predicted(&cohort.join("bags"));
+    assert!(!silence.contains("order"), "{silence}");
+    let (otherwise, warning) = predicted(&columns);
+    for wanted in ["WARN", "another order", "file", "row-major", &slide] {
+        assert!(warning.contains(wanted), "`{wanted}` is not in: {warning}");
+    }
+    assert_ne!(as_trained, otherwise, "the model folds rows into a grid");
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::error::{ErrorKind, Result};
+use crate::feature_type::FeatureType;
 use crate::hdf5::{Rows, Values, Writer};
 use crate::patch_set::PatchSet;
 use crate::replace::replace_file;
@@ -11,14 +12,20 @@ use crate::slide_info::SlideInfo;
 /// CLAM's chunks.
 const ROWS_PER_CHUNK: usize = 32;
 
-/// Writes an HDF5 file of one slide and magnification in CLAM's form: `features` f32 `[n, d]` and `coords` i32
-/// `[n, 2]`, in chunks of 32 rows, both open to growth. What CLAM does not store and this crate reads is added as
+/// Writes an HDF5 file of one slide and magnification in CLAM's form: `features` `[n, d]` (f32 by CLAM itself) and
+/// `coords` i32 `[n, 2]`, in chunks of 32 rows, both open to growth. What CLAM does not store and this crate reads is added as
 /// attributes of `coords`: `patch_size_level0`, `level0_width`, `level0_height`.
 ///
 /// # Errors
 /// [`ErrorKind::MissingCoords`] without coordinates, [`ErrorKind::Limit`] if one does not fit 32 bits,
+/// [`ErrorKind::BeyondHalf`] for a feature that `feature_type` cannot hold,
 /// [`ErrorKind::Hdf5`] or [`ErrorKind::Io`] if the file cannot be written.
-pub(crate) fn write_h5(path: &Path, patches: &PatchSet, slide: &SlideInfo) -> Result<()> {
+pub(crate) fn write_h5(
+    path: &Path,
+    patches: &PatchSet,
+    slide: &SlideInfo,
+    feature_type: FeatureType,
+) -> Result<()> {
     let coords = patches.coords().ok_or(ErrorKind::MissingCoords)?;
     let narrow = |c: &i64| {
         let beyond = ErrorKind::Limit {
@@ -32,10 +39,9 @@ pub(crate) fn write_h5(path: &Path, patches: &PatchSet, slide: &SlideInfo) -> Re
     replace_file(path, |beside| {
         let writer = Writer::create(beside)?;
         let root = writer.root();
-        let (n, dim) = (patches.n_patches(), patches.features().dim());
         let rows = Rows::Chunked(ROWS_PER_CHUNK);
-        root.write("features", [n, dim], Values::F32(patches.features().as_slice()), rows)?;
-        root.write("coords", [n, 2], Values::I32(&coords), rows)?;
+        root.write_features("features", patches.features(), feature_type, rows)?;
+        root.write("coords", [patches.n_patches(), 2], Values::I32(&coords), rows)?;
         let attributes = [
             ("patch_size_level0", patches.geometry().patch_size_level0.map(u64::from)),
             ("level0_width", slide.width),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::clam;
 use crate::error::{Error, ErrorKind, Result};
+use crate::feature_type::FeatureType;
 use crate::layout::Layout;
 use crate::magnification::Magnification;
 use crate::native;
@@ -19,9 +20,10 @@ use crate::store::BagStore;
 
 /// Writes the slides of a store in another layout, one at a time.
 ///
-/// Of a slide no more than the features of one magnification are in memory. The order of rows is kept. Features become
-/// 32-bit floats, which holds every 16-bit one exactly. Parents are found from coordinates where the source has none
-/// and the new layout keeps them (native, safetensors). Each file is written beside its name and renamed.
+/// Of a slide no more than the features of one magnification are in memory. The order of rows is kept. Features that are
+/// 16-bit floats (not bfloat16) stay so, all others become 32-bit ones: [`Converter::with_feature_type`]. Parents are
+/// found from coordinates where the source has none and the new layout keeps them (native, safetensors). Each file is
+/// written beside its name and renamed.
 ///
 /// ```
 /// use wsi_bags::{BagStore, Converter, FeatureMatrix, Layout, Magnification, PatchSet, SlideInfo, safetensors};
@@ -45,6 +47,8 @@ pub struct Converter<'a> {
     store: &'a BagStore,
     layout: Layout,
     out: &'a Path,
+    /// As the source has it when left out.
+    feature_type: Option<FeatureType>,
     /// A file that was converted and the width of its features, which all must have.
     first: Option<(PathBuf, usize)>,
 }
@@ -85,7 +89,14 @@ impl<'a> Converter<'a> {
             }
             .into());
         }
-        Ok(Self { store, layout, out, first: None })
+        Ok(Self { store, layout, out, feature_type: None, first: None })
+    }
+
+    /// Writes features of this type, whatever the source has, rounded to nearest.
+    #[must_use]
+    pub fn with_feature_type(mut self, feature_type: FeatureType) -> Self {
+        self.feature_type = Some(feature_type);
+        self
     }
 
     /// The files that [`Converter::convert`] would write for these magnifications of a slide.
@@ -104,8 +115,8 @@ impl<'a> Converter<'a> {
     ///
     /// # Errors
     /// Those of [`BagStore::read`], [`ErrorKind::Disagreement`] if its features are not as wide as those of the slides
-    /// before, [`ErrorKind::MissingCoords`] if the new layout needs coordinates that are not known, and those of
-    /// writing.
+    /// before, [`ErrorKind::MissingCoords`] if the new layout needs coordinates that are not known,
+    /// [`ErrorKind::BeyondHalf`] for a feature that the float type cannot hold, and those of writing.
     pub fn convert(&mut self, slide_id: &str) -> Result<Converted> {
         let stem = self.store.stem(slide_id)?;
         let present: Vec<_> = self.store.presence(slide_id)?.magnifications().collect();
@@ -132,6 +143,7 @@ impl<'a> Converter<'a> {
         }
         let mut sets = Vec::with_capacity(sources.len());
         let mut read = |(magnification, source): (Magnification, PatchSource), found: Option<Parents>| {
+            let feature_type = self.feature_type.unwrap_or(FeatureType::holding(source.element));
             let path = source.path.clone();
             let patches = source
                 .into_patches()
@@ -143,33 +155,42 @@ impl<'a> Converter<'a> {
                 has_parents: self.keeps_parents() && patches.parents().is_some(),
                 parent_fallbacks: patches.parent_fallbacks().filter(|_| self.keeps_parents()),
             });
-            Ok::<_, Error>((magnification, patches))
+            Ok::<_, Error>((magnification, patches, feature_type))
         };
         let mut pairs = sources.into_iter().zip(parents);
         if self.layout == Layout::Native {
             native::write_sets(&self.native_file(stem), self.store.backbone(), &slide, |file| {
                 pairs.try_for_each(|(source, found)| {
-                    let (magnification, patches) = read(source, found)?;
-                    file.write(magnification, &patches)
+                    let (magnification, patches, feature_type) = read(source, found)?;
+                    file.write(magnification, &patches, feature_type)
                 })
             })?;
         } else {
             pairs.try_for_each(|(source, found)| {
-                let (magnification, patches) = read(source, found)?;
-                self.write_scale(&self.scale_files(stem, magnification), &patches, &slide)
+                let (magnification, patches, feature_type) = read(source, found)?;
+                self.write_scale(&self.scale_files(stem, magnification), &patches, &slide, feature_type)
             })?;
         }
         Ok(Converted { files, sets })
     }
 
-    fn write_scale(&self, files: &[PathBuf], patches: &PatchSet, slide: &SlideInfo) -> Result<()> {
+    fn write_scale(
+        &self,
+        files: &[PathBuf],
+        patches: &PatchSet,
+        slide: &SlideInfo,
+        feature_type: FeatureType,
+    ) -> Result<()> {
+        let write_pt = |file: &PathBuf| pt::write_features_as(file, patches.features(), feature_type);
         match (self.layout, files) {
             (Layout::Clam, [h5, tensor]) => {
-                clam::write_h5(h5, patches, slide).map_err(|error| error.in_file(h5))?;
-                pt::write_features(tensor, patches.features())
+                clam::write_h5(h5, patches, slide, feature_type).map_err(|error| error.in_file(h5))?;
+                write_pt(tensor)
             }
-            (Layout::Safetensors, [file]) => safetensors::write(file, patches, self.store.backbone(), slide),
-            (_, files) => files.iter().try_for_each(|file| pt::write_features(file, patches.features())),
+            (Layout::Safetensors, [file]) => {
+                safetensors::write_as(file, patches, self.store.backbone(), slide, feature_type)
+            }
+            (_, files) => files.iter().try_for_each(write_pt),
         }
     }
 

@@ -46,10 +46,10 @@ impl FeatureMatrix {
         Self::checked(values, n_patches, dim, true)
     }
 
-    /// Like [`FeatureMatrix::new`], over values that were read into one block.
+    /// Like [`FeatureMatrix::new`], over values that were read, and looked at meanwhile.
     #[cfg(feature = "pt")]
-    pub(crate) fn gathered(values: crate::mmap::FloatBuffer, n_patches: usize, dim: usize) -> Result<Self> {
-        Self::checked(Arc::new(values), n_patches, dim, false)
+    pub(crate) fn gathered(read: crate::gather::Gathered, n_patches: usize, dim: usize) -> Result<Self> {
+        Self::of(Arc::new(read.values), n_patches, dim, false, |_| read.non_finite)
     }
 
     fn checked(
@@ -57,6 +57,16 @@ impl FeatureMatrix {
         n_patches: usize,
         dim: usize,
         mapped: bool,
+    ) -> Result<Self> {
+        Self::of(values, n_patches, dim, mapped, find_non_finite)
+    }
+
+    fn of(
+        values: Arc<dyn AsRef<[f32]> + Send + Sync>,
+        n_patches: usize,
+        dim: usize,
+        mapped: bool,
+        find_non_finite: impl FnOnce(&[f32]) -> Option<usize>,
     ) -> Result<Self> {
         if n_patches == 0 {
             return Err(ErrorKind::EmptyBag.into());
@@ -149,7 +159,7 @@ fn find_non_finite(values: &[f32]) -> Option<usize> {
 }
 
 /// Index of the first NaN or infinity.
-fn first_non_finite(values: &[f32]) -> Option<usize> {
+pub(crate) fn first_non_finite(values: &[f32]) -> Option<usize> {
     // Exponent bits all set means NaN or infinity. Testing whole blocks without branches keeps the scan at memory
     // speed; only a block that fails is searched.
     const BLOCK: usize = 1024;

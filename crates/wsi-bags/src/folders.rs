@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::magnification::Magnification;
 use crate::scale_file::FileType;
 
-pub(crate) use directory::file_names;
+pub(crate) use directory::{file_names, has_entry};
 pub(crate) use find::{find, find_root};
 
 /// Where the files of a cohort are.
@@ -34,7 +34,7 @@ pub(crate) struct ScaleFolder {
 impl ScaleFolder {
     /// The files of a slide that exist.
     pub(crate) fn files(&self, stem: &str) -> Vec<(PathBuf, FileType)> {
-        self.candidates(stem).filter(|(path, _)| path.is_file()).collect()
+        self.candidates(stem).filter(|(path, _)| has_entry(path)).collect()
     }
 
     /// The files that a slide may have.

@@ -11,6 +11,7 @@ use half::{bf16, f16};
 
 use crate::element_type::ElementType;
 use crate::error::Result;
+use crate::features::first_non_finite;
 use crate::mmap::{FloatBuffer, MappedFile, bytes_of_mut};
 
 /// Values that follow each other in a file.
@@ -20,6 +21,12 @@ pub(crate) struct Run {
     pub(crate) offset: u64,
     /// Number of values, which follow those of the run before in the result.
     pub(crate) n_values: usize,
+}
+
+/// Values that were read, and the place of the first that is NaN or infinite: looked for while each block is in the cache.
+pub(crate) struct Gathered {
+    pub(crate) values: FloatBuffer,
+    pub(crate) non_finite: Option<usize>,
 }
 
 /// Values that are read at once: a block stays in the cache between reading, converting and checking.
@@ -33,64 +40,90 @@ const MAX_THREADS: usize = 4;
 ///
 /// # Errors
 /// [`ErrorKind::Io`](crate::ErrorKind::Io) if a run reaches beyond the file.
-pub(crate) fn gather(file: &MappedFile, element: ElementType, runs: &[Run]) -> Result<FloatBuffer> {
+pub(crate) fn gather(file: &MappedFile, element: ElementType, runs: &[Run]) -> Result<Gathered> {
     let n_values = runs.iter().map(|run| run.n_values).sum();
-    let mut output = FloatBuffer::new(n_values)?;
+    let mut values = FloatBuffer::new(n_values)?;
     let available = thread::available_parallelism().map_or(1, NonZero::get);
     let n_threads = (n_values / VALUES_PER_THREAD).clamp(1, MAX_THREADS.min(available));
-    let mut pieces = blocks(element, runs, output.values_mut());
-    let per_thread = pieces.len().div_ceil(n_threads).max(1);
-    thread::scope(|scope| {
-        let threads: Vec<_> = pieces
+    let mut blocks = blocks(element, runs, values.values_mut());
+    let per_thread = blocks.len().div_ceil(n_threads).max(1);
+    let first_bad = thread::scope(|scope| {
+        let threads: Vec<_> = blocks
             .chunks_mut(per_thread)
-            .map(|pieces| {
-                scope.spawn(move || {
-                    pieces.iter_mut().try_for_each(|(at, values)| read(file, element, *at, values))
-                })
-            })
+            .map(|blocks| scope.spawn(|| read_blocks(file, element, blocks)))
             .collect();
-        threads.into_iter().try_for_each(|thread| match thread.join() {
-            Ok(done) => done,
+        let found = threads.into_iter().map(|thread| match thread.join() {
+            Ok(found) => found,
             Err(panic) => std::panic::resume_unwind(panic),
-        })
+        });
+        // All are joined, in the order of the values.
+        found.collect::<Vec<_>>().into_iter().collect::<Result<Vec<_>>>()
     })?;
-    Ok(output)
+    Ok(Gathered { values, non_finite: first_bad.into_iter().flatten().next() })
 }
 
-/// The blocks of all runs: where each starts in the file, and its place in the result.
-fn blocks<'a>(element: ElementType, runs: &[Run], mut values: &'a mut [f32]) -> Vec<(u64, &'a mut [f32])> {
-    let mut pieces = Vec::new();
+/// Fills blocks one after the other, and tells the place of the first value that is not finite.
+fn read_blocks(file: &MappedFile, element: ElementType, blocks: &mut [Block<'_>]) -> Result<Option<usize>> {
+    let mut first_bad = None;
+    let mut bytes = Vec::new();
+    for Block { offset, first, values } in blocks {
+        read(file, element, *offset, values, &mut bytes)?;
+        if first_bad.is_none() {
+            first_bad = first_non_finite(values).map(|index| *first + index);
+        }
+    }
+    Ok(first_bad)
+}
+
+/// Some values of a run.
+struct Block<'a> {
+    /// Where they start in the file.
+    offset: u64,
+    /// Index of the first among all values.
+    first: usize,
+    /// Their place in the result.
+    values: &'a mut [f32],
+}
+
+fn blocks<'a>(element: ElementType, runs: &[Run], mut values: &'a mut [f32]) -> Vec<Block<'a>> {
+    let mut blocks = Vec::new();
+    let mut first = 0;
     for run in runs {
         let (own, rest) = values.split_at_mut(run.n_values);
         values = rest;
-        pieces.extend(
-            own.chunks_mut(BLOCK)
-                .enumerate()
-                .map(|(index, block)| (run.offset + (index * BLOCK * element.size()) as u64, block)),
-        );
+        for (index, values) in own.chunks_mut(BLOCK).enumerate() {
+            let offset = run.offset + (index * BLOCK * element.size()) as u64;
+            let len = values.len();
+            blocks.push(Block { offset, first, values });
+            first += len;
+        }
     }
-    pieces
+    blocks
 }
 
-fn read(file: &MappedFile, element: ElementType, offset: u64, values: &mut [f32]) -> Result<()> {
-    if cfg!(target_endian = "little") {
-        if element == ElementType::F32 {
-            return file.read_at(bytes_of_mut(values), offset);
-        }
-        if matches!(element, ElementType::F16 | ElementType::Bf16) {
-            let mut halves = vec![0_u16; values.len()];
-            file.read_at(bytes_of_mut(&mut halves), offset)?;
-            if element == ElementType::F16 {
-                halves.reinterpret_cast::<f16>().convert_to_f32_slice(values);
-            } else {
-                halves.reinterpret_cast::<bf16>().convert_to_f32_slice(values);
-            }
-            return Ok(());
-        }
+/// Fills `values`; `bytes` is room for those of the file, kept from call to call.
+fn read(
+    file: &MappedFile,
+    element: ElementType,
+    offset: u64,
+    values: &mut [f32],
+    bytes: &mut Vec<u16>,
+) -> Result<()> {
+    if element == ElementType::F32 && cfg!(target_endian = "little") {
+        return file.read_at(bytes_of_mut(values), offset);
     }
-    let mut bytes = vec![0; values.len() * element.size()];
-    file.read_at(&mut bytes, offset)?;
-    values.copy_from_slice(&element.decode(&bytes)?);
+    // Every float of a file but f32 is a whole number of 16-bit words.
+    bytes.resize(values.len() * element.size() / size_of::<u16>(), 0);
+    file.read_at(bytes_of_mut(bytes), offset)?;
+    match element {
+        ElementType::F16 if cfg!(target_endian = "little") => {
+            bytes.reinterpret_cast::<f16>().convert_to_f32_slice(values);
+        }
+        ElementType::Bf16 if cfg!(target_endian = "little") => {
+            bytes.reinterpret_cast::<bf16>().convert_to_f32_slice(values);
+        }
+        other => values.copy_from_slice(&other.decode(bytes_of_mut(bytes))?),
+    }
     Ok(())
 }
 
@@ -117,7 +150,28 @@ mod tests {
         ];
         let values = gather(&file, ElementType::F32, &runs).unwrap();
         let wanted = (middle..n).chain(1..middle).map(|i| i as f32);
-        assert!(values.as_ref().iter().copied().eq(wanted));
+        assert!(values.values.as_ref().iter().copied().eq(wanted));
+        assert_eq!(values.non_finite, None);
+    }
+
+    #[test]
+    fn the_first_value_that_is_not_finite_is_found_in_every_block() {
+        let n = 3 * VALUES_PER_THREAD + 17;
+        for element in [ElementType::F32, ElementType::F16] {
+            for at in [0, BLOCK - 1, BLOCK, n / 2, n - 1] {
+                let mut bytes = vec![0; n * element.size()];
+                for index in [at, n - 1] {
+                    let infinity = match element {
+                        ElementType::F32 => f32::INFINITY.to_le_bytes().to_vec(),
+                        _ => f16::INFINITY.to_le_bytes().to_vec(),
+                    };
+                    bytes[index * element.size()..][..element.size()].copy_from_slice(&infinity);
+                }
+                let (_directory, file) = file_of(&bytes);
+                let runs = [Run { offset: 0, n_values: n }];
+                assert_eq!(gather(&file, element, &runs).unwrap().non_finite, Some(at));
+            }
+        }
     }
 
     #[test]
@@ -127,7 +181,7 @@ mod tests {
         let (_directory, file) = file_of(&bytes);
         let runs = [Run { offset: 2, n_values: BLOCK + 2 }];
         let values = gather(&file, ElementType::F16, &runs).unwrap();
-        assert!(values.as_ref().iter().copied().eq((1..BLOCK + 3).map(|i| (i % 1000) as f32)));
+        assert!(values.values.as_ref().iter().copied().eq((1..BLOCK + 3).map(|i| (i % 1000) as f32)));
     }
 
     #[test]

@@ -57,6 +57,8 @@ mod description;
 #[cfg(feature = "pt")]
 mod element_type;
 mod error;
+#[cfg(feature = "pt")]
+mod feature_type;
 mod features;
 mod file_kind;
 #[cfg(feature = "store")]
@@ -103,6 +105,8 @@ pub use convert::{Converted, ConvertedSet, Converter};
 #[cfg(feature = "store")]
 pub use description::PatchDescription;
 pub use error::{BoxedSource, Error, ErrorKind, Result};
+#[cfg(feature = "pt")]
+pub use feature_type::FeatureType;
 pub use features::FeatureMatrix;
 pub use file_kind::FileKind;
 #[cfg(feature = "store")]

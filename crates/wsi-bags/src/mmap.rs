@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use memmap2::{Mmap, MmapMut};
 
@@ -88,39 +88,110 @@ impl AsRef<[f32]> for MappedFloats {
 }
 
 /// Floats of this process, in large pages where the system has them.
+///
+/// Memory that is asked of the system is first filled with zeros, which takes as long as reading a bag into it. So what a
+/// dropped buffer had is kept for the next: see [`SpareMaps`].
 #[derive(Debug)]
 pub(crate) struct FloatBuffer {
-    /// At least one byte: an empty map is refused.
-    map: MmapMut,
+    /// At least `len` floats and one byte: an empty map is refused. Taken when dropped.
+    map: Option<MmapMut>,
     len: usize,
 }
 
 impl FloatBuffer {
-    /// `len` zeros.
+    /// `len` values of no meaning, to be filled.
     pub(crate) fn new(len: usize) -> Result<Self> {
         let failed = |source| Error::from(ErrorKind::Io { action: "set memory aside", source });
         let n_bytes = len
             .checked_mul(size_of::<f32>())
             .ok_or_else(|| failed(std::io::ErrorKind::OutOfMemory.into()))?;
-        let map = MmapMut::map_anon(n_bytes.max(1)).map_err(failed)?;
-        // Refused by kernels without such pages, which then give small ones.
-        #[cfg(target_os = "linux")]
-        let _ = map.advise(memmap2::Advice::HugePage);
-        Ok(Self { map, len })
+        let map = match SPARE.lock().ok().and_then(|mut spare| spare.take(n_bytes)) {
+            Some(map) => map,
+            None => {
+                let map = MmapMut::map_anon(n_bytes.max(1)).map_err(failed)?;
+                // Refused by kernels without such pages, which then give small ones.
+                #[cfg(target_os = "linux")]
+                let _ = map.advise(memmap2::Advice::HugePage);
+                map
+            }
+        };
+        Ok(Self { map: Some(map), len })
     }
 
     /// The values, to be filled.
     pub(crate) fn values_mut(&mut self) -> &mut [f32] {
-        let start = self.map.as_mut_ptr().cast::<f32>();
-        // SAFETY: bounds: `new` mapped `4 * len` bytes. Alignment: maps start at a page. Validity: every bit pattern is
-        // an `f32`. Aliasing: the map is this process's own, and borrowed mutably with `self`.
+        let Some(map) = &mut self.map else { return &mut [] };
+        let start = map.as_mut_ptr().cast::<f32>();
+        // SAFETY: bounds: the map has at least `4 * len` bytes, by `new`. Alignment: maps start at a page. Validity: every
+        // bit pattern is an `f32`. Aliasing: the map is this buffer's own, and borrowed mutably with `self`.
         unsafe { std::slice::from_raw_parts_mut(start, self.len) }
     }
 }
 
+impl Drop for FloatBuffer {
+    fn drop(&mut self) {
+        if let (Some(map), Ok(mut spare)) = (self.map.take(), SPARE.lock()) {
+            spare.keep(map);
+        }
+    }
+}
+
+/// Maps of dropped buffers.
+static SPARE: Mutex<SpareMaps> = Mutex::new(SpareMaps(Vec::new()));
+
+/// Maps that wait for another use: at most as many as a bag has magnifications, the largest of those that there were.
+#[derive(Debug)]
+struct SpareMaps(Vec<MmapMut>);
+
+impl SpareMaps {
+    const MOST: usize = 3;
+    /// A map is not given for less than this share of it.
+    const LEAST_USE: usize = 4;
+
+    /// The smallest that has `n_bytes`, of which no more than those stay in memory.
+    fn take(&mut self, n_bytes: usize) -> Option<MmapMut> {
+        let fits = |map: &MmapMut| (n_bytes..=n_bytes.saturating_mul(Self::LEAST_USE)).contains(&map.len());
+        let fitting = self.0.iter().enumerate().filter(|(_, map)| fits(map));
+        let (index, _) = fitting.min_by_key(|(_, map)| map.len())?;
+        let map = self.0.swap_remove(index);
+        give_back_after(&map, n_bytes);
+        Some(map)
+    }
+
+    fn keep(&mut self, map: MmapMut) {
+        self.0.push(map);
+        if self.0.len() > Self::MOST {
+            let smallest = self.0.iter().enumerate().min_by_key(|(_, map)| map.len());
+            if let Some((index, _)) = smallest {
+                self.0.swap_remove(index);
+            }
+        }
+    }
+}
+
+/// Gives the memory behind the first `n_bytes` back to the system, which reads as zeros from then on.
+fn give_back_after(map: &MmapMut, n_bytes: usize) {
+    #[cfg(target_os = "linux")]
+    {
+        /// Large pages are given back whole.
+        const LARGE_PAGE: usize = 2 << 20;
+        let start = n_bytes.next_multiple_of(LARGE_PAGE).min(map.len());
+        if start < map.len() {
+            // SAFETY: the map is private to this process and belongs to nobody while it is spare, so that no value that
+            // anyone may look at changes.
+            let _ = unsafe {
+                map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, map.len() - start)
+            };
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (map, n_bytes);
+}
+
 impl AsRef<[f32]> for FloatBuffer {
     fn as_ref(&self) -> &[f32] {
-        let start = self.map.as_ptr().cast::<f32>();
+        let Some(map) = &self.map else { return &[] };
+        let start = map.as_ptr().cast::<f32>();
         // SAFETY: as in `values_mut`, and nobody writes while `self` is borrowed.
         unsafe { std::slice::from_raw_parts(start, self.len) }
     }
@@ -171,6 +242,26 @@ mod tests {
         {
             assert!(MappedFloats::new(&file, offset, len).is_none(), "{offset} {len}");
         }
+    }
+
+    #[test]
+    fn the_largest_maps_are_kept_and_the_smallest_that_fits_is_used() {
+        const MIB: usize = 1 << 20;
+        let mut spare = SpareMaps(Vec::new());
+        for size in [5 * MIB, MIB, 20 * MIB, 40 * MIB] {
+            let mut map = MmapMut::map_anon(size).unwrap();
+            map.fill(7);
+            spare.keep(map);
+        }
+        assert!(spare.take(MIB).is_none(), "of four the smallest went, and 5 MiB are too many for 1");
+        let map = spare.take(6 * MIB + 1).unwrap();
+        assert_eq!(map.len(), 20 * MIB);
+        assert!(map[..6 * MIB + 1].iter().all(|byte| *byte == 7));
+        if cfg!(target_os = "linux") {
+            assert!(map[8 * MIB..].iter().all(|byte| *byte == 0), "what is not used is given back");
+        }
+        assert!(spare.take(41 * MIB).is_none());
+        assert_eq!(spare.take(4 * MIB).unwrap().len(), 5 * MIB);
     }
 
     #[test]

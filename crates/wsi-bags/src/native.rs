@@ -6,7 +6,7 @@
 //!                                parent_fallbacks (where counted)
 //!     coords    [n, 2] i64       x, y of the top left corner in level-0 pixels
 //!     features/
-//!       <encoder> [n, d] f32     contiguous; f16 and f64, chunked and compressed datasets are read as well;
+//!       <encoder> [n, d] f32     or f16; contiguous; f64, chunked and compressed datasets are read as well;
 //!                                attributes: tool, tool_version, encoder (what the features were converted from)
 //!     parent    [n] i64          optional: index into the next coarser group, -1 for none
 //!     tissue    [n] u8           optional: tissue class, by convention under x20
@@ -39,6 +39,7 @@ use std::rc::Rc;
 use crate::bag::Bag;
 use crate::coords::{Frame, check_frame};
 use crate::error::{Error, ErrorKind, Result};
+use crate::feature_type::FeatureType;
 use crate::hdf5::{GroupWriter, Reader, Rows, Values, Writer};
 use crate::magnification::Magnification;
 use crate::patch_set::PatchSet;
@@ -153,7 +154,7 @@ pub fn magnifications(path: &Path, encoder: &str) -> Result<Vec<Magnification>> 
 /// cannot be written.
 pub fn write(path: &Path, bag: &Bag, encoder: &str, slide: &SlideInfo) -> Result<()> {
     write_sets(path, encoder, slide, |file| {
-        bag.sets().try_for_each(|(magnification, set)| file.write(magnification, set))
+        bag.sets().try_for_each(|(magnification, set)| file.write(magnification, set, FeatureType::F32))
     })
 }
 
@@ -166,9 +167,15 @@ pub(crate) struct SetWriter<'a> {
 
 impl SetWriter<'_> {
     /// Writes the patches of one magnification, each of them once.
-    pub(crate) fn write(&self, magnification: Magnification, set: &PatchSet) -> Result<()> {
+    pub(crate) fn write(
+        &self,
+        magnification: Magnification,
+        set: &PatchSet,
+        feature_type: FeatureType,
+    ) -> Result<()> {
+        let group = || self.root.create_group(magnification.label());
         check_frame(set.coords().unwrap_or_default(), self.frame)
-            .and_then(|()| write_set(&self.root.create_group(magnification.label())?, set, self.encoder))
+            .and_then(|()| write_set(&group()?, set, self.encoder, feature_type))
             .map_err(|error| error.at_place(magnification))
     }
 }
@@ -200,7 +207,12 @@ pub(crate) fn write_sets(
     })
 }
 
-fn write_set(group: &GroupWriter<'_>, set: &PatchSet, encoder: &str) -> Result<()> {
+fn write_set(
+    group: &GroupWriter<'_>,
+    set: &PatchSet,
+    encoder: &str,
+    feature_type: FeatureType,
+) -> Result<()> {
     let Some(coords) = set.coords() else {
         return Err(
             ErrorKind::MissingDataset { name: COORDS.to_owned(), found: vec![FEATURES.to_owned()] }.into()
@@ -225,12 +237,16 @@ fn write_set(group: &GroupWriter<'_>, set: &PatchSet, encoder: &str) -> Result<(
     if let Some(tissue) = set.tissue() {
         group.write_list(TISSUE, Values::U8(tissue))?;
     }
-    write_features(&group.create_group(FEATURES)?, set, encoder)
+    write_features(&group.create_group(FEATURES)?, set, encoder, feature_type)
 }
 
-fn write_features(group: &GroupWriter<'_>, set: &PatchSet, encoder: &str) -> Result<()> {
-    let shape = [set.n_patches(), set.features().dim()];
-    group.write(encoder, shape, Values::F32(set.features().as_slice()), Rows::Contiguous)?;
+fn write_features(
+    group: &GroupWriter<'_>,
+    set: &PatchSet,
+    encoder: &str,
+    feature_type: FeatureType,
+) -> Result<()> {
+    group.write_features(encoder, set.features(), feature_type, Rows::Contiguous)?;
     let provenance = set.provenance();
     let dataset = group.group(encoder);
     let attributes = [
@@ -264,7 +280,8 @@ pub fn add_features(path: &Path, bag: &Bag, encoder: &str) -> Result<()> {
         let writer = Writer::open(beside)?;
         for (magnification, set) in bag.sets() {
             let group = writer.root().group(magnification.label()).group(FEATURES);
-            write_features(&group, set, encoder).map_err(|error| error.at_place(magnification))?;
+            write_features(&group, set, encoder, FeatureType::F32)
+                .map_err(|error| error.at_place(magnification))?;
         }
         writer.finish()
     })

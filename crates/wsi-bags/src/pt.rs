@@ -30,6 +30,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::feature_type::FeatureType;
 use crate::features::FeatureMatrix;
 use crate::gather::gather;
 use crate::replace::replace_file;
@@ -112,14 +113,22 @@ fn with_features<T>(path: &Path, then: impl FnOnce(&Tensor, &Archive) -> Result<
     then(&tensor, &archive)
 }
 
-/// Writes features as one bare tensor, readable by `torch.load(path, weights_only=True)`.
+/// Writes features as one bare f32 tensor, readable by `torch.load(path, weights_only=True)`.
 ///
 /// The file is written beside its name and renamed, so it is never seen half done. Equal features give equal bytes.
 ///
 /// # Errors
 /// [`ErrorKind::Io`] with the path if it cannot be written.
 pub fn write_features(path: &Path, features: &FeatureMatrix) -> Result<()> {
-    replace_file(path, |beside| write::write_archive(beside, features))
+    write_features_as(path, features, FeatureType::F32)
+}
+
+/// As [`write_features`], with numbers of the given type, rounded to nearest.
+///
+/// # Errors
+/// As [`write_features`], and [`ErrorKind::BeyondHalf`] for a feature that the type cannot hold.
+pub fn write_features_as(path: &Path, features: &FeatureMatrix, feature_type: FeatureType) -> Result<()> {
+    replace_file(path, |beside| write::write_archive(beside, features, feature_type))
 }
 
 /// Reads a state dict: every tensor by name, in the order of the file.

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::feature_type::FeatureType;
 use crate::magnification::Magnification;
 use crate::mmap::MappedFile;
 use crate::patch_set::{PatchGeometry, PatchSet};
@@ -33,6 +34,9 @@ use crate::slide_info::SlideInfo;
 
 use header::Header;
 pub(crate) use header::TensorPlace;
+
+/// Values that are encoded at once.
+const BLOCK: usize = 16 << 10;
 
 const COORDS: &str = "coords";
 const FEATURES: &str = "features";
@@ -114,10 +118,31 @@ fn open_file(path: &Path, magnification: Magnification) -> Result<PatchSource> {
 /// # Errors
 /// [`ErrorKind::Io`] with the path if it cannot be written.
 pub fn write(path: &Path, patches: &PatchSet, encoder: &str, slide: &SlideInfo) -> Result<()> {
-    replace_file(path, |beside| write_file(beside, patches, encoder, slide))
+    write_as(path, patches, encoder, slide, FeatureType::F32)
 }
 
-fn write_file(path: &Path, patches: &PatchSet, encoder: &str, slide: &SlideInfo) -> Result<()> {
+/// As [`write()`], with features of the given type, rounded to nearest.
+///
+/// # Errors
+/// As [`write()`], and [`ErrorKind::BeyondHalf`] for a feature that the type cannot hold.
+pub fn write_as(
+    path: &Path,
+    patches: &PatchSet,
+    encoder: &str,
+    slide: &SlideInfo,
+    feature_type: FeatureType,
+) -> Result<()> {
+    replace_file(path, |beside| write_file(beside, patches, encoder, slide, feature_type))
+}
+
+fn write_file(
+    path: &Path,
+    patches: &PatchSet,
+    encoder: &str,
+    slide: &SlideInfo,
+    feature_type: FeatureType,
+) -> Result<()> {
+    feature_type.check(patches.features())?;
     let mut header = Map::new();
     header.insert("__metadata__".to_owned(), metadata(patches, encoder, slide));
     let n = patches.n_patches();
@@ -128,18 +153,23 @@ fn write_file(path: &Path, patches: &PatchSet, encoder: &str, slide: &SlideInfo)
         header.insert(name.to_owned(), entry);
         start = end;
     };
-    place(FEATURES, "F32", &[n, patches.features().dim()], size_of::<f32>());
+    // Values of eight bytes first, so that all start at a multiple of their size and can be read in place.
     if patches.coords().is_some() {
         place(COORDS, "I64", &[n, 2], size_of::<i64>());
     }
     if patches.parents().is_some() {
         place(PARENT, "I64", &[n], size_of::<i64>());
     }
+    let element = match feature_type {
+        FeatureType::F16 => "F16",
+        FeatureType::F32 => "F32",
+    };
+    place(FEATURES, element, &[n, patches.features().dim()], feature_type.size());
     if patches.tissue().is_some() {
         place(TISSUE, "U8", &[n], 1);
     }
     let mut text = Value::Object(header).to_string();
-    // Values then start at a multiple of eight bytes, where they can be read in place.
+    // The values then start at a multiple of eight bytes.
     text.extend(std::iter::repeat_n(' ', text.len().next_multiple_of(8) - text.len()));
 
     let failed = |source| Error::from(ErrorKind::Io { action: "write the file", source });
@@ -148,12 +178,17 @@ fn write_file(path: &Path, patches: &PatchSet, encoder: &str, slide: &SlideInfo)
     let mut write = || {
         out.write_all(&(text.len() as u64).to_le_bytes())?;
         out.write_all(text.as_bytes())?;
-        patches.features().as_slice().iter().try_for_each(|value| out.write_all(&value.to_le_bytes()))?;
         for corner in patches.coords().unwrap_or_default().as_flattened() {
             out.write_all(&corner.to_le_bytes())?;
         }
         for parent in patches.parents().unwrap_or_default() {
             out.write_all(&parent.map_or(-1, i64::from).to_le_bytes())?;
+        }
+        let mut bytes = Vec::new();
+        for block in patches.features().as_slice().chunks(BLOCK) {
+            bytes.clear();
+            feature_type.encode(block, &mut bytes);
+            out.write_all(&bytes)?;
         }
         out.write_all(patches.tissue().unwrap_or_default())?;
         out.flush()

@@ -5,7 +5,7 @@ use std::thread;
 
 use crate::bag::Bag;
 use crate::error::{Error, ErrorKind, Result};
-use crate::folders::{Folders, ScaleFolder, file_names, find, find_root};
+use crate::folders::{Folders, ScaleFolder, file_names, find, find_root, has_entry};
 use crate::layout::Layout;
 use crate::magnification::Magnification;
 use crate::native;
@@ -157,7 +157,7 @@ impl BagStore {
             Folders::PerSlide { dir, file_type } => {
                 let path = dir.join(format!("{stem}{}", file_type.ending()));
                 match file_type {
-                    _ if !path.is_file() => Vec::new(),
+                    _ if !has_entry(&path) => Vec::new(),
                     FileType::Safetensors => safetensors::magnifications(&path)?,
                     _ => native::magnifications(&path, &self.backbone)?,
                 }
@@ -213,7 +213,7 @@ impl BagStore {
         let files = match (&self.folders, self.folders.at(magnification)) {
             (Folders::PerSlide { dir, file_type }, _) => {
                 let path = dir.join(format!("{stem}{}", file_type.ending()));
-                if !path.is_file() {
+                if !has_entry(&path) {
                     return Err(self.missing_slide(stem, vec![path]));
                 }
                 return match file_type {

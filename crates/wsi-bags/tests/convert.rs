@@ -6,7 +6,9 @@ mod cohort;
 
 use cohort::{Order, SLIDES, check, layouts};
 use wsi_bags::Magnification::{X5, X10, X20};
-use wsi_bags::{BagStore, Converter, ErrorKind, Layout, Magnification, Provenance};
+use wsi_bags::{
+    BagStore, Converter, ErrorKind, FeatureMatrix, FeatureType, Layout, Magnification, Provenance, pt,
+};
 
 const SOURCES: [(&str, &str, usize, Order); 8] = [
     ("clam", "uni", 4, Order::Columns),
@@ -58,6 +60,59 @@ fn any_layout_becomes_any_other() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn half_precision_stays_so_and_either_type_can_be_asked_for() {
+    let stored = |store: &BagStore| {
+        Magnification::ALL.map(|at| store.describe(SLIDES[0], at).unwrap().element_type.to_owned())
+    };
+    // TRIDENT's files here are f16, CLAM's f32.
+    for (folder, backbone, asked, wanted) in [
+        ("trident", "uni_v1", None, "float16"),
+        ("trident", "uni_v1", Some(FeatureType::F32), "float32"),
+        ("clam", "uni", None, "float32"),
+        ("clam", "uni", Some(FeatureType::F16), "float16"),
+        ("safetensors_scales", "uni", None, "float32"),
+    ] {
+        let source = open(folder, backbone);
+        let original = source.read(SLIDES[0], &Magnification::ALL).unwrap();
+        for layout in Layout::WRITABLE {
+            let directory = tempfile::tempdir().unwrap();
+            let mut converter = Converter::new(&source, layout, directory.path()).unwrap();
+            if let Some(asked) = asked {
+                converter = converter.with_feature_type(asked);
+            }
+            converter.convert(SLIDES[0]).unwrap();
+            let written = BagStore::open(directory.path(), Some(layout), backbone).unwrap();
+            assert_eq!(stored(&written), [wanted; 3], "{folder} to {layout} as {asked:?}");
+            // The values are eighths of small integers, which both types hold exactly.
+            let read = written.read(SLIDES[0], &Magnification::ALL).unwrap();
+            for (at, set) in read.sets() {
+                let before = original.at(at).unwrap();
+                assert_eq!(set.features(), before.features(), "{folder} to {layout}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_half_precision_cannot_hold_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join("in/uni/x20/pt_files");
+    std::fs::create_dir_all(&folder).unwrap();
+    let features = FeatureMatrix::new(vec![1.0, 2.0, 3.0, 7e4], 2, 2).unwrap();
+    pt::write_features(&folder.join("slide.pt"), &features).unwrap();
+    let source = BagStore::open(&directory.path().join("in"), None, "uni").unwrap();
+    for layout in [Layout::Crossfusion, Layout::Safetensors] {
+        let out = directory.path().join(layout.label());
+        let mut converter =
+            Converter::new(&source, layout, &out).unwrap().with_feature_type(FeatureType::F16);
+        let error = converter.convert("slide").unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::BeyondHalf { row: 1, column: 1, .. }), "{error}");
+        assert!(error.path().is_some());
+        assert!(BagStore::open(&out, Some(layout), "uni").is_err(), "nothing is left under a final name");
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use cohort::{SLIDES, layouts};
-use wsi_bags::{BagStore, Converter, Layout};
+use wsi_bags::{BagStore, Converter, FeatureType, Layout};
 
 #[test]
 fn python_reads_what_was_written() {
@@ -19,11 +19,14 @@ fn python_reads_what_was_written() {
     };
     let directory = tempfile::tempdir().unwrap();
     let store = BagStore::open(&layouts("trident"), None, "uni_v1").unwrap();
-    for layout in Layout::WRITABLE {
-        let out = directory.path().join(layout.label());
-        let mut converter = Converter::new(&store, layout, &out).unwrap();
-        for slide in SLIDES {
-            converter.convert(slide).unwrap();
+    for feature_type in FeatureType::ALL {
+        for layout in Layout::WRITABLE {
+            let out = directory.path().join(feature_type.label()).join(layout.label());
+            let converter = Converter::new(&store, layout, &out).unwrap();
+            let mut converter = converter.with_feature_type(feature_type);
+            for slide in SLIDES {
+                converter.convert(slide).unwrap();
+            }
         }
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/read_back.py");

@@ -191,3 +191,18 @@ fn names_that_would_leave_the_directory_are_refused() {
         ErrorKind::Name { .. }
     ));
 }
+
+#[cfg(unix)]
+#[test]
+fn a_link_that_leads_nowhere_is_an_error_and_no_absent_slide() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join("uni/x20/pt_files");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::os::unix::fs::symlink("moved-away.pt", folder.join("slide.pt")).unwrap();
+    let store = BagStore::open(directory.path(), None, "uni").unwrap();
+    assert!(store.presence("slide").unwrap().at(X20));
+    let error = store.read("slide", &[X20]).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Io { action: "open the file", .. }), "{error}");
+    assert!(error.path().unwrap().ends_with("uni/x20/pt_files/slide.pt"));
+    assert!(!store.presence("other").unwrap().at(X20));
+}

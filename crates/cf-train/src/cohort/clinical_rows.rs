@@ -1,6 +1,6 @@
 //! The rows of the clinical table, one by one: cells to ids, a time and a status.
 
-use survival_metrics::Outcome;
+use survival_metrics::{Outcome, Status};
 
 use super::preset::MissingOutcome;
 use super::row_fault::{OnFault, RowFault, RowFaultKind};
@@ -75,7 +75,6 @@ fn read_row(
         Some(slide) => format!("slide {slide}"),
         None => format!("patient {case_id}"),
     };
-    let (time, status) = (row.cell(form.time.index), row.cell(form.status_index));
     let cell_fault = |kind: RowFaultKind, column: &str, found: &str, expected: &str| {
         let skip = match is_missing(found) {
             true => "; to leave such rows out, write missing_outcome = \"skip\" in [cohort]",
@@ -87,19 +86,31 @@ fn read_row(
         ));
         RowFault { kind, error }
     };
-    if form.missing == MissingOutcome::Skip && (is_missing(time) || is_missing(status)) {
+    let skips_missing = form.missing == MissingOutcome::Skip;
+    let status = row.cell(form.status_index);
+    if skips_missing && is_missing(status) {
+        return Ok(None);
+    }
+    let status = statuses
+        .read(status, row.line)
+        .map_err(|expected| cell_fault(RowFaultKind::Status, &form.status.name, status, &expected));
+    let column = match (&status, &form.censored_time) {
+        (Ok(Status::Censored), Some(column)) => column,
+        // Nothing says which column has the time.
+        (Err(_), Some(_)) => return status.map(|_| None),
+        _ => &form.time,
+    };
+    let time = row.cell(column.index);
+    if skips_missing && is_missing(time) {
         return Ok(None);
     }
     let months = time.parse::<f64>().ok().map(|time| form.unit.to_months(time));
     let months = months.filter(|months| months.is_finite() && *months >= 0.0).ok_or_else(|| {
         let comma = if time.contains(',') { ", with a decimal point" } else { "" };
         let expected = format!("{}, at least 0{comma}", form.unit.as_str());
-        cell_fault(RowFaultKind::Time, &form.time.name, time, &expected)
+        cell_fault(RowFaultKind::Time, &column.name, time, &expected)
     })?;
-    let status = statuses
-        .read(status, row.line)
-        .map_err(|expected| cell_fault(RowFaultKind::Status, &form.status.name, status, &expected))?;
-    let outcome = Outcome::new(months, status)
+    let outcome = Outcome::new(months, status?)
         .map_err(|error| RowFault { kind: RowFaultKind::Time, error: table.fault(error.to_string()) })?;
     Ok(Some(ReadRow { line: row.line, case_id: case_id.to_owned(), slide_id, outcome }))
 }

@@ -7,7 +7,7 @@ use survival_metrics::Outcome;
 
 use super::barcode::patient_of;
 use super::clinical_rows::{ReadRow, SkippedRow, in_words, read_rows};
-use super::preset::Preset;
+use super::preset::{Preset, RowsPerCase};
 use super::row_fault::{OnFault, RowFault, RowFaultKind};
 use super::settings::CohortConfig;
 use super::slide_names;
@@ -93,26 +93,34 @@ impl ClinicalTable {
                         rows.push(row);
                     }
                     Some((first_file, index)) => {
-                        let first = rows
-                            .get(*index)
-                            .filter(|first| *first_file == file || first.outcome != row.outcome);
+                        let repeats = *first_file != file || form.rows == RowsPerCase::Several;
+                        let first = rows.get(*index).filter(|first| !repeats || first.outcome != row.outcome);
                         if let Some(first) = first {
-                            let kind = match row.slide_id {
-                                Some(_) => RowFaultKind::DuplicateSlide,
-                                None => RowFaultKind::DuplicatePatient,
+                            let kind = match (&row.slide_id, form.rows) {
+                                (Some(_), _) => RowFaultKind::DuplicateSlide,
+                                (None, RowsPerCase::One) => RowFaultKind::DuplicatePatient,
+                                (None, RowsPerCase::Several) => RowFaultKind::TwoOutcomes,
                             };
-                            let reason = stands_twice(&row, first, first_file, &file);
+                            let reason = stands_twice(&row, first, (first_file, &file), form.rows);
                             on_fault.meet(RowFault { kind, error: table.fault(reason) })?;
                         }
                     }
                 }
             }
+            if form.rows == RowsPerCase::Several {
+                skipped.retain(|row: &SkippedRow| !seen.contains_key(&row.id));
+            }
             status_column = Some(form.status);
         }
         let fault = |reason: String| Error::data(path, reason);
         let status_column = status_column.ok_or_else(|| fault("found no table".to_owned()))?;
-        let skipped_cases: BTreeSet<String> =
-            skipped.iter().map(|row: &SkippedRow| row.case_id.clone()).collect();
+        // Another row of the case may have what this one lacks.
+        let has_outcome: BTreeSet<&str> = rows.iter().map(|row| row.case_id.as_str()).collect();
+        let skipped_cases: BTreeSet<String> = skipped
+            .iter()
+            .filter(|row| !has_outcome.contains(row.case_id.as_str()))
+            .map(|row| row.case_id.clone())
+            .collect();
         let skipped: BTreeSet<String> = skipped.into_iter().map(|row| row.id).collect();
         if rows.is_empty() {
             return Err(fault(match skipped.len() {
@@ -234,19 +242,25 @@ fn table_files(config: &CohortConfig) -> Result<Vec<PathBuf>> {
     Ok(vec![path.clone()])
 }
 
-fn stands_twice(row: &ReadRow, first: &ReadRow, first_file: &Path, file: &Path) -> String {
+fn stands_twice(
+    row: &ReadRow,
+    first: &ReadRow,
+    (first_file, file): (&Path, &Path),
+    rows: RowsPerCase,
+) -> String {
     let what = if row.slide_id.is_some() { "slide" } else { "patient" };
-    if first_file == file {
+    let same_file = first_file == file;
+    if same_file && rows == RowsPerCase::One {
         return format!("{what} {} stands in line {} and in line {}", row.id(), first.line, row.line);
     }
     format!(
-        "{what} {} is {} in line {}, but {} in line {} of {}",
+        "{what} {} is {} in line {}, but {} in line {}{}",
         row.id(),
         in_words(row.outcome),
         row.line,
         in_words(first.outcome),
         first.line,
-        first_file.display()
+        if same_file { String::new() } else { format!(" of {}", first_file.display()) }
     )
 }
 

@@ -20,8 +20,11 @@ pub enum Preset {
     Mmp,
     /// STAMP: `PATIENT` and columns that the user names; slides in a table `PATIENT, FILENAME`.
     Stamp,
-    /// cBioPortal and GDC: `PATIENT_ID`, `OS_MONTHS`, `OS_STATUS` (`0:LIVING`, `1:DECEASED`); no slides.
+    /// cBioPortal: `PATIENT_ID`, `OS_MONTHS`, `OS_STATUS` (`0:LIVING`, `1:DECEASED`); no slides.
     Cbioportal,
+    /// GDC's `clinical.tsv`: `case_submitter_id`, `vital_status`, `days_to_death`, `days_to_last_follow_up`; no slides, and
+    /// a row for every diagnosis and treatment of a case.
+    Gdc,
     /// Patho-Bench: `OS_days`, `OS_event` (1 = event).
     PathoBench,
 }
@@ -37,7 +40,7 @@ const NAMES: [(&str, Preset); 12] = [
     ("panther", Preset::Mmp),
     ("stamp", Preset::Stamp),
     ("cbioportal", Preset::Cbioportal),
-    ("gdc", Preset::Cbioportal),
+    ("gdc", Preset::Gdc),
     ("patho-bench", Preset::PathoBench),
     ("pathobench", Preset::PathoBench),
 ];
@@ -86,28 +89,41 @@ pub enum MissingOutcome {
 }
 
 /// The columns of a family.
+///
+/// Where there are several names for a column, the first found is read.
 pub(crate) struct PresetColumns {
-    pub(crate) case_id: &'static str,
-    /// Names of the slide column, the first found is read; none where rows are patients.
+    pub(crate) case_id: &'static [&'static str],
+    /// None where rows are patients.
     pub(crate) slide_id: &'static [&'static str],
+    pub(crate) rows: RowsPerCase,
     /// `None` where every user names his own.
     pub(crate) outcome: Option<OutcomeColumns>,
     pub(crate) missing: MissingOutcome,
 }
 
-/// Time and status of one endpoint.
+/// How many rows a patient has in a table without slides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RowsPerCase {
+    One,
+    /// Any number, which agree where they state an outcome.
+    Several,
+}
+
+/// Time and status of one endpoint. The columns may have several names, of which the first found is read.
 pub(crate) struct OutcomeColumns {
-    pub(crate) time: String,
+    pub(crate) time: Vec<String>,
+    /// The column of the times of who is censored, where these stand apart.
+    pub(crate) censored_time: &'static [&'static str],
     pub(crate) unit: TimeUnit,
-    pub(crate) status: String,
+    pub(crate) status: Vec<String>,
     /// What a 1 in the status column means.
     pub(crate) one: Status,
 }
 
 impl Preset {
     /// Every family once.
-    pub const ALL: [Self; 6] =
-        [Self::Mcat, Self::Survpath, Self::Mmp, Self::Stamp, Self::Cbioportal, Self::PathoBench];
+    pub const ALL: [Self; 7] =
+        [Self::Mcat, Self::Survpath, Self::Mmp, Self::Stamp, Self::Cbioportal, Self::Gdc, Self::PathoBench];
 
     /// As configurations spell it.
     pub fn as_str(self) -> &'static str {
@@ -118,7 +134,7 @@ impl Preset {
     pub fn endpoints(self) -> &'static [Endpoint] {
         use Endpoint::{Dfi, Dfs, Dss, Os, Pfi, Pfs};
         match self {
-            Self::Mcat => &[Os],
+            Self::Mcat | Self::Gdc => &[Os],
             Self::Survpath => &[Os, Dss, Pfi],
             Self::Mmp => &[Os, Dss, Dfi, Pfi, Pfs],
             Self::Stamp => &[],
@@ -131,15 +147,17 @@ impl Preset {
         let lower = endpoint.as_str();
         let upper = lower.to_ascii_uppercase();
         let outcome = |time: String, unit: TimeUnit, status: String, one: Status| {
-            Some(OutcomeColumns { time, unit, status, one })
+            Some(OutcomeColumns { time: vec![time], censored_time: &[], unit, status: vec![status], one })
         };
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         // Overall survival has no suffix in SurvPath's tables.
         let suffix = if endpoint == Endpoint::Os { String::new() } else { format!("_{lower}") };
         let slide_id: &[&str] = &["slide_id"];
         match self {
             Self::Mcat => PresetColumns {
-                case_id: "case_id",
+                case_id: &["case_id"],
                 slide_id,
+                rows: RowsPerCase::One,
                 outcome: outcome(
                     "survival_months".to_owned(),
                     TimeUnit::Months,
@@ -149,8 +167,9 @@ impl Preset {
                 missing: MissingOutcome::Error,
             },
             Self::Survpath => PresetColumns {
-                case_id: "case_id",
+                case_id: &["case_id"],
                 slide_id,
+                rows: RowsPerCase::One,
                 outcome: outcome(
                     format!("survival_months{suffix}"),
                     TimeUnit::Months,
@@ -160,8 +179,9 @@ impl Preset {
                 missing: MissingOutcome::Skip,
             },
             Self::Mmp => PresetColumns {
-                case_id: "case_id",
+                case_id: &["case_id"],
                 slide_id,
+                rows: RowsPerCase::One,
                 outcome: outcome(
                     format!("{lower}_survival_days"),
                     TimeUnit::Days,
@@ -171,14 +191,16 @@ impl Preset {
                 missing: MissingOutcome::Skip,
             },
             Self::Stamp => PresetColumns {
-                case_id: "PATIENT",
+                case_id: &["PATIENT"],
                 slide_id: &[],
+                rows: RowsPerCase::One,
                 outcome: None,
                 missing: MissingOutcome::Skip,
             },
             Self::Cbioportal => PresetColumns {
-                case_id: "PATIENT_ID",
+                case_id: &["PATIENT_ID"],
                 slide_id: &[],
+                rows: RowsPerCase::One,
                 outcome: outcome(
                     format!("{upper}_MONTHS"),
                     TimeUnit::Months,
@@ -187,9 +209,24 @@ impl Preset {
                 ),
                 missing: MissingOutcome::Skip,
             },
+            // Names of exports before and since the columns bear the entity that they are of.
+            Self::Gdc => PresetColumns {
+                case_id: &["case_submitter_id", "cases.submitter_id"],
+                slide_id: &[],
+                rows: RowsPerCase::Several,
+                outcome: Some(OutcomeColumns {
+                    time: names(&["days_to_death", "demographic.days_to_death"]),
+                    censored_time: &["days_to_last_follow_up", "diagnoses.days_to_last_follow_up"],
+                    unit: TimeUnit::Days,
+                    status: names(&["vital_status", "demographic.vital_status"]),
+                    one: Status::Event,
+                }),
+                missing: MissingOutcome::Skip,
+            },
             Self::PathoBench => PresetColumns {
-                case_id: "case_id",
+                case_id: &["case_id"],
                 slide_id: &["slide_id", "filename"],
+                rows: RowsPerCase::One,
                 outcome: outcome(
                     format!("{upper}_days"),
                     TimeUnit::Days,
@@ -249,7 +286,7 @@ mod tests {
         for preset in Preset::ALL {
             assert_eq!(preset.as_str().parse(), Ok(preset));
         }
-        assert_eq!("gdc".parse::<Preset>().unwrap().as_str(), "cbioportal");
+        assert_eq!("panther".parse::<Preset>().unwrap().as_str(), "mmp");
         let error = "survpaht".parse::<Preset>().unwrap_err();
         assert!(error.contains("`survpaht`") && error.contains("the nearest is `survpath`"), "{error}");
     }

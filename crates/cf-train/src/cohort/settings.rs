@@ -54,6 +54,9 @@ pub struct ColumnNames {
     /// From diagnosis to death or last contact, at least 0; `survival_months` without a preset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
+    /// The time of who is censored, where it stands in a column of its own (`days_to_last_follow_up`); of the unit of `time`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub censored_time: Option<String>,
     /// The unit of `time`; months without a preset, unless the column's name says otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_unit: Option<TimeUnit>,

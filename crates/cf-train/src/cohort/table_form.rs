@@ -2,7 +2,7 @@
 
 use survival_metrics::Status;
 
-use super::preset::{MissingOutcome, OutcomeColumns, Preset};
+use super::preset::{MissingOutcome, OutcomeColumns, Preset, RowsPerCase};
 use super::settings::CohortConfig;
 use super::status_cells::StatusColumn;
 use super::time_cells::TimeUnit;
@@ -14,10 +14,13 @@ pub(crate) struct TableForm {
     /// `None` where a row is a patient.
     pub(crate) slide: Option<Column>,
     pub(crate) time: Column,
+    /// The times of who is censored, where they stand in a column of their own.
+    pub(crate) censored_time: Option<Column>,
     pub(crate) unit: TimeUnit,
     pub(crate) status_index: usize,
     pub(crate) status: StatusColumn,
     pub(crate) missing: MissingOutcome,
+    pub(crate) rows: RowsPerCase,
 }
 
 /// A column of one table.
@@ -32,41 +35,42 @@ impl TableForm {
         let names = &config.columns;
         let preset = config.preset.map(|preset| preset.columns(config.endpoint.unwrap_or_default()));
         let outcome = preset.as_ref().and_then(|preset| preset.outcome.as_ref());
-        let column = |name: &str, key: &str| match table.column(name) {
-            Some(index) => Ok(Column { name: name.to_owned(), index }),
-            None => Err(missing_column(config, table, name, key)),
+        let column = |candidates: &[&str], key: &str| {
+            let found = candidates
+                .iter()
+                .find_map(|name| Some(Column { name: (*name).to_owned(), index: table.column(name)? }));
+            let wanted = candidates.first().copied().unwrap_or_default();
+            found.ok_or_else(|| missing_column(config, table, wanted, key))
         };
 
-        let (status_name, one, key) = match (&names.event, &names.censorship, outcome) {
-            (Some(name), _, _) => (name.as_str(), Status::Event, "event"),
-            (None, Some(name), _) => (name.as_str(), Status::Censored, "censorship"),
+        let (status_names, one, key) = match (&names.event, &names.censorship, outcome) {
+            (Some(name), _, _) => (vec![name.as_str()], Status::Event, "event"),
+            (None, Some(name), _) => (vec![name.as_str()], Status::Censored, "censorship"),
             (None, None, Some(OutcomeColumns { status, one: Status::Event, .. })) => {
-                (status.as_str(), Status::Event, "event")
+                (texts(status), Status::Event, "event")
             }
             (None, None, Some(OutcomeColumns { status, one: Status::Censored, .. })) => {
-                (status.as_str(), Status::Censored, "censorship")
+                (texts(status), Status::Censored, "censorship")
             }
             (None, None, None) => return Err(no_sign(config, table)),
         };
-        let case_name = names.case_id.as_deref().or(preset.as_ref().map(|preset| preset.case_id));
-        let case = column(case_name.unwrap_or("case_id"), "case_id")?;
+        let case = match (&names.case_id, &preset) {
+            (Some(name), _) => column(&[name], "case_id")?,
+            (None, Some(preset)) => column(preset.case_id, "case_id")?,
+            (None, None) => column(&["case_id"], "case_id")?,
+        };
         let slide = match (&names.slide_id, &preset) {
             // The slide table says which slides a patient has.
             _ if config.slides.is_some() => None,
-            (Some(name), _) => Some(column(name, "slide_id")?),
-            (None, Some(preset)) => match preset.slide_id {
-                [] => None,
-                [first, ..] => {
-                    let found = preset.slide_id.iter().find(|name| table.column(name).is_some());
-                    Some(column(found.unwrap_or(first), "slide_id")?)
-                }
-            },
-            (None, None) => Some(column("slide_id", "slide_id")?),
+            (Some(name), _) => Some(column(&[name], "slide_id")?),
+            (None, Some(preset)) if preset.slide_id.is_empty() => None,
+            (None, Some(preset)) => Some(column(preset.slide_id, "slide_id")?),
+            (None, None) => Some(column(&["slide_id"], "slide_id")?),
         };
-        let time_name = match (&names.time, outcome, config.preset) {
-            (Some(name), _, _) => name.as_str(),
-            (None, Some(outcome), _) => outcome.time.as_str(),
-            (None, None, None) => "survival_months",
+        let time_names = match (&names.time, outcome, config.preset) {
+            (Some(name), _, _) => vec![name.as_str()],
+            (None, Some(outcome), _) => texts(&outcome.time),
+            (None, None, None) => vec!["survival_months"],
             (None, None, Some(preset)) => {
                 return Err(format!(
                     "preset `{preset}` leaves the names to you; found {}; write time = \"..\", time_unit = \"..\" and \
@@ -75,13 +79,22 @@ impl TableForm {
                 ));
             }
         };
-        let time = column(time_name, "time")?;
+        let time = column(&time_names, "time")?;
+        let censored_time = match (&names.censored_time, &names.time, outcome) {
+            (Some(name), _, _) => Some(column(&[name], "censored_time")?),
+            // Who names a column of times means all of them.
+            (None, None, Some(outcome)) if !outcome.censored_time.is_empty() => {
+                Some(column(outcome.censored_time, "censored_time")?)
+            }
+            _ => None,
+        };
         let unit = unit_of(config, outcome, &time.name)?;
-        let status = column(status_name, key)?;
+        let status = column(&status_names, key)?;
         Ok(Self {
             case,
             slide,
             time,
+            censored_time,
             unit,
             status_index: status.index,
             status: StatusColumn {
@@ -94,8 +107,13 @@ impl TableForm {
                 .missing_outcome
                 .or(preset.as_ref().map(|preset| preset.missing))
                 .unwrap_or(MissingOutcome::Error),
+            rows: preset.as_ref().map_or(RowsPerCase::One, |preset| preset.rows),
         })
     }
+}
+
+fn texts(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
 }
 
 /// The unit as configured; else the preset's for its own column; else months, unless the column's name contradicts.
@@ -108,7 +126,7 @@ fn unit_of(
         return Ok(unit);
     }
     match (outcome, config.preset) {
-        (Some(outcome), _) if outcome.time == column => return Ok(outcome.unit),
+        (Some(outcome), _) if outcome.time.iter().any(|name| name == column) => return Ok(outcome.unit),
         (None, Some(_)) => {
             return Err(format!(
                 "the unit of column `{column}` is not given; write time_unit = \"days\", \"weeks\", \"months\" or \
@@ -164,10 +182,9 @@ fn fitting(table: &DelimitedTable) -> Option<Preset> {
     Preset::ALL.into_iter().find(|preset| {
         preset.endpoints().iter().any(|&endpoint| {
             let columns = preset.columns(endpoint);
+            let has = |names: &[&str]| names.iter().any(|name| table.column(name).is_some());
             columns.outcome.is_some_and(|outcome| {
-                [columns.case_id, &outcome.time, &outcome.status]
-                    .iter()
-                    .all(|name| table.column(name).is_some())
+                has(columns.case_id) && has(&texts(&outcome.time)) && has(&texts(&outcome.status))
             })
         })
     })

@@ -54,7 +54,7 @@ impl TimeUnit {
 
 /// Whether a cell says that nothing was recorded, in the words of TCGA, GDC, pandas and R.
 pub(crate) fn is_missing(cell: &str) -> bool {
-    const WORDS: [&str; 11] = [
+    const WORDS: [&str; 15] = [
         "",
         "na",
         "n/a",
@@ -64,6 +64,10 @@ pub(crate) fn is_missing(cell: &str) -> bool {
         "[not available]",
         "[not applicable]",
         "[unknown]",
+        "unknown",
+        "not reported",
+        "unspecified",
+        "not allowed to collect",
         "'--",
         "--",
     ];

@@ -88,6 +88,7 @@ pub(super) fn of_bag(slide_id: &str, error: &Error) -> Finding {
         ErrorKind::Archive { .. }
         | ErrorKind::Hdf5 { .. }
         | ErrorKind::Safetensors { .. }
+        | ErrorKind::Limit { .. }
         | ErrorKind::TensorLayout { .. } => Fault::TruncatedFile,
         ErrorKind::MissingEncoder { .. } => Fault::MissingEncoder,
         ErrorKind::MissingMagnification { .. } => Fault::MissingMagnification,
@@ -113,5 +114,12 @@ pub(super) fn of_bag(slide_id: &str, error: &Error) -> Finding {
         }
         None => format!("slide {slide_id}"),
     };
-    Finding::new(Severity::Error, fault, place, found)
+    let finding = Finding::new(Severity::Error, fault, place, found);
+    match error.kind() {
+        // The file is whole; what reads it lacks something.
+        ErrorKind::Hdf5Feature { .. } => {
+            finding.with_way_out("see above: another build, or `h5repack`".to_owned())
+        }
+        _ => finding,
+    }
 }

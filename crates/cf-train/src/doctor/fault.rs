@@ -139,7 +139,7 @@ faults! {
         "save the tensor alone (torch.save(features, path)), or extract again";
     /// A file can't be opened.
     UnreadableFile, "unreadable-file", "a file that this user may read",
-        "check permissions and the disk";
+        "check permissions, the disk, and where the name leads if it is a link";
     /// A bag has no patches.
     ZeroPatches, "zero-patches", "at least one patch",
         "look at the slide's tissue mask; leave the slide out if there is no tissue";

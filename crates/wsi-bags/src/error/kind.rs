@@ -320,6 +320,19 @@ pub enum ErrorKind {
         fault: String,
     },
 
+    /// A feature that 16-bit floats cannot hold.
+    #[error(
+        "the feature in row {row}, column {column} is {found}, beyond the 65504 of 16-bit floats; write f32 instead"
+    )]
+    BeyondHalf {
+        /// Its row, from 0.
+        row: usize,
+        /// Its column, from 0.
+        column: usize,
+        /// The value.
+        found: f32,
+    },
+
     /// Patches without coordinates in level-0 pixels, where these are needed.
     #[error("no coordinates in level-0 pixels are known, which the layout to write needs")]
     MissingCoords,

@@ -28,6 +28,12 @@ pub(crate) fn file_names(directory: &Path) -> Result<Vec<String>> {
     Ok(names.into_iter().collect())
 }
 
+/// Whether a directory has a file or a link of that name. A link that leads nowhere counts: reading it is an error that says
+/// so, where a file that is absent may be left out.
+pub(crate) fn has_entry(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|entry| !entry.is_dir())
+}
+
 /// The folders inside a directory that a name is right for, links to folders among them.
 pub(super) fn folders_named(directory: &Path, is_right: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
     let names = file_names(directory)?.into_iter().filter(|name| is_right(name));

@@ -119,6 +119,8 @@ pub(super) trait SinkFile {
 /// Values to write, row after row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Values<'a> {
+    /// Features, to be rounded to 16 bits.
+    F16(&'a [f32]),
     /// Features.
     F32(&'a [f32]),
     /// Coordinates as CLAM stores them.

@@ -9,6 +9,9 @@ use super::{BACKENDS, Backend, Values};
 
 const FLOATS: [f32; 6] = [0.5, -1.0, 2.25, 1e30, -0.0, 3.0];
 
+/// What 16 bits hold.
+const HALVES: [f32; 6] = [0.5, -1.0, 2.25, 65_504.0, -0.0, 5.960_464_5e-8];
+
 fn write(backend: Backend, path: &Path) {
     let writer = Writer::create_with(backend, path).unwrap();
     let root = writer.root();
@@ -23,6 +26,8 @@ fn write(backend: Backend, path: &Path) {
     let features = group.create_group("features").unwrap();
     features.write("uni", [3, 2], Values::F32(&FLOATS), Rows::Contiguous).unwrap();
     features.write("grown", [3, 2], Values::F32(&FLOATS), Rows::Chunked(32)).unwrap();
+    features.write("half", [3, 2], Values::F16(&HALVES), Rows::Contiguous).unwrap();
+    features.write("grown_half", [3, 2], Values::F16(&HALVES), Rows::Chunked(2)).unwrap();
     features.group("uni").set_text("encoder", "UNI").unwrap();
     writer.finish().unwrap();
 }
@@ -47,6 +52,11 @@ fn check(backend: Backend, path: &Path) {
         let matrix = features.features(&features.float_matrix(name).unwrap()).unwrap();
         assert_eq!(matrix.as_slice(), FLOATS, "{name}");
         assert_eq!(matrix.is_mapped(), in_place, "{name}");
+    }
+    for name in ["half", "grown_half"] {
+        let header = features.float_matrix(name).unwrap();
+        assert_eq!(header.element, crate::element_type::ElementType::F16, "{name}");
+        assert_eq!(features.features(&header).unwrap().as_slice(), HALVES, "{name}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! HDF5 through the C library of the machine (`hdf5-metno`).
 //!
-//! The library is not used by two threads at once: its Rust layer holds a lock.
+//! The library is not used by two threads at once: its Rust layer holds a lock. Texts of variable length are read by
+//! `rust-hdf5`.
 
 mod writer;
 
@@ -9,9 +10,7 @@ use std::path::{Path, PathBuf};
 use ::hdf5::dataset::Layout;
 use ::hdf5::datatype::ByteOrder;
 use ::hdf5::filters::Filter;
-use ::hdf5::types::{
-    FixedAscii, FixedUnicode, FloatSize, IntSize, TypeDescriptor, VarLenAscii, VarLenUnicode,
-};
+use ::hdf5::types::{FixedAscii, FixedUnicode, FloatSize, IntSize, TypeDescriptor};
 use ::hdf5::{File, H5Type, LinkType, Location, LocationType};
 
 use crate::element_type::ElementType;
@@ -75,6 +74,15 @@ impl Source {
             at = super::joined(&at, name);
         }
         self.file.loc_type_by_name(place).is_ok_and(|found| found == wanted)
+    }
+
+    /// A text of variable length, which lies in a heap of the file, through `rust-hdf5`.
+    ///
+    /// Version 1.10 of the C library never comes back from a heap whose free space states too small a size, and cannot
+    /// convert the texts that `rust-hdf5` writes (it declares them as sequences of texts, the C library as sequences of
+    /// bytes).
+    fn text_of_any_length(&self, place: &str, name: &str) -> Result<Option<Attribute>> {
+        super::pure::Source::open(&self.path)?.attribute(place, name)
     }
 
     fn values<T: H5Type>(&self, place: &str) -> Result<Vec<T>> {
@@ -200,16 +208,9 @@ impl SourceFile for Source {
                     .first()
                     .map_or(Attribute::Other("without a value".to_owned()), |n| Attribute::Number(*n))
             }
-            // Version 1.10 cannot convert the texts of variable length that `rust-hdf5` writes (it declares them as
-            // sequences of texts, the C library as sequences of bytes), although it shows them.
-            TypeDescriptor::VarLenUnicode => match attribute.read_raw::<VarLenUnicode>() {
-                Ok(values) => first(values.first().map(|text| text.as_bytes().to_vec())),
-                Err(_) => return super::pure::Source::open(&self.path)?.attribute(place, name),
-            },
-            TypeDescriptor::VarLenAscii => match attribute.read_raw::<VarLenAscii>() {
-                Ok(values) => first(values.first().map(|text| text.as_bytes().to_vec())),
-                Err(_) => return super::pure::Source::open(&self.path)?.attribute(place, name),
-            },
+            TypeDescriptor::VarLenUnicode | TypeDescriptor::VarLenAscii => {
+                return self.text_of_any_length(place, name);
+            }
             TypeDescriptor::FixedUnicode(len) if len <= LONGEST_TEXT => {
                 let values: Vec<FixedUnicode<LONGEST_TEXT>> = attribute.read_raw().map_err(unreadable)?;
                 first(values.first().map(|text| text.as_bytes().to_vec()))

@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use crate::error::{ErrorKind, Result};
+use crate::feature_type::FeatureType;
+use crate::features::FeatureMatrix;
 
 use super::backend::{Number, SinkFile, Values};
 use super::{Backend, joined};
@@ -84,7 +86,7 @@ impl<'a> GroupWriter<'a> {
     /// Writes a matrix of `shape`.
     pub(crate) fn write(&self, name: &str, shape: [usize; 2], values: Values<'_>, rows: Rows) -> Result<()> {
         let n_values = match values {
-            Values::F32(values) => values.len(),
+            Values::F16(values) | Values::F32(values) => values.len(),
             Values::I32(values) => values.len(),
             Values::I64(values) => values.len(),
             Values::U8(values) => values.len(),
@@ -98,6 +100,22 @@ impl<'a> GroupWriter<'a> {
             Rows::Contiguous => self.sink.write(&place, shape, values),
             Rows::Chunked(rows) => self.sink.write_chunked(&place, shape, rows, values),
         }
+    }
+
+    /// Writes features as a float type, which must hold them.
+    pub(crate) fn write_features(
+        &self,
+        name: &str,
+        features: &FeatureMatrix,
+        feature_type: FeatureType,
+        rows: Rows,
+    ) -> Result<()> {
+        feature_type.check(features)?;
+        let values = match feature_type {
+            FeatureType::F16 => Values::F16(features.as_slice()),
+            FeatureType::F32 => Values::F32(features.as_slice()),
+        };
+        self.write(name, [features.n_patches(), features.dim()], values, rows)
     }
 
     /// Writes a list.

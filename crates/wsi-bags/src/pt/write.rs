@@ -8,6 +8,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::feature_type::FeatureType;
 use crate::features::FeatureMatrix;
 
 /// Where `torch.save` puts the bytes of a storage, so that they can be mapped and read with wide loads.
@@ -17,10 +18,11 @@ const ALIGNMENT: u16 = 64;
 const LARGE: usize = 0xf000_0000;
 
 /// Writes the archive to a new file.
-pub(super) fn write_archive(path: &Path, features: &FeatureMatrix) -> Result<()> {
+pub(super) fn write_archive(path: &Path, features: &FeatureMatrix, feature_type: FeatureType) -> Result<()> {
+    feature_type.check(features)?;
     let file = File::create(path).map_err(|source| ErrorKind::Io { action: "create the file", source })?;
     let mut zip = ZipWriter::new(BufWriter::with_capacity(1 << 20, file));
-    let n_bytes = size_of_val(features.as_slice());
+    let n_bytes = features.as_slice().len() * feature_type.size();
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
         .with_alignment(ALIGNMENT)
@@ -32,9 +34,11 @@ pub(super) fn write_archive(path: &Path, features: &FeatureMatrix) -> Result<()>
             zip.start_file(format!("archive/{name}"), options).map_err(|source| failed(source.into()))?;
             Ok(write(&mut zip).map_err(failed)?)
         };
-    record("data.pkl", &mut |out| out.write_all(&pickle(features.n_patches(), features.dim())))?;
+    record("data.pkl", &mut |out| {
+        out.write_all(&pickle(features.n_patches(), features.dim(), feature_type))
+    })?;
     record("byteorder", &mut |out| out.write_all(b"little"))?;
-    record("data/0", &mut |out| write_floats(out, features.as_slice()))?;
+    record("data/0", &mut |out| write_floats(out, features.as_slice(), feature_type))?;
     record("version", &mut |out| out.write_all(b"3\n"))?;
 
     zip.finish()
@@ -43,12 +47,12 @@ pub(super) fn write_archive(path: &Path, features: &FeatureMatrix) -> Result<()>
         .map_err(|source| Error::from(ErrorKind::Io { action: "finish the file", source }))
 }
 
-fn write_floats(out: &mut dyn Write, values: &[f32]) -> std::io::Result<()> {
+fn write_floats(out: &mut dyn Write, values: &[f32], feature_type: FeatureType) -> std::io::Result<()> {
     const BLOCK: usize = 16 << 10;
-    let mut bytes = Vec::with_capacity(BLOCK * size_of::<f32>());
+    let mut bytes = Vec::with_capacity(BLOCK * feature_type.size());
     for block in values.chunks(BLOCK) {
         bytes.clear();
-        bytes.extend(block.iter().flat_map(|value| value.to_le_bytes()));
+        feature_type.encode(block, &mut bytes);
         out.write_all(&bytes)?;
     }
     Ok(())
@@ -56,10 +60,13 @@ fn write_floats(out: &mut dyn Write, values: &[f32]) -> std::io::Result<()> {
 
 /// The pickle of a row-major float tensor over the whole of storage `0`:
 /// `_rebuild_tensor_v2(storage, 0, (n, d), (d, 1), False, OrderedDict())`.
-fn pickle(n_patches: usize, dim: usize) -> Vec<u8> {
+fn pickle(n_patches: usize, dim: usize, feature_type: FeatureType) -> Vec<u8> {
     let mut pickle = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((".to_vec();
     text(&mut pickle, "storage");
-    pickle.extend(b"ctorch\nFloatStorage\n");
+    pickle.extend(match feature_type {
+        FeatureType::F16 => b"ctorch\nHalfStorage\n".as_slice(),
+        FeatureType::F32 => b"ctorch\nFloatStorage\n",
+    });
     text(&mut pickle, "0");
     text(&mut pickle, "cpu");
     int(&mut pickle, n_patches * dim);

@@ -9,8 +9,8 @@ use ::safetensors::tensor::{Dtype, SafeTensors, TensorInfo};
 use crate::element_type::ElementType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file_kind::FileKind;
-use crate::gather::{Run, gather};
-use crate::mmap::{FloatBuffer, MappedFile, MappedFloats};
+use crate::gather::{Gathered, Run, gather};
+use crate::mmap::{MappedFile, MappedFloats};
 
 /// Tensors and metadata of a file. Offsets have been compared with its length.
 pub(super) struct Header {
@@ -120,7 +120,7 @@ impl TensorPlace {
     }
 
     /// The values, read as floats.
-    pub(crate) fn gather(&self, file: &MappedFile) -> Result<FloatBuffer> {
+    pub(crate) fn gather(&self, file: &MappedFile) -> Result<Gathered> {
         let run = Run { offset: self.start as u64, n_values: self.n_rows * self.n_columns };
         gather(file, self.element, &[run])
     }

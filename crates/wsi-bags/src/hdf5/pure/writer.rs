@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rust_hdf5::{H5Dataset, H5File, H5FileOptions, H5Group, H5Type};
+use rust_hdf5::{DatatypeMessage, H5Dataset, H5File, H5FileOptions, H5Group, H5Type};
 
 use crate::error::Result;
 
@@ -11,6 +11,30 @@ use super::super::failed;
 
 /// Rows handed to the library at once, so that its buffer stays small beside the matrix.
 const ROWS_AT_ONCE: usize = 4096;
+
+/// A 16-bit float, of which the library has the type and not the number.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Half(half::f16);
+
+impl H5Type for Half {
+    fn hdf5_type() -> DatatypeMessage {
+        DatatypeMessage::f16_type()
+    }
+
+    fn element_size() -> usize {
+        size_of::<Self>()
+    }
+}
+
+fn halves(values: &[f32]) -> Vec<Half> {
+    values.iter().map(|value| Half(half::f16::from_f32(*value))).collect()
+}
+
+/// Whole chunks, some rows at a time.
+fn parts<T>(values: &[T], [_, columns]: [usize; 2], rows_per_chunk: usize) -> std::slice::Chunks<'_, T> {
+    values.chunks((ROWS_AT_ONCE.next_multiple_of(rows_per_chunk) * columns).max(1))
+}
 
 /// A file being written.
 pub(in crate::hdf5) struct Sink {
@@ -58,14 +82,15 @@ impl Sink {
             .map_err(|source| failed(format!("write dataset `{place}`"), source))
     }
 
-    fn append<T: H5Type>(&self, place: &str, shape: [usize; 2], rows: usize, values: &[T]) -> Result<()> {
+    fn append<T: H5Type, P: AsRef<[T]>>(
+        &self,
+        place: &str,
+        [_, columns]: [usize; 2],
+        rows: usize,
+        mut parts: impl Iterator<Item = P>,
+    ) -> Result<()> {
         let (group, name) = self.home(place)?;
-        let [_, columns] = shape;
-        let write = |dataset: H5Dataset| {
-            values
-                .chunks(ROWS_AT_ONCE.next_multiple_of(rows) * columns)
-                .try_for_each(|part| dataset.append(part))
-        };
+        let write = |dataset: H5Dataset| parts.try_for_each(|part| dataset.append(part.as_ref()));
         group
             .new_dataset::<T>()
             .shape([0, columns])
@@ -117,6 +142,7 @@ impl SinkFile for Sink {
 
     fn write(&self, place: &str, shape: [usize; 2], values: Values<'_>) -> Result<()> {
         match values {
+            Values::F16(values) => self.create_dataset(place, &shape, &halves(values)),
             Values::F32(values) => self.create_dataset(place, &shape, values),
             Values::I32(values) => self.create_dataset(place, &shape, values),
             Values::I64(values) => self.create_dataset(place, &shape, values),
@@ -126,6 +152,7 @@ impl SinkFile for Sink {
 
     fn write_list(&self, place: &str, values: Values<'_>) -> Result<()> {
         match values {
+            Values::F16(values) => self.create_dataset(place, &[values.len()], &halves(values)),
             Values::F32(values) => self.create_dataset(place, &[values.len()], values),
             Values::I32(values) => self.create_dataset(place, &[values.len()], values),
             Values::I64(values) => self.create_dataset(place, &[values.len()], values),
@@ -140,11 +167,13 @@ impl SinkFile for Sink {
         rows_per_chunk: usize,
         values: Values<'_>,
     ) -> Result<()> {
+        let rows = rows_per_chunk;
         match values {
-            Values::F32(values) => self.append(place, shape, rows_per_chunk, values),
-            Values::I32(values) => self.append(place, shape, rows_per_chunk, values),
-            Values::I64(values) => self.append(place, shape, rows_per_chunk, values),
-            Values::U8(values) => self.append(place, shape, rows_per_chunk, values),
+            Values::F16(values) => self.append(place, shape, rows, parts(values, shape, rows).map(halves)),
+            Values::F32(values) => self.append(place, shape, rows, parts(values, shape, rows)),
+            Values::I32(values) => self.append(place, shape, rows, parts(values, shape, rows)),
+            Values::I64(values) => self.append(place, shape, rows, parts(values, shape, rows)),
+            Values::U8(values) => self.append(place, shape, rows, parts(values, shape, rows)),
         }
     }
 

@@ -10,6 +10,10 @@ use crate::error::{ErrorKind, Result};
 use super::super::backend::{Number, SinkFile, Values};
 use super::super::failed;
 
+fn halves(values: &[f32]) -> Vec<half::f16> {
+    values.iter().map(|value| half::f16::from_f32(*value)).collect()
+}
+
 /// A file being written.
 pub(in crate::hdf5) struct Sink {
     file: File,
@@ -101,6 +105,7 @@ impl SinkFile for Sink {
 
     fn write(&self, place: &str, shape: [usize; 2], values: Values<'_>) -> Result<()> {
         match values {
+            Values::F16(values) => self.create_dataset(place, &shape, &halves(values)),
             Values::F32(values) => self.create_dataset(place, &shape, values),
             Values::I32(values) => self.create_dataset(place, &shape, values),
             Values::I64(values) => self.create_dataset(place, &shape, values),
@@ -110,6 +115,7 @@ impl SinkFile for Sink {
 
     fn write_list(&self, place: &str, values: Values<'_>) -> Result<()> {
         match values {
+            Values::F16(values) => self.create_dataset(place, &[values.len()], &halves(values)),
             Values::F32(values) => self.create_dataset(place, &[values.len()], values),
             Values::I32(values) => self.create_dataset(place, &[values.len()], values),
             Values::I64(values) => self.create_dataset(place, &[values.len()], values),
@@ -125,6 +131,7 @@ impl SinkFile for Sink {
         values: Values<'_>,
     ) -> Result<()> {
         match values {
+            Values::F16(values) => self.create_chunked(place, shape, rows_per_chunk, &halves(values)),
             Values::F32(values) => self.create_chunked(place, shape, rows_per_chunk, values),
             Values::I32(values) => self.create_chunked(place, shape, rows_per_chunk, values),
             Values::I64(values) => self.create_chunked(place, shape, rows_per_chunk, values),

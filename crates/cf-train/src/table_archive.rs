@@ -1,0 +1,107 @@
+//! Tables in archives: a zip, a gzipped table, a gzipped tar as GDC's portal hands out.
+
+use std::io::{Cursor, Read};
+
+use flate2::read::GzDecoder;
+use zip::ZipArchive;
+
+/// More than any clinical table holds, gene columns included; an archive that unpacks to more is not one.
+const MAX_TABLE_BYTES: u64 = 1 << 30;
+const TABLE_EXTENSIONS: [&str; 3] = [".csv", ".tsv", ".txt"];
+/// GDC packs exposures, family history and follow-ups beside it.
+const GDC_TABLE: &str = "clinical.tsv";
+
+/// The table in an archive; `None` for bytes that are no archive.
+///
+/// # Errors
+/// In words: if the archive is damaged, is an Excel workbook, or holds other than one table, or one `clinical.tsv`.
+pub(crate) fn unpack(bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
+    if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
+        return unzip(bytes).map(Some);
+    }
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        return gunzip(bytes).map(Some);
+    }
+    Ok(None)
+}
+
+fn unzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let unreadable = |error: zip::result::ZipError| format!("can't be unzipped: {error}");
+    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(unreadable)?;
+    let mut names = Vec::new();
+    for index in 0..archive.len() {
+        let member = archive.by_index(index).map_err(unreadable)?;
+        // A folder is no table, whatever its name ends with.
+        let name = member.name().map_err(unreadable)?;
+        names.push(if member.is_dir() {
+            format!("{}/", name.trim_end_matches('/'))
+        } else {
+            name.into_owned()
+        });
+    }
+    if names.iter().any(|name| name == "[Content_Types].xml") {
+        return Err("is an Excel workbook, expected a text table; save it as CSV (UTF-8)".to_owned());
+    }
+    let index = the_table("a zip", &names)?;
+    let member = archive.by_index(index).map_err(unreadable)?;
+    within_limit(member, names.get(index).map_or("the table", String::as_str))
+}
+
+fn gunzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let whole = within_limit(GzDecoder::new(bytes), "the file")?;
+    let unreadable = |error: std::io::Error| format!("can't be unpacked: {error}");
+    // Where the mark of a tar archive is.
+    if whole.get(257..262) != Some(b"ustar") {
+        return Ok(whole);
+    }
+    let mut archive = tar::Archive::new(whole.as_slice());
+    let (mut names, mut places) = (Vec::new(), Vec::new());
+    for member in archive.entries().map_err(unreadable)? {
+        let member = member.map_err(unreadable)?;
+        if !member.header().entry_type().is_file() {
+            continue;
+        }
+        names.push(String::from_utf8_lossy(&member.path_bytes()).into_owned());
+        places.push((member.raw_file_position(), member.size()));
+    }
+    let (start, len) = places.get(the_table("a tar archive", &names)?).copied().unwrap_or_default();
+    let range = usize::try_from(start).ok().zip(usize::try_from(start.saturating_add(len)).ok());
+    let table = range.and_then(|(start, end)| whole.get(start..end));
+    table.map(<[u8]>::to_vec).ok_or_else(|| "can't be unpacked: it ends early".to_owned())
+}
+
+/// The place of the one table among the members of an archive.
+fn the_table(archive: &str, names: &[String]) -> Result<usize, String> {
+    let file_name = |name: &str| name.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+    // macOS adds a shadow of every file.
+    let own = |name: &str| !name.starts_with("__MACOSX/") && !file_name(name).starts_with('.');
+    let is_table = |name: &str| {
+        TABLE_EXTENSIONS.iter().any(|extension| file_name(name).ends_with(extension)) && own(name)
+    };
+    let tables: Vec<(usize, &String)> = names.iter().enumerate().filter(|(_, name)| is_table(name)).collect();
+    let of_gdc: Vec<_> = tables.iter().filter(|(_, name)| file_name(name) == GDC_TABLE).collect();
+    match (tables.as_slice(), of_gdc.as_slice()) {
+        ([(index, _)], _) | (_, [(index, _)]) => Ok(*index),
+        _ => {
+            let found = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+            Err(format!(
+                "is {archive} of {found}, expected exactly one .csv, .tsv or .txt in it, or one {GDC_TABLE}; unpack \
+                 it and name the table"
+            ))
+        }
+    }
+}
+
+fn within_limit(packed: impl Read, name: &str) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    packed
+        .take(MAX_TABLE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| format!("{name} can't be unzipped: {error}"))?;
+    if bytes.len() as u64 > MAX_TABLE_BYTES {
+        return Err(format!(
+            "{name} unpacks to more than {MAX_TABLE_BYTES} bytes, expected a clinical table"
+        ));
+    }
+    Ok(bytes)
+}
