@@ -288,8 +288,7 @@ impl<'a> Trainer<'a> {
     fn finish(self) -> Result<()> {
         let dir = run_dir::fold_dir(self.context.run_dir, self.data.fold);
         let n_epochs = self.state.history.len();
-        let no_clock = || 0.0;
-        let predict = |slides: &[LabelledSlide]| Ok::<_, Error>(self.evaluate(slides, &no_clock)?.0);
+        let predict = |slides: &[LabelledSlide]| Ok::<_, Error>(self.evaluate(slides, &|| 0.0)?.0);
         run_dir::write_csv(&dir.join(fold_files::HISTORY), &self.state.history)?;
         run_dir::write_csv(&dir.join(fold_files::TRAIN), self.data.train.iter().map(TrainRow::from))?;
         run_dir::write_csv(
