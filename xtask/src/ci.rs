@@ -14,7 +14,7 @@ struct Stage {
     check: fn(&Path) -> Result<(), Failure>,
 }
 
-const STAGES: [Stage; 6] = [
+const STAGES: [Stage; 7] = [
     Stage {
         name: "fmt",
         rerun: "cargo fmt --all",
@@ -37,6 +37,11 @@ const STAGES: [Stage; 6] = [
     },
     Stage { name: "tidy", rerun: "cargo xtask tidy", check: |root| tidy::run(root, tidy::Mode::Check) },
     Stage { name: "hdf5", rerun: "cargo xtask test -p wsi-bags --features hdf5", check: hdf5 },
+    Stage {
+        name: "openslide",
+        rerun: "cargo xtask test -p wsi-slides --features openslide",
+        check: openslide,
+    },
 ];
 
 /// The C library's backend, where the machine has the library.
@@ -48,6 +53,17 @@ fn hdf5(root: &Path) -> Result<(), Failure> {
     let lint = ["clippy", "-p", "wsi-bags", "-p", "wsi-bags-cli", "--features", "hdf5", "--all-targets"];
     Step::cargo(root, &[&lint[..], &["--", "-D", "warnings"]].concat()).run()?;
     test::run(root, &["-p", "wsi-bags", "--features", "hdf5"].map(str::to_owned))
+}
+
+/// Both slide readers compared, where the machine has OpenSlide.
+fn openslide(root: &Path) -> Result<(), Failure> {
+    if !Step::new(root, "pkg-config", &["--exists", "openslide"]).succeeds() {
+        println!("skipped: pkg-config finds no `openslide` (Debian: libopenslide-dev, libclang-dev)");
+        return Ok(());
+    }
+    let lint = ["clippy", "-p", "wsi-slides", "-p", "wsi-extract", "--features", "openslide", "--all-targets"];
+    Step::cargo(root, &[&lint[..], &["--", "-D", "warnings"]].concat()).run()?;
+    test::run(root, &["-p", "wsi-slides", "--features", "openslide"].map(str::to_owned))
 }
 
 /// Runs the stages in order and stops at the first that fails.
