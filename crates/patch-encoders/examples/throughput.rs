@@ -30,6 +30,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         encoder.encode(&patches)?;
         fastest = fastest.min(begun.elapsed().as_secs_f64());
     }
-    println!("{name}: {:.2} patches per second, fastest of {n_batches} batches of {BATCH}", BATCH as f64 / fastest);
+    println!(
+        "{name}: {:.2} patches per second, fastest of {n_batches} batches of {BATCH}",
+        BATCH as f64 / fastest
+    );
     Ok(())
 }

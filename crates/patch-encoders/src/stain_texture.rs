@@ -70,7 +70,9 @@ mod tests {
     use super::*;
 
     fn noise(side: usize) -> RgbImage {
-        let pixels = (0..side * side * 3).map(|i| (i.wrapping_mul(2_654_435_761) >> 7) as u8).collect();
+        let scrambled = |i: usize| (i as u32 + 1).wrapping_mul(0x9E37_79B1);
+        let sample = |x: u32| ((x ^ (x >> 16)).wrapping_mul(0x85EB_CA6B) >> 24) as u8;
+        let pixels = (0..side * side * 3).map(|i| sample(scrambled(i))).collect();
         RgbImage::new(side, side, pixels).unwrap()
     }
 
@@ -82,7 +84,8 @@ mod tests {
     fn squares(side: usize, apart: usize) -> RgbImage {
         let pixel = |i: usize| {
             let (x, y) = (i % 256, i / 256);
-            if x % apart < side && y % apart < side { [80, 60, 140] } else { [255; 3] }
+            let inside = |at: usize| (apart / 2..apart / 2 + side).contains(&(at % apart));
+            if inside(x) && inside(y) { [80, 60, 140] } else { [255; 3] }
         };
         RgbImage::new(256, 256, (0..256 * 256).flat_map(pixel).collect()).unwrap()
     }

@@ -79,8 +79,9 @@ impl Block {
     fn first_tokens(&self, tokens: &Tensor, n_images: usize) -> Result<Tensor> {
         let (n, width) = tokens.dims2()?;
         let n_tokens = n / n_images;
-        let first =
-            |of: &Tensor| of.reshape((n_images, n_tokens, width))?.narrow(1, 0, 1)?.squeeze(1)?.copy();
+        let first = |of: &Tensor| {
+            of.reshape((n_images, n_tokens, width))?.narrow(1, 0, 1)?.squeeze(1)?.force_contiguous()
+        };
         let normed = self.norm1.forward(tokens)?;
         let queries = self.qkv.outputs(0, width)?.forward(&first(&normed)?)?;
         let keys_and_values = self.qkv.outputs(width, 2 * width)?.forward(&normed)?;

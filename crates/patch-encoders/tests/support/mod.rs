@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use patch_encoders::RgbImage;
 
 /// The folder of values by other tools, or why there is none.
-pub fn golden() -> Option<PathBuf> {
+pub(crate) fn golden() -> Option<PathBuf> {
     match std::env::var_os("CF_TEST_DATA") {
         Some(data) => Some(Path::new(&data).join("wsi/golden")),
         None => {
@@ -18,7 +18,7 @@ pub fn golden() -> Option<PathBuf> {
 }
 
 /// An 8-bit RGB picture.
-pub fn read_png(path: &Path) -> RgbImage {
+pub(crate) fn read_png(path: &Path) -> RgbImage {
     let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut reader = png::Decoder::new(BufReader::new(file)).read_info().unwrap();
     let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
