@@ -26,12 +26,15 @@ pub struct Encoder {
 #[derive(Debug)]
 enum Kind {
     StainTexture,
-    Learned {
-        preprocessing: Preprocessing,
-        table: Box<SampleTable>,
-        network: Network,
-        images_per_pass: usize,
-    },
+    Learned(Box<Learned>),
+}
+
+#[derive(Debug)]
+struct Learned {
+    preprocessing: Preprocessing,
+    table: SampleTable,
+    network: Network,
+    images_per_pass: usize,
 }
 
 impl Encoder {
@@ -63,11 +66,13 @@ impl Encoder {
     /// The encoder with the sizes and the preparation of `published`.
     pub(crate) fn load(name: EncoderName, published: &Published, weights: &Path) -> Result<Self> {
         let Published { preprocessing, architecture, .. } = *published;
-        let network = architecture.load(name, weights)?;
-        let table = Box::new(preprocessing.statistics.table());
-        let images_per_pass = architecture.images_per_pass();
-        let kind = Kind::Learned { preprocessing, table, network, images_per_pass };
-        Ok(Self { name, feature_dim: architecture.feature_dim(), kind })
+        let learned = Learned {
+            preprocessing,
+            table: preprocessing.statistics.table(),
+            network: architecture.load(name, weights)?,
+            images_per_pass: architecture.images_per_pass(),
+        };
+        Ok(Self { name, feature_dim: architecture.feature_dim(), kind: Kind::Learned(Box::new(learned)) })
     }
 
     /// Its name.
@@ -99,16 +104,7 @@ impl Encoder {
                 let features: Vec<Vec<f32>> = patches.par_iter().map(stain_texture::encode).collect();
                 features.concat()
             }
-            Kind::Learned { preprocessing, table, network, images_per_pass } => {
-                let mut features = Vec::with_capacity(patches.len() * self.feature_dim);
-                for patches in patches.chunks(*images_per_pass) {
-                    let images: Vec<RgbImage> =
-                        patches.par_iter().map(|patch| preprocessing.apply(patch)).collect::<Result<_>>()?;
-                    let pixels = Pixels::normalised(&images, preprocessing.crop, table);
-                    features.extend(network.forward(&pixels)?.flatten_all()?.to_vec1::<f32>()?);
-                }
-                features
-            }
+            Kind::Learned(learned) => learned.encode(patches)?,
         };
         match features.iter().position(|feature| !feature.is_finite()) {
             None => Ok(features),
@@ -116,5 +112,18 @@ impl Encoder {
                 Err(Error::NonFiniteFeature { encoder: self.name, patch_idx: index / self.feature_dim })
             }
         }
+    }
+}
+
+impl Learned {
+    fn encode(&self, patches: &[RgbImage]) -> Result<Vec<f32>> {
+        let mut features = Vec::new();
+        for patches in patches.chunks(self.images_per_pass) {
+            let prepared = patches.par_iter().map(|patch| self.preprocessing.apply(patch));
+            let images: Vec<RgbImage> = prepared.collect::<Result<_>>()?;
+            let pixels = Pixels::normalised(&images, self.preprocessing.crop, &self.table);
+            features.extend(self.network.forward(&pixels)?.flatten_all()?.to_vec1::<f32>()?);
+        }
+        Ok(features)
     }
 }

@@ -36,7 +36,7 @@ impl Statistics {
     /// Those of OpenAI's CLIP.
     pub(crate) const OPENAI: Self = Self {
         mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
-        sd: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+        sd: [0.268_629_54, 0.261_302_6, 0.275_777_1],
     };
 
     /// The normalised value of each sample, by channel: `(sample / 255 - mean) / sd` in f32, as torchvision computes it.

@@ -1,6 +1,7 @@
 //! Encoders at their published sizes against timm, torchvision, transformers and open_clip on real tiles.
 //!
 //! The checkpoints, 9 GB of random weights, are made by `fixtures/generate/patch_encoders.py --full-size DIR`.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 use std::time::Instant;

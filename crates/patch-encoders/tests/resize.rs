@@ -1,4 +1,5 @@
 //! Resizing equals Pillow's: pictures made by Pillow and torchvision from real slides. Needs `CF_TEST_DATA`.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stderr, reason = "a test that skips says why")]
 
 mod support;
