@@ -14,7 +14,7 @@ struct Stage {
     check: fn(&Path) -> Result<(), Failure>,
 }
 
-const STAGES: [Stage; 7] = [
+const STAGES: [Stage; 8] = [
     Stage {
         name: "fmt",
         rerun: "cargo fmt --all",
@@ -41,6 +41,11 @@ const STAGES: [Stage; 7] = [
         name: "old processor",
         rerun: "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER='qemu-x86_64 -cpu Haswell' cargo test -p cf-layers",
         check: old_processor,
+    },
+    Stage {
+        name: "openslide",
+        rerun: "cargo xtask test -p wsi-slides --features openslide",
+        check: openslide,
     },
 ];
 
@@ -69,6 +74,18 @@ fn hdf5(root: &Path) -> Result<(), Failure> {
     let lint = ["clippy", "-p", "wsi-bags", "-p", "wsi-bags-cli", "--features", "hdf5", "--all-targets"];
     Step::cargo(root, &[&lint[..], &["--", "-D", "warnings"]].concat()).run()?;
     test::run(root, &["-p", "wsi-bags", "--features", "hdf5"].map(str::to_owned))
+}
+
+/// Both slide readers compared, where the machine has OpenSlide.
+fn openslide(root: &Path) -> Result<(), Failure> {
+    if !Step::new(root, "pkg-config", &["--exists", "openslide"]).succeeds() {
+        println!("skipped: pkg-config finds no `openslide` (Debian: libopenslide-dev, libclang-dev)");
+        return Ok(());
+    }
+    let lint =
+        ["clippy", "-p", "wsi-slides", "-p", "wsi-extract", "--features", "openslide", "--all-targets"];
+    Step::cargo(root, &[&lint[..], &["--", "-D", "warnings"]].concat()).run()?;
+    test::run(root, &["-p", "wsi-slides", "--features", "openslide"].map(str::to_owned))
 }
 
 /// Runs the stages in order and stops at the first that fails.

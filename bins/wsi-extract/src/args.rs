@@ -1,0 +1,164 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use wsi_bags::Magnification;
+use wsi_slides::tissue::{PenMarks, Preset, Threshold, TissueParams};
+use wsi_slides::{Preference, Resolution, ResolutionOverride, SlideReader, resolve};
+
+/// From whole slide images to bags of patch features: resolution, tissue, patch lattices.
+///
+/// Exit codes: 0 done, 1 unexpected, 2 usage, 3 bad data (do not retry), 75 temporary, such as a full disk (retry;
+/// nothing is left under a final name).
+#[derive(Debug, Parser)]
+#[command(name = "wsi-extract", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Say nothing but errors on stderr.
+    #[arg(long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show a slide's levels, what it states about its resolution, and which magnification follows by which rule.
+    #[command(after_help = "Examples:\n  wsi-extract inspect slide.svs\n  \
+        wsi-extract inspect slide.svs --mpp 0.25 --json")]
+    Inspect(InspectArguments),
+    /// Show where patches would be cut, in level-0 pixels.
+    ///
+    /// `nested` is one lattice over the slide, in which each coarse patch holds its finer ones; `clam` is CLAM's grid per
+    /// piece of tissue, in its order. A slide without tissue gives an empty list.
+    #[command(after_help = "Examples:\n  wsi-extract lattice slide.svs --json\n  \
+        wsi-extract lattice slide.svs --lattice clam --preset tcga --patch-level0 512 --json")]
+    Lattice(LatticeArguments),
+    /// Find tissue: a mask, a thumbnail with contours, and the contours as GeoJSON for each slide.
+    ///
+    /// Writes DIR/masks/SLIDE.png, DIR/thumbnails/SLIDE.png and DIR/geojson/SLIDE.geojson. A slide that cannot be read is
+    /// listed with its fault, the others go on, and the exit code is then 3.
+    #[command(after_help = "Examples:\n  wsi-extract tissue slides/*.svs --out tissue\n  \
+        wsi-extract tissue scan.png --out tissue --threshold otsu")]
+    Tissue(TissueArguments),
+}
+
+/// What the user knows of the resolution.
+#[derive(Debug, Args)]
+pub(crate) struct ResolutionArguments {
+    /// Micrometres per pixel at level 0, for slides that state none or a wrong one.
+    #[arg(long, value_name = "X")]
+    mpp: Option<f64>,
+    /// Magnification of level 0, such as 40.
+    #[arg(long, value_name = "M")]
+    magnification: Option<f64>,
+    /// Which of power and micrometres per pixel decides where they disagree: mpp or power.
+    #[arg(long, value_name = "NAME", default_value = "mpp")]
+    prefer: Preference,
+}
+
+impl ResolutionArguments {
+    /// The slide's resolution by what it states and the user gives.
+    pub(crate) fn resolve(&self, slide: &dyn SlideReader) -> wsi_slides::Result<Resolution> {
+        let given = ResolutionOverride { mpp: self.mpp, magnification: self.magnification };
+        resolve(slide.stated_resolution(), given, self.prefer)
+    }
+}
+
+/// What counts as tissue.
+#[derive(Debug, Args)]
+pub(crate) struct SegmentationArguments {
+    /// CLAM's parameter set: default, tcga, bwh_biopsy or bwh_resection. Small pieces need bwh_biopsy.
+    #[arg(long, value_name = "NAME", default_value = "tcga")]
+    preset: Preset,
+    /// Threshold of the saturation: a number from 0 to 255, or otsu to find it on each slide. [default: the preset's]
+    #[arg(long, value_name = "T", value_parser = parse_threshold)]
+    threshold: Option<Threshold>,
+    /// Whether ink of felt pens counts as tissue: keep or remove. [default: keep for the lattice clam, else remove]
+    #[arg(long, value_name = "WHAT")]
+    pen_marks: Option<PenMarksArgument>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PenMarksArgument {
+    Keep,
+    Remove,
+}
+
+impl SegmentationArguments {
+    pub(crate) fn params(&self, default_pen_marks: PenMarks) -> TissueParams {
+        let params = self.preset.params();
+        let pen_marks = match self.pen_marks {
+            Some(PenMarksArgument::Keep) => PenMarks::Keep,
+            Some(PenMarksArgument::Remove) => PenMarks::Remove,
+            None => default_pen_marks,
+        };
+        TissueParams { threshold: self.threshold.unwrap_or(params.threshold), pen_marks, ..params }
+    }
+}
+
+fn parse_threshold(text: &str) -> Result<Threshold, String> {
+    match text {
+        "otsu" => Ok(Threshold::Otsu),
+        _ => text.parse().map(Threshold::Fixed).map_err(|_| "expected 0 to 255 or otsu".to_owned()),
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArguments {
+    /// The slide.
+    pub(crate) slide: PathBuf,
+    #[command(flatten)]
+    pub(crate) resolution: ResolutionArguments,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How patches are laid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LatticeKind {
+    Nested,
+    Clam,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LatticeArguments {
+    /// The slide.
+    pub(crate) slide: PathBuf,
+    /// How patches are laid: nested or clam.
+    #[arg(long, value_name = "NAME", default_value = "nested")]
+    pub(crate) lattice: LatticeKind,
+    /// Magnifications, separated by commas.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "x5,x10,x20", value_parser = Magnification::from_str)]
+    pub(crate) magnifications: Vec<Magnification>,
+    /// Side of a patch in level-0 pixels, whatever the magnification: for slides that state none.
+    #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..=65_536), conflicts_with_all = ["target_mpp", "mpp", "magnification"])]
+    pub(crate) patch_level0: Option<u32>,
+    /// Micrometres per pixel of 20x patches, coarser ones 2 and 4 times as many, instead of nominal magnifications.
+    #[arg(long, value_name = "X")]
+    pub(crate) target_mpp: Option<f64>,
+    #[command(flatten)]
+    pub(crate) resolution: ResolutionArguments,
+    #[command(flatten)]
+    pub(crate) segmentation: SegmentationArguments,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TissueArguments {
+    /// Slides.
+    #[arg(required = true, value_name = "SLIDE")]
+    pub(crate) slides: Vec<PathBuf>,
+    /// Directory to write into.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) segmentation: SegmentationArguments,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,118 @@
+//! What went wrong, the way out, and the exit code.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use wsi_slides::{Error, ErrorKind};
+
+/// An error as the user reads it.
+#[derive(Debug)]
+pub(crate) enum CliError {
+    /// A slide.
+    Slide(Error),
+    /// An output file.
+    Output(PathBuf, io::Error),
+    /// A picture that cannot be written.
+    Picture(PathBuf, image::ImageError),
+    /// Slides that were listed with their fault.
+    Faults(usize),
+    /// Two slides whose results would have one name.
+    SameName(PathBuf, PathBuf),
+    /// Results that cannot be printed.
+    Write(io::Error),
+    /// Results that cannot be encoded.
+    Encode(serde_json::Error),
+}
+
+impl From<Error> for CliError {
+    fn from(error: Error) -> Self {
+        Self::Slide(error)
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Slide(error) => {
+                f.write_str(&whole_text(error))?;
+                match hint(error.kind()) {
+                    Some(hint) => write!(f, "\n  hint: {hint}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Output(path, source) => write!(f, "{}: cannot write: {source}", path.display()),
+            Self::Picture(path, source) => write!(f, "{}: cannot write: {source}", path.display()),
+            Self::Faults(1) => f.write_str("one slide failed"),
+            Self::Faults(n_slides) => write!(f, "{n_slides} slides failed"),
+            Self::SameName(a, b) => {
+                write!(
+                    f,
+                    "{} and {} have the same name: give them to separate runs",
+                    a.display(),
+                    b.display()
+                )
+            }
+            Self::Write(error) => write!(f, "cannot write the result: {error}"),
+            Self::Encode(error) => write!(f, "cannot encode the result as JSON: {error}"),
+        }
+    }
+}
+
+impl CliError {
+    /// 1 unexpected, 2 usage, 3 bad data, 75 temporary.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Slide(error) if is_temporary(error) => 75,
+            Self::Slide(error) if matches!(error.kind(), ErrorKind::UnknownName { .. }) => 2,
+            Self::Output(_, error) if is_temporary(error) => 75,
+            Self::Picture(_, error) if is_temporary(error) => 75,
+            Self::SameName(..) => 2,
+            Self::Slide(_) | Self::Output(..) | Self::Picture(..) | Self::Faults(_) => 3,
+            Self::Write(_) | Self::Encode(_) => 1,
+        }
+    }
+}
+
+/// The error and what its causes add.
+pub(crate) fn whole_text(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let line = inner.to_string();
+        if !text.contains(&line) {
+            text.push_str(": ");
+            text.push_str(&line);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+/// Whether a retry may help: the disk is full, or the system interrupted.
+fn is_temporary(error: &(dyn StdError + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(inner) = cause {
+        if let Some(io) = inner.downcast_ref::<io::Error>() {
+            use io::ErrorKind::{Interrupted, QuotaExceeded, StorageFull, TimedOut};
+            return matches!(io.kind(), StorageFull | QuotaExceeded | Interrupted | TimedOut);
+        }
+        cause = inner.source();
+    }
+    false
+}
+
+fn hint(kind: &ErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        ErrorKind::NoResolution { .. } => {
+            "--mpp X or --magnification M states the resolution; `wsi-extract inspect` shows what the slide says"
+        }
+        ErrorKind::AboveBase { .. } => "--magnifications names those to cut, such as x5,x10",
+        ErrorKind::Unsupported { wanted, .. } if wanted.contains("openslide") => {
+            "build with `--features openslide` (Debian: libopenslide-dev, libclang-dev, pkg-config)"
+        }
+        ErrorKind::Truncated { .. } => "copy or download the slide again",
+        _ => return None,
+    })
+}

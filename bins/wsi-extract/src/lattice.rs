@@ -1,0 +1,81 @@
+//! `wsi-extract lattice`: where patches would be cut.
+
+use serde::Serialize;
+use wsi_bags::Magnification;
+use wsi_slides::lattice::{Inclusion, Padding, PatchSides, Patches, clam, nested, slide_wide};
+use wsi_slides::tissue::{self, PenMarks};
+use wsi_slides::{SlideReader, open};
+
+use crate::args::{LatticeArguments, LatticeKind};
+use crate::error::CliError;
+use crate::output::{aligned, print, print_json, remark};
+
+#[derive(Serialize)]
+struct Row {
+    /// Null where the side was given instead.
+    magnification: Option<&'static str>,
+    patch_level0: u32,
+    coords: Vec<[i64; 2]>,
+}
+
+pub(crate) fn run(arguments: &LatticeArguments, quiet: bool) -> Result<(), CliError> {
+    let slide = open(&arguments.slide)?;
+    let sides = match arguments.patch_level0 {
+        Some(_) => None,
+        None => Some(sides(arguments, slide.as_ref(), quiet)?),
+    };
+    let pen_marks = match arguments.lattice {
+        LatticeKind::Clam => PenMarks::Keep,
+        LatticeKind::Nested => PenMarks::Remove,
+    };
+    let found = tissue::find(slide.as_ref(), &arguments.segmentation.params(pen_marks))?;
+    let size = slide.levels().first().map_or([0, 0], |level| [level.width, level.height]);
+    let one = |side: u32| match arguments.lattice {
+        LatticeKind::Clam => clam(&found.contours, side, Inclusion::AnyOfFour, Padding::Beyond),
+        LatticeKind::Nested => slide_wide(&found.contours, size, side),
+    };
+    let rows: Vec<Row> = match (sides, arguments.lattice) {
+        (None, _) => vec![row(None, one(arguments.patch_level0.unwrap_or(1)))],
+        (Some(sides), LatticeKind::Nested) => nested(&found.contours, size, sides, &arguments.magnifications)
+            .into_iter()
+            .map(|scale| row(Some(scale.magnification), scale.patches))
+            .collect(),
+        (Some(sides), LatticeKind::Clam) => {
+            let mut magnifications = arguments.magnifications.clone();
+            magnifications.sort_unstable();
+            magnifications.dedup();
+            magnifications.into_iter().map(|m| row(Some(m), one(sides.at(m)))).collect()
+        }
+    };
+    if found.contours.is_empty() {
+        remark(quiet, "no tissue was found; --preset bwh_biopsy finds smaller pieces");
+    }
+    if arguments.json { print_json(&rows) } else { print(&text(&rows)) }
+}
+
+fn sides(arguments: &LatticeArguments, slide: &dyn SlideReader, quiet: bool) -> Result<PatchSides, CliError> {
+    let resolution = arguments.resolution.resolve(slide).map_err(|error| error.in_file(&arguments.slide))?;
+    for warning in &resolution.warnings {
+        remark(quiet, &format!("warning: {warning}"));
+    }
+    let finest = arguments.magnifications.iter().copied().max().unwrap_or(Magnification::X20);
+    let sides = match arguments.target_mpp {
+        Some(target) => PatchSides::physical(&resolution, target, finest),
+        None => PatchSides::nominal(&resolution, finest),
+    };
+    sides.map_err(|error| error.in_file(&arguments.slide).into())
+}
+
+fn row(magnification: Option<Magnification>, patches: Patches) -> Row {
+    let magnification = magnification.map(Magnification::label);
+    Row { magnification, patch_level0: patches.side, coords: patches.corners }
+}
+
+fn text(rows: &[Row]) -> String {
+    let mut table = vec![["magnification", "patch_level0", "patches"].map(str::to_owned).to_vec()];
+    for row in rows {
+        let magnification = row.magnification.unwrap_or("-").to_owned();
+        table.push(vec![magnification, row.patch_level0.to_string(), row.coords.len().to_string()]);
+    }
+    aligned(&table)
+}

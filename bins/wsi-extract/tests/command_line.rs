@@ -1,0 +1,132 @@
+//! The program as a user meets it: output, files, exit codes.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use wsi_slides::render::{RenderOptions, render};
+
+fn program(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_wsi-extract")).args(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// A rendered slide of two cells at 20x.
+fn slide(dir: &Path) -> PathBuf {
+    let path = dir.join("slide-1.svs");
+    render(&path, &RenderOptions { n_cells: 2, ..RenderOptions::default() }).unwrap();
+    path
+}
+
+#[test]
+fn inspect_tells_the_magnification_and_the_rule() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = slide(dir.path());
+    let path = path.to_str().unwrap();
+    let found = json(&program(&["inspect", path, "--json"]));
+    assert_eq!(found["format"], "aperio");
+    assert_eq!(found["resolution"]["magnification"], 20.0);
+    assert_eq!(found["resolution"]["rule"], "power-and-mpp-agree");
+    assert_eq!(found["resolution"]["patch_level0"], serde_json::json!({"x5": 1024, "x10": 512, "x20": 256}));
+    assert_eq!(found["levels"][1]["downsample"], 4.0);
+
+    let given = json(&program(&["inspect", path, "--mpp", "0.25", "--json"]));
+    assert_eq!(given["resolution"]["magnification"], 40.0);
+    assert_eq!(given["resolution"]["rule"], "given-mpp");
+
+    let table = text(&program(&["inspect", path]).stdout);
+    assert!(table.contains("20x, by the rule power-and-mpp-agree"), "{table}");
+}
+
+#[test]
+fn lattices_are_lists_with_one_entry_per_magnification() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = slide(dir.path());
+    let path = path.to_str().unwrap();
+    let found = json(&program(&["lattice", path, "--preset", "bwh_biopsy", "--json"]));
+    let scales = found.as_array().unwrap();
+    assert_eq!(scales.len(), 3);
+    assert_eq!(scales[0]["magnification"], "x5");
+    assert_eq!(scales[0]["patch_level0"], 1024);
+    assert_eq!(scales[0]["coords"].as_array().unwrap().len(), 2);
+
+    let args =
+        ["lattice", path, "--lattice", "clam", "--preset", "bwh_biopsy", "--patch-level0", "256", "--json"];
+    let found = json(&program(&args));
+    assert_eq!(found.as_array().unwrap().len(), 1);
+    assert_eq!(found[0]["magnification"], Value::Null);
+    assert_eq!(found[0]["patch_level0"], 256);
+    let first = &found[0]["coords"][0];
+    assert!(first[0].is_i64() && first[1].is_i64());
+
+    let two = json(&program(&["lattice", path, "--magnifications", "x10,x5", "--json"]));
+    assert_eq!(two.as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn tissue_writes_pictures_and_contours_and_goes_on_after_a_bad_slide() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = slide(dir.path());
+    let bad = dir.path().join("paper.svs");
+    std::fs::write(&bad, "%PDF-1.7").unwrap();
+    let out = dir.path().join("tissue");
+    let [good, bad, out_text] = [&good, &bad, &out].map(|path| path.to_str().unwrap());
+    let args = ["tissue", bad, good, "--out", out_text, "--preset", "bwh_biopsy", "--json"];
+    let output = program(&args);
+    assert_eq!(output.status.code(), Some(3));
+    let rows: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(rows[0]["status"], "failed");
+    assert!(rows[0]["fault"].as_str().unwrap().contains("found a PDF"));
+    assert_eq!(rows[1]["status"], "done");
+    assert!(rows[1]["tissue_share"].as_f64().unwrap() > 0.05);
+    for (folder, file) in [("masks", "slide-1.png"), ("thumbnails", "slide-1.png")] {
+        assert!(image::open(out.join(folder).join(file)).is_ok());
+    }
+    let geojson = std::fs::read_to_string(out.join("geojson/slide-1.geojson")).unwrap();
+    let geojson: Value = serde_json::from_str(&geojson).unwrap();
+    let n_contours = rows[1]["contours"].as_u64().unwrap() as usize;
+    assert_eq!(geojson["features"].as_array().unwrap().len(), n_contours);
+    assert_eq!(std::fs::read_dir(out.join("masks")).unwrap().count(), 1, "nothing is left beside it");
+}
+
+#[test]
+fn errors_name_the_file_and_the_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let scan = dir.path().join("scan.png");
+    image::RgbImage::from_pixel(64, 64, image::Rgb([200, 90, 150])).save(&scan).unwrap();
+    let scan = scan.to_str().unwrap();
+    let output = program(&["lattice", scan]);
+    assert_eq!(output.status.code(), Some(3));
+    let message = text(&output.stderr);
+    assert!(message.contains("scan.png: no resolution") && message.contains("--mpp X"), "{message}");
+    assert!(program(&["lattice", scan, "--mpp", "0.5", "--json"]).status.success());
+
+    let low = program(&["lattice", scan, "--magnification", "10"]);
+    assert_eq!(low.status.code(), Some(3));
+    let message = text(&low.stderr);
+    assert!(message.contains("x20 is above the slide's own magnification, 10x"), "{message}");
+    assert!(message.contains("--magnifications"), "{message}");
+
+    let absurd = program(&["lattice", scan, "--mpp", "28.97"]);
+    assert_eq!(absurd.status.code(), Some(3));
+    assert!(text(&absurd.stderr).contains("mpp is 28.97, expected 0.05 to 4"));
+    assert_eq!(program(&["lattice", scan, "--preset", "none"]).status.code(), Some(2));
+}
+
+#[test]
+fn help_has_an_example_for_every_command() {
+    for command in ["inspect", "lattice", "tissue"] {
+        let help = text(&program(&[command, "--help"]).stdout);
+        assert!(help.contains(&format!("wsi-extract {command} ")), "{help}");
+    }
+}

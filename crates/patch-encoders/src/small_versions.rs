@@ -1,0 +1,225 @@
+//! Encoders against timm, torchvision, transformers and open_clip: names, shapes, and the vectors of small versions whose weights come
+//! from a formula. `fixtures/generate/patch_encoders.py` wrote the reference.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::clip::ClipConfig;
+use crate::conch::ConchConfig;
+use crate::convert::convert_weights;
+use crate::encoder::Encoder;
+use crate::error::Error;
+use crate::name::EncoderName;
+use crate::published::{Architecture, Published};
+use crate::rgb_image::RgbImage;
+use crate::tensor_file::TensorFile;
+use crate::vit::{Activation, VitConfig};
+
+#[derive(Deserialize)]
+struct Reference {
+    /// Shapes of all parameters of the published sizes, by encoder and name.
+    layouts: BTreeMap<String, BTreeMap<String, Vec<usize>>>,
+    /// Features of two tiles, by encoder.
+    vectors: BTreeMap<String, Vec<Vec<f32>>>,
+}
+
+fn reference() -> Reference {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/reference/patch_encoders.json");
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// The CRC-32 of zlib.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0u32, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg()))
+    })
+}
+
+/// Weights of the small versions: the script's `formula`.
+fn formula(name: &str, shape: &[usize]) -> Vec<f32> {
+    let seed = crc32(name.as_bytes());
+    let uniform = |i: usize| {
+        let mut x = (i as u32 + 1).wrapping_mul(0x9E37_79B1).wrapping_add(seed);
+        x ^= x >> 16;
+        x = x.wrapping_mul(0x85EB_CA6B);
+        x ^= x >> 13;
+        (x >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    let fan_in: usize = shape[1..].iter().product();
+    let (centre, spread) = if name.ends_with("running_var") {
+        (1.0, 0.5)
+    } else if shape.len() == 1 {
+        (f32::from(u8::from(name.ends_with("weight"))), 0.25)
+    } else if shape.len() == 3 || name.contains("query") || name.contains("position") {
+        (0.0, 0.5)
+    } else {
+        (0.0, (1.5 / (fan_in as f64).sqrt()) as f32)
+    };
+    (0..shape.iter().product()).map(|i| centre + spread * uniform(i)).collect()
+}
+
+/// The script's `tile`.
+fn tile(index: usize) -> RgbImage {
+    let sample = |i: usize| {
+        let (y, x, c) = (i / 768, i / 3 % 256, i % 3);
+        ((x * (index + 1) + y * (2 * index + 3) + ((x * y) >> 5) * (c + 1) + 40 * c) % 256) as u8
+    };
+    RgbImage::new(256, 256, (0..256 * 256 * 3).map(sample).collect()).unwrap()
+}
+
+/// Writes the weights that `architecture` asks for, and compares the features of two tiles.
+fn agrees(key: &str, name: EncoderName, architecture: Architecture) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.safetensors");
+    if key.ends_with("-gelu") {
+        std::fs::write(directory.path().join("config.json"), r#"{"hidden_act": "gelu"}"#).unwrap();
+    }
+    write_weights(&path, architecture, |_, value| value);
+    features_agree(key, name, architecture, &path);
+}
+
+/// A safetensors file of weights by the formula, each passed through `change` with its name.
+fn write_weights(path: &Path, architecture: Architecture, change: impl Fn(&str, f32) -> f32) {
+    let parameters = architecture.parameters().wanted.into_iter();
+    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = parameters
+        .map(|(name, shape)| {
+            let values = formula(&name, &shape);
+            let bytes = values.iter().flat_map(|&value| change(&name, value).to_le_bytes()).collect();
+            (name, shape, bytes)
+        })
+        .collect();
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        (name, safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).unwrap())
+    });
+    safetensors::serialize_to_file(views, None, path).unwrap();
+}
+
+/// Encodes two tiles with the weights of a file and compares the features with those under `key`.
+fn features_agree(key: &str, name: EncoderName, architecture: Architecture, weights: &Path) {
+    let published = Published { architecture, ..Published::of(name).unwrap() };
+    let encoder = Encoder::load(name, &published, weights).unwrap();
+    let found = encoder.encode(&[tile(0), tile(1)]).unwrap();
+    let wanted = reference().vectors[key].concat();
+    assert_eq!(found.len(), wanted.len());
+    let largest = wanted.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    let differences = found.iter().zip(&wanted).map(|(a, b)| (a - b).abs());
+    let deviation = differences.fold(0.0, f32::max) / largest;
+    println!("{key}: largest difference {deviation:.2e} of the largest feature");
+    // f32 on both sides, sums in other orders.
+    assert!(deviation < 1e-4, "{key}: {deviation:e}");
+}
+
+/// The small CONCH.
+fn conch() -> Architecture {
+    let trunk = VitConfig {
+        side: 448,
+        width: 32,
+        activation: Activation::Gelu,
+        hidden: 128,
+        layer_scale: false,
+        ..SMALL
+    };
+    Architecture::Conch(ConchConfig { trunk, width: 16, n_heads: 8 })
+}
+
+const SMALL: VitConfig = VitConfig {
+    side: 224,
+    patch: 16,
+    width: 48,
+    depth: 2,
+    n_heads: 4,
+    activation: Activation::SwiGlu,
+    hidden: 256,
+    layer_scale: true,
+    n_registers: 0,
+};
+
+#[test]
+fn every_parameter_has_the_name_and_the_shape_that_the_libraries_give_it() {
+    for (key, layout) in reference().layouts {
+        let name: EncoderName = key.parse().unwrap();
+        let parameters = name.parameters().unwrap();
+        for (name, shape) in &parameters.wanted {
+            assert_eq!(layout.get(name), Some(shape), "{key}: {name}");
+        }
+        for name in layout.keys() {
+            let known = parameters.wanted.iter().any(|(wanted, _)| wanted == name);
+            assert!(known || (parameters.unused)(name), "{key}: {name}");
+        }
+    }
+}
+
+#[test]
+fn resnet50_agrees_with_torchvision() {
+    for (key, name) in [("resnet50", EncoderName::Resnet50), ("resnet50-clam", EncoderName::Resnet50Clam)] {
+        agrees(key, name, Published::of(name).unwrap().architecture);
+    }
+}
+
+#[test]
+fn conch_agrees_with_timm_and_open_clip() {
+    agrees("conch", EncoderName::Conch, conch());
+}
+
+#[test]
+fn a_pytorch_file_in_16_bits_is_widened_unwrapped_and_converted() {
+    let published =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/reference/patch_encoders_conch.bin");
+    features_agree("conch-half", EncoderName::Conch, conch(), &published);
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("conch.safetensors");
+    let converted = convert_weights(&published, &path).unwrap();
+    let file = TensorFile::open(&path).unwrap();
+    assert_eq!(file.shapes(), TensorFile::open(&published).unwrap().shapes());
+    assert_eq!(converted.n_tensors, file.shapes().len());
+    let n_scalars: usize = file.shapes().values().map(|shape| shape.iter().product::<usize>()).sum();
+    assert_eq!(converted.n_scalars, n_scalars);
+    features_agree("conch-half", EncoderName::Conch, conch(), &path);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside it");
+}
+
+#[test]
+fn a_weight_that_is_not_finite_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.safetensors");
+    let spoiled = |name: &str, value| if name.ends_with("1.norm2.bias") { f32::NAN } else { value };
+    write_weights(&path, Architecture::Vit(SMALL), spoiled);
+    let published = Published {
+        architecture: Architecture::Vit(SMALL),
+        ..Published::of(EncoderName::ProvGigapath).unwrap()
+    };
+    let error = Encoder::load(EncoderName::ProvGigapath, &published, &path).unwrap_err();
+    assert!(
+        matches!(&error, Error::NonFiniteWeight { parameter, .. } if parameter == "blocks.1.norm2.bias"),
+        "{error}"
+    );
+}
+
+#[test]
+fn uni2_h_agrees_with_timm() {
+    let config = VitConfig { patch: 14, n_registers: 8, ..SMALL };
+    agrees("uni2-h", EncoderName::Uni2H, Architecture::Vit(config));
+}
+
+#[test]
+fn prov_gigapath_agrees_with_timm() {
+    agrees("prov-gigapath", EncoderName::ProvGigapath, Architecture::Vit(SMALL));
+}
+
+#[test]
+fn quiltnet_agrees_with_transformers_in_both_activations() {
+    let config = ClipConfig {
+        side: 224,
+        patch: 32,
+        width: 48,
+        depth: 2,
+        n_heads: 4,
+        hidden: 192,
+        activation: Activation::QuickGelu,
+    };
+    agrees("quiltnet", EncoderName::Quiltnet, Architecture::Clip(config));
+    agrees("quiltnet-gelu", EncoderName::Quiltnet, Architecture::Clip(config));
+}

@@ -1,0 +1,312 @@
+//! Physical resolution and nominal magnification: what the file states, what the user states, and which rule decides.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Micrometres per pixel outside this range are not taken for a slide's: they are defaults of other software (72 dpi)
+/// or downscaled copies.
+pub const PLAUSIBLE_MPP: [f64; 2] = [0.05, 4.0];
+
+/// Objective power and micrometres per pixel as the file states them, unjudged.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct StatedResolution {
+    /// Micrometres per level-0 pixel along x and y.
+    pub mpp: Option<[f64; 2]>,
+    /// Objective power, such as 40.
+    pub power: Option<f64>,
+}
+
+/// What the user knows better than the file. It wins over what the file states.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct ResolutionOverride {
+    /// Micrometres per level-0 pixel.
+    pub mpp: Option<f64>,
+    /// Magnification of level 0, such as 40.
+    pub magnification: Option<f64>,
+}
+
+/// Which number decides where power and micrometres per pixel disagree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Preference {
+    /// Micrometres per pixel: what the encoder sees.
+    #[default]
+    Mpp,
+    /// Objective power: what users of CLAM go by.
+    Power,
+}
+
+impl FromStr for Preference {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "mpp" => Ok(Self::Mpp),
+            "power" => Ok(Self::Power),
+            _ => {
+                let known = vec!["mpp", "power"];
+                Err(ErrorKind::UnknownName { what: "preference", found: text.to_owned(), known }.into())
+            }
+        }
+    }
+}
+
+/// How the magnification of level 0 was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// The user gave the magnification.
+    GivenMagnification,
+    /// The user gave micrometres per pixel.
+    GivenMpp,
+    /// Power and micrometres per pixel agree.
+    Agreement,
+    /// They disagree, and micrometres per pixel were preferred.
+    MppOverPower,
+    /// They disagree, and power was preferred.
+    PowerOverMpp,
+    /// Only micrometres per pixel are stated.
+    MppOnly,
+    /// Only power is stated.
+    PowerOnly,
+}
+
+impl Rule {
+    /// A name for reports, such as `mpp-over-power`.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::GivenMagnification => "given-magnification",
+            Self::GivenMpp => "given-mpp",
+            Self::Agreement => "power-and-mpp-agree",
+            Self::MppOverPower => "mpp-over-power",
+            Self::PowerOverMpp => "power-over-mpp",
+            Self::MppOnly => "mpp-only",
+            Self::PowerOnly => "power-only",
+        }
+    }
+}
+
+/// Something about the stated resolution that a person should look at.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ResolutionWarning {
+    /// Objective power and micrometres per pixel point to different magnifications.
+    Disagreement {
+        /// The stated power.
+        power: f64,
+        /// The stated micrometres per pixel.
+        mpp: f64,
+        /// The magnification that these micrometres per pixel stand for.
+        mpp_magnification: f64,
+    },
+    /// Micrometres per pixel that no scanner has were left out of account.
+    ImplausibleMpp {
+        /// The stated value.
+        mpp: f64,
+    },
+    /// Pixels are not square.
+    Anisotropic {
+        /// Micrometres per pixel along x and y.
+        mpp: [f64; 2],
+    },
+}
+
+impl fmt::Display for ResolutionWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disagreement { power, mpp, mpp_magnification } => write!(
+                f,
+                "the slide states objective power {power}, but {mpp} micrometres per pixel stand for \
+                 {mpp_magnification}x"
+            ),
+            Self::ImplausibleMpp { mpp } => {
+                let [least, most] = PLAUSIBLE_MPP;
+                write!(
+                    f,
+                    "{mpp} micrometres per pixel are not within {least} to {most} and were left out of account"
+                )
+            }
+            Self::Anisotropic { mpp: [x, y] } => {
+                write!(f, "pixels are not square: {x} by {y} micrometres; x is used")
+            }
+        }
+    }
+}
+
+/// The resolution of level 0 and how it was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolution {
+    /// Nominal magnification of level 0: 80, 60, 40, 20, 10 or 5 out of micrometres per pixel, or what was stated.
+    pub base: f64,
+    /// Micrometres per level-0 pixel, where known.
+    pub mpp: Option<f64>,
+    /// The rule that gave `base`.
+    pub rule: Rule,
+    /// What a person should look at.
+    pub warnings: Vec<ResolutionWarning>,
+}
+
+/// Decides the resolution of level 0.
+///
+/// What the user gives wins; then agreement of power and micrometres per pixel; then, with a warning, the one that
+/// `preference` names; then the only one there is. Nothing is assumed.
+///
+/// # Errors
+/// [`ErrorKind::NoResolution`] if nothing usable is stated or given, [`ErrorKind::Resolution`] if what the user gives is
+/// impossible or stands for less than 5x.
+///
+/// ```
+/// use wsi_slides::{Preference, ResolutionOverride, Rule, StatedResolution, resolve};
+///
+/// let stated = StatedResolution { mpp: Some([0.25, 0.25]), power: Some(20.0) };
+/// let resolution = resolve(stated, ResolutionOverride::default(), Preference::Mpp)?;
+/// assert_eq!((resolution.base, resolution.rule), (40.0, Rule::MppOverPower));
+/// assert_eq!(resolution.warnings.len(), 1);
+/// # Ok::<(), wsi_slides::Error>(())
+/// ```
+pub fn resolve(
+    stated: StatedResolution,
+    given: ResolutionOverride,
+    preference: Preference,
+) -> Result<Resolution> {
+    let mut warnings = Vec::new();
+    let stated_mpp = plausible(stated.mpp, &mut warnings);
+    let power = stated.power.filter(|power| power.is_finite() && (1.0..=400.0).contains(power));
+    if let Some(mpp) = given.mpp {
+        check_given_mpp(mpp)?;
+    }
+    let mpp = given.mpp.or(stated_mpp);
+    let (base, rule) = if let Some(magnification) = given.magnification {
+        if !(magnification.is_finite() && (1.0..=400.0).contains(&magnification)) {
+            let wanted = "1 to 400";
+            return Err(ErrorKind::Resolution { what: "magnification", found: magnification, wanted }.into());
+        }
+        (magnification, Rule::GivenMagnification)
+    } else if let Some(mpp) = given.mpp {
+        let below_5x =
+            ErrorKind::Resolution { what: "mpp", found: mpp, wanted: "less than 2.4, which is 5x" };
+        (magnification_of_mpp(mpp).ok_or(below_5x)?, Rule::GivenMpp)
+    } else {
+        match (power, mpp.and_then(|mpp| Some((mpp, magnification_of_mpp(mpp)?)))) {
+            (Some(power), Some((_, bucket))) if power == bucket => (power, Rule::Agreement),
+            (Some(power), Some((mpp, bucket))) => {
+                warnings.push(ResolutionWarning::Disagreement { power, mpp, mpp_magnification: bucket });
+                match preference {
+                    Preference::Mpp => (bucket, Rule::MppOverPower),
+                    Preference::Power => (power, Rule::PowerOverMpp),
+                }
+            }
+            (None, Some((_, bucket))) => (bucket, Rule::MppOnly),
+            (Some(power), None) => (power, Rule::PowerOnly),
+            (None, None) => return Err(ErrorKind::NoResolution { stated: shown(stated) }.into()),
+        }
+    };
+    Ok(Resolution { base, mpp, rule, warnings })
+}
+
+/// The nominal magnification that micrometres per pixel stand for, by the bands of TRIDENT; `None` from 2.4 on.
+#[must_use]
+pub fn magnification_of_mpp(mpp: f64) -> Option<f64> {
+    const BANDS: [(f64, f64); 6] =
+        [(0.16, 80.0), (0.2, 60.0), (0.3, 40.0), (0.6, 20.0), (1.2, 10.0), (2.4, 5.0)];
+    BANDS.iter().find(|(below, _)| mpp < *below).map(|(_, magnification)| *magnification)
+}
+
+fn plausible(stated: Option<[f64; 2]>, warnings: &mut Vec<ResolutionWarning>) -> Option<f64> {
+    let [x, y] = stated?;
+    let [least, most] = PLAUSIBLE_MPP;
+    for mpp in [x, y] {
+        if !(least..=most).contains(&mpp) {
+            warnings.push(ResolutionWarning::ImplausibleMpp { mpp });
+            return None;
+        }
+    }
+    if (x - y).abs() > 0.01 * x {
+        warnings.push(ResolutionWarning::Anisotropic { mpp: [x, y] });
+    }
+    Some(x)
+}
+
+fn check_given_mpp(mpp: f64) -> Result<()> {
+    let [least, most] = PLAUSIBLE_MPP;
+    if (least..=most).contains(&mpp) {
+        Ok(())
+    } else {
+        Err(ErrorKind::Resolution { what: "mpp", found: mpp, wanted: "0.05 to 4" }.into())
+    }
+}
+
+fn shown(stated: StatedResolution) -> String {
+    match (stated.power, stated.mpp) {
+        (None, None) => "neither objective power nor micrometres per pixel".to_owned(),
+        (Some(power), None) => format!("objective power {power}"),
+        (power, Some([x, y])) => {
+            let power =
+                power.map_or("no objective power".to_owned(), |power| format!("objective power {power}"));
+            format!("{power}, and {x} by {y} micrometres per pixel, of which no magnification can be told")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(mpp: Option<f64>, power: Option<f64>) -> Result<Resolution> {
+        let stated = StatedResolution { mpp: mpp.map(|mpp| [mpp, mpp]), power };
+        resolve(stated, ResolutionOverride::default(), Preference::Mpp)
+    }
+
+    #[test]
+    fn scanners_with_their_own_idea_of_40x_are_40x() {
+        for mpp in [0.2208, 0.23, 0.25, 0.26, 0.2527] {
+            let resolution = found(Some(mpp), Some(40.0)).unwrap();
+            assert_eq!((resolution.base, resolution.rule), (40.0, Rule::Agreement));
+            assert!(resolution.warnings.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_disagreement_is_reported_and_settled_by_preference() {
+        let stated = StatedResolution { mpp: Some([0.25; 2]), power: Some(20.0) };
+        let power = resolve(stated, ResolutionOverride::default(), Preference::Power).unwrap();
+        assert_eq!((power.base, power.rule), (20.0, Rule::PowerOverMpp));
+        assert!(matches!(power.warnings[..], [ResolutionWarning::Disagreement { .. }]));
+    }
+
+    #[test]
+    fn nothing_stated_is_refused() {
+        assert!(matches!(found(None, None).unwrap_err().kind(), ErrorKind::NoResolution { .. }));
+    }
+
+    #[test]
+    fn implausible_micrometres_do_not_count() {
+        for mpp in [28.97, 352.8, 0.0, f64::NAN] {
+            let error = found(Some(mpp), None).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::NoResolution { .. }), "{mpp}");
+            let resolution = found(Some(mpp), Some(20.0)).unwrap();
+            assert_eq!((resolution.base, resolution.mpp, resolution.rule), (20.0, None, Rule::PowerOnly));
+            assert_eq!(resolution.warnings.len(), 1);
+        }
+    }
+
+    #[test]
+    fn what_the_user_gives_wins() {
+        let stated = StatedResolution { mpp: Some([0.5; 2]), power: Some(20.0) };
+        let given = ResolutionOverride { mpp: Some(0.25), magnification: None };
+        let resolution = resolve(stated, given, Preference::Mpp).unwrap();
+        assert_eq!((resolution.base, resolution.mpp, resolution.rule), (40.0, Some(0.25), Rule::GivenMpp));
+        let given = ResolutionOverride { mpp: Some(28.97), magnification: None };
+        let error = resolve(stated, given, Preference::Mpp).unwrap_err();
+        assert_eq!(error.to_string(), "mpp is 28.97, expected 0.05 to 4");
+        let given = ResolutionOverride { mpp: None, magnification: Some(40.0) };
+        assert_eq!(resolve(stated, given, Preference::Mpp).unwrap().base, 40.0);
+    }
+
+    #[test]
+    fn unequal_axes_are_reported() {
+        let stated = StatedResolution { mpp: Some([0.25, 0.26]), power: Some(40.0) };
+        let resolution = resolve(stated, ResolutionOverride::default(), Preference::Mpp).unwrap();
+        assert!(matches!(resolution.warnings[..], [ResolutionWarning::Anisotropic { .. }]));
+    }
+}

@@ -1,0 +1,167 @@
+//! Which program wrote a TIFF file, and what it says of the slide.
+
+use std::collections::BTreeMap;
+
+use crate::error::{ErrorKind, Result};
+use crate::resolution::StatedResolution;
+use crate::tiff_page::Page;
+
+/// The forms of TIFF that the built-in reader knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TiffForm {
+    /// Aperio SVS, and what Leica's later scanners write.
+    Aperio,
+    /// OME-TIFF.
+    Ome,
+    /// Any other TIFF.
+    Generic,
+}
+
+/// Forms that look like TIFF but put their levels together in ways of their own: name and a mark in the metadata.
+const FOREIGN: [(&str, &str); 4] = [
+    ("Leica SCN", "<scn"),
+    ("Ventana BIF", "<iScan"),
+    ("Philips TIFF", "DPUfsImport"),
+    ("Trestle TIFF", "MedScan"),
+];
+
+impl TiffForm {
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] with the name of a form that needs OpenSlide.
+    pub(crate) fn of(pages: &[Page]) -> Result<Self> {
+        let Some(first) = pages.first() else { return Ok(Self::Generic) };
+        let unsupported = |found: &str| {
+            let wanted = "SVS and tiled TIFF (OpenSlide, through the feature `openslide`, reads this one)";
+            Err(ErrorKind::Unsupported { found: found.to_owned(), wanted }.into())
+        };
+        if first.is_ndpi {
+            return unsupported("Hamamatsu NDPI");
+        }
+        let texts = [&first.description, &first.software, &first.xmp];
+        let says = |mark: &str| texts.into_iter().flatten().any(|text| text.contains(mark));
+        if let Some((name, _)) = FOREIGN.iter().find(|(_, mark)| says(mark)) {
+            return unsupported(name);
+        }
+        let description = first.description.as_deref().unwrap_or("");
+        if description.starts_with("Aperio") {
+            Ok(Self::Aperio)
+        } else if description.contains("<OME") {
+            if first.samples == 1 && pages.len() > 1 {
+                return unsupported("OME-TIFF with one colour per page");
+            }
+            Ok(Self::Ome)
+        } else {
+            Ok(Self::Generic)
+        }
+    }
+
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Aperio => "aperio",
+            Self::Ome => "ome-tiff",
+            Self::Generic => "generic-tiff",
+        }
+    }
+
+    /// What the first page says, and what that means for the resolution.
+    pub(crate) fn properties(self, pages: &[Page]) -> (BTreeMap<String, String>, StatedResolution) {
+        let Some(first) = pages.first() else { return Default::default() };
+        let mut properties = BTreeMap::new();
+        let mut put = |key: String, value: &str| properties.insert(key, value.to_owned());
+        if let Some(([x, y], unit)) = first.resolution {
+            put("tiff.XResolution".to_owned(), &x.to_string());
+            put("tiff.YResolution".to_owned(), &y.to_string());
+            let name = match unit {
+                2 => "inch",
+                3 => "centimeter",
+                _ => "none",
+            };
+            put("tiff.ResolutionUnit".to_owned(), name);
+        }
+        if let Some(software) = &first.software {
+            put("tiff.Software".to_owned(), software);
+        }
+        let description = first.description.as_deref().unwrap_or("");
+        if !description.is_empty() {
+            put("tiff.ImageDescription".to_owned(), description);
+        }
+        let stated = match self {
+            Self::Aperio => {
+                let mut stated = StatedResolution::default();
+                for (key, value) in aperio_fields(description) {
+                    put(format!("aperio.{key}"), value);
+                    match key {
+                        "MPP" => stated.mpp = value.parse().ok().map(|mpp| [mpp, mpp]),
+                        "AppMag" => stated.power = value.parse().ok(),
+                        _ => {}
+                    }
+                }
+                stated
+            }
+            Self::Ome => StatedResolution { mpp: ome_mpp(description), power: None },
+            Self::Generic => StatedResolution { mpp: mpp_of_tags(first.resolution), power: None },
+        };
+        (properties, stated)
+    }
+}
+
+/// The fields `key = value` between bars that follow the first line.
+fn aperio_fields(description: &str) -> impl Iterator<Item = (&str, &str)> {
+    let fields = description.split('|').skip(1);
+    fields.filter_map(|field| field.split_once('=')).map(|(key, value)| (key.trim(), value.trim()))
+}
+
+/// Micrometres per pixel of an OME description, where it counts in micrometres.
+fn ome_mpp(description: &str) -> Option<[f64; 2]> {
+    let attribute = |name: &str| {
+        let after = description.split_once(&format!("{name}=\""))?.1;
+        after.split_once('"').map(|(value, _)| value)
+    };
+    let in_micrometres =
+        |name: &str| attribute(name).is_none_or(|unit| matches!(unit, "µm" | "um" | "\u{3bc}m"));
+    if !(in_micrometres("PhysicalSizeXUnit") && in_micrometres("PhysicalSizeYUnit")) {
+        return None;
+    }
+    Some([attribute("PhysicalSizeX")?.parse().ok()?, attribute("PhysicalSizeY")?.parse().ok()?])
+}
+
+/// Micrometres per pixel of the resolution tags; a unit of `none` says nothing about lengths.
+fn mpp_of_tags(resolution: Option<([f64; 2], u16)>) -> Option<[f64; 2]> {
+    let ([x, y], unit) = resolution?;
+    let micrometres = match unit {
+        2 => 25_400.0,
+        3 => 10_000.0,
+        _ => return None,
+    };
+    (x > 0.0 && y > 0.0).then(|| [micrometres / x, micrometres / y])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aperio_fields_are_trimmed_and_keep_their_order() {
+        let text = "Aperio Image Library v11\r\n46000x32914 [0,100 46000x32814]|AppMag = 20|MPP = 0.4990";
+        let fields: Vec<_> = aperio_fields(text).collect();
+        assert_eq!(fields, [("AppMag", "20"), ("MPP", "0.4990")]);
+    }
+
+    #[test]
+    fn resolution_tags_count_in_inches_or_centimetres() {
+        assert_eq!(mpp_of_tags(Some(([40_000.0, 20_000.0], 3))), Some([0.25, 0.5]));
+        assert_eq!(mpp_of_tags(Some(([50_800.0, 50_800.0], 2))), Some([0.5, 0.5]));
+        assert_eq!(mpp_of_tags(Some(([1.0, 1.0], 1))), None);
+        assert_eq!(mpp_of_tags(Some(([0.0, 1.0], 3))), None);
+    }
+
+    #[test]
+    fn ome_sizes_are_read_in_micrometres_only() {
+        let text = |unit: &str| {
+            format!("<OME><Pixels PhysicalSizeX=\"0.25\" {unit} PhysicalSizeY=\"0.26\"></Pixels></OME>")
+        };
+        assert_eq!(ome_mpp(&text("")), Some([0.25, 0.26]));
+        assert_eq!(ome_mpp(&text("PhysicalSizeXUnit=\"µm\"")), Some([0.25, 0.26]));
+        assert_eq!(ome_mpp(&text("PhysicalSizeXUnit=\"nm\"")), None);
+    }
+}

@@ -1,0 +1,248 @@
+//! The directories of a TIFF file: what a reader must know of each page.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::sync::Arc;
+
+use tiff::decoder::ifd::Value;
+use tiff::decoder::{Decoder, Limits};
+use tiff::tags::{IfdPointer, Tag};
+use tiff::{Directory, TiffError};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// More directories than any slide has: a chain that does not end.
+const MOST_PAGES: usize = 4096;
+/// Offsets and lengths of every tile of the largest slides fit well within.
+const LARGEST_VALUE: usize = 256 << 20;
+/// Tag by which Hamamatsu's files are known.
+const NDPI_FORMAT: Tag = Tag::Unknown(65420);
+const XMP: Tag = Tag::Unknown(700);
+
+/// How the samples of a page are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compression {
+    /// Baseline JPEG, with or without shared tables.
+    Jpeg,
+    /// JPEG 2000 codestreams of RGB samples (Aperio 33005).
+    Jpeg2000Rgb,
+    /// JPEG 2000 codestreams of YCbCr samples (Aperio 33003).
+    Jpeg2000YCbCr,
+    /// None, LZW, Deflate or PackBits.
+    Lossless,
+    /// Another, by its number.
+    Other(u16),
+}
+
+/// One directory.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// Position in the chain of directories; `None` for a directory below another.
+    pub(crate) index: Option<usize>,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) is_tiled: bool,
+    /// Width and height of a tile, or of a strip.
+    pub(crate) chunk_size: [u32; 2],
+    pub(crate) offsets: Vec<u64>,
+    pub(crate) byte_counts: Vec<u64>,
+    pub(crate) compression: Compression,
+    pub(crate) photometric: u16,
+    pub(crate) samples: u16,
+    pub(crate) bits: Vec<u64>,
+    pub(crate) is_planar: bool,
+    pub(crate) jpeg_tables: Option<Arc<[u8]>>,
+    pub(crate) description: Option<String>,
+    pub(crate) software: Option<String>,
+    /// Pixels per unit along x and y, and the unit: 2 inch, 3 centimetre.
+    pub(crate) resolution: Option<([f64; 2], u16)>,
+    pub(crate) is_ndpi: bool,
+    pub(crate) xmp: Option<String>,
+    sub_pages: Vec<IfdPointer>,
+}
+
+impl Page {
+    /// Chunks in a row of the image, rounded up.
+    pub(crate) fn chunks_across(&self) -> u64 {
+        u64::from(self.width.div_ceil(self.chunk_size[0]))
+    }
+
+    /// Rows of chunks, rounded up.
+    pub(crate) fn chunks_down(&self) -> u64 {
+        u64::from(self.height.div_ceil(self.chunk_size[1]))
+    }
+}
+
+/// Reads every directory: the chain, then those below the first page.
+pub(crate) fn read_pages(file: &File) -> Result<Vec<Page>> {
+    let handle =
+        file.try_clone().map_err(|source| Error::from(ErrorKind::Io { action: "open the file", source }))?;
+    let decoder = Decoder::new(BufReader::new(handle)).map_err(|source| structure("directory 0", source))?;
+    let mut limits = Limits::default();
+    limits.decoding_buffer_size = LARGEST_VALUE;
+    let mut decoder = decoder.with_limits(limits);
+    let mut pages = Vec::new();
+    let mut next = decoder.ifd_pointer();
+    while let Some(pointer) = next {
+        if pages.len() == MOST_PAGES {
+            let (found, limit) = (MOST_PAGES as u64 + 1, MOST_PAGES as u64);
+            return Err(ErrorKind::Limit { what: "the number of directories", found, limit }.into());
+        }
+        let place = format!("directory {}", pages.len());
+        let directory = decoder.read_directory(pointer).map_err(|source| structure(&place, source))?;
+        pages.push(read_page(&mut decoder, &directory, Some(pages.len()), &place)?);
+        next = directory.next();
+    }
+    let below = pages.first().map(|page| page.sub_pages.clone()).unwrap_or_default();
+    for (number, pointer) in below.into_iter().take(MOST_PAGES).enumerate() {
+        let place = format!("directory {number} below directory 0");
+        let directory = decoder.read_directory(pointer).map_err(|source| structure(&place, source))?;
+        pages.push(read_page(&mut decoder, &directory, None, &place)?);
+    }
+    Ok(pages)
+}
+
+fn read_page(
+    decoder: &mut Decoder<BufReader<File>>,
+    directory: &Directory,
+    index: Option<usize>,
+    place: &str,
+) -> Result<Page> {
+    let mut tags = Tags { decoder, directory, place };
+    let [width, height] = [tags.whole(Tag::ImageWidth)?, tags.whole(Tag::ImageLength)?];
+    let [width, height] = [
+        tags.positive("ImageWidth", width.unwrap_or(0))?,
+        tags.positive("ImageLength", height.unwrap_or(0))?,
+    ];
+    let is_tiled = directory.contains(Tag::TileWidth);
+    let (chunk_size, offsets, byte_counts) = if is_tiled {
+        let tile_width = tags.whole(Tag::TileWidth)?.unwrap_or(0);
+        let tile_height = tags.whole(Tag::TileLength)?.unwrap_or(0);
+        let size = [tags.positive("TileWidth", tile_width)?, tags.positive("TileLength", tile_height)?];
+        (size, tags.list(Tag::TileOffsets)?, tags.list(Tag::TileByteCounts)?)
+    } else {
+        let rows = tags.whole(Tag::RowsPerStrip)?.unwrap_or(u64::MAX).min(u64::from(height));
+        let size = [width, tags.positive("RowsPerStrip", rows)?];
+        (size, tags.list(Tag::StripOffsets)?, tags.list(Tag::StripByteCounts)?)
+    };
+    let bits = tags.list(Tag::BitsPerSample)?;
+    let page = Page {
+        index,
+        width,
+        height,
+        is_tiled,
+        chunk_size,
+        offsets,
+        byte_counts,
+        compression: compression(tags.short(Tag::Compression)?.unwrap_or(1)),
+        photometric: tags.short(Tag::PhotometricInterpretation)?.unwrap_or(0),
+        samples: tags.short(Tag::SamplesPerPixel)?.unwrap_or(1),
+        bits: if bits.is_empty() { vec![1] } else { bits },
+        is_planar: tags.short(Tag::PlanarConfiguration)? == Some(2),
+        jpeg_tables: tags.bytes(Tag::JPEGTables)?.map(Arc::from),
+        description: tags.text(Tag::ImageDescription)?,
+        software: tags.text(Tag::Software)?,
+        resolution: tags.resolution()?,
+        is_ndpi: directory.contains(NDPI_FORMAT),
+        xmp: tags.bytes(XMP)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        sub_pages: tags.pointers(Tag::SubIfd)?,
+    };
+    let wanted =
+        page.chunks_across() * page.chunks_down() * if page.is_planar { page.samples.into() } else { 1 };
+    let found = (page.offsets.len() as u64, page.byte_counts.len() as u64);
+    if found != (wanted, wanted) {
+        let fault = format!("{} offsets and {} lengths for {wanted} tiles or strips", found.0, found.1);
+        return Err(fault_at(place, fault));
+    }
+    Ok(page)
+}
+
+fn compression(number: u16) -> Compression {
+    match number {
+        7 => Compression::Jpeg,
+        33003 => Compression::Jpeg2000YCbCr,
+        33005 => Compression::Jpeg2000Rgb,
+        1 | 5 | 8 | 32773 | 32946 => Compression::Lossless,
+        other => Compression::Other(other),
+    }
+}
+
+/// The tags of one directory, each with its form checked.
+struct Tags<'a> {
+    decoder: &'a mut Decoder<BufReader<File>>,
+    directory: &'a Directory,
+    place: &'a str,
+}
+
+impl Tags<'_> {
+    fn value(&mut self, tag: Tag) -> Result<Option<Value>> {
+        let read = self.decoder.read_directory_tags(self.directory).find_tag(tag);
+        read.map_err(|source| structure(&format!("{}, {tag:?}", self.place), source))
+    }
+
+    fn converted<T>(
+        &mut self,
+        tag: Tag,
+        convert: impl FnOnce(Value) -> Result<T, TiffError>,
+    ) -> Result<Option<T>> {
+        let place = format!("{}, {tag:?}", self.place);
+        self.value(tag)?.map(|value| convert(value).map_err(|source| structure(&place, source))).transpose()
+    }
+
+    fn whole(&mut self, tag: Tag) -> Result<Option<u64>> {
+        self.converted(tag, Value::into_u64)
+    }
+
+    fn short(&mut self, tag: Tag) -> Result<Option<u16>> {
+        self.converted(tag, Value::into_u16)
+    }
+
+    fn list(&mut self, tag: Tag) -> Result<Vec<u64>> {
+        Ok(self.converted(tag, Value::into_u64_vec)?.unwrap_or_default())
+    }
+
+    fn bytes(&mut self, tag: Tag) -> Result<Option<Vec<u8>>> {
+        self.converted(tag, Value::into_u8_vec)
+    }
+
+    fn pointers(&mut self, tag: Tag) -> Result<Vec<IfdPointer>> {
+        // Viewers may fill this tag with anything; a page is a slide without it.
+        Ok(self.value(tag)?.and_then(|value| value.into_ifd_vec().ok()).unwrap_or_default())
+    }
+
+    /// Text in whatever encoding; a tag that is no text counts as absent.
+    fn text(&mut self, tag: Tag) -> Result<Option<String>> {
+        let value = self.value(tag).ok().flatten();
+        Ok(value.and_then(|value| value.into_string().ok()).map(|text| text.trim_matches('\0').to_owned()))
+    }
+
+    fn resolution(&mut self) -> Result<Option<([f64; 2], u16)>> {
+        let mut ratio = |tag| -> Result<Option<f64>> {
+            Ok(match self.value(tag)? {
+                Some(Value::Rational(above, below)) if below != 0 => {
+                    Some(f64::from(above) / f64::from(below))
+                }
+                _ => None,
+            })
+        };
+        let (x, y) = (ratio(Tag::XResolution)?, ratio(Tag::YResolution)?);
+        let unit = self.short(Tag::ResolutionUnit)?.unwrap_or(2);
+        Ok(x.zip(y).map(|(x, y)| ([x, y], unit)))
+    }
+
+    fn positive(&self, name: &str, found: u64) -> Result<u32> {
+        match u32::try_from(found) {
+            Ok(found) if found > 0 => Ok(found),
+            _ => Err(fault_at(self.place, format!("{name} is {found}, expected 1 to {}", u32::MAX))),
+        }
+    }
+}
+
+fn fault_at(place: &str, fault: String) -> Error {
+    ErrorKind::Structure { place: place.to_owned(), fault, source: None }.into()
+}
+
+fn structure(place: &str, source: TiffError) -> Error {
+    let fault = "it cannot be read".to_owned();
+    ErrorKind::Structure { place: place.to_owned(), fault, source: Some(Box::new(source)) }.into()
+}

@@ -1,0 +1,95 @@
+//! From the bytes of a tile to its pixels.
+
+use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+use crate::jpeg::{self, Colours};
+use crate::tile::Tile;
+
+/// `PhotometricInterpretation` of RGB samples.
+const PHOTOMETRIC_RGB: u16 = 2;
+
+/// Why a tile does not decode, in words.
+type Fault = String;
+
+/// Decodes a JPEG stream, completed by the tables that its page shares.
+///
+/// The page's photometric interpretation, not the stream, says whether three components are RGB or YCbCr: Aperio
+/// writes RGB without the marker that would tell a JPEG reader.
+pub(crate) fn decode_jpeg(bytes: &[u8], tables: Option<&[u8]>, photometric: u16) -> Result<Tile, Fault> {
+    let colours = if photometric == PHOTOMETRIC_RGB { Colours::Rgb } else { Colours::YCbCr };
+    match jpeg::decode(bytes, tables, colours) {
+        Ok(tile) => Ok(tile),
+        Err(jpeg::Fault::Broken(fault)) => Err(fault),
+        Err(jpeg::Fault::OtherForm) => decode_rare_jpeg(bytes, tables, colours),
+    }
+}
+
+/// Progressive streams and others that slides rarely have.
+fn decode_rare_jpeg(bytes: &[u8], tables: Option<&[u8]>, colours: Colours) -> Result<Tile, Fault> {
+    let joined;
+    let stream = match tables {
+        Some(tables) if bytes.starts_with(&[0xff, 0xd8]) => {
+            let tables = tables.strip_suffix(&[0xff, 0xd9]).unwrap_or(tables);
+            joined = [tables, &bytes[2..]].concat();
+            joined.as_slice()
+        }
+        _ => bytes,
+    };
+    let options = DecoderOptions::default().set_strict_mode(true);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(stream), options);
+    decoder.decode_headers().map_err(|error| error.to_string())?;
+    let stored = decoder.input_colorspace().ok_or("the stream has no frame")?;
+    let (out, n_channels) = match stored {
+        ColorSpace::Luma => (ColorSpace::Luma, 1),
+        // Asking for what is stored leaves the samples as they are.
+        ColorSpace::YCbCr if colours == Colours::Rgb => (ColorSpace::YCbCr, 3),
+        ColorSpace::YCbCr | ColorSpace::RGB => (ColorSpace::RGB, 3),
+        other => return Err(format!("{other:?} samples, expected RGB, YCbCr or grey")),
+    };
+    decoder.set_options(options.jpeg_set_out_colorspace(out));
+    let samples = decoder.decode().map_err(|error| error.to_string())?;
+    let info = decoder.info().ok_or("the stream has no frame")?;
+    tile(info.width.into(), info.height.into(), n_channels, samples)
+}
+
+/// Decodes a JPEG 2000 codestream of RGB samples.
+pub(crate) fn decode_jpeg2000_rgb(bytes: &[u8]) -> Result<Tile, Fault> {
+    let settings = DecodeSettings { strict: true, ..DecodeSettings::default() };
+    let image = Image::new(bytes, &settings).map_err(|error| error.to_string())?;
+    let mut context = DecoderContext::default();
+    let decoded = image.decode(&mut context).map_err(|error| error.to_string())?;
+    let n_channels = decoded.components().len();
+    let samples = decoded.data_u8();
+    tile(image.width(), image.height(), n_channels, samples)
+}
+
+/// Decodes a JPEG 2000 codestream of YCbCr samples.
+pub(crate) fn decode_jpeg2000_ycbcr(bytes: &[u8]) -> Result<Tile, Fault> {
+    let mut tile = decode_jpeg2000_rgb(bytes)?;
+    for pixel in tile.rgb.chunks_exact_mut(3) {
+        let [y, cb, cr] = [pixel[0], pixel[1], pixel[2]].map(f32::from);
+        let (cb, cr) = (cb - 128.0, cr - 128.0);
+        let rgb = [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb];
+        pixel.copy_from_slice(&rgb.map(|value| value.round().clamp(0.0, 255.0) as u8));
+    }
+    Ok(tile)
+}
+
+/// Checks the number of samples and widens grey to RGB.
+pub(crate) fn tile(width: u32, height: u32, n_channels: usize, samples: Vec<u8>) -> Result<Tile, Fault> {
+    let n_pixels = width as usize * height as usize;
+    if samples.len() != n_pixels * n_channels {
+        return Err(format!("{} samples, expected {n_pixels} times {n_channels}", samples.len()));
+    }
+    let rgb = match n_channels {
+        3 => samples,
+        1 => samples.into_iter().flat_map(|grey| [grey; 3]).collect(),
+        4 => samples.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect(),
+        other => return Err(format!("{other} samples per pixel, expected 1, 3 or 4")),
+    };
+    Ok(Tile { width, height, rgb })
+}

@@ -1,0 +1,259 @@
+//! The built-in reader on real slides, against regions that OpenSlide read, and on damaged files.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed")]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use support::{differences, slides_dir};
+use wsi_slides::{
+    Error, ErrorKind, Preference, ResolutionOverride, ResolutionWarning, Rule, SlideReader, StatedResolution,
+    open, resolve,
+};
+
+fn opened(path: &Path) -> Box<dyn SlideReader> {
+    open(path).unwrap()
+}
+
+fn refused(path: &Path) -> Error {
+    match open(path) {
+        Ok(_) => panic!("{} opened", path.display()),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn regions_are_openslides() {
+    let Some(dir) = slides_dir() else { return };
+    let text = std::fs::read_to_string(dir.join("golden/regions.json")).unwrap();
+    let regions: Vec<Value> = serde_json::from_str(&text).unwrap();
+    assert_eq!(regions.len(), 4);
+    for region in regions {
+        let number = |value: &Value| value.as_i64().unwrap();
+        let file = region["file"].as_str().unwrap();
+        let (x, y) = (number(&region["xy"][0]), number(&region["xy"][1]));
+        let (level, size) = (number(&region["level"]), number(&region["size"]));
+        let stem = file.strip_suffix(".svs").unwrap();
+        let golden = dir.join("golden").join(format!("{stem}.x{x}y{y}l{level}s{size}.png"));
+        let golden = image::open(golden).unwrap().into_rgb8();
+        let slide = opened(&dir.join(file));
+        let found = slide.read_region(level as usize, [x, y], [size as u32; 2]).unwrap();
+        let (largest, n) = differences(&found, &golden);
+        println!(
+            "{stem} ({x}, {y}) level {level}: {n} of {} samples differ, by {largest} at most",
+            found.len()
+        );
+        if level == 0 {
+            assert_eq!(largest, 0, "{stem} ({x}, {y})");
+        } else {
+            // The corner falls between pixels, and OpenSlide's drawing library rounds twice.
+            let n_by_more = found.iter().zip(golden.iter()).filter(|(a, b)| a.abs_diff(**b) > 1).count();
+            assert!(largest <= 2 && n_by_more <= found.len() / 20_000, "{n_by_more} differ by {largest}");
+        }
+    }
+}
+
+#[test]
+fn what_lies_outside_the_slide_is_black() {
+    let Some(dir) = slides_dir() else { return };
+    let slide = opened(&dir.join("CMU-1-Small-Region.svs"));
+    let region = slide.read_region(0, [2100, 2900], [256, 256]).unwrap();
+    let outside = region.enumerate_pixels().filter(|(x, y, _)| *x >= 120 || *y >= 67);
+    assert!(outside.clone().count() > 50_000);
+    assert!(outside.into_iter().all(|(_, _, pixel)| pixel.0 == [0; 3]));
+}
+
+#[test]
+fn real_slides_state_what_their_scanner_wrote() {
+    let Some(dir) = slides_dir() else { return };
+    let cmu = opened(&dir.join("CMU-1-Small-Region.svs"));
+    assert_eq!(cmu.format(), "aperio");
+    assert_eq!(cmu.stated_resolution(), StatedResolution { mpp: Some([0.499, 0.499]), power: Some(20.0) });
+    assert_eq!(cmu.properties()["aperio.AppMag"], "20");
+
+    let derived = opened(&dir.join("DERIVED-TCGA-CR-7395-40x-pyramid.svs"));
+    let sizes: Vec<_> = derived.levels().iter().map(|level| (level.width, level.height)).collect();
+    assert_eq!(sizes, [(4443, 3567), (1110, 891), (277, 222)]);
+    assert_eq!(derived.levels()[1].downsample, 4.003_034_853_034_853);
+    let resolution =
+        resolve(derived.stated_resolution(), ResolutionOverride::default(), Preference::Mpp).unwrap();
+    assert_eq!((resolution.base, resolution.rule), (40.0, Rule::Agreement));
+
+    let tcga = opened(&dir.join("TCGA-CR-7395-01A-01-TS1.svs"));
+    assert_eq!((tcga.levels().len(), tcga.levels()[0].width), (2, 4443));
+    let error =
+        resolve(tcga.stated_resolution(), ResolutionOverride::default(), Preference::Mpp).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::NoResolution { .. }));
+}
+
+#[test]
+fn jpeg_2000_tiles_give_the_pixels_of_their_jpeg_copy() {
+    let Some(dir) = slides_dir() else { return };
+    // The pyramid was made from this slide and compressed again, with losses.
+    let original = opened(&dir.join("TCGA-CR-7395-01A-01-TS1.svs"));
+    let copy = opened(&dir.join("DERIVED-TCGA-CR-7395-40x-pyramid.svs"));
+    let [a, b] = [original, copy].map(|slide| slide.read_region(0, [1500, 1500], [700, 600]).unwrap());
+    let mean = a.iter().zip(b.iter()).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / a.len() as f64;
+    assert!(mean < 6.0, "{mean}");
+}
+
+#[test]
+fn a_plain_tiff_is_a_slide_of_one_level_without_resolution() {
+    let Some(dir) = slides_dir() else { return };
+    let slide = opened(&dir.join("kidney-48-5.tif"));
+    assert_eq!((slide.levels()[0].width, slide.levels()[0].height), (1493, 901));
+    let whole = slide.read_region(0, [0, 0], [1493, 901]).unwrap();
+    // Nearly empty: bright glass.
+    let mean = whole.iter().map(|value| f64::from(*value)).sum::<f64>() / whole.len() as f64;
+    assert!(mean > 200.0, "{mean}");
+    let part = slide.read_region(0, [700, 400], [64, 64]).unwrap();
+    let expected = image::imageops::crop_imm(&whole, 700, 400, 64, 64).to_image();
+    assert_eq!(part, expected);
+}
+
+#[test]
+#[cfg(not(feature = "openslide"))]
+fn forms_that_need_openslide_say_so() {
+    let Some(dir) = slides_dir() else { return };
+    for (file, name) in [
+        ("test3-DAPI-2-387.ndpi", "Hamamatsu NDPI"),
+        ("gcp-multi_frame_jpeg_camelyon_challenge_image.dcm", "DICOM"),
+    ] {
+        let text = refused(&dir.join(file)).to_string();
+        assert!(text.contains(name) && text.contains("feature `openslide`"), "{text}");
+    }
+}
+
+/// A copy of a real slide that `damage` changes.
+fn damaged(dir: &Path, file: &str, damage: impl FnOnce(&mut Vec<u8>)) -> (tempfile::TempDir, PathBuf) {
+    let mut bytes = std::fs::read(dir.join(file)).unwrap();
+    damage(&mut bytes);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("damaged.svs");
+    std::fs::write(&path, bytes).unwrap();
+    (directory, path)
+}
+
+#[test]
+fn truncated_slides_are_refused_when_opened() {
+    let Some(dir) = slides_dir() else { return };
+    for keep in [3_500_000, 1_000_000, 5000, 9, 1] {
+        let (_kept, path) =
+            damaged(&dir, "DERIVED-TCGA-CR-7395-40x-pyramid.svs", |bytes| bytes.truncate(keep));
+        let error = refused(&path);
+        assert_eq!(error.path(), Some(path.as_path()));
+        let expected = matches!(
+            error.kind(),
+            ErrorKind::Truncated { .. } | ErrorKind::Structure { .. } | ErrorKind::FileKind { .. }
+        );
+        assert!(expected, "{keep}: {error}");
+    }
+}
+
+#[test]
+fn a_corrupt_tile_is_reported_with_its_position_and_the_others_are_read() {
+    let Some(dir) = slides_dir() else { return };
+    let source = opened(&dir.join("DERIVED-TCGA-CR-7395-40x-pyramid.svs"));
+    let good = source.read_region(0, [0, 0], [256, 256]).unwrap();
+    // Wipes the stream of whichever tile lies there.
+    let (_kept, path) = damaged(&dir, "DERIVED-TCGA-CR-7395-40x-pyramid.svs", |bytes| {
+        bytes[1_000_000..1_040_000].fill(0);
+    });
+    let slide = opened(&path);
+    assert_eq!(slide.read_region(0, [0, 0], [256, 256]).unwrap(), good);
+    let tiles = (0..14).flat_map(|row| (0..18).map(move |column| [column * 256, row * 256]));
+    let faults: Vec<_> = tiles
+        .filter_map(|[x, y]| slide.read_region(0, [x, y], [1, 1]).err().map(|error| ([x, y], error)))
+        .collect();
+    assert!(!faults.is_empty() && faults.len() < 10, "{}", faults.len());
+    for (corner, error) in faults {
+        let at = match error.kind() {
+            ErrorKind::Tile { level: 0, x, y, .. } => [*x as i64, *y as i64],
+            other => panic!("{other}"),
+        };
+        assert_eq!(at, corner);
+    }
+}
+
+#[test]
+fn other_files_are_named_for_what_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, bytes, found) in [
+        ("empty.svs", &b""[..], "an empty file"),
+        ("paper.svs", b"%PDF-1.7 ...", "a PDF"),
+        ("table.svs", b"slide,mpp\n", "a file of unknown kind"),
+    ] {
+        let path = directory.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let text = refused(&path).to_string();
+        assert!(text.contains(name) && text.contains(found), "{text}");
+    }
+    let text = refused(&directory.path().join("absent.svs")).to_string();
+    assert!(text.contains("cannot open the file"), "{text}");
+}
+
+/// A TIFF file of one uncompressed 4 by 4 strip with these tags changed.
+fn tiny_tiff(photometric: u16, bits: u16, samples: u16, compression: u16) -> Vec<u8> {
+    let mut bytes = b"II*\0".to_vec();
+    let n_tags: u16 = 10;
+    let data_at = 8 + 2 + u32::from(n_tags) * 12 + 4;
+    let n_bytes = 16 * u32::from(samples) * u32::from(bits) / 8;
+    bytes.extend(8u32.to_le_bytes());
+    bytes.extend(n_tags.to_le_bytes());
+    let mut tag = |number: u16, value: u32, kind: u16| {
+        bytes.extend(number.to_le_bytes());
+        bytes.extend(kind.to_le_bytes());
+        bytes.extend(1u32.to_le_bytes());
+        bytes.extend(value.to_le_bytes());
+    };
+    tag(256, 4, 4);
+    tag(257, 4, 4);
+    tag(258, bits.into(), 3);
+    tag(259, compression.into(), 3);
+    tag(262, photometric.into(), 3);
+    tag(273, data_at, 4);
+    tag(277, samples.into(), 3);
+    tag(278, 4, 4);
+    tag(279, n_bytes, 4);
+    tag(284, 1, 3);
+    bytes.extend(0u32.to_le_bytes());
+    bytes.extend(std::iter::repeat_n(128, n_bytes as usize));
+    bytes
+}
+
+#[test]
+fn samples_that_are_not_read_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tiny.tif");
+    let text = |bytes: Vec<u8>| {
+        std::fs::write(&path, bytes).unwrap();
+        refused(&path).to_string()
+    };
+    assert!(text(tiny_tiff(5, 8, 4, 1)).contains("CMYK samples"));
+    assert!(text(tiny_tiff(2, 16, 3, 1)).contains("16-bit samples"));
+    assert!(text(tiny_tiff(3, 8, 1, 1)).contains("palette"));
+    assert!(text(tiny_tiff(2, 8, 3, 34712)).contains("TIFF compression 34712"));
+
+    std::fs::write(&path, tiny_tiff(2, 8, 3, 1)).unwrap();
+    let slide = opened(&path);
+    assert!(slide.read_region(0, [0, 0], [4, 4]).unwrap().iter().all(|value| *value == 128));
+    assert!(matches!(
+        slide.read_region(1, [0, 0], [4, 4]).unwrap_err().kind(),
+        ErrorKind::NoLevel { level: 1, n_levels: 1 }
+    ));
+    assert!(matches!(
+        slide.read_region(0, [0, 0], [1 << 20, 1 << 20]).unwrap_err().kind(),
+        ErrorKind::Limit { .. }
+    ));
+}
+
+#[test]
+fn resolution_warnings_are_whole_sentences() {
+    let warning = ResolutionWarning::Disagreement { power: 20.0, mpp: 0.25, mpp_magnification: 40.0 };
+    assert_eq!(
+        warning.to_string(),
+        "the slide states objective power 20, but 0.25 micrometres per pixel stand for 40x"
+    );
+}
