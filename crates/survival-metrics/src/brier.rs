@@ -103,8 +103,8 @@ pub fn negative_log_likelihood(
     })
 }
 
-/// Brier scores without weights, of everybody whose state at `t` is taken at face value: censored before `t` counts as dead of
-/// nothing and is left out of the losses but not of `n` (torchsurv without weights).
+/// Brier scores without weights for censoring: subjects censored before a time have no loss at it, but count in `n`
+/// (torchsurv without weights). Scores that are too low the more are censored; [`brier_score`] corrects for that.
 ///
 /// # Errors
 /// As [`brier_score`], the weights aside.

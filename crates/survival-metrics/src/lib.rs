@@ -1,4 +1,4 @@
-//! Evaluation of survival models: concordance, Kaplan-Meier, log-rank, with every convention named.
+//! Evaluation of survival models: concordance, curves, tests, Brier score, AUC, Cox, with every convention named.
 //!
 //! ```
 //! use survival_metrics::{KaplanMeier, Outcome, RiskTies, concordance_index, log_rank_test, median_split};
@@ -25,7 +25,14 @@
 //! # Ok::<(), survival_metrics::Error>(())
 //! ```
 //!
+//! Short forms take slices: [`concordance_index`], [`KaplanMeier::fit`], [`log_rank_test`]. What needs weights, strata, clusters or
+//! entry times takes a [`SurvivalData`], which is checked and sorted once: [`concordance`], [`compare_concordance`],
+//! [`KaplanMeier::fit_sample`], [`cox_model`]. Predictions over time are in [`brier_score`], [`cumulative_dynamic_auc`],
+//! [`time_dependent_concordance`], [`d_calibration`].
+//!
 //! # Conventions
+//!
+//! Where libraries differ, [`Convention`] sets all choices of one of them.
 //!
 //! - **Risk**: higher means worse, an earlier event. A library that takes a predicted survival time instead
 //!   (lifelines) wants the negative.

@@ -161,7 +161,11 @@ mod tests {
     fn a_ratio_of_1_stands_on_the_line_of_no_effect() {
         let figure = plot(ForestScale::HazardRatio, &[row(1.0, Some((0.5, 2.0)))]).expect("drawn");
         // The axis goes from 0.5 / 1.1 to 2 * 1.1, whose geometric mean is 1: the middle, 375.
-        assert!(figure.svg.contains(&format!(r#"<path d="{}""#, diamond((375.0, 71.0), 5.5))), "{}", figure.svg);
+        assert!(
+            figure.svg.contains(&format!(r#"<path d="{}""#, diamond((375.0, 71.0), 5.5))),
+            "{}",
+            figure.svg
+        );
         assert!(figure.svg.contains(r#"<path d="M375 56V92""#), "{}", figure.svg);
         assert!(figure.svg.contains("age: 1.00 (0.50 to 2.00)."));
     }

@@ -71,7 +71,14 @@ pub fn time_curves(figure: &TimeCurves<'_>) -> Result<Figure> {
     let height = FRAME.3 + shift + 48.0;
     let mut svg = Svg::new(name, WIDTH, height, figure.title, &description(figure, axis_title));
     let plot = Plot::new((FRAME.0, top, FRAME.2, FRAME.3 + shift), (0.0, end), y);
-    svg.text_with(FRAME.0, 20.0, Anchor::Start, Ink::Text, r#"font-size="14" font-weight="600""#, figure.title);
+    svg.text_with(
+        FRAME.0,
+        20.0,
+        Anchor::Start,
+        Ink::Text,
+        r#"font-size="14" font-weight="600""#,
+        figure.title,
+    );
     plot.draw_y_axis(&mut svg, &Ticks::decimal(y.0, y.1, 6), axis_title);
     let from_to = [plot.at((0.0, neutral)), plot.at((end, neutral))];
     svg.path(&polyline(&from_to), Ink::Axis, r#"stroke-width="1" stroke-dasharray="4 3""#);
@@ -112,7 +119,9 @@ fn check(name: &'static str, figure: &TimeCurves<'_>) -> Result<()> {
     for curve in figure.curves {
         let (n, label) = (curve.times.len(), &curve.label);
         if n == 0 || curve.values.len() != n || (!curve.limits.is_empty() && curve.limits.len() != n) {
-            return fault(format!("the times, values and limits of `{label}` differ in length, or there are none"));
+            return fault(format!(
+                "the times, values and limits of `{label}` differ in length, or there are none"
+            ));
         }
         let limits = curve.limits.iter().flat_map(|&(l, u)| [l, u]);
         if curve.times.iter().chain(&curve.values).copied().chain(limits).any(|x| !x.is_finite()) {
@@ -124,9 +133,8 @@ fn check(name: &'static str, figure: &TimeCurves<'_>) -> Result<()> {
 
 fn description(figure: &TimeCurves<'_>, axis_title: &str) -> String {
     let ends = |curve: &TimeCurve| {
-        let point = |at: Option<(&f64, &f64)>| {
-            at.map_or_else(String::new, |(t, v)| format!("{v:.3} at {t:.0}"))
-        };
+        let point =
+            |at: Option<(&f64, &f64)>| at.map_or_else(String::new, |(t, v)| format!("{v:.3} at {t:.0}"));
         let mut points = curve.times.iter().zip(&curve.values);
         let first = point(points.next());
         let last = point(points.next_back());
@@ -162,8 +170,7 @@ mod tests {
     fn lists_that_differ_in_length_are_refused() {
         let curve = TimeCurve { label: "x".to_owned(), times: vec![1.0], values: vec![], limits: vec![] };
         let curves = [curve];
-        let figure =
-            TimeCurves { title: "", quantity: TimeQuantity::Brier, time_label: "", curves: &curves };
+        let figure = TimeCurves { title: "", quantity: TimeQuantity::Brier, time_label: "", curves: &curves };
         assert!(time_curves(&figure).is_err());
         assert!(time_curves(&TimeCurves { curves: &[], ..figure }).is_err());
     }

@@ -49,8 +49,7 @@ pub fn survival_curves(
     let top = 30.0 + LINE_HEIGHT * (curves.len() + usize::from(!note.is_empty())) as f64 + 12.0;
     let bottom = top + PLOT_HEIGHT;
     let height = bottom + 64.0 + LINE_HEIGHT * curves.len() as f64 + 14.0;
-    let description: Vec<String> =
-        curves.iter().map(|c| format!("{}: {}.", c.name, summary(c.km))).collect();
+    let description: Vec<String> = curves.iter().map(|c| format!("{}: {}.", c.name, summary(c.km))).collect();
     let description = format!("{} {note}", description.join(" "));
     let mut svg = Svg::new(NAME, WIDTH, height, title, description.trim_end());
     let plot = Plot::new((LEFT, top, RIGHT, bottom), (0.0, end), (0.0, 1.0));
@@ -87,7 +86,8 @@ pub fn survival_curves(
 
 fn summary(km: &KaplanMeier) -> String {
     let n_events: u64 = km.events().iter().sum();
-    let median = km.median_survival().map_or_else(|| "not reached".to_owned(), |m| crate::number::fixed(m, 1));
+    let median =
+        km.median_survival().map_or_else(|| "not reached".to_owned(), |m| crate::number::fixed(m, 1));
     format!("{} subjects, {n_events} events, median {median}", km.n_subjects())
 }
 
@@ -102,7 +102,8 @@ mod tests {
             [12.0, 24.0, 36.0, 48.0].map(|t| Outcome::event(t).expect("valid")).to_vec();
         let km = KaplanMeier::fit(&outcomes).expect("not empty");
         let curve = |name| SurvivalCurve { name, km: &km, limits: &[] };
-        let svg = survival_curves("Survival", "p = 1", "Months", &[curve("a"), curve("b")]).expect("drawn").svg;
+        let svg =
+            survival_curves("Survival", "p = 1", "Months", &[curve("a"), curve("b")]).expect("drawn").svg;
         assert_eq!(svg.matches(">4</text>").count(), 4, "at 0 and at 12, of two groups: {svg}");
         assert!(svg.contains("a: 4 subjects, 4 events, median 30.0. b: "), "{svg}");
         assert!(survival_curves("", "", "", &[]).is_err());

@@ -16,6 +16,8 @@ use survival_metrics::{
 
 /// Required of weighted sums over subjects.
 const SCORE: f64 = 1e-10;
+/// Why a value stands where scikit-survival has an exception: it wants weights of all test times.
+pub(crate) const NO_WEIGHT_MISSING: &str = "scikit-survival refuses; no weight that is needed is missing";
 /// torchsurv works in single precision.
 const SINGLE: f64 = 1e-5;
 
@@ -108,7 +110,7 @@ pub(crate) fn check(data: &Predictions, case: &Value) -> Verdict {
 fn refused<T: std::fmt::Debug>(ours: Result<T>, case: &Value) -> Verdict {
     match ours {
         Err(Error::TimeBeyondTraining { .. } | Error::CensoringSurvivalZero { .. }) => Verdict::Compared,
-        Ok(_) => Verdict::Listed("scikit-survival refuses; no weight that is needed is missing"),
+        Ok(_) => Verdict::Listed(NO_WEIGHT_MISSING),
         Err(other) => panic!("{other} in {case}"),
     }
 }
