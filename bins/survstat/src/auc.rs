@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: &AucArguments) -> Result<String, CliError> {
     let g = match &arguments.train {
         None => None,
         Some(path) => {
-            let train = training(Some(path), &arguments.outcome, &outcomes)?;
+            let train = training(Some(path.as_path()), &arguments.outcome, &outcomes)?;
             Some(censoring(&table, &train, rule.ties)?)
         }
     };

@@ -85,20 +85,21 @@ pub(crate) fn run(arguments: &CoxArguments) -> Result<String, CliError> {
     let proportional = model.proportional_hazards_test().ok();
     let of_covariate = |k: usize| proportional.as_ref().and_then(|test| test.covariates.get(k));
     if arguments.json {
-        let covariate = |(k, (covariate, r)): (usize, (&'_ String, &HazardRatio))| CovariateJson {
-            covariate: arguments.covariate.get(k).unwrap_or(covariate),
-            coefficient: r.coefficient,
-            standard_error: r.standard_error,
-            hazard_ratio: r.hazard_ratio,
-            lower: r.lower,
-            upper: r.upper,
-            z: r.z,
-            p_value: r.p_value,
-            log10_p: r.log10_p,
-            proportional_hazards_p: of_covariate(k).map(|test| test.p_value),
-        };
+        let covariates =
+            arguments.covariate.iter().zip(&ratios).enumerate().map(|(k, (covariate, r))| CovariateJson {
+                covariate,
+                coefficient: r.coefficient,
+                standard_error: r.standard_error,
+                hazard_ratio: r.hazard_ratio,
+                lower: r.lower,
+                upper: r.upper,
+                z: r.z,
+                p_value: r.p_value,
+                log10_p: r.log10_p,
+                proportional_hazards_p: of_covariate(k).map(|test| test.p_value),
+            });
         return output::json(&CoxJson {
-            covariates: arguments.covariate.iter().zip(&ratios).enumerate().map(covariate).collect(),
+            covariates: covariates.collect(),
             log_likelihood: model.log_likelihood,
             null_log_likelihood: model.null_log_likelihood,
             likelihood_ratio_test: (&model.likelihood_ratio_test).into(),

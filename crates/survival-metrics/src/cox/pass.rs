@@ -194,12 +194,12 @@ fn exact(subjects: &[Subject], beta: &[f64], sum: &mut Likelihood) {
         let n_events = dying().count();
         let Some(all) = sets.get(n_events).filter(|_| n_events > 0) else { continue };
         sum.log_likelihood += dying().map(|s| dot(beta, &s.z)).sum::<f64>() - all.s0.ln();
-        for k in 0..p {
-            let mean = all.s1[k] / all.s0;
-            sum.score[k] += dying().map(|s| s.z[k]).sum::<f64>() - mean;
-            for l in 0..p {
-                sum.information[k][l] += all.s2[k][l] / all.s0 - mean * all.s1[l] / all.s0;
-            }
+        let (_, mean, covariance) = all.without(&Moments::new(p), 0.0);
+        for (k, (score, mean)) in sum.score.iter_mut().zip(&mean).enumerate() {
+            *score += dying().map(|s| s.z[k]).sum::<f64>() - mean;
+        }
+        for (row, added) in sum.information.iter_mut().zip(&covariance) {
+            row.iter_mut().zip(added).for_each(|(cell, v)| *cell += v);
         }
     }
 }

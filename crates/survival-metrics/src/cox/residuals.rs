@@ -174,13 +174,10 @@ impl CoxModel {
         let (mut constant, mut mixed, mut slope) = (zeros(), zeros(), zeros());
         for event in &residuals.events {
             let g = elapsed(event.time) - origin;
-            for k in 0..p {
-                slope_score[k] += g * event.score[k];
-                for l in 0..p {
-                    let v = event.information[k][l];
-                    constant[k][l] += v;
-                    mixed[k][l] += g * v;
-                    slope[k][l] += g * g * v;
+            slope_score.iter_mut().zip(&event.score).for_each(|(sum, score)| *sum += g * score);
+            for (matrix, factor) in [(&mut constant, 1.0), (&mut mixed, g), (&mut slope, g * g)] {
+                for (row, added) in matrix.iter_mut().zip(&event.information) {
+                    row.iter_mut().zip(added).for_each(|(cell, v)| *cell += factor * v);
                 }
             }
         }

@@ -56,9 +56,9 @@ pub fn clustered_log_rank_test<G: Ord + Clone>(data: &SurvivalData, groups: &[G]
             let share: Vec<f64> = at_risk.iter().map(|n| n / row.at_risk).collect();
             let step = row.events / row.at_risk;
             hazard += step;
-            for g in 0..n_groups {
-                hazard_share[g] += step * share[g];
-                expected[g] += row.events * share[g];
+            for ((share, hazard_share), expected) in share.iter().zip(&mut hazard_share).zip(&mut expected) {
+                *hazard_share += step * share;
+                *expected += row.events * share;
             }
             while let Some(i) = next.next_if(|&i| data.outcome(i).time() == row.time) {
                 let own = group_at(i);
