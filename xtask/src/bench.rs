@@ -4,13 +4,43 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::demo::release_binary;
+use crate::demo::{release_binary, target_directory};
 use crate::failure::Failure;
 use crate::step::Step;
 use crate::tidy;
 
-const SCRIPT: &str = "fixtures/generate/bench.py";
-const REQUIREMENTS: &str = "fixtures/generate/requirements.txt";
+/// What runs here, what runs there, and how the first is built.
+struct Bench {
+    script: &'static str,
+    requirements: &'static str,
+    build: &'static [&'static str],
+    /// Below the folder of release binaries.
+    binary: &'static str,
+    /// The script's name for it.
+    flag: &'static str,
+    /// Folder of the Python packages, below the target folder.
+    python: &'static str,
+}
+
+/// Everything that needs tensors.
+const MODELS: Bench = Bench {
+    script: "fixtures/generate/bench.py",
+    requirements: "fixtures/generate/requirements.txt",
+    build: &["build", "--release", "-p", "cf-bench"],
+    binary: "cf-bench",
+    flag: "--cf-bench",
+    python: "bench-python",
+};
+
+/// `survival-metrics` alone, which builds in seconds and so does its peers' Python.
+const METRICS: Bench = Bench {
+    script: "fixtures/generate/bench_metrics.py",
+    requirements: "fixtures/generate/requirements-metrics.txt",
+    build: &["build", "--release", "-p", "survival-metrics", "--example", "timed"],
+    binary: "examples/timed",
+    flag: "--binary",
+    python: "bench-metrics-python",
+};
 
 /// What to measure and what to do with the result.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -22,7 +52,7 @@ pub(crate) struct Options {
     record: bool,
     /// Only these cases, comma-separated.
     cases: Option<String>,
-    /// A Python with the packages of [`REQUIREMENTS`]; otherwise one is made below the target folder.
+    /// A Python with the required packages; otherwise one is made below the target folder.
     python: Option<String>,
 }
 
@@ -49,32 +79,38 @@ impl Options {
                         return Err(Failure::usage(format!("device `{device}`, expected cpu")));
                     }
                 }
-                "model" | "bags" if options.name.is_empty() => arg.clone_into(&mut options.name),
+                "model" | "bags" | "metrics" if options.name.is_empty() => arg.clone_into(&mut options.name),
                 other => return Err(Failure::usage(format!("`bench` does not take `{other}`"))),
             }
         }
         if options.name.is_empty() {
-            return Err(Failure::usage("bench what? model or bags"));
+            return Err(Failure::usage("bench what? model, bags or metrics"));
         }
         Ok(options)
     }
 }
 
 pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
-    Step::cargo(root, &["build", "--release", "-p", "cf-bench"]).run()?;
-    let binary = release_binary(root, "cf-bench")?;
-    let target = binary.parent().and_then(Path::parent).unwrap_or(root).to_owned();
+    let bench = if options.name == "metrics" { METRICS } else { MODELS };
+    Step::cargo(root, bench.build).run()?;
+    let binary = release_binary(root, bench.binary)?;
+    let target = target_directory(root)?;
     let python = match &options.python {
         Some(python) => PathBuf::from(python),
-        None => own_python(root, &target.join("bench-python"))?,
+        None => own_python(root, &target.join(bench.python), bench.requirements)?,
     };
     let (binary, work) = (binary.display().to_string(), target.join("bench").display().to_string());
-    let mut args = vec![SCRIPT, &options.name, "--cf-bench", &binary, "--work", &work];
+    let mut args = vec![bench.script];
+    if options.name != "metrics" {
+        args.push(&options.name);
+    }
+    args.extend([bench.flag, &binary, "--work", &work]);
     if let Some(cases) = &options.cases {
         args.extend(["--cases", cases]);
     }
     let text = Step::new(root, &python, &args).stdout()?;
-    let fault = |error: &dyn std::fmt::Display| Failure::new(format!("{SCRIPT} printed no result: {error}"));
+    let fault =
+        |error: &dyn std::fmt::Display| Failure::new(format!("{} printed no result: {error}", bench.script));
     let cases: Vec<Value> = serde_json::from_str(&text).map_err(|error| fault(&error))?;
     if options.json {
         println!("{}", text.trim_end());
@@ -86,11 +122,11 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
     if options.record { record(root, &options.name, &cases) } else { Ok(()) }
 }
 
-fn own_python(root: &Path, folder: &Path) -> Result<PathBuf, Failure> {
+fn own_python(root: &Path, folder: &Path, requirements: &str) -> Result<PathBuf, Failure> {
     let python = folder.join("bin/python");
     if !python.is_file() {
         Step::new(root, "python3", &["-m", "venv", &folder.display().to_string()]).run()?;
-        Step::new(root, &python, &["-m", "pip", "install", "--quiet", "-r", REQUIREMENTS]).run()?;
+        Step::new(root, &python, &["-m", "pip", "install", "--quiet", "-r", requirements]).run()?;
     }
     Ok(python)
 }
@@ -101,23 +137,23 @@ const COLUMNS: [&str; 7] =
 fn cells(case: &Value) -> Vec<String> {
     // A case without a peer leaves its cells empty.
     let text = |key: &str| case[key].as_str().unwrap_or("-").to_owned();
-    let number = |key: &str, digits: usize| {
-        case[key].as_f64().map_or_else(|| "-".to_owned(), |number| format!("{number:.digits$}"))
-    };
-    let mib = |key: &str| {
-        case[key]
-            .as_f64()
-            .map_or_else(|| "-".to_owned(), |bytes| format!("{:.0}", bytes / f64::from(1 << 20)))
-    };
+    let shown =
+        |key: &str, format: &dyn Fn(f64) -> String| case[key].as_f64().map_or_else(|| "-".to_owned(), format);
+    let mib = |key: &str| shown(key, &|bytes| format!("{:.0}", bytes / f64::from(1 << 20)));
     vec![
         text("case"),
-        number("ours_seconds", 3),
+        shown("ours_seconds", &seconds),
         text("peer"),
-        number("peer_seconds", 3),
-        number("ratio", 2),
+        shown("peer_seconds", &seconds),
+        shown("ratio", &|ratio| if ratio < 0.1 { format!("{ratio:.4}") } else { format!("{ratio:.2}") }),
         mib("ours_peak_rss_bytes"),
         mib("peer_peak_rss_bytes"),
     ]
+}
+
+/// To a millisecond, or to a microsecond below ten of the former.
+fn seconds(value: f64) -> String {
+    if value < 0.01 { format!("{value:.6}") } else { format!("{value:.3}") }
 }
 
 fn record(root: &Path, name: &str, cases: &[Value]) -> Result<(), Failure> {
@@ -128,6 +164,11 @@ fn record(root: &Path, name: &str, cases: &[Value]) -> Result<(), Failure> {
             "Embedding 512, backbone 2048; a bag of 13,496/3,449/895 patches (mean) or a tenth of it; training is forward, backward \
              and optimiser step. Attention dropout 0, except `published`: 0.2, as released.",
         ),
+        "metrics" => (
+            "Survival statistics: survival-metrics, scikit-survival and lifelines",
+            "Simulated outcomes in months with two decimals, half of them censored; both sides read the same arrays and must give the same \
+             number to 1e-9. `bootstrap-1000/1000`: 1,000 resamples of 1,000 subjects.",
+        ),
         _ => (
             "Reading a bag of the mean size",
             "All three magnifications, width 2048; what is read is checked to be finite here and returned as f32. `clam` is uncompressed \
@@ -135,6 +176,11 @@ fn record(root: &Path, name: &str, cases: &[Value]) -> Result<(), Failure> {
              process, as in training, where memory is used again here; `cold`: the first read of a process, the files evicted \
              from the page cache.",
         ),
+    };
+    let threads = if name == "metrics" {
+        "Medians of calls, one thread on both sides, one process per case."
+    } else {
+        "Medians, as many threads as cores on both sides, one process per case."
     };
     let document = json!({
         "title": title,
@@ -144,7 +190,7 @@ fn record(root: &Path, name: &str, cases: &[Value]) -> Result<(), Failure> {
         "versions": { "cf-bench": env!("CARGO_PKG_VERSION") },
         "columns": COLUMNS,
         "rows": cases.iter().map(cells).collect::<Vec<_>>(),
-        "notes": [note, "Medians, as many threads as cores on both sides, one process per case."],
+        "notes": [note, threads],
     });
     let path = root.join(format!("docs/benchmarks/{name}.json"));
     std::fs::write(&path, format!("{document:#}\n")).map_err(|error| Failure::io("write", &path, &error))?;
@@ -189,6 +235,6 @@ mod tests {
         assert_eq!(options, wanted);
         assert!(parse("model --csv").unwrap_err().to_string().contains("`--csv`"));
         assert!(parse("model --device cuda:0").unwrap_err().to_string().contains("cuda:0"));
-        assert!(parse("--json").unwrap_err().to_string().contains("model or bags"));
+        assert!(parse("--json").unwrap_err().to_string().contains("model, bags or metrics"));
     }
 }

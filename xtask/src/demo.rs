@@ -58,18 +58,24 @@ fn stage(name: &str, work: impl FnOnce() -> Result<(), Failure>) -> Result<(), F
 
 /// Where Cargo put the binary: the target folder may be set by the environment or a config file.
 pub(crate) fn release_binary(root: &Path, name: &str) -> Result<PathBuf, Failure> {
-    let metadata = Step::cargo(root, &["metadata", "--no-deps", "--format-version", "1"]).stdout()?;
-    let metadata: Value = serde_json::from_str(&metadata)
-        .map_err(|error| Failure::new(format!("`cargo metadata` printed no JSON: {error}")))?;
-    let target = metadata["target_directory"]
-        .as_str()
-        .ok_or_else(|| Failure::new("`cargo metadata` names no target directory"))?;
-    let binary = Path::new(target).join("release").join(name).with_extension(std::env::consts::EXE_EXTENSION);
+    let folder = target_directory(root)?.join("release");
+    let binary = folder.join(name).with_extension(std::env::consts::EXE_EXTENSION);
     if binary.is_file() {
         Ok(binary)
     } else {
         Err(Failure::new(format!("{} is missing after the build", binary.display())))
     }
+}
+
+/// Where Cargo puts what it builds.
+pub(crate) fn target_directory(root: &Path) -> Result<PathBuf, Failure> {
+    let metadata = Step::cargo(root, &["metadata", "--no-deps", "--format-version", "1"]).stdout()?;
+    let metadata: Value = serde_json::from_str(&metadata)
+        .map_err(|error| Failure::new(format!("`cargo metadata` printed no JSON: {error}")))?;
+    metadata["target_directory"]
+        .as_str()
+        .map(PathBuf::from)
+        .ok_or_else(|| Failure::new("`cargo metadata` names no target directory"))
 }
 
 fn fresh_folder(root: &Path) -> Result<PathBuf, Failure> {

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use survival_metrics::CiType;
+use survival_metrics::{CiType, Convention, CoxTies, LogRankWeight, TimeWeight};
 
-/// Survival statistics of a CSV file: C-index, Kaplan-Meier, log-rank.
+/// Survival statistics of a CSV file: C-index, Kaplan-Meier, log-rank, Brier score, AUC(t), Cox model.
 ///
 /// The file has a header row and one row per subject, separated by commas. A row with a missing or invalid value is
 /// an error that names its line and column. Exit codes: 0 done, 1 unexpected, 2 usage, 3 bad data.
@@ -32,6 +32,24 @@ pub(crate) enum Command {
         survstat logrank --csv patients.csv --time months --event died --by arm --strata site\n  \
         survstat logrank --csv predictions.csv --time months --event died --risk risk")]
     Logrank(LogrankArguments),
+    /// Brier score of predicted survival over time, integrated, and against a Kaplan-Meier reference.
+    ///
+    /// Columns named PREFIX followed by a time hold the predicted probability of surviving it.
+    #[command(after_help = "Example:\n  \
+        survstat brier --csv test.csv --train train.csv --time days --event died --survival-prefix S@")]
+    Brier(BrierArguments),
+    /// AUC over time: telling those with an event by a time from those free of it after.
+    #[command(after_help = "Example:\n  \
+        survstat auc --csv predictions.csv --time months --event died --risk risk --at 12,24,36")]
+    Auc(AucArguments),
+    /// Cox model: hazard ratios with intervals, tests, and a check of proportional hazards.
+    #[command(after_help = "Example:\n  \
+        survstat cox --csv patients.csv --time months --event died --covariate age --covariate arm --strata site")]
+    Cox(CoxArguments),
+    /// Paired comparison of the C-indices of two or more risk columns on the same subjects.
+    #[command(after_help = "Example:\n  \
+        survstat compare --csv predictions.csv --time months --event died --risk ours --risk theirs")]
+    Compare(CompareArguments),
 }
 
 /// Where the outcomes are.
@@ -60,12 +78,127 @@ pub(crate) struct CindexArguments {
     /// Column with the risk, higher = worse. Repeat for several.
     #[arg(long, value_name = "COL", required = true)]
     pub(crate) risk: Vec<String>,
-    /// Count only pairs with the same value in this column.
-    #[arg(long, value_name = "COL")]
-    pub(crate) strata: Option<String>,
+    #[command(flatten)]
+    pub(crate) pairs: PairArguments,
+    /// Coverage of the confidence interval, between 0 and 1.
+    #[arg(long, value_name = "X", default_value_t = 0.95, value_parser = parse_level)]
+    pub(crate) level: f64,
     /// Print JSON: an object, or for several risks a list of objects with the key `risk`.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write a forest plot of the risks.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+}
+
+/// Which pairs a C-index counts, and how much.
+#[derive(Debug, Args)]
+pub(crate) struct PairArguments {
+    /// Count only pairs with the same value in this column.
+    #[arg(long, value_name = "COL")]
+    pub(crate) strata: Option<String>,
+    /// Column of subjects that belong together, such as the patient of a slide; enters the standard error.
+    #[arg(long, value_name = "COL")]
+    pub(crate) cluster: Option<String>,
+    /// Whose conventions to follow.
+    #[arg(long, value_name = "NAME", value_enum, default_value_t = Library::Default)]
+    pub(crate) convention: Library,
+    /// Weight of a pair by the time of its event.
+    #[arg(long, value_name = "WEIGHT", value_enum, default_value_t = PairWeight::Harrell)]
+    pub(crate) time_weight: PairWeight,
+    /// Count only events up to this time (before it, with --convention scikit-survival).
+    #[arg(long, value_name = "T")]
+    pub(crate) tau: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareArguments {
+    #[command(flatten)]
+    pub(crate) outcome: OutcomeArguments,
+    /// Column with a risk, higher = worse; at least two.
+    #[arg(long, value_name = "COL", required = true)]
+    pub(crate) risk: Vec<String>,
+    #[command(flatten)]
+    pub(crate) pairs: PairArguments,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BrierArguments {
+    #[command(flatten)]
+    pub(crate) outcome: OutcomeArguments,
+    /// Beginning of the names of the columns with predicted survival; the rest of a name is its time.
+    #[arg(long, value_name = "TEXT", default_value = "S@")]
+    pub(crate) survival_prefix: String,
+    /// CSV file of the training sample with the same time and event columns; it gives the weights of censoring and the
+    /// reference curve. Without it the file itself does.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) train: Option<PathBuf>,
+    /// Whose conventions to follow.
+    #[arg(long, value_name = "NAME", value_enum, default_value_t = Library::Default)]
+    pub(crate) convention: Library,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write the scores over time as a figure.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AucArguments {
+    #[command(flatten)]
+    pub(crate) outcome: OutcomeArguments,
+    /// Column with the risk, higher = worse.
+    #[arg(long, value_name = "COL")]
+    pub(crate) risk: String,
+    /// Times, separated by commas; without them, the deciles of the event times.
+    #[arg(long, value_name = "T,..", value_delimiter = ',')]
+    pub(crate) at: Vec<f64>,
+    /// CSV file of the training sample with the same time and event columns, for the weights of censoring.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) train: Option<PathBuf>,
+    /// Whose conventions to follow.
+    #[arg(long, value_name = "NAME", value_enum, default_value_t = Library::Default)]
+    pub(crate) convention: Library,
+    /// Coverage of the confidence limits, between 0 and 1.
+    #[arg(long, value_name = "X", default_value_t = 0.95, value_parser = parse_level)]
+    pub(crate) level: f64,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write AUC(t) as a figure.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CoxArguments {
+    #[command(flatten)]
+    pub(crate) outcome: OutcomeArguments,
+    /// Column of numbers. Repeat for several; they are fitted together.
+    #[arg(long, value_name = "COL", required = true)]
+    pub(crate) covariate: Vec<String>,
+    /// Column with a baseline hazard of its own per value.
+    #[arg(long, value_name = "COL")]
+    pub(crate) strata: Option<String>,
+    /// Column of subjects that belong together; standard errors allow for it.
+    #[arg(long, value_name = "COL")]
+    pub(crate) cluster: Option<String>,
+    /// How tied events enter the likelihood.
+    #[arg(long, value_name = "TIES", value_enum, default_value_t = TiedEvents::Efron)]
+    pub(crate) ties: TiedEvents,
+    /// Coverage of the confidence limits, between 0 and 1.
+    #[arg(long, value_name = "X", default_value_t = 0.95, value_parser = parse_level)]
+    pub(crate) level: f64,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write a forest plot of the hazard ratios.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -74,15 +207,21 @@ pub(crate) struct KmArguments {
     pub(crate) outcome: OutcomeArguments,
     #[command(flatten)]
     pub(crate) groups: GroupArguments,
-    /// Form of the confidence limits.
-    #[arg(long, value_name = "TYPE", value_enum, default_value_t = CiForm::LogLog)]
-    pub(crate) ci: CiForm,
+    /// Whose conventions to follow: form of the limits, and the median where the curve lies on 1/2.
+    #[arg(long, value_name = "NAME", value_enum, default_value_t = Library::Default)]
+    pub(crate) convention: Library,
+    /// Form of the confidence limits, if not that of --convention.
+    #[arg(long, value_name = "TYPE", value_enum)]
+    pub(crate) ci: Option<CiForm>,
     /// Coverage of the confidence limits, between 0 and 1.
     #[arg(long, value_name = "X", default_value_t = 0.95, value_parser = parse_level)]
     pub(crate) level: f64,
     /// Print JSON: an object, or with groups a list of objects with the key `level`.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write the curves with numbers at risk as a figure.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -95,9 +234,24 @@ pub(crate) struct LogrankArguments {
     /// Compare only subjects with the same value in this column.
     #[arg(long, value_name = "COL")]
     pub(crate) strata: Option<String>,
+    /// Column of subjects that belong together, such as the patient of a slide: the test allows for it.
+    #[arg(long, value_name = "COL", conflicts_with = "weight")]
+    pub(crate) cluster: Option<String>,
+    /// Weight of each event time.
+    #[arg(long, value_name = "WEIGHT", value_enum, default_value_t = TestWeight::Logrank)]
+    pub(crate) weight: TestWeight,
+    /// Test each pair of groups as well, with p-values by Holm.
+    #[arg(long, conflicts_with_all = ["strata", "cluster"])]
+    pub(crate) pairwise: bool,
+    /// Whose conventions to follow. The test is the same in all of them.
+    #[arg(long, value_name = "NAME", value_enum, default_value_t = Library::Default)]
+    pub(crate) convention: Library,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write the curves of the groups with numbers at risk as a figure.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
 }
 
 /// What the groups are.
@@ -134,6 +288,102 @@ impl From<CiForm> for CiType {
             CiForm::LogLog => Self::LogLog,
             CiForm::Logit => Self::Logit,
             CiForm::Arcsin => Self::Arcsin,
+        }
+    }
+}
+
+/// Names of conventions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Library {
+    /// This program's: the statistics literature's, with scikit-survival's risk ties.
+    Default,
+    /// scikit-survival.
+    ScikitSurvival,
+    /// lifelines.
+    Lifelines,
+    /// R `survival`.
+    R,
+}
+
+impl From<Library> for Convention {
+    fn from(library: Library) -> Self {
+        match library {
+            Library::Default => Self::Default,
+            Library::ScikitSurvival => Self::ScikitSurvival,
+            Library::Lifelines => Self::Lifelines,
+            Library::R => Self::R,
+        }
+    }
+}
+
+/// Names of weights of pairs.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum PairWeight {
+    /// All alike: Harrell's C.
+    Harrell,
+    /// Inverse squared probability of being uncensored: Uno's C.
+    Uno,
+    /// S / n: Peto and Wilcoxon.
+    PetoWilcoxon,
+    /// S / (G n): Schemper.
+    Schemper,
+    /// 1 / n: event times alike.
+    Identity,
+}
+
+impl From<PairWeight> for TimeWeight {
+    fn from(weight: PairWeight) -> Self {
+        match weight {
+            PairWeight::Harrell => Self::Harrell,
+            PairWeight::Uno => Self::Uno,
+            PairWeight::PetoWilcoxon => Self::PetoWilcoxon,
+            PairWeight::Schemper => Self::Schemper,
+            PairWeight::Identity => Self::Identity,
+        }
+    }
+}
+
+/// Names of log-rank weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TestWeight {
+    /// All event times alike.
+    Logrank,
+    /// Numbers at risk: Gehan, Breslow, Wilcoxon.
+    Gehan,
+    /// Roots of numbers at risk.
+    TaroneWare,
+    /// Peto and Peto, as modified by Andersen.
+    Peto,
+}
+
+impl From<TestWeight> for LogRankWeight {
+    fn from(weight: TestWeight) -> Self {
+        match weight {
+            TestWeight::Logrank => Self::LogRank,
+            TestWeight::Gehan => Self::Gehan,
+            TestWeight::TaroneWare => Self::TaroneWare,
+            TestWeight::Peto => Self::Peto,
+        }
+    }
+}
+
+/// Names of methods for tied events.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum TiedEvents {
+    /// Efron's approximation.
+    Efron,
+    /// Breslow's approximation.
+    Breslow,
+    /// The exact discrete likelihood.
+    Exact,
+}
+
+impl From<TiedEvents> for CoxTies {
+    fn from(ties: TiedEvents) -> Self {
+        match ties {
+            TiedEvents::Efron => Self::Efron,
+            TiedEvents::Breslow => Self::Breslow,
+            TiedEvents::Exact => Self::Exact,
         }
     }
 }

@@ -1,11 +1,13 @@
 //! `survstat cindex`.
 
+use cf_report::{ForestPlot, ForestRow, ForestScale, forest_plot};
 use serde::Serialize;
-use survival_metrics::{Concordance, RiskTies, concordance_index, concordance_index_stratified};
+use survival_metrics::{ConcordanceEstimate, IntervalScale, concordance};
 
 use crate::args::CindexArguments;
 use crate::error::CliError;
 use crate::output;
+use crate::sample::{concordance_config, risk, sample};
 use crate::table::Table;
 
 #[derive(Serialize)]
@@ -17,56 +19,87 @@ struct CindexJson<'a> {
     discordant: u64,
     tied_risk: u64,
     tied_time: u64,
+    standard_error: f64,
+    lower: f64,
+    upper: f64,
+}
+
+/// The C-index of one column with its interval.
+struct Estimate<'a> {
+    risk: &'a str,
+    c: ConcordanceEstimate,
+    interval: (f64, f64),
 }
 
 pub(crate) fn run(arguments: &CindexArguments) -> Result<String, CliError> {
     let table = Table::read(&arguments.outcome.csv)?;
-    let outcomes = table.outcomes(&arguments.outcome)?;
-    let strata = arguments.strata.as_deref().map(|column| table.labels(column)).transpose()?;
-    let mut results: Vec<(&str, Concordance)> = Vec::new();
+    let pairs = &arguments.pairs;
+    let data = sample(&table, &arguments.outcome, pairs.strata.as_deref(), pairs.cluster.as_deref())?;
+    let config = concordance_config(pairs);
+    let mut results: Vec<Estimate<'_>> = Vec::new();
     for column in &arguments.risk {
-        let risk = table.risk(column)?;
-        let result = match &strata {
-            None => concordance_index(&outcomes, &risk, RiskTies::default()),
-            Some(strata) => concordance_index_stratified(&outcomes, &risk, strata, RiskTies::default()),
-        };
-        let result = result.map_err(|source| {
+        let estimate = concordance(&data, &risk(&table, column)?, &config)
+            .and_then(|c| Ok((c.confidence_interval(arguments.level, IntervalScale::Logit)?, c)));
+        let (interval, c) = estimate.map_err(|source| {
             let hint = "check --event and --censored-is; a C-index needs subjects that outlived an event";
             CliError::in_file(table.path(), format!("C-index of `{column}`: {source}"), hint)
         })?;
-        results.push((column, result));
+        results.push(Estimate { risk: column, c, interval });
     }
+    output::svg(arguments.svg.as_deref(), || {
+        let rows: Vec<ForestRow> = results.iter().map(forest_row).collect();
+        let title = "C-index";
+        forest_plot(&ForestPlot { title, scale: ForestScale::CIndex, level: arguments.level, rows: &rows })
+    })?;
     if arguments.json {
-        let name = |risk| (results.len() > 1).then_some(risk);
-        let all: Vec<CindexJson<'_>> = results.iter().map(|(risk, c)| to_json(name(*risk), c)).collect();
+        let is_named = results.len() > 1;
+        let all: Vec<CindexJson<'_>> = results.iter().map(|result| to_json(result, is_named)).collect();
         return match all.as_slice() {
             [one] => output::json(one),
             several => output::json(several),
         };
     }
-    Ok(describe(&table, outcomes.iter().filter(|o| o.is_event()).count(), outcomes.len(), &results))
+    let n_events = data.n_events();
+    Ok(describe(&table, n_events, data.len(), arguments.level, &results))
 }
 
-fn to_json<'a>(risk: Option<&'a str>, c: &Concordance) -> CindexJson<'a> {
-    let counts = c.counts();
+fn forest_row(result: &Estimate<'_>) -> ForestRow {
+    ForestRow {
+        label: result.risk.to_owned(),
+        detail: String::new(),
+        estimate: result.c.c_index,
+        limits: Some(result.interval),
+    }
+}
+
+fn to_json<'a>(result: &Estimate<'a>, is_named: bool) -> CindexJson<'a> {
+    let counts = result.c.counts;
     CindexJson {
-        risk,
-        c_index: c.c_index(),
+        risk: is_named.then_some(result.risk),
+        c_index: result.c.c_index,
         concordant: counts.concordant,
         discordant: counts.discordant,
         tied_risk: counts.tied_risk,
         tied_time: counts.tied_time_event_censored,
+        standard_error: result.c.standard_error(),
+        lower: result.interval.0,
+        upper: result.interval.1,
     }
 }
 
-fn describe(table: &Table, n_events: usize, n: usize, results: &[(&str, Concordance)]) -> String {
-    let titles = ["risk", "C-index", "concordant", "discordant", "tied risk", "tied time"];
-    let mut rows = vec![titles.map(str::to_owned).to_vec()];
-    for (risk, c) in results {
-        let counts = c.counts();
+fn describe(table: &Table, n_events: usize, n: usize, level: f64, results: &[Estimate<'_>]) -> String {
+    let percent = level * 100.0;
+    let titles = ["risk", "C-index"].map(str::to_owned).into_iter();
+    let limits = [format!("lower {percent}%"), format!("upper {percent}%")];
+    let counted = ["concordant", "discordant", "tied risk", "tied time"].map(str::to_owned);
+    let mut rows: Vec<Vec<String>> = vec![titles.chain(limits).chain(counted).collect()];
+    for result in results {
+        let counts = result.c.counts;
         rows.push(vec![
-            (*risk).to_owned(),
-            format!("{:.4}", c.c_index()),
+            result.risk.to_owned(),
+            format!("{:.4}", result.c.c_index),
+            format!("{:.4}", result.interval.0),
+            format!("{:.4}", result.interval.1),
             counts.concordant.to_string(),
             counts.discordant.to_string(),
             counts.tied_risk.to_string(),
@@ -75,8 +108,8 @@ fn describe(table: &Table, n_events: usize, n: usize, results: &[(&str, Concorda
     }
     format!(
         "{}: {n} subjects, {n_events} events\n\n{}\n\
-         Pairs are comparable if one subject is known to have outlived the event of the other; risks within 1e-8 are\n\
-         tied. Tied time counts pairs of an event and a censoring at one time, which are comparable.\n",
+         Pairs are comparable if one subject is known to have outlived the event of the other. Tied time counts pairs of\n\
+         an event and a censoring at one time, which are comparable. Limits: infinitesimal jackknife, on the log odds.\n",
         table.path().display(),
         output::aligned(&rows)
     )

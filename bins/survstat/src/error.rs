@@ -19,6 +19,20 @@ pub(crate) enum CliError {
          hint: add --censored-is 1 if 1 means censored in it, --censored-is 0 if 1 means the event"
     )]
     AmbiguousCensoring { column: String },
+    #[error("cannot draw {}: {source}", path.display())]
+    Figure {
+        path: PathBuf,
+        #[source]
+        source: cf_report::Error,
+    },
+    #[error("cannot write {}: {source}\n  hint: --svg wants a path in a folder that exists", path.display())]
+    WriteFile {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{problem}\n  hint: {hint}")]
+    Usage { problem: String, hint: &'static str },
     #[error("cannot write the result: {0}")]
     Write(#[source] std::io::Error),
     #[error("cannot encode the result as JSON: {0}")]
@@ -40,8 +54,8 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Write(_) | Self::Encode(_) => 1,
-            Self::AmbiguousCensoring { .. } => 2,
-            Self::Read { .. } | Self::Data(_) => 3,
+            Self::AmbiguousCensoring { .. } | Self::Usage { .. } => 2,
+            Self::Read { .. } | Self::Data(_) | Self::Figure { .. } | Self::WriteFile { .. } => 3,
         }
     }
 }

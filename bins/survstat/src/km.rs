@@ -1,7 +1,8 @@
 //! `survstat km`.
 
+use cf_report::{SurvivalCurve, survival_curves};
 use serde::Serialize;
-use survival_metrics::{KaplanMeier, Outcome};
+use survival_metrics::{CiType, Convention, KaplanMeier, Outcome};
 
 use crate::args::KmArguments;
 use crate::error::CliError;
@@ -26,14 +27,17 @@ struct Curve {
     level: Option<String>,
     km: KaplanMeier,
     limits: Vec<Option<(f64, f64)>>,
+    median: Option<f64>,
 }
 
 pub(crate) fn run(arguments: &KmArguments) -> Result<String, CliError> {
     let table = Table::read(&arguments.outcome.csv)?;
     let outcomes = table.outcomes(&arguments.outcome)?;
+    let convention: Convention = arguments.convention.into();
+    let ci_type: CiType = arguments.ci.map_or(convention.ci_type(), Into::into);
     let fit = |level: Option<String>, outcomes: &[Outcome]| {
         let km = KaplanMeier::fit(outcomes);
-        let fitted = km.and_then(|km| Ok((km.confidence_limits(arguments.level, arguments.ci.into())?, km)));
+        let fitted = km.and_then(|km| Ok((km.confidence_limits(arguments.level, ci_type)?, km)));
         let (limits, km) = fitted.map_err(|source| {
             CliError::in_file(
                 table.path(),
@@ -41,7 +45,8 @@ pub(crate) fn run(arguments: &KmArguments) -> Result<String, CliError> {
                 "check --level and the rows of the file",
             )
         })?;
-        Ok::<_, CliError>(Curve { level, km, limits })
+        let median = km.quantile_by(0.5, convention.quantile_rule());
+        Ok::<_, CliError>(Curve { level, km, limits, median })
     };
     let curves = match Grouping::new(&table, &arguments.groups)? {
         None => vec![fit(None, &outcomes)?],
@@ -53,6 +58,17 @@ pub(crate) fn run(arguments: &KmArguments) -> Result<String, CliError> {
             grouping.levels.iter().enumerate().map(curve).collect::<Result<_, _>>()?
         }
     };
+    output::svg(arguments.svg.as_deref(), || {
+        let drawn: Vec<SurvivalCurve<'_>> = curves
+            .iter()
+            .map(|curve| SurvivalCurve {
+                name: curve.level.as_deref().unwrap_or("all"),
+                km: &curve.km,
+                limits: &curve.limits,
+            })
+            .collect();
+        survival_curves("Kaplan-Meier estimate of survival", "", &arguments.outcome.time, &drawn)
+    })?;
     if arguments.json {
         let all: Vec<KmJson<'_>> = curves.iter().map(to_json).collect();
         return match all.as_slice() {
@@ -72,7 +88,7 @@ fn to_json(curve: &Curve) -> KmJson<'_> {
         lower: curve.limits.iter().map(|limits| limits.map(|l| l.0)).collect(),
         upper: curve.limits.iter().map(|limits| limits.map(|l| l.1)).collect(),
         at_risk: curve.km.at_risk(),
-        median: curve.km.median_survival(),
+        median: curve.median,
     }
 }
 
@@ -97,7 +113,7 @@ fn describe(curve: &Curve, level: f64) -> String {
         ]);
     }
     let n_events: u64 = km.events().iter().sum();
-    let median = km.median_survival().map_or_else(|| "not reached".to_owned(), |median| median.to_string());
+    let median = curve.median.map_or_else(|| "not reached".to_owned(), |median| median.to_string());
     let name = curve.level.as_deref().map(|level| format!("{level}: ")).unwrap_or_default();
     format!(
         "{name}{} subjects, {n_events} events, median survival {median}\n\n{}",

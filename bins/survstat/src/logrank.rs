@@ -1,12 +1,17 @@
 //! `survstat logrank`.
 
+use cf_report::{SurvivalCurve, survival_curves};
 use serde::Serialize;
-use survival_metrics::{LogRank, log_rank_test, stratified_log_rank_test};
+use survival_metrics::{
+    Convention, KaplanMeier, LogRank, LogRankWeight, Outcome, PAdjust, PairwiseLogRank,
+    clustered_log_rank_test, pairwise_log_rank_tests, stratified_log_rank_test, weighted_log_rank_test,
+};
 
 use crate::args::LogrankArguments;
 use crate::error::CliError;
 use crate::grouping::Grouping;
 use crate::output;
+use crate::sample::sample;
 use crate::table::Table;
 
 #[derive(Serialize)]
@@ -16,6 +21,17 @@ struct LogrankJson<'a> {
     p_value: f64,
     log10_p: f64,
     groups: Vec<GroupJson<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pairs: Vec<PairJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct PairJson<'a> {
+    first: &'a str,
+    second: &'a str,
+    chi_square: f64,
+    p_value: f64,
+    holm_p: f64,
 }
 
 #[derive(Serialize)]
@@ -29,23 +45,98 @@ struct GroupJson<'a> {
 pub(crate) fn run(arguments: &LogrankArguments) -> Result<String, CliError> {
     let table = Table::read(&arguments.outcome.csv)?;
     let outcomes = table.outcomes(&arguments.outcome)?;
-    let strata = arguments.strata.as_deref().map(|column| table.labels(column)).transpose()?;
     // The command line requires one of --by and --risk.
     let grouping = Grouping::new(&table, &arguments.groups)?
         .unwrap_or(Grouping { levels: Vec::new(), of_subject: vec![0; outcomes.len()] });
-    let test = match &strata {
-        None => log_rank_test(&outcomes, &grouping.of_subject),
-        Some(strata) => stratified_log_rank_test(&outcomes, &grouping.of_subject, strata),
+    let weight: LogRankWeight = arguments.weight.into();
+    let (strata, cluster) = (arguments.strata.as_deref(), arguments.cluster.as_deref());
+    let test = match (strata, cluster) {
+        (_, Some(_)) => {
+            let data = sample(&table, &arguments.outcome, strata, cluster)?;
+            clustered_log_rank_test(&data, &grouping.of_subject)
+        }
+        (None, None) => weighted_log_rank_test(&outcomes, &grouping.of_subject, weight),
+        (Some(_), None) if weight != LogRankWeight::LogRank => {
+            let problem = "--weight and --strata do not go together".to_owned();
+            return Err(CliError::Usage { problem, hint: "leave one of them out" });
+        }
+        (Some(column), None) => {
+            stratified_log_rank_test(&outcomes, &grouping.of_subject, &table.labels(column)?)
+        }
     };
-    let test = test.map_err(|source| {
+    let fault = |source: survival_metrics::Error| {
         let problem = format!("log-rank test of the groups {}: {source}", grouping.levels.join(", "));
         let hint = "check --event and --censored-is; with --strata, groups must mix within strata";
         CliError::in_file(table.path(), problem, hint)
+    };
+    let test = test.map_err(fault)?;
+    let pairs = if arguments.pairwise {
+        pairwise_log_rank_tests(&outcomes, &grouping.of_subject, weight, PAdjust::Holm).map_err(fault)?
+    } else {
+        Vec::new()
+    };
+    let p = output::p_value(test.p_value, test.log10_p);
+    draw(arguments, &outcomes, &grouping, &format!("log-rank p = {p}")).map_err(|error| match error {
+        Drawing::Statistics(source) => fault(source),
+        Drawing::Output(error) => error,
     })?;
-    if arguments.json { output::json(&to_json(&test, &grouping)) } else { Ok(describe(&test, &grouping)) }
+    if arguments.json {
+        output::json(&to_json(&test, &pairs, &grouping))
+    } else {
+        Ok(describe(&test, &pairs, &grouping))
+    }
 }
 
-fn to_json<'a>(test: &LogRank<usize>, grouping: &'a Grouping) -> LogrankJson<'a> {
+enum Drawing {
+    Statistics(survival_metrics::Error),
+    Output(CliError),
+}
+
+fn draw(
+    arguments: &LogrankArguments,
+    outcomes: &[Outcome],
+    grouping: &Grouping,
+    note: &str,
+) -> Result<(), Drawing> {
+    let convention: Convention = arguments.convention.into();
+    let mut curves = Vec::new();
+    for at in 0..grouping.levels.len() {
+        let members = outcomes.iter().zip(&grouping.of_subject).filter(|(_, group)| **group == at);
+        let km =
+            KaplanMeier::fit(&members.map(|(o, _)| *o).collect::<Vec<_>>()).map_err(Drawing::Statistics)?;
+        let limits = km.confidence_limits(0.95, convention.ci_type()).map_err(Drawing::Statistics)?;
+        curves.push((km, limits));
+    }
+    let drawn: Vec<SurvivalCurve<'_>> = grouping
+        .levels
+        .iter()
+        .zip(&curves)
+        .map(|(name, (km, limits))| SurvivalCurve { name, km, limits })
+        .collect();
+    let title = "Kaplan-Meier estimate of survival";
+    output::svg(arguments.svg.as_deref(), || survival_curves(title, note, &arguments.outcome.time, &drawn))
+        .map_err(Drawing::Output)
+}
+
+fn level_of(grouping: &Grouping, group: usize) -> &str {
+    grouping.levels.get(group).map_or("", String::as_str)
+}
+
+fn to_json<'a>(
+    test: &LogRank<usize>,
+    pairs: &[PairwiseLogRank<usize>],
+    grouping: &'a Grouping,
+) -> LogrankJson<'a> {
+    let pair = |pair: &PairwiseLogRank<usize>| {
+        let mut levels = pair.test.groups.iter().map(|g| level_of(grouping, g.level));
+        PairJson {
+            first: levels.next().unwrap_or_default(),
+            second: levels.next().unwrap_or_default(),
+            chi_square: pair.test.chi_square,
+            p_value: pair.test.p_value,
+            holm_p: pair.adjusted_p,
+        }
+    };
     let groups = test.groups.iter().zip(&grouping.levels).map(|(group, level)| GroupJson {
         level,
         n: group.n,
@@ -58,10 +149,11 @@ fn to_json<'a>(test: &LogRank<usize>, grouping: &'a Grouping) -> LogrankJson<'a>
         p_value: test.p_value,
         log10_p: test.log10_p,
         groups: groups.collect(),
+        pairs: pairs.iter().map(pair).collect(),
     }
 }
 
-fn describe(test: &LogRank<usize>, grouping: &Grouping) -> String {
+fn describe(test: &LogRank<usize>, pairs: &[PairwiseLogRank<usize>], grouping: &Grouping) -> String {
     let mut rows = vec![["group", "n", "observed", "expected"].map(str::to_owned).to_vec()];
     for (group, level) in test.groups.iter().zip(&grouping.levels) {
         rows.push(vec![
@@ -71,8 +163,20 @@ fn describe(test: &LogRank<usize>, grouping: &Grouping) -> String {
             format!("{:.2}", group.expected),
         ]);
     }
+    let mut pair_rows = vec![["pair", "chi-square", "p", "p (Holm)"].map(str::to_owned).to_vec()];
+    for pair in pairs {
+        let names: Vec<&str> = pair.test.groups.iter().map(|g| level_of(grouping, g.level)).collect();
+        pair_rows.push(vec![
+            names.join(" and "),
+            format!("{:.4}", pair.test.chi_square),
+            output::p_value(pair.test.p_value, pair.test.log10_p),
+            output::p_value(pair.adjusted_p, pair.adjusted_p.log10()),
+        ]);
+    }
+    let pair_table =
+        if pairs.is_empty() { String::new() } else { format!("\n{}", output::aligned(&pair_rows)) };
     format!(
-        "{}\nlog-rank chi-square = {:.4}, df = {}, p = {}\n",
+        "{}\nlog-rank chi-square = {:.4}, df = {}, p = {}\n{pair_table}",
         output::aligned(&rows),
         test.chi_square,
         test.df,

@@ -1,12 +1,17 @@
 //! Survival statistics of a CSV file on the command line.
 
 mod args;
+mod auc;
+mod brier;
 mod cindex;
+mod compare;
+mod cox;
 mod error;
 mod grouping;
 mod km;
 mod logrank;
 mod output;
+mod sample;
 mod table;
 
 use std::io::Write;
@@ -33,6 +38,10 @@ fn run(arguments: &Arguments) -> Result<(), CliError> {
         Command::Cindex(arguments) => cindex::run(arguments)?,
         Command::Km(arguments) => km::run(arguments)?,
         Command::Logrank(arguments) => logrank::run(arguments)?,
+        Command::Brier(arguments) => brier::run(arguments)?,
+        Command::Auc(arguments) => auc::run(arguments)?,
+        Command::Cox(arguments) => cox::run(arguments)?,
+        Command::Compare(arguments) => compare::run(arguments)?,
     };
     match std::io::stdout().lock().write_all(report.as_bytes()) {
         // The reader has seen enough, as in `survstat km ... | head`.

@@ -1,5 +1,8 @@
 //! Text that all commands share: JSON, aligned tables, p-values.
 
+use std::path::Path;
+
+use cf_report::Figure;
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -7,6 +10,20 @@ use crate::error::CliError;
 /// One line of JSON.
 pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, CliError> {
     Ok(serde_json::to_string(value)? + "\n")
+}
+
+/// Writes a figure, if a file was asked for: beside its name, then renamed.
+pub(crate) fn svg(
+    path: Option<&Path>,
+    draw: impl FnOnce() -> cf_report::Result<Figure>,
+) -> Result<(), CliError> {
+    let Some(path) = path else { return Ok(()) };
+    let figure = draw().map_err(|source| CliError::Figure { path: path.to_owned(), source })?;
+    let write_error = |source| CliError::WriteFile { path: path.to_owned(), source };
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".part");
+    std::fs::write(&beside, figure.svg).map_err(write_error)?;
+    std::fs::rename(&beside, path).map_err(write_error)
 }
 
 /// Columns as wide as their widest cell; the first is aligned left, the others right.

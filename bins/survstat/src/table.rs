@@ -92,6 +92,23 @@ impl Table {
         self.parse_column(name, "a number", hint, |text| text.parse().ok().filter(|x: &f64| !x.is_nan()))
     }
 
+    /// A column of finite numbers.
+    pub(crate) fn numbers(&self, name: &str) -> Result<Vec<f64>, CliError> {
+        let hint = "code categories as numbers, such as 0 and 1; remove rows without a value";
+        self.parse_column(name, "a finite number", hint, |text| {
+            text.parse().ok().filter(|x: &f64| x.is_finite())
+        })
+    }
+
+    /// Columns whose names are this prefix followed by a number, by ascending number.
+    pub(crate) fn columns_at(&self, prefix: &str) -> Vec<(f64, &str)> {
+        let number = |title: &str| title.strip_prefix(prefix)?.parse().ok().filter(|t: &f64| t.is_finite());
+        let mut columns: Vec<(f64, &str)> =
+            self.header.iter().filter_map(|title| Some((number(title)?, title))).collect();
+        columns.sort_by(|a, b| a.0.total_cmp(&b.0));
+        columns
+    }
+
     /// A column as labels.
     pub(crate) fn labels(&self, name: &str) -> Result<Vec<&str>, CliError> {
         self.parse_column(name, "a label", "remove the row, or fill in the value", Some)

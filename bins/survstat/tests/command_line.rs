@@ -64,9 +64,15 @@ const CINDEX: &str = "cindex --time months --event died --risk risk";
 fn cindex_prints_the_agreed_keys() {
     let expected =
         json!({"c_index": 0.925, "concordant": 18, "discordant": 1, "tied_risk": 1, "tied_time": 1});
-    assert_eq!(Bench::new().json(&format!("{CINDEX} --json")), expected);
-    let censored = "cindex --time months --event censorship --censored-is 1 --risk risk --json";
-    assert_eq!(Bench::new().json(censored), expected);
+    for line in [CINDEX, "cindex --time months --event censorship --censored-is 1 --risk risk"] {
+        let found = Bench::new().json(&format!("{line} --json"));
+        for (key, value) in expected.as_object().expect("an object") {
+            assert_eq!(found[key], *value, "{key}");
+        }
+        let [se, lower, upper] =
+            ["standard_error", "lower", "upper"].map(|key| found[key].as_f64().expect(key));
+        assert!(se > 0.0 && lower < 0.925 && 0.925 < upper && upper < 1.0, "{found}");
+    }
 }
 
 #[test]
@@ -257,4 +263,38 @@ fn undefined_statistics_are_bad_data() {
     let constant = "months,died,risk\n1,1,-4\n2,0,-4\n";
     let text = bench.error(constant, "logrank --time months --event died --risk risk", 3);
     assert!(text.contains("median split of `risk`: the low-risk group is empty"), "{text}");
+}
+
+#[test]
+fn a_comparison_needs_two_risks_and_names_the_pair() {
+    let bench = Bench::new();
+    let text = bench.error(PATIENTS, "compare --time months --event died --risk risk", 2);
+    assert!(text.contains("a comparison needs two risk columns\n  hint: repeat --risk"), "{text}");
+    let both = bench.json("compare --time months --event died --risk risk --risk censorship --json");
+    assert_eq!(both["differences"][0]["second"], "censorship");
+    let same = bench.json("compare --time months --event died --risk risk --risk risk --json");
+    assert_eq!((&same["differences"][0]["p_value"], &same["equality"]), (&json!(1.0), &Value::Null));
+}
+
+#[test]
+fn a_cox_model_that_separates_is_bad_data() {
+    let rows = "months,died,x\n1,1,1\n2,1,1\n3,0,0\n4,0,0\n";
+    let text = Bench::new().error(rows, "cox --time months --event died --covariate x", 3);
+    assert!(text.contains("covariate 0 (counted from 0) separates those with events"), "{text}");
+    let text = Bench::new().error(PATIENTS, "cox --time months --event died --covariate arm", 3);
+    assert!(text.contains("column `arm`: found `x`, expected a finite number"), "{text}");
+}
+
+#[test]
+fn conventions_change_what_libraries_differ_in() {
+    let bench = Bench::new();
+    let median = |convention: &str| {
+        bench.json(&format!("km --time months --event died --convention {convention} --json"))["median"]
+            .clone()
+    };
+    // S is 1/2 from 6 to 7 here: the midpoint, and the left end.
+    assert_eq!((median("r"), median("lifelines")), (json!(6.5), json!(6.0)));
+    let text =
+        bench.error(PATIENTS, "logrank --time months --event died --by arm --strata site --weight gehan", 2);
+    assert!(text.contains("--weight and --strata do not go together"), "{text}");
 }

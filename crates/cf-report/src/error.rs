@@ -41,6 +41,14 @@ pub enum Error {
     /// A survival statistic could not be computed, for another reason than those that the report puts into words.
     #[error("survival statistics of the pooled predictions could not be computed")]
     Statistics(#[from] survival_metrics::Error),
+    /// A figure cannot show what it was given.
+    #[error("figure `{figure}`: {reason}")]
+    Figure {
+        /// File stem of the figure.
+        figure: &'static str,
+        /// What is wrong with its data.
+        reason: String,
+    },
     /// The page template could not be filled.
     #[error("page template could not be filled")]
     Template(#[source] askama::Error),

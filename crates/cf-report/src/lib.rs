@@ -49,7 +49,10 @@ mod table;
 mod wording;
 
 pub use error::{Error, Result};
-pub use figures::{Figure, figures};
+pub use figures::{
+    Figure, ForestPlot, ForestRow, ForestScale, SurvivalCurve, TimeCurve, TimeCurves, TimeQuantity,
+    calibration_plot, cohort_flow, figures, forest_plot, survival_curves, time_curves,
+};
 pub use html::render_html;
 pub use png::svg_to_png;
 pub use report::{

@@ -116,6 +116,8 @@ fn folds_by_site_keep_every_site_on_one_side() {
     assert_eq!(fold_of_site.len(), 12);
     for fold in check["folds"].as_array().unwrap() {
         assert_eq!(fold["shared_sites"], serde_json::json!([]));
+        let edges: Vec<f64> = serde_json::from_value(fold["time_bin_edges_months"].clone()).unwrap();
+        assert!(edges.len() == 5 && edges.is_sorted_by(|a, b| a < b), "{edges:?}");
         assert!(fold["n_validation_sites"].as_u64().unwrap() >= 2);
     }
     // Sites of 1, 4, 7 and 10 patients, three of each, in four folds of 16.5.

@@ -89,14 +89,21 @@ pub fn cluster_bootstrap_mean_c_index<C: Ord>(
         folds.iter().map(|fold| FoldSampler::new(fold, ties)).collect::<Result<_>>()?;
 
     let mut seeds = SplitMix64 { state: seed };
-    let mut means: Vec<f64> = (0..replicates)
-        .filter_map(|_| {
-            let mut generator = SplitMix64 { state: seeds.next() };
-            // Every fold is drawn, also after one without comparable pairs.
-            let drawn: Vec<Option<f64>> = samplers.iter().map(|s| s.draw(&mut generator)).collect();
-            mean(&drawn.into_iter().collect::<Option<Vec<f64>>>()?)
-        })
-        .collect();
+    let seeds: Vec<u64> = (0..replicates).map(|_| seeds.next()).collect();
+    let replicate = |&state: &u64| {
+        let mut generator = SplitMix64 { state };
+        // Every fold is drawn, also after one without comparable pairs.
+        let drawn: Vec<Option<f64>> = samplers.iter().map(|s| s.draw(&mut generator)).collect();
+        mean(&drawn.into_iter().collect::<Option<Vec<f64>>>()?)
+    };
+    // Each resample has a generator of its own, so that threads change nothing.
+    #[cfg(feature = "rayon")]
+    let mut means: Vec<f64> = {
+        use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+        seeds.par_iter().filter_map(replicate).collect()
+    };
+    #[cfg(not(feature = "rayon"))]
+    let mut means: Vec<f64> = seeds.iter().filter_map(replicate).collect();
     means.sort_unstable_by(f64::total_cmp);
     let tail = (1.0 - level) / 2.0;
     match (quantile(&means, tail), quantile(&means, 1.0 - tail)) {

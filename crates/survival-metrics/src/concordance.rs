@@ -4,7 +4,8 @@ use std::ops::{Add, AddAssign};
 
 use crate::error::{Error, Result};
 use crate::outcome::{Outcome, check_length};
-use crate::pair_sweep::{PairSweep, check_risk};
+use crate::pair_sweep::PairSweep;
+use crate::risk::check_risk;
 
 /// When two risks count as tied.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -55,6 +55,14 @@ pub enum Error {
         /// The valid range in words.
         expected: &'static str,
     },
+    /// The sample carries something that the statistic has no definition for.
+    #[error("{statistic} does not take {attribute}: leave them out, or use another statistic")]
+    Unsupported {
+        /// The statistic.
+        statistic: &'static str,
+        /// What the sample carries.
+        attribute: &'static str,
+    },
     /// No subject has an event, so no pair can be compared.
     #[error("all {n} subjects are censored, expected at least one event")]
     AllCensored {
@@ -85,6 +93,73 @@ pub enum Error {
         "the log-rank statistic has variance 0: at no event time are two groups at risk with a choice of who fails"
     )]
     ZeroVariance,
+    /// Everybody who could still be censored is gone, so that a weight of `1 / G` is infinite.
+    #[error(
+        "the probability of being uncensored is 0 at time {time}, where a subject needs a weight of its inverse; \
+         the largest usable time is {max_tau}"
+    )]
+    CensoringSurvivalZero {
+        /// Time at which a weight was needed.
+        time: f64,
+        /// The largest time at which weights exist.
+        max_tau: f64,
+    },
+    /// A weight was needed later than anybody was observed in the sample that estimates censoring.
+    #[error(
+        "time {time} lies beyond the last one of the sample that estimates censoring; the largest usable time is {max_tau}"
+    )]
+    TimeBeyondTraining {
+        /// Time at which a weight was needed.
+        time: f64,
+        /// The largest time at which weights exist.
+        max_tau: f64,
+    },
+    /// A matrix has another shape than its axes say.
+    #[error("`{what}` has {found} values, expected {n_rows} subjects x {n_columns} times")]
+    ShapeMismatch {
+        /// Name of the argument.
+        what: &'static str,
+        /// Number of values.
+        found: usize,
+        /// Number of subjects.
+        n_rows: usize,
+        /// Number of times.
+        n_columns: usize,
+    },
+    /// Times that must rise do not.
+    #[error("`{what}` {index} (counted from 0) is {value}, expected a time after the one before it")]
+    NotAscending {
+        /// Name of the argument.
+        what: &'static str,
+        /// Position in the slice.
+        index: usize,
+        /// The value found.
+        value: f64,
+    },
+    /// A covariate of a Cox model is constant or a combination of others.
+    #[error(
+        "covariate {index} (counted from 0) is constant or a combination of others, expected one of its own"
+    )]
+    Collinear {
+        /// Position among the covariates.
+        index: usize,
+    },
+    /// The likelihood of a Cox model rises without end: a covariate separates events from the rest.
+    #[error(
+        "covariate {index} (counted from 0) separates those with events from those without: its hazard ratio has no finite estimate"
+    )]
+    Separation {
+        /// Position among the covariates.
+        index: usize,
+    },
+    /// An iteration did not settle.
+    #[error("the {what} did not converge in {iterations} iterations")]
+    NotConverged {
+        /// What was iterated.
+        what: &'static str,
+        /// Number of iterations.
+        iterations: usize,
+    },
     /// Not one bootstrap resample had a comparable pair in every fold.
     #[error("none of {replicates} resamples has a comparable pair in every fold")]
     NoUsableResample {

@@ -1,24 +1,15 @@
 //! The Kaplan-Meier estimate of survival with Greenwood's variance.
 
-use crate::error::{Error, Result};
-use crate::outcome::Outcome;
-use crate::special_functions::normal_isf;
+mod limits;
+mod quantile;
 
-/// How pointwise confidence limits are built from `s = S(t)`, Greenwood's sum `v` and the normal quantile `z`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum CiType {
-    /// `s -/+ z s sqrt(v)`, clipped to [0, 1].
-    Plain,
-    /// `s exp(-/+ z sqrt(v))`, the upper limit clipped to 1 (default of R `survfit`).
-    Log,
-    /// `s^exp(-/+ z sqrt(v) / ln s)` (lifelines, scikit-survival), which stays inside (0, 1).
-    #[default]
-    LogLog,
-    /// `logistic(logit s -/+ z sqrt(v) / (1 - s))`.
-    Logit,
-    /// `sin^2(asin sqrt(s) -/+ z sqrt(v) sqrt(s / (1 - s)) / 2)`, the angle clipped to [0, pi/2].
-    Arcsin,
-}
+pub use limits::CiType;
+pub use quantile::{QuantileRule, SurvivalQuantile};
+
+use crate::error::{Error, Result};
+use crate::outcome::{Outcome, Status};
+use crate::risk_table::{ProductLimit, RiskTable};
+use crate::survival_data::SurvivalData;
 
 /// Kaplan-Meier estimate of the survival function.
 ///
@@ -51,6 +42,8 @@ pub struct KaplanMeier {
     events: Vec<u64>,
     censored: Vec<u64>,
     greenwood_sum: Vec<f64>,
+    /// Greenwood's sum weighted for the restricted mean: d(u) / (n(u) (n(u) - d(u))) at each time.
+    greenwood_terms: Vec<f64>,
 }
 
 impl KaplanMeier {
@@ -62,43 +55,74 @@ impl KaplanMeier {
         if outcomes.is_empty() {
             return Err(Error::Empty { what: "outcomes" });
         }
-        let mut sorted = outcomes.to_vec();
-        sorted.sort_unstable_by(|a, b| a.time().total_cmp(&b.time()));
-        let mut km = Self {
-            n_subjects: outcomes.len() as u64,
-            times: Vec::new(),
-            survival: Vec::new(),
-            at_risk: Vec::new(),
-            events: Vec::new(),
-            censored: Vec::new(),
-            greenwood_sum: Vec::new(),
+        Ok(Self::of_table(&RiskTable::of_outcomes(outcomes), outcomes.len() as u64))
+    }
+
+    /// Fits the curve of a sample, with its case weights and entry times; strata and clusters do not enter.
+    ///
+    /// Weights act as replicates, in Greenwood's variance too (R's `survfit` with `robust = FALSE`), while
+    /// [`at_risk`](Self::at_risk), [`events`](Self::events) and [`censored`](Self::censored) count subjects. With late entry a
+    /// small early risk set can drive S to 0 for good; [`NelsonAalen`](crate::NelsonAalen) survives that.
+    ///
+    /// ```
+    /// use survival_metrics::{KaplanMeier, Outcome, SurvivalData};
+    ///
+    /// let outcomes = [Outcome::event(2.0)?, Outcome::event(3.0)?, Outcome::censored(5.0)?];
+    /// let data = SurvivalData::new(&outcomes)?.with_entry(&[0.0, 0.0, 2.5])?;
+    /// let km = KaplanMeier::fit_sample(&data);
+    /// assert_eq!((km.at_risk(), km.survival()), (&[2, 2, 1][..], &[0.5, 0.25, 0.25][..]));
+    /// # Ok::<(), survival_metrics::Error>(())
+    /// ```
+    pub fn fit_sample(data: &SurvivalData) -> Self {
+        Self::of_table(&RiskTable::of_sample(data), data.len() as u64)
+    }
+
+    /// The curve of follow-up: censoring is the event, and an event ends follow-up that would have gone on.
+    ///
+    /// Its [median](Self::median_survival) is the median follow-up by the reverse Kaplan-Meier method.
+    ///
+    /// Source: Schemper & Smith, Control. Clin. Trials 17 (1996) 343-346.
+    ///
+    /// # Errors
+    /// As [`KaplanMeier::fit`].
+    ///
+    /// ```
+    /// use survival_metrics::{KaplanMeier, Outcome};
+    ///
+    /// let outcomes = [Outcome::event(1.0)?, Outcome::censored(4.0)?, Outcome::censored(6.0)?];
+    /// assert_eq!(KaplanMeier::follow_up(&outcomes)?.median_survival(), Some(5.0));
+    /// # Ok::<(), survival_metrics::Error>(())
+    /// ```
+    pub fn follow_up(outcomes: &[Outcome]) -> Result<Self> {
+        let reversed = |o: &Outcome| match o.status() {
+            Status::Event => Outcome::censored(o.time()),
+            Status::Censored => Outcome::event(o.time()),
         };
-        let mut at_risk = km.n_subjects;
-        let mut greenwood_sum = 0.0;
-        let mut survival = 1.0;
-        // Between censorings the product telescopes to (n - d) / n of the stretch. Carrying it that way makes
-        // S exact where it is a simple fraction, 1/2 above all, on which the median depends.
-        let (mut stretch_survival, mut stretch_at_risk) = (1.0, at_risk);
-        for same_time in sorted.chunk_by(|a, b| a.time() == b.time()) {
-            let n_events = same_time.iter().filter(|o| o.is_event()).count() as u64;
-            let n_censored = same_time.len() as u64 - n_events;
-            if n_events > 0 {
-                survival = stretch_survival * ((at_risk - n_events) as f64 / stretch_at_risk as f64);
-                // Infinite once S reaches 0.
-                greenwood_sum += n_events as f64 / (at_risk as f64 * (at_risk - n_events) as f64);
-            }
-            km.times.extend(same_time.first().map(|o| o.time()));
-            km.survival.push(survival);
-            km.at_risk.push(at_risk);
-            km.events.push(n_events);
-            km.censored.push(n_censored);
-            km.greenwood_sum.push(greenwood_sum);
-            at_risk -= n_events + n_censored;
-            if n_censored > 0 {
-                (stretch_survival, stretch_at_risk) = (survival, at_risk);
-            }
+        Self::fit(&outcomes.iter().map(reversed).collect::<Result<Vec<_>>>()?)
+    }
+
+    fn of_table(table: &RiskTable, n_subjects: u64) -> Self {
+        let rows = &table.rows;
+        let mut product = ProductLimit::new();
+        let terms = rows.iter().map(|row| {
+            // Infinite once S reaches 0.
+            if row.events > 0.0 { row.events / (row.at_risk * (row.at_risk - row.events)) } else { 0.0 }
+        });
+        let greenwood_terms: Vec<f64> = terms.collect();
+        let greenwood_sum = greenwood_terms.iter().scan(0.0, |sum, term| {
+            *sum += term;
+            Some(*sum)
+        });
+        Self {
+            n_subjects,
+            times: rows.iter().map(|row| row.time).collect(),
+            survival: rows.iter().map(|row| product.step(row.at_risk, row.events)).collect(),
+            at_risk: rows.iter().map(|row| row.n_at_risk).collect(),
+            events: rows.iter().map(|row| row.n_events).collect(),
+            censored: rows.iter().map(|row| row.n_censored).collect(),
+            greenwood_sum: greenwood_sum.collect(),
+            greenwood_terms,
         }
-        Ok(km)
     }
 
     /// Number of subjects.
@@ -136,13 +160,21 @@ impl KaplanMeier {
         &self.greenwood_sum
     }
 
-    /// S at `t`: a step function, continuous from the right, 1 before the first time and constant after the last.
-    pub fn survival_at(&self, t: f64) -> f64 {
-        let n_passed = self.times.partition_point(|&u| u <= t);
-        n_passed.checked_sub(1).and_then(|i| self.survival.get(i)).copied().unwrap_or(1.0)
+    pub(crate) fn greenwood_terms(&self) -> &[f64] {
+        &self.greenwood_terms
     }
 
-    /// Subjects at risk just before `t` (their time is at least `t`).
+    /// S at `t`: a step function, continuous from the right, 1 before the first time and constant after the last.
+    pub fn survival_at(&self, t: f64) -> f64 {
+        self.position(t).and_then(|i| self.survival.get(i)).copied().unwrap_or(1.0)
+    }
+
+    /// Greenwood's sum at `t`, 0 before the first time.
+    pub fn greenwood_sum_at(&self, t: f64) -> f64 {
+        self.position(t).and_then(|i| self.greenwood_sum.get(i)).copied().unwrap_or(0.0)
+    }
+
+    /// Subjects at risk just before `t` (their time is at least `t`). With late entry: at the next observed time.
     pub fn at_risk_at(&self, t: f64) -> u64 {
         self.at_risk.get(self.times.partition_point(|&u| u < t)).copied().unwrap_or(0)
     }
@@ -153,92 +185,9 @@ impl KaplanMeier {
         points.zip(&self.censored).filter(|&(_, &c)| c > 0).map(|((&t, &s), _)| (t, s))
     }
 
-    /// Median survival time: [`quantile`](Self::quantile) at 0.5.
-    pub fn median_survival(&self) -> Option<f64> {
-        self.quantile(0.5)
-    }
-
-    /// Time by which the share `p` of subjects had the event, or `None` if S never falls that far.
-    ///
-    /// The first time with `S(t) < 1 - p`; if S equals `1 - p` over an interval, its midpoint, where the interval
-    /// ends at the next fall of S, or at the last observed time if S does not fall again. This is the rule of R's
-    /// `quantile.survfit`, with its tolerance: the square root of the f64 epsilon.
-    ///
-    /// `None` also for `p` outside (0, 1).
-    pub fn quantile(&self, p: f64) -> Option<f64> {
-        if !(p > 0.0 && p < 1.0) {
-            return None;
-        }
-        let level = 1.0 - p;
-        let tolerance = f64::EPSILON.sqrt();
-        let mut points = self.times.iter().zip(&self.survival);
-        let (&reached, &survival) = points.find(|&(_, &s)| s < level + tolerance)?;
-        if survival < level - tolerance {
-            return Some(reached);
-        }
-        let left = points.find(|&(_, &s)| s < level - tolerance).map(|(&t, _)| t);
-        let end = left.or(self.times.last().copied()).unwrap_or(reached);
-        Some(reached + (end - reached) / 2.0)
-    }
-
-    /// Pointwise confidence limits of S, as (lower, upper) at each time.
-    ///
-    /// `level` is the coverage, such as 0.95. Limits are `None` where they are undefined: at S = 0 for every type,
-    /// and at S = 1 for all but [`CiType::Plain`] and [`CiType::Log`], as in R.
-    ///
-    /// # Errors
-    /// [`Error::OutOfRange`] unless `0 < level < 1`.
-    ///
-    /// ```
-    /// use survival_metrics::{CiType, KaplanMeier, Outcome};
-    ///
-    /// let km = KaplanMeier::fit(&[Outcome::event(1.0)?, Outcome::censored(2.0)?, Outcome::event(3.0)?])?;
-    /// let limits = km.confidence_limits(0.95, CiType::LogLog)?;
-    /// let (lower, upper) = limits[0].expect("S(1) = 2/3");
-    /// assert!((lower - 0.0541).abs() < 1e-4 && (upper - 0.9452).abs() < 1e-4);
-    /// assert_eq!(limits[2], None);
-    /// # Ok::<(), survival_metrics::Error>(())
-    /// ```
-    pub fn confidence_limits(&self, level: f64, ci_type: CiType) -> Result<Vec<Option<(f64, f64)>>> {
-        if !(level > 0.0 && level < 1.0) {
-            return Err(Error::OutOfRange {
-                what: "confidence level",
-                value: level,
-                expected: "a number between 0 and 1",
-            });
-        }
-        let z = normal_isf((1.0 - level) / 2.0);
-        let points = self.survival.iter().zip(&self.greenwood_sum);
-        Ok(points.map(|(&s, &v)| limits_at(s, z * v.sqrt(), ci_type)).collect())
-    }
-}
-
-/// Limits at one point, where `zq` is the normal quantile times the root of Greenwood's sum.
-fn limits_at(s: f64, zq: f64, ci_type: CiType) -> Option<(f64, f64)> {
-    if s <= 0.0 {
-        return None;
-    }
-    let clip = |x: f64| x.clamp(0.0, 1.0);
-    match ci_type {
-        CiType::Plain => Some((clip(s - s * zq), clip(s + s * zq))),
-        CiType::Log => Some((s * (-zq).exp(), clip(s * zq.exp()))),
-        // The other three divide by ln s or 1 - s.
-        _ if s >= 1.0 => None,
-        CiType::LogLog => {
-            let (ln_s, width) = (s.ln(), zq / s.ln());
-            // The width is negative, so this order gives lower < upper.
-            Some(((ln_s * (-width).exp()).exp(), (ln_s * width.exp()).exp()))
-        }
-        CiType::Logit => {
-            let (logit, width) = ((s / (1.0 - s)).ln(), zq / (1.0 - s));
-            let logistic = |x: f64| 1.0 / (1.0 + (-x).exp());
-            Some((logistic(logit - width), logistic(logit + width)))
-        }
-        CiType::Arcsin => {
-            let (angle, width) = (s.sqrt().asin(), zq * (s / (1.0 - s)).sqrt() / 2.0);
-            let back = |x: f64| x.clamp(0.0, std::f64::consts::FRAC_PI_2).sin().powi(2);
-            Some((back(angle - width), back(angle + width)))
-        }
+    /// Position of the last observed time up to `t`.
+    fn position(&self, t: f64) -> Option<usize> {
+        self.times.partition_point(|&u| u <= t).checked_sub(1)
     }
 }
 
@@ -246,7 +195,10 @@ fn limits_at(s: f64, zq: f64, ci_type: CiType) -> Option<(f64, f64)> {
 mod tests {
     use super::*;
 
-    fn curve(events: impl IntoIterator<Item = u32>, censored: impl IntoIterator<Item = u32>) -> KaplanMeier {
+    pub(super) fn curve(
+        events: impl IntoIterator<Item = u32>,
+        censored: impl IntoIterator<Item = u32>,
+    ) -> KaplanMeier {
         let events = events.into_iter().map(|t| Outcome::event(f64::from(t)));
         let censored = censored.into_iter().map(|t| Outcome::censored(f64::from(t)));
         let outcomes: Result<Vec<Outcome>> = events.chain(censored).collect();
@@ -265,40 +217,26 @@ mod tests {
     }
 
     #[test]
-    fn a_median_that_is_not_reached_is_none() {
-        assert_eq!(curve([1], [2, 3]).median_survival(), None);
-        assert_eq!(curve([], [2, 3]).median_survival(), None);
-        assert_eq!(curve([4, 4, 5], []).median_survival(), Some(4.0));
-        assert_eq!((curve([1], []).quantile(0.0), curve([1], []).quantile(1.0)), (None, None));
-    }
-
-    #[test]
-    fn limits_are_none_where_they_are_undefined() {
-        let km = curve([2, 3], [1]);
-        let limits = |ci_type| km.confidence_limits(0.95, ci_type).expect("a valid level");
-        for ci_type in [CiType::Plain, CiType::Log] {
-            assert_eq!((limits(ci_type)[0], limits(ci_type)[2]), (Some((1.0, 1.0)), None));
-        }
-        for ci_type in [CiType::LogLog, CiType::Logit, CiType::Arcsin] {
-            assert_eq!((limits(ci_type)[0], limits(ci_type)[2]), (None, None));
-            let (lower, upper) = limits(ci_type)[1].expect("S = 1/2");
-            assert!(0.0 < lower && lower < 0.5 && 0.5 < upper && upper < 1.0);
-        }
-    }
-
-    #[test]
-    fn a_level_outside_its_range_is_refused() {
-        for level in [0.0, 1.0, 95.0, f64::NAN] {
-            let result = curve([1], []).confidence_limits(level, CiType::Plain);
-            assert!(matches!(result, Err(Error::OutOfRange { what: "confidence level", .. })));
-        }
-    }
-
-    #[test]
     fn a_figure_has_its_marks_and_numbers_at_risk() {
         let km = curve([1, 3], [1, 2, 2]);
         assert_eq!(km.censor_marks().collect::<Vec<_>>(), [(1.0, 0.8), (2.0, 0.8)]);
         assert_eq!([0.0, 1.0, 1.5, 3.0, 4.0].map(|t| km.at_risk_at(t)), [5, 5, 3, 1, 0]);
         assert_eq!([0.5, 1.0, 2.9, 3.0, 9.0].map(|t| km.survival_at(t)), [1.0, 0.8, 0.8, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn whole_weights_are_copies() {
+        let outcomes =
+            [Outcome::event(1.0), Outcome::censored(1.0), Outcome::event(2.0), Outcome::censored(4.0)];
+        let outcomes = outcomes.into_iter().collect::<Result<Vec<_>>>().expect("valid");
+        let weights = [2.0, 1.0, 3.0, 2.0];
+        let copies: Vec<Outcome> =
+            outcomes.iter().zip(weights).flat_map(|(o, w)| vec![*o; w as usize]).collect();
+        let weighted =
+            KaplanMeier::fit_sample(&SurvivalData::new(&outcomes).unwrap().with_weights(&weights).unwrap());
+        let copied = KaplanMeier::fit(&copies).unwrap();
+        assert_eq!(weighted.survival(), copied.survival());
+        assert_eq!(weighted.greenwood_sum(), copied.greenwood_sum());
+        assert_eq!(weighted.at_risk(), [4, 2, 1]);
     }
 }

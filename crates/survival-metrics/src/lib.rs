@@ -1,4 +1,4 @@
-//! Evaluation of survival models: concordance, Kaplan-Meier, log-rank, with every convention named.
+//! Evaluation of survival models: concordance, curves, tests, Brier score, AUC, Cox, with every convention named.
 //!
 //! ```
 //! use survival_metrics::{KaplanMeier, Outcome, RiskTies, concordance_index, log_rank_test, median_split};
@@ -25,7 +25,14 @@
 //! # Ok::<(), survival_metrics::Error>(())
 //! ```
 //!
+//! Short forms take slices: [`concordance_index`], [`KaplanMeier::fit`], [`log_rank_test`]. What needs weights, strata, clusters or
+//! entry times takes a [`SurvivalData`], which is checked and sorted once: [`concordance`], [`compare_concordance`],
+//! [`KaplanMeier::fit_sample`], [`cox_model`]. Predictions over time are in [`brier_score`], [`cumulative_dynamic_auc`],
+//! [`time_dependent_concordance`], [`d_calibration`].
+//!
 //! # Conventions
+//!
+//! Where libraries differ, [`Convention`] sets all choices of one of them.
 //!
 //! - **Risk**: higher means worse, an earlier event. A library that takes a predicted survival time instead
 //!   (lifelines) wants the negative.
@@ -39,27 +46,74 @@
 //!
 //! The crate knows no files and no tensors, and has no state.
 
+mod auc;
 mod bootstrap;
+mod brier;
+mod calibration;
+mod censoring;
 mod concordance;
+mod concordance_estimate;
+mod convention;
+mod cox;
 mod cross_validation;
 mod discrete_survival;
 mod error;
+mod interval;
+mod kang;
 mod kaplan_meier;
 mod log_rank;
 mod log_rank_sums;
+mod multiple_testing;
+mod nelson_aalen;
 mod outcome;
+mod pair_sums;
 mod pair_sweep;
+mod paired_concordance;
+mod predicted_survival;
+mod rank_pool;
+mod restricted_mean;
+mod risk;
 mod risk_groups;
+mod risk_table;
 pub mod special_functions;
+mod survival_data;
+mod survival_difference;
+mod symmetric;
+mod time_dependent_concordance;
 
+pub use auc::{AucConfig, AucOverTime, cumulative_dynamic_auc, cumulative_dynamic_auc_of_risks};
 pub use bootstrap::{BootstrapConfig, BootstrapInterval, cluster_bootstrap_mean_c_index};
+pub use brier::{
+    BrierConfig, BrierNorm, ScoreOverTime, TimeIntegral, brier_score, negative_log_likelihood,
+    unweighted_brier_score,
+};
+pub use calibration::{CalibrationGroup, DCalibration, calibration_groups, d_calibration};
+pub use censoring::{
+    CensoringDistribution, CensoringRule, CensoringSide, CensoringTies, ZeroCensoring, largest_valid_tau,
+};
 pub use concordance::{Concordance, PairCounts, RiskTies, concordance_index, concordance_index_stratified};
+pub use concordance_estimate::{ConcordanceConfig, ConcordanceEstimate, Tau, TimeWeight, concordance};
+pub use convention::Convention;
+pub use cox::{CoxModel, CoxTest, CoxTies, CoxVariance, HazardRatio, ProportionalHazardsTest, cox_model};
 pub use cross_validation::{CvSummary, FoldRisks, fold_c_indices, pooled_c_index, stratified_c_index};
 pub use discrete_survival::risk_from_discrete_survival;
 pub use error::{Error, Result};
-pub use kaplan_meier::{CiType, KaplanMeier};
+pub use interval::{IntervalScale, probability_interval};
+pub use kang::{KangComparison, compare_concordance_kang};
+pub use kaplan_meier::{CiType, KaplanMeier, QuantileRule, SurvivalQuantile};
 pub use log_rank::{
-    LogRank, LogRankGroup, LogRankWeight, log_rank_test, stratified_log_rank_test, weighted_log_rank_test,
+    LogRank, LogRankGroup, LogRankTrend, LogRankWeight, PairwiseLogRank, PetoHazardRatio,
+    clustered_log_rank_test, log_rank_test, pairwise_log_rank_tests, stratified_log_rank_test,
+    weighted_log_rank_test,
 };
+pub use multiple_testing::{PAdjust, adjust_p_values};
+pub use nelson_aalen::{HazardTies, NelsonAalen};
 pub use outcome::{Outcome, Status};
+pub use paired_concordance::{ConcordanceComparison, EqualityTest, PairedDifference, compare_concordance};
+pub use predicted_survival::{CurveLookup, PredictedSurvival};
+pub use restricted_mean::{RestrictedMean, RestrictedMeanDifference, restricted_mean};
+pub use risk::{Risk, Score};
 pub use risk_groups::{MedianSplit, RiskGroup, median_split};
+pub use survival_data::SurvivalData;
+pub use survival_difference::{SurvivalDifference, SurvivalScale, survival_difference_at};
+pub use time_dependent_concordance::{CurveTies, time_dependent_concordance};

@@ -1,6 +1,13 @@
 //! The log-rank test for two or more groups, with weights and strata.
 
+mod clustered;
+mod pairwise;
+
+pub use clustered::clustered_log_rank_test;
+pub use pairwise::{LogRankTrend, PairwiseLogRank, pairwise_log_rank_tests};
+
 use crate::error::{Error, Result};
+use crate::interval::normal_quantile;
 use crate::log_rank_sums::{Row, Sums, quadratic_form};
 use crate::outcome::{Outcome, check_length};
 use crate::special_functions::{chi2_ln_sf, chi2_sf};
@@ -57,6 +64,46 @@ pub struct LogRank<G> {
     pub p_value: f64,
     /// Base-10 logarithm of the p-value, finite also where `p_value` is 0.
     pub log10_p: f64,
+}
+
+/// Peto's one-step estimate of a hazard ratio.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PetoHazardRatio {
+    /// Hazard of the second group over that of the first.
+    pub hazard_ratio: f64,
+    /// Lower confidence limit.
+    pub lower: f64,
+    /// Upper confidence limit.
+    pub upper: f64,
+    /// The signed root of the test statistic: positive if the second group dies earlier.
+    pub z: f64,
+}
+
+impl<G> LogRank<G> {
+    /// Hazard ratio of the second of two groups over the first: `exp((O - E) / V)`, limits `exp((O - E -/+ z sqrt V) / V)`.
+    ///
+    /// Close to a Cox model's for ratios near 1 and groups of similar size; for others it is pulled to 1.
+    ///
+    /// Source: Yusuf, Peto et al., Prog. Cardiovasc. Dis. 27 (1985) 335-371.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] unless there are two groups and `0 < level < 1`.
+    pub fn peto_hazard_ratio(&self, level: f64) -> Result<PetoHazardRatio> {
+        let quantile = normal_quantile(level)?;
+        let ([_, second], [_, row]) = (self.groups.as_slice(), self.variance.as_slice()) else {
+            let value = self.groups.len() as f64;
+            return Err(Error::OutOfRange { what: "number of groups", value, expected: "2" });
+        };
+        let variance = row.get(1).copied().filter(|v| *v > 0.0).ok_or(Error::ZeroVariance)?;
+        let excess = second.observed - second.expected;
+        let width = quantile * variance.sqrt();
+        Ok(PetoHazardRatio {
+            hazard_ratio: (excess / variance).exp(),
+            lower: ((excess - width) / variance).exp(),
+            upper: ((excess + width) / variance).exp(),
+            z: excess / variance.sqrt(),
+        })
+    }
 }
 
 /// Log-rank test of equal hazards in the groups named by `groups`, a label per outcome.

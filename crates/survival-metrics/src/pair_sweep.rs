@@ -3,24 +3,26 @@
 use crate::concordance::{PairCounts, RiskTies};
 use crate::error::{Error, Result};
 use crate::outcome::{Outcome, check_length};
+use crate::rank_pool::RankPool;
+use crate::risk::check_risk;
 
 /// Subjects sorted once, so that pairs can be counted repeatedly under different multiplicities.
 #[derive(Debug, Clone)]
 pub(crate) struct PairSweep {
     /// By time, latest first; at equal times the censored ones first.
-    subjects: Vec<SweepSubject>,
+    pub(crate) subjects: Vec<SweepSubject>,
     /// For each distinct risk in ascending order, the ranks tied with it: first and one past the last.
-    tied: Vec<(u32, u32)>,
+    pub(crate) tied: Vec<(u32, u32)>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct SweepSubject {
-    time: f64,
-    is_event: bool,
+pub(crate) struct SweepSubject {
+    pub(crate) time: f64,
+    pub(crate) is_event: bool,
     /// Rank of the risk among the distinct risks.
-    rank: u32,
+    pub(crate) rank: u32,
     /// Position in the caller's slices.
-    index: u32,
+    pub(crate) index: u32,
 }
 
 impl PairSweep {
@@ -77,6 +79,24 @@ impl PairSweep {
     /// Counts with `multiplicity(index)` copies of each subject, where a pair counts the product of its
     /// multiplicities. Copies of one subject never pair with each other.
     pub(crate) fn weighted_counts(&self, multiplicity: impl Fn(usize) -> u64) -> PairCounts {
+        self.count(multiplicity, |_| true, |_| true)
+    }
+
+    /// Counts of the pairs whose earlier subject `is_anchor` (by its index); pairs of one time, if it `admits` that time.
+    pub(crate) fn counts_of_anchors(
+        &self,
+        is_anchor: &dyn Fn(usize) -> bool,
+        admits: &dyn Fn(f64) -> bool,
+    ) -> PairCounts {
+        self.count(|_| 1, is_anchor, admits)
+    }
+
+    fn count(
+        &self,
+        multiplicity: impl Fn(usize) -> u64,
+        is_anchor: impl Fn(usize) -> bool,
+        admits: impl Fn(f64) -> bool,
+    ) -> PairCounts {
         let mut counts = PairCounts::default();
         let mut pool = RankPool::new(self.tied.len());
         let mut events: Vec<(u32, u64)> = Vec::new();
@@ -95,6 +115,10 @@ impl PairSweep {
                 if weight == 0 {
                     continue;
                 }
+                events.push((subject.rank, weight));
+                if !is_anchor(subject.index as usize) {
+                    continue;
+                }
                 let (low, high) = self.tied_with(subject.rank);
                 let below = pool.below(low);
                 let up_to = pool.below(high);
@@ -102,12 +126,11 @@ impl PairSweep {
                 counts.tied_risk += weight * (up_to - below);
                 counts.discordant += weight * (pool.total - up_to);
                 counts.tied_time_event_censored += weight * censored_weight;
-                events.push((subject.rank, weight));
             }
             for &(rank, weight) in &events {
                 pool.insert(rank, weight);
             }
-            if events.len() > 1 {
+            if events.len() > 1 && same_time.first().is_some_and(|s| admits(s.time)) {
                 let (tied_both, all) = self.pairs_of_events(&mut events);
                 counts.tied_both += tied_both;
                 counts.tied_time_event_event += all - tied_both;
@@ -116,7 +139,8 @@ impl PairSweep {
         counts
     }
 
-    fn tied_with(&self, rank: u32) -> (u32, u32) {
+    /// Ranks tied with a rank: first and one past the last.
+    pub(crate) fn tied_with(&self, rank: u32) -> (u32, u32) {
         self.tied.get(rank as usize).copied().unwrap_or((rank, rank + 1))
     }
 
@@ -162,47 +186,6 @@ fn tied_ranks(distinct: &[f64], tolerance: f64) -> Vec<(u32, u32)> {
             (low as u32, high as u32)
         })
         .collect()
-}
-
-/// How many subjects of each rank have been inserted: a Fenwick tree (Fenwick 1994).
-struct RankPool {
-    /// `tree[i]` is the sum over ranks `i + 1 - lowbit(i + 1) .. i + 1`.
-    tree: Vec<u64>,
-    total: u64,
-}
-
-impl RankPool {
-    fn new(n_ranks: usize) -> Self {
-        Self { tree: vec![0; n_ranks], total: 0 }
-    }
-
-    fn insert(&mut self, rank: u32, weight: u64) {
-        self.total += weight;
-        let mut node = rank as usize + 1;
-        while let Some(sum) = self.tree.get_mut(node - 1) {
-            *sum += weight;
-            node += node & node.wrapping_neg();
-        }
-    }
-
-    /// Sum of the weights with a rank below `rank`.
-    fn below(&self, rank: u32) -> u64 {
-        let mut node = rank as usize;
-        let mut sum = 0;
-        while node > 0 {
-            sum += self.tree.get(node - 1).copied().unwrap_or(0);
-            node &= node - 1;
-        }
-        sum
-    }
-}
-
-/// Fails on a risk that is NaN.
-pub(crate) fn check_risk(risk: &[f64]) -> Result<()> {
-    match risk.iter().position(|x| x.is_nan()) {
-        Some(index) => Err(Error::NanRisk { index }),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]

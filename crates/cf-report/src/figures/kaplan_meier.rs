@@ -94,7 +94,7 @@ fn capitalised(name: &str) -> String {
 }
 
 /// The curve from (0, 1): across to each time with an event, then down, and across to the last time.
-fn step_path(km: &KaplanMeier, plot: &Plot) -> String {
+pub(super) fn step_path(km: &KaplanMeier, plot: &Plot) -> String {
     let (x, y) = plot.at((0.0, 1.0));
     let mut d = format!("M{} {}", number(x), number(y));
     for ((&time, &survival), &events) in km.times().iter().zip(km.survival()).zip(km.events()) {
@@ -110,7 +110,7 @@ fn step_path(km: &KaplanMeier, plot: &Plot) -> String {
 }
 
 /// Upright strokes through the curve wherever someone was censored.
-fn censor_path(km: &KaplanMeier, plot: &Plot) -> String {
+pub(super) fn censor_path(km: &KaplanMeier, plot: &Plot) -> String {
     km.censor_marks()
         .map(|point| {
             let (x, y) = plot.at(point);
@@ -121,7 +121,7 @@ fn censor_path(km: &KaplanMeier, plot: &Plot) -> String {
 
 /// The area between the confidence limits, stepped like the curve. It starts at the first event and ends where
 /// the limits do: when the curve reaches 0, or at the last time.
-fn band_path(limits: &[Option<(f64, f64)>], km: &KaplanMeier, plot: &Plot) -> String {
+pub(super) fn band_path(limits: &[Option<(f64, f64)>], km: &KaplanMeier, plot: &Plot) -> String {
     // Limits change at events only; the last time closes the band.
     let changes = km.times().iter().zip(km.events()).zip(limits).filter(|&((_, &events), _)| events > 0);
     let changes: Vec<(f64, Option<(f64, f64)>)> = changes.map(|((&time, _), &limit)| (time, limit)).collect();

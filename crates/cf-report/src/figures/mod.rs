@@ -2,9 +2,20 @@
 
 mod axis;
 mod c_index;
+mod calibration;
+mod cohort_flow;
+mod forest;
 mod kaplan_meier;
+mod over_time;
+mod survival_curves;
 mod svg;
 mod training;
+
+pub use calibration::calibration_plot;
+pub use cohort_flow::cohort_flow;
+pub use forest::{ForestPlot, ForestRow, ForestScale, forest_plot};
+pub use over_time::{TimeCurve, TimeCurves, TimeQuantity, time_curves};
+pub use survival_curves::{SurvivalCurve, survival_curves};
 
 pub(crate) use svg::dark_rules;
 
@@ -12,10 +23,10 @@ use crate::error::Result;
 use crate::report::CrossValidationReport;
 use crate::risk_groups::{Level, RiskGroups};
 
-/// A figure of the report.
+/// A figure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figure {
-    /// File stem: `c-index-per-fold`, `kaplan-meier-slides`, `kaplan-meier-patients` or `training-curves`.
+    /// File stem, such as `c-index-per-fold`, `kaplan-meier-slides` or `training-curves`.
     pub name: &'static str,
     /// A whole SVG document, UTF-8, dark on white.
     pub svg: String,
@@ -28,6 +39,7 @@ pub struct Figure {
 pub fn figures(report: &CrossValidationReport) -> Result<Vec<Figure>> {
     report.check()?;
     let mut figures = Vec::new();
+    figures.extend(cohort_flow(&report.flow));
     figures.extend(c_index(report));
     for level in [Level::Slide, Level::Patient] {
         if let Some(groups) = RiskGroups::split(level, &report.predictions)? {

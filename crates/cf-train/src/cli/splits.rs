@@ -220,6 +220,16 @@ fn print_check(check: &SplitsCheck) {
             fold.n_ids_without_row
         ));
     }
+    for fold in &check.folds {
+        if let Some(edges) = &fold.time_bin_edges_months {
+            let edges: Vec<String> = edges.iter().map(|edge| format!("{edge:.2}")).collect();
+            print(&format!(
+                "fold {}: time bins of the training part, months: {}",
+                fold.fold,
+                edges.join(" ")
+            ));
+        }
+    }
     for (what, lines) in [("error", &check.errors), ("warning", &check.warnings)] {
         for line in lines {
             print(&format!("{what}: {line}"));

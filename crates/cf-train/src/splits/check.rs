@@ -10,6 +10,7 @@ use super::matching::IdIndex;
 use super::{FoldEntries, HeldOutPart, Part, SplitForm, SplitSet};
 use crate::cohort::{ClinicalTable, site_of};
 use crate::error::Result;
+use crate::time_bins::TimeBins;
 
 /// The splits of a study against its clinical table.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -55,6 +56,10 @@ pub struct FoldCheck {
     pub n_validation_sites: Option<usize>,
     /// Those of them that are trained on as well, sorted; empty where sites are unknown.
     pub shared_sites: Vec<String>,
+    /// Edges of the time bins as fitted on the training part, months; `None` where it gives none.
+    pub time_bin_edges_months: Option<Vec<f64>>,
+    /// Why it gives none: it has no events, or so many at one time that edges coincide.
+    pub time_bins_fault: Option<String>,
 }
 
 /// The size of a part of a fold, as far as its ids have a row.
@@ -195,6 +200,10 @@ fn errors_of(fold: &FoldEntries, checked: &FoldCheck) -> Vec<String> {
 fn warnings_of(checked: &FoldCheck) -> Vec<String> {
     let number = checked.fold;
     let mut warnings = Vec::new();
+    // Without a training event there is an error already.
+    if let Some(fault) = checked.time_bins_fault.as_ref().filter(|_| checked.train.n_event_patients > 0) {
+        warnings.push(format!("fold {number}: no time bins can be fitted on its training part: {fault}"));
+    }
     if checked.validation.n_event_patients == 0 && checked.validation.n_patients > 0 {
         warnings.push(format!("fold {number}: no validation patient has an event, so it has no C-index"));
     }
@@ -230,6 +239,7 @@ impl Joined<'_> {
             (Some(train), Some(validation)) => validation.intersection(train).cloned().collect(),
             _ => Vec::new(),
         };
+        let time_bins = TimeBins::fit(&train.outcomes);
         FoldCheck {
             fold: fold.fold,
             file: fold.path.display().to_string(),
@@ -249,6 +259,8 @@ impl Joined<'_> {
                 .collect(),
             n_validation_sites: validation_sites.filter(|sites| !sites.is_empty()).map(|sites| sites.len()),
             shared_sites,
+            time_bin_edges_months: time_bins.as_ref().ok().map(|bins| bins.edges_months().to_vec()),
+            time_bins_fault: time_bins.err(),
         }
     }
 
@@ -267,7 +279,8 @@ impl Joined<'_> {
             n_slides: self.has_slides.then_some(places.len()),
             n_event_patients: patients.values().filter(|has_event| **has_event).count(),
         };
-        PartOfFold { counts, patients }
+        let outcomes = places.iter().map(|&place| self.rows[place].outcome).collect();
+        PartOfFold { counts, patients, outcomes }
     }
 }
 
@@ -275,4 +288,6 @@ struct PartOfFold<'a> {
     counts: PartCounts,
     /// Whether each has an event.
     patients: BTreeMap<&'a str, bool>,
+    /// Of its rows: slides, or cases whose slides are unknown.
+    outcomes: Vec<Outcome>,
 }

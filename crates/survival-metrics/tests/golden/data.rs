@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use survival_metrics::{Outcome, Status};
+use survival_metrics::{Outcome, Risk, Status, SurvivalData};
 
 /// The survival data, or `None` with a printed reason.
 pub(crate) fn root() -> Option<PathBuf> {
@@ -76,9 +76,48 @@ pub(crate) struct Dataset {
 }
 
 impl Dataset {
-    /// Cases of one function of one or all libraries.
-    pub(crate) fn cases<'a>(&'a self, function: &'a str) -> impl Iterator<Item = &'a Value> {
-        self.file["cases"].as_array().expect("cases").iter().filter(move |case| case["fn"] == function)
+    pub(crate) fn name(&self) -> &str {
+        self.file["dataset"].as_str().expect("a name")
+    }
+
+    pub(crate) fn cases(&self) -> &[Value] {
+        self.file["cases"].as_array().expect("cases")
+    }
+
+    /// The rows of a case's group, `all` or `column=label`.
+    pub(crate) fn group_rows(&self, case: &Value) -> Vec<usize> {
+        let all = 0..self.outcomes.len();
+        match case["params"]["group"].as_str().and_then(|group| group.split_once('=')) {
+            None => all.collect(),
+            Some((column, wanted)) => {
+                let labels = self.table.labels(column);
+                all.filter(|&row| labels[row] == wanted).collect()
+            }
+        }
+    }
+
+    /// The sample of a case's group, with entry times where the data set has them.
+    pub(crate) fn sample(&self, case: &Value) -> SurvivalData {
+        let rows = self.group_rows(case);
+        let outcomes: Vec<Outcome> = rows.iter().map(|&row| self.outcomes[row]).collect();
+        let data = SurvivalData::new(&outcomes).expect("not empty");
+        match self.file["columns"]["entry"].as_str() {
+            None => data,
+            Some(column) => {
+                let entry = self.table.numbers(column);
+                data.with_entry(&rows.iter().map(|&row| entry[row]).collect::<Vec<_>>()).expect("valid")
+            }
+        }
+    }
+
+    /// The weights that the cases use.
+    pub(crate) fn case_weights(&self) -> Vec<f64> {
+        (0..self.outcomes.len()).map(|row| (1 + row % 3) as f64).collect()
+    }
+
+    /// The risk that a case names.
+    pub(crate) fn risk_of(&self, case: &Value, key: &str) -> Risk {
+        Risk::new(&self.risk(case["params"][key].as_str().expect("a risk"))).expect("not NaN")
     }
 
     /// A risk by the name used in the cases: a column with a sign.
@@ -94,12 +133,13 @@ pub(crate) fn datasets() -> Option<Vec<Dataset>> {
     let root = root()?;
     let names =
         "actg320 blca gbmlgg gbsg2 larynx leukemia luad macs rossi veteran waltons".split_whitespace();
-    let read = |name| {
-        let file = json(&root.join(format!("expected/{name}.json")));
-        let table = Table::read(&root.join(file["csv"].as_str().expect("the name of a CSV file")));
-        Dataset { outcomes: table.outcomes(), table, file }
-    };
-    Some(names.map(read).collect())
+    Some(names.map(|name| dataset(&root, name)).collect())
+}
+
+fn dataset(root: &Path, name: &str) -> Dataset {
+    let file = json(&root.join(format!("expected/{name}.json")));
+    let table = Table::read(&root.join(file["csv"].as_str().expect("the name of a CSV file")));
+    Dataset { outcomes: table.outcomes(), table, file }
 }
 
 pub(crate) fn outcome(time: f64, event: f64) -> Outcome {
@@ -132,4 +172,17 @@ pub(crate) fn numbers(value: &Value) -> Vec<Option<f64>> {
 pub(crate) fn assert_close(what: &str, ours: f64, expected: f64, relative: f64, case: &Value) {
     let agree = ours == expected || (ours - expected).abs() <= relative * expected.abs() + 1e-14;
     assert!(agree, "{what}: {ours:e} instead of {expected:e} in {} {}", case["id"], case["params"]);
+}
+
+/// A number that must be there.
+pub(crate) fn required(expected: &Value, name: &str) -> f64 {
+    number(&expected[name]).unwrap_or_else(|| panic!("no {name}"))
+}
+
+pub(crate) fn assert_all_close(what: &str, ours: &[f64], expected: &Value, relative: f64, case: &Value) {
+    let expected = numbers(expected);
+    assert_eq!(ours.len(), expected.len(), "{what} in {}", case["id"]);
+    for (ours, expected) in ours.iter().zip(expected) {
+        assert_close(what, *ours, expected.expect("a number"), relative, case);
+    }
 }

@@ -1,9 +1,11 @@
 //! Log-rank tests: two and more groups, weights, strata.
 
-use crate::data::{Dataset, assert_close, datasets, number, numbers};
+use crate::data::{Dataset, assert_close, number, numbers};
+use crate::every_case::Verdict;
 use serde_json::Value;
 use survival_metrics::{
-    Error, LogRank, LogRankWeight, Outcome, log_rank_test, stratified_log_rank_test, weighted_log_rank_test,
+    Error, LogRank, LogRankWeight, Outcome, PAdjust, PairwiseLogRank, pairwise_log_rank_tests,
+    stratified_log_rank_test, weighted_log_rank_test,
 };
 
 /// Required of O, E, V and the statistic.
@@ -73,72 +75,48 @@ fn compare(ours: &LogRank<String>, case: &Value) {
     }
 }
 
-#[test]
-fn tests_of_all_groups_and_weights_agree_with_all_libraries() {
-    let Some(datasets) = datasets() else { return };
-    let (mut n_cases, mut n_two_groups) = (0, 0);
-    for data in &datasets {
-        for case in data.cases("logrank") {
-            let params = &case["params"];
-            let groups = data.table.labels(params["group"].as_str().expect("a column"));
-            let ours = weighted_log_rank_test(&outcomes(data, params), &groups, weight(params));
-            let ours = ours.expect("defined");
-            compare(&ours, case);
-            n_cases += 1;
-            n_two_groups += usize::from(ours.groups.len() == 2);
-        }
-    }
-    println!("compared {n_cases} cases of logrank, {n_two_groups} of them with two groups");
-    assert_eq!((n_cases, n_two_groups), (624, 533));
+pub(crate) fn groups(data: &Dataset, case: &Value) -> Verdict {
+    let params = &case["params"];
+    let groups = data.table.labels(params["group"].as_str().expect("a column"));
+    let ours = weighted_log_rank_test(&outcomes(data, params), &groups, weight(params)).expect("defined");
+    compare(&ours, case);
+    Verdict::Compared
 }
 
-#[test]
-fn stratified_tests_agree_with_r() {
-    let Some(datasets) = datasets() else { return };
-    let (mut n_cases, mut n_without_variance) = (0, 0);
-    for data in &datasets {
-        for case in data.cases("logrank_stratified") {
-            let params = &case["params"];
-            assert_eq!(number(&params["rho"]), Some(0.0));
-            let groups = data.table.labels(params["group"].as_str().expect("a column"));
-            let strata = data.table.strings(params["strata"].as_str().expect("a column"));
-            match stratified_log_rank_test(&data.outcomes, &groups, strata) {
-                Ok(ours) => compare(&ours, case),
-                // This method's risk is constant within folds, so that its split is one of folds. R reports
-                // chi-square 0 with one degree of freedom.
-                Err(error) => {
-                    assert_eq!((error, number(&case["expected"]["chisq"])), (Error::ZeroVariance, Some(0.0)));
-                    n_without_variance += 1;
-                }
-            }
-            n_cases += 1;
+pub(crate) fn strata(data: &Dataset, case: &Value) -> Verdict {
+    let params = &case["params"];
+    assert_eq!(number(&params["rho"]), Some(0.0));
+    let groups = data.table.labels(params["group"].as_str().expect("a column"));
+    let strata = data.table.strings(params["strata"].as_str().expect("a column"));
+    match stratified_log_rank_test(&data.outcomes, &groups, strata) {
+        Ok(ours) => compare(&ours, case),
+        // This method's risk is constant within folds, so that its split is one of folds. R reports chi-square 0
+        // with one degree of freedom.
+        Err(error) => {
+            assert_eq!((error, number(&case["expected"]["chisq"])), (Error::ZeroVariance, Some(0.0)));
+            assert_eq!(case["params"]["group"], "hi_DS");
         }
     }
-    println!("compared {n_cases} cases of logrank_stratified, {n_without_variance} without variance");
-    assert_eq!((n_cases, n_without_variance), (41, 1));
+    Verdict::Compared
 }
 
-#[test]
-fn pairwise_tests_agree_with_lifelines() {
-    let Some(datasets) = datasets() else { return };
-    let mut n_cases = 0;
-    for data in &datasets {
-        for case in data.cases("logrank_pairwise") {
-            let groups = data.table.labels(case["params"]["group"].as_str().expect("a column"));
-            let expected = &case["expected"];
-            let pairs = expected["pairs"].as_array().expect("pairs");
-            let statistics = numbers(&expected["chisq"]).into_iter().zip(numbers(&expected["p"]));
-            for (pair, (chi_square, p)) in pairs.iter().zip(statistics) {
-                let in_pair = |label: &str| pair[0] == label || pair[1] == label;
-                let rows = data.outcomes.iter().zip(&groups).filter(|(_, label)| in_pair(label));
-                let (outcomes, labels): (Vec<Outcome>, Vec<&String>) = rows.unzip();
-                let ours = log_rank_test(&outcomes, &labels).expect("defined");
-                assert_close("chi-square", ours.chi_square, chi_square.expect("a number"), STATISTIC, case);
-                assert_close("p", ours.p_value, p.expect("a number"), P_VALUE, case);
-            }
-            n_cases += 1;
-        }
+pub(crate) fn pairs(data: &Dataset, case: &Value) -> Verdict {
+    let groups = data.table.labels(case["params"]["group"].as_str().expect("a column"));
+    let expected = &case["expected"];
+    let ours = pairwise_log_rank_tests(&data.outcomes, &groups, LogRankWeight::LogRank, PAdjust::Bonferroni)
+        .expect("defined");
+    let expected_pairs = expected["pairs"].as_array().expect("pairs");
+    let statistics = numbers(&expected["chisq"]).into_iter().zip(numbers(&expected["p"]));
+    assert_eq!(ours.len(), expected_pairs.len());
+    for (pair, (chi_square, p)) in expected_pairs.iter().zip(statistics) {
+        let is_pair = |pair_test: &&PairwiseLogRank<String>| {
+            pair_test.test.groups.iter().all(|group| pair[0] == group.level || pair[1] == group.level)
+        };
+        let ours = ours.iter().find(is_pair).expect("the pair");
+        assert_close("chi-square", ours.test.chi_square, chi_square.expect("a number"), STATISTIC, case);
+        assert_close("p", ours.test.p_value, p.expect("a number"), P_VALUE, case);
+        let bonferroni = (ours.test.p_value * expected_pairs.len() as f64).min(1.0);
+        assert_eq!(ours.adjusted_p, bonferroni);
     }
-    println!("compared {n_cases} cases of logrank_pairwise");
-    assert_eq!(n_cases, 7);
+    Verdict::Compared
 }

@@ -5,10 +5,13 @@
 #![allow(clippy::print_stdout, reason = "a test says what it compared, or why it compared nothing")]
 
 mod concordance;
+mod cox;
 mod cross_validation;
 mod data;
 mod edge_cases;
+mod every_case;
 mod extreme_p;
 mod kaplan_meier;
 mod log_rank;
+mod predictions;
 mod special_functions;

@@ -1,0 +1,107 @@
+//! `survstat auc`.
+
+use cf_report::{TimeCurve, TimeCurves, TimeQuantity, time_curves};
+use serde::Serialize;
+use survival_metrics::{
+    AucConfig, AucOverTime, Convention, IntervalScale, Outcome, cumulative_dynamic_auc, probability_interval,
+};
+
+use crate::args::AucArguments;
+use crate::error::CliError;
+use crate::output;
+use crate::sample::{censoring, risk, training};
+use crate::table::Table;
+
+#[derive(Serialize)]
+struct AucJson<'a> {
+    time: &'a [f64],
+    auc: &'a [f64],
+    standard_error: &'a [f64],
+    lower: Vec<f64>,
+    upper: Vec<f64>,
+    cases: &'a [usize],
+    controls: &'a [usize],
+    mean_auc: f64,
+}
+
+pub(crate) fn run(arguments: &AucArguments) -> Result<String, CliError> {
+    let table = Table::read(&arguments.outcome.csv)?;
+    let outcomes = table.outcomes(&arguments.outcome)?;
+    let risk = risk(&table, &arguments.risk)?;
+    let fault = |source: survival_metrics::Error| {
+        let hint = "name times with --at that have events before and subjects after them";
+        CliError::in_file(table.path(), format!("AUC of `{}`: {source}", arguments.risk), hint)
+    };
+    let mut times = if arguments.at.is_empty() { deciles(&outcomes) } else { arguments.at.clone() };
+    times.sort_by(f64::total_cmp);
+    let rule = Convention::from(arguments.convention).censoring();
+    let g = match &arguments.train {
+        None => None,
+        Some(path) => {
+            let train = training(Some(path.as_path()), &arguments.outcome, &outcomes)?;
+            Some(censoring(&table, &train, rule.ties)?)
+        }
+    };
+    let config = AucConfig { censoring: rule, training: g.as_ref(), ..AucConfig::default() };
+    let auc = cumulative_dynamic_auc(&outcomes, &risk, &times, &config).map_err(fault)?;
+    let limits: Vec<(f64, f64)> = auc
+        .auc
+        .iter()
+        .zip(&auc.standard_error)
+        .map(|(&auc, &se)| probability_interval(auc, se, arguments.level, IntervalScale::Logit))
+        .collect::<Result<_, _>>()
+        .map_err(fault)?;
+    output::svg(arguments.svg.as_deref(), || {
+        let curve = TimeCurve {
+            label: format!("{} (mean {:.3})", arguments.risk, auc.mean),
+            times: auc.times.clone(),
+            values: auc.auc.clone(),
+            limits: limits.clone(),
+        };
+        let time_label = &arguments.outcome.time;
+        let title = "Cumulative/dynamic AUC";
+        time_curves(&TimeCurves { title, quantity: TimeQuantity::Auc, time_label, curves: &[curve] })
+    })?;
+    if arguments.json {
+        return output::json(&AucJson {
+            time: &auc.times,
+            auc: &auc.auc,
+            standard_error: &auc.standard_error,
+            lower: limits.iter().map(|l| l.0).collect(),
+            upper: limits.iter().map(|l| l.1).collect(),
+            cases: &auc.n_cases,
+            controls: &auc.n_controls,
+            mean_auc: auc.mean,
+        });
+    }
+    Ok(describe(&auc, &limits, arguments.level))
+}
+
+/// Deciles of the event times, so that each lies between an event and a later subject wherever that is possible.
+fn deciles(outcomes: &[Outcome]) -> Vec<f64> {
+    let mut events: Vec<f64> = outcomes.iter().filter(|o| o.is_event()).map(|o| o.time()).collect();
+    events.sort_by(f64::total_cmp);
+    let mut deciles: Vec<f64> = (1..10).filter_map(|k| events.get(k * events.len() / 10).copied()).collect();
+    deciles.dedup();
+    deciles
+}
+
+fn describe(auc: &AucOverTime, limits: &[(f64, f64)], level: f64) -> String {
+    let percent = level * 100.0;
+    let titles = ["time", "cases", "controls", "AUC"].map(str::to_owned).into_iter();
+    let mut rows: Vec<Vec<String>> =
+        vec![titles.chain([format!("lower {percent}%"), format!("upper {percent}%")]).collect()];
+    for (k, (t, limits)) in auc.times.iter().zip(limits).enumerate() {
+        let count = |of: &[usize]| of.get(k).map_or_else(String::new, usize::to_string);
+        let value = auc.auc.get(k).copied().unwrap_or_default();
+        rows.push(vec![
+            t.to_string(),
+            count(&auc.n_cases),
+            count(&auc.n_controls),
+            format!("{value:.4}"),
+            format!("{:.4}", limits.0),
+            format!("{:.4}", limits.1),
+        ]);
+    }
+    format!("{}\nmean AUC = {:.4}\n", output::aligned(&rows), auc.mean)
+}

@@ -1,0 +1,142 @@
+//! `survstat cox`.
+
+use cf_report::{ForestPlot, ForestRow, ForestScale, forest_plot};
+use serde::Serialize;
+use survival_metrics::{CoxModel, CoxTest, CoxVariance, HazardRatio, cox_model};
+
+use crate::args::CoxArguments;
+use crate::error::CliError;
+use crate::output;
+use crate::sample::sample;
+use crate::table::Table;
+
+#[derive(Serialize)]
+struct CoxJson<'a> {
+    covariates: Vec<CovariateJson<'a>>,
+    log_likelihood: f64,
+    null_log_likelihood: f64,
+    likelihood_ratio_test: TestJson,
+    wald_test: TestJson,
+    score_test: TestJson,
+    proportional_hazards_test: Option<TestJson>,
+}
+
+#[derive(Serialize)]
+struct CovariateJson<'a> {
+    covariate: &'a str,
+    coefficient: f64,
+    standard_error: f64,
+    hazard_ratio: f64,
+    lower: f64,
+    upper: f64,
+    z: f64,
+    p_value: f64,
+    log10_p: f64,
+    proportional_hazards_p: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct TestJson {
+    chi_square: f64,
+    df: usize,
+    p_value: f64,
+    log10_p: f64,
+}
+
+impl From<&CoxTest> for TestJson {
+    fn from(test: &CoxTest) -> Self {
+        Self { chi_square: test.chi_square, df: test.df, p_value: test.p_value, log10_p: test.log10_p }
+    }
+}
+
+pub(crate) fn run(arguments: &CoxArguments) -> Result<String, CliError> {
+    let table = Table::read(&arguments.outcome.csv)?;
+    let data = sample(&table, &arguments.outcome, arguments.strata.as_deref(), arguments.cluster.as_deref())?;
+    let columns: Vec<Vec<f64>> =
+        arguments.covariate.iter().map(|column| table.numbers(column)).collect::<Result<_, _>>()?;
+    let slices: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
+    let fault = |source: survival_metrics::Error| {
+        let hint = "covariates are counted in the order of --covariate; leave the one it names out";
+        CliError::in_file(table.path(), format!("Cox model: {source}"), hint)
+    };
+    let model = cox_model(&data, &slices, arguments.ties.into()).map_err(fault)?;
+    let variance = if arguments.cluster.is_some() { CoxVariance::Robust } else { CoxVariance::Model };
+    let ratios: Vec<HazardRatio> = (0..columns.len())
+        .map(|k| model.hazard_ratio(k, arguments.level, variance))
+        .collect::<Result<_, _>>()
+        .map_err(fault)?;
+    output::svg(arguments.svg.as_deref(), || {
+        let row = |(name, ratio): (&String, &HazardRatio)| ForestRow {
+            label: name.clone(),
+            detail: String::new(),
+            estimate: ratio.hazard_ratio,
+            limits: Some((ratio.lower, ratio.upper)),
+        };
+        let rows: Vec<ForestRow> = arguments.covariate.iter().zip(&ratios).map(row).collect();
+        let title = "Hazard ratios";
+        forest_plot(&ForestPlot {
+            title,
+            scale: ForestScale::HazardRatio,
+            level: arguments.level,
+            rows: &rows,
+        })
+    })?;
+    // Undefined with exact ties or a single event time.
+    let proportional = model.proportional_hazards_test().ok();
+    let of_covariate = |k: usize| proportional.as_ref().and_then(|test| test.covariates.get(k));
+    if arguments.json {
+        let covariates =
+            arguments.covariate.iter().zip(&ratios).enumerate().map(|(k, (covariate, r))| CovariateJson {
+                covariate,
+                coefficient: r.coefficient,
+                standard_error: r.standard_error,
+                hazard_ratio: r.hazard_ratio,
+                lower: r.lower,
+                upper: r.upper,
+                z: r.z,
+                p_value: r.p_value,
+                log10_p: r.log10_p,
+                proportional_hazards_p: of_covariate(k).map(|test| test.p_value),
+            });
+        return output::json(&CoxJson {
+            covariates: covariates.collect(),
+            log_likelihood: model.log_likelihood,
+            null_log_likelihood: model.null_log_likelihood,
+            likelihood_ratio_test: (&model.likelihood_ratio_test).into(),
+            wald_test: (&model.wald_test).into(),
+            score_test: (&model.score_test).into(),
+            proportional_hazards_test: proportional.as_ref().map(|test| (&test.global).into()),
+        });
+    }
+    let percent = arguments.level * 100.0;
+    let titles = ["covariate", "hazard ratio"].map(str::to_owned).into_iter();
+    let limits = [format!("lower {percent}%"), format!("upper {percent}%")];
+    let tests = ["z", "p", "p (constant)"].map(str::to_owned);
+    let mut rows: Vec<Vec<String>> = vec![titles.chain(limits).chain(tests).collect()];
+    for (k, (name, r)) in arguments.covariate.iter().zip(&ratios).enumerate() {
+        rows.push(vec![
+            name.clone(),
+            format!("{:.4}", r.hazard_ratio),
+            format!("{:.4}", r.lower),
+            format!("{:.4}", r.upper),
+            format!("{:.2}", r.z),
+            output::p_value(r.p_value, r.log10_p),
+            of_covariate(k).map_or_else(|| "-".to_owned(), |t| output::p_value(t.p_value, t.log10_p)),
+        ]);
+    }
+    Ok(describe(&model, data.len(), data.n_events(), &rows))
+}
+
+fn describe(model: &CoxModel, n: usize, n_events: usize, rows: &[Vec<String>]) -> String {
+    let test = |name: &str, test: &CoxTest| {
+        let p = output::p_value(test.p_value, test.log10_p);
+        format!("{name}: chi-square = {:.4}, df = {}, p = {p}\n", test.chi_square, test.df)
+    };
+    format!(
+        "{n} subjects, {n_events} events\n\n{}\n{}{}{}p (constant): test of a hazard ratio that does not change with time\n",
+        output::aligned(rows),
+        test("likelihood ratio test", &model.likelihood_ratio_test),
+        test("Wald test", &model.wald_test),
+        test("score test", &model.score_test),
+    )
+}

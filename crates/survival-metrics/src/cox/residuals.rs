@@ -1,0 +1,195 @@
+//! What each subject and each event time adds to a fitted model, and the test of proportional hazards.
+
+use super::pass::Subject;
+use super::{CoxModel, CoxTest};
+use crate::error::{Error, Result};
+use crate::kaplan_meier::KaplanMeier;
+use crate::survival_data::SurvivalData;
+use crate::symmetric::{Cholesky, dot, times_vector};
+
+/// The events of one time in one stratum.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct EventTime {
+    time: f64,
+    pub(super) log_likelihood: f64,
+    /// Covariates of those with events minus what was expected: the Schoenfeld residuals of the time, summed.
+    pub(super) score: Vec<f64>,
+    pub(super) information: Vec<Vec<f64>>,
+    /// Expected covariates, averaged over the steps of Efron's method.
+    mean: Vec<f64>,
+    /// Hazard, and hazard times expected covariates, of a subject that survives the time.
+    hazard: f64,
+    hazard_mean: Vec<f64>,
+    /// The same of a subject with an event at the time, which in Efron's method is at risk in part.
+    own_hazard: f64,
+    own_hazard_mean: Vec<f64>,
+}
+
+impl EventTime {
+    pub(super) fn new(time: f64, p: usize) -> Self {
+        Self {
+            time,
+            log_likelihood: 0.0,
+            score: vec![0.0; p],
+            information: vec![vec![0.0; p]; p],
+            mean: vec![0.0; p],
+            hazard: 0.0,
+            hazard_mean: vec![0.0; p],
+            own_hazard: 0.0,
+            own_hazard_mean: vec![0.0; p],
+        }
+    }
+
+    /// Adds one event among subjects with the given sum of `exp(eta)`, mean and covariance of covariates.
+    pub(super) fn add(&mut self, s0: f64, mean: &[f64], covariance: &[Vec<f64>], share: f64, part: f64) {
+        self.log_likelihood -= s0.ln();
+        self.hazard += 1.0 / s0;
+        self.own_hazard += (1.0 - share) / s0;
+        for (k, m) in mean.iter().enumerate() {
+            self.score[k] -= m;
+            self.mean[k] += part * m;
+            self.hazard_mean[k] += m / s0;
+            self.own_hazard_mean[k] += (1.0 - share) * m / s0;
+            for (cell, v) in self.information[k].iter_mut().zip(&covariance[k]) {
+                *cell += v;
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Residuals {
+    /// By the caller's order.
+    pub(super) martingale: Vec<f64>,
+    score: Vec<Vec<f64>>,
+    pub(super) baseline: Vec<(f64, f64)>,
+    n_strata: usize,
+    events: Vec<EventTime>,
+    /// Of all subjects, for the scale of time in the test of proportional hazards.
+    survival: KaplanMeier,
+}
+
+impl Residuals {
+    pub(super) fn new(data: &SurvivalData, p: usize) -> Self {
+        Self {
+            martingale: vec![0.0; data.len()],
+            score: vec![vec![0.0; p]; data.len()],
+            baseline: Vec::new(),
+            n_strata: 0,
+            events: Vec::new(),
+            survival: KaplanMeier::fit_sample(data),
+        }
+    }
+
+    /// Adds a stratum: its subjects, latest first, and its event times, earliest first.
+    pub(super) fn add_stratum(&mut self, subjects: &[Subject], beta: &[f64], events: Vec<EventTime>) {
+        let p = beta.len();
+        let (mut hazard, mut hazard_mean) = (0.0, vec![0.0; p]);
+        let mut next = events.iter().peekable();
+        let mut reversed = subjects.iter().rev().peekable();
+        let mut baseline = Vec::new();
+        while let Some(time) = reversed.peek().map(|s| s.time) {
+            let event = next.next_if(|e| e.time == time);
+            let before = (hazard, hazard_mean.clone());
+            if let Some(event) = event {
+                hazard += event.hazard;
+                hazard_mean.iter_mut().zip(&event.hazard_mean).for_each(|(sum, a)| *sum += a);
+                baseline.push((time, hazard));
+            }
+            while let Some(subject) = reversed.next_if(|s| s.time == time) {
+                let r = dot(beta, &subject.z).exp();
+                let own = event.filter(|_| subject.is_event);
+                let (h, m) = match own {
+                    Some(event) => {
+                        let m: Vec<f64> =
+                            before.1.iter().zip(&event.own_hazard_mean).map(|(a, b)| a + b).collect();
+                        (before.0 + event.own_hazard, m)
+                    }
+                    None => (hazard, hazard_mean.clone()),
+                };
+                self.martingale[subject.index] = f64::from(u8::from(subject.is_event)) - r * h;
+                for (k, cell) in self.score[subject.index].iter_mut().enumerate() {
+                    let z = subject.z[k];
+                    *cell = own.map_or(0.0, |event| z - event.mean[k]) - r * (z * h - m[k]);
+                }
+            }
+        }
+        if self.n_strata == 0 {
+            self.baseline = baseline;
+        }
+        self.n_strata += 1;
+        self.events.extend(events);
+    }
+
+    /// Covariance of the coefficients from the spread of what subjects, or clusters, do to them.
+    pub(super) fn sandwich(&self, data: &SurvivalData, covariance: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        let p = covariance.len();
+        let own: Vec<u32> = (0..self.score.len() as u32).collect();
+        let cluster_of = data.clusters().unwrap_or(&own);
+        let n_clusters = cluster_of.iter().max().map_or(0, |&c| c as usize + 1);
+        let mut sums = vec![vec![0.0; p]; n_clusters];
+        for (score, &cluster) in self.score.iter().zip(cluster_of) {
+            sums[cluster as usize].iter_mut().zip(score).for_each(|(sum, x)| *sum += x);
+        }
+        let mut sandwich = vec![vec![0.0; p]; p];
+        for sum in &sums {
+            let change = times_vector(covariance, sum);
+            for (row, a) in sandwich.iter_mut().zip(&change) {
+                row.iter_mut().zip(&change).for_each(|(cell, b)| *cell += a * b);
+            }
+        }
+        sandwich
+    }
+}
+
+/// Score test of coefficients that change with time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProportionalHazardsTest {
+    /// One test per covariate.
+    pub covariates: Vec<CoxTest>,
+    /// All covariates together.
+    pub global: CoxTest,
+}
+
+impl CoxModel {
+    /// Tests proportional hazards: whether coefficients are constant, against a slope in `1 - S(t-)`, S the Kaplan-Meier curve
+    /// of the sample (R `cox.zph` with `transform = "km"`).
+    ///
+    /// Source: Grambsch & Therneau, Biometrika 81 (1994) 515-526, as the score test of R `survival` 3.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] with exact ties; [`Error::ZeroVariance`] with a single event time.
+    pub fn proportional_hazards_test(&self) -> Result<ProportionalHazardsTest> {
+        let residuals = self.residuals.as_ref().ok_or(Error::Unsupported {
+            statistic: "the test of proportional hazards",
+            attribute: "exact ties",
+        })?;
+        let p = self.coefficients.len();
+        let elapsed = |t: f64| 1.0 - residuals.survival.survival_at(t.next_down());
+        // Any origin gives the same test; the mean keeps the sums small.
+        let n_events: f64 = residuals.events.len() as f64;
+        let origin = residuals.events.iter().map(|e| elapsed(e.time)).sum::<f64>() / n_events;
+        let mut slope_score = vec![0.0; p];
+        let zeros = || vec![vec![0.0; p]; p];
+        let (mut constant, mut mixed, mut slope) = (zeros(), zeros(), zeros());
+        for event in &residuals.events {
+            let g = elapsed(event.time) - origin;
+            slope_score.iter_mut().zip(&event.score).for_each(|(sum, score)| *sum += g * score);
+            for (matrix, factor) in [(&mut constant, 1.0), (&mut mixed, g), (&mut slope, g * g)] {
+                for (row, added) in matrix.iter_mut().zip(&event.information) {
+                    row.iter_mut().zip(added).for_each(|(cell, v)| *cell += factor * v);
+                }
+            }
+        }
+        let inverse = Cholesky::new(&constant).map_err(|_| Error::ZeroVariance)?;
+        let projected: Vec<Vec<f64>> = mixed.iter().map(|row| inverse.solve(row)).collect();
+        let remaining: Vec<Vec<f64>> =
+            (0..p).map(|k| (0..p).map(|l| slope[k][l] - dot(&projected[k], &mixed[l])).collect()).collect();
+        let factor = Cholesky::new(&remaining).map_err(|_| Error::ZeroVariance)?;
+        let single = |k: usize| CoxTest::new(slope_score[k] * slope_score[k] / remaining[k][k], 1);
+        Ok(ProportionalHazardsTest {
+            covariates: (0..p).map(single).collect(),
+            global: CoxTest::new(dot(&slope_score, &factor.solve(&slope_score)), p),
+        })
+    }
+}

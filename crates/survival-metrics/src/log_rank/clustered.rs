@@ -1,0 +1,117 @@
+//! The log-rank test of subjects that are not independent.
+
+use super::{LogRank, LogRankGroup};
+use crate::error::{Error, Result};
+use crate::log_rank_sums::quadratic_form;
+use crate::outcome::check_length;
+use crate::risk_table::RiskTable;
+use crate::special_functions::{chi2_ln_sf, chi2_sf};
+use crate::survival_data::{Attribute, SurvivalData, number_labels};
+
+/// Log-rank test whose variance allows for clusters, such as the slides of one patient.
+///
+/// The score test of a Cox model of the groups with `cluster(patient)`: each subject's part of observed minus expected is
+/// summed over its cluster, and the variance is the sum of their squares (or products). Copies of one subject in a cluster
+/// add no evidence that way, whereas [`log_rank_test`](super::log_rank_test) takes them for independent. Strata of the sample are kept apart.
+/// Without clusters each subject is one. O(n log n + n K).
+///
+/// Source: Lin & Wei, JASA 84 (1989) 1074-1078.
+///
+/// # Errors
+/// As [`log_rank_test`](super::log_rank_test); [`Error::Unsupported`] for case weights and entry times.
+///
+/// ```
+/// use survival_metrics::{Outcome, SurvivalData, clustered_log_rank_test};
+///
+/// let outcomes = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0].map(|t| Outcome::event(t).expect("finite"));
+/// let groups = ["a", "a", "b", "a", "b", "b"];
+/// let once = clustered_log_rank_test(&SurvivalData::new(&outcomes)?, &groups)?;
+/// // Each patient with two slides: observed and expected double, and so does the standard error.
+/// let slides: Vec<_> = outcomes.iter().flat_map(|o| [*o; 2]).collect();
+/// let data = SurvivalData::new(&slides)?.with_clusters(&[1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6])?;
+/// let twice = clustered_log_rank_test(&data, &groups.map(|g| [g; 2]).concat())?;
+/// assert!((twice.chi_square - once.chi_square).abs() < 1e-12);
+/// # Ok::<(), survival_metrics::Error>(())
+/// ```
+pub fn clustered_log_rank_test<G: Ord + Clone>(data: &SurvivalData, groups: &[G]) -> Result<LogRank<G>> {
+    data.refuse("the clustered log-rank test", &[Attribute::Weights, Attribute::Entry])?;
+    check_length("groups", groups.len(), data.len())?;
+    let (group_of, n_groups) = number_labels(groups);
+    if n_groups < 2 {
+        return Err(Error::SingleGroup);
+    }
+    let mut levels: Vec<&G> = groups.iter().collect();
+    levels.sort();
+    levels.dedup();
+    let (mut observed, mut expected) = (vec![0.0; n_groups], vec![0.0; n_groups]);
+    let mut parts = vec![vec![0.0; n_groups]; data.len()];
+    for rows in data.stratum_orders() {
+        let group_at = |i: u32| group_of.get(i as usize).map_or(0, |&g| g as usize);
+        let mut at_risk = vec![0.0; n_groups];
+        rows.iter().for_each(|&i| at_risk[group_at(i)] += 1.0);
+        let mut hazard = 0.0;
+        let mut hazard_share = vec![0.0; n_groups];
+        let mut next = rows.iter().copied().peekable();
+        for row in &RiskTable::of_rows(data, rows).rows {
+            let share: Vec<f64> = at_risk.iter().map(|n| n / row.at_risk).collect();
+            let step = row.events / row.at_risk;
+            hazard += step;
+            for ((share, hazard_share), expected) in share.iter().zip(&mut hazard_share).zip(&mut expected) {
+                *hazard_share += step * share;
+                *expected += row.events * share;
+            }
+            while let Some(i) = next.next_if(|&i| data.outcome(i).time() == row.time) {
+                let own = group_at(i);
+                let died = f64::from(u8::from(data.outcome(i).is_event()));
+                observed[own] += died;
+                at_risk[own] -= 1.0;
+                for (g, part) in parts[i as usize].iter_mut().enumerate() {
+                    let is_own = f64::from(u8::from(g == own));
+                    *part = died * (is_own - share[g]) - (is_own * hazard - hazard_share[g]);
+                }
+            }
+        }
+    }
+    let variance = cluster_variance(data, &parts, n_groups);
+    let excess: Vec<f64> = observed.iter().zip(&expected).map(|(o, e)| o - e).collect();
+    let (chi_square, df) = quadratic_form(&excess, &variance);
+    if df == 0 {
+        return Err(Error::ZeroVariance);
+    }
+    let group = |(g, level): (usize, &G)| LogRankGroup {
+        level: level.clone(),
+        n: group_of.iter().filter(|&&of| of as usize == g).count() as u64,
+        observed: observed[g],
+        expected: expected[g],
+    };
+    Ok(LogRank {
+        groups: levels.into_iter().enumerate().map(group).collect(),
+        variance,
+        chi_square,
+        df,
+        p_value: chi2_sf(chi_square, df),
+        log10_p: chi2_ln_sf(chi_square, df) / std::f64::consts::LN_10,
+    })
+}
+
+/// Sum over clusters of the products of their parts.
+fn cluster_variance(data: &SurvivalData, parts: &[Vec<f64>], n_groups: usize) -> Vec<Vec<f64>> {
+    let own: Vec<u32> = (0..parts.len() as u32).collect();
+    let cluster_of = data.clusters().unwrap_or(&own);
+    let n_clusters = cluster_of.iter().max().map_or(0, |&c| c as usize + 1);
+    let mut sums = vec![vec![0.0; n_groups]; n_clusters];
+    for (part, &cluster) in parts.iter().zip(cluster_of) {
+        for (sum, x) in sums[cluster as usize].iter_mut().zip(part) {
+            *sum += x;
+        }
+    }
+    let mut variance = vec![vec![0.0; n_groups]; n_groups];
+    for sum in &sums {
+        for (row, a) in variance.iter_mut().zip(sum) {
+            for (cell, b) in row.iter_mut().zip(sum) {
+                *cell += a * b;
+            }
+        }
+    }
+    variance
+}

@@ -1,0 +1,408 @@
+//! Weighted C-indices, AUC, curves of predictions and Cox models against their definitions, pair by pair.
+
+use proptest::prelude::*;
+use survival_metrics::{
+    AucConfig, CensoringDistribution, CensoringRule, ConcordanceConfig, Convention, CoxTies, CurveLookup,
+    CurveTies, Error, KaplanMeier, Outcome, PredictedSurvival, Risk, RiskTies, Status, SurvivalData, Tau,
+    TimeWeight, ZeroCensoring, clustered_log_rank_test, compare_concordance, concordance, concordance_index,
+    cox_model, cumulative_dynamic_auc, log_rank_test, time_dependent_concordance,
+};
+
+#[derive(Debug, Clone, Copy)]
+struct Subject {
+    outcome: Outcome,
+    risk: f64,
+    weight: f64,
+    stratum: u8,
+}
+
+fn subject() -> impl Strategy<Value = Subject> {
+    let risk = prop_oneof![(-3..3_i32).prop_map(f64::from), (0..8_u32).prop_map(|k| 0.1 * f64::from(k))];
+    let weight = prop_oneof![Just(1.0), Just(2.0), Just(0.0), 0.1..3.0_f64];
+    (0..8_u32, any::<bool>(), risk, weight, 0..3_u8).prop_map(|(time, event, risk, weight, stratum)| {
+        let status = if event { Status::Event } else { Status::Censored };
+        Subject { outcome: Outcome::new(f64::from(time), status).expect("valid"), risk, weight, stratum }
+    })
+}
+
+fn sample() -> impl Strategy<Value = Vec<Subject>> {
+    prop::collection::vec(subject(), 1..=30)
+}
+
+fn config() -> impl Strategy<Value = ConcordanceConfig<'static>> {
+    let convention = prop_oneof![
+        Just(Convention::Default),
+        Just(Convention::ScikitSurvival),
+        Just(Convention::Lifelines),
+        Just(Convention::R)
+    ];
+    let time_weight = prop_oneof![
+        Just(TimeWeight::Harrell),
+        Just(TimeWeight::Uno),
+        Just(TimeWeight::PetoWilcoxon),
+        Just(TimeWeight::Schemper),
+        Just(TimeWeight::Identity)
+    ];
+    let tau = prop_oneof![
+        Just(None),
+        (1..8_u32).prop_map(|t| Some(Tau::Exclusive(f64::from(t)))),
+        (1..8_u32).prop_map(|t| Some(Tau::Inclusive(f64::from(t))))
+    ];
+    let ties = prop_oneof![Just(RiskTies::Exact), Just(RiskTies::AbsTol(0.1))];
+    (convention, time_weight, tau, ties).prop_map(|(convention, time_weight, tau, ties)| {
+        let preset = convention.concordance(time_weight);
+        let censoring = CensoringRule { zero: ZeroCensoring::Drop, ..preset.censoring };
+        ConcordanceConfig { tau, ties, censoring, ..preset }
+    })
+}
+
+fn data(subjects: &[Subject]) -> Option<SurvivalData> {
+    let column = |of: fn(&Subject) -> f64| subjects.iter().map(of).collect::<Vec<f64>>();
+    let outcomes: Vec<Outcome> = subjects.iter().map(|s| s.outcome).collect();
+    let strata: Vec<u8> = subjects.iter().map(|s| s.stratum).collect();
+    // All weights 0 is refused.
+    SurvivalData::new(&outcomes).ok()?.with_weights(&column(|s| s.weight)).ok()?.with_strata(&strata).ok()
+}
+
+fn risk(subjects: &[Subject]) -> Risk {
+    Risk::new(&subjects.iter().map(|s| s.risk).collect::<Vec<f64>>()).expect("not NaN")
+}
+
+/// Weight of an event of a stratum at `t`, by the definition.
+fn time_weight(stratum: &[Subject], t: f64, config: &ConcordanceConfig<'_>) -> f64 {
+    use survival_metrics::{CensoringSide, CensoringTies};
+    let sum = |keep: &dyn Fn(&Outcome) -> bool| -> f64 {
+        stratum.iter().filter(|s| keep(&s.outcome)).map(|s| s.weight).sum()
+    };
+    let mut times: Vec<f64> = stratum.iter().map(|s| s.outcome.time()).collect();
+    times.sort_by(f64::total_cmp);
+    times.dedup();
+    let at_risk = |u: f64| sum(&|o| o.time() >= u);
+    let events = |u: f64| sum(&|o| o.time() == u && o.is_event());
+    let censored = |u: f64| sum(&|o| o.time() == u && !o.is_event());
+    let survival: f64 = times.iter().filter(|&&u| u < t).map(|&u| 1.0 - events(u) / at_risk(u)).product();
+    let counts = |u: f64| match config.censoring.side {
+        CensoringSide::Before => u < t,
+        CensoringSide::At => u <= t,
+    };
+    let g: f64 = times
+        .iter()
+        .filter(|&&u| counts(u) && censored(u) > 0.0)
+        .map(|&u| match config.censoring.ties {
+            CensoringTies::EventsFirst => 1.0 - censored(u) / (at_risk(u) - events(u)),
+            CensoringTies::Flipped => 1.0 - censored(u) / at_risk(u),
+        })
+        .product();
+    // A last risk set that is all censored leaves rounding instead of 0.
+    let g = if g < 1e-12 { 0.0 } else { g };
+    let dropped = |w: f64| if g == 0.0 { 0.0 } else { w };
+    match config.time_weight {
+        TimeWeight::Harrell => 1.0,
+        TimeWeight::Uno => dropped(1.0 / (g * g)),
+        TimeWeight::PetoWilcoxon => survival / at_risk(t),
+        TimeWeight::Schemper => dropped(survival / (g * at_risk(t))),
+        TimeWeight::Identity => 1.0 / at_risk(t),
+    }
+}
+
+/// Concordant and comparable weight of each ordered pair (i the earlier), by the definition.
+fn pairs(subjects: &[Subject], config: &ConcordanceConfig<'_>) -> Vec<(usize, usize, f64, f64)> {
+    let mut pairs = Vec::new();
+    for (i, a) in subjects.iter().enumerate().filter(|(_, s)| s.outcome.is_event() && s.weight > 0.0) {
+        let admitted = match config.tau {
+            None => true,
+            Some(Tau::Exclusive(tau)) => a.outcome.time() < tau,
+            Some(Tau::Inclusive(tau)) => a.outcome.time() <= tau,
+        };
+        let stratum: Vec<Subject> = subjects.iter().filter(|s| s.stratum == a.stratum).copied().collect();
+        let weight = if admitted { time_weight(&stratum, a.outcome.time(), config) } else { 0.0 };
+        for (j, b) in subjects.iter().enumerate() {
+            let later = b.outcome.time() > a.outcome.time()
+                || (b.outcome.time() == a.outcome.time() && !b.outcome.is_event());
+            if i == j || a.stratum != b.stratum || !later {
+                continue;
+            }
+            let tied = match config.ties {
+                RiskTies::Exact => a.risk == b.risk,
+                RiskTies::AbsTol(tolerance) => (a.risk - b.risk).abs() <= tolerance,
+            };
+            let kernel = if tied { 0.5 } else { f64::from(u8::from(a.risk > b.risk)) };
+            let pair = weight * a.weight * b.weight;
+            pairs.push((i, j, pair * kernel, pair));
+        }
+    }
+    pairs
+}
+
+fn close(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-10 * (1.0 + b.abs())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn the_weighted_sweep_sums_what_the_definition_sums(subjects in sample(), config in config()) {
+        let Some(data) = data(&subjects) else { return Ok(()) };
+        let pairs = pairs(&subjects, &config);
+        let total: f64 = pairs.iter().map(|p| p.3).sum();
+        let estimate = match concordance(&data, &risk(&subjects), &config) {
+            Ok(estimate) => estimate,
+            Err(Error::AllCensored { .. } | Error::NoComparablePairs { .. }) => {
+                prop_assert!(total <= 1e-12);
+                return Ok(());
+            }
+            // An event without weight of its own may need what the drop rule does not cover.
+            Err(other) => return Err(TestCaseError::fail(other.to_string())),
+        };
+        let concordant: f64 = pairs.iter().map(|p| p.2).sum();
+        prop_assert!(close(estimate.comparable_weight, total), "{} {total}", estimate.comparable_weight);
+        prop_assert!(close(estimate.c_index, concordant / total));
+        // Influences and leave-one-out values from the sums over each subject's pairs.
+        let influence = estimate.influence();
+        prop_assert!(influence.iter().sum::<f64>().abs() < 1e-9);
+        for (k, (ours, without)) in influence.iter().zip(estimate.leave_one_out()).enumerate() {
+            let of = |pick: fn(&(usize, usize, f64, f64)) -> f64| -> f64 {
+                pairs.iter().filter(|p| p.0 == k || p.1 == k).map(pick).sum()
+            };
+            let (a, b) = (of(|p| p.2), of(|p| p.3));
+            prop_assert!(close(*ours, (a - estimate.c_index * b) / total));
+            if let Some(without) = without
+                && total - b > 1e-6 * total
+            {
+                prop_assert!(close(without, (concordant - a) / (total - b)));
+            }
+        }
+    }
+
+    #[test]
+    fn influence_is_the_derivative_by_the_weight(subjects in sample()) {
+        // With time weights held fixed only Harrell's can be differentiated by refitting.
+        let config = ConcordanceConfig::default();
+        let Some(Ok(at)) = data(&subjects).map(|d| concordance(&d, &risk(&subjects), &config)) else {
+            return Ok(());
+        };
+        let step = 1e-6;
+        for (k, influence) in at.influence().into_iter().enumerate() {
+            if subjects[k].weight < 0.05 {
+                continue;
+            }
+            let moved = |by: f64| {
+                let mut moved = subjects.clone();
+                moved[k].weight *= 1.0 + by;
+                concordance(&data(&moved).expect("valid"), &risk(&moved), &config).expect("defined").c_index
+            };
+            let derivative = (moved(step) - moved(-step)) / (2.0 * step);
+            prop_assert!((derivative - influence).abs() < 1e-7, "{derivative} {influence}");
+        }
+    }
+
+    #[test]
+    fn whole_weights_are_copies_to_the_index(subjects in sample()) {
+        let whole: Vec<Subject> =
+            subjects.iter().map(|s| Subject { weight: s.weight.round(), stratum: 0, ..*s }).collect();
+        let copies: Vec<Subject> = whole
+            .iter()
+            .flat_map(|s| vec![Subject { weight: 1.0, ..*s }; s.weight as usize])
+            .collect();
+        let config = Convention::R.concordance(TimeWeight::Harrell);
+        let Some(weighted) = data(&whole).map(|d| concordance(&d, &risk(&whole), &config)) else { return Ok(()) };
+        let outcomes: Vec<Outcome> = copies.iter().map(|s| s.outcome).collect();
+        let plain = concordance_index(&outcomes, risk(&copies).values(), RiskTies::Exact);
+        match (weighted, plain) {
+            (Ok(weighted), Ok(plain)) => prop_assert!(close(weighted.c_index, plain.c_index())),
+            (weighted, plain) => prop_assert!(weighted.is_err() && plain.is_err()),
+        }
+    }
+
+    #[test]
+    fn auc_is_the_share_of_ordered_case_control_pairs(subjects in sample(), t in 0..8_u32) {
+        let t = f64::from(t);
+        let outcomes: Vec<Outcome> = subjects.iter().map(|s| s.outcome).collect();
+        let censoring = CensoringRule { zero: ZeroCensoring::Drop, ..CensoringRule::default() };
+        // Ties are chained there and not here; without a tolerance both are equality.
+        let config = AucConfig { censoring, tie_tolerance: 0.0, training: None };
+        let g = CensoringDistribution::fit(&outcomes, censoring.ties).expect("not empty");
+        let (mut wins, mut all) = (0.0, 0.0);
+        for a in subjects.iter().filter(|s| s.outcome.is_event() && s.outcome.time() <= t) {
+            let weight = 1.0 / g.before(a.outcome.time());
+            for b in subjects.iter().filter(|s| s.outcome.time() > t && weight.is_finite()) {
+                let kernel = if a.risk == b.risk { 0.5 } else { f64::from(u8::from(a.risk > b.risk)) };
+                wins += weight * kernel;
+                all += weight;
+            }
+        }
+        match cumulative_dynamic_auc(&outcomes, &risk(&subjects), &[t], &config) {
+            Ok(auc) => prop_assert!(close(auc.auc[0], wins / all) && close(auc.mean, auc.auc[0])),
+            Err(Error::OutOfRange { what: "time", .. }) => prop_assert_eq!(all, 0.0),
+            Err(other) => return Err(TestCaseError::fail(other.to_string())),
+        }
+    }
+
+    #[test]
+    fn curves_that_do_not_cross_give_harrells_c(subjects in sample()) {
+        let outcomes: Vec<Outcome> = subjects.iter().map(|s| s.outcome).collect();
+        // Proportional hazards, coarse enough that equal risks give equal curves and others do not.
+        let curve = |s: &Subject| [1.0, 3.0, 5.0].map(|t: f64| (-0.05 * t * (0.3 * s.risk).exp()).exp());
+        let values: Vec<f64> = subjects.iter().flat_map(curve).collect();
+        let curves = PredictedSurvival::new(&[0.0, 3.0, 5.0], values, CurveLookup::Post).expect("valid");
+        let harrell = concordance_index(&outcomes, risk(&subjects).values(), RiskTies::Exact);
+        let ours = time_dependent_concordance(&outcomes, &curves, CurveTies::Half);
+        match (ours, harrell) {
+            (Ok(ours), Ok(harrell)) => prop_assert!(close(ours, harrell.c_index())),
+            (ours, harrell) => prop_assert_eq!(ours.err(), harrell.err()),
+        }
+    }
+
+    #[test]
+    fn the_exact_score_test_of_a_binary_covariate_is_the_log_rank_test(
+        subjects in sample(),
+        labels in prop::collection::vec(any::<bool>(), 30),
+    ) {
+        let outcomes: Vec<Outcome> = subjects.iter().map(|s| s.outcome).collect();
+        let groups = &labels[..outcomes.len()];
+        let covariate: Vec<f64> = groups.iter().map(|&g| f64::from(u8::from(g))).collect();
+        let data = SurvivalData::new(&outcomes).expect("not empty");
+        let (Ok(test), Ok(model)) =
+            (log_rank_test(&outcomes, groups), cox_model(&data, &[&covariate], CoxTies::Exact))
+        else {
+            return Ok(());
+        };
+        let score = model.score_test.chi_square;
+        prop_assert!((score - test.chi_square).abs() <= 1e-9 * (1.0 + test.chi_square), "{score} {test:?}");
+    }
+
+    #[test]
+    fn observed_and_expected_do_not_depend_on_clusters(
+        subjects in sample(),
+        labels in prop::collection::vec(0..3_u8, 30),
+    ) {
+        let outcomes: Vec<Outcome> = subjects.iter().map(|s| s.outcome).collect();
+        let groups = &labels[..outcomes.len()];
+        let clusters: Vec<u8> = subjects.iter().map(|s| s.stratum).collect();
+        let data = SurvivalData::new(&outcomes).expect("not empty");
+        let clustered = data.with_clusters(&clusters).expect("as many");
+        let (Ok(plain), Ok(robust)) =
+            (log_rank_test(&outcomes, groups), clustered_log_rank_test(&clustered, groups))
+        else {
+            return Ok(());
+        };
+        for (a, b) in plain.groups.iter().zip(&robust.groups) {
+            prop_assert!(a.level == b.level && a.n == b.n && close(a.observed, b.observed));
+            prop_assert!(close(a.expected, b.expected));
+        }
+        prop_assert!(robust.variance.iter().all(|row| row.iter().sum::<f64>().abs() < 1e-9));
+    }
+}
+
+fn outcomes(rows: &[(f64, bool)]) -> Vec<Outcome> {
+    let outcome = |&(t, e): &(f64, bool)| if e { Outcome::event(t) } else { Outcome::censored(t) };
+    rows.iter().map(outcome).collect::<Result<_, _>>().expect("valid")
+}
+
+#[test]
+fn a_weight_that_does_not_exist_is_an_error_with_the_largest_usable_time() {
+    let train = outcomes(&[(1.0, true), (4.0, false)]);
+    let test = outcomes(&[(2.0, true), (5.0, true), (6.0, false)]);
+    let preset = Convention::Default.concordance(TimeWeight::Uno);
+    let g = CensoringDistribution::fit(&train, preset.censoring.ties).expect("not empty");
+    let config = ConcordanceConfig { training: Some(&g), ..preset };
+    let data = SurvivalData::new(&test).expect("not empty");
+    let risk = Risk::new(&[3.0, 2.0, 1.0]).expect("not NaN");
+    let error = concordance(&data, &risk, &config).expect_err("G is 0 from 4 on");
+    assert_eq!(error, Error::CensoringSurvivalZero { time: 5.0, max_tau: 4.0 });
+    // With the suggested horizon, or by dropping, the rest is defined.
+    let upto = ConcordanceConfig { tau: Some(Tau::Inclusive(4.0)), ..config };
+    assert_eq!(concordance(&data, &risk, &upto).expect("defined").counts.comparable(), 2);
+    let censoring = CensoringRule { zero: ZeroCensoring::Drop, ..config.censoring };
+    let dropped = concordance(&data, &risk, &ConcordanceConfig { censoring, ..config }).expect("defined");
+    assert_eq!(dropped.counts.comparable(), 2);
+    let censoring = CensoringRule { zero: ZeroCensoring::Clamp(2.0), ..config.censoring };
+    let clamped = concordance(&data, &risk, &ConcordanceConfig { censoring, ..config }).expect("defined");
+    assert_eq!((clamped.counts.comparable(), clamped.comparable_weight), (3, 2.0 + 4.0));
+}
+
+#[test]
+fn the_last_event_has_no_pairs_and_needs_no_weight() {
+    let train = outcomes(&[(1.0, true), (4.0, false), (4.5, true)]);
+    let test = outcomes(&[(2.0, true), (3.0, false), (9.0, true)]);
+    let preset = Convention::ScikitSurvival.concordance(TimeWeight::Uno);
+    let g = CensoringDistribution::fit(&train, preset.censoring.ties).expect("not empty");
+    let config = ConcordanceConfig { training: Some(&g), ..preset };
+    let risk = Risk::new(&[3.0, 2.0, 1.0]).expect("not NaN");
+    let c = concordance(&SurvivalData::new(&test).expect("not empty"), &risk, &config).expect("defined");
+    assert_eq!(c.c_index, 1.0);
+}
+
+#[test]
+fn cox_models_without_a_finite_estimate_say_why() {
+    let all = outcomes(&[(1.0, true), (2.0, true), (3.0, true), (4.0, false), (5.0, false), (6.0, false)]);
+    let data = SurvivalData::new(&all).expect("not empty");
+    let fit = |columns: &[&[f64]]| cox_model(&data, columns, CoxTies::Efron).expect_err("undefined");
+    let separating = [1.0, 1.0, 1.0, 0.0, 0.0, 0.0];
+    assert_eq!(fit(&[&separating]), Error::Separation { index: 0 });
+    let fine = [0.3, 0.1, 0.5, 0.2, 0.4, 0.0];
+    let double = fine.map(|x| 2.0 * x);
+    assert_eq!(fit(&[&fine, &double]), Error::Collinear { index: 1 });
+    assert_eq!(fit(&[&[7.0; 6]]), Error::Collinear { index: 0 });
+    assert!(matches!(fit(&[&fine[..5]]), Error::LengthMismatch { .. }));
+    let censored = SurvivalData::new(&outcomes(&[(1.0, false), (2.0, false)])).expect("not empty");
+    assert_eq!(cox_model(&censored, &[&[0.0, 1.0]], CoxTies::Efron), Err(Error::AllCensored { n: 2 }));
+    let weighted = data.clone().with_weights(&[1.0; 6]).expect("valid");
+    let refused = cox_model(&weighted, &[&fine], CoxTies::Efron).expect_err("weights");
+    assert!(refused.to_string().starts_with("a Cox model does not take case weights"));
+}
+
+#[test]
+fn cox_estimates_are_where_the_likelihood_is_flat() {
+    // Against a second implementation: the Breslow likelihood written out, differentiated by finite differences.
+    let rows = [(2.0, true), (2.0, true), (3.0, false), (5.0, true), (5.0, false), (7.0, true), (8.0, true)];
+    let all = outcomes(&rows);
+    let x = [1.5, 0.5, 1.0, 0.0, 2.0, 1.0, -0.5];
+    let model =
+        cox_model(&SurvivalData::new(&all).expect("not empty"), &[&x], CoxTies::Breslow).expect("fits");
+    let log_likelihood = |b: f64| -> f64 {
+        let of_event = |(i, o): (usize, &Outcome)| {
+            let at_risk = all.iter().zip(&x).filter(|(other, _)| other.time() >= o.time());
+            b * x[i] - at_risk.map(|(_, x)| (b * x).exp()).sum::<f64>().ln()
+        };
+        all.iter().enumerate().filter(|(_, o)| o.is_event()).map(of_event).sum()
+    };
+    let b = model.coefficients[0];
+    assert!((log_likelihood(b) - model.log_likelihood).abs() < 1e-12);
+    let h = 1e-4;
+    let slope = (log_likelihood(b + h) - log_likelihood(b - h)) / (2.0 * h);
+    let curvature = (log_likelihood(b + h) - 2.0 * log_likelihood(b) + log_likelihood(b - h)) / (h * h);
+    assert!(slope.abs() < 1e-7, "{slope}");
+    assert!((-1.0 / curvature / model.covariance[0][0] - 1.0).abs() < 1e-5);
+}
+
+#[test]
+fn equal_risks_have_no_difference_to_test() {
+    let all = outcomes(&[(1.0, true), (2.0, true), (3.0, true), (4.0, false)]);
+    let risk = Risk::new(&[3.0, 4.0, 2.0, 1.0]).expect("not NaN");
+    let doubled = Risk::new(&[6.0, 8.0, 4.0, 2.0]).expect("not NaN");
+    let data = SurvivalData::new(&all).expect("not empty");
+    let both = compare_concordance(&data, &[risk.clone(), doubled.clone()], &ConcordanceConfig::default())
+        .expect("defined");
+    assert_eq!(both.difference(0, 1), Err(Error::ZeroVariance));
+    assert_eq!(both.equality(), Err(Error::ZeroVariance));
+    assert!(matches!(both.difference(0, 2), Err(Error::OutOfRange { what: "position", .. })));
+    let kang = survival_metrics::compare_concordance_kang(&all, &risk, &doubled, RiskTies::Exact);
+    assert_eq!(kang, Err(Error::ZeroVariance));
+    let three = outcomes(&[(1.0, true), (2.0, true), (3.0, true)]);
+    let short = Risk::new(&[1.0, 2.0, 3.0]).expect("not NaN");
+    let kang = survival_metrics::compare_concordance_kang(&three, &short, &short, RiskTies::Exact);
+    assert!(matches!(kang, Err(Error::OutOfRange { what: "number of subjects", .. })));
+}
+
+#[test]
+fn restricted_means_stop_at_the_last_observed_time() {
+    let km = KaplanMeier::fit(&outcomes(&[(1.0, true), (3.0, false)])).expect("not empty");
+    assert!(survival_metrics::restricted_mean(&km, 3.0).is_ok());
+    assert!(survival_metrics::restricted_mean(&km, 3.5).is_err());
+    assert!(survival_metrics::restricted_mean(&km, f64::NAN).is_err());
+    // Once S is 0 nothing lies beyond.
+    let km = KaplanMeier::fit(&outcomes(&[(1.0, true), (3.0, true)])).expect("not empty");
+    assert_eq!(survival_metrics::restricted_mean(&km, 9.0).expect("known").mean, 2.0);
+}
