@@ -270,7 +270,6 @@ fn compare(name: &str, dtype: DType) -> usize {
             }
         }
     }
-    println!("{name} {dtype:?}: {n_compared} gradients compared");
     n_compared
 }
 

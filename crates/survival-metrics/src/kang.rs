@@ -127,15 +127,14 @@ fn agreement(first: &PairSweep, second: &PairSweep) -> f64 {
     }
     // Latest first, censorings before events of the same time, which form one level together.
     let mut points: Vec<Point> = Vec::with_capacity(first.subjects.len());
-    let mut level = 0;
-    for same in first.subjects.chunk_by(|a, b| a.time == b.time && a.is_event == b.is_event) {
+    let levels = first.subjects.chunk_by(|a, b| a.time == b.time && a.is_event == b.is_event);
+    for (level, same) in (0_u32..).zip(levels) {
         points.extend(same.iter().map(|subject| Point {
             level,
             is_event: subject.is_event,
             x: subject.rank,
             y: second_rank.get(subject.index as usize).copied().unwrap_or(0),
         }));
-        level += 1;
     }
     across(&mut points, first, second) as f64
 }

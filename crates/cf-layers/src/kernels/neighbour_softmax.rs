@@ -75,7 +75,7 @@ impl NeighbourSoftmax {
                 }
             }
             for ((output, total), largest) in output.iter_mut().zip(log_sum).zip(largest) {
-                *output = *output / *total;
+                *output /= *total;
                 *total = total.ln() + largest;
             }
         });
