@@ -83,7 +83,7 @@ impl Published {
         };
         let resnet = |n_stages| Self {
             preprocessing: imagenet(Resize::Square(224), Filter::Bilinear),
-            architecture: Architecture::Resnet(ResnetConfig::resnet50(n_stages)),
+            architecture: Architecture::Resnet(ResnetConfig { n_stages }),
             repository: "timm/resnet50.tv_in1k",
             file: "model.safetensors",
         };
