@@ -75,7 +75,44 @@ impl Preprocessing {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::name::EncoderName;
+    use crate::published::Published;
+
+    /// An 8-bit RGB picture.
+    fn read_png(path: &Path) -> RgbImage {
+        let file = std::io::BufReader::new(std::fs::File::open(path).unwrap());
+        let mut reader = png::Decoder::new(file).read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut pixels).unwrap();
+        RgbImage::new(info.width as usize, info.height as usize, pixels).unwrap()
+    }
+
+    /// Needs `CF_TEST_DATA`.
+    #[test]
+    fn every_encoder_is_given_what_torchvision_gives_it() {
+        let Some(data) = std::env::var_os("CF_TEST_DATA") else {
+            println!("skipped: CF_TEST_DATA is not set");
+            return;
+        };
+        let stem = Path::new(&data).join("wsi/golden/DERIVED-TCGA-CR-7395-40x-pyramid.x1048y1280l1s256");
+        let patch = read_png(&stem.with_added_extension("png"));
+        let cases = [
+            (EncoderName::Resnet50, "bilinear224.png"),
+            (EncoderName::Resnet50Clam, "bilinear224.png"),
+            (EncoderName::Conch, "bicubic448.png"),
+            (EncoderName::Uni2H, "bilinear224.png"),
+            (EncoderName::Quiltnet, "bicubic224.png"),
+            (EncoderName::ProvGigapath, "bicubic256c224.png"),
+        ];
+        for (name, prepared) in cases {
+            let preparation = Published::of(name).unwrap().preprocessing;
+            let wanted = read_png(&stem.with_added_extension(prepared));
+            assert_eq!(preparation.apply(&patch).unwrap(), wanted, "{name}");
+        }
+    }
 
     const NARROW: Preprocessing = Preprocessing {
         resize: Resize::ShorterSide(4),

@@ -83,7 +83,7 @@ impl Published {
         };
         let resnet = |n_stages| Self {
             preprocessing: imagenet(Resize::Square(224), Filter::Bilinear),
-            architecture: Architecture::Resnet(ResnetConfig::resnet50(n_stages)),
+            architecture: Architecture::Resnet(ResnetConfig { n_stages }),
             repository: "timm/resnet50.tv_in1k",
             file: "model.safetensors",
         };
@@ -149,11 +149,13 @@ impl Architecture {
         }
     }
 
-    /// Images that one pass holds: enough to fill the products, few enough that activations stay small (some 0.3 GB).
+    /// Images that one pass holds: enough to fill the products, few enough that activations stay small. Those of a
+    /// transformer take some 0.3 GB; the maps of a ResNet stay below 32 MB each, above which glibc returns memory to the
+    /// system every time and pays for each page again.
     pub(crate) fn images_per_pass(&self) -> usize {
         const TOKENS: usize = 4096;
         let n_tokens = match self {
-            Self::Resnet(_) => return 16,
+            Self::Resnet(_) => return 8,
             Self::Vit(config) => config.n_tokens(),
             Self::Conch(config) => config.trunk.n_tokens(),
             Self::Clip(config) => config.n_tokens(),

@@ -20,21 +20,14 @@ const DEPTHS: [usize; 4] = [3, 4, 6, 3];
 /// How much of the network there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ResnetConfig {
-    /// Stages, from 1 to 4. CLAM stops after the third.
+    /// Stages: 4, or 3 where CLAM cuts it.
     pub(crate) n_stages: usize,
-    /// Channels inside the bottlenecks of the first stage: 64 in ResNet50.
-    pub(crate) width: usize,
 }
 
 impl ResnetConfig {
-    /// ResNet50 with this many of its stages.
-    pub(crate) const fn resnet50(n_stages: usize) -> Self {
-        Self { n_stages, width: WIDTH }
-    }
-
     /// Width of the feature vector.
     pub(crate) fn feature_dim(self) -> usize {
-        EXPANSION * (self.width << (self.n_stages - 1))
+        EXPANSION * (WIDTH << (self.n_stages - 1))
     }
 
     pub(crate) fn parameters(self) -> Parameters {
@@ -53,11 +46,11 @@ impl ResnetConfig {
 
     /// All convolutions with their batch norms: the stem, then each bottleneck's in order, its shortcut last.
     fn parts(self) -> Vec<Part> {
-        let stem = Geometry { c_in: CHANNELS, c_out: self.width, kernel: 7, stride: 2 };
+        let stem = Geometry { c_in: CHANNELS, c_out: WIDTH, kernel: 7, stride: 2 };
         let mut parts = vec![Part::new("conv1".to_owned(), "bn1".to_owned(), stem)];
-        let mut c_in = self.width;
+        let mut c_in = WIDTH;
         for (stage, &depth) in DEPTHS.iter().enumerate().take(self.n_stages) {
-            let inner = self.width << stage;
+            let inner = WIDTH << stage;
             let c_out = EXPANSION * inner;
             for index in 0..depth {
                 let stride = if stage > 0 && index == 0 { 2 } else { 1 };
@@ -104,6 +97,10 @@ impl Part {
         Self { convolution, norm, geometry }
     }
 
+    fn is_shortcut(&self) -> bool {
+        self.convolution.contains("downsample")
+    }
+
     fn load(&self, weights: &mut Weights) -> crate::Result<Convolution> {
         let weight = weights.take(&format!("{}.weight", self.convolution))?;
         let mut norm = |value: &str| weights.take(&format!("{}.{value}", self.norm));
@@ -140,24 +137,22 @@ pub(crate) struct Resnet {
 
 impl Resnet {
     pub(crate) fn load(config: ResnetConfig, weights: &mut Weights) -> crate::Result<Self> {
-        let mut stem = None;
-        let mut blocks = Vec::new();
         let parts = config.parts();
-        let mut parts = parts.iter().peekable();
-        if let Some(part) = parts.next() {
-            stem = Some(part.load(weights)?);
-        }
+        let Some((stem, blocks)) = parts.split_first() else {
+            return Err(candle_core::Error::Msg("a ResNet without a stem".to_owned()).into());
+        };
+        let stem = stem.load(weights)?;
+        let mut parts = blocks.iter().peekable();
+        let mut blocks = Vec::new();
         while let (Some(narrow), Some(spatial), Some(widen)) = (parts.next(), parts.next(), parts.next()) {
-            let is_shortcut = |part: &&Part| part.convolution.contains("downsample");
-            let shortcut = parts.next_if(is_shortcut).map(|part| part.load(weights)).transpose()?;
+            let shortcut = parts.next_if(|part| part.is_shortcut());
             blocks.push(Bottleneck {
                 narrow: narrow.load(weights)?,
                 spatial: spatial.load(weights)?,
                 widen: widen.load(weights)?,
-                shortcut,
+                shortcut: shortcut.map(|part| part.load(weights)).transpose()?,
             });
         }
-        let stem = stem.ok_or_else(|| candle_core::Error::Msg("a ResNet without a stem".to_owned()))?;
         Ok(Self { stem, blocks })
     }
 
