@@ -60,12 +60,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return print_json(&rows);
     }
     print(&format!(
-        "{:<18} {:>11}  {:<11} {:<28} {:>15}  paper",
+        "{:<18} {:>11}  {:<11} {:<38} {:>15}  paper",
         "model", "parameters", "reads", "needs", "mean step (MiB)"
     ));
     for row in rows {
         print(&format!(
-            "{:<18} {:>11}  {:<11} {:<28} {:>15}  {}",
+            "{:<18} {:>11}  {:<11} {:<38} {:>15}  {}",
             row.name,
             row.parameters,
             row.magnifications.join(" "),
