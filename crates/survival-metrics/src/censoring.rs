@@ -88,8 +88,9 @@ impl CensoringDistribution {
                 CensoringTies::EventsFirst => row.at_risk - row.events,
                 CensoringTies::Flipped => row.at_risk,
             };
-            // The last row is exact: everybody at risk is censored.
-            survival *= if row.censored >= at_risk { 0.0 } else { 1.0 - row.censored / at_risk };
+            // Where everybody at risk is censored G is 0; sums of fractional weights leave rounding instead.
+            let left = 1.0 - row.censored / at_risk;
+            survival *= if left <= 1e-12 { 0.0 } else { left };
             g.times.push(row.time);
             g.survival.push(survival);
         }
