@@ -73,7 +73,8 @@ fn level_row(level: &Level) -> LevelRow {
 }
 
 fn resolution_row(resolution: &Resolution) -> ResolutionRow {
-    let side = |magnification| PatchSides::nominal(resolution, magnification).map(|s| s.at(magnification)).ok();
+    let side =
+        |magnification| PatchSides::nominal(resolution, magnification).map(|s| s.at(magnification)).ok();
     let sides = Magnification::ALL.into_iter().filter_map(|m| Some((m.label(), side(m)?)));
     ResolutionRow {
         magnification: resolution.base,

@@ -53,11 +53,7 @@ pub(crate) fn run(arguments: &LatticeArguments, quiet: bool) -> Result<(), CliEr
     if arguments.json { print_json(&rows) } else { print(&text(&rows)) }
 }
 
-fn sides(
-    arguments: &LatticeArguments,
-    slide: &dyn SlideReader,
-    quiet: bool,
-) -> Result<PatchSides, CliError> {
+fn sides(arguments: &LatticeArguments, slide: &dyn SlideReader, quiet: bool) -> Result<PatchSides, CliError> {
     let resolution = arguments.resolution.resolve(slide).map_err(|error| error.in_file(&arguments.slide))?;
     for warning in &resolution.warnings {
         remark(quiet, &format!("warning: {warning}"));

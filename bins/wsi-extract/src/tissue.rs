@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, ImageFormat};
 use serde::Serialize;
-use wsi_slides::tissue::{self, PenMarks, TissueParams};
 use wsi_slides::open;
+use wsi_slides::tissue::{self, PenMarks, TissueParams};
 
 use crate::args::TissueArguments;
 use crate::error::CliError;
@@ -107,7 +107,8 @@ fn stem(path: &Path) -> String {
 }
 
 fn text(rows: &[Row]) -> String {
-    let mut table = vec![["slide", "status", "contours", "holes", "tissue", "ink pixels"].map(str::to_owned).to_vec()];
+    let mut table =
+        vec![["slide", "status", "contours", "holes", "tissue", "ink pixels"].map(str::to_owned).to_vec()];
     for row in rows {
         table.push(vec![
             row.slide.clone(),

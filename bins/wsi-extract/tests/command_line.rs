@@ -1,5 +1,7 @@
 //! The program as a user meets it: output, files, exit codes.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -58,7 +60,8 @@ fn lattices_are_lists_with_one_entry_per_magnification() {
     assert_eq!(scales[0]["patch_level0"], 1024);
     assert_eq!(scales[0]["coords"].as_array().unwrap().len(), 2);
 
-    let args = ["lattice", path, "--lattice", "clam", "--preset", "bwh_biopsy", "--patch-level0", "256", "--json"];
+    let args =
+        ["lattice", path, "--lattice", "clam", "--preset", "bwh_biopsy", "--patch-level0", "256", "--json"];
     let found = json(&program(&args));
     assert_eq!(found.as_array().unwrap().len(), 1);
     assert_eq!(found[0]["magnification"], Value::Null);

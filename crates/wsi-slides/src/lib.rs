@@ -31,6 +31,7 @@
 
 mod error;
 mod image_slide;
+mod jpeg;
 pub mod lattice;
 #[cfg(feature = "openslide")]
 mod openslide;

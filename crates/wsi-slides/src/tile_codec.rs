@@ -1,8 +1,12 @@
 //! From the bytes of a tile to its pixels.
 
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
-use jpeg_decoder::{ColorTransform, Decoder, PixelFormat};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
 
+use crate::jpeg::{self, Colours};
 use crate::tile::Tile;
 
 /// `PhotometricInterpretation` of RGB samples.
@@ -16,6 +20,16 @@ type Fault = String;
 /// The page's photometric interpretation, not the stream, says whether three components are RGB or YCbCr: Aperio
 /// writes RGB without the marker that would tell a JPEG reader.
 pub(crate) fn decode_jpeg(bytes: &[u8], tables: Option<&[u8]>, photometric: u16) -> Result<Tile, Fault> {
+    let colours = if photometric == PHOTOMETRIC_RGB { Colours::Rgb } else { Colours::YCbCr };
+    match jpeg::decode(bytes, tables, colours) {
+        Ok(tile) => Ok(tile),
+        Err(jpeg::Fault::Broken(fault)) => Err(fault),
+        Err(jpeg::Fault::OtherForm) => decode_rare_jpeg(bytes, tables, colours),
+    }
+}
+
+/// Progressive streams and others that slides rarely have.
+fn decode_rare_jpeg(bytes: &[u8], tables: Option<&[u8]>, colours: Colours) -> Result<Tile, Fault> {
     let joined;
     let stream = match tables {
         Some(tables) if bytes.starts_with(&[0xff, 0xd8]) => {
@@ -25,17 +39,20 @@ pub(crate) fn decode_jpeg(bytes: &[u8], tables: Option<&[u8]>, photometric: u16)
         }
         _ => bytes,
     };
-    let mut decoder = Decoder::new(stream);
-    if photometric == PHOTOMETRIC_RGB {
-        decoder.set_color_transform(ColorTransform::RGB);
-    }
+    let options = DecoderOptions::default().set_strict_mode(true);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(stream), options);
+    decoder.decode_headers().map_err(|error| error.to_string())?;
+    let stored = decoder.input_colorspace().ok_or("the stream has no frame")?;
+    let (out, n_channels) = match stored {
+        ColorSpace::Luma => (ColorSpace::Luma, 1),
+        // Asking for what is stored leaves the samples as they are.
+        ColorSpace::YCbCr if colours == Colours::Rgb => (ColorSpace::YCbCr, 3),
+        ColorSpace::YCbCr | ColorSpace::RGB => (ColorSpace::RGB, 3),
+        other => return Err(format!("{other:?} samples, expected RGB, YCbCr or grey")),
+    };
+    decoder.set_options(options.jpeg_set_out_colorspace(out));
     let samples = decoder.decode().map_err(|error| error.to_string())?;
     let info = decoder.info().ok_or("the stream has no frame")?;
-    let n_channels = match info.pixel_format {
-        PixelFormat::L8 => 1,
-        PixelFormat::RGB24 => 3,
-        other => return Err(format!("{other:?} samples, expected 8-bit RGB, YCbCr or grey")),
-    };
     tile(info.width.into(), info.height.into(), n_channels, samples)
 }
 

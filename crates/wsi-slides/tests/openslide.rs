@@ -1,5 +1,6 @@
 //! Both readers on the same slides: levels, resolution and pixels. Needs the feature `openslide`.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed")]
 #![cfg(feature = "openslide")]
 
 mod support;
@@ -16,7 +17,9 @@ fn compare(path: &std::path::Path) {
     for (level, found) in ours.levels().iter().enumerate() {
         let [width, height] = [ours.levels()[0].width, ours.levels()[0].height].map(i64::from);
         // Inside, over each edge, over a corner, and between the pixels of the level.
-        for corner in [[0, 0], [width / 3 + 1, height / 3 + 2], [width - 100, height / 2], [width / 2, height - 90]] {
+        for corner in
+            [[0, 0], [width / 3 + 1, height / 3 + 2], [width - 100, height / 2], [width / 2, height - 90]]
+        {
             let size = [300.min(found.width), 260.min(found.height)];
             let [a, b] = [&ours as &dyn SlideReader, &theirs]
                 .map(|reader| reader.read_region(level, corner, size).unwrap());
@@ -38,11 +41,9 @@ fn compare(path: &std::path::Path) {
 #[test]
 fn the_readers_agree_on_the_shared_slides() {
     let Some(dir) = slides_dir() else { return };
-    for slide in [
-        "CMU-1-Small-Region.svs",
-        "DERIVED-TCGA-CR-7395-40x-pyramid.svs",
-        "TCGA-CR-7395-01A-01-TS1.svs",
-    ] {
+    for slide in
+        ["CMU-1-Small-Region.svs", "DERIVED-TCGA-CR-7395-40x-pyramid.svs", "TCGA-CR-7395-01A-01-TS1.svs"]
+    {
         compare(&dir.join(slide));
     }
 }

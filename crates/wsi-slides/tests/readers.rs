@@ -1,5 +1,7 @@
 //! The built-in reader on real slides, against regions that OpenSlide read, and on damaged files.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed")]
+
 mod support;
 
 use std::path::{Path, PathBuf};
@@ -23,7 +25,7 @@ fn refused(path: &Path) -> Error {
 }
 
 #[test]
-fn regions_are_openslides_within_one_grey_level() {
+fn regions_are_openslides() {
     let Some(dir) = slides_dir() else { return };
     let text = std::fs::read_to_string(dir.join("golden/regions.json")).unwrap();
     let regions: Vec<Value> = serde_json::from_str(&text).unwrap();
@@ -39,18 +41,17 @@ fn regions_are_openslides_within_one_grey_level() {
         let slide = opened(&dir.join(file));
         let found = slide.read_region(level as usize, [x, y], [size as u32; 2]).unwrap();
         let (largest, n) = differences(&found, &golden);
-        // At level 1 of the pyramid the corner falls between pixels, and OpenSlide's drawing library rounds twice.
-        assert!(largest <= if level == 0 { 1 } else { 2 }, "{stem} ({x}, {y}): {largest}");
-        let n_off_by_more = found.iter().zip(golden.iter()).filter(|(a, b)| a.abs_diff(**b) > 1).count();
-        assert!(
-            n_off_by_more <= found.len() / 20_000,
-            "{n_off_by_more} samples of {} differ by 2",
-            found.len()
-        );
         println!(
             "{stem} ({x}, {y}) level {level}: {n} of {} samples differ, by {largest} at most",
             found.len()
         );
+        if level == 0 {
+            assert_eq!(largest, 0, "{stem} ({x}, {y})");
+        } else {
+            // The corner falls between pixels, and OpenSlide's drawing library rounds twice.
+            let n_by_more = found.iter().zip(golden.iter()).filter(|(a, b)| a.abs_diff(**b) > 1).count();
+            assert!(largest <= 2 && n_by_more <= found.len() / 20_000, "{n_by_more} differ by {largest}");
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Rendered slides: the same bytes for the same seed, a pyramid that the reader opens, and truth that shows.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed")]
+
 use std::path::Path;
 
 use wsi_bags::Magnification;

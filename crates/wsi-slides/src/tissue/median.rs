@@ -37,7 +37,7 @@ fn filter_row(rows: &[&[u8]], radius: usize, out: &mut [u8]) {
     }
     let half = (rows.len() * rows.len()) as u32 / 2;
     let (mut median, mut below) = (0usize, 0u32);
-    for x in 0..=last {
+    for (x, value) in out.iter_mut().enumerate() {
         if x > 0 {
             let leaving = (x - 1).saturating_sub(radius);
             let entering = (x + radius).min(last);
@@ -57,7 +57,7 @@ fn filter_row(rows: &[&[u8]], radius: usize, out: &mut [u8]) {
             below += counts[median];
             median += 1;
         }
-        out[x] = median as u8;
+        *value = median as u8;
     }
 }
 

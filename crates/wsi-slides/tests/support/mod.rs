@@ -1,6 +1,7 @@
 //! Where the larger test data lies, and how two pictures compare.
 
 #![allow(dead_code, reason = "each test uses its part")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed")]
 
 use std::path::PathBuf;
 

@@ -1,0 +1,107 @@
+//! Chroma to full size by libjpeg's triangle filter, and colours by its tables.
+
+use crate::jpeg::header::Frame;
+use crate::jpeg::{Colours, Plane};
+
+/// RGB pixels, row by row.
+pub(super) fn to_rgb(frame: &Frame, planes: &[Plane], colours: Colours) -> Vec<u8> {
+    let (width, height) = (frame.width as usize, frame.height as usize);
+    let mut rgb = vec![0; width * height * 3];
+    let mut rows = vec![vec![0u8; width + 16]; planes.len()];
+    for (y, out) in rgb.chunks_exact_mut(width * 3).enumerate() {
+        for (number, row) in rows.iter_mut().enumerate() {
+            full_row(frame, planes, number, y, row);
+        }
+        match (rows.as_slice(), colours) {
+            ([grey], _) => {
+                for (pixel, value) in out.chunks_exact_mut(3).zip(grey) {
+                    pixel.fill(*value);
+                }
+            }
+            ([a, b, c], Colours::Rgb) => {
+                for (x, pixel) in out.chunks_exact_mut(3).enumerate() {
+                    pixel.copy_from_slice(&[a[x], b[x], c[x]]);
+                }
+            }
+            ([luma, blue, red], Colours::YCbCr) => {
+                for (x, pixel) in out.chunks_exact_mut(3).enumerate() {
+                    pixel.copy_from_slice(&colour(luma[x], blue[x], red[x]));
+                }
+            }
+            _ => {}
+        }
+    }
+    rgb
+}
+
+/// ITU-R BT.601 with 16 fractional bits.
+#[inline]
+fn colour(luma: u8, blue: u8, red: u8) -> [u8; 3] {
+    const HALF: i32 = 1 << 15;
+    let (y, cb, cr) = (i32::from(luma), i32::from(blue) - 128, i32::from(red) - 128);
+    let r = y + ((91_881 * cr + HALF) >> 16);
+    let g = y + ((-22_554 * cb - 46_802 * cr + HALF) >> 16);
+    let b = y + ((116_130 * cb + HALF) >> 16);
+    [r, g, b].map(|value| value.clamp(0, 255) as u8)
+}
+
+/// Row `y` of a component at full width; `out` is longer than the image is wide.
+fn full_row(frame: &Frame, planes: &[Plane], number: usize, y: usize, out: &mut [u8]) {
+    let [most_h, most_v] = frame.largest();
+    let component = &frame.components[number];
+    let plane = &planes[number];
+    let (width, height) = (frame.width as usize, frame.height as usize);
+    // The size of the component itself, without padding.
+    let own_width = (width * component.h).div_ceil(most_h);
+    let own_height = (height * component.v).div_ceil(most_v);
+    let row = |at: usize| &plane.samples[at * plane.stride..at * plane.stride + own_width];
+    let (wide, high) = (most_h / component.h, most_v / component.v);
+    let is_whole = most_h % component.h == 0 && most_v % component.v == 0;
+    match (wide, high) {
+        (1, 1) if is_whole => out[..own_width].copy_from_slice(row(y)),
+        (2, 1) if is_whole && own_width > 2 => double_width(row(y), out),
+        (1, 2) if is_whole => {
+            let (near, far) = (row(y / 2), row(neighbour(y, own_height)));
+            // The upper of two rows is rounded down at a tie, the lower one up.
+            let bias = if y.is_multiple_of(2) { 1 } else { 2 };
+            for (value, (near, far)) in out.iter_mut().zip(near.iter().zip(far)) {
+                *value = ((3 * u32::from(*near) + u32::from(*far) + bias) >> 2) as u8;
+            }
+        }
+        (2, 2) if is_whole && own_width > 2 => double_both(row(y / 2), row(neighbour(y, own_height)), out),
+        // Other ratios repeat samples.
+        _ => {
+            let row = row(y * component.v / most_v);
+            for (x, value) in out[..width].iter_mut().enumerate() {
+                *value = row[x * component.h / most_h];
+            }
+        }
+    }
+}
+
+/// The next nearest row of a component at half height: above for the upper of two rows, below for the lower.
+fn neighbour(y: usize, own_height: usize) -> usize {
+    if y.is_multiple_of(2) { (y / 2).saturating_sub(1) } else { (y / 2 + 1).min(own_height - 1) }
+}
+
+fn double_width(row: &[u8], out: &mut [u8]) {
+    let value = |at: usize| u32::from(row[at]);
+    let last = row.len() - 1;
+    for at in 0..=last {
+        let three = 3 * value(at);
+        out[2 * at] = if at == 0 { row[0] } else { ((three + value(at - 1) + 1) >> 2) as u8 };
+        out[2 * at + 1] = if at == last { row[last] } else { ((three + value(at + 1) + 2) >> 2) as u8 };
+    }
+}
+
+fn double_both(near: &[u8], far: &[u8], out: &mut [u8]) {
+    let sum = |at: usize| 3 * u32::from(near[at]) + u32::from(far[at]);
+    let last = near.len() - 1;
+    for at in 0..=last {
+        let this = sum(at);
+        let before = if at == 0 { this } else { sum(at - 1) };
+        let after = if at == last { this } else { sum(at + 1) };
+        out[2 * at] = ((3 * this + before + 8) >> 4) as u8;
+        out[2 * at + 1] = ((3 * this + after + 7) >> 4) as u8;
+    }
+}
