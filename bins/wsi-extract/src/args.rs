@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use patch_encoders::EncoderName;
 use wsi_bags::Magnification;
+use wsi_features::{BadTiles, PixelSource, Shard};
 use wsi_slides::tissue::{PenMarks, Preset, Threshold, TissueParams};
 use wsi_slides::{Preference, Resolution, ResolutionOverride, SlideReader, resolve};
 
-/// From whole slide images to bags of patch features: resolution, tissue, patch lattices.
+/// From whole slide images to bags of patch features: resolution, tissue, patch lattices, encoders.
 ///
 /// Exit codes: 0 done, 1 unexpected, 2 usage, 3 bad data (do not retry), 75 temporary, such as a full disk (retry;
 /// nothing is left under a final name).
@@ -42,6 +44,18 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  wsi-extract tissue slides/*.svs --out tissue\n  \
         wsi-extract tissue scan.png --out tissue --threshold otsu")]
     Tissue(TissueArguments),
+    /// Turn slides into bags: tissue, lattice, features at every magnification, one native HDF5 file per slide.
+    ///
+    /// A slide that fails is listed with the reason and the others go on; the exit code is then 3. What is there already
+    /// is left alone, so a run that was interrupted continues by running it again, and features of a second encoder join
+    /// those of the first. DIR/status.csv says what became of each slide. `wsi-bags convert` makes CLAM's files of bags.
+    #[command(after_help = "Examples:\n  wsi-extract run slides --out bags --encoder stain-texture\n  \
+        wsi-extract run slides --out bags --encoder uni2-h --weights pytorch_model.bin --shard 1/4\n  \
+        wsi-extract run scan.png --out bags --encoder stain-texture --mpp 0.5 --preset bwh_biopsy")]
+    Run(Box<RunArguments>),
+    /// Turn a published file of weights (`pytorch_model.bin`) into safetensors.
+    #[command(after_help = "Example:\n  wsi-extract convert-weights pytorch_model.bin uni2-h.safetensors")]
+    ConvertWeights(ConvertWeightsArguments),
 }
 
 /// What the user knows of the resolution.
@@ -55,14 +69,18 @@ pub(crate) struct ResolutionArguments {
     magnification: Option<f64>,
     /// Which of power and micrometres per pixel decides where they disagree: mpp or power.
     #[arg(long, value_name = "NAME", default_value = "mpp")]
-    prefer: Preference,
+    pub(crate) prefer: Preference,
 }
 
 impl ResolutionArguments {
     /// The slide's resolution by what it states and the user gives.
     pub(crate) fn resolve(&self, slide: &dyn SlideReader) -> wsi_slides::Result<Resolution> {
-        let given = ResolutionOverride { mpp: self.mpp, magnification: self.magnification };
-        resolve(slide.stated_resolution(), given, self.prefer)
+        resolve(slide.stated_resolution(), self.given(), self.prefer)
+    }
+
+    /// What the user states.
+    pub(crate) fn given(&self) -> ResolutionOverride {
+        ResolutionOverride { mpp: self.mpp, magnification: self.magnification }
     }
 }
 
@@ -123,6 +141,15 @@ pub(crate) enum LatticeKind {
     Clam,
 }
 
+impl From<LatticeKind> for wsi_features::LatticeKind {
+    fn from(kind: LatticeKind) -> Self {
+        match kind {
+            LatticeKind::Nested => Self::Nested,
+            LatticeKind::Clam => Self::Clam,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct LatticeArguments {
     /// The slide.
@@ -158,6 +185,93 @@ pub(crate) struct TissueArguments {
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) segmentation: SegmentationArguments,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum PixelsArgument {
+    Nearest,
+    Level0,
+}
+
+impl From<PixelsArgument> for PixelSource {
+    fn from(pixels: PixelsArgument) -> Self {
+        match pixels {
+            PixelsArgument::Nearest => Self::NearestLevel,
+            PixelsArgument::Level0 => Self::Level0,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum BadTilesArgument {
+    Fail,
+    Skip,
+}
+
+impl From<BadTilesArgument> for BadTiles {
+    fn from(policy: BadTilesArgument) -> Self {
+        match policy {
+            BadTilesArgument::Fail => Self::FailSlide,
+            BadTilesArgument::Skip => Self::SkipPatch,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// Slides, or directories of them.
+    #[arg(required = true, value_name = "SLIDE")]
+    pub(crate) slides: Vec<PathBuf>,
+    /// Directory of the bags.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// The encoder: resnet50, resnet50-clam, conch, uni2-h, quiltnet, prov-gigapath or stain-texture (no weights).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) encoder: EncoderName,
+    /// Its published file of weights.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) weights: Option<PathBuf>,
+    /// Table with the columns slide and mpp, mag or both, for slides that state no resolution or a wrong one.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["mpp", "magnification"])]
+    pub(crate) slides_csv: Option<PathBuf>,
+    /// Every n-th slide, from the i-th: for several machines.
+    #[arg(long, value_name = "i/n", default_value = "1/1")]
+    pub(crate) shard: Shard,
+    /// How patches are laid: nested or clam.
+    #[arg(long, value_name = "NAME", default_value = "nested")]
+    pub(crate) lattice: LatticeKind,
+    /// Magnifications, separated by commas.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "x5,x10,x20", value_parser = Magnification::from_str)]
+    pub(crate) magnifications: Vec<Magnification>,
+    /// Micrometres per pixel of 20x patches, coarser ones 2 and 4 times as many, instead of nominal magnifications.
+    #[arg(long, value_name = "X")]
+    pub(crate) target_mpp: Option<f64>,
+    /// Which level patches are read from: the nearest one above their resolution, or level0.
+    #[arg(long, value_name = "WHAT", default_value = "nearest")]
+    pub(crate) pixels: PixelsArgument,
+    /// What a tile that does not decode does: fail its slide, or skip its patches.
+    #[arg(long, value_name = "WHAT", default_value = "fail")]
+    pub(crate) bad_tiles: BadTilesArgument,
+    #[command(flatten)]
+    pub(crate) resolution: ResolutionArguments,
+    #[command(flatten)]
+    pub(crate) segmentation: SegmentationArguments,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConvertWeightsArguments {
+    /// The published file.
+    #[arg(value_name = "IN")]
+    pub(crate) input: PathBuf,
+    /// The safetensors file to write.
+    #[arg(value_name = "OUT")]
+    pub(crate) output: PathBuf,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

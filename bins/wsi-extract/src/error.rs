@@ -12,6 +12,10 @@ use wsi_slides::{Error, ErrorKind};
 pub(crate) enum CliError {
     /// A slide.
     Slide(Error),
+    /// A batch of slides.
+    Features(wsi_features::Error),
+    /// An encoder and its weights.
+    Encoder(patch_encoders::Error),
     /// An output file.
     Output(PathBuf, io::Error),
     /// A picture that cannot be written.
@@ -32,6 +36,18 @@ impl From<Error> for CliError {
     }
 }
 
+impl From<wsi_features::Error> for CliError {
+    fn from(error: wsi_features::Error) -> Self {
+        Self::Features(error)
+    }
+}
+
+impl From<patch_encoders::Error> for CliError {
+    fn from(error: patch_encoders::Error) -> Self {
+        Self::Encoder(error)
+    }
+}
+
 impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -42,6 +58,8 @@ impl fmt::Display for CliError {
                     None => Ok(()),
                 }
             }
+            Self::Features(error) => f.write_str(&whole_text(error)),
+            Self::Encoder(error) => f.write_str(&whole_text(error)),
             Self::Output(path, source) => write!(f, "{}: cannot write: {source}", path.display()),
             Self::Picture(path, source) => write!(f, "{}: cannot write: {source}", path.display()),
             Self::Faults(1) => f.write_str("one slide failed"),
@@ -68,7 +86,13 @@ impl CliError {
             Self::Slide(error) if matches!(error.kind(), ErrorKind::UnknownName { .. }) => 2,
             Self::Output(_, error) if is_temporary(error) => 75,
             Self::Picture(_, error) if is_temporary(error) => 75,
-            Self::SameName(..) => 2,
+            Self::Features(error) if error.is_temporary() => 75,
+            Self::Encoder(error) if is_temporary(error) => 75,
+            Self::Encoder(
+                patch_encoders::Error::WeightsNeeded { .. } | patch_encoders::Error::WeightsRefused { .. },
+            ) => 2,
+            Self::SameName(..) | Self::Features(wsi_features::Error::SameName { .. }) => 2,
+            Self::Features(_) | Self::Encoder(_) => 3,
             Self::Slide(_) | Self::Output(..) | Self::Picture(..) | Self::Faults(_) => 3,
             Self::Write(_) | Self::Encode(_) => 1,
         }

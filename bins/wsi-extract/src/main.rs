@@ -1,10 +1,12 @@
 //! `wsi-extract`: from whole slide images to bags of patch features.
 
 mod args;
+mod convert_weights;
 mod error;
 mod inspect;
 mod lattice;
 mod output;
+mod run;
 mod tissue;
 
 use std::io::Write;
@@ -17,7 +19,7 @@ use error::CliError;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(&arguments) {
+    match dispatch(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nowhere is left to report that stderr is closed.
@@ -27,10 +29,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<(), CliError> {
+fn dispatch(arguments: &Arguments) -> Result<(), CliError> {
     match &arguments.command {
         Command::Inspect(inspect) => inspect::run(inspect),
         Command::Lattice(lattice) => lattice::run(lattice, arguments.quiet),
         Command::Tissue(tissue) => tissue::run(tissue, arguments.quiet),
+        Command::Run(run) => run::run(run, arguments.quiet),
+        Command::ConvertWeights(convert) => convert_weights::run(convert),
     }
 }

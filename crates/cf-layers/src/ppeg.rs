@@ -30,7 +30,7 @@ impl Ppeg {
     pub fn uniform(d: usize, vb: VarBuilder<'_>) -> Result<Self> {
         let initial = |area| (init::fan_in(area), init::fan_in(area));
         let branches = [("proj", 7), ("proj1", 5), ("proj2", 3)];
-        Ok(Self { convs: MergedConv::with_init(d, 1, &branches, initial, vb)? })
+        Ok(Self { convs: MergedConv::with_init(d, 1, &branches, initial, vb)?.with_identity()? })
     }
 
     /// `[side * side, d]`, a row-major grid, to the same shape.

@@ -69,6 +69,10 @@ fn every_configuration_plans_a_run_on_bags_that_are_there() {
         for setting in &settings {
             arguments.extend(["--set", setting]);
         }
+        if path(&config).ends_with("scmil.toml") {
+            // Its heads divide the features, which are narrow here.
+            arguments.extend(["--set", "model.num_heads=2"]);
+        }
         let plan = succeed(&arguments);
         assert!(plan.contains("protocol paper") && plan.contains("20 slides"), "{plan}");
         assert_eq!(plan.matches("\nfold ").count(), 5, "{plan}");

@@ -7,8 +7,8 @@ use crate::tissue::closing::opening;
 
 /// Colours are judged as means over a square of this side: ink on tissue shows between the nuclei, not at each pixel.
 const MEAN_SIDE: usize = 9;
-/// Strokes fade out beyond what is recognised, about as far as the means reach.
-pub(super) const HALO: u32 = 9;
+/// Strokes fade out beyond what is recognised: twice as far as the means reach.
+pub(super) const HALO: u32 = 17;
 /// Strokes are wider than this, nuclei at 20x are not.
 const MIN_STROKE: u32 = 15;
 /// Glass is nearly grey; ink is not.

@@ -1,0 +1,198 @@
+//! Many slides: shards, what is there already, and a table of what became of each.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Instant;
+
+use wsi_bags::{Magnification, native};
+
+use crate::encoder::PatchEncoder;
+use crate::error::{Error, Result};
+use crate::extract::{ExtractOptions, Extracted, extract};
+use crate::slide_list::{SlideEntry, SlideList};
+use crate::status::{Encoded, Outcome, SlideStatus, place, write_status};
+
+/// Every n-th slide, starting at the i-th: part `i/n` of a batch that several machines share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    index: usize,
+    count: usize,
+}
+
+impl Shard {
+    /// Everything.
+    pub const WHOLE: Self = Self { index: 1, count: 1 };
+
+    /// The name of this shard's table.
+    fn table(self) -> String {
+        match self.count {
+            1 => "status.csv".to_owned(),
+            _ => format!("status-{}-of-{}.csv", self.index, self.count),
+        }
+    }
+
+    fn has(self, number: usize) -> bool {
+        number % self.count == self.index - 1
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    /// Reads `i/n`, i from 1 to n.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed =
+            text.split_once('/').and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
+        match parsed {
+            Some((index, count)) if (1..=count).contains(&index) => Ok(Self { index, count }),
+            _ => Err("expected i/n with i from 1 to n, such as 1/4".to_owned()),
+        }
+    }
+}
+
+/// How a batch is run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchOptions {
+    /// Directory of the bags; made where it is missing.
+    pub out: PathBuf,
+    /// How each slide becomes a bag.
+    pub extract: ExtractOptions,
+    /// Which of the slides.
+    pub shard: Shard,
+}
+
+impl BatchOptions {
+    /// All slides, into `out`.
+    #[must_use]
+    pub fn new(out: PathBuf, extract: ExtractOptions) -> Self {
+        Self { out, extract, shard: Shard::WHOLE }
+    }
+}
+
+/// What a progress bar hears.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event<'a> {
+    /// A slide was begun, the first number of all of this shard.
+    Begun(&'a str, usize, usize),
+    /// That many patches more were encoded.
+    Patches(usize),
+    /// A slide is finished.
+    Finished(&'a SlideStatus),
+}
+
+/// Makes the bags of all slides of a shard, one after the other, each with all threads.
+///
+/// A slide whose bag has the encoder's features at every magnification asked for is left alone. A bag with features of
+/// another encoder gets those of this one beside them. A slide that fails is listed and the others go on. The table
+/// `status.csv` (`status-i-of-n.csv` for a shard) in the directory of the bags is written after each slide.
+///
+/// # Errors
+/// [`Error::Io`] if the directory or the table cannot be written, and any error that is temporary, such as a full disk:
+/// the other slides would meet it, too.
+pub fn run(
+    slides: &SlideList,
+    encoder: &dyn PatchEncoder,
+    options: &BatchOptions,
+    on_event: &dyn Fn(Event<'_>),
+) -> Result<Vec<SlideStatus>> {
+    let out = &options.out;
+    std::fs::create_dir_all(out).map_err(|source| Error::Io {
+        path: out.clone(),
+        action: "make the directory",
+        source,
+    })?;
+    let table = out.join(options.shard.table());
+    let entries: Vec<&SlideEntry> = slides
+        .entries()
+        .iter()
+        .enumerate()
+        .filter(|(number, _)| options.shard.has(*number))
+        .map(|(_, entry)| entry)
+        .collect();
+    let mut statuses = Vec::new();
+    for (number, entry) in entries.iter().enumerate() {
+        on_event(Event::Begun(&entry.id, number + 1, entries.len()));
+        let outcome = match one(entry, encoder, options, &|n| on_event(Event::Patches(n))) {
+            Ok(outcome) => outcome,
+            Err(error) if error.is_temporary() => return Err(error),
+            Err(error) => Outcome::Failed(whole_text(&error)),
+        };
+        statuses.push(SlideStatus { slide: entry.id.clone(), outcome });
+        write_status(&table, &statuses)?;
+        if let Some(status) = statuses.last() {
+            on_event(Event::Finished(status));
+        }
+    }
+    Ok(statuses)
+}
+
+fn one(
+    entry: &SlideEntry,
+    encoder: &dyn PatchEncoder,
+    options: &BatchOptions,
+    on_patches: &dyn Fn(usize),
+) -> Result<Outcome> {
+    let begun = Instant::now();
+    let path = options.out.join(format!("{}.h5", entry.id));
+    let is_new = !path.exists();
+    if !is_new && has_all(&path, encoder.name(), &options.extract.magnifications)? {
+        return Ok(Outcome::Present);
+    }
+    let Extracted { bag, info, resolution, n_unreadable } =
+        extract(&entry.path, entry.given, encoder, &options.extract, on_patches)?;
+    if is_new {
+        native::write(&path, &bag, encoder.name(), &info)?;
+    } else {
+        native::add_features(&path, &bag, encoder.name())?;
+    }
+    let mut n_patches = [0; 3];
+    for (magnification, set) in bag.sets() {
+        n_patches[place(magnification)] = set.n_patches();
+    }
+    Ok(Outcome::Done(Encoded {
+        n_patches,
+        n_unreadable,
+        base: resolution.base,
+        rule: resolution.rule.label().to_owned(),
+        warnings: resolution.warnings.iter().map(ToString::to_string).collect(),
+        seconds: begun.elapsed().as_secs_f64(),
+    }))
+}
+
+fn has_all(path: &Path, encoder: &str, wanted: &[Magnification]) -> Result<bool> {
+    let present = native::magnifications(path, encoder)?;
+    Ok(wanted.iter().all(|magnification| present.contains(magnification)))
+}
+
+/// The error and what its causes add.
+fn whole_text(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let line = inner.to_string();
+        if !text.contains(&line) {
+            text.push_str(": ");
+            text.push_str(&line);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_take_every_slide_once() {
+        let shards: Vec<Shard> = ["1/3", "2/3", "3/3"].map(|text| text.parse().unwrap()).to_vec();
+        for number in 0..10 {
+            assert_eq!(shards.iter().filter(|shard| shard.has(number)).count(), 1);
+        }
+        for bad in ["0/3", "4/3", "1", "a/b", "1/0"] {
+            assert!(bad.parse::<Shard>().is_err(), "{bad}");
+        }
+        assert_eq!(shards[1].table(), "status-2-of-3.csv");
+        assert_eq!(Shard::WHOLE.table(), "status.csv");
+    }
+}

@@ -1,0 +1,92 @@
+//! The one error of this crate.
+
+use std::path::PathBuf;
+
+use wsi_bags::Magnification;
+
+/// Why a slide gives no bag, or a batch cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The slide.
+    #[error(transparent)]
+    Slide(#[from] wsi_slides::Error),
+    /// The bag.
+    #[error(transparent)]
+    Bag(#[from] wsi_bags::Error),
+    /// The encoder.
+    #[error("{}: {source}", slide.display())]
+    Encoder {
+        /// The slide being encoded.
+        slide: PathBuf,
+        /// What the encoder says.
+        source: patch_encoders::Error,
+    },
+    /// Nothing to encode.
+    #[error("{}: no tissue: {reason}", slide.display())]
+    NoTissue {
+        /// The slide.
+        slide: PathBuf,
+        /// Which step left nothing.
+        reason: String,
+    },
+    /// Too many patches to leave out.
+    #[error("{}: every {magnification} patch lies on a tile that does not decode", slide.display())]
+    AllUnreadable {
+        /// The slide.
+        slide: PathBuf,
+        /// The magnification without any patch.
+        magnification: Magnification,
+    },
+    /// A file or directory that cannot be read or written.
+    #[error("{}: cannot {action}: {source}", path.display())]
+    Io {
+        /// Which one.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// A table that cannot be used.
+    #[error("{}: {fault}", path.display())]
+    Table {
+        /// The table.
+        path: PathBuf,
+        /// Line, column, found and wanted.
+        fault: String,
+    },
+    /// Two slides whose bags would have one name.
+    #[error("{} and {} have the same name, and so would their bags", first.display(), second.display())]
+    SameName {
+        /// One of them.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
+    /// Nothing to do.
+    #[error("{} has no slides", place.display())]
+    NoSlides {
+        /// The directory.
+        place: PathBuf,
+    },
+}
+
+impl Error {
+    /// Whether the same work may succeed later: the disk is full, or the system interrupted.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
+        while let Some(inner) = cause {
+            if let Some(io) = inner.downcast_ref::<std::io::Error>() {
+                use std::io::ErrorKind::{Interrupted, QuotaExceeded, StorageFull, TimedOut};
+                return matches!(io.kind(), StorageFull | QuotaExceeded | Interrupted | TimedOut);
+            }
+            cause = inner.source();
+        }
+        false
+    }
+}
+
+/// Result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

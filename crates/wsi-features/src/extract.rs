@@ -1,0 +1,331 @@
+//! One slide to one bag.
+
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+
+use patch_encoders::RgbImage;
+use rayon::prelude::*;
+use wsi_bags::{
+    Bag, FeatureMatrix, Magnification, PatchGeometry, PatchSet, Provenance, SlideInfo, Squares, parents,
+};
+use wsi_slides::lattice::{Inclusion, NestedPatches, Padding, PatchSides, clam, nested};
+use wsi_slides::tissue::{self, PenMarks, Preset, TissueParams};
+use wsi_slides::{Preference, Resolution, ResolutionOverride, open, resolve};
+
+use crate::encoder::PatchEncoder;
+use crate::error::{Error, Result};
+use crate::patch_reader::{PatchReader, PixelSource};
+
+/// Patches that are read, and wait for the encoder, at a time: about 25 MB of pixels.
+const BATCH: usize = 128;
+
+/// How patches are laid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LatticeKind {
+    /// One lattice over the slide, in which each coarse patch holds its finer ones.
+    #[default]
+    Nested,
+    /// CLAM's grid for each piece of tissue.
+    Clam,
+}
+
+/// What a tile that does not decode does to its slide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BadTiles {
+    /// The slide fails, with the position of the tile.
+    #[default]
+    FailSlide,
+    /// Patches on such tiles are left out, and counted.
+    SkipPatch,
+}
+
+/// How slides become bags.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExtractOptions {
+    /// What counts as tissue.
+    pub tissue: TissueParams,
+    /// How patches are laid.
+    pub lattice: LatticeKind,
+    /// Which magnifications, each at most once.
+    pub magnifications: Vec<Magnification>,
+    /// What decides where power and micrometres per pixel disagree.
+    pub preference: Preference,
+    /// Micrometres per pixel of 20x patches; nominal magnifications where `None`.
+    pub target_mpp: Option<f64>,
+    /// Which level patches are read from.
+    pub pixels: PixelSource,
+    /// What a tile that does not decode does.
+    pub bad_tiles: BadTiles,
+}
+
+impl Default for ExtractOptions {
+    /// Nested patches at 5x, 10x and 20x on tissue by the preset for biopsies, ink left out.
+    fn default() -> Self {
+        Self {
+            tissue: TissueParams { pen_marks: PenMarks::Remove, ..Preset::BwhBiopsy.params() },
+            lattice: LatticeKind::Nested,
+            magnifications: Magnification::ALL.to_vec(),
+            preference: Preference::Mpp,
+            target_mpp: None,
+            pixels: PixelSource::NearestLevel,
+            bad_tiles: BadTiles::FailSlide,
+        }
+    }
+}
+
+/// A bag and what was found on the way.
+#[derive(Debug)]
+pub struct Extracted {
+    /// The features.
+    pub bag: Bag,
+    /// Size and resolution of the slide.
+    pub info: SlideInfo,
+    /// How its magnification was found.
+    pub resolution: Resolution,
+    /// Patches that were left out because a tile did not decode.
+    pub n_unreadable: usize,
+}
+
+/// Where one row of features comes from and goes.
+#[derive(Clone, Copy)]
+struct Item {
+    scale: usize,
+    patch: usize,
+    corner: [i64; 2],
+}
+
+/// Reads, encodes and gathers the patches of one slide; `on_patches` hears how many were encoded after each batch.
+///
+/// Patches of all magnifications are read place by place, so that tiles are decoded once. Memory: a constant for
+/// pixels, and the features.
+///
+/// # Errors
+/// [`Error::Slide`] for a slide that cannot be read or has no resolution, [`Error::NoTissue`],
+/// [`Error::AllUnreadable`], [`Error::Encoder`], [`Error::Bag`].
+pub fn extract(
+    path: &Path,
+    given: ResolutionOverride,
+    encoder: &dyn PatchEncoder,
+    options: &ExtractOptions,
+    on_patches: &dyn Fn(usize),
+) -> Result<Extracted> {
+    let slide = open(path)?;
+    let resolution =
+        resolve(slide.stated_resolution(), given, options.preference).map_err(|error| error.in_file(path))?;
+    let size = slide.levels().first().map_or([0, 0], |level| [level.width, level.height]);
+    let scales = lay(path, slide.as_ref(), size, &resolution, options)?;
+    let readers: Vec<PatchReader<'_>> = scales
+        .iter()
+        .map(|scale| {
+            let side = scale.patches.side;
+            PatchReader::new(path, slide.as_ref(), side, encoder.patch_side(), options.pixels)
+        })
+        .collect();
+    let rows = encode(path, &scales, &readers, encoder, options.bad_tiles, on_patches)?;
+    let info = SlideInfo { width: Some(size[0].into()), height: Some(size[1].into()), mpp: resolution.mpp };
+    let n_unreadable = rows.iter().map(|rows| rows.kept.iter().filter(|kept| !**kept).count()).sum();
+    let bag = gather(path, scales, rows, encoder, &resolution)?;
+    Ok(Extracted { bag, info, resolution, n_unreadable })
+}
+
+/// Tissue, then the lattice.
+fn lay(
+    path: &Path,
+    slide: &dyn wsi_slides::SlideReader,
+    size: [u32; 2],
+    resolution: &Resolution,
+    options: &ExtractOptions,
+) -> Result<Vec<NestedPatches>> {
+    let finest = options.magnifications.iter().copied().max().unwrap_or(Magnification::X20);
+    let sides = match options.target_mpp {
+        Some(target) => PatchSides::physical(resolution, target, finest),
+        None => PatchSides::nominal(resolution, finest),
+    };
+    let sides = sides.map_err(|error| error.in_file(path))?;
+    let found = tissue::find(slide, &options.tissue).map_err(|error| error.in_file(path))?;
+    let no_tissue = |reason: String| Error::NoTissue { slide: path.to_owned(), reason };
+    if found.contours.is_empty() {
+        return Err(no_tissue("no piece is large enough for the preset".to_owned()));
+    }
+    let scales = match options.lattice {
+        LatticeKind::Nested => nested(&found.contours, size, sides, &options.magnifications),
+        LatticeKind::Clam => {
+            let mut magnifications = options.magnifications.clone();
+            magnifications.sort_unstable();
+            magnifications.dedup();
+            let grid = |magnification: Magnification| {
+                clam(&found.contours, sides.at(magnification), Inclusion::AnyOfFour, Padding::Beyond)
+            };
+            let scales: Vec<NestedPatches> = magnifications
+                .into_iter()
+                .map(|magnification| NestedPatches {
+                    magnification,
+                    patches: grid(magnification),
+                    parents: None,
+                })
+                .collect();
+            with_parents(scales)?
+        }
+    };
+    match scales.iter().find(|scale| scale.patches.corners.is_empty()) {
+        Some(scale) => Err(no_tissue(format!("no {} patch lies on it", scale.magnification))),
+        None => Ok(scales),
+    }
+}
+
+/// CLAM's grids are not nested: a patch gets the coarser one that holds its centre, or the nearest.
+fn with_parents(mut scales: Vec<NestedPatches>) -> Result<Vec<NestedPatches>> {
+    for fine in 1..scales.len() {
+        let coarse = fine - 1;
+        if scales[fine].magnification.coarser() != Some(scales[coarse].magnification) {
+            continue;
+        }
+        let squares =
+            |idx: usize| Squares { coords: &scales[idx].patches.corners, side: scales[idx].patches.side };
+        if !(scales[coarse].patches.corners.is_empty() || scales[fine].patches.corners.is_empty()) {
+            scales[fine].parents = Some(parents(squares(fine), squares(coarse))?.index);
+        }
+    }
+    Ok(scales)
+}
+
+/// The features of one magnification, row by row, and which rows there are.
+struct Rows {
+    features: Vec<f32>,
+    kept: Vec<bool>,
+}
+
+/// Reads and encodes every patch: one batch is read while the one before is encoded.
+fn encode(
+    path: &Path,
+    scales: &[NestedPatches],
+    readers: &[PatchReader<'_>],
+    encoder: &dyn PatchEncoder,
+    bad_tiles: BadTiles,
+    on_patches: &dyn Fn(usize),
+) -> Result<Vec<Rows>> {
+    let dim = encoder.feature_dim();
+    let mut rows: Vec<Rows> = scales
+        .iter()
+        .map(|scale| {
+            let n = scale.patches.corners.len();
+            Rows { features: vec![0.0; n * dim], kept: vec![false; n] }
+        })
+        .collect();
+    let items = place_by_place(scales);
+    std::thread::scope(|scope| {
+        let (sender, receiver) = sync_channel::<Vec<(Item, Result<RgbImage>)>>(1);
+        let items = &items;
+        scope.spawn(move || {
+            for batch in items.chunks(BATCH) {
+                let read = batch.par_iter().map(|item| (*item, readers[item.scale].read(item.corner)));
+                // The other side is gone where it met an error.
+                if sender.send(read.collect()).is_err() {
+                    return;
+                }
+            }
+        });
+        for batch in receiver {
+            let (mut places, mut patches) = (Vec::new(), Vec::new());
+            for (item, read) in batch {
+                match read {
+                    Ok(patch) => {
+                        places.push(item);
+                        patches.push(patch);
+                    }
+                    Err(error) if bad_tiles == BadTiles::SkipPatch && is_bad_tile(&error) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            let features = encoder
+                .encode(&patches)
+                .map_err(|source| Error::Encoder { slide: path.to_owned(), source })?;
+            for (item, vector) in places.iter().zip(features.chunks_exact(dim.max(1))) {
+                let rows = &mut rows[item.scale];
+                rows.features[item.patch * dim..(item.patch + 1) * dim].copy_from_slice(vector);
+                rows.kept[item.patch] = true;
+            }
+            on_patches(places.len());
+        }
+        Ok(rows)
+    })
+}
+
+fn is_bad_tile(error: &Error) -> bool {
+    matches!(error, Error::Slide(error) if matches!(error.kind(), wsi_slides::ErrorKind::Tile { .. }))
+}
+
+/// Every patch, those of one coarse place together.
+fn place_by_place(scales: &[NestedPatches]) -> Vec<Item> {
+    let coarse = scales.iter().map(|scale| i64::from(scale.patches.side)).max().unwrap_or(1);
+    let mut items: Vec<Item> = Vec::new();
+    for (scale, patches) in scales.iter().enumerate() {
+        let corners = patches.patches.corners.iter().enumerate();
+        items.extend(corners.map(|(patch, corner)| Item { scale, patch, corner: *corner }));
+    }
+    items.sort_by_key(|item| {
+        let [x, y] = item.corner;
+        (y.div_euclid(coarse), x.div_euclid(coarse), item.scale, y, x)
+    });
+    items
+}
+
+/// Puts the bag together, rows that could not be read left out.
+fn gather(
+    path: &Path,
+    scales: Vec<NestedPatches>,
+    rows: Vec<Rows>,
+    encoder: &dyn PatchEncoder,
+    resolution: &Resolution,
+) -> Result<Bag> {
+    let dim = encoder.feature_dim();
+    let provenance = Provenance {
+        tool: Some(env!("CARGO_PKG_NAME").to_owned()),
+        tool_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        encoder: Some(encoder.name().to_owned()),
+    };
+    let mut sets = Vec::new();
+    // Where each row of the coarser magnification went.
+    let mut moved: Vec<Option<u32>> = Vec::new();
+    for (scale, rows) in scales.into_iter().zip(rows) {
+        let kept = |idx: usize| rows.kept.get(idx).copied().unwrap_or(false);
+        let coords: Vec<[i64; 2]> =
+            scale.patches.corners.iter().enumerate().filter(|(idx, _)| kept(*idx)).map(|(_, c)| *c).collect();
+        let n = coords.len();
+        if n == 0 {
+            let magnification = scale.magnification;
+            return Err(Error::AllUnreadable { slide: path.to_owned(), magnification });
+        }
+        let features = if n == rows.kept.len() {
+            rows.features
+        } else {
+            let vectors = rows.features.chunks_exact(dim.max(1)).enumerate();
+            vectors.filter(|(idx, _)| kept(*idx)).flat_map(|(_, vector)| vector.iter().copied()).collect()
+        };
+        let geometry = PatchGeometry {
+            patch_size_level0: Some(scale.patches.side),
+            mpp: resolution.mpp.map(|mpp| mpp * f64::from(scale.patches.side) / encoder.patch_side() as f64),
+        };
+        let mut set = PatchSet::new(FeatureMatrix::new(features, n, dim)?)
+            .with_coords(coords)?
+            .with_geometry(geometry)?
+            .with_provenance(provenance.clone());
+        if let Some(parents) = &scale.parents {
+            let parent = |idx: u32| moved.get(idx as usize).copied().flatten();
+            let of_kept = parents.iter().enumerate().filter(|(idx, _)| kept(*idx));
+            set = set.with_parents(of_kept.map(|(_, parent_idx)| parent(*parent_idx)).collect())?;
+        }
+        let mut next = 0;
+        moved = (0..rows.kept.len())
+            .map(|idx| {
+                kept(idx).then(|| {
+                    next += 1;
+                    next - 1
+                })
+            })
+            .collect();
+        sets.push((scale.magnification, set));
+    }
+    let slide_id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Bag::new(slide_id, sets)?)
+}

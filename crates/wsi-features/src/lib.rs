@@ -1,0 +1,40 @@
+//! From whole slide images to bags of patch features: the pipeline.
+//!
+//! [`extract`] turns one slide into a bag: resolution, tissue, lattice, then patches read on all threads while the encoder
+//! works on those read before. [`run`] does so for many slides, or for one shard of them: what is there already is
+//! skipped, one bad slide never stops the others, and a table says for each slide what became of it. Bags are native
+//! files, written beside their name and renamed.
+//!
+//! ```
+//! use patch_encoders::{Encoder, EncoderName};
+//! use wsi_features::{BatchOptions, ExtractOptions, Outcome, SlideList, run};
+//! use wsi_slides::render::{RenderOptions, render};
+//!
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let root = directory.path();
+//! render(&root.join("slide-1.svs"), &RenderOptions { n_cells: 1, ..RenderOptions::default() })?;
+//!
+//! let slides = SlideList::find(&[root.join("slide-1.svs")])?;
+//! let encoder = Encoder::open(EncoderName::StainTexture, None)?;
+//! let options = BatchOptions::new(root.join("bags"), ExtractOptions::default());
+//! let statuses = run(&slides, &encoder, &options, &|_| {})?;
+//! assert!(matches!(statuses[0].outcome, Outcome::Done(_)));
+//! assert!(root.join("bags/slide-1.h5").is_file());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod batch;
+mod encoder;
+mod error;
+mod extract;
+mod patch_reader;
+mod slide_list;
+mod status;
+
+pub use batch::{BatchOptions, Event, Shard, run};
+pub use encoder::PatchEncoder;
+pub use error::{Error, Result};
+pub use extract::{BadTiles, ExtractOptions, Extracted, LatticeKind, extract};
+pub use patch_reader::PixelSource;
+pub use slide_list::{SlideEntry, SlideList};
+pub use status::{Encoded, Outcome, SlideStatus, write_status};

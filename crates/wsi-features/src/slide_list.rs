@@ -1,0 +1,177 @@
+//! Which slides, and what the user knows of their resolution.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use wsi_bags::slide_stem;
+use wsi_slides::ResolutionOverride;
+
+use crate::error::{Error, Result};
+
+/// Extensions of files in a directory that are taken for slides.
+const EXTENSIONS: [&str; 11] =
+    ["svs", "tif", "tiff", "ndpi", "mrxs", "scn", "bif", "vms", "png", "jpg", "jpeg"];
+
+/// One slide.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SlideEntry {
+    /// The file.
+    pub path: PathBuf,
+    /// Its name without the extension, which its bag bears, too.
+    pub id: String,
+    /// What the user knows of its resolution.
+    pub given: ResolutionOverride,
+}
+
+/// Slides in a fixed order, each with a name of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SlideList {
+    entries: Vec<SlideEntry>,
+}
+
+impl SlideList {
+    /// Takes files as they are, and of directories the slides that lie in them; sorted by name.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for what cannot be listed, [`Error::NoSlides`] for a directory without any, [`Error::SameName`].
+    pub fn find(places: &[PathBuf]) -> Result<Self> {
+        let mut by_id: BTreeMap<String, PathBuf> = BTreeMap::new();
+        for place in places {
+            for path in slides_of(place)? {
+                let id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                match by_id.insert(id, path.clone()) {
+                    Some(first) if first != path => return Err(Error::SameName { first, second: path }),
+                    _ => {}
+                }
+            }
+        }
+        let entry = |(id, path)| SlideEntry { path, id, given: ResolutionOverride::default() };
+        Ok(Self { entries: by_id.into_iter().map(entry).collect() })
+    }
+
+    /// The slides.
+    #[must_use]
+    pub fn entries(&self) -> &[SlideEntry] {
+        &self.entries
+    }
+
+    /// States one resolution for every slide.
+    #[must_use]
+    pub fn with_resolution(mut self, given: ResolutionOverride) -> Self {
+        for entry in &mut self.entries {
+            entry.given = given;
+        }
+        self
+    }
+
+    /// States resolutions by a table with the columns `slide` (or `wsi`) and `mpp`, `mag` or both; cells may be empty.
+    ///
+    /// Slides that the table does not name keep what their file states.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Table`], with the line, for a table that cannot be read, a missing column, a cell that
+    /// is no number, a slide that stands twice.
+    pub fn with_table(mut self, path: &Path) -> Result<Self> {
+        let given = read_table(path)?;
+        for entry in &mut self.entries {
+            if let Some(given) = given.get(&entry.id) {
+                entry.given = *given;
+            }
+        }
+        Ok(self)
+    }
+}
+
+fn slides_of(place: &Path) -> Result<Vec<PathBuf>> {
+    if !place.is_dir() {
+        return Ok(vec![place.to_owned()]);
+    }
+    let failed = |source| Error::Io { path: place.to_owned(), action: "list the directory", source };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(place).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        if path.is_file() && EXTENSIONS.contains(&extension.as_str()) {
+            found.push(path);
+        }
+    }
+    if found.is_empty() { Err(Error::NoSlides { place: place.to_owned() }) } else { Ok(found) }
+}
+
+fn read_table(path: &Path) -> Result<BTreeMap<String, ResolutionOverride>> {
+    let table = |fault: String| Error::Table { path: path.to_owned(), fault };
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        action: "read the table",
+        source,
+    })?;
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
+    let header = reader.headers().map_err(|error| table(error.to_string()))?.clone();
+    let column = |names: &[&str]| header.iter().position(|cell| names.contains(&cell));
+    let slide = column(&["slide", "wsi"]);
+    let (mpp, mag) = (column(&["mpp"]), column(&["mag"]));
+    let (Some(slide), true) = (slide, mpp.is_some() || mag.is_some()) else {
+        let found = header.iter().collect::<Vec<_>>().join(", ");
+        return Err(table(format!("the columns are {found}; expected `slide`, and `mpp` or `mag`")));
+    };
+    let mut given = BTreeMap::new();
+    for record in reader.records() {
+        let record = record.map_err(|error| table(error.to_string()))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let number = |column: Option<usize>| -> Result<Option<f64>> {
+            match column.and_then(|column| record.get(column)).filter(|cell| !cell.is_empty()) {
+                None => Ok(None),
+                Some(cell) => {
+                    cell.parse().map(Some).map_err(|_| table(format!("line {line}: `{cell}` is no number")))
+                }
+            }
+        };
+        let name = record.get(slide).unwrap_or_default();
+        let id = slide_stem(name).to_owned();
+        let value = ResolutionOverride { mpp: number(mpp)?, magnification: number(mag)? };
+        if given.insert(id, value).is_some() {
+            return Err(table(format!("line {line}: `{name}` stands twice")));
+        }
+    }
+    Ok(given)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_give_their_slides_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["b.svs", "a.TIF", "notes.txt"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        let found = SlideList::find(&[dir.path().to_owned()]).unwrap();
+        let ids: Vec<_> = found.entries().iter().map(|entry| entry.id.as_str()).collect();
+        assert_eq!(ids, ["a", "b"]);
+        std::fs::write(dir.path().join("a.png"), "").unwrap();
+        assert!(matches!(SlideList::find(&[dir.path().to_owned()]), Err(Error::SameName { .. })));
+        let empty = tempfile::tempdir().unwrap();
+        assert!(matches!(SlideList::find(&[empty.path().to_owned()]), Err(Error::NoSlides { .. })));
+    }
+
+    #[test]
+    fn a_table_states_resolutions_by_slide() {
+        let dir = tempfile::tempdir().unwrap();
+        let table = dir.path().join("slides.csv");
+        let list = SlideList::find(&["x/a.svs".into(), "x/b.svs".into()]).unwrap();
+        std::fs::write(&table, "slide,mpp,mag\na.svs,0.25,\nc,0.5,20\n").unwrap();
+        let found = list.clone().with_table(&table).unwrap();
+        assert_eq!(found.entries()[0].given, ResolutionOverride { mpp: Some(0.25), magnification: None });
+        assert_eq!(found.entries()[1].given, ResolutionOverride::default());
+        for (text, fault) in [
+            ("name,mpp\n", "expected `slide`"),
+            ("slide,mpp\na,much\n", "line 2: `much` is no number"),
+            ("slide,mpp\na,1\na.svs,1\n", "line 3: `a.svs` stands twice"),
+        ] {
+            std::fs::write(&table, text).unwrap();
+            let error = list.clone().with_table(&table).unwrap_err().to_string();
+            assert!(error.contains(fault), "{error}");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Slides to bags: rows in their places, resume, shards, bad slides and tiles.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed")]
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+
+use patch_encoders::{Encoder, EncoderName, RgbImage};
+use wsi_bags::{Magnification, RowOrder, native};
+use wsi_features::{
+    BadTiles, BatchOptions, ExtractOptions, LatticeKind, Outcome, PatchEncoder, PixelSource, SlideList, run,
+};
+use wsi_slides::render::{Base, RenderOptions, render};
+use wsi_slides::{ResolutionOverride, open};
+
+/// Mean colours, and a count of what it was asked.
+#[derive(Default)]
+struct MeanColour {
+    n_calls: std::sync::atomic::AtomicUsize,
+}
+
+impl PatchEncoder for MeanColour {
+    fn name(&self) -> &str {
+        "mean-colour"
+    }
+
+    fn patch_side(&self) -> usize {
+        256
+    }
+
+    fn feature_dim(&self) -> usize {
+        3
+    }
+
+    fn encode(&self, patches: &[RgbImage]) -> patch_encoders::Result<Vec<f32>> {
+        self.n_calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Ok(patches.iter().flat_map(|patch| mean_colour(patch.pixels())).collect())
+    }
+}
+
+fn mean_colour(pixels: &[u8]) -> [f32; 3] {
+    let mut sums = [0.0f64; 3];
+    for pixel in pixels.chunks_exact(3) {
+        for (sum, value) in sums.iter_mut().zip(pixel) {
+            *sum += f64::from(*value);
+        }
+    }
+    sums.map(|sum| (sum / (pixels.len() / 3) as f64) as f32)
+}
+
+fn rendered(dir: &Path, name: &str, seed: u64, base: Base) -> PathBuf {
+    let path = dir.join(name);
+    render(&path, &RenderOptions { seed, n_cells: 3, base, ..RenderOptions::default() }).unwrap();
+    path
+}
+
+fn batch(dir: &Path, extract: ExtractOptions) -> BatchOptions {
+    BatchOptions::new(dir.join("bags"), extract)
+}
+
+#[test]
+fn every_row_is_the_patch_at_its_coordinates() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = rendered(dir.path(), "slide-1.svs", 1, Base::X20);
+    let slides = SlideList::find(&[path.clone()]).unwrap();
+    for lattice in [LatticeKind::Nested, LatticeKind::Clam] {
+        // From level 0, 20x patches are pixels of the slide without any resizing.
+        let extract = ExtractOptions { lattice, pixels: PixelSource::Level0, ..ExtractOptions::default() };
+        let options = BatchOptions::new(dir.path().join(format!("{lattice:?}")), extract);
+        let n_encoded = Cell::new(0);
+        let statuses = run(&slides, &MeanColour::default(), &options, &|event| {
+            if let wsi_features::Event::Patches(n) = event {
+                n_encoded.set(n_encoded.get() + n);
+            }
+        })
+        .unwrap();
+        let Outcome::Done(done) = &statuses[0].outcome else { panic!("{statuses:?}") };
+        assert_eq!(done.n_patches.iter().sum::<usize>(), n_encoded.get());
+
+        let bag = native::read(&options.out.join("slide-1.h5"), "mean-colour", &Magnification::ALL).unwrap();
+        let slide = open(&path).unwrap();
+        for (magnification, side) in Magnification::ALL.into_iter().zip([1024u32, 512, 256]) {
+            let set = bag.at(magnification).unwrap();
+            assert_eq!(set.geometry().patch_size_level0, Some(side));
+            assert_eq!(set.geometry().mpp, Some(0.5 * f64::from(side) / 256.0));
+            if lattice == LatticeKind::Nested {
+                assert_eq!(set.row_order(), RowOrder::RowMajor);
+            }
+            for (row, corner) in set.coords().unwrap().iter().enumerate() {
+                let region = slide.read_region(0, *corner, [side; 2]).unwrap();
+                let expected = mean_colour(region.as_raw());
+                for (found, expected) in set.features().row(row).unwrap().iter().zip(expected) {
+                    // Shrinking keeps the mean but for rounding and what the kernel does at the edge.
+                    let tolerance = if side == 256 { 1e-3 } else { 1.5 };
+                    assert!(
+                        (found - expected).abs() < tolerance,
+                        "{magnification} {corner:?}: {found} {expected}"
+                    );
+                }
+            }
+        }
+        assert!(bag.at(Magnification::X5).unwrap().parents().is_none());
+        for magnification in [Magnification::X10, Magnification::X20] {
+            let set = bag.at(magnification).unwrap();
+            assert!(set.parents().unwrap().iter().all(Option::is_some));
+        }
+    }
+}
+
+#[test]
+fn slides_of_either_base_give_the_same_field_of_view() {
+    let dir = tempfile::tempdir().unwrap();
+    rendered(dir.path(), "a.svs", 4, Base::X20);
+    rendered(dir.path(), "b.svs", 4, Base::X40);
+    let slides = SlideList::find(&[dir.path().to_owned()]).unwrap();
+    let options = batch(dir.path(), ExtractOptions::default());
+    run(&slides, &MeanColour::default(), &options, &|_| {}).unwrap();
+    let [a, b] = ["a", "b"].map(|id| {
+        native::read(&options.out.join(format!("{id}.h5")), "mean-colour", &Magnification::ALL).unwrap()
+    });
+    for magnification in Magnification::ALL {
+        let [a, b] = [&a, &b].map(|bag| bag.at(magnification).unwrap());
+        let doubled: Vec<[i64; 2]> =
+            a.coords().unwrap().iter().map(|corner| corner.map(|at| 2 * at)).collect();
+        // The edge is drawn in other pixels, so single patches may differ; the same places look the same.
+        let there: Vec<_> = b.coords().unwrap().to_vec();
+        let mut n_shared = 0;
+        for (row, corner) in doubled.iter().enumerate() {
+            let Some(other) = there.iter().position(|found| found == corner) else { continue };
+            n_shared += 1;
+            let pair = a.features().row(row).unwrap().iter().zip(b.features().row(other).unwrap());
+            assert!(pair.into_iter().all(|(a, b)| (a - b).abs() < 4.0), "{magnification} {corner:?}");
+        }
+        assert!(n_shared as f64 > 0.9 * doubled.len() as f64);
+    }
+}
+
+#[test]
+fn a_bad_slide_never_stops_the_others_and_a_second_run_does_only_what_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    rendered(dir.path(), "good.svs", 2, Base::X20);
+    std::fs::write(dir.path().join("empty.svs"), "").unwrap();
+    std::fs::write(dir.path().join("paper.svs"), "%PDF-1.7").unwrap();
+    let glass = image::RgbImage::from_pixel(600, 600, image::Rgb([240, 240, 240]));
+    glass.save(dir.path().join("glass.png")).unwrap();
+    let slides = SlideList::find(&[dir.path().to_owned()]).unwrap();
+    let options = batch(dir.path(), ExtractOptions::default());
+    let encoder = MeanColour::default();
+    let statuses = run(&slides, &encoder, &options, &|_| {}).unwrap();
+    let reason = |id: &str| match &statuses.iter().find(|status| status.slide == id).unwrap().outcome {
+        Outcome::Failed(reason) => reason.clone(),
+        other => other.label().to_owned(),
+    };
+    assert_eq!(reason("good"), "done");
+    assert!(reason("empty").contains("an empty file"), "{}", reason("empty"));
+    assert!(reason("paper").contains("a PDF"), "{}", reason("paper"));
+    assert!(reason("glass").contains("no resolution"), "{}", reason("glass"));
+    let left: Vec<String> = std::fs::read_dir(&options.out)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(left.len(), 2, "a bag and the table: {left:?}");
+    let table = std::fs::read_to_string(options.out.join("status.csv")).unwrap();
+    assert_eq!(table.lines().count(), 5);
+    assert!(table.contains("\ngood,done,,"), "{table}");
+
+    let n_calls = encoder.n_calls.load(std::sync::atomic::Ordering::Relaxed);
+    let given = ResolutionOverride { mpp: Some(0.5), magnification: None };
+    let again = run(&slides.with_resolution(given), &encoder, &options, &|_| {}).unwrap();
+    assert_eq!(
+        encoder.n_calls.load(std::sync::atomic::Ordering::Relaxed),
+        n_calls,
+        "nothing is encoded again"
+    );
+    let outcome = |id: &str| &again.iter().find(|status| status.slide == id).unwrap().outcome;
+    assert_eq!(outcome("good"), &Outcome::Present);
+    assert!(matches!(outcome("glass"), Outcome::Failed(reason) if reason.contains("no tissue")));
+}
+
+#[test]
+fn features_of_a_second_encoder_join_those_of_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = rendered(dir.path(), "slide-1.svs", 3, Base::X20);
+    let slides = SlideList::find(&[path]).unwrap();
+    let options = batch(dir.path(), ExtractOptions::default());
+    run(&slides, &MeanColour::default(), &options, &|_| {}).unwrap();
+    let stain_texture = Encoder::open(EncoderName::StainTexture, None).unwrap();
+    run(&slides, &stain_texture, &options, &|_| {}).unwrap();
+    let bag = options.out.join("slide-1.h5");
+    assert_eq!(native::encoders(&bag).unwrap(), ["mean-colour", "stain-texture"]);
+    let [a, b] = ["mean-colour", "stain-texture"]
+        .map(|encoder| native::read(&bag, encoder, &Magnification::ALL).unwrap());
+    for magnification in Magnification::ALL {
+        assert_eq!(a.at(magnification).unwrap().coords(), b.at(magnification).unwrap().coords());
+    }
+}
+
+#[test]
+fn equal_runs_write_equal_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = rendered(dir.path(), "slide-1.svs", 6, Base::X20);
+    let slides = SlideList::find(&[path]).unwrap();
+    let encoder = Encoder::open(EncoderName::StainTexture, None).unwrap();
+    let bytes: Vec<Vec<u8>> = ["one", "two"]
+        .iter()
+        .map(|name| {
+            let options = BatchOptions::new(dir.path().join(name), ExtractOptions::default());
+            run(&slides, &encoder, &options, &|_| {}).unwrap();
+            std::fs::read(options.out.join("slide-1.h5")).unwrap()
+        })
+        .collect();
+    assert!(bytes[0] == bytes[1]);
+}
+
+#[test]
+fn a_tile_that_does_not_decode_fails_the_slide_or_costs_its_patches() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = rendered(dir.path(), "slide-1.svs", 8, Base::X20);
+    // Wipes a part of the pixel data in the middle of level 0, on tissue.
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 60_000].fill(0);
+    std::fs::write(&path, bytes).unwrap();
+    let slides = SlideList::find(&[path]).unwrap();
+
+    let failing =
+        run(&slides, &MeanColour::default(), &batch(dir.path(), ExtractOptions::default()), &|_| {}).unwrap();
+    let Outcome::Failed(reason) = &failing[0].outcome else { panic!("{failing:?}") };
+    assert!(reason.contains("the tile at (") && reason.contains("of level 0"), "{reason}");
+    assert!(!dir.path().join("bags/slide-1.h5").exists());
+
+    let extract = ExtractOptions { bad_tiles: BadTiles::SkipPatch, ..ExtractOptions::default() };
+    let skipping = run(&slides, &MeanColour::default(), &batch(dir.path(), extract), &|_| {}).unwrap();
+    let Outcome::Done(done) = &skipping[0].outcome else { panic!("{skipping:?}") };
+    assert!(done.n_unreadable > 0 && done.n_unreadable < 12, "{}", done.n_unreadable);
+    let bag = native::read(&dir.path().join("bags/slide-1.h5"), "mean-colour", &Magnification::ALL).unwrap();
+    let n: usize = Magnification::ALL.iter().map(|m| bag.at(*m).unwrap().n_patches()).sum();
+    assert_eq!(n, done.n_patches.iter().sum::<usize>());
+}
