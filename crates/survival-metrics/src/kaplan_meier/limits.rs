@@ -27,7 +27,7 @@ impl KaplanMeier {
     /// and at S = 1 for all but [`CiType::Plain`] and [`CiType::Log`], as in R.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] unless `0 < level < 1`.
+    /// [`crate::Error::OutOfRange`] unless `0 < level < 1`.
     ///
     /// ```
     /// use survival_metrics::{CiType, KaplanMeier, Outcome};
