@@ -59,7 +59,7 @@ fn handle(path: &Path) -> Result<OpenSlide> {
     OpenSlide::new(path).map_err(|error| failed(path, &error))
 }
 
-fn failed(path: &Path, error: &openslide_rs::OpenSlideError) -> Error {
+fn failed(path: &Path, error: &openslide_rs::errors::OpenSlideError) -> Error {
     Error::from(ErrorKind::OpenSlide { fault: error.to_string() }).in_file(path)
 }
 
