@@ -68,7 +68,7 @@ impl KaplanMeier {
     /// let outcomes = (1..=20).map(|t| Outcome::event(f64::from(t))).collect::<Result<Vec<_>, _>>()?;
     /// let km = KaplanMeier::fit(&outcomes)?;
     /// let median = km.quantile_with_limits(0.5, 0.95, CiType::LogLog, QuantileRule::LeftEnd)?;
-    /// assert_eq!((median.lower, median.time, median.upper), (Some(6.0), Some(10.0), Some(14.0)));
+    /// assert_eq!((median.lower, median.time, median.upper), (Some(5.0), Some(10.0), Some(15.0)));
     /// # Ok::<(), survival_metrics::Error>(())
     /// ```
     pub fn quantile_with_limits(
