@@ -62,7 +62,7 @@ fn batch(dir: &Path, extract: ExtractOptions) -> BatchOptions {
 fn every_row_is_the_patch_at_its_coordinates() {
     let dir = tempfile::tempdir().unwrap();
     let path = rendered(dir.path(), "slide-1.svs", 1, Base::X20);
-    let slides = SlideList::find(&[path.clone()]).unwrap();
+    let slides = SlideList::find(std::slice::from_ref(&path)).unwrap();
     for lattice in [LatticeKind::Nested, LatticeKind::Clam] {
         // From level 0, 20x patches are pixels of the slide without any resizing.
         let extract = ExtractOptions { lattice, pixels: PixelSource::Level0, ..ExtractOptions::default() };
