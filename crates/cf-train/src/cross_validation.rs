@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::evaluate::{self, Cost, Summary};
 use crate::event::Event;
 use crate::fold_state::HistoryRow;
-use crate::memory;
+use crate::memory::{self, MemoryBudget};
 use crate::plan::{Plan, claim_directory, config_hash};
 use crate::report;
 use crate::run_dir::{self, fold_files};
@@ -45,7 +45,8 @@ pub fn cross_validate(
     let config_toml = config.to_toml()?;
     let plan = Plan::new(config, &options.device, &options.folds)?;
     let memory_bytes = memory::budget_bytes(config.training.memory_budget);
-    plan.check_memory(config, memory_bytes)?;
+    let memory = MemoryBudget::new(&config.model, &plan.bags, memory_bytes)?;
+    plan.check_memory(&memory)?;
     claim_directory(run, &config_toml, options.resume)?;
     run_dir::write_json(&run.join(run_dir::FOLDS), &plan.record)?;
     let environment = Environment::read(&options.device_name, config.training.seed);
@@ -56,7 +57,7 @@ pub fn cross_validate(
         bags: &plan.bags,
         run_dir: run,
         config_hash: config_hash(&config_toml),
-        memory_bytes,
+        memory,
         stop,
     };
     let started = Instant::now();

@@ -129,15 +129,14 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::DoesNotFit`] if it takes more, or a bag's description can't be read.
-    pub fn check_memory(&self, config: &RunConfig, memory_bytes: Option<u64>) -> Result<()> {
-        let budget = MemoryBudget::new(&config.model, &self.bags, memory_bytes)?;
+    pub fn check_memory(&self, budget: &MemoryBudget<'_>) -> Result<()> {
         let trained = self.folds.iter().flat_map(|fold| &fold.train);
         let slides: BTreeSet<&str> = trained.map(|labelled| labelled.slide.slide_id.as_str()).collect();
         let sizes = slides.into_iter().map(|slide| Ok((slide.to_owned(), self.bags.size(slide)?)));
         let Some((slide, size, bytes)) = budget.check(&sizes.collect::<Result<Vec<_>>>()?)? else {
             return Ok(());
         };
-        let budget = memory_bytes.map_or_else(|| "unknown".to_owned(), |bytes| ByteSize(bytes).to_string());
+        let budget = budget.bytes.map_or_else(|| "unknown".to_owned(), |bytes| ByteSize(bytes).to_string());
         tracing::info!(
             slide,
             n_patches = size.total(),

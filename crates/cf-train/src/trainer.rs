@@ -35,8 +35,8 @@ pub struct TrainingContext<'a> {
     pub run_dir: &'a Path,
     /// Hash of the resolved configuration.
     pub config_hash: u64,
-    /// What a training step may use; `None` where nobody says.
-    pub memory_bytes: Option<u64>,
+    /// What a training step may use.
+    pub memory: MemoryBudget<'a>,
     /// Set by a signal: save and stop.
     pub stop: &'a AtomicBool,
 }
@@ -64,7 +64,6 @@ struct Trainer<'a> {
     eval_model: Box<dyn SurvivalModel>,
     adam: Adam,
     schedule: Schedule,
-    memory: MemoryBudget<'a>,
     state: FoldState,
 }
 
@@ -83,8 +82,7 @@ impl<'a> Trainer<'a> {
         run_dir::create_dir(&dir)?;
         let saved = FoldState::restore(&dir.join(fold_files::STATE), &store, &mut adam)?;
         let state = saved.unwrap_or_else(FoldState::start);
-        let memory = MemoryBudget::new(&context.config.model, context.bags, context.memory_bytes)?;
-        Ok(Self { context, data, store, model, eval_model, adam, schedule, memory, state })
+        Ok(Self { context, data, store, model, eval_model, adam, schedule, state })
     }
 
     fn train(&mut self, observe: &mut dyn FnMut(Event)) -> Result<()> {
@@ -348,7 +346,7 @@ impl<'a> Trainer<'a> {
         let slide_id = &self.data.train[slide].slide.slide_id;
         let label = format!("dropout/fold {}/epoch {epoch}/draw {position}/{slide_id}", self.data.fold);
         ForwardCtx::train(self.context.config.training.seed, &label)
-            .with_retention(self.memory.retention(BagSize::of(bag)))
+            .with_retention(self.context.memory.retention(BagSize::of(bag)))
     }
 
     fn eval_ctx(&self, slide_id: &str) -> ForwardCtx {
