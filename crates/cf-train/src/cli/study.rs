@@ -18,6 +18,8 @@ pub(super) enum Action {
     Plan(PlanArguments),
     /// Run the tasks of a study that are not finished, or one of them.
     Run(RunArguments),
+    /// Join what is finished into tables, with tests between methods, and list what is missing.
+    Collect(CollectArguments),
 }
 
 /// Join tables, folds and bags of every run, and write the list of tasks.
@@ -63,10 +65,25 @@ pub(super) struct RunArguments {
     threads: Option<u16>,
 }
 
+/// Join what is finished into tables, with tests between methods, and list what is missing.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  cf-train study collect studies/table1\n\n\
+                  Works at any time, also while tasks run. Writes tables/ (text, Markdown, LaTeX, CSV) and study.json, which has \
+                  everything unrounded.")]
+pub(super) struct CollectArguments {
+    /// Directory of the study.
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// Print study.json instead of the tables.
+    #[arg(long)]
+    json: bool,
+}
+
 pub(super) fn run(action: &Action, show_bars: bool) -> Result<(), Failure> {
     match action {
         Action::Plan(arguments) => plan(arguments),
         Action::Run(arguments) => run_tasks(arguments, show_bars),
+        Action::Collect(arguments) => collect(arguments),
     }
 }
 
@@ -147,4 +164,20 @@ fn tasks_asked_for<'a>(arguments: &RunArguments, plan: &'a StudyPlan) -> Result<
         },
         (None, None) => Ok(plan.tasks.iter().collect()),
     }
+}
+
+fn collect(arguments: &CollectArguments) -> Result<(), Failure> {
+    let results = study::collect(&arguments.dir)?;
+    if arguments.json {
+        return print_json(&results);
+    }
+    for table in study::tables(&results) {
+        print(&table.to_text());
+    }
+    print(&format!("{} of {} tasks are finished", results.n_finished, results.n_tasks));
+    for task in &results.unfinished {
+        let reason = task.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+        print(&format!("  {:<8} {}{reason}", task.state, task.id));
+    }
+    Ok(())
 }

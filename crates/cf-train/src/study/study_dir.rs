@@ -16,6 +16,10 @@ pub(super) const PLAN: &str = "plan.json";
 pub(super) const CONFIGS: &str = "configs";
 /// A directory for each task.
 pub(super) const TASKS: &str = "tasks";
+/// Tables 1 and 2.
+pub(super) const TABLES: &str = "tables";
+/// Everything that was collected.
+pub(super) const RESULTS: &str = "study.json";
 /// In a task's directory, written last: the task is finished.
 pub(super) const FINISHED: &str = "task.json";
 
