@@ -246,12 +246,14 @@ fn a_task_is_named_by_its_settings_and_data_and_by_nothing_else() {
     assert!(ids.iter().zip(&now).all(|(a, b)| (a == b) != (a.starts_with("two.") && a.contains(".f1-"))));
     std::fs::write(&split, original).unwrap();
 
-    let bags = dir.path().join("two/bags");
-    let bag = std::fs::read_dir(&bags).unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
-    let mut bytes = std::fs::read(&bag).unwrap();
-    let last = bytes.len() - 1;
-    bytes[last] ^= 1;
-    std::fs::write(&bag, bytes).unwrap();
+    let three = dir.path().join("three");
+    let sizes = ["--patients", "20", "--scale", "0.004", "--backbone-dim", "12"];
+    let mut arguments = vec!["simulate", "--kind", "interaction", "--seed", "3", "--out", path(&three)];
+    arguments.extend(sizes);
+    succeed(&arguments);
+    let bag =
+        std::fs::read_dir(three.join("bags")).unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
+    std::fs::copy(&bag, dir.path().join("two/bags").join(bag.file_name().unwrap())).unwrap();
     assert_eq!(n_changed(&plan_ids(&file)), 12);
 
     // Names are names of files, and hashes differ between all tasks.

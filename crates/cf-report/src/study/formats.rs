@@ -22,11 +22,14 @@ impl StudyTable {
                 lines.push([label].into_iter().chain(cells).collect());
             }
         }
-        let mut legend = vec!["\u{b9} best of its column, \u{b2} second best".to_owned()];
-        if self.has_partial_cells() {
-            legend.push(format!("{PARTIAL} not all folds and seeds are there; not compared"));
+        let mut text = format!("{}\n\n{}", self.caption, aligned_left(&lines));
+        if self.has_marks() {
+            text += "\n\u{b9} best of its column, \u{b2} second best\n";
         }
-        format!("{}\n\n{}\n{}\n", self.caption, aligned_left(&lines), legend.join("\n"))
+        if self.has_partial_cells() {
+            text += &format!("\n{PARTIAL} not all folds and seeds are there; not compared\n");
+        }
+        text
     }
 
     /// A Markdown table, the best bold and the second best underlined.
@@ -52,11 +55,13 @@ impl StudyTable {
                 text += &line(&[plain(&row.label)].into_iter().chain(cells).collect::<Vec<_>>());
             }
         }
-        text += "\n**Best** and <u>second best</u> of each column.";
-        if self.has_partial_cells() {
-            text += &format!(" {PARTIAL}: not all folds and seeds are there; not compared.");
+        if self.has_marks() {
+            text += "\n**Best** and <u>second best</u> of each column.\n";
         }
-        text + "\n"
+        if self.has_partial_cells() {
+            text += &format!("\n{PARTIAL}: not all folds and seeds are there; not compared.\n");
+        }
+        text
     }
 
     /// A LaTeX `table` with the rules of `booktabs`, the best bold and the second best underlined.
@@ -185,7 +190,7 @@ mod tests {
                         my_model, 2    0.800 (0.020)\u{2020}\n\
                         Ours\n  \
                         CrossFusion    0.797 (0.020)\u{b9}\n\n\
-                        \u{b9} best of its column, \u{b2} second best\n\
+                        \u{b9} best of its column, \u{b2} second best\n\n\
                         \u{2020} not all folds and seeds are there; not compared\n";
         assert_eq!(table().to_text(), expected);
     }

@@ -155,8 +155,17 @@ impl StudyTable {
     /// Whether a cell has a number that lacks folds or seeds of the plan.
     #[must_use]
     pub fn has_partial_cells(&self) -> bool {
-        let mut cells = self.groups.iter().flat_map(|group| &group.rows).flat_map(|row| &row.cells);
-        cells.any(|cell| !cell.is_complete && cell.mean_thousandths.is_some())
+        self.cells().any(|cell| !cell.is_complete && cell.mean_thousandths.is_some())
+    }
+
+    /// Whether a cell is marked.
+    #[must_use]
+    pub fn has_marks(&self) -> bool {
+        self.cells().any(|cell| cell.mark != Mark::None)
+    }
+
+    fn cells(&self) -> impl Iterator<Item = &StudyCell> {
+        self.groups.iter().flat_map(|group| &group.rows).flat_map(|row| &row.cells)
     }
 }
 

@@ -6,6 +6,9 @@ use crate::number::{count, counted, fixed};
 /// Below it, after adjustment, a difference is called one.
 const LEVEL: f64 = 0.05;
 
+/// Below this number the normal approximation of the tests is worth a warning.
+const FEW_PATIENTS: usize = 100;
+
 /// The findings: a sentence or more for each cohort, then how certain they are.
 pub(super) fn findings(report: &StudyReport) -> Vec<String> {
     let mut sentences: Vec<String> = report.cohorts.iter().filter_map(best_of).collect();
@@ -37,6 +40,13 @@ pub(super) fn certainty(report: &StudyReport) -> Vec<String> {
              P-values are adjusted for the number of methods that are compared in one cohort, not for the number of cohorts."
                 .to_owned(),
         );
+    }
+    let fewest = report.comparisons.iter().filter_map(|c| Some(c.result.as_ref().ok()?.n_patients)).min();
+    if let Some(n) = fewest.filter(|&n| n < FEW_PATIENTS) {
+        sentences.push(format!(
+            "The tests are those of large samples; with {} they are rough, and differences come out too certain.",
+            counted(n, "patient", "patients")
+        ));
     }
     if !report.unfinished.is_empty() {
         let n_missing = report.unfinished.len();
