@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
 use crate::step::{Step, shown_time};
-use crate::{test, tidy};
+use crate::{notebooks, test, tidy};
 
 /// One stage: its name, the line that repeats it, and what it does.
 struct Stage {
@@ -14,7 +14,7 @@ struct Stage {
     check: fn(&Path) -> Result<(), Failure>,
 }
 
-const STAGES: [Stage; 9] = [
+const STAGES: [Stage; 10] = [
     Stage {
         name: "fmt",
         rerun: "cargo fmt --all",
@@ -36,6 +36,11 @@ const STAGES: [Stage; 9] = [
         },
     },
     Stage { name: "tidy", rerun: "cargo xtask tidy", check: |root| tidy::run(root, tidy::Mode::Check) },
+    Stage {
+        name: "notebooks",
+        rerun: "cargo xtask notebooks --compile",
+        check: |root| notebooks::run(root, notebooks::Proof::Compile),
+    },
     Stage {
         name: "metrics alone",
         rerun: "cargo xtask test -p survival-metrics --all-features",
