@@ -1,10 +1,13 @@
 //! The three products of a linear layer, in blocks that fit in the cache.
 
+use std::borrow::Cow;
+
+use super::element::Element;
 use super::panels::{Panels, Window, interleave, n_units, pack_panel, pack_rows, pack_transposed};
 use super::tile::{COLUMNS, Left, MatrixMut, Order, Right, Write, multiply};
 use super::unit::Unit;
-use super::{for_each_chunk, map_indices, rows};
-use crate::kernels::linear::LinearShape;
+use super::{activation, for_each_chunk, map_indices, rows};
+use crate::kernels::linear::{Activation, LinearShape};
 
 /// Rows per partial sum of the bias gradient; fixed, so that its rounding does not depend on the number of threads.
 const ROWS_PER_PARTIAL: usize = 256;
@@ -19,6 +22,17 @@ pub(in crate::kernels) fn forward<U: Unit>(
     weight: &[U::Sum],
     bias: &[U::Sum],
 ) -> Vec<U::Sum> {
+    forward_with::<U>(shape, x, weight, bias, Activation::Identity)
+}
+
+/// [`forward`], and an activation of each block while it is in the cache.
+pub(in crate::kernels) fn forward_with<U: Unit>(
+    shape: LinearShape,
+    x: &[U::Sum],
+    weight: &[U::Sum],
+    bias: &[U::Sum],
+    activation: Activation,
+) -> Vec<U::Sum> {
     let LinearShape { n, d_in, d_out } = shape;
     let columns = Window::new(weight, d_in, d_out, d_in);
     let weight = Panels::<U>::pack(d_out.div_ceil(COLUMNS), n_units::<U>(d_in), |panel, output| {
@@ -31,8 +45,35 @@ pub(in crate::kernels) fn forward<U: Unit>(
         let n_rows = output.len() / d_out;
         let rows = Window::new(x, d_in, n, d_in).rows(index * ROWS, n_rows);
         multiply_rows(rows, &weight, d_out, output);
+        match activation {
+            Activation::Identity => {}
+            Activation::Relu => activation::relu(output),
+            Activation::Tanh => activation::tanh(output),
+        }
     });
     output
+}
+
+/// Values per chunk of a pass over an output.
+const CHUNK: usize = 1 << 14;
+
+/// The gradient before an activation from its output and the gradient after it.
+pub(in crate::kernels) fn before_activation<'a, T: Element>(
+    activation: Activation,
+    output: &[T],
+    grad: &'a [T],
+) -> Cow<'a, [T]> {
+    let through = match activation {
+        Activation::Identity => return Cow::Borrowed(grad),
+        Activation::Relu => activation::relu_gradient::<T>,
+        Activation::Tanh => activation::tanh_gradient::<T>,
+    };
+    let mut before = vec![T::zero(); grad.len()];
+    for_each_chunk(&mut before, CHUNK, grad.len(), |index, before| {
+        let part = index * CHUNK..index * CHUNK + before.len();
+        through(before, &output[part.clone()], &grad[part]);
+    });
+    Cow::Owned(before)
 }
 
 pub(in crate::kernels) fn input_gradient<U: Unit>(

@@ -1,5 +1,6 @@
 //! The CPU loops behind the kernels: plain slices in, plain vectors out, rayon across outputs.
 
+pub(super) mod activation;
 pub(super) mod adam;
 pub(super) mod attention;
 pub(super) mod element;
@@ -12,6 +13,7 @@ mod tile;
 pub(super) mod unit;
 mod vector_math;
 mod vectorised;
+pub(super) mod weighted_sums;
 
 use candle_core::{Layout, Result, Storage, StorageRef, Tensor, WithDType};
 use rayon::prelude::*;
