@@ -7,6 +7,7 @@ pub(super) mod element;
 pub(super) mod grouped_conv2d;
 pub(super) mod layer_norm;
 pub(super) mod linear;
+pub(super) mod messages;
 mod panels;
 pub(super) mod rows;
 mod tile;

@@ -58,10 +58,10 @@ pub(super) fn erf(x: f32) -> f32 {
 pub(super) fn tanh(x: f32) -> f32 {
     let t = x * x;
     let p = -5.704_988_7e-3_f32;
-    let p = p.mul_add(t, 2.063_908_9e-2);
+    let p = p.mul_add(t, 2.063_909e-2);
     let p = p.mul_add(t, -5.373_971_6e-2);
     let p = p.mul_add(t, 1.333_144_2e-1);
-    let p = p.mul_add(t, -3.333_328_2e-1);
+    let p = p.mul_add(t, -3.333_328e-1);
     let near = (p * t).mul_add(x, x);
     let far = (1.0 - 2.0 / (exp(2.0 * x.abs()) + 1.0)).copysign(x);
     if x.abs() < 0.625 { near } else { far }

@@ -65,14 +65,21 @@ pub(in crate::kernels) fn weight_gradient<T: Element>(shape: SumsShape, x: &[T],
 
 /// `weights^T grad`.
 pub(in crate::kernels) fn row_gradient<T: Element>(shape: SumsShape, weights: &[T], grad: &[T]) -> Vec<T> {
+    let by_row: Vec<T> =
+        (0..shape.n).flat_map(|row| weights.iter().skip(row).step_by(shape.n)).copied().collect();
+    products(shape, &by_row, grad)
+}
+
+/// `factors right` of `factors` `[n, k]` and `right` `[k, d]`.
+pub(in crate::kernels) fn products<T: Element>(shape: SumsShape, factors: &[T], right: &[T]) -> Vec<T> {
     let SumsShape { k, n, d } = shape;
-    let mut dx = vec![T::zero(); n * d];
-    for_each_chunk(&mut dx, ROWS * d, k * n * d, |index, dx| {
-        for (row, dx) in dx.chunks_mut(d).enumerate() {
-            for (grad, weights) in grad.chunks(d).zip(weights.chunks(n)) {
-                rows::add_scaled(dx, grad, weights[index * ROWS + row]);
+    let mut output = vec![T::zero(); n * d];
+    for_each_chunk(&mut output, ROWS * d, k * n * d, |index, output| {
+        for (output, factors) in output.chunks_mut(d).zip(factors.chunks(k).skip(index * ROWS)) {
+            for (right, &factor) in right.chunks(d).zip(factors) {
+                rows::add_scaled(output, right, factor);
             }
         }
     });
-    dx
+    output
 }
