@@ -2,7 +2,8 @@
 //!
 //! [`CrossValidationReport`] is plain data that a trainer fills in. From it come one HTML file that needs neither
 //! network nor script ([`render_html`]), every figure as SVG ([`figures`]) and as PNG ([`svg_to_png`]), and the
-//! C-index in the format of the paper's tables ([`paper_format`], [`c_index_table`]).
+//! C-index in the format of the paper's tables ([`paper_format`], [`c_index_table`]). Several models on several cohorts make a
+//! [`StudyTable`].
 //!
 //! Survival curves, the median split and its tests are computed here from the pooled predictions, by
 //! [`survival_metrics`]; all other numbers are shown as given. Undefined results (an empty risk group, a fold
@@ -45,6 +46,7 @@ mod patients;
 mod png;
 mod report;
 mod risk_groups;
+mod study;
 mod table;
 mod wording;
 
@@ -57,5 +59,10 @@ pub use html::render_html;
 pub use png::svg_to_png;
 pub use report::{
     CIndexSummary, CrossValidationReport, Dropped, EpochRow, FlowStep, FoldReport, PredictionRow,
+};
+pub use study::{
+    CohortEstimates, EpochChoice, Mark, MethodEstimate, MissingTask, PairedNumbers, PublishedValue,
+    RunProvenance, StudyCell, StudyComparison, StudyReport, StudyRow, StudyTable, TableGroup,
+    render_study_html,
 };
 pub use table::{c_index_table, paper_format};

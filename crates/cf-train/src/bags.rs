@@ -1,6 +1,7 @@
 //! Slides as tensors, in a given order, read ahead of use and checked against the model's width.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{DType, Device};
@@ -74,6 +75,14 @@ impl BagSource {
     /// Where the tensors are made.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// The files that hold a slide's bag.
+    pub(crate) fn files_of(&self, slide_id: &str) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> =
+            self.magnifications.iter().map(|&at| self.store.path_of(slide_id, at)).collect();
+        files.dedup();
+        files
     }
 
     /// The patches of a slide at the magnifications that the model reads, without reading their features.

@@ -79,17 +79,33 @@ pub fn cluster_bootstrap_mean_c_index<C: Ord>(
     folds: &[FoldRisks<'_, C>],
     config: BootstrapConfig,
 ) -> Result<BootstrapInterval> {
-    let BootstrapConfig { replicates, seed, level, ties } = config;
-    if !(level > 0.0 && level < 1.0) {
-        return Err(Error::OutOfRange { what: "level", value: level, expected: "a number between 0 and 1" });
-    }
+    let estimate = mean(&fold_c_indices(folds, config.ties)?).ok_or(Error::Empty { what: "folds" })?;
+    let means = bootstrap_mean_c_indices(folds, config)?;
+    let BootstrapConfig { replicates, level, .. } = config;
+    let defined: Vec<f64> = means.into_iter().flatten().collect();
+    let unusable_replicates = replicates - defined.len();
+    let (lower, upper) =
+        percentile_interval(defined, level)?.ok_or(Error::NoUsableResample { replicates })?;
+    Ok(BootstrapInterval { estimate, lower, upper, level, replicates, unusable_replicates })
+}
+
+/// The means over folds of [`cluster_bootstrap_mean_c_index`], one per resample; `None` where a fold of it has no comparable pair.
+///
+/// Equal seeds and clusters give equal resamples, whatever the risks: differences between two models, resample by resample, are
+/// those of a paired bootstrap, and their percentiles an interval of the difference.
+///
+/// # Errors
+/// As [`cluster_bootstrap_mean_c_index`].
+pub fn bootstrap_mean_c_indices<C: Ord>(
+    folds: &[FoldRisks<'_, C>],
+    config: BootstrapConfig,
+) -> Result<Vec<Option<f64>>> {
+    let BootstrapConfig { replicates, seed, ties, .. } = config;
     if replicates == 0 {
         return Err(Error::OutOfRange { what: "replicates", value: 0.0, expected: "at least 1" });
     }
-    let estimate = mean(&fold_c_indices(folds, ties)?).ok_or(Error::Empty { what: "folds" })?;
     let samplers: Vec<FoldSampler> =
         folds.iter().map(|fold| FoldSampler::new(fold, ties)).collect::<Result<_>>()?;
-
     let mut seeds = SplitMix64 { state: seed };
     let seeds: Vec<u64> = (0..replicates).map(|_| seeds.next()).collect();
     let replicate = |&state: &u64| {
@@ -100,21 +116,33 @@ pub fn cluster_bootstrap_mean_c_index<C: Ord>(
     };
     // Each resample has a generator of its own, so that threads change nothing.
     #[cfg(feature = "rayon")]
-    let mut means: Vec<f64> = {
+    let means = {
         use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
-        seeds.par_iter().filter_map(replicate).collect()
+        seeds.par_iter().map(replicate).collect()
     };
     #[cfg(not(feature = "rayon"))]
-    let mut means: Vec<f64> = seeds.iter().filter_map(replicate).collect();
-    means.sort_unstable_by(f64::total_cmp);
-    let tail = (1.0 - level) / 2.0;
-    match (quantile(&means, tail), quantile(&means, 1.0 - tail)) {
-        (Some(lower), Some(upper)) => {
-            let unusable_replicates = replicates - means.len();
-            Ok(BootstrapInterval { estimate, lower, upper, level, replicates, unusable_replicates })
-        }
-        _ => Err(Error::NoUsableResample { replicates }),
+    let means = seeds.iter().map(replicate).collect();
+    Ok(means)
+}
+
+/// The `(1 -/+ level) / 2` quantiles of a statistic's resamples, by linear interpolation as numpy's `percentile`; `None` without any.
+///
+/// # Errors
+/// [`Error::OutOfRange`] unless `0 < level < 1`.
+///
+/// ```
+/// use survival_metrics::percentile_interval;
+///
+/// assert_eq!(percentile_interval(vec![4.0, 1.0, 2.0, 3.0, 5.0], 0.5)?, Some((2.0, 4.0)));
+/// # Ok::<(), survival_metrics::Error>(())
+/// ```
+pub fn percentile_interval(mut resamples: Vec<f64>, level: f64) -> Result<Option<(f64, f64)>> {
+    if !(level > 0.0 && level < 1.0) {
+        return Err(Error::OutOfRange { what: "level", value: level, expected: "a number between 0 and 1" });
     }
+    resamples.sort_unstable_by(f64::total_cmp);
+    let tail = (1.0 - level) / 2.0;
+    Ok(quantile(&resamples, tail).zip(quantile(&resamples, 1.0 - tail)))
 }
 
 /// One fold, sorted once for all resamples.
