@@ -14,6 +14,7 @@ mod ci;
 mod demo;
 mod failure;
 mod fixtures;
+mod notebooks;
 mod step;
 mod test;
 mod tidy;
@@ -29,8 +30,9 @@ cargo xtask COMMAND
   demo                      build, simulate a cohort with a known answer, cross-validate, write the report
   test [ARGS]...            every test of the default build; ARGS go to the test runner
   ci                        fmt, clippy, test, docs, tidy: what a change must pass
-  bench NAME [ARGS]...      time `model` or `bags` against the Python stack: --json, --record, --cases A,B, --python PATH
+  bench NAME [ARGS]...      time `model`, `baselines`, `bags` or `metrics` against the Python stack: --json, --record, --cases A,B, --python PATH
   fixtures [--python PATH]  run the PyTorch oracles that write fixtures/reference
+  notebooks [--compile]     execute examples/notebooks with evcxr, which is installed below target; or compile their cells
   tidy [--write]            the house rules; --write regenerates docs/benchmarks.md
 ";
 
@@ -61,13 +63,15 @@ fn run(root: &Path, command: &str, rest: &[String]) -> Result<(), Failure> {
         ("bench", args) => bench::run(root, &bench::Options::parse(args)?),
         ("fixtures", []) => fixtures::run(root, "python3"),
         ("fixtures", [flag, python]) if flag == "--python" => fixtures::run(root, python),
+        ("notebooks", []) => notebooks::run(root, notebooks::Proof::Execute),
+        ("notebooks", [flag]) if flag == "--compile" => notebooks::run(root, notebooks::Proof::Compile),
         ("tidy", []) => tidy::run(root, tidy::Mode::Check),
         ("tidy", [flag]) if flag == "--write" => tidy::run(root, tidy::Mode::Write),
         ("help" | "--help" | "-h", _) => {
             print!("{USAGE}");
             Ok(())
         }
-        ("demo" | "ci" | "fixtures" | "tidy", _) => {
+        ("demo" | "ci" | "fixtures" | "notebooks" | "tidy", _) => {
             Err(Failure::usage(format!("`{command}` does not take `{}`", rest.join(" "))))
         }
         _ => Err(Failure::usage(format!("no command `{command}`"))),

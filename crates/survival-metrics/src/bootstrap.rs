@@ -7,6 +7,7 @@ use crate::outcome::check_length;
 use crate::pair_sweep::PairSweep;
 
 /// How a bootstrap is drawn.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BootstrapConfig {
     /// Number of resamples. The ends of a 95% interval need a thousand or more.
@@ -27,6 +28,7 @@ impl Default for BootstrapConfig {
 }
 
 /// An estimate with its bootstrap percentile interval.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BootstrapInterval {
     /// The statistic of the data themselves.

@@ -13,6 +13,7 @@ use crate::outcome::{Outcome, check_length};
 use crate::special_functions::{chi2_ln_sf, chi2_sf};
 
 /// Weight of each event time `u`, where `n` subjects are at risk and `d` have events.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum LogRankWeight {
     /// 1: the log-rank test (Mantel 1966).
@@ -36,6 +37,7 @@ pub enum LogRankWeight {
 }
 
 /// Observed and expected events of one group in a log-rank test.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogRankGroup<G> {
     /// The group's label.
@@ -49,6 +51,7 @@ pub struct LogRankGroup<G> {
 }
 
 /// Result of a log-rank test.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogRank<G> {
     /// The groups in ascending order of their labels.
@@ -67,6 +70,7 @@ pub struct LogRank<G> {
 }
 
 /// Peto's one-step estimate of a hazard ratio.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PetoHazardRatio {
     /// Hazard of the second group over that of the first.
