@@ -89,6 +89,71 @@ fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
+/// A validated patient: months, whether the event was seen, risk. Simulated patients have one slide.
+type Patient = (f64, bool, f64);
+
+/// Validated patients of a run's folds 0 and 1, in the order of their names.
+fn patients(out: &Path, run: &str) -> [Vec<Patient>; 2] {
+    [0, 1].map(|fold| {
+        let start = format!("{run}.f{fold}-");
+        let mut entries = std::fs::read_dir(out.join("tasks")).unwrap().map(|entry| entry.unwrap().path());
+        let task =
+            entries.find(|path| path.file_name().unwrap().to_str().unwrap().starts_with(&start)).unwrap();
+        let mut rows: Vec<(String, Patient)> =
+            csv::Reader::from_path(task.join(format!("fold_{fold}/predictions.csv")))
+                .unwrap()
+                .records()
+                .map(|row| {
+                    let row = row.unwrap();
+                    (
+                        row[0].to_owned(),
+                        (row[3].parse().unwrap(), &row[4] == "event", row[5].parse().unwrap()),
+                    )
+                })
+                .collect();
+        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        rows.into_iter().map(|(_, patient)| patient).collect()
+    })
+}
+
+/// For each patient the concordant and the comparable pairs that it is part of, a tie in risk being half a concordance.
+fn pairs(patients: &[Patient]) -> Vec<[f64; 2]> {
+    let mut sums = vec![[0.0; 2]; patients.len()];
+    for (i, a) in patients.iter().enumerate() {
+        for (j, b) in patients.iter().enumerate() {
+            if i != j && a.1 && (b.0 > a.0 || (b.0 == a.0 && !b.1)) {
+                let order = a.2 - b.2;
+                let concordant = if order.abs() <= 1e-8 { 0.5 } else { f64::from(order > 0.0) };
+                for k in [i, j] {
+                    sums[k][0] += concordant;
+                    sums[k][1] += 1.0;
+                }
+            }
+        }
+    }
+    sums
+}
+
+/// Method minus reference over seeds 7 and 8: mean of fold C-indices, C-index over all pairs within folds, and its standard error
+/// by the infinitesimal jackknife, `(A_i - C B_i) / B`, from the definition.
+fn compared_pair_by_pair(out: &Path, method: &str, reference: &str) -> [f64; 3] {
+    let (mut mean, mut difference, mut influence) = (0.0, 0.0, Vec::new());
+    for seed in [7, 8] {
+        for (run, sign) in [(method, 0.5), (reference, -0.5)] {
+            let folds = patients(out, &format!("{run}.s{seed}")).map(|fold| pairs(&fold));
+            let total = |fold: &Vec<[f64; 2]>, k: usize| fold.iter().map(|sums| sums[k]).sum::<f64>() / 2.0;
+            mean += sign * folds.iter().map(|fold| total(fold, 0) / total(fold, 1)).sum::<f64>() / 2.0;
+            let [a, b] = [0, 1].map(|k| folds.iter().map(|fold| total(fold, k)).sum::<f64>());
+            difference += sign * a / b;
+            influence.resize(folds.iter().map(Vec::len).sum(), 0.0);
+            for (sum, of_patient) in influence.iter_mut().zip(folds.iter().flatten()) {
+                *sum += sign * (of_patient[0] - a / b * of_patient[1]) / b;
+            }
+        }
+    }
+    [mean, difference, influence.iter().map(|x: &f64| x * x).sum::<f64>().sqrt()]
+}
+
 /// Mean and population deviation of values that are rounded to three decimals first, as the paper prints them.
 fn printed(values: &[f64]) -> (String, String) {
     let rounded: Vec<f64> = values.iter().map(|value| format!("{value:.3}").parse().unwrap()).collect();
@@ -162,6 +227,14 @@ fn both_tables_and_the_report_have_the_numbers_of_the_tasks() {
         let compared = &comparison["result"]["compared"];
         assert!(compared["p_holm"].as_f64() >= compared["p_value"].as_f64(), "{comparison}");
         assert_eq!((compared["n_folds"].as_u64(), compared["n_seeds"].as_u64()), (Some(2), Some(2)));
+    }
+    let compared = &comparisons[0];
+    assert_eq!((&compared["cohort"], &compared["method"]), (&"one".into(), &"amil".into()));
+    let found = ["mean_difference", "difference", "standard_error"]
+        .map(|key| compared["result"]["compared"][key].as_f64().unwrap());
+    let expected = compared_pair_by_pair(&out, "one.amil.simulated", "one.crossfusion.simulated");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-12, "{found} {expected}");
     }
     for absent in ["<script", "http://", "https://", "url(", "NaN"] {
         let without_svg = report.replace("http://www.w3.org/2000/svg", "");
@@ -324,6 +397,13 @@ fn a_task_that_fails_is_told_and_the_others_go_on() {
     );
     let report = std::fs::read_to_string(out.join("report.html")).unwrap();
     assert!(report.contains("2 of 6 tasks are missing") && report.contains("memory budget"));
+
+    // What changes behind the plan's back is refused.
+    let config = out.join("configs/one.dsmil.simulated.s7.toml");
+    let planned = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, planned.replace("alpha = 0.2", "alpha = 0.3")).unwrap();
+    let changed = "its settings are not those that were planned";
+    fail(&["study", "run", path(&out), "--task", "one.dsmil.simulated.s7.f0"], 3, &[changed]);
 
     // With the budget mended the plan keeps what is finished.
     std::fs::write(&file, smaller(&text.replace(budget, ""))).unwrap();

@@ -77,6 +77,11 @@ impl StudyFile {
         let shared = shared_sections(&table, &text).map_err(fault)?;
         let axes = overrides::read(&table, &text, &lists).map_err(fault)?;
 
+        // Without the key, the one seed of section [training].
+        let seeds: Vec<Option<u64>> = match &lists.seeds {
+            Some(seeds) => seeds.iter().copied().map(Some).collect(),
+            None => vec![None],
+        };
         let mut runs = Vec::new();
         let mut faults = Faults::default();
         for cohort in &lists.cohorts {
@@ -85,11 +90,7 @@ impl StudyFile {
                     let labels =
                         [(Axis::Cohorts, cohort), (Axis::Backbones, backbone), (Axis::Models, model)];
                     let merged = overrides::merged(&shared, &axes, labels).map_err(fault)?;
-                    let seeds = match &lists.seeds {
-                        Some(seeds) => seeds.clone(),
-                        None => vec![None],
-                    };
-                    for seed in seeds {
+                    for &seed in &seeds {
                         match config_of(merged.clone(), path, seed) {
                             Ok(config) => runs.push(StudyRun {
                                 cohort: cohort.clone(),
@@ -169,8 +170,7 @@ pub(super) struct Lists {
     pub(super) cohorts: Vec<String>,
     pub(super) models: Vec<String>,
     pub(super) backbones: Vec<String>,
-    /// `None` without the key; then each run has the seed of its section `[training]`.
-    seeds: Option<Vec<Option<u64>>>,
+    seeds: Option<Vec<u64>>,
     folds: Vec<usize>,
     /// The models that run on every encoder; the others run on the first.
     backbone_models: Option<Vec<String>>,
@@ -200,7 +200,7 @@ impl Lists {
         let (cohorts, models, backbones) =
             (of("cohorts", cohorts)?, of("models", models)?, of("backbones", backbones)?);
         let whole = |key: &str| wholes(section, key).map_err(|reason| format!("study.{key} {reason}"));
-        let seeds = whole("seeds")?.map(|seeds| seeds.into_iter().map(Some).collect());
+        let seeds = whole("seeds")?;
         let folds = whole("folds")?.unwrap_or_default().into_iter().map(|fold| fold as usize).collect();
         let known_model = |key: &str, label: &String| match models.contains(label) {
             true => Ok(()),

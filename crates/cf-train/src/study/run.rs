@@ -6,9 +6,10 @@ use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
 
-use super::fingerprint::{CODE_VERSION, DataHashes, FileHashes};
+use super::fingerprint::{self, CODE_VERSION, DataHashes, FileHashes};
 use super::plan::{self, StudyPlan, Task};
 use super::study_dir::{self, Failure};
+use crate::config::RunConfig;
 use crate::cross_validation::{RunOptions, carry_out};
 use crate::error::{Error, Result};
 use crate::evaluate::Summary;
@@ -33,6 +34,7 @@ pub enum TaskEnd {
 #[derive(Debug)]
 pub struct TaskRunner<'a> {
     dir: &'a Path,
+    plan: &'a StudyPlan,
     device: Device,
     device_name: String,
     files: FileHashes,
@@ -43,14 +45,14 @@ impl<'a> TaskRunner<'a> {
     ///
     /// # Errors
     /// If the plan was made by another version of this program, whose results would carry this one's name.
-    pub fn new(dir: &'a Path, plan: &StudyPlan, device: Device, device_name: &str) -> Result<Self> {
+    pub fn new(dir: &'a Path, plan: &'a StudyPlan, device: Device, device_name: &str) -> Result<Self> {
         if plan.cf_train != CODE_VERSION {
             return Err(Error::data(
                 &dir.join(study_dir::PLAN),
                 format!("is of cf-train {}, this is {CODE_VERSION}; plan the study again", plan.cf_train),
             ));
         }
-        Ok(Self { dir, device, device_name: device_name.to_owned(), files: FileHashes::default() })
+        Ok(Self { dir, plan, device, device_name: device_name.to_owned(), files: FileHashes::default() })
     }
 
     /// Runs a task, or goes on with it where it was interrupted. A finished task is left as it is.
@@ -104,19 +106,7 @@ impl<'a> TaskRunner<'a> {
         let fold_plan = Plan::new(&config, &self.device, &[task.fold])?;
         for fold in &fold_plan.folds {
             let data = DataHashes::of(&config, fold, &fold_plan.bags, &mut self.files)?;
-            if data != task.data {
-                let what = if data.slides != task.data.slides {
-                    "the slides of its fold, their outcomes or time bins"
-                } else if data.bags != task.data.bags {
-                    "its bags"
-                } else {
-                    "the weights that it starts from"
-                };
-                return Err(Error::data(
-                    &study_dir::config(self.dir, &task.run),
-                    format!("{what} are not those that were planned; plan the study again"),
-                ));
-            }
+            self.check_as_planned(task, &config, &data)?;
         }
         // Where the data lie and what memory a step may use is not part of a task: an interrupted one may go on elsewhere.
         run_dir::write(&run.join(run_dir::CONFIG), config.to_toml()?.as_bytes())?;
@@ -127,6 +117,27 @@ impl<'a> TaskRunner<'a> {
             device: self.device.clone(),
         };
         carry_out(&config, &fold_plan, run, &options, stop, observe)
+    }
+
+    /// Refuses to give a task's name to the results of other settings or data.
+    fn check_as_planned(&self, task: &Task, config: &RunConfig, data: &DataHashes) -> Result<()> {
+        let planned = &task.data;
+        let what = if data.slides != planned.slides {
+            "the slides of its fold, their outcomes or time bins"
+        } else if data.bags != planned.bags {
+            "its bags"
+        } else if data.initial_weights != planned.initial_weights {
+            "the weights that it starts from"
+        } else {
+            let run = self.plan.run_of(self.dir, task)?;
+            let labels = [run.cohort.as_str(), run.model.as_str(), run.backbone.as_str()];
+            if task.id.ends_with(&fingerprint::task_hash(config, labels, task.fold, data)?) {
+                return Ok(());
+            }
+            "its settings"
+        };
+        let config = study_dir::config(self.dir, &task.run);
+        Err(Error::data(&config, format!("{what} are not those that were planned; plan the study again")))
     }
 }
 
@@ -142,5 +153,19 @@ fn lock(dir: &Path) -> Result<Option<File>> {
             tracing::debug!(%error, "this file system has no locks");
             Ok(Some(file))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_at_a_time_holds_a_task() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = lock(dir.path()).unwrap();
+        assert!(first.is_some() && lock(dir.path()).unwrap().is_none());
+        drop(first);
+        assert!(lock(dir.path()).unwrap().is_some());
     }
 }
