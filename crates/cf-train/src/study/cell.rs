@@ -10,6 +10,12 @@ use super::results::{Cell, Estimate, FoldResult, Published, SeedLogRank};
 use crate::error::Result;
 use crate::evaluate::{self, CIndex, Cost, FoldPredictions, Risks, Summary};
 
+/// A C-index of a run.
+type OfSummary = fn(&Summary) -> &CIndex;
+
+/// The risks of a fold that it is made from.
+type OfFold = fn(&FoldPredictions) -> Result<Risks>;
+
 /// Joins the runs of one cell, which differ in their seeds; `None` without runs.
 ///
 /// # Errors
@@ -22,7 +28,7 @@ pub(super) fn cell(runs: &[&FinishedRun<'_>]) -> Result<Option<Cell>> {
         .iter()
         .map(|run| evaluate::summarise(&run.config, &run.predictions, cost))
         .collect::<Result<_>>()?;
-    let levels: [(fn(&Summary) -> &CIndex, fn(&FoldPredictions) -> Result<Risks>); 3] = [
+    let levels: [(OfSummary, OfFold); 3] = [
         (|summary| &summary.c_index, |fold| Risks::of_slides(&fold.selected)),
         (|summary| &summary.patient_c_index, |fold| Ok(Risks::of_slides(&fold.selected)?.of_patients())),
         (|summary| &summary.last_epoch_c_index, |fold| Risks::of_slides(&fold.last)),
@@ -90,11 +96,7 @@ impl Estimate {
 }
 
 /// Mean over the folds of all seeds. Its interval resamples patients alike for all seeds, which score the same patients.
-fn estimate(
-    of_seeds: &[&CIndex],
-    runs: &[&FinishedRun<'_>],
-    risks: fn(&FoldPredictions) -> Result<Risks>,
-) -> Result<Estimate> {
+fn estimate(of_seeds: &[&CIndex], runs: &[&FinishedRun<'_>], risks: OfFold) -> Result<Estimate> {
     let values: Vec<f64> =
         of_seeds.iter().flat_map(|c_index| c_index.folds.iter().flatten()).copied().collect();
     if values.is_empty() {
