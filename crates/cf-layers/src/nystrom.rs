@@ -138,18 +138,9 @@ impl NystromAttention {
 ///
 /// The start divides by maxima over *all* heads together, as published: heads are not independent.
 fn pseudo_inverse(a: &Tensor, n_iterations: usize) -> Result<Tensor> {
-    let (n_heads, m, _) = a.dims3()?;
     let scale = (largest(&a.abs()?.sum(2)?)? * largest(&a.abs()?.sum(1)?)?)?;
-    let mut z = a.transpose(1, 2)?.contiguous()?.broadcast_div(&scale)?;
-    let eye = Tensor::eye(m, a.dtype(), a.device())?.broadcast_as((n_heads, m, m))?.contiguous()?;
-    for _ in 0..n_iterations {
-        let az = a.matmul(&z)?;
-        let inner = ((&eye * 7.0)? - &az)?;
-        let inner = ((&eye * 15.0)? - az.matmul(&inner)?)?;
-        let inner = ((&eye * 13.0)? - az.matmul(&inner)?)?;
-        z = (z.matmul(&inner)? * 0.25)?;
-    }
-    Ok(z)
+    let start = a.transpose(1, 2)?.contiguous()?.broadcast_div(&scale)?;
+    kernels::pseudo_inverse(a, &start, n_iterations)
 }
 
 /// The largest of all values, its gradient shared evenly by those that equal it, as in PyTorch. Columns of padding are equal.

@@ -341,6 +341,26 @@ fn weighted_sums_equal_their_reference_and_skip_the_gradient_nobody_asked_for() 
 }
 
 #[test]
+fn pseudo_inverses_equal_their_reference() {
+    for (dtype, tolerance) in [(DType::F64, 1e-10), (DType::F32, 1e-4)] {
+        for (n_heads, m) in [(1, 1), (2, 3), (3, 33), (1, 130), (2, 300)] {
+            // Rows that sum to one, as after a softmax, and the start that attention takes.
+            let scores = random(61, &[n_heads, m, m], DType::F64);
+            let a = candle_nn::ops::softmax(&scores.affine(2.0, 0.0).unwrap(), 2).unwrap();
+            let z = (a.transpose(1, 2).unwrap().contiguous().unwrap() * 0.3).unwrap();
+            let [a, z] = [a, z].map(|t| Var::from_tensor(&t.to_dtype(dtype).unwrap()).unwrap());
+            for n_steps in [1, 6] {
+                let found = evaluate_linearly(&[&a, &z], || kernels::pseudo_inverse(&a, &z, n_steps));
+                let wanted = evaluate_linearly(&[&a, &z], || reference::pseudo_inverse(&a, &z, n_steps));
+                assert_same(&format!("{dtype:?} {n_heads} x {m}, {n_steps}"), &found, &wanted, tolerance);
+            }
+        }
+    }
+    let (a, z) = (random(62, &[1, 3, 4], DType::F32), random(63, &[1, 3, 4], DType::F32));
+    assert!(kernels::pseudo_inverse(&a, &z, 6).is_err());
+}
+
+#[test]
 fn gate_equals_its_reference_and_its_slope_is_the_finite_difference() {
     for (dtype, tolerance) in TOLERANCES {
         for (n, hidden) in [(1, 1), (3, 17), (64, 5), (65, 256), (200, 31)] {

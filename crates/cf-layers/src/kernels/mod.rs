@@ -18,6 +18,7 @@
 //! | [`dropout`] | x | x | [`reference::dropout`] | exact |
 //! | [`add_dropped`] | base and x | both | [`reference::dropout`] and a sum | exact |
 //! | [`token_conv`] | x `[n, d]`, weight `[n_heads, taps]` | both | [`reference::token_conv`] | 1e-5 in f32 |
+//! | [`pseudo_inverse`] | a and z `[heads, m, m]` | both | [`reference::pseudo_inverse`] | 1e-4 in f32 |
 //! | [`neighbour_sum`] | x `[n, d]` on a graph | x | [`reference::neighbour_sum`] | 1e-5 in f32 |
 //! | [`neighbour_softmax`] | x `[n, d]` on a graph, inverse temperature | both | [`reference::neighbour_softmax`] | 1e-5 in f32 |
 //! | [`adam_step`] | a parameter, its gradient and moments | none: in place | PyTorch's Adam, by the oracle's trace | 1e-6 in f32 |
@@ -40,6 +41,7 @@ mod linear;
 mod neighbour_softmax;
 mod neighbour_sum;
 mod projected_attention;
+mod pseudo_inverse;
 pub mod reference;
 mod token_conv;
 mod weighted_sums;
@@ -59,6 +61,7 @@ pub use neighbour_sum::neighbour_sum;
 pub use projected_attention::{
     AttentionProjections, ProjectedAttentionOptions, projected_attention, projected_self_attention,
 };
+pub use pseudo_inverse::pseudo_inverse;
 pub use token_conv::token_conv;
 pub use weighted_sums::weighted_sums;
 

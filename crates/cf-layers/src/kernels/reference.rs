@@ -139,6 +139,24 @@ pub fn linear_with(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activ
     }
 }
 
+/// [`super::pseudo_inverse`] by matrix products.
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn pseudo_inverse(a: &Tensor, z: &Tensor, n_steps: usize) -> Result<Tensor> {
+    let (n_heads, m, _) = a.dims3()?;
+    let eye = Tensor::eye(m, a.dtype(), a.device())?.broadcast_as((n_heads, m, m))?.contiguous()?;
+    let mut z = z.clone();
+    for _ in 0..n_steps {
+        let az = a.matmul(&z)?;
+        let inner = ((&eye * 7.0)? - &az)?;
+        let inner = ((&eye * 15.0)? - az.matmul(&inner)?)?;
+        let inner = ((&eye * 13.0)? - az.matmul(&inner)?)?;
+        z = (z.matmul(&inner)? * 0.25)?;
+    }
+    Ok(z)
+}
+
 /// [`super::weighted_sums`] as a matrix product.
 ///
 /// # Errors

@@ -9,6 +9,7 @@ pub(super) mod layer_norm;
 pub(super) mod linear;
 pub(super) mod messages;
 mod panels;
+pub(super) mod pseudo_inverse;
 pub(super) mod rows;
 mod tile;
 pub(super) mod unit;
