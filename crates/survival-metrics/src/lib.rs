@@ -47,6 +47,7 @@
 //! The crate knows no files and no tensors, and has no state.
 
 mod auc;
+mod bca;
 mod bootstrap;
 mod brier;
 mod calibration;
@@ -82,7 +83,7 @@ mod symmetric;
 mod time_dependent_concordance;
 
 pub use auc::{AucConfig, AucOverTime, cumulative_dynamic_auc, cumulative_dynamic_auc_of_risks};
-pub use bootstrap::{BootstrapConfig, BootstrapInterval, cluster_bootstrap_mean_c_index};
+pub use bootstrap::{BootstrapConfig, BootstrapInterval, BootstrapMethod, cluster_bootstrap_mean_c_index};
 pub use brier::{
     BrierConfig, BrierNorm, ScoreOverTime, TimeIntegral, brier_score, negative_log_likelihood,
     unweighted_brier_score,
