@@ -1,6 +1,7 @@
 //! Slides as tensors, in a given order, read ahead of use and checked against the model's width.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{DType, Device};
@@ -93,6 +94,11 @@ impl BagSource {
             }
         }
         Ok(size)
+    }
+
+    /// The files that hold a slide at the magnifications that the model reads.
+    pub(crate) fn files_of(&self, slide_id: &str) -> Vec<PathBuf> {
+        self.magnifications.iter().map(|&at| self.store.path_of(slide_id, at)).collect()
     }
 
     fn derived_of(&self, slide_id: &str) -> DerivedCache {
