@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
 use crate::step::{Step, shown_time};
-use crate::{browser, test, tidy};
+use crate::{browser, notebooks, test, tidy};
 
 /// One stage: its name, the line that repeats it, and what it does.
 struct Stage {
@@ -14,7 +14,7 @@ struct Stage {
     check: fn(&Path) -> Result<(), Failure>,
 }
 
-const STAGES: [Stage; 9] = [
+const STAGES: [Stage; 11] = [
     Stage {
         name: "fmt",
         rerun: "cargo fmt --all",
@@ -37,6 +37,16 @@ const STAGES: [Stage; 9] = [
     },
     Stage { name: "tidy", rerun: "cargo xtask tidy", check: |root| tidy::run(root, tidy::Mode::Check) },
     Stage { name: "browser", rerun: "cargo xtask browser", check: browser::run },
+    Stage {
+        name: "notebooks",
+        rerun: "cargo xtask notebooks --compile",
+        check: |root| notebooks::run(root, notebooks::Proof::Compile),
+    },
+    Stage {
+        name: "metrics alone",
+        rerun: "cargo xtask test -p survival-metrics --all-features",
+        check: metrics_alone,
+    },
     Stage { name: "hdf5", rerun: "cargo xtask test -p wsi-bags --features hdf5", check: hdf5 },
     Stage {
         name: "old processor",
@@ -49,6 +59,14 @@ const STAGES: [Stage; 9] = [
         check: openslide,
     },
 ];
+
+/// `survival-metrics` as others depend on it: without what the workspace turns on, and with all that can be.
+fn metrics_alone(root: &Path) -> Result<(), Failure> {
+    Step::cargo(root, &["check", "-q", "-p", "survival-metrics", "--no-default-features"]).run()?;
+    let lint = ["clippy", "-q", "-p", "survival-metrics", "--all-features", "--all-targets"];
+    Step::cargo(root, &[&lint[..], &["--", "-D", "warnings"]].concat()).run()?;
+    test::run(root, &["-p", "survival-metrics", "--all-features"].map(str::to_owned))
+}
 
 /// The kernels on an emulated processor without AVX-512; the quicker of their tests, since emulation is slow.
 fn old_processor(root: &Path) -> Result<(), Failure> {

@@ -15,6 +15,7 @@ mod ci;
 mod demo;
 mod failure;
 mod fixtures;
+mod notebooks;
 mod step;
 mod test;
 mod tidy;
@@ -31,8 +32,9 @@ cargo xtask COMMAND
   test [ARGS]...            every test of the default build; ARGS go to the test runner
   ci                        fmt, clippy, test, docs, tidy: what a change must pass
   browser                   the report of a small run in headless Chromium, where the machine has it and Playwright
-  bench NAME [ARGS]...      time `model` or `bags` against the Python stack: --json, --record, --cases A,B, --python PATH
+  bench NAME [ARGS]...      time `model`, `bags` or `metrics` against the Python stack: --json, --record, --cases A,B, --python PATH
   fixtures [--python PATH]  run the PyTorch oracles that write fixtures/reference
+  notebooks [--compile]     execute examples/notebooks with evcxr, which is installed below target; or compile their cells
   tidy [--write]            the house rules; --write regenerates docs/benchmarks.md
 ";
 
@@ -64,13 +66,15 @@ fn run(root: &Path, command: &str, rest: &[String]) -> Result<(), Failure> {
         ("bench", args) => bench::run(root, &bench::Options::parse(args)?),
         ("fixtures", []) => fixtures::run(root, "python3"),
         ("fixtures", [flag, python]) if flag == "--python" => fixtures::run(root, python),
+        ("notebooks", []) => notebooks::run(root, notebooks::Proof::Execute),
+        ("notebooks", [flag]) if flag == "--compile" => notebooks::run(root, notebooks::Proof::Compile),
         ("tidy", []) => tidy::run(root, tidy::Mode::Check),
         ("tidy", [flag]) if flag == "--write" => tidy::run(root, tidy::Mode::Write),
         ("help" | "--help" | "-h", _) => {
             print!("{USAGE}");
             Ok(())
         }
-        ("demo" | "ci" | "browser" | "fixtures" | "tidy", _) => {
+        ("demo" | "ci" | "browser" | "fixtures" | "notebooks" | "tidy", _) => {
             Err(Failure::usage(format!("`{command}` does not take `{}`", rest.join(" "))))
         }
         _ => Err(Failure::usage(format!("no command `{command}`"))),

@@ -52,7 +52,7 @@ impl fmt::Display for Finding {
 
 type Rule = fn(&Tree) -> Vec<Finding>;
 
-const RULES: [Rule; 19] = [
+const RULES: [Rule; 20] = [
     manifests::edges_are_allowed,
     manifests::edge_table_names_every_crate,
     manifests::outside_crates_stay_where_they_belong,
@@ -65,6 +65,7 @@ const RULES: [Rule; 19] = [
     rust_files::cuda_is_chosen_in_the_kernels,
     text_files::lines_end_with_text,
     text_files::no_machine_paths,
+    text_files::notebooks_hold_no_output,
     documents::code_map_lists_every_crate,
     documents::code_map_names_files_that_exist,
     documents::named_paths_exist,

@@ -27,6 +27,7 @@ impl Default for AucConfig<'_> {
 }
 
 /// AUC at each of several times.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, PartialEq)]
 pub struct AucOverTime {
     /// The times, ascending.

@@ -8,6 +8,7 @@ use crate::outcome::check_length;
 use crate::pair_sweep::PairSweep;
 
 /// Which quantiles of the resamples are the ends of an interval.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BootstrapMethod {
     /// Those that leave the same share outside on both sides.
@@ -19,6 +20,7 @@ pub enum BootstrapMethod {
 }
 
 /// How a bootstrap is drawn.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BootstrapConfig {
     /// Number of resamples. The ends of a 95% interval need a thousand or more.
@@ -42,6 +44,7 @@ impl Default for BootstrapConfig {
 }
 
 /// An estimate with its bootstrap interval.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BootstrapInterval {
     /// The statistic of the data themselves.

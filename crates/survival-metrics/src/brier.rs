@@ -6,6 +6,7 @@ use crate::outcome::{Outcome, check_length};
 use crate::predicted_survival::{PredictedSurvival, check_grid};
 
 /// What the weighted losses are divided by.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BrierNorm {
     /// The number of subjects (Graf 1999; scikit-survival).
@@ -16,6 +17,7 @@ pub enum BrierNorm {
 }
 
 /// How scores are weighted; [`Convention::brier`](crate::Convention::brier) makes one.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct BrierConfig {
     /// How G is read at events; after `t` it is always read as `G(t)`.
@@ -25,6 +27,7 @@ pub struct BrierConfig {
 }
 
 /// How a score over time becomes one number.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TimeIntegral {
     /// Trapezoids, divided by the length of the interval (scikit-survival).
@@ -35,6 +38,7 @@ pub enum TimeIntegral {
 }
 
 /// A score at each of several times.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScoreOverTime {
     /// The times, ascending.

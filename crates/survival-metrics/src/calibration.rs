@@ -6,6 +6,7 @@ use crate::outcome::{Outcome, Status, check_length};
 use crate::special_functions::{chi2_ln_sf, chi2_sf};
 
 /// Result of a test of distributional calibration.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, PartialEq)]
 pub struct DCalibration {
     /// Subjects per bin of predicted survival at their own time, the bin next to 1 first; censored subjects are spread.
@@ -83,6 +84,7 @@ pub fn d_calibration(
 }
 
 /// Predicted and observed risk of a group of subjects with similar predictions.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CalibrationGroup {
     /// Number of subjects.

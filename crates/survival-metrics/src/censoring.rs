@@ -5,6 +5,7 @@ use crate::outcome::Outcome;
 use crate::risk_table::RiskTable;
 
 /// Who is at risk of being censored at a time at which others have events.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CensoringTies {
     /// Events leave first: the risk set is `n(u) - d(u)` (R `survival`, scikit-survival).
@@ -16,6 +17,7 @@ pub enum CensoringTies {
 }
 
 /// At which side of a time the censoring survival is read.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CensoringSide {
     /// `G(t-)`, before the censorings at `t` (R, pycox, Uno 2011).
@@ -26,6 +28,7 @@ pub enum CensoringSide {
 }
 
 /// What to do with a subject whose weight would be `1 / 0`.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum ZeroCensoring {
     /// [`Error::CensoringSurvivalZero`].
@@ -38,6 +41,7 @@ pub enum ZeroCensoring {
 }
 
 /// How inverse probabilities of censoring are made and used.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct CensoringRule {
     /// Order of ties in the estimate.
@@ -61,6 +65,7 @@ pub struct CensoringRule {
 /// assert!((flipped.at(1.0) - 2.0 / 3.0).abs() < 1e-15);
 /// # Ok::<(), survival_metrics::Error>(())
 /// ```
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, PartialEq)]
 pub struct CensoringDistribution {
     times: Vec<f64>,

@@ -8,6 +8,7 @@ use crate::pair_sweep::PairSweep;
 use crate::risk::check_risk;
 
 /// When two risks count as tied.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RiskTies {
     /// Only equal risks are tied (lifelines, R `survival`). -0.0 equals 0.0.
@@ -30,6 +31,7 @@ impl Default for RiskTies {
 /// A pair of subjects `i`, `j` is *comparable* if `i` has an event and `j` is known to have been free of it
 /// for longer: `T_i < T_j`, or `T_i = T_j` and `j` is censored. The first three counts partition the
 /// comparable pairs. Counts of disjoint strata add.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PairCounts {
     /// Comparable pairs in which the earlier event has the higher risk.
@@ -87,6 +89,7 @@ impl AddAssign for PairCounts {
 ///
 /// Adding the concordances of disjoint strata gives the pair-weighted C-index of the strata together,
 /// as R's `concordance` with `strata`.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Concordance {
     counts: PairCounts,

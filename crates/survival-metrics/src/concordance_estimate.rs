@@ -12,6 +12,7 @@ use crate::risk_table::{ProductLimit, RiskTable};
 use crate::survival_data::{Attribute, SurvivalData};
 
 /// Weight of the pairs of an event at `t`, where `n` subjects are at risk, S is the Kaplan-Meier survival and G that of censoring.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TimeWeight {
     /// 1: Harrell's C (R `timewt = "n"`).
@@ -28,6 +29,7 @@ pub enum TimeWeight {
 }
 
 /// The last event time whose pairs count. Later subjects still take part in pairs, as the later one.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Tau {
     /// Events before the time (scikit-survival `tau`).
@@ -68,6 +70,7 @@ impl Default for ConcordanceConfig<'_> {
 }
 
 /// A C-index with the contribution of each subject.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConcordanceEstimate {
     /// The C-index, in [0, 1].
@@ -78,7 +81,9 @@ pub struct ConcordanceEstimate {
     pub concordant_weight: f64,
     /// Weight of all comparable pairs.
     pub comparable_weight: f64,
+    #[cfg_attr(feature = "serde", serde(skip))]
     contributions: Vec<PairSum>,
+    #[cfg_attr(feature = "serde", serde(skip))]
     clusters: Option<Vec<u32>>,
 }
 

@@ -19,6 +19,7 @@ use crate::nelson_aalen::HazardTies;
 /// | Brier score divided by | n | n | n | n |
 ///
 /// Pycox divides Brier scores by the sum of weights ([`BrierNorm::SumOfWeights`]) and reads `G(t-)` of a flipped curve.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Convention {
     /// This crate's: what the statistics literature defines, with scikit-survival's tie tolerance.

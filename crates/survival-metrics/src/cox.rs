@@ -15,6 +15,7 @@ use crate::symmetric::{Cholesky, dot};
 use pass::Pass;
 
 /// How events at one time enter the partial likelihood.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CoxTies {
     /// Efron 1977: as if tied events left one after the other, on average (R and lifelines by default).
@@ -29,6 +30,7 @@ pub enum CoxTies {
 /// A fitted Cox model.
 ///
 /// Source: Cox, J. R. Stat. Soc. B 34 (1972) 187-220.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, PartialEq)]
 pub struct CoxModel {
     /// Log hazard ratio of each covariate.
@@ -51,10 +53,12 @@ pub struct CoxModel {
     pub iterations: usize,
     ties: CoxTies,
     means: Vec<f64>,
+    #[cfg_attr(feature = "serde", serde(skip))]
     residuals: Option<residuals::Residuals>,
 }
 
 /// A chi-squared test.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CoxTest {
     /// The statistic.
@@ -77,6 +81,7 @@ impl CoxTest {
 }
 
 /// A hazard ratio with its interval.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HazardRatio {
     /// Log hazard ratio per unit of the covariate.
@@ -98,6 +103,7 @@ pub struct HazardRatio {
 }
 
 /// Which covariance matrix an interval uses.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CoxVariance {
     /// The inverse information.

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::outcome::Outcome;
 
 /// Mean and spread of one value per fold.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, PartialEq)]
 pub struct CvSummary {
     folds: Vec<f64>,

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::special_functions::normal_isf;
 
 /// On which scale an interval for a probability is symmetric.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IntervalScale {
     /// The scale of the estimate; limits are clipped to [0, 1].

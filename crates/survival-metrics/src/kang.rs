@@ -9,6 +9,7 @@ use crate::rank_pool::RankPool;
 use crate::risk::Risk;
 
 /// Two C-indices on the same subjects with the variances of U-statistics.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct KangComparison {
     /// C-indices of the two risks.

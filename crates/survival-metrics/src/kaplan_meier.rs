@@ -33,6 +33,7 @@ use crate::survival_data::SurvivalData;
 /// assert_eq!(km.median_survival(), Some(2.5));
 /// # Ok::<(), survival_metrics::Error>(())
 /// ```
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, PartialEq)]
 pub struct KaplanMeier {
     n_subjects: u64,
@@ -41,8 +42,11 @@ pub struct KaplanMeier {
     at_risk: Vec<u64>,
     events: Vec<u64>,
     censored: Vec<u64>,
+    // Infinite where the curve reaches 0, which JSON has no number for; limits and errors are what is published.
+    #[cfg_attr(feature = "serde", serde(skip))]
     greenwood_sum: Vec<f64>,
     /// Greenwood's sum weighted for the restricted mean: d(u) / (n(u) (n(u) - d(u))) at each time.
+    #[cfg_attr(feature = "serde", serde(skip))]
     greenwood_terms: Vec<f64>,
 }
 

@@ -13,6 +13,7 @@ use crate::outcome::{Outcome, check_length};
 use crate::special_functions::{chi2_ln_sf, chi2_sf};
 
 /// Weight of each event time `u`, where `n` subjects are at risk and `d` have events.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub enum LogRankWeight {
     /// 1: the log-rank test (Mantel 1966).
@@ -36,6 +37,7 @@ pub enum LogRankWeight {
 }
 
 /// Observed and expected events of one group in a log-rank test.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogRankGroup<G> {
     /// The group's label.
@@ -49,6 +51,7 @@ pub struct LogRankGroup<G> {
 }
 
 /// Result of a log-rank test.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogRank<G> {
     /// The groups in ascending order of their labels.
@@ -67,6 +70,7 @@ pub struct LogRank<G> {
 }
 
 /// Peto's one-step estimate of a hazard ratio.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PetoHazardRatio {
     /// Hazard of the second group over that of the first.
@@ -197,24 +201,23 @@ fn test<G: Ord + Clone, S: Ord>(
     check_length("groups", groups.len(), outcomes.len())?;
     check_length("strata", strata.len(), outcomes.len())?;
     check_weight(weight)?;
-    let mut levels: Vec<&G> = groups.iter().collect();
-    levels.sort();
-    levels.dedup();
+    let levels = distinct(groups);
     if levels.len() < 2 {
         return Err(Error::SingleGroup);
     }
-    let mut rows: Vec<(&S, Row)> = outcomes
-        .iter()
-        .zip(groups)
-        .zip(strata)
-        .map(|((o, g), s)| (s, Row { outcome: *o, group: levels.partition_point(|level| *level < g) }))
-        .collect();
-    rows.sort_by(|a, b| a.0.cmp(b.0).then(a.1.outcome.time().total_cmp(&b.1.outcome.time())));
-
+    let stratum_levels = distinct(strata);
+    let mut rows_of_strata: Vec<Vec<Row>> = vec![Vec::new(); stratum_levels.len()];
+    if let [rows] = rows_of_strata.as_mut_slice() {
+        rows.reserve_exact(outcomes.len());
+    }
+    for ((&outcome, group), stratum) in outcomes.iter().zip(groups).zip(strata) {
+        if let Some(rows) = rows_of_strata.get_mut(position(&stratum_levels, stratum)) {
+            rows.push(Row::new(outcome, position(&levels, group)));
+        }
+    }
     let mut sums = Sums::new(levels.len());
-    for stratum in rows.chunk_by(|a, b| a.0 == b.0) {
-        let stratum: Vec<Row> = stratum.iter().map(|&(_, row)| row).collect();
-        sums.add_stratum(&stratum, weight);
+    for rows in &mut rows_of_strata {
+        sums.add_stratum(rows, weight);
     }
     let excess: Vec<f64> = sums.observed.iter().zip(&sums.expected).map(|(o, e)| o - e).collect();
     let (chi_square, df) = quadratic_form(&excess, &sums.variance);
@@ -239,6 +242,18 @@ fn test<G: Ord + Clone, S: Ord>(
         p_value: chi2_sf(chi_square, df),
         log10_p: chi2_ln_sf(chi_square, df) / std::f64::consts::LN_10,
     })
+}
+
+/// The labels in ascending order, each once.
+fn distinct<L: Ord>(labels: &[L]) -> Vec<&L> {
+    let mut levels: Vec<&L> = labels.iter().collect();
+    levels.sort_unstable();
+    levels.dedup();
+    levels
+}
+
+fn position<L: Ord>(levels: &[&L], label: &L) -> usize {
+    levels.partition_point(|level| *level < label)
 }
 
 fn check_weight(weight: LogRankWeight) -> Result<()> {

@@ -3,12 +3,22 @@
 use crate::log_rank::LogRankWeight;
 use crate::outcome::Outcome;
 
-/// One subject.
+/// One subject, in as few bytes as sorting likes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Row {
-    pub(crate) outcome: Outcome,
+    /// The bits of the time: times are not negative, so that their order is that of integers, which sort faster.
+    time: u64,
+    event: bool,
     /// Position of the label among the sorted labels.
-    pub(crate) group: usize,
+    group: u32,
+}
+
+impl Row {
+    pub(crate) fn new(outcome: Outcome, group: usize) -> Self {
+        // Subjects are numbered by usize, but no table has 2^32 groups.
+        let group = u32::try_from(group).unwrap_or(u32::MAX);
+        Self { time: outcome.time().to_bits(), event: outcome.is_event(), group }
+    }
 }
 
 /// What the strata add up to.
@@ -29,18 +39,33 @@ impl Sums {
         }
     }
 
-    /// Adds one stratum, whose rows are sorted by time.
-    pub(crate) fn add_stratum(&mut self, rows: &[Row], weight: LogRankWeight) {
-        let mut at_risk = tally(rows, self.n.len());
+    /// Adds one stratum, whose rows come out sorted by time.
+    pub(crate) fn add_stratum(&mut self, rows: &mut [Row], weight: LogRankWeight) {
+        rows.sort_unstable_by_key(|row| row.time);
+        let n_groups = self.n.len();
+        let mut at_risk = vec![0_u64; n_groups];
+        for row in &*rows {
+            count(&mut at_risk, row.group);
+        }
         for (n, stratum_n) in self.n.iter_mut().zip(&at_risk) {
             *n += stratum_n;
         }
         let mut n = rows.len() as u64;
         let (mut survival, mut peto) = (1.0_f64, 1.0);
-        for same_time in rows.chunk_by(|a, b| a.outcome.time() == b.outcome.time()) {
-            let dying: Vec<Row> = same_time.iter().copied().filter(|row| row.outcome.is_event()).collect();
-            if !dying.is_empty() {
-                let (d_f, n_f) = (dying.len() as f64, n as f64);
+        // Used again at every time: thousands of small vectors would cost more than the arithmetic.
+        let (mut events, mut gone) = (vec![0_u64; n_groups], vec![0_u64; n_groups]);
+        for same_time in rows.chunk_by(|a, b| a.time == b.time) {
+            events.fill(0);
+            gone.fill(0);
+            for row in same_time {
+                count(&mut gone, row.group);
+                if row.event {
+                    count(&mut events, row.group);
+                }
+            }
+            let d = events.iter().sum::<u64>();
+            if d > 0 {
+                let (d_f, n_f) = (d as f64, n as f64);
                 peto *= 1.0 - d_f / (n_f + 1.0);
                 let w = match weight {
                     LogRankWeight::LogRank => 1.0,
@@ -52,9 +77,9 @@ impl Sums {
                     }
                 };
                 survival *= 1.0 - d_f / n_f;
-                self.add_event_time(&at_risk, n, &tally(&dying, self.n.len()), w);
+                self.add_event_time(&at_risk, n, &events, w);
             }
-            for (left, gone) in at_risk.iter_mut().zip(tally(same_time, self.n.len())) {
+            for (left, gone) in at_risk.iter_mut().zip(&gone) {
                 *left -= gone;
             }
             n -= same_time.len() as u64;
@@ -84,15 +109,11 @@ impl Sums {
     }
 }
 
-/// Rows per group.
-fn tally(rows: &[Row], n_groups: usize) -> Vec<u64> {
-    let mut counts = vec![0; n_groups];
-    for row in rows {
-        if let Some(count) = counts.get_mut(row.group) {
-            *count += 1;
-        }
+/// One more of a group.
+fn count(counts: &mut [u64], group: u32) {
+    if let Some(count) = counts.get_mut(group as usize) {
+        *count += 1;
     }
-    counts
 }
 
 /// `z' V^- z` and the rank of the covariance matrix `v`, whose rows and `z` each sum to 0.

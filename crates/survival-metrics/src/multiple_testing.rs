@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 
 /// How p-values are adjusted.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PAdjust {
     /// Not at all.

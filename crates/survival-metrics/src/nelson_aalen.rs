@@ -6,6 +6,7 @@ use crate::risk_table::{RiskRow, RiskTable};
 use crate::survival_data::SurvivalData;
 
 /// How events at one time add up.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HazardTies {
     /// `d / n`, variance `d / n^2` (R `ctype = 1`, scikit-survival).
@@ -21,6 +22,7 @@ pub enum HazardTies {
 /// Cumulative hazard `H(t)` with its variance, one entry per distinct time.
 ///
 /// Source: Nelson, Technometrics 14 (1972) 945-966; Aalen, Ann. Stat. 6 (1978) 701-726.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, PartialEq)]
 pub struct NelsonAalen {
     times: Vec<f64>,

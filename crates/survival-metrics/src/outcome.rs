@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 
 /// Whether follow-up ended in the event or before it.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Status {
     /// The event was observed at the time.
@@ -27,6 +28,7 @@ pub enum Status {
 /// assert!(Outcome::new(-1.0, Status::Event).is_err());
 /// # Ok::<(), survival_metrics::Error>(())
 /// ```
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outcome {
     time: f64,

@@ -9,6 +9,7 @@ use crate::special_functions::{chi2_ln_sf, chi2_sf, normal_ln_sf, normal_sf};
 use crate::survival_data::SurvivalData;
 
 /// Several C-indices on one sample, with their joint distribution.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConcordanceComparison {
     /// One estimate per risk, in order.
@@ -18,6 +19,7 @@ pub struct ConcordanceComparison {
 }
 
 /// A paired difference of two C-indices.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PairedDifference {
     /// First minus second.
@@ -33,6 +35,7 @@ pub struct PairedDifference {
 }
 
 /// Wald test that all C-indices are equal.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EqualityTest {
     /// The statistic.

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 
 /// How a curve is read between the times of its grid.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CurveLookup {
     /// The value at the last grid time up to `t`; 1 before the first (pycox `post`).
@@ -27,6 +28,7 @@ pub enum CurveLookup {
 /// assert_eq!((linear.at(0, 6.0), linear.at(0, 18.0)), (0.95, 0.7));
 /// # Ok::<(), survival_metrics::Error>(())
 /// ```
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, PartialEq)]
 pub struct PredictedSurvival {
     grid: Vec<f64>,

@@ -6,6 +6,7 @@ use crate::kaplan_meier::KaplanMeier;
 use crate::special_functions::{normal_ln_sf, normal_sf};
 
 /// The mean survival time if follow-up ended at `tau`, with the standard error of its estimate.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RestrictedMean {
     /// The horizon, in the unit of the times.
@@ -17,6 +18,7 @@ pub struct RestrictedMean {
 }
 
 /// Restricted means of two groups compared.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RestrictedMeanDifference {
     /// First minus second.

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 /// assert!(Risk::new(&[f64::NAN]).is_err());
 /// # Ok::<(), survival_metrics::Error>(())
 /// ```
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Risk(Vec<f64>);
 
@@ -44,6 +45,7 @@ impl Risk {
 }
 
 /// One score per subject; higher = better, a later event, as a predicted survival time (lifelines).
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Score(Vec<f64>);
 

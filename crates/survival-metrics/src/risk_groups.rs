@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 
 /// A subject's side of a threshold on the risk, where a higher risk is worse.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RiskGroup {
     /// Risk below the threshold.
@@ -12,6 +13,7 @@ pub enum RiskGroup {
 }
 
 /// Subjects split at the median of their risks.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, PartialEq)]
 pub struct MedianSplit {
     /// The median: for an even number of subjects the mean of the two middle risks.

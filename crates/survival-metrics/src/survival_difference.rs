@@ -5,6 +5,7 @@ use crate::kaplan_meier::KaplanMeier;
 use crate::special_functions::{chi2_ln_sf, chi2_sf};
 
 /// On which scale two survival probabilities are compared.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SurvivalScale {
     /// S itself.
@@ -21,6 +22,7 @@ pub enum SurvivalScale {
 }
 
 /// Result of [`survival_difference_at`].
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SurvivalDifference {
     /// S of the first curve at the time.

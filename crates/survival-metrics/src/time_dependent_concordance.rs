@@ -7,6 +7,7 @@ use crate::pair_sweep::PairSweep;
 use crate::predicted_survival::{Place, PredictedSurvival};
 
 /// What a pair with equal survival probabilities counts.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CurveTies {
     /// One half, as in Harrell's C.

@@ -12,7 +12,10 @@ const EDGE_SECTION: &str = "Allowed dependencies";
 
 /// Crates from outside that only these members may use; tests may use any.
 const CONFINED: [(&str, &[&str]); 5] = [
-    ("candle-", &["cf-layers", "cf-model", "cf-train", "patch-encoders", "cf-viewer", "cf-bench"]),
+    (
+        "candle-",
+        &["cf-layers", "cf-model", "cf-train", "patch-encoders", "cf-viewer", "cf-bench", "examples"],
+    ),
     ("csv", &["cf-train", "survstat", "wsi-features", "examples"]),
     ("hdf5", &["wsi-bags"]),
     ("polars", &["cf-train"]),

@@ -27,6 +27,21 @@ pub(super) fn no_machine_paths(tree: &Tree) -> Vec<Finding> {
         .collect()
 }
 
+/// Outputs of notebooks are made by `cargo xtask notebooks`; committed, they would go stale unseen.
+pub(super) fn notebooks_hold_no_output(tree: &Tree) -> Vec<Finding> {
+    let output = |line: &str| {
+        let line = line.trim_start();
+        let empty = |key: &str, value: &str| {
+            line.strip_prefix(key).is_some_and(|rest| rest.trim().trim_end_matches(',') != value)
+        };
+        empty("\"outputs\":", "[]") || empty("\"execution_count\":", "null")
+    };
+    each_line(tree)
+        .filter(|(path, _, line)| path.ends_with(".ipynb") && output(line))
+        .map(|(path, number, _)| Finding::new(path, number, "the output of a cell", "none"))
+        .collect()
+}
+
 fn each_line(tree: &Tree) -> impl Iterator<Item = (&str, usize, &str)> {
     tree.texts().flat_map(|(path, text)| {
         text.split('\n').enumerate().map(move |(index, line)| (path, index + 1, line))
@@ -49,6 +64,19 @@ fn machine_path(line: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn outputs_of_notebooks_are_found() {
+        let tree = Tree::of(&[
+            ("run.ipynb", " \"execution_count\": 3,\n \"outputs\": [\n"),
+            ("fresh.ipynb", " \"execution_count\": null,\n \"outputs\": [],\n"),
+        ]);
+        let found = notebooks_hold_no_output(&tree);
+        assert_eq!(
+            found.iter().map(|finding| (&*finding.path, finding.line)).collect::<Vec<_>>(),
+            [("run.ipynb", 1), ("run.ipynb", 2)]
+        );
+    }
 
     #[test]
     fn trailing_white_space_is_found_with_its_line() {

@@ -8,8 +8,8 @@ use crate::failure::Failure;
 /// Folders that hold nothing of ours, by name, as in `.gitignore`.
 const SKIPPED_FOLDERS: [&str; 4] = [".git", "target", "__pycache__", ".venv"];
 /// Files whose text is read; of any other file, licences of others among them, only the name is known.
-const TEXT_EXTENSIONS: [&str; 11] =
-    ["rs", "toml", "md", "py", "sh", "json", "yml", "cff", "html", "css", "lock"];
+const TEXT_EXTENSIONS: [&str; 12] =
+    ["rs", "toml", "md", "py", "sh", "json", "yml", "cff", "html", "css", "lock", "ipynb"];
 const TEXT_NAMES: [&str; 3] = ["LICENSE", "run", ".gitignore"];
 
 /// Paths relative to the root, with `/`, and the text of those that are text.

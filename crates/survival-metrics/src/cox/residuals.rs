@@ -143,6 +143,7 @@ impl Residuals {
 }
 
 /// Score test of coefficients that change with time.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProportionalHazardsTest {
     /// One test per covariate.

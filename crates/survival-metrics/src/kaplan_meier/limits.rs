@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::interval::normal_quantile;
 
 /// How pointwise confidence limits are built from `s = S(t)`, Greenwood's sum `v` and the normal quantile `z`.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CiType {
     /// `s -/+ z s sqrt(v)`, clipped to [0, 1].

@@ -4,6 +4,7 @@ use super::{CiType, KaplanMeier};
 use crate::error::Result;
 
 /// Which time is the quantile where the curve lies on its level over an interval.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum QuantileRule {
     /// The midpoint of the interval, which ends at the next fall of the curve, or at the last observed time if it does
@@ -15,6 +16,7 @@ pub enum QuantileRule {
 }
 
 /// A quantile of survival time with confidence limits, each `None` where its curve never falls that far.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SurvivalQuantile {
     /// The estimate.

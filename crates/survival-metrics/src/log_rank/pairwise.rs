@@ -7,6 +7,7 @@ use crate::outcome::{Outcome, check_length};
 use crate::special_functions::{chi2_ln_sf, chi2_sf};
 
 /// The log-rank test of one pair of groups among several.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, PartialEq)]
 pub struct PairwiseLogRank<G> {
     /// The test; its two groups are the pair.
@@ -60,6 +61,7 @@ pub fn pairwise_log_rank_tests<G: Ord + Clone>(
 }
 
 /// Test of a trend over ordered groups.
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LogRankTrend {
     /// The sum of scores times (observed minus expected): positive if groups with higher scores die earlier.
