@@ -104,8 +104,8 @@ fn interval(report: &CrossValidationReport, analysis: &Analysis) -> Option<Strin
     let events = format!("{} with the event", counted(n_events, "patient", "patients"));
     Some(if low > 0.5 {
         format!(
-            "With {events}, another sample of the same size would be expected to give between {low_text} and {high_text} of \
-             100 (95 % interval): guessing is no likely explanation."
+            "With {events}, values between {low_text} and {high_text} of 100 agree with what was seen (95 % interval); \
+             guessing is no likely explanation."
         )
     } else if high < 0.5 {
         format!(

@@ -152,15 +152,11 @@ fn usable_times<'a>(patients: &'a FoldPatients<'a>) -> std::result::Result<Usabl
     })?;
     let mut times: Vec<f64> = patients.outcomes.iter().map(|o| o.time()).collect();
     times.sort_by(f64::total_cmp);
-    // Everybody behind `last` in the order, and so at least a tenth and one, is followed longer.
+    // A tenth of the patients, and at least one, is followed longer than `last`.
     let n_left = ((times.len() as f64 * SHARE).ceil() as usize).max(1);
-    let followed = times
-        .iter()
-        .rev()
-        .skip(n_left)
-        .copied()
-        .find(|&t| times.iter().rev().nth(n_left - 1).is_some_and(|&left| left > t));
-    let last = followed.unwrap_or(0.0).min(censoring.largest_usable_time(CensoringSide::At));
+    let left = times.len().checked_sub(n_left).and_then(|first| times.get(first)).copied().unwrap_or(0.0);
+    let last = times.iter().rev().copied().find(|&time| time < left).unwrap_or(0.0);
+    let last = last.min(censoring.largest_usable_time(CensoringSide::At));
     Ok(Usable { patients, censoring, first, last })
 }
 

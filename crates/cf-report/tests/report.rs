@@ -253,7 +253,7 @@ fn the_finding_says_what_was_found_and_how_certain_it_is() {
     let found = text(&html(&report));
     for sentence in [
         "in 66 of 100 such pairs the model gave that patient the higher risk (patient-level C-index 0.660, mean of 5 folds)",
-        "between 59 and 73 of 100 (95 % interval): guessing is no likely explanation.",
+        "between 59 and 73 of 100 agree with what was seen (95 % interval); guessing is no likely explanation.",
         "Single folds range from 62 to 70 of 100.",
         "the last epoch, which nobody chose, orders 63 of 100 pairs rightly.",
         "validation sites send slides to training, too",

@@ -1,6 +1,7 @@
 //! What the page says of each fold: balance, time bins, sites, scores, training.
 
 use crate::analysis::Analysis;
+use crate::c_index_intervals::CIndexIntervals;
 use crate::fold_balance::FoldBalance;
 use crate::number::{self, MISSING, count, counted, fixed, fixed_or_missing, significant};
 use crate::report::{CrossValidationReport, EpochRow, FoldReport, SiteOverlap};
@@ -58,21 +59,15 @@ pub(super) struct EpochView {
 }
 
 pub(super) fn views(report: &CrossValidationReport, analysis: &Analysis) -> Vec<FoldView> {
-    let view = |(i, fold): (usize, &FoldReport)| {
-        let limits = |of: &crate::c_index_intervals::CIndexIntervals| of.folds.get(i).copied().flatten();
-        let last = report.patient_last_epoch_c_index.folds.get(i).copied().flatten();
-        FoldView {
-            c_index_interval: interval(limits(&analysis.slide_intervals)),
-            patient_c_index_interval: interval(limits(&analysis.patient_intervals)),
-            patient_last_epoch_c_index: fixed_or_missing(last, 3),
-            ..FoldView::new(fold, analysis.balance.get(i))
-        }
-    };
+    let view = |(i, fold): (usize, &FoldReport)| FoldView::new(i, fold, report, analysis);
     report.folds.iter().enumerate().map(view).collect()
 }
 
 impl FoldView {
-    fn new(fold: &FoldReport, balance: Option<&FoldBalance>) -> Self {
+    fn new(i: usize, fold: &FoldReport, report: &CrossValidationReport, analysis: &Analysis) -> Self {
+        let balance = analysis.balance.get(i);
+        let limits = |of: &CIndexIntervals| interval(of.folds.get(i).copied().flatten());
+        let patient_last_epoch = report.patient_last_epoch_c_index.folds.get(i).copied().flatten();
         let seconds: f64 = fold.history.iter().map(|row| row.seconds).sum();
         let epochs = counted(fold.history.len(), "epoch", "epochs");
         Self {
@@ -88,11 +83,11 @@ impl FoldView {
             last_epoch: wording::last_epoch(fold)
                 .map_or_else(|| MISSING.to_owned(), |epoch| epoch.to_string()),
             c_index: fixed_or_missing(fold.c_index, 3),
-            c_index_interval: String::new(),
+            c_index_interval: limits(&analysis.slide_intervals),
             patient_c_index: fixed_or_missing(fold.patient_c_index, 3),
-            patient_c_index_interval: String::new(),
+            patient_c_index_interval: limits(&analysis.patient_intervals),
             last_epoch_c_index: fixed_or_missing(fold.last_epoch_c_index, 3),
-            patient_last_epoch_c_index: String::new(),
+            patient_last_epoch_c_index: fixed_or_missing(patient_last_epoch, 3),
             bins: bins(&fold.time_bin_edges_months, balance),
             sites: fold.sites.as_ref().map(SiteView::new),
             history_summary: format!("{epochs} in {}", number::duration(seconds)),
