@@ -16,7 +16,7 @@ const FEWEST_IN_GROUP: usize = 10;
 const MOST_GROUPS: usize = 5;
 const N_BINS: usize = 10;
 
-/// Calibration of the patients of all folds, each predicted by the model that did not see him.
+/// Calibration of the patients of all folds, each predicted by a model that was not trained on them.
 #[derive(Debug)]
 pub(crate) struct Calibration {
     pub(crate) n_patients: usize,

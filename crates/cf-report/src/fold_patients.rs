@@ -50,7 +50,7 @@ impl<'a> FoldPatients<'a> {
         (0..self.outcomes.len()).map(move |patient| self.curves.at(patient, months))
     }
 
-    /// Predicted survival of every patient at his own time.
+    /// Predicted survival of every patient at the own time.
     pub(crate) fn survival_at_own_time(&self) -> impl Iterator<Item = f64> + '_ {
         self.outcomes.iter().enumerate().map(|(patient, outcome)| self.curves.at(patient, outcome.time()))
     }
