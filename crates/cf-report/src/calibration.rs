@@ -92,8 +92,8 @@ impl Calibration {
         let test = format!("χ² = {}, {} df, p = {p}", fixed(self.d.chi_square, 2), self.d.df);
         if self.d.p_value < 0.05 {
             format!(
-                "The predicted curves as a whole are not calibrated (D-calibration: {test}): the probability that a patient \
-                 was predicted to have for surviving to the own time should be spread evenly, and it is not."
+                "The predicted curves as a whole are not calibrated (D-calibration: {test}): the predicted probabilities of \
+                 surviving to one’s own time should be spread evenly, and they are not."
             )
         } else {
             format!(
@@ -116,7 +116,7 @@ impl Horizon {
         };
         let percent = |share: f64| fixed(100.0 * share, 0);
         Some(format!(
-            "The mean predicted risk of an event within {} months, {} %, is {side}: observed are {} % ({} to {} %).",
+            "The mean predicted risk of an event within {} months, {}\u{a0}%, is {side}: observed are {}\u{a0}% ({} to {}\u{a0}%).",
             fixed(self.months, 0),
             percent(self.predicted),
             percent(self.observed),
@@ -196,7 +196,7 @@ mod tests {
         let verdict = calibration.verdict();
         assert!(verdict.contains("are not calibrated"), "{verdict}");
         assert!(
-            verdict.contains("an event within 60 months, 12 %, is too low: observed are 60 % ("),
+            verdict.contains("within 60 months, 12\u{a0}%, is too low: observed are 60\u{a0}% ("),
             "{verdict}"
         );
     }

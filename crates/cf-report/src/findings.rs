@@ -88,8 +88,8 @@ fn probabilities(analysis: &Analysis) -> Option<String> {
         )
     } else {
         format!(
-            "The predicted probabilities come no closer to what happened than one curve for everybody ({numbers}): use the \
-             order of the risks and not the probabilities."
+            "The predicted probabilities come no closer to what happened than one curve for everybody ({numbers}), so they \
+             are not to be relied on."
         )
     })
 }

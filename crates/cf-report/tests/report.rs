@@ -282,7 +282,7 @@ fn probabilities_that_do_not_come_true_are_told_apart_from_good_ones() {
     // The order of the risks stays, the probabilities become absurd.
     report.predictions.iter_mut().flat_map(|row| &mut row.survival).for_each(|s| *s = 0.95 + 0.05 * *s);
     let found = text(&html(&report));
-    assert!(found.contains("use the order of the risks and not the probabilities"), "{found}");
+    assert!(found.contains("so they are not to be relied on."), "{found}");
     assert!(found.contains("The predicted curves as a whole are not calibrated"), "{found}");
 }
 
