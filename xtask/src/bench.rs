@@ -79,12 +79,14 @@ impl Options {
                         return Err(Failure::usage(format!("device `{device}`, expected cpu")));
                     }
                 }
-                "model" | "bags" | "metrics" if options.name.is_empty() => arg.clone_into(&mut options.name),
+                "model" | "baselines" | "bags" | "metrics" if options.name.is_empty() => {
+                    arg.clone_into(&mut options.name)
+                }
                 other => return Err(Failure::usage(format!("`bench` does not take `{other}`"))),
             }
         }
         if options.name.is_empty() {
-            return Err(Failure::usage("bench what? model, bags or metrics"));
+            return Err(Failure::usage("bench what? model, baselines, bags or metrics"));
         }
         Ok(options)
     }
@@ -163,6 +165,13 @@ fn record(root: &Path, name: &str, cases: &[Value]) -> Result<(), Failure> {
             "CrossFusion at full width: cf-train and PyTorch",
             "Embedding 512, backbone 2048; a bag of 13,496/3,449/895 patches (mean) or a tenth of it; training is forward, backward \
              and optimiser step. Attention dropout 0, except `published`: 0.2, as released.",
+        ),
+        "baselines" => (
+            "The compared methods: a training step on the mean bag",
+            "Backbone 2048, the bag of 13,496/3,449/895 patches; forward, backward and optimiser step of each method as it is by default. \
+             The peer is the method's PyTorch oracle with graphs, windows and distances in PyTorch's fast forms \
+             (`fixtures/generate/baselines/timed.py`) and without dropout. Neighbours, parents and CSMIL's clusters follow from the bag \
+             and are there before the clock starts on both sides; SCMIL's clusters are made anew in every pass on both.",
         ),
         "metrics" => (
             "Survival statistics: survival-metrics, scikit-survival and lifelines",

@@ -32,7 +32,7 @@ cargo xtask COMMAND
   test [ARGS]...            every test of the default build; ARGS go to the test runner
   ci                        fmt, clippy, test, docs, tidy: what a change must pass
   browser                   the report of a small run in headless Chromium, where the machine has it and Playwright
-  bench NAME [ARGS]...      time `model`, `bags` or `metrics` against the Python stack: --json, --record, --cases A,B, --python PATH
+  bench NAME [ARGS]...      time `model`, `baselines`, `bags` or `metrics` against the Python stack: --json, --record, --cases A,B, --python PATH
   fixtures [--python PATH]  run the PyTorch oracles that write fixtures/reference
   notebooks [--compile]     execute examples/notebooks with evcxr, which is installed below target; or compile their cells
   tidy [--write]            the house rules; --write regenerates docs/benchmarks.md

@@ -2,6 +2,7 @@
 
 mod bags;
 mod kernels;
+mod lattice;
 mod model;
 
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Bench {
-    /// CrossFusion at full width: inference, or a training step (forward, backward and optimiser) of one bag.
+    /// A model at full width: inference, or a training step (forward, backward and optimiser) of one bag.
     Model(model::Arguments),
     /// One kernel, or its reference.
     Kernels(kernels::Arguments),

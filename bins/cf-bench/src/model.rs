@@ -1,14 +1,17 @@
 //! The whole model on bags of the paper's sizes.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use cf_model::kernels::Retention;
-use cf_model::{BagTensors, CrossFusionConfig, ForwardCtx, ModelConfig, ParamStore, SurvivalModel};
+use cf_model::{BagTensors, ForwardCtx, ModelConfig, ModelName, ParamStore, SurvivalModel};
 use cf_train::adam::Adam;
 use cf_train::{environment, loss};
 use serde_json::json;
 use survival_metrics::Status;
+
+use crate::lattice;
 
 /// Width of the full ResNet50's features.
 const BACKBONE_DIM: usize = 2048;
@@ -17,6 +20,9 @@ const BACKBONE_DIM: usize = 2048;
 pub(crate) struct Arguments {
     /// `{mean,tenth,largest}/{train,infer}/{f32,bf16}[/published]`; `/published` keeps attention dropout 0.2.
     case: String,
+    /// The model, with its settings by default.
+    #[arg(long, value_name = "NAME", default_value = "crossfusion")]
+    model: ModelName,
     /// Make again in the backward pass what would otherwise be kept for it; always so for the largest bag.
     #[arg(long)]
     recompute: bool,
@@ -78,14 +84,23 @@ fn features(n: usize, salt: u32) -> candle_core::Result<Tensor> {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<serde_json::Value, Box<dyn std::error::Error>> {
     let case = Case::parse(&arguments.case)?;
-    let config =
-        CrossFusionConfig { attention_dropout: case.attention_dropout, ..CrossFusionConfig::default() };
+    let mut config = ModelConfig::default_of(arguments.model);
+    if let ModelConfig::Crossfusion(settings)
+    | ModelConfig::CrossfusionWoCp(settings)
+    | ModelConfig::CrossfusionWoFc(settings) = &mut config
+    {
+        settings.attention_dropout = case.attention_dropout;
+    }
     let store = ParamStore::seeded(7, case.dtype, &Device::Cpu);
     let [x5, x10, x20] = [0, 1, 2].map(|level| features(case.sizes[level], level as u32 + 1));
-    let bag = BagTensors { x5: Some(x5?), x10: Some(x10?), x20: Some(x20?), ..BagTensors::default() };
+    let patches = Arc::new(lattice::patches(case.sizes));
+    let bag = BagTensors { x5: Some(x5?), x10: Some(x10?), x20: Some(x20?), patches };
     let builder = if case.trains { store.builder() } else { store.eval_builder() };
-    let model = ModelConfig::Crossfusion(config).build(BACKBONE_DIM, builder)?;
-    let mut optimiser = if case.trains { Some(Adam::new(&store, 4e-6)?) } else { None };
+    let model = config.build(BACKBONE_DIM, builder)?;
+    let mut optimiser = match case.trains {
+        true => Some(Adam::new(&store, 4e-6)?.without(|name| config.is_dead(name))),
+        false => None,
+    };
     let mut seconds = Vec::new();
     let recompute = arguments.recompute || arguments.case.starts_with("largest");
     let retention = if recompute { Retention::Recompute } else { Retention::Keep };
@@ -117,9 +132,11 @@ fn train(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let mut ctx = ForwardCtx::train(7, &format!("bench {repeat}")).with_retention(retention);
     let output = model.forward(bag, &mut ctx)?;
-    let gradient = loss::nll(output.logit_values()?, 1, Status::Event, 0.2).gradient;
-    let gradient = Tensor::new(&gradient, &Device::Cpu)?.to_dtype(DType::F32)?;
-    adam.accumulate(&(&output.logits * gradient)?.sum_all()?.backward()?)?;
+    let (_, scalar) = output.training_loss(1.0, |logits| {
+        let at = loss::nll(logits, 1, Status::Event, 0.2);
+        (at.loss, at.gradient)
+    })?;
+    adam.accumulate(&scalar.backward()?)?;
     adam.step(1e-4)?;
     Ok(())
 }

@@ -4,6 +4,7 @@ use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::dropout::dropout;
+use crate::kernels::{gate, weighted_sums};
 use crate::linear::Linear;
 use crate::mode::ForwardCtx;
 
@@ -14,7 +15,6 @@ pub struct GatedAttention {
     tanh: Linear,
     sigmoid: Linear,
     score: Linear,
-    hidden: usize,
     dropout: f64,
 }
 
@@ -28,7 +28,6 @@ impl GatedAttention {
             tanh: Linear::uniform(d, hidden, vb.pp("attention_a.0"))?,
             sigmoid: Linear::uniform(d, hidden, vb.pp("attention_b.0"))?,
             score: Linear::uniform(hidden, 1, vb.pp("attention_c"))?,
-            hidden,
             dropout,
         })
     }
@@ -40,11 +39,10 @@ impl GatedAttention {
     pub fn forward(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
         // One product reads x once for both branches.
         let branches = Linear::forward_side_by_side(&[&self.tanh, &self.sigmoid], x)?;
-        let a = branches.narrow(1, 0, self.hidden)?.tanh()?;
-        let b = candle_nn::ops::sigmoid(&branches.narrow(1, self.hidden, self.hidden)?.contiguous()?)?;
-        let a = dropout(&a, self.dropout, ctx)?;
-        let b = dropout(&b, self.dropout, ctx)?;
-        self.score.forward(&(a * b)?)
+        let gated = gate(&branches)?;
+        // Each branch has its dropout; their factors multiply.
+        let gated = dropout(&dropout(&gated, self.dropout, ctx)?, self.dropout, ctx)?;
+        self.score.forward(&gated)
     }
 }
 
@@ -62,6 +60,6 @@ pub fn instance_weights(scores: &Tensor) -> Result<Tensor> {
 /// If the instances differ in number, or there are none.
 pub fn attention_pool(scores: &Tensor, x: &Tensor) -> Result<(Tensor, Tensor)> {
     let weights = instance_weights(scores)?;
-    let pooled = weights.matmul(x)?;
+    let pooled = weighted_sums(&weights, x)?;
     Ok((weights, pooled))
 }

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::init;
-use crate::kernels::{self, Compute};
+use crate::kernels::{self, Activation, Compute};
 
 /// `x W^T + b` from `[n, d_in]` to `[n, d_out]`; parameters `weight` `[d_out, d_in]` and `bias` `[d_out]`.
 #[derive(Debug, Clone)]
@@ -64,6 +64,14 @@ impl Linear {
     /// If the width of `x` is not that of this layer.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         kernels::linear(x, &self.weight, &self.bias, self.compute)
+    }
+
+    /// [`Self::forward`], then an activation.
+    ///
+    /// # Errors
+    /// If the width of `x` is not that of this layer.
+    pub fn forward_with(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        kernels::linear_with(x, &self.weight, &self.bias, activation, self.compute)
     }
 
     /// Weight and bias.

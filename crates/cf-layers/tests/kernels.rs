@@ -4,8 +4,8 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use cf_layers::kernels::{
-    self, AdamStep, AttentionDropout, AttentionProjections, Compute, DropoutMask, FeedForwardOptions,
-    FeedForwardWeights, ProjectedAttentionOptions, Retention, reference,
+    self, Activation, AdamStep, AttentionDropout, AttentionProjections, Compute, DropoutMask,
+    FeedForwardOptions, FeedForwardWeights, ProjectedAttentionOptions, Retention, reference,
 };
 use rand::Rng;
 use rand_distr::StandardNormal;
@@ -299,6 +299,71 @@ fn layer_norm_of_a_sum_equals_its_reference() {
             assert_same(&format!("{dtype:?} {n} x {d}, one summand"), &found, &wanted, tolerance);
         }
     }
+}
+
+#[test]
+fn activations_of_linear_layers_equal_their_references() {
+    for (dtype, tolerance) in TOLERANCES {
+        for (n, d_in, d_out) in [(1, 1, 1), (7, 33, 5), (65, 129, 63), (301, 40, 130)] {
+            let x = random(31, &[n, d_in], dtype);
+            let (weight, bias) = (random(32, &[d_out, d_in], dtype), random(33, &[d_out], dtype));
+            for activation in [Activation::Identity, Activation::Relu, Activation::Tanh] {
+                let inputs = [&x, &weight, &bias];
+                let compute = Compute::AsStored;
+                let found =
+                    evaluate(&inputs, || kernels::linear_with(&x, &weight, &bias, activation, compute));
+                let wanted = evaluate(&inputs, || reference::linear_with(&x, &weight, &bias, activation));
+                assert_same(&format!("{activation:?} {dtype:?} {n}"), &found, &wanted, tolerance);
+            }
+        }
+    }
+}
+
+#[test]
+fn weighted_sums_equal_their_reference_and_skip_the_gradient_nobody_asked_for() {
+    for (dtype, tolerance) in TOLERANCES {
+        for (k, n, d) in [(1, 1, 1), (4, 3, 2049), (1, 513, 5), (12, 130, 33), (3, 1100, 4100)] {
+            let (weights, x) = (random(51, &[k, n], dtype), random(52, &[n, d], dtype));
+            let found = evaluate(&[&weights, &x], || kernels::weighted_sums(&weights, &x));
+            let wanted = evaluate(&[&weights, &x], || reference::weighted_sums(&weights, &x));
+            assert_same(&format!("{dtype:?} {k} {n} {d}"), &found, &wanted, tolerance);
+        }
+    }
+    let (weights, x) = (random(53, &[2, 9], DType::F32), random(54, &[9, 7], DType::F32));
+    let mut values = vec![0.0_f32; 18];
+    values[16] = 1.0;
+    let chosen = Tensor::from_vec(values, (2, 9), &Device::Cpu).unwrap();
+    let sums: Vec<Vec<f32>> = kernels::weighted_sums(&chosen, &x).unwrap().to_vec2().unwrap();
+    assert_eq!(sums, [vec![0.0; 7], x.get(7).unwrap().to_vec1().unwrap()]);
+    let grads = kernels::weighted_sums(&weights, &x.detach()).unwrap().sum_all().unwrap().backward().unwrap();
+    assert!(grads.get(&weights).is_some() && grads.get(&x).is_none());
+    assert!(kernels::weighted_sums(&weights, &random(55, &[8, 7], DType::F32)).is_err());
+}
+
+#[test]
+fn gate_equals_its_reference_and_its_slope_is_the_finite_difference() {
+    for (dtype, tolerance) in TOLERANCES {
+        for (n, hidden) in [(1, 1), (3, 17), (64, 5), (65, 256), (200, 31)] {
+            let branches = random(41, &[n, 2 * hidden], dtype);
+            let found = evaluate(&[&branches], || kernels::gate(&branches));
+            let wanted = evaluate(&[&branches], || reference::gate(&branches));
+            assert_same(&format!("{dtype:?} {n} x {hidden}"), &found, &wanted, tolerance);
+        }
+    }
+    let branches = random(42, &[5, 6], DType::F64);
+    let slope = kernels::gate(&branches).unwrap().sum_all().unwrap().backward().unwrap();
+    let slope: Vec<f64> = slope.get(&branches).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+    for (at, slope) in slope.iter().enumerate() {
+        let moved = |by: f64| {
+            let mut values: Vec<f64> = branches.flatten_all().unwrap().to_vec1().unwrap();
+            values[at] += by;
+            let moved = Tensor::from_vec(values, (5, 6), &Device::Cpu).unwrap();
+            kernels::gate(&moved).unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap()
+        };
+        let numeric = (moved(1e-6) - moved(-1e-6)) / 2e-6;
+        assert!((numeric - slope).abs() < 1e-8, "value {at}: {slope} and {numeric}");
+    }
+    assert!(kernels::gate(&random(43, &[2, 3], DType::F32)).is_err());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! AMIL: gated attention pooling (Ilse et al., 2018) on 20x patches.
 
 use candle_nn::VarBuilder;
+use cf_layers::kernels::Activation;
 use cf_layers::{ForwardCtx, GatedAttention, Linear, attention_pool, dropout};
 use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
@@ -72,7 +73,7 @@ impl Amil {
 impl SurvivalModel for Amil {
     fn forward(&self, bag: &BagTensors, ctx: &mut ForwardCtx) -> Result<SurvivalOutput> {
         let x = bag.features(Magnification::X20, self.backbone_dim)?;
-        let projected = self.project.forward(x)?.relu()?;
+        let projected = self.project.forward_with(x, Activation::Relu)?;
         ctx.tap("h1", &projected);
         let projected = dropout(&projected, self.dropout, ctx)?;
         let scores = self.attention.forward(&projected, ctx)?;
@@ -81,7 +82,7 @@ impl SurvivalModel for Amil {
             ctx.tap(name, value);
         }
         if let Some(hidden) = &self.hidden {
-            pooled = dropout(&hidden.forward(&pooled)?.relu()?, self.dropout, ctx)?;
+            pooled = dropout(&hidden.forward_with(&pooled, Activation::Relu)?, self.dropout, ctx)?;
         }
         Ok(SurvivalOutput::new(self.head.forward(&pooled)?.squeeze(0)?))
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
+use cf_layers::kernels::Activation;
 use cf_layers::{ForwardCtx, KMeansConfig, Linear, Mode, attention_pool, dropout, k_means, random};
 use rand::Rng;
 use rand_distr::{Distribution, Normal};
@@ -121,8 +122,8 @@ impl CsMil {
                 }
             };
             let rows = Tensor::from_vec(rows, fine.len(), features.device())?;
-            let f = self.embed.forward(&features.index_select(&rows, 0)?)?.relu()?;
-            let score = self.scale_score.forward(&self.scale_hidden.forward(&f)?.relu()?)?;
+            let f = self.embed.forward_with(&features.index_select(&rows, 0)?, Activation::Relu)?;
+            let score = self.scale_score.forward(&self.scale_hidden.forward_with(&f, Activation::Relu)?)?;
             ctx.tap(&format!("f_{at}"), &f);
             ctx.tap(&format!("a_{at}"), &score);
             embedded.push(f);
@@ -137,12 +138,12 @@ impl CsMil {
         for (index, f) in embedded.iter().enumerate().skip(1) {
             h = (h + f.broadcast_mul(&weights.narrow(1, index, 1)?)?)?;
         }
-        let scores = self.score.forward(&self.hidden.forward(&h)?.tanh()?)?;
+        let scores = self.score.forward(&self.hidden.forward_with(&h, Activation::Tanh)?)?;
         let (beta, pooled) = attention_pool(&scores, &h)?;
         for (name, value) in [("h", &h), ("beta", &beta), ("M", &pooled)] {
             ctx.tap(name, value);
         }
-        let hidden = dropout(&self.head_in.forward(&pooled)?.relu()?, DROPOUT, ctx)?;
+        let hidden = dropout(&self.head_in.forward_with(&pooled, Activation::Relu)?, DROPOUT, ctx)?;
         Ok(self.head_out.forward(&hidden)?.squeeze(0)?)
     }
 

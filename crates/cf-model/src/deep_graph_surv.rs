@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
+use cf_layers::kernels::Activation;
 use cf_layers::{EdgeDirection, ForwardCtx, GatedAttention, Graph, Linear, attention_pool, dropout, kernels};
 use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
@@ -92,7 +93,7 @@ impl GraphIsomorphism {
         let narrow = self.first.forward_without_bias(x)?;
         let summed = (&narrow + kernels::neighbour_sum(&narrow, graph)?)?;
         let hidden = summed.broadcast_add(self.first.bias())?.relu()?;
-        Ok(self.second.forward(&hidden)?.relu()?)
+        Ok(self.second.forward_with(&hidden, Activation::Relu)?)
     }
 }
 
@@ -143,7 +144,7 @@ impl SurvivalModel for DeepGraphSurv {
         for (name, value) in [("score", &scores), ("alpha", &weights), ("pooled", &pooled)] {
             ctx.tap(name, value);
         }
-        let hidden = self.hidden.forward(&pooled)?.relu()?;
+        let hidden = self.hidden.forward_with(&pooled, Activation::Relu)?;
         Ok(SurvivalOutput::new(self.head.forward(&hidden)?.squeeze(0)?))
     }
 

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Tensor};
 use candle_nn::VarBuilder;
-use cf_layers::kernels::{self, Compute};
+use cf_layers::kernels::{self, Activation, Compute};
 use cf_layers::{ForwardCtx, Linear, dropout, init, instance_weights};
 use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
@@ -82,7 +82,9 @@ impl Dsmil {
     }
 
     fn query(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(self.query_out.forward(&self.query_in.forward(x)?.relu()?)?.tanh()?)
+        Ok(self
+            .query_out
+            .forward_with(&self.query_in.forward_with(x, Activation::Relu)?, Activation::Tanh)?)
     }
 }
 
@@ -107,9 +109,11 @@ impl SurvivalModel for Dsmil {
         let weights = instance_weights(&similarity)?;
         let values = match &self.value {
             None => x.clone(),
-            Some(value) => value.forward(&dropout(x, self.config.value_dropout, ctx)?)?.relu()?,
+            Some(value) => {
+                value.forward_with(&dropout(x, self.config.value_dropout, ctx)?, Activation::Relu)?
+            }
         };
-        let pooled = weights.matmul(&values)?;
+        let pooled = kernels::weighted_sums(&weights, &values)?;
         let flat = pooled.reshape((1, N_BINS * self.backbone_dim))?;
         let logits =
             kernels::linear(&flat, &self.head_weight, &self.head_bias, Compute::AsStored)?.squeeze(0)?;

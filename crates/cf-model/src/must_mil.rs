@@ -2,6 +2,7 @@
 
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
+use cf_layers::kernels::Activation;
 use cf_layers::{ForwardCtx, Linear, attention_pool};
 use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
@@ -86,7 +87,7 @@ impl Branches {
     }
 
     fn scores(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(self.scores.forward(&self.hidden.forward(x)?.tanh()?)?)
+        Ok(self.scores.forward(&self.hidden.forward_with(x, Activation::Tanh)?)?)
     }
 
     fn pool(&self, scores: &Tensor, x: &Tensor) -> Result<Pooled> {

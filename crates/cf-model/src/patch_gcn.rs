@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
+use cf_layers::kernels::Activation;
 use cf_layers::{ForwardCtx, GatedAttention, Graph, GraphConv, LayerNorm, Linear, attention_pool, dropout};
 use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
@@ -100,7 +101,7 @@ impl PatchGcn {
 
     /// Input and the output of every layer, `[n, WIDTH]`.
     fn node_features(&self, x: &Tensor, graph: &Arc<Graph>, ctx: &mut ForwardCtx) -> Result<Tensor> {
-        let mut x = dropout(&self.project.forward(x)?.relu()?, DROPOUT, ctx)?;
+        let mut x = dropout(&self.project.forward_with(x, Activation::Relu)?, DROPOUT, ctx)?;
         ctx.tap("f0", &x);
         let mut kept = vec![x.clone()];
         for (index, (conv, norm)) in self.layers.iter().enumerate() {
@@ -125,13 +126,14 @@ impl SurvivalModel for PatchGcn {
         let neighbours = bag.patches.nearest_places(self.config.num_neighbours, NAME)?;
         let graph = Arc::new(Graph::new(&neighbours, x.dim(0)?, direction(self.config.reverse_edges))?);
         let features = self.node_features(x, &graph, ctx)?;
-        let mixed = dropout(&self.mix.forward(&features)?.relu()?, DROPOUT, ctx)?;
+        let mixed = dropout(&self.mix.forward_with(&features, Activation::Relu)?, DROPOUT, ctx)?;
         let scores = self.attention.forward(&mixed, ctx)?;
         let (weights, pooled) = attention_pool(&scores, &mixed)?;
         for (name, value) in [("P", &mixed), ("score", &scores), ("alpha", &weights), ("pooled", &pooled)] {
             ctx.tap(name, value);
         }
-        let hidden = dropout(&self.hidden.forward(&pooled)?.relu()?, self.config.final_dropout, ctx)?;
+        let hidden =
+            dropout(&self.hidden.forward_with(&pooled, Activation::Relu)?, self.config.final_dropout, ctx)?;
         Ok(SurvivalOutput::new(self.head.forward(&hidden)?.squeeze(0)?))
     }
 

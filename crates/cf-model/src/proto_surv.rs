@@ -224,7 +224,7 @@ fn class_means(x: &Tensor, classes: &[u8]) -> Result<Tensor> {
         }
     }
     let weights = Tensor::from_vec(weights, (N_CLASSES, n), x.device())?.to_dtype(x.dtype())?;
-    Ok(weights.matmul(x)?)
+    Ok(kernels::weighted_sums(&weights, x)?)
 }
 
 impl Structure {

@@ -2,7 +2,8 @@
 
 use candle_core::{D, Tensor};
 use candle_nn::VarBuilder;
-use cf_layers::{ForwardCtx, LayerNorm, Linear, kernels};
+use cf_layers::kernels::{self, Compute};
+use cf_layers::{ForwardCtx, LayerNorm, Linear};
 
 use crate::error::Result;
 use crate::proto_surv::N_CLASSES;
@@ -51,7 +52,9 @@ fn compatibility(prototypes: &Tensor, x: &Tensor, classes: &[u8]) -> Result<Tens
     let (n, (n_prototypes, _)) = (x.dim(0)?, prototypes.dims2()?);
     let x_squares = x.sqr()?.sum_keepdim(D::Minus1)?;
     let p_squares = prototypes.sqr()?.sum(D::Minus1)?.unsqueeze(0)?;
-    let products = x.matmul(&prototypes.t()?)?;
+    // No gradient by the features, which are large and given.
+    let no_bias = Tensor::zeros(n_prototypes, x.dtype(), x.device())?;
+    let products = kernels::linear(x, prototypes, &no_bias, Compute::AsStored)?;
     let squares = x_squares.broadcast_add(&p_squares)?.sub(&(products * 2.0)?)?;
     // Rounding may leave a tiny negative square where a patch is its prototype.
     let distances = squares.maximum(1e-12)?.sqrt()?;

@@ -2,6 +2,7 @@
 
 use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
+use cf_layers::kernels::Activation;
 use cf_layers::{ForwardCtx, LayerNorm, Linear, NystromAttention, NystromConfig, Ppeg, square_pad};
 use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
@@ -83,7 +84,7 @@ impl TransMil {
 impl SurvivalModel for TransMil {
     fn forward(&self, bag: &BagTensors, ctx: &mut ForwardCtx) -> Result<SurvivalOutput> {
         let x = bag.features(Magnification::X20, self.backbone_dim)?;
-        let projected = self.project.forward(x)?.relu()?;
+        let projected = self.project.forward_with(x, Activation::Relu)?;
         ctx.tap("fc", &projected);
         let (grid, side) = square_pad(&projected)?;
         let tokens = Tensor::cat(&[&self.class_token, &grid], 0)?;

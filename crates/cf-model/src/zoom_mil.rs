@@ -2,6 +2,7 @@
 
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
+use cf_layers::kernels::{Activation, weighted_sums};
 use cf_layers::{
     ForwardCtx, GatedAttention, Linear, Mode, attention_pool, dropout, hard_selection, instance_weights,
     perturbed_selection,
@@ -139,7 +140,7 @@ impl ZoomMil {
 
     /// Embeddings `[n, WIDTH]` of one scale and their attention-weighted mean `[1, WIDTH]`.
     fn pool(&self, scale: &Scale, x: &Tensor, tap: &str, ctx: &mut ForwardCtx) -> Result<(Tensor, Tensor)> {
-        let embedded = dropout(&scale.embed.forward(x)?.relu()?, self.config.dropout, ctx)?;
+        let embedded = dropout(&scale.embed.forward_with(x, Activation::Relu)?, self.config.dropout, ctx)?;
         let (_, pooled) = attention_pool(&scale.attention.forward(&embedded, ctx)?, &embedded)?;
         ctx.tap(tap, &pooled);
         Ok((embedded, pooled))
@@ -168,7 +169,7 @@ fn gather(x: &Tensor, indices: &[u32]) -> Result<Tensor> {
 /// `[k, n]` times the `n` groups of `group` rows of `x`: `[k * group, d]`.
 fn zoom_in(selection: &Tensor, x: &Tensor, group: usize) -> Result<Tensor> {
     let ((k, n), (_, d)) = (selection.dims2()?, x.dims2()?);
-    Ok(selection.matmul(&x.reshape((n, group * d))?)?.reshape((k * group, d))?)
+    Ok(weighted_sums(selection, &x.reshape((n, group * d))?)?.reshape((k * group, d))?)
 }
 
 impl SurvivalModel for ZoomMil {

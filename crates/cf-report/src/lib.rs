@@ -3,6 +3,7 @@
 //! [`CrossValidationReport`] is plain data that a trainer fills in. From it come one HTML file that needs neither
 //! network nor script ([`render_html`]), every figure as SVG ([`figures`]) and, with feature `png`, as PNG
 //! (`svg_to_png`), and the C-index in the format of the paper's tables ([`paper_format`], [`c_index_table`]).
+//! Several models on several cohorts make a [`StudyTable`].
 //!
 //! Intervals of single folds, survival curves, the median split with its tests, scores over time and calibration are
 //! computed here from the predictions, by [`survival_metrics`]; all other numbers are shown as given. Undefined results
@@ -57,6 +58,7 @@ mod patients;
 mod png;
 mod report;
 mod risk_groups;
+mod study;
 mod table;
 mod time_scores;
 mod wording;
@@ -72,5 +74,10 @@ pub use png::svg_to_png;
 pub use report::{
     CIndexSummary, CrossValidationReport, Dropped, EpochRow, FlowStep, FoldReport, InputHash, PredictionRow,
     Selection, SiteOverlap,
+};
+pub use study::{
+    CohortEstimates, EpochChoice, Mark, MethodEstimate, MissingTask, PairedNumbers, PublishedValue,
+    RunProvenance, StudyCell, StudyComparison, StudyReport, StudyRow, StudyTable, TableGroup,
+    render_study_html,
 };
 pub use table::{c_index_table, paper_format};

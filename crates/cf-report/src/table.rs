@@ -81,6 +81,29 @@ pub(crate) fn interval(ci95: Option<(f64, f64)>) -> String {
     }
 }
 
+/// Columns padded to their widest cell and set four spaces apart, all to the left: marks after numbers keep the numbers in line.
+/// Rows may be short.
+pub(crate) fn aligned_left(cells: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        cells
+            .iter()
+            .filter(|row| row.len() > 1)
+            .filter_map(|row| row.get(column))
+            .map(|c| c.chars().count())
+            .max()
+    };
+    let mut text = String::new();
+    for row in cells {
+        let padded = row.iter().enumerate().map(|(column, cell)| {
+            let width = width(column).unwrap_or(0);
+            format!("{cell:<width$}")
+        });
+        text.push_str(padded.collect::<Vec<_>>().join("    ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
 /// Columns padded to their widest cell and set two spaces apart: the first to the left, the others to the right.
 fn aligned(cells: &[Vec<String>]) -> String {
     let n_columns = cells.iter().map(Vec::len).max().unwrap_or(0);

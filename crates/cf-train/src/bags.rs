@@ -77,6 +77,14 @@ impl BagSource {
         &self.device
     }
 
+    /// The files that hold a slide's bag.
+    pub(crate) fn files_of(&self, slide_id: &str) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> =
+            self.magnifications.iter().map(|&at| self.store.path_of(slide_id, at)).collect();
+        files.dedup();
+        files
+    }
+
     /// The patches of a slide at the magnifications that the model reads, without reading their features.
     ///
     /// # Errors

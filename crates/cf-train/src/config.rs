@@ -147,8 +147,12 @@ impl RunConfig {
     /// If the file can't be read, is not TOML, has an unknown key (the error names the nearest valid one), lacks a
     /// required one, or holds a value out of its range.
     pub fn read(path: &Path, overrides: &[(String, String)]) -> Result<Self> {
+        Self::of_known_keys(read_table(path, overrides)?, path)
+    }
+
+    /// The configuration of a table whose keys are known, as [`RunConfig::read`] makes it of those of the file `path`.
+    pub(crate) fn of_known_keys(mut table: Table, path: &Path) -> Result<Self> {
         let fault = |reason: String| Error::Config { path: path.to_owned(), reason };
-        let mut table = read_table(path, overrides)?;
         config_keys::fill_defaults(&mut table).map_err(fault)?;
         let mut config: Self =
             table.try_into().map_err(|error: toml::de::Error| fault(toml_reason(&error)))?;
@@ -309,7 +313,7 @@ fn base_of(path: &Path) -> Result<PathBuf> {
 }
 
 /// The error of a TOML document on one line, its place first.
-fn toml_reason(error: &toml::de::Error) -> String {
+pub(crate) fn toml_reason(error: &toml::de::Error) -> String {
     let text = error.to_string();
     text.lines()
         .filter(|line| !line.trim_start().starts_with('|'))

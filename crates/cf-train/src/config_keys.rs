@@ -219,7 +219,7 @@ pub(crate) fn remove(table: &mut Table, dotted: &str) {
 }
 
 /// `line 12: ` of the first line that sets `key`, or nothing where that can't be told.
-fn line_of(text: &str, key: &str) -> String {
+pub(crate) fn line_of(text: &str, key: &str) -> String {
     let sets = |line: &str| {
         let line = line.trim_start().trim_start_matches(['[', '"']);
         line.strip_prefix(key)
@@ -230,11 +230,14 @@ fn line_of(text: &str, key: &str) -> String {
 
 fn unknown(dotted: &str) -> String {
     let sections = SECTIONS.iter().map(|(section, _)| (*section).to_owned());
-    let nearest = all_keys()
-        .chain(sections)
-        .max_by(|a, b| strsim::jaro_winkler(a, dotted).total_cmp(&strsim::jaro_winkler(b, dotted)));
-    let nearest = nearest.unwrap_or_default();
+    let nearest = nearest(all_keys().chain(sections), dotted);
     format!("unknown key `{dotted}`; the nearest valid one is `{nearest}`")
+}
+
+/// The name that looks most like `found`; empty without names.
+pub(crate) fn nearest(names: impl IntoIterator<Item = String>, found: &str) -> String {
+    let likeness = |name: &String| strsim::jaro_winkler(name, found);
+    names.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or_default()
 }
 
 /// Fills in what the file leaves out and what is the same for everybody, or is fixed by the protocol.

@@ -43,8 +43,20 @@ pub fn cross_validate(
     stop: &AtomicBool,
     observe: &mut dyn FnMut(Event),
 ) -> Result<Summary> {
-    let config_toml = config.to_toml()?;
     let plan = Plan::new(config, &options.device, &options.folds)?;
+    carry_out(config, &plan, run, options, stop, observe)
+}
+
+/// [`cross_validate`] from the plan on.
+pub(crate) fn carry_out(
+    config: &RunConfig,
+    plan: &Plan,
+    run: &Path,
+    options: &RunOptions,
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(Event),
+) -> Result<Summary> {
+    let config_toml = config.to_toml()?;
     let memory_bytes = memory::budget_bytes(config.training.memory_budget);
     let memory = MemoryBudget::new(&config.model, &plan.bags, memory_bytes)?;
     plan.check_memory(&memory)?;

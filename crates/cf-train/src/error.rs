@@ -110,6 +110,33 @@ pub enum Error {
     /// A cohort that can't be simulated.
     #[error(transparent)]
     Simulate(#[from] crate::simulate::Error),
+    /// Runs of a study that cannot start.
+    #[error("{}: the study cannot run:\n  {}", path.display(), faults.join("\n  "))]
+    Study {
+        /// The study's file.
+        path: PathBuf,
+        /// Each: which runs, what was found and what was wanted.
+        faults: Vec<String>,
+    },
+    /// A task of a study that stopped.
+    #[error("task {id}")]
+    Task {
+        /// The task.
+        id: String,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// Tasks of a study that failed while the others went on.
+    #[error("{n_failed} of {n_tasks} tasks failed; the first: {}", first.with_causes())]
+    FailedTasks {
+        /// How many.
+        n_failed: usize,
+        /// Of how many that were asked for.
+        n_tasks: usize,
+        /// The first failure, an [`Error::Task`].
+        first: Box<Error>,
+    },
 }
 
 /// What a caller can do about an error.
@@ -140,11 +167,30 @@ impl Error {
             | Self::BagStore(_)
             | Self::Model(_)
             | Self::Metrics(_)
-            | Self::Simulate(_) => Remedy::FixInput,
+            | Self::Simulate(_)
+            | Self::Study { .. } => Remedy::FixInput,
+            Self::Task { source, .. } => source.remedy(),
+            Self::FailedTasks { first, .. } => first.remedy(),
             Self::Diverged { .. } | Self::NoGradient { .. } | Self::Tensor(_) | Self::Report(_) => {
                 Remedy::Unknown
             }
         }
+    }
+
+    /// The error and its causes on one line, but for causes that are told already.
+    #[must_use]
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(inner) = cause {
+            let line = inner.to_string();
+            if !text.contains(&line) {
+                text.push_str(": ");
+                text.push_str(&line);
+            }
+            cause = inner.source();
+        }
+        text
     }
 
     pub(crate) fn data(path: &Path, reason: impl Into<String>) -> Self {

@@ -10,6 +10,7 @@
 //! | one fold | `trainer.rs`, `fold_state.rs`, `fold_rows.rs`, `event.rs`, `training_model.rs`, `sampling.rs`, `schedule.rs`, `loss.rs`, `adam.rs`, `bags.rs`, `checkpoint.rs` |
 //! | all folds, metrics, report | `cross_validation.rs`, `evaluate.rs`, `report.rs`, `run_dir.rs`, `environment.rs`, `input_hash.rs` |
 //! | one slide | `predict.rs` |
+//! | many runs | `study/` |
 //! | simulated cohorts | `simulate/` |
 //!
 //! This is the only crate that knows the clinical table and the layout of a run directory. Every random draw comes from a stream
@@ -47,6 +48,7 @@ pub mod seed;
 pub mod simulate;
 pub mod splits;
 pub mod status_suspicion;
+pub mod study;
 mod table_archive;
 mod table_text;
 pub mod time_bins;

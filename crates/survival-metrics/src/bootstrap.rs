@@ -97,18 +97,64 @@ pub fn cluster_bootstrap_mean_c_index<C: Ord>(
     folds: &[FoldRisks<'_, C>],
     config: BootstrapConfig,
 ) -> Result<BootstrapInterval> {
-    let BootstrapConfig { replicates, seed, level, ties, method } = config;
-    if !(level > 0.0 && level < 1.0) {
-        return Err(Error::OutOfRange { what: "level", value: level, expected: "a number between 0 and 1" });
+    let of_folds = fold_c_indices(folds, config.ties)?;
+    let estimate = mean(&of_folds).ok_or(Error::Empty { what: "folds" })?;
+    let means = bootstrap_mean_c_indices(folds, config)?;
+    let BootstrapConfig { replicates, level, method, .. } = config;
+    let defined: Vec<f64> = means.into_iter().flatten().collect();
+    let unusable_replicates = replicates - defined.len();
+    let limits = match method {
+        BootstrapMethod::Percentile => percentile_interval(defined, level)?,
+        BootstrapMethod::Bca => bca_interval(folds, &of_folds, defined, config)?,
+    };
+    let (lower, upper) = limits.ok_or(Error::NoUsableResample { replicates })?;
+    Ok(BootstrapInterval { estimate, lower, upper, level, replicates, unusable_replicates })
+}
+
+/// The BCa interval of a mean of `of_folds` with these resamples; `None` without any.
+fn bca_interval<C: Ord>(
+    folds: &[FoldRisks<'_, C>],
+    of_folds: &[f64],
+    mut resamples: Vec<f64>,
+    config: BootstrapConfig,
+) -> Result<Option<(f64, f64)>> {
+    check_level(config.level)?;
+    let Some(estimate) = mean(of_folds).filter(|_| !resamples.is_empty()) else { return Ok(None) };
+    let jackknife = folds.iter().zip(of_folds).map(|(fold, of_fold)| {
+        let without = |c: f64| estimate + (c - of_fold) / folds.len() as f64;
+        Ok(FoldSampler::new(fold, config.ties)?.leave_one_out()?.into_iter().map(without).collect())
+    });
+    let jackknife = jackknife.collect::<Result<Vec<Vec<f64>>>>()?;
+    let (from, to) = bca::probabilities(&resamples, estimate, &jackknife, config.level)?;
+    resamples.sort_unstable_by(f64::total_cmp);
+    Ok(quantile(&resamples, from).zip(quantile(&resamples, to)))
+}
+
+fn check_level(level: f64) -> Result<()> {
+    if level > 0.0 && level < 1.0 {
+        Ok(())
+    } else {
+        Err(Error::OutOfRange { what: "level", value: level, expected: "a number between 0 and 1" })
     }
+}
+
+/// The means over folds of [`cluster_bootstrap_mean_c_index`], one per resample; `None` where a fold of it has no comparable pair.
+///
+/// Equal seeds and clusters give equal resamples, whatever the risks: differences between two models, resample by resample, are
+/// those of a paired bootstrap, and their percentiles an interval of the difference.
+///
+/// # Errors
+/// As [`cluster_bootstrap_mean_c_index`].
+pub fn bootstrap_mean_c_indices<C: Ord>(
+    folds: &[FoldRisks<'_, C>],
+    config: BootstrapConfig,
+) -> Result<Vec<Option<f64>>> {
+    let BootstrapConfig { replicates, seed, ties, .. } = config;
     if replicates == 0 {
         return Err(Error::OutOfRange { what: "replicates", value: 0.0, expected: "at least 1" });
     }
-    let of_folds = fold_c_indices(folds, ties)?;
-    let estimate = mean(&of_folds).ok_or(Error::Empty { what: "folds" })?;
     let samplers: Vec<FoldSampler> =
         folds.iter().map(|fold| FoldSampler::new(fold, ties)).collect::<Result<_>>()?;
-
     let mut seeds = SplitMix64 { state: seed };
     let seeds: Vec<u64> = (0..replicates).map(|_| seeds.next()).collect();
     let replicate = |&state: &u64| {
@@ -119,31 +165,31 @@ pub fn cluster_bootstrap_mean_c_index<C: Ord>(
     };
     // Each resample has a generator of its own, so that threads change nothing.
     #[cfg(feature = "rayon")]
-    let mut means: Vec<f64> = {
+    let means = {
         use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
-        seeds.par_iter().filter_map(replicate).collect()
+        seeds.par_iter().map(replicate).collect()
     };
     #[cfg(not(feature = "rayon"))]
-    let mut means: Vec<f64> = seeds.iter().filter_map(replicate).collect();
-    means.sort_unstable_by(f64::total_cmp);
+    let means = seeds.iter().map(replicate).collect();
+    Ok(means)
+}
+
+/// The `(1 -/+ level) / 2` quantiles of a statistic's resamples, by linear interpolation as numpy's `percentile`; `None` without any.
+///
+/// # Errors
+/// [`Error::OutOfRange`] unless `0 < level < 1`.
+///
+/// ```
+/// use survival_metrics::percentile_interval;
+///
+/// assert_eq!(percentile_interval(vec![4.0, 1.0, 2.0, 3.0, 5.0], 0.5)?, Some((2.0, 4.0)));
+/// # Ok::<(), survival_metrics::Error>(())
+/// ```
+pub fn percentile_interval(mut resamples: Vec<f64>, level: f64) -> Result<Option<(f64, f64)>> {
+    check_level(level)?;
+    resamples.sort_unstable_by(f64::total_cmp);
     let tail = (1.0 - level) / 2.0;
-    let (from, to) = match method {
-        BootstrapMethod::Bca if !means.is_empty() => {
-            let jackknife = samplers.iter().zip(&of_folds).map(|(sampler, of_fold)| {
-                let without = |c: f64| estimate + (c - of_fold) / samplers.len() as f64;
-                Ok(sampler.leave_one_out()?.into_iter().map(without).collect())
-            });
-            bca::probabilities(&means, estimate, &jackknife.collect::<Result<Vec<_>>>()?, level)?
-        }
-        _ => (tail, 1.0 - tail),
-    };
-    match (quantile(&means, from), quantile(&means, to)) {
-        (Some(lower), Some(upper)) => {
-            let unusable_replicates = replicates - means.len();
-            Ok(BootstrapInterval { estimate, lower, upper, level, replicates, unusable_replicates })
-        }
-        _ => Err(Error::NoUsableResample { replicates }),
-    }
+    Ok(quantile(&resamples, tail).zip(quantile(&resamples, 1.0 - tail)))
 }
 
 /// One fold, sorted once for all resamples.

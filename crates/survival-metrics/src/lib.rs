@@ -55,6 +55,7 @@ mod censoring;
 mod concordance;
 mod concordance_estimate;
 mod convention;
+mod corrected_t;
 mod cox;
 mod cross_validation;
 mod discrete_survival;
@@ -83,7 +84,10 @@ mod symmetric;
 mod time_dependent_concordance;
 
 pub use auc::{AucConfig, AucOverTime, cumulative_dynamic_auc, cumulative_dynamic_auc_of_risks};
-pub use bootstrap::{BootstrapConfig, BootstrapInterval, BootstrapMethod, cluster_bootstrap_mean_c_index};
+pub use bootstrap::{
+    BootstrapConfig, BootstrapInterval, BootstrapMethod, bootstrap_mean_c_indices, cluster_bootstrap_mean_c_index,
+    percentile_interval,
+};
 pub use brier::{
     BrierConfig, BrierNorm, ScoreOverTime, TimeIntegral, brier_score, negative_log_likelihood,
     unweighted_brier_score,
@@ -95,6 +99,7 @@ pub use censoring::{
 pub use concordance::{Concordance, PairCounts, RiskTies, concordance_index, concordance_index_stratified};
 pub use concordance_estimate::{ConcordanceConfig, ConcordanceEstimate, Tau, TimeWeight, concordance};
 pub use convention::Convention;
+pub use corrected_t::{CorrectedTTest, corrected_resampled_t_test};
 pub use cox::{CoxModel, CoxTest, CoxTies, CoxVariance, HazardRatio, ProportionalHazardsTest, cox_model};
 pub use cross_validation::{CvSummary, FoldRisks, fold_c_indices, pooled_c_index, stratified_c_index};
 pub use discrete_survival::risk_from_discrete_survival;

@@ -4,6 +4,7 @@ use crate::concordance_estimate::{ConcordanceConfig, ConcordanceEstimate, concor
 use crate::error::{Error, Result};
 use crate::interval::normal_quantile;
 use crate::log_rank_sums::quadratic_form;
+use crate::outcome::check_length;
 use crate::risk::Risk;
 use crate::special_functions::{chi2_ln_sf, chi2_sf, normal_ln_sf, normal_sf};
 use crate::survival_data::SurvivalData;
@@ -101,6 +102,44 @@ impl ConcordanceComparison {
         // Of the differences themselves: the sum var + var - 2 cov cancels for similar risks.
         let variance: f64 = x.iter().zip(&y).map(|(x, y)| (x - y) * (x - y)).sum();
         PairedDifference::new(a.c_index - b.c_index, variance)
+    }
+
+    /// A weighted sum of the C-indices, tested against 0: with weights 1/2, 1/2, -1/2, -1/2 the mean of two runs of one method
+    /// minus the mean of two runs of another.
+    ///
+    /// The influence of a subject on the sum is the sum of its influences, so the runs' dependence enters the standard error.
+    ///
+    /// # Errors
+    /// [`Error::LengthMismatch`] unless there is a weight for each risk; [`Error::NonFinite`]; [`Error::ZeroVariance`] if the sum
+    /// does not depend on the subjects.
+    ///
+    /// ```
+    /// use survival_metrics::{ConcordanceConfig, Outcome, Risk, SurvivalData, compare_concordance};
+    ///
+    /// let outcomes = [1.0, 2.0, 3.0, 4.0].map(|t| Outcome::event(t).expect("finite"));
+    /// let data = SurvivalData::new(&outcomes)?;
+    /// let risks = [[4.0, 3.0, 2.0, 1.0], [4.0, 3.0, 1.0, 2.0], [1.0, 4.0, 3.0, 2.0]];
+    /// let risks = risks.map(|risk| Risk::new(&risk).expect("finite"));
+    /// let all = compare_concordance(&data, &risks, &ConcordanceConfig::default())?;
+    /// let contrast = all.contrast(&[0.5, 0.5, -1.0])?;
+    /// assert!((contrast.difference - ((1.0 + 5.0 / 6.0) / 2.0 - 0.5)).abs() < 1e-15);
+    /// assert_eq!(all.contrast(&[1.0, -1.0, 0.0])?, all.difference(0, 1)?);
+    /// # Ok::<(), survival_metrics::Error>(())
+    /// ```
+    pub fn contrast(&self, weights: &[f64]) -> Result<PairedDifference> {
+        check_length("weights", weights.len(), self.estimates.len())?;
+        if let Some((index, &value)) = weights.iter().enumerate().find(|(_, w)| !w.is_finite()) {
+            return Err(Error::NonFinite { what: "weights", index, value });
+        }
+        let mut influence: Vec<f64> = Vec::new();
+        let mut sum = 0.0;
+        for (estimate, weight) in self.estimates.iter().zip(weights) {
+            sum += weight * estimate.c_index;
+            let of_estimate = estimate.cluster_influence();
+            influence.resize(of_estimate.len(), 0.0);
+            influence.iter_mut().zip(&of_estimate).for_each(|(sum, x)| *sum += weight * x);
+        }
+        PairedDifference::new(sum, influence.iter().map(|x| x * x).sum())
     }
 
     /// Tests whether all C-indices are equal.

@@ -6,6 +6,18 @@ use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Te
 use super::cpu::unit::Unit;
 use super::{Compute, by_unit, contiguous_slice, cpu, reference, unsupported_dtype};
 
+/// What a linear layer ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Activation {
+    /// Nothing.
+    #[default]
+    Identity,
+    /// `max(y, 0)`; its derivative at 0 is 0.
+    Relu,
+    /// The hyperbolic tangent.
+    Tanh,
+}
+
 /// `x weight^T + bias`.
 ///
 /// - `x`: `[n, d_in]`; `weight`: `[d_out, d_in]`; `bias`: `[d_out]`. Returns `[n, d_out]`.
@@ -14,8 +26,22 @@ use super::{Compute, by_unit, contiguous_slice, cpu, reference, unsupported_dtyp
 /// # Errors
 /// If the shapes do not fit together, or the tensors are neither f32 nor f64.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, compute: Compute) -> Result<Tensor> {
+    linear_with(x, weight, bias, Activation::Identity, compute)
+}
+
+/// [`linear`] and its activation in one pass over the output, which is all that is kept for the backward pass.
+///
+/// # Errors
+/// As [`linear`].
+pub fn linear_with(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    activation: Activation,
+    compute: Compute,
+) -> Result<Tensor> {
     if reference::are_active() {
-        return reference::linear(x, weight, bias);
+        return reference::linear_with(x, weight, bias, activation);
     }
     let ((n, d_in), (d_out, width)) = (x.dims2()?, weight.dims2()?);
     if width != d_in || bias.dims() != [d_out] {
@@ -26,7 +52,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, compute: Compute) -> R
             bias.dims()
         )));
     }
-    let op = Linear { shape: LinearShape { n, d_in, d_out }, compute };
+    let op = Linear { shape: LinearShape { n, d_in, d_out }, activation, compute };
     x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)
 }
 
@@ -40,16 +66,18 @@ pub(super) struct LinearShape {
 
 struct Linear {
     shape: LinearShape,
+    activation: Activation,
     compute: Compute,
 }
 
 impl Linear {
     fn forward<U: Unit>(&self, [x, weight, bias]: [(&CpuStorage, &Layout); 3]) -> Result<CpuStorage> {
-        let output = cpu::linear::forward::<U>(
+        let output = cpu::linear::forward_with::<U>(
             self.shape,
             contiguous_slice(x.0, x.1)?,
             contiguous_slice(weight.0, weight.1)?,
             contiguous_slice(bias.0, bias.1)?,
+            self.activation,
         );
         Ok(U::Sum::to_cpu_storage_owned(output))
     }
@@ -59,12 +87,15 @@ impl Linear {
         x: &Tensor,
         weight: &Tensor,
         bias: &Tensor,
+        output: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (shape, device) = (self.shape, x.device());
         let contiguous_grad = grad.contiguous()?;
-        let [x_values, weight_values, grad] = [x, weight, &contiguous_grad].map(cpu::Values::of);
-        let grad = grad.as_slice()?;
+        let [x_values, weight_values, output, grad] =
+            [x, weight, output, &contiguous_grad].map(cpu::Values::of);
+        let before = cpu::linear::before_activation(self.activation, output.as_slice()?, grad.as_slice()?);
+        let grad: &[U::Sum] = &before;
         let dx = if x.track_op() {
             let dx = cpu::linear::input_gradient::<U>(shape, weight_values.as_slice()?, grad);
             Some(Tensor::from_vec(dx, x.shape(), device)?)
@@ -105,9 +136,9 @@ impl CustomOp3 for Linear {
         x: &Tensor,
         weight: &Tensor,
         bias: &Tensor,
-        _: &Tensor,
+        output: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        by_unit!("linear", x.dtype(), self.compute, self.backward(x, weight, bias, grad))
+        by_unit!("linear", x.dtype(), self.compute, self.backward(x, weight, bias, output, grad))
     }
 }

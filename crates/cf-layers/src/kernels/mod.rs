@@ -8,6 +8,9 @@
 //! | [`projected_attention`] | source `[n, d]`, context `[m, d]`, their projections | all | [`reference::attention`] of [`reference::linear`] | 1e-5 in f32 |
 //! | [`feed_forward`] | base and x `[n, d]`, two linear layers | all | [`reference::feed_forward`] | 1e-5 in f32 |
 //! | [`linear`] | x `[n, d_in]`, weight `[d_out, d_in]`, bias `[d_out]` | all three | [`reference::linear`] | 1e-5 in f32 |
+//! | [`linear_with`] | the same, and an activation | all three | [`reference::linear_with`] | 1e-5 in f32 |
+//! | [`gate`] | two branches beside each other `[n, 2 h]` | both | [`reference::gate`] | 1e-6 in f32 |
+//! | [`weighted_sums`] | weights `[k, n]`, x `[n, d]` | both | [`reference::weighted_sums`] | 1e-5 in f32 |
 //! | [`grouped_conv2d`] | x `[h, w, c_in]`, weight `[c_out, c_in / c_out, k, k]` | x, weight | [`reference::grouped_conv2d`] | 1e-5 in f32 |
 //! | [`layer_norm`] | x `[n, d]`, gain and shift `[d]` | all three | [`reference::layer_norm`] | 1e-5 in f32 |
 //! | [`add_layer_norm`] | the same and a second summand | all four | [`reference::layer_norm`] of the sum | 1e-5 in f32 |
@@ -29,6 +32,7 @@ mod attention;
 mod cpu;
 mod dropout;
 mod feed_forward;
+mod gate;
 mod gelu;
 mod grouped_conv2d;
 mod layer_norm;
@@ -38,22 +42,25 @@ mod neighbour_sum;
 mod projected_attention;
 pub mod reference;
 mod token_conv;
+mod weighted_sums;
 
 pub use adam::{AdamStep, adam_step, add_in_place};
 pub use allocator::TensorAllocator;
 pub use attention::{AttentionDropout, attention, self_attention};
 pub use dropout::{DropoutMask, add_dropped, dropout};
 pub use feed_forward::{FeedForwardOptions, FeedForwardWeights, feed_forward};
+pub use gate::gate;
 pub use gelu::gelu;
 pub use grouped_conv2d::grouped_conv2d;
 pub use layer_norm::{add_layer_norm, layer_norm};
-pub use linear::linear;
+pub use linear::{Activation, linear, linear_with};
 pub use neighbour_softmax::neighbour_softmax;
 pub use neighbour_sum::neighbour_sum;
 pub use projected_attention::{
     AttentionProjections, ProjectedAttentionOptions, projected_attention, projected_self_attention,
 };
 pub use token_conv::token_conv;
+pub use weighted_sums::weighted_sums;
 
 use candle_core::{CpuStorage, DType, Error, Layout, Result, Storage, Tensor, WithDType};
 

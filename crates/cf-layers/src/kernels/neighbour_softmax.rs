@@ -6,11 +6,12 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, DType, Error, Layout, Result, Shape, Tensor};
 
 use super::cpu::element::Element;
+use super::cpu::messages;
 use super::{contiguous_slice, cpu, reference, unsupported_dtype};
 use crate::graph::Graph;
 
-/// Added to each message, as published.
-const FLOOR: f64 = 1e-7;
+/// Nodes per chunk.
+const NODES: usize = 32;
 
 /// With messages `m_j = relu(x_j) + 1e-7`: `out_v = sum_j w_j m_j`, `w_j` the softmax of `t m_j` over the edges `(j -> v)`,
 /// channel by channel; zero for a node without incoming edges.
@@ -41,42 +42,29 @@ struct NeighbourSoftmax {
     log_sums: Mutex<Option<Tensor>>,
 }
 
-#[inline(always)]
-fn message<T: Element>(x: T) -> T {
-    T::from_f64(FLOOR) + if x > T::zero() { x } else { T::zero() }
-}
-
 impl NeighbourSoftmax {
     /// Output and log-sums. The largest score of each node is subtracted, so that quiet nodes do not underflow.
     fn forward<T: Element>(&self, x: &[T], t: T, d: usize) -> (Vec<T>, Vec<T>) {
         // Output and log-sum of a node lie side by side while they are computed.
         let mut both = vec![T::zero(); 2 * x.len()];
-        cpu::for_each_chunk(&mut both, 2 * d, 8 * self.graph.n_edges() * d, |node, both| {
-            let (output, log_sum) = both.split_at_mut(d);
-            let sources = self.graph.sources(node);
-            if sources.is_empty() {
-                return;
-            }
-            let row = |source: u32| &x[source as usize * d..(source as usize + 1) * d];
-            let mut largest = vec![T::neg_infinity(); d];
-            for &source in sources {
-                for (largest, &x) in largest.iter_mut().zip(row(source)) {
-                    let score = t * message(x);
-                    *largest = if score > *largest { score } else { *largest };
+        let row = |source: u32| &x[source as usize * d..(source as usize + 1) * d];
+        cpu::for_each_chunk(&mut both, 2 * d * NODES, 8 * self.graph.n_edges() * d, |index, both| {
+            let mut largest = vec![T::zero(); d];
+            for (at, both) in both.chunks_mut(2 * d).enumerate() {
+                let (output, total) = both.split_at_mut(d);
+                let sources = self.graph.sources(index * NODES + at);
+                if sources.is_empty() {
+                    continue;
                 }
-            }
-            for &source in sources {
-                let channels = output.iter_mut().zip(log_sum.iter_mut()).zip(&largest).zip(row(source));
-                for (((output, total), &largest), &x) in channels {
-                    let message = message(x);
-                    let weight = (t * message - largest).fast_exp();
-                    *total += weight;
-                    *output = weight.fused(message, *output);
+                largest.fill(T::neg_infinity());
+                sources.iter().for_each(|&source| messages::raise_to_score(&mut largest, row(source), t));
+                for &source in sources {
+                    messages::add_message(output, total, &largest, row(source), t);
                 }
-            }
-            for ((output, total), largest) in output.iter_mut().zip(log_sum).zip(largest) {
-                *output /= *total;
-                *total = total.ln() + largest;
+                for ((output, total), &largest) in output.iter_mut().zip(total).zip(&largest) {
+                    *output /= *total;
+                    *total = total.ln() + largest;
+                }
             }
         });
         both.chunks(2 * d).map(|both| both.split_at(d)).fold(
@@ -99,24 +87,24 @@ impl NeighbourSoftmax {
     ) -> (Vec<T>, T) {
         let mut dx = vec![T::zero(); x.len()];
         let work = 8 * self.graph.n_edges() * d;
-        // The gradient of t sums over edges; each source keeps its own part, and the parts are added in order.
-        let parts = cpu::map_chunks(&mut dx, d, work, |source, dx| {
-            let x = &x[source * d..(source + 1) * d];
-            let mut dt = T::zero();
-            for &target in self.graph.targets(source) {
-                let at = target as usize * d..(target as usize + 1) * d;
-                let of_target = output[at.clone()].iter().zip(&log_sums[at.clone()]).zip(&grad[at]);
-                for ((dx, &x), ((&output, &log_sum), &grad)) in dx.iter_mut().zip(x).zip(of_target) {
-                    let message = message(x);
-                    let weighted = grad * (t * message - log_sum).fast_exp();
-                    *dx += weighted * (T::one() + t * (message - output));
-                    dt += weighted * message * (message - output);
+        // The gradient of t sums over edges; each chunk has its own part, and the parts are added in order.
+        let parts = cpu::map_chunks(&mut dx, d * NODES, work, |index, dx| {
+            let mut dt = vec![T::zero(); d];
+            for (at, dx) in dx.chunks_mut(d).enumerate() {
+                let source = index * NODES + at;
+                let x = &x[source * d..(source + 1) * d];
+                for &target in self.graph.targets(source) {
+                    let at = target as usize * d..(target as usize + 1) * d;
+                    let target = messages::Target {
+                        output: &output[at.clone()],
+                        log_sum: &log_sums[at.clone()],
+                        grad: &grad[at],
+                    };
+                    messages::add_gradient(dx, &mut dt, x, target, t);
                 }
+                messages::cut_off(dx, x);
             }
-            for (dx, &x) in dx.iter_mut().zip(x) {
-                *dx = if x > T::zero() { *dx } else { T::zero() };
-            }
-            dt
+            cpu::rows::sum(&dt)
         });
         let dt = parts.into_iter().fold(T::zero(), |sum, part| sum + part);
         (dx, dt)

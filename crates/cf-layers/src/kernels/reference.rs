@@ -6,7 +6,9 @@ use candle_core::{D, Result, Tensor};
 
 use super::attention::AttentionDropout;
 use super::dropout::DropoutMask;
-use super::{AttentionProjections, FeedForwardOptions, FeedForwardWeights, ProjectedAttentionOptions};
+use super::{
+    Activation, AttentionProjections, FeedForwardOptions, FeedForwardWeights, ProjectedAttentionOptions,
+};
 use crate::graph::Graph;
 
 thread_local! {
@@ -122,6 +124,38 @@ pub fn feed_forward(
 /// If the shapes do not fit together.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     x.matmul(&weight.t()?)?.broadcast_add(bias)
+}
+
+/// [`super::linear_with`]: [`linear`], then its activation.
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn linear_with(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activation) -> Result<Tensor> {
+    let output = linear(x, weight, bias)?;
+    match activation {
+        Activation::Identity => Ok(output),
+        Activation::Relu => output.relu(),
+        Activation::Tanh => output.tanh(),
+    }
+}
+
+/// [`super::weighted_sums`] as a matrix product.
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn weighted_sums(weights: &Tensor, x: &Tensor) -> Result<Tensor> {
+    weights.matmul(x)
+}
+
+/// [`super::gate`] by Candle's functions.
+///
+/// # Errors
+/// If the width is odd.
+pub fn gate(branches: &Tensor) -> Result<Tensor> {
+    let hidden = branches.dim(1)? / 2;
+    let a = branches.narrow(1, 0, hidden)?.tanh()?;
+    let b = candle_nn::ops::sigmoid(&branches.narrow(1, hidden, hidden)?.contiguous()?)?;
+    a * b
 }
 
 /// [`super::grouped_conv2d`] as a sum over kernel taps of shifted maps times a factor per channel.

@@ -58,9 +58,7 @@ impl TokenConv {
                 let heads = row.chunks_mut(width).zip(x[from * d..(from + 1) * d].chunks(width));
                 for (head, (out, x)) in heads.enumerate() {
                     let factor = weight[head * taps + t];
-                    for (out, &x) in out.iter_mut().zip(x) {
-                        *out = x.fused(factor, *out);
-                    }
+                    cpu::rows::add_scaled(out, x, factor);
                 }
             }
         });

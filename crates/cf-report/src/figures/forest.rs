@@ -33,6 +33,15 @@ pub enum ForestScale {
     HazardRatio,
 }
 
+impl ForestScale {
+    fn figure(self) -> &'static str {
+        match self {
+            Self::CIndex => "c-index-forest",
+            Self::HazardRatio => "hazard-ratios",
+        }
+    }
+}
+
 /// What a forest plot shows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ForestPlot<'a> {
@@ -51,10 +60,16 @@ pub struct ForestPlot<'a> {
 /// # Errors
 /// [`Error::Figure`] without rows, or for a value that cannot be drawn on its scale.
 pub fn forest_plot(plot: &ForestPlot<'_>) -> Result<Figure> {
-    let name = match plot.scale {
-        ForestScale::CIndex => "c-index-forest",
-        ForestScale::HazardRatio => "hazard-ratios",
-    };
+    let name = plot.scale.figure();
+    Ok(Figure { name, svg: draw(name, plot)? })
+}
+
+/// The drawing; `id` has to be unique on its page.
+///
+/// # Errors
+/// As [`forest_plot`].
+pub(crate) fn draw(id: &str, plot: &ForestPlot<'_>) -> Result<String> {
+    let name = plot.scale.figure();
     let values = || {
         plot.rows
             .iter()
@@ -71,7 +86,7 @@ pub fn forest_plot(plot: &ForestPlot<'_>) -> Result<Figure> {
     let at = |x: f64| if plot.scale == ForestScale::HazardRatio { x.ln() } else { x };
     let (low, high, neutral) = domain(plot.scale, values());
     let bottom = TOP + ROW_HEIGHT * plot.rows.len() as f64 + 6.0;
-    let mut svg = Svg::new(name, WIDTH, bottom + 48.0, plot.title, &description(plot));
+    let mut svg = Svg::new(id, WIDTH, bottom + 48.0, plot.title, &description(plot));
     let frame = Plot::new((LEFT, TOP, RIGHT, bottom), (at(low), at(high)), (0.0, 1.0));
     svg.text_with(8.0, 20.0, Anchor::Start, Ink::Text, r#"font-size="14" font-weight="600""#, plot.title);
     let percent = plot.level * 100.0;
@@ -98,7 +113,7 @@ pub fn forest_plot(plot: &ForestPlot<'_>) -> Result<Figure> {
         ForestScale::CIndex => frame.draw_x_axis(&mut svg, &Ticks::decimal(low, high, 6), "C-index"),
         ForestScale::HazardRatio => draw_ratio_axis(&mut svg, &frame, low, high),
     }
-    Ok(Figure { name, svg: svg.finish() })
+    Ok(svg.finish())
 }
 
 /// Ends of the axis, and the value without effect, which is inside.

@@ -19,6 +19,7 @@ pub use forest::{ForestPlot, ForestRow, ForestScale, forest_plot};
 pub use over_time::{TimeCurve, TimeCurves, TimeQuantity, time_curves};
 pub use survival_curves::{SurvivalCurve, survival_curves};
 
+pub(crate) use forest::draw as draw_forest;
 pub(crate) use svg::dark_rules;
 
 use crate::analysis::Analysis;

@@ -1,6 +1,6 @@
 //! `cf-train cv`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -59,13 +59,7 @@ pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure>
         return show_plan(&config, &Plan::new(&config, &device, &arguments.folds)?, arguments.json);
     };
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT, signal_hook::consts::SIGUSR1] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(|source| Error::Io {
-            action: "listen for signals for",
-            path: out.clone(),
-            source,
-        })?;
-    }
+    stop_at_signals(&stop, out)?;
     let options = RunOptions {
         folds: arguments.folds.clone(),
         resume: arguments.resume,
@@ -81,6 +75,18 @@ pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure>
     }
     evaluate::print_summary(&summary);
     print(&format!("report: {}", out.join(cf_train::run_dir::REPORT).display()));
+    Ok(())
+}
+
+/// Sets `stop` when the process is asked to end, so that what it does in `dir` is saved first.
+pub(super) fn stop_at_signals(stop: &Arc<AtomicBool>, dir: &Path) -> Result<(), Failure> {
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT, signal_hook::consts::SIGUSR1] {
+        signal_hook::flag::register(signal, Arc::clone(stop)).map_err(|source| Error::Io {
+            action: "listen for signals for",
+            path: dir.to_owned(),
+            source,
+        })?;
+    }
     Ok(())
 }
 

@@ -9,9 +9,9 @@ mod predict;
 mod progress;
 mod simulate;
 mod splits;
+mod study;
 mod threads;
 
-use std::error::Error as _;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -65,6 +65,9 @@ enum Command {
     Splits(splits::Action),
     /// Check configuration, tables, folds and bags before a run.
     Doctor(doctor::Arguments),
+    /// Many models on many cohorts: planned, run task by task, collected into tables.
+    #[command(subcommand)]
+    Study(study::Action),
 }
 
 /// What a command failed with.
@@ -101,6 +104,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Simulate(arguments) => simulate::run(arguments, show_bars),
         Command::Splits(action) => splits::run(action),
         Command::Doctor(arguments) => doctor::run(arguments, show_bars),
+        Command::Study(action) => study::run(action, show_bars),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -137,19 +141,12 @@ fn explain(failure: &Failure) -> (String, u8) {
         Failure::Usage(text) => return (text.clone(), 2),
         Failure::Library(error) => error,
     };
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let line = inner.to_string();
-        // Some errors already say what their cause says.
-        if !text.contains(&line) {
-            text.push_str(": ");
-            text.push_str(&line);
-        }
-        cause = inner.source();
-    }
+    let mut text = error.with_causes();
     if matches!(error, Error::Interrupted { .. }) {
         text.push_str("\n  continue with the same command and --resume");
+    }
+    if matches!(error, Error::Task { .. }) && error.remedy() == Remedy::Retry {
+        text.push_str("\n  continue with the same command");
     }
     if matches!(error, Error::DoesNotFit { .. }) {
         text.push_str(

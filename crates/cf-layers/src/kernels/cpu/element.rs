@@ -14,6 +14,9 @@ pub(in crate::kernels) trait Element: WithDType + Float {
     /// The error function.
     fn fast_erf(self) -> Self;
 
+    /// The hyperbolic tangent.
+    fn fast_tanh(self) -> Self;
+
     /// `self * a + b` in one rounding.
     fn fused(self, a: Self, b: Self) -> Self;
 
@@ -30,6 +33,11 @@ impl Element for f32 {
     #[inline(always)]
     fn fast_erf(self) -> Self {
         vector_math::erf(self)
+    }
+
+    #[inline(always)]
+    fn fast_tanh(self) -> Self {
+        vector_math::tanh(self)
     }
 
     #[inline(always)]
@@ -54,6 +62,11 @@ impl Element for f64 {
     #[inline(always)]
     fn fast_erf(self) -> Self {
         libm::erf(self)
+    }
+
+    #[inline(always)]
+    fn fast_tanh(self) -> Self {
+        self.tanh()
     }
 
     #[inline(always)]

@@ -1,10 +1,14 @@
 //! The three products of a linear layer, in blocks that fit in the cache.
 
+use std::borrow::Cow;
+
+use super::element::Element;
 use super::panels::{Panels, Window, interleave, n_units, pack_panel, pack_rows, pack_transposed};
 use super::tile::{COLUMNS, Left, MatrixMut, Order, Right, Write, multiply};
 use super::unit::Unit;
-use super::{for_each_chunk, map_indices, rows};
-use crate::kernels::linear::LinearShape;
+use super::{activation, for_each_chunk, map_indices, rows, weighted_sums};
+use crate::kernels::linear::{Activation, LinearShape};
+use crate::kernels::weighted_sums::SumsShape;
 
 /// Rows per partial sum of the bias gradient; fixed, so that its rounding does not depend on the number of threads.
 const ROWS_PER_PARTIAL: usize = 256;
@@ -19,7 +23,21 @@ pub(in crate::kernels) fn forward<U: Unit>(
     weight: &[U::Sum],
     bias: &[U::Sum],
 ) -> Vec<U::Sum> {
+    forward_with::<U>(shape, x, weight, bias, Activation::Identity)
+}
+
+/// [`forward`], and an activation of each block while it is in the cache.
+pub(in crate::kernels) fn forward_with<U: Unit>(
+    shape: LinearShape,
+    x: &[U::Sum],
+    weight: &[U::Sum],
+    bias: &[U::Sum],
+    activation: Activation,
+) -> Vec<U::Sum> {
     let LinearShape { n, d_in, d_out } = shape;
+    if is_narrow::<U>(shape) {
+        return forward_narrow(shape, x, weight, bias, activation);
+    }
     let columns = Window::new(weight, d_in, d_out, d_in);
     let weight = Panels::<U>::pack(d_out.div_ceil(COLUMNS), n_units::<U>(d_in), |panel, output| {
         let first = panel * COLUMNS;
@@ -31,8 +49,66 @@ pub(in crate::kernels) fn forward<U: Unit>(
         let n_rows = output.len() / d_out;
         let rows = Window::new(x, d_in, n, d_in).rows(index * ROWS, n_rows);
         multiply_rows(rows, &weight, d_out, output);
+        activate(activation, output);
     });
     output
+}
+
+/// Outputs up to which packing the rows costs more than their products: scores of a bag's instances, logits.
+const NARROW: usize = 8;
+
+fn is_narrow<U: Unit>(shape: LinearShape) -> bool {
+    U::EXACT && shape.d_out <= NARROW
+}
+
+fn forward_narrow<T: Element>(
+    shape: LinearShape,
+    x: &[T],
+    weight: &[T],
+    bias: &[T],
+    activation: Activation,
+) -> Vec<T> {
+    let LinearShape { n, d_in, d_out } = shape;
+    let mut output = vec![T::zero(); n * d_out];
+    for_each_chunk(&mut output, ROWS * d_out, n * d_in * d_out, |index, output| {
+        for (output, x) in output.chunks_mut(d_out).zip(x.chunks(d_in).skip(index * ROWS)) {
+            for ((output, weight), &bias) in output.iter_mut().zip(weight.chunks(d_in)).zip(bias) {
+                *output = bias + rows::dot(x, weight);
+            }
+        }
+        activate(activation, output);
+    });
+    output
+}
+
+fn activate<T: Element>(activation: Activation, output: &mut [T]) {
+    match activation {
+        Activation::Identity => {}
+        Activation::Relu => activation::relu(output),
+        Activation::Tanh => activation::tanh(output),
+    }
+}
+
+/// Values per chunk of a pass over an output.
+const CHUNK: usize = 1 << 14;
+
+/// The gradient before an activation from its output and the gradient after it.
+pub(in crate::kernels) fn before_activation<'a, T: Element>(
+    activation: Activation,
+    output: &[T],
+    grad: &'a [T],
+) -> Cow<'a, [T]> {
+    let through = match activation {
+        Activation::Identity => return Cow::Borrowed(grad),
+        Activation::Relu => activation::relu_gradient::<T>,
+        Activation::Tanh => activation::tanh_gradient::<T>,
+    };
+    let mut before = vec![T::zero(); grad.len()];
+    for_each_chunk(&mut before, CHUNK, grad.len(), |index, before| {
+        let part = index * CHUNK..index * CHUNK + before.len();
+        through(before, &output[part.clone()], &grad[part]);
+    });
+    Cow::Owned(before)
 }
 
 pub(in crate::kernels) fn input_gradient<U: Unit>(
@@ -41,6 +117,9 @@ pub(in crate::kernels) fn input_gradient<U: Unit>(
     grad: &[U::Sum],
 ) -> Vec<U::Sum> {
     let LinearShape { n, d_in, d_out } = shape;
+    if is_narrow::<U>(shape) {
+        return weighted_sums::products(SumsShape { k: d_out, n, d: d_in }, grad, weight);
+    }
     let steps = Window::new(weight, d_in, d_out, d_in);
     let weight = Panels::<U>::pack(d_in.div_ceil(COLUMNS), n_units::<U>(d_out), |panel, output| {
         pack_panel(steps, panel, output);
@@ -85,6 +164,9 @@ pub(in crate::kernels) fn weight_gradient<U: Unit>(
     grad: &[U::Sum],
 ) -> Vec<U::Sum> {
     let LinearShape { n, d_in, d_out } = shape;
+    if is_narrow::<U>(shape) {
+        return weighted_sums::forward(SumsShape { k: d_out, n, d: d_in }, &transposed(grad, d_out), x);
+    }
     let block_rows = GRADIENT_ROWS;
     let n_down = d_out.div_ceil(block_rows);
     let block_columns = (d_in * n_down).div_ceil(GRADIENT_BLOCKS).next_multiple_of(COLUMNS);
@@ -105,6 +187,11 @@ pub(in crate::kernels) fn weight_gradient<U: Unit>(
         }
     });
     dweight
+}
+
+/// The columns of rows of `width` values, one after the other.
+fn transposed<T: Element>(values: &[T], width: usize) -> Vec<T> {
+    (0..width).flat_map(|column| values.iter().skip(column).step_by(width)).copied().collect()
 }
 
 /// `grad^T x` over `n` rows of both.

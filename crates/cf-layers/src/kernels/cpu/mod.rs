@@ -1,17 +1,20 @@
 //! The CPU loops behind the kernels: plain slices in, plain vectors out, rayon across outputs.
 
+pub(super) mod activation;
 pub(super) mod adam;
 pub(super) mod attention;
 pub(super) mod element;
 pub(super) mod grouped_conv2d;
 pub(super) mod layer_norm;
 pub(super) mod linear;
+pub(super) mod messages;
 mod panels;
 pub(super) mod rows;
 mod tile;
 pub(super) mod unit;
 mod vector_math;
 mod vectorised;
+pub(super) mod weighted_sums;
 
 use candle_core::{Layout, Result, Storage, StorageRef, Tensor, WithDType};
 use rayon::prelude::*;

@@ -143,6 +143,22 @@ vectorised! {
         }
     }
 
+    /// Adds to each value those of another row times a factor.
+    pub(in crate::kernels) fn add_scaled<T: Element>(total: &mut [T], x: &[T], factor: T) -> () {
+        for (total, &x) in total.iter_mut().zip(x) {
+            *total = x.fused(factor, *total);
+        }
+    }
+
+    /// Adds to each value those of four rows times a factor each.
+    pub(in crate::kernels) fn add_four_scaled<T: Element>(total: &mut [T], x: [&[T]; 4], factors: [T; 4]) -> () {
+        let [a, b, c, d] = x;
+        for ((((total, &a), &b), &c), &d) in total.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            let sum = b.fused(factors[1], a.fused(factors[0], *total));
+            *total = d.fused(factors[3], c.fused(factors[2], sum));
+        }
+    }
+
     /// Adds to each value the product of two others.
     pub(in crate::kernels) fn multiply_add<T: Element>(total: &mut [T], a: &[T], b: &[T]) -> () {
         for ((total, &a), &b) in total.iter_mut().zip(a).zip(b) {

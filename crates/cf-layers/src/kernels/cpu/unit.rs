@@ -11,6 +11,9 @@ pub(in crate::kernels) trait Unit: Copy + Default + Send + Sync + 'static {
     /// Numbers in a unit.
     const NUMBERS: usize;
 
+    /// Whether numbers are packed as they are.
+    const EXACT: bool;
+
     /// A unit of the numbers that `number` gives for `0..NUMBERS`.
     fn pack(number: impl FnMut(usize) -> Self::Sum) -> Self;
 
@@ -29,6 +32,7 @@ pub(in crate::kernels) trait Unit: Copy + Default + Send + Sync + 'static {
 impl Unit for f32 {
     type Sum = Self;
     const NUMBERS: usize = 1;
+    const EXACT: bool = true;
 
     #[inline(always)]
     fn pack(mut number: impl FnMut(usize) -> Self) -> Self {
@@ -56,6 +60,7 @@ pub(in crate::kernels) struct Rounded(f32);
 impl Unit for Rounded {
     type Sum = f32;
     const NUMBERS: usize = 1;
+    const EXACT: bool = false;
 
     #[inline(always)]
     fn pack(mut number: impl FnMut(usize) -> f32) -> Self {
@@ -96,6 +101,7 @@ pub(in crate::kernels) fn pairs_are_fast() -> bool {
 impl Unit for f64 {
     type Sum = Self;
     const NUMBERS: usize = 1;
+    const EXACT: bool = true;
 
     #[inline(always)]
     fn pack(mut number: impl FnMut(usize) -> Self) -> Self {
@@ -142,6 +148,7 @@ impl Bf16Pair {
 impl Unit for Bf16Pair {
     type Sum = f32;
     const NUMBERS: usize = 2;
+    const EXACT: bool = false;
 
     #[inline(always)]
     fn pack(mut number: impl FnMut(usize) -> f32) -> Self {

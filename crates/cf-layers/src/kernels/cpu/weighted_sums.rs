@@ -1,0 +1,85 @@
+//! Weighted sums of rows: few sums over many rows, so that reading the rows once is what takes time.
+
+use super::element::Element;
+use super::{for_each_chunk, map_indices, rows};
+use crate::kernels::weighted_sums::SumsShape;
+
+/// Rows of a partial sum; fixed, so that rounding does not depend on the number of threads.
+const ROWS: usize = 512;
+/// Columns of a partial sum: a few sums of so many stay in the first-level cache.
+const COLUMNS: usize = 2048;
+
+/// `weights x`.
+pub(in crate::kernels) fn forward<T: Element>(shape: SumsShape, weights: &[T], x: &[T]) -> Vec<T> {
+    let SumsShape { k, n, d } = shape;
+    let (n_down, n_across) = (n.div_ceil(ROWS), d.div_ceil(COLUMNS));
+    let partials = map_indices(n_down * n_across, k * n * d, |index| {
+        let (first, column) = (index / n_across * ROWS, index % n_across * COLUMNS);
+        let last = n.min(first + ROWS);
+        let columns = column..d.min(column + COLUMNS);
+        let mut sums = vec![T::zero(); k * columns.len()];
+        let row = |row: usize| &x[row * d + columns.start..row * d + columns.end];
+        for block in (first..last).step_by(4) {
+            for (sum, weights) in sums.chunks_mut(columns.len()).zip(weights.chunks(n)) {
+                match weights[block..last.min(block + 4)] {
+                    // Selections are mostly zeros.
+                    [a, b, c, d] if [a, b, c, d] == [T::zero(); 4] => {}
+                    [a, b, c, d] => {
+                        let x = [row(block), row(block + 1), row(block + 2), row(block + 3)];
+                        rows::add_four_scaled(sum, x, [a, b, c, d]);
+                    }
+                    ref fewer => {
+                        fewer.iter().enumerate().for_each(|(at, &weight)| {
+                            rows::add_scaled(sum, row(block + at), weight);
+                        });
+                    }
+                }
+            }
+        }
+        sums
+    });
+    let mut output = vec![T::zero(); k * d];
+    for (index, partial) in partials.iter().enumerate() {
+        let column = index % n_across * COLUMNS;
+        let width = COLUMNS.min(d - column);
+        for (output, partial) in output.chunks_mut(d).zip(partial.chunks(width)) {
+            rows::add(&mut output[column..column + width], partial);
+        }
+    }
+    output
+}
+
+/// `grad x^T`.
+pub(in crate::kernels) fn weight_gradient<T: Element>(shape: SumsShape, x: &[T], grad: &[T]) -> Vec<T> {
+    let SumsShape { k, n, d } = shape;
+    let mut by_row = vec![T::zero(); n * k];
+    for_each_chunk(&mut by_row, ROWS * k, k * n * d, |index, by_row| {
+        for (dots, x) in by_row.chunks_mut(k).zip(x.chunks(d).skip(index * ROWS)) {
+            for (dot, grad) in dots.iter_mut().zip(grad.chunks(d)) {
+                *dot = rows::dot(grad, x);
+            }
+        }
+    });
+    (0..k).flat_map(|sum| by_row.iter().skip(sum).step_by(k)).copied().collect()
+}
+
+/// `weights^T grad`.
+pub(in crate::kernels) fn row_gradient<T: Element>(shape: SumsShape, weights: &[T], grad: &[T]) -> Vec<T> {
+    let by_row: Vec<T> =
+        (0..shape.n).flat_map(|row| weights.iter().skip(row).step_by(shape.n)).copied().collect();
+    products(shape, &by_row, grad)
+}
+
+/// `factors right` of `factors` `[n, k]` and `right` `[k, d]`.
+pub(in crate::kernels) fn products<T: Element>(shape: SumsShape, factors: &[T], right: &[T]) -> Vec<T> {
+    let SumsShape { k, n, d } = shape;
+    let mut output = vec![T::zero(); n * d];
+    for_each_chunk(&mut output, ROWS * d, k * n * d, |index, output| {
+        for (output, factors) in output.chunks_mut(d).zip(factors.chunks(k).skip(index * ROWS)) {
+            for (right, &factor) in right.chunks(d).zip(factors) {
+                rows::add_scaled(output, right, factor);
+            }
+        }
+    });
+    output
+}

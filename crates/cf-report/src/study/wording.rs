@@ -1,0 +1,143 @@
+//! What a study found, in sentences.
+
+use super::report::{CohortEstimates, PairedNumbers, StudyComparison, StudyReport};
+use crate::number::{count, counted, fixed};
+
+/// Below it, after adjustment, a difference is called one.
+const LEVEL: f64 = 0.05;
+
+/// The findings: a sentence or more for each cohort, then how certain they are.
+pub(super) fn findings(report: &StudyReport) -> Vec<String> {
+    let mut sentences: Vec<String> = report.cohorts.iter().filter_map(best_of).collect();
+    for family in report.comparisons.chunk_by(|a, b| a.heading == b.heading && a.reference == b.reference) {
+        sentences.extend(family_sentence(family));
+    }
+    if sentences.is_empty() {
+        sentences.push("Nothing can be said yet: no task is finished.".to_owned());
+    }
+    sentences
+}
+
+/// How much the findings can bear.
+pub(super) fn certainty(report: &StudyReport) -> Vec<String> {
+    let mut sentences = vec![if report.n_seeds > 1 {
+        format!(
+            "Each cell is a mean over {}. The intervals resample patients, alike for all seeds; they do not cover that other seeds \
+             would have trained other models.",
+            counted(report.n_seeds, "seed", "seeds")
+        )
+    } else {
+        "There is one seed: how much another seed would change a number is not known, and differences of a hundredth or two often \
+         come from it."
+            .to_owned()
+    }];
+    if !report.comparisons.is_empty() {
+        sentences.push(
+            "A difference that is not significant is not an equality: with this many patients a small one cannot be told from none. \
+             P-values are adjusted for the number of methods that are compared in one cohort, not for the number of cohorts."
+                .to_owned(),
+        );
+    }
+    if !report.unfinished.is_empty() {
+        let n_missing = report.unfinished.len();
+        sentences.push(format!(
+            "{} of {} tasks are missing; numbers that lack folds or seeds are marked and may change.",
+            count(n_missing),
+            count(report.n_tasks)
+        ));
+    }
+    sentences
+}
+
+fn best_of(cohort: &CohortEstimates) -> Option<String> {
+    let complete = || cohort.methods.iter().filter(|method| method.is_complete);
+    let best = complete().reduce(|best, method| if method.mean > best.mean { method } else { best })?;
+    if complete().count() < 2 {
+        return None;
+    }
+    let interval = best.ci95.map_or_else(String::new, |(low, high)| {
+        format!(" (95 % interval {} to {})", fixed(low, 3), fixed(high, 3))
+    });
+    Some(format!(
+        "{}: of {} with all their folds, {} has the highest C-index of patients, {}{interval}.",
+        cohort.heading,
+        counted(complete().count(), "method", "methods"),
+        best.label,
+        fixed(best.mean, 3)
+    ))
+}
+
+fn family_sentence(family: &[StudyComparison]) -> Option<String> {
+    let first = family.first()?;
+    let compared: Vec<(&str, &PairedNumbers)> =
+        family.iter().filter_map(|c| Some((c.method.as_str(), c.result.as_ref().ok()?))).collect();
+    if compared.is_empty() {
+        return None;
+    }
+    let named = |wanted: &dyn Fn(&PairedNumbers) -> bool| -> Vec<&str> {
+        compared.iter().filter(|(_, numbers)| wanted(numbers)).map(|(method, _)| *method).collect()
+    };
+    let lower = named(&|numbers| numbers.p_holm < LEVEL && numbers.mean_difference < 0.0);
+    let higher = named(&|numbers| numbers.p_holm < LEVEL && numbers.mean_difference > 0.0);
+    let list = |methods: &[&str], word: &str| match methods {
+        [] => None,
+        methods => Some(format!("{} {} significantly {word}", methods.join(", "), verb(methods.len()))),
+    };
+    let found: Vec<String> = [list(&lower, "lower"), list(&higher, "higher")].into_iter().flatten().collect();
+    let n_others = compared.len() - lower.len() - higher.len();
+    let found = match (found.is_empty(), n_others) {
+        (true, _) => "none differs significantly".to_owned(),
+        (false, 0) => found.join("; "),
+        (false, 1) => format!("{}; the other cannot be told from it", found.join("; ")),
+        (false, n) => format!("{}; the other {n} cannot be told from it", found.join("; ")),
+    };
+    Some(format!(
+        "{}, compared with {} on the same patients (Holm-adjusted p below {LEVEL}): {found}.",
+        first.heading, first.reference
+    ))
+}
+
+fn verb(n: usize) -> &'static str {
+    if n == 1 { "is" } else { "are" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn comparison(method: &str, mean_difference: f64, p_holm: f64) -> StudyComparison {
+        let numbers = PairedNumbers {
+            n_patients: 9,
+            mean_difference,
+            ci95: None,
+            p_value: p_holm,
+            p_holm,
+            p_folds: None,
+        };
+        StudyComparison {
+            heading: "BLCA".to_owned(),
+            method: method.to_owned(),
+            reference: "CrossFusion".to_owned(),
+            result: Ok(numbers),
+        }
+    }
+
+    #[test]
+    fn a_family_says_which_methods_differ_and_in_which_direction() {
+        let family = [
+            comparison("AMIL", -0.1, 0.01),
+            comparison("DSMIL", 0.1, 0.04),
+            comparison("SCMIL", -0.1, 0.3),
+            comparison("CSMIL", -0.01, 1.0),
+        ];
+        assert_eq!(
+            family_sentence(&family).unwrap(),
+            "BLCA, compared with CrossFusion on the same patients (Holm-adjusted p below 0.05): AMIL is significantly lower; \
+             DSMIL is significantly higher; the other 2 cannot be told from it."
+        );
+        assert!(family_sentence(&family[2..]).unwrap().ends_with(": none differs significantly."));
+        let undefined =
+            StudyComparison { result: Err("no events".to_owned()), ..comparison("AMIL", 0.0, 1.0) };
+        assert_eq!(family_sentence(&[undefined]), None);
+    }
+}
