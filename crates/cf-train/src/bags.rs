@@ -104,11 +104,6 @@ impl BagSource {
         Ok(size)
     }
 
-    /// The files that hold a slide at the magnifications that the model reads.
-    pub(crate) fn files_of(&self, slide_id: &str) -> Vec<PathBuf> {
-        self.magnifications.iter().map(|&at| self.store.path_of(slide_id, at)).collect()
-    }
-
     fn derived_of(&self, slide_id: &str) -> DerivedCache {
         let mut known = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
         known.entry(slide_id.to_owned()).or_default().clone()
