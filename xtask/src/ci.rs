@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
 use crate::step::{Step, shown_time};
-use crate::{notebooks, test, tidy};
+use crate::{browser, notebooks, test, tidy};
 
 /// One stage: its name, the line that repeats it, and what it does.
 struct Stage {
@@ -14,7 +14,7 @@ struct Stage {
     check: fn(&Path) -> Result<(), Failure>,
 }
 
-const STAGES: [Stage; 10] = [
+const STAGES: [Stage; 11] = [
     Stage {
         name: "fmt",
         rerun: "cargo fmt --all",
@@ -36,6 +36,7 @@ const STAGES: [Stage; 10] = [
         },
     },
     Stage { name: "tidy", rerun: "cargo xtask tidy", check: |root| tidy::run(root, tidy::Mode::Check) },
+    Stage { name: "browser", rerun: "cargo xtask browser", check: browser::run },
     Stage {
         name: "notebooks",
         rerun: "cargo xtask notebooks --compile",

@@ -56,9 +56,14 @@ fn stage(name: &str, work: impl FnOnce() -> Result<(), Failure>) -> Result<(), F
     Ok(())
 }
 
-/// Where Cargo put the binary: the target folder may be set by the environment or a config file.
+/// Where Cargo put a release binary.
 pub(crate) fn release_binary(root: &Path, name: &str) -> Result<PathBuf, Failure> {
-    let folder = target_directory(root)?.join("release");
+    built_binary(root, "release", name)
+}
+
+/// Where Cargo put the binary of a profile: the target folder may be set by the environment or a config file.
+pub(crate) fn built_binary(root: &Path, profile: &str, name: &str) -> Result<PathBuf, Failure> {
+    let folder = target_directory(root)?.join(profile);
     let binary = folder.join(name).with_extension(std::env::consts::EXE_EXTENSION);
     if binary.is_file() {
         Ok(binary)

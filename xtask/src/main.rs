@@ -10,6 +10,7 @@
 )]
 
 mod bench;
+mod browser;
 mod ci;
 mod demo;
 mod failure;
@@ -30,6 +31,7 @@ cargo xtask COMMAND
   demo                      build, simulate a cohort with a known answer, cross-validate, write the report
   test [ARGS]...            every test of the default build; ARGS go to the test runner
   ci                        fmt, clippy, test, docs, tidy: what a change must pass
+  browser                   the report of a small run in headless Chromium, where the machine has it and Playwright
   bench NAME [ARGS]...      time `model`, `baselines`, `bags` or `metrics` against the Python stack: --json, --record, --cases A,B, --python PATH
   fixtures [--python PATH]  run the PyTorch oracles that write fixtures/reference
   notebooks [--compile]     execute examples/notebooks with evcxr, which is installed below target; or compile their cells
@@ -60,6 +62,7 @@ fn run(root: &Path, command: &str, rest: &[String]) -> Result<(), Failure> {
         ("test", args) => test::run(root, args),
         ("demo", []) => demo::run(root),
         ("ci", []) => ci::run(root),
+        ("browser", []) => browser::run(root),
         ("bench", args) => bench::run(root, &bench::Options::parse(args)?),
         ("fixtures", []) => fixtures::run(root, "python3"),
         ("fixtures", [flag, python]) if flag == "--python" => fixtures::run(root, python),
@@ -71,7 +74,7 @@ fn run(root: &Path, command: &str, rest: &[String]) -> Result<(), Failure> {
             print!("{USAGE}");
             Ok(())
         }
-        ("demo" | "ci" | "fixtures" | "notebooks" | "tidy", _) => {
+        ("demo" | "ci" | "browser" | "fixtures" | "notebooks" | "tidy", _) => {
             Err(Failure::usage(format!("`{command}` does not take `{}`", rest.join(" "))))
         }
         _ => Err(Failure::usage(format!("no command `{command}`"))),

@@ -28,6 +28,20 @@ pub enum Error {
         /// First slide that disagrees with it.
         second_slide_id: String,
     },
+    /// A prediction has another number of survival values than its fold has time bins.
+    #[error(
+        "slide {slide_id} has {found} survival probabilities, expected {expected}, one per time bin of fold {fold}"
+    )]
+    SurvivalBins {
+        /// Slide of the prediction.
+        slide_id: String,
+        /// Its fold.
+        fold: usize,
+        /// Values of the prediction.
+        found: usize,
+        /// Time bins of the fold; 0 for a fold that is not reported.
+        expected: usize,
+    },
     /// A summary does not have one C-index per fold report.
     #[error("`{field}` has {found} folds, expected {expected}, one per fold report")]
     FoldCount {
@@ -53,9 +67,11 @@ pub enum Error {
     #[error("page template could not be filled")]
     Template(#[source] askama::Error),
     /// The text given as a figure is not SVG.
+    #[cfg(feature = "png")]
     #[error("figure is not valid SVG")]
     Svg(#[source] resvg::usvg::Error),
     /// The picture would have no pixel, or more than memory can address.
+    #[cfg(feature = "png")]
     #[error("figure of {width} x {height} at scale {scale} does not make a picture")]
     PictureSize {
         /// Width of the figure, user units.
@@ -66,6 +82,7 @@ pub enum Error {
         scale: f32,
     },
     /// The pixels could not be encoded.
+    #[cfg(feature = "png")]
     #[error("picture could not be encoded as PNG")]
     Png(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -1,16 +1,16 @@
 //! Figures, tables and the self-contained HTML report of a cross-validated survival model.
 //!
 //! [`CrossValidationReport`] is plain data that a trainer fills in. From it come one HTML file that needs neither
-//! network nor script ([`render_html`]), every figure as SVG ([`figures`]) and as PNG ([`svg_to_png`]), and the
-//! C-index in the format of the paper's tables ([`paper_format`], [`c_index_table`]). Several models on several cohorts make a
-//! [`StudyTable`].
+//! network nor script ([`render_html`]), every figure as SVG ([`figures`]) and, with feature `png`, as PNG
+//! (`svg_to_png`), and the C-index in the format of the paper's tables ([`paper_format`], [`c_index_table`]).
+//! Several models on several cohorts make a [`StudyTable`].
 //!
-//! Survival curves, the median split and its tests are computed here from the pooled predictions, by
-//! [`survival_metrics`]; all other numbers are shown as given. Undefined results (an empty risk group, a fold
-//! without a C-index) become sentences; contradictions in the data are an [`Error`].
+//! Intervals of single folds, survival curves, the median split with its tests, scores over time and calibration are
+//! computed here from the predictions, by [`survival_metrics`]; all other numbers are shown as given. Undefined results
+//! (an empty risk group, a fold without a C-index) become sentences; contradictions in the data are an [`Error`].
 //!
 //! ```
-//! use cf_report::{CIndexSummary, CrossValidationReport, figures, render_html, svg_to_png};
+//! use cf_report::{CIndexSummary, CrossValidationReport, Selection, figures, render_html};
 //!
 //! let nothing = CIndexSummary { mean: None, sd: None, folds: Vec::new(), ci95: None };
 //! let report = CrossValidationReport {
@@ -24,30 +24,43 @@
 //!     folds: Vec::new(),
 //!     c_index: nothing.clone(),
 //!     patient_c_index: nothing.clone(),
-//!     last_epoch_c_index: nothing,
+//!     last_epoch_c_index: nothing.clone(),
+//!     patient_last_epoch_c_index: nothing,
 //!     predictions: Vec::new(),
+//!     selection: Selection::OnReportedFold,
 //!     environment: Vec::new(),
+//!     inputs: Vec::new(),
+//!     model_paper: String::new(),
+//!     software_version: "0.1.0".to_owned(),
 //!     config_toml: String::new(),
 //!     wall_seconds: 0.0,
 //!     peak_rss_bytes: 0,
 //! };
 //! assert!(render_html(&report)?.contains("<h1>CrossFusion on BLCA</h1>"));
-//! for figure in figures(&report)? {
-//!     svg_to_png(&figure.svg, 2.0)?;
-//! }
+//! // Nothing was scored, so that there is nothing to draw.
+//! assert!(figures(&report)?.is_empty());
 //! # Ok::<(), cf_report::Error>(())
 //! ```
 
+mod analysis;
+mod c_index_intervals;
+mod calibration;
+mod citation;
 mod error;
 mod figures;
+mod findings;
+mod fold_balance;
+mod fold_patients;
 mod html;
 mod number;
 mod patients;
+#[cfg(feature = "png")]
 mod png;
 mod report;
 mod risk_groups;
 mod study;
 mod table;
+mod time_scores;
 mod wording;
 
 pub use error::{Error, Result};
@@ -56,9 +69,11 @@ pub use figures::{
     calibration_plot, cohort_flow, figures, forest_plot, survival_curves, time_curves,
 };
 pub use html::render_html;
+#[cfg(feature = "png")]
 pub use png::svg_to_png;
 pub use report::{
-    CIndexSummary, CrossValidationReport, Dropped, EpochRow, FlowStep, FoldReport, PredictionRow,
+    CIndexSummary, CrossValidationReport, Dropped, EpochRow, FlowStep, FoldReport, InputHash, PredictionRow,
+    Selection, SiteOverlap,
 };
 pub use study::{
     CohortEstimates, EpochChoice, Mark, MethodEstimate, MissingTask, PairedNumbers, PublishedValue,

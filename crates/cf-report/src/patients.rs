@@ -2,35 +2,42 @@
 
 use std::collections::HashMap;
 
-use survival_metrics::{KaplanMeier, Outcome, Status};
+use survival_metrics::{KaplanMeier, Outcome};
 
 use crate::error::{Error, Result};
 use crate::report::PredictionRow;
 
 /// One subject of a survival test.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Subject {
+#[derive(Debug, Clone)]
+pub(crate) struct Subject<'a> {
+    pub(crate) patient_id: &'a str,
     pub(crate) fold: usize,
     pub(crate) outcome: Outcome,
     pub(crate) risk: f64,
+    /// Predicted survival past the end of each time bin of the fold.
+    pub(crate) survival: Vec<f64>,
 }
 
 /// Every slide as a subject.
-pub(crate) fn slides(predictions: &[PredictionRow]) -> Vec<Subject> {
-    let subject = |row: &PredictionRow| Subject { fold: row.fold, outcome: row.outcome, risk: row.risk };
+pub(crate) fn slides(predictions: &[PredictionRow]) -> Vec<Subject<'_>> {
     predictions.iter().map(subject).collect()
 }
 
-/// Every patient as a subject, in order of first appearance, with the mean risk of the slides.
+fn subject(row: &PredictionRow) -> Subject<'_> {
+    let PredictionRow { patient_id, fold, outcome, risk, survival, .. } = row;
+    Subject { patient_id, fold: *fold, outcome: *outcome, risk: *risk, survival: survival.clone() }
+}
+
+/// Every patient as a subject, in order of first appearance, with the mean risk and mean survival of the slides.
 ///
 /// # Errors
 /// [`Error::ConflictingOutcomes`] if two slides of a patient disagree.
-pub(crate) fn patients(predictions: &[PredictionRow]) -> Result<Vec<Subject>> {
+pub(crate) fn patients(predictions: &[PredictionRow]) -> Result<Vec<Subject<'_>>> {
     slides_by_patient(predictions).iter().filter_map(|slides| patient(slides).transpose()).collect()
 }
 
 /// The patient with these slides; `None` without any.
-fn patient(slides: &[&PredictionRow]) -> Result<Option<Subject>> {
+fn patient<'a>(slides: &[&'a PredictionRow]) -> Result<Option<Subject<'a>>> {
     let Some(&first) = slides.first() else {
         return Ok(None);
     };
@@ -41,8 +48,14 @@ fn patient(slides: &[&PredictionRow]) -> Result<Option<Subject>> {
             second_slide_id: other.slide_id.clone(),
         });
     }
-    let risk = slides.iter().map(|row| row.risk).sum::<f64>() / slides.len() as f64;
-    Ok(Some(Subject { fold: first.fold, outcome: first.outcome, risk }))
+    let n = slides.len() as f64;
+    let mean_survival =
+        |(k, _): (usize, &f64)| slides.iter().filter_map(|row| row.survival.get(k)).sum::<f64>() / n;
+    Ok(Some(Subject {
+        risk: slides.iter().map(|row| row.risk).sum::<f64>() / n,
+        survival: first.survival.iter().enumerate().map(mean_survival).collect(),
+        ..subject(first)
+    }))
 }
 
 /// The slides of each patient, in order of first appearance.
@@ -80,11 +93,8 @@ pub(crate) fn patient_facts(predictions: &[PredictionRow]) -> Result<Option<Pati
         return Ok(None);
     }
     let subjects = patients(predictions)?;
-    let reversed = subjects.iter().map(|subject| {
-        let status = if subject.outcome.is_event() { Status::Censored } else { Status::Event };
-        Outcome::new(subject.outcome.time(), status)
-    });
-    let follow_up = KaplanMeier::fit(&reversed.collect::<std::result::Result<Vec<_>, _>>()?)?;
+    let outcomes: Vec<Outcome> = subjects.iter().map(|subject| subject.outcome).collect();
+    let follow_up = KaplanMeier::follow_up(&outcomes)?;
     let n_slides: Vec<usize> = slides_by_patient(predictions).iter().map(Vec::len).collect();
     Ok(Some(PatientFacts {
         n_patients: subjects.len(),
@@ -97,6 +107,8 @@ pub(crate) fn patient_facts(predictions: &[PredictionRow]) -> Result<Option<Pati
 
 #[cfg(test)]
 mod tests {
+    use survival_metrics::Status;
+
     use super::*;
 
     fn row(patient: &str, slide: &str, time: f64, status: Status, risk: f64) -> PredictionRow {
@@ -107,6 +119,7 @@ mod tests {
             fold: 0,
             outcome: Outcome::new(time, status).expect("a valid time"),
             risk,
+            survival: vec![risk.abs() / 8.0],
         }
     }
 
@@ -119,6 +132,7 @@ mod tests {
         ];
         let subjects = patients(&rows).expect("consistent outcomes");
         assert_eq!(subjects.iter().map(|s| s.risk).collect::<Vec<_>>(), [2.5, -1.0]);
+        assert_eq!(subjects.iter().map(|s| s.survival.as_slice()).collect::<Vec<_>>(), [[0.3125], [0.125]]);
         let facts = patient_facts(&rows).expect("consistent outcomes").expect("three rows");
         assert_eq!((facts.n_patients, facts.n_event_patients), (2, 1));
         assert_eq!((facts.n_with_several_slides, facts.most_slides), (1, 2));

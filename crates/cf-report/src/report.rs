@@ -32,10 +32,20 @@ pub struct CrossValidationReport {
     pub patient_c_index: CIndexSummary,
     /// Slide-level C-index of the last epochs.
     pub last_epoch_c_index: CIndexSummary,
+    /// Patient-level C-index of the last epochs.
+    pub patient_last_epoch_c_index: CIndexSummary,
     /// Validation predictions of the selected epochs, pooled over folds, one row per slide.
     pub predictions: Vec<PredictionRow>,
+    /// How the reported epochs were selected.
+    pub selection: Selection,
     /// Versions, device, threads, seed and the like, in the order to print.
     pub environment: Vec<(String, String)>,
+    /// Inputs and their hashes, in the order to print.
+    pub inputs: Vec<InputHash>,
+    /// Reference of the model, for the citation block.
+    pub model_paper: String,
+    /// Version of the software, for the citation block.
+    pub software_version: String,
     /// Resolved configuration, TOML text.
     pub config_toml: String,
     /// Duration of the whole run, seconds.
@@ -51,6 +61,7 @@ impl CrossValidationReport {
             ("c_index", &self.c_index),
             ("patient_c_index", &self.patient_c_index),
             ("last_epoch_c_index", &self.last_epoch_c_index),
+            ("patient_last_epoch_c_index", &self.patient_last_epoch_c_index),
         ];
         for (field, summary) in summaries {
             let (found, expected) = (summary.folds.len(), self.folds.len());
@@ -58,11 +69,37 @@ impl CrossValidationReport {
                 return Err(Error::FoldCount { field, found, expected });
             }
         }
-        match self.predictions.iter().find(|row| !row.risk.is_finite()) {
-            Some(row) => Err(Error::NonFiniteRisk { slide_id: row.slide_id.clone(), risk: row.risk }),
-            None => Ok(()),
+        if let Some(row) = self.predictions.iter().find(|row| !row.risk.is_finite()) {
+            return Err(Error::NonFiniteRisk { slide_id: row.slide_id.clone(), risk: row.risk });
         }
+        for row in &self.predictions {
+            let fold = self.folds.iter().find(|fold| fold.fold == row.fold);
+            let expected = fold.map_or(0, |fold| fold.time_bin_edges_months.len().saturating_sub(1));
+            if row.survival.len() != expected {
+                let (slide_id, found) = (row.slide_id.clone(), row.survival.len());
+                return Err(Error::SurvivalBins { slide_id, fold: row.fold, found, expected });
+            }
+        }
+        Ok(())
     }
+}
+
+/// How the epoch was selected whose predictions are reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Selection {
+    /// By its score on the very fold that is reported, which is optimistic.
+    OnReportedFold,
+    /// Without the fold that is reported: the last epoch, or one selected on a held-out part of the training data.
+    WithoutReportedFold,
+}
+
+/// A file, or a set of files, that the run read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputHash {
+    /// What it is, such as `clinical table`.
+    pub what: String,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
 }
 
 /// One step of the cohort flow: what remains after it, and what it dropped.
@@ -94,6 +131,9 @@ pub struct Dropped {
 pub struct FoldReport {
     /// Number of the fold, as in the split files.
     pub fold: usize,
+    /// Outcomes of the patients trained on, one per patient: their censoring weights the scores over time, and their
+    /// Kaplan-Meier curve is what the model is compared with.
+    pub train_outcomes: Vec<Outcome>,
     /// Slides trained on.
     pub n_train_slides: usize,
     /// Slides trained on whose patient had the event.
@@ -106,6 +146,8 @@ pub struct FoldReport {
     pub n_validation_events: usize,
     /// Edges of the discrete time bins, months, ascending; one more than there are bins.
     pub time_bin_edges_months: Vec<f64>,
+    /// Hospitals of training and validation, where the ids tell.
+    pub sites: Option<SiteOverlap>,
     /// Epoch whose weights made the predictions, numbered as in `history`.
     pub selected_epoch: usize,
     /// Slide-level C-index of the selected epoch; `None` where no pair is comparable.
@@ -118,6 +160,17 @@ pub struct FoldReport {
     pub c_index_note: Option<String>,
     /// One row per epoch, ascending.
     pub history: Vec<EpochRow>,
+}
+
+/// Tissue source sites of a fold, as TCGA barcodes state them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteOverlap {
+    /// Sites of the validation patients.
+    pub n_validation: usize,
+    /// Those of them that training patients come from, too; sorted.
+    pub shared: Vec<String>,
+    /// Validation patients of the shared sites.
+    pub n_patients_of_shared: usize,
 }
 
 /// One epoch of training.
@@ -165,4 +218,6 @@ pub struct PredictionRow {
     pub outcome: Outcome,
     /// Predicted risk, higher is worse.
     pub risk: f64,
+    /// Predicted survival past the end of each time bin of the fold, each in [0, 1].
+    pub survival: Vec<f64>,
 }

@@ -1,10 +1,11 @@
 //! The median split of pooled validation risks, at slide and at patient level, with its log-rank test.
 
 use survival_metrics::{
-    CiType, KaplanMeier, LogRank, Outcome, RiskGroup as Side, log_rank_test, median_split,
-    stratified_log_rank_test,
+    CiType, CoxTies, CoxVariance, HazardRatio, KaplanMeier, LogRank, Outcome, RiskGroup as Side,
+    SurvivalData, cox_model, log_rank_test, median_split, stratified_log_rank_test,
 };
 
+use crate::c_index_intervals::LEVEL;
 use crate::error::Result;
 use crate::number::{self, counted, fixed};
 use crate::patients::{patients, slides};
@@ -57,18 +58,24 @@ pub(crate) struct RiskGroups {
     pub(crate) test: std::result::Result<TestResult, String>,
     /// The same test with the folds as strata.
     pub(crate) test_by_fold: std::result::Result<TestResult, String>,
+    /// Hazard of high over low risk in a Cox model, or a sentence that says why there is none. At slide level its interval
+    /// allows for slides of one patient.
+    pub(crate) hazard_ratio: std::result::Result<HazardRatio, String>,
 }
 
 /// What the report prints of a log-rank test.
 #[derive(Debug, Clone)]
 pub(crate) struct TestResult {
     pub(crate) chi_square: f64,
+    /// 0 where the p-value is below the range of f64.
+    pub(crate) p: f64,
     pub(crate) p_value: String,
 }
 
 impl From<LogRank<Side>> for TestResult {
     fn from(test: LogRank<Side>) -> Self {
-        Self { chi_square: test.chi_square, p_value: number::p_value(test.p_value, test.log10_p) }
+        let p_value = number::p_value(test.p_value, test.log10_p);
+        Self { chi_square: test.chi_square, p: test.p_value, p_value }
     }
 }
 
@@ -101,6 +108,8 @@ impl RiskGroups {
         let folds: Vec<usize> = subjects.iter().map(|subject| subject.fold).collect();
         let test = log_rank_test(&outcomes, &sides).map(TestResult::from);
         let test_by_fold = stratified_log_rank_test(&outcomes, &sides, &folds).map(TestResult::from);
+        let patients: Vec<&str> = subjects.iter().map(|subject| subject.patient_id).collect();
+        let hazard_ratio = hazard_ratio(level, &outcomes, &sides, &patients);
         let reason = |error| undefined_because(&error, level, threshold);
         Ok(Some(Self {
             level,
@@ -110,6 +119,7 @@ impl RiskGroups {
             low,
             test: test.map_err(reason),
             test_by_fold: test_by_fold.map_err(reason),
+            hazard_ratio: hazard_ratio.map_err(|error| no_hazard_ratio(&error)),
         }))
     }
 
@@ -125,6 +135,13 @@ impl RiskGroups {
             Ok(test) => format!("log-rank p = {} (χ² = {}, 1 df)", test.p_value, fixed(test.chi_square, 2)),
             Err(_) => "no log-rank test is possible".to_owned(),
         }
+    }
+
+    /// `hazard ratio 2.31 (95 % CI 1.40 to 3.82)`, if there is one.
+    pub(crate) fn short_hazard_ratio(&self) -> Option<String> {
+        let ratio = self.hazard_ratio.as_ref().ok()?;
+        let [value, low, high] = [ratio.hazard_ratio, ratio.lower, ratio.upper].map(number::significant);
+        Some(format!("hazard ratio {value} (95 % CI {low} to {high})"))
     }
 
     /// The test in a sentence, with the reason where there is none.
@@ -174,6 +191,36 @@ impl RiskGroup {
     }
 }
 
+/// Hazard of high over low risk (Cox, Efron's ties); at slide level with the variance over patients (Lin & Wei 1989).
+fn hazard_ratio(
+    level: Level,
+    outcomes: &[Outcome],
+    sides: &[Side],
+    patients: &[&str],
+) -> survival_metrics::Result<HazardRatio> {
+    let is_high: Vec<f64> = sides.iter().map(|&side| f64::from(u8::from(side == Side::High))).collect();
+    let (data, variance) = match level {
+        Level::Slide => (SurvivalData::new(outcomes)?.with_clusters(patients)?, CoxVariance::Robust),
+        Level::Patient => (SurvivalData::new(outcomes)?, CoxVariance::Model),
+    };
+    cox_model(&data, &[&is_high], CoxTies::Efron)?.hazard_ratio(0, LEVEL, variance)
+}
+
+/// A sentence for a hazard ratio that does not exist.
+fn no_hazard_ratio(error: &survival_metrics::Error) -> String {
+    use survival_metrics::Error as Metric;
+    match error {
+        Metric::Collinear { .. } => "There is no hazard ratio, as one of the groups is empty.".to_owned(),
+        Metric::AllCensored { .. } => "There is no hazard ratio, as nobody has the event.".to_owned(),
+        Metric::Separation { .. } => {
+            "The hazard ratio has no finite estimate, as all events of one group come before all of the other, or one group \
+             has none."
+                .to_owned()
+        }
+        other => format!("The hazard ratio is undefined: {other}."),
+    }
+}
+
 /// A sentence for a test that does not exist.
 fn undefined_because(error: &survival_metrics::Error, level: Level, threshold: f64) -> String {
     use survival_metrics::Error as Metric;
@@ -207,6 +254,7 @@ mod tests {
             fold: 0,
             outcome: Outcome::new(time, status).expect("a valid time"),
             risk,
+            survival: Vec::new(),
         }
     }
 
@@ -230,7 +278,37 @@ mod tests {
         assert_eq!(groups.threshold, 2.5);
         // O = 2, E = 1/2 + 1/3, V = 1/4 + 2/9: chi-square 49/17, p 0.08956.
         assert_eq!(groups.short_verdict(), "log-rank p = 8.96e-2 (χ² = 2.88, 1 df)");
-        assert_eq!(groups.high.map(|g| g.median()), Some("1.5 months".to_owned()));
+        assert_eq!(groups.high.as_ref().map(RiskGroup::median), Some("1.5 months".to_owned()));
+        // All events of the high group come first: the likelihood of the hazard ratio has no maximum.
+        assert!(groups.hazard_ratio.is_err_and(|reason| reason.contains("no finite estimate")));
+    }
+
+    #[test]
+    fn hazard_ratio_of_a_known_table() {
+        // High risk (1, 2, 4 months) against low (3, 5, 6): with x = exp(b) the likelihood is
+        // x/(3x+3) * x/(2x+3) * 1/(x+3) * x/(x+2) times constants.
+        let times_and_risks = [(1.0, 9.0), (2.0, 8.0), (3.0, 1.0), (4.0, 7.0), (5.0, 2.0), (6.0, 3.0)];
+        let names: Vec<String> = (0..6).map(|i| format!("p{i}")).collect();
+        let rows: Vec<PredictionRow> = times_and_risks
+            .iter()
+            .zip(&names)
+            .map(|(&(time, risk), name)| row(name, name, time, Status::Event, risk))
+            .collect();
+        let log_likelihood = |b: f64| {
+            let x = b.exp();
+            3.0 * b - (3.0 * x + 3.0).ln() - (2.0 * x + 3.0).ln() - (x + 3.0).ln() - (x + 2.0).ln()
+        };
+        let groups = RiskGroups::split(Level::Patient, &rows).expect("valid").expect("six rows");
+        let ratio = groups.hazard_ratio.expect("defined");
+        let b = ratio.coefficient;
+        assert!(
+            log_likelihood(b) >= log_likelihood(b + 1e-4) && log_likelihood(b) >= log_likelihood(b - 1e-4)
+        );
+        // One slide per patient: only the variance differs.
+        let slides = RiskGroups::split(Level::Slide, &rows).expect("valid").expect("six rows");
+        let of_slides = slides.hazard_ratio.expect("defined");
+        assert_eq!(of_slides.coefficient, b);
+        assert!(of_slides.standard_error != ratio.standard_error);
     }
 
     #[test]

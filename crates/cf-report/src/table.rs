@@ -19,7 +19,7 @@ pub fn paper_format(folds: &[Option<f64>]) -> Option<String> {
     Some(format!("{:.3} ({:.3})", summary.mean(), summary.population_sd()))
 }
 
-/// The three C-indices of a run as an aligned text table, one line each after the heading.
+/// The C-indices of a run as an aligned text table, one line each after the heading.
 ///
 /// Columns: mean and deviation in the paper's format, 95 % confidence interval, every fold. Undefined values are a
 /// dash.
@@ -40,6 +40,8 @@ pub fn c_index_table(report: &CrossValidationReport) -> String {
 #[derive(Debug)]
 pub(crate) struct CIndexRow {
     pub(crate) label: &'static str,
+    /// The same numbers in `summary.json`, if they are there.
+    pub(crate) key: Option<&'static str>,
     pub(crate) paper: String,
     pub(crate) mean: String,
     pub(crate) sd: String,
@@ -47,18 +49,20 @@ pub(crate) struct CIndexRow {
     pub(crate) folds: Vec<String>,
 }
 
-/// The rows of the C-index table: slide and patient level of the selected epochs, then the last epochs.
-pub(crate) fn c_index_rows(report: &CrossValidationReport) -> [CIndexRow; 3] {
+/// The rows of the C-index table: slide and patient level of the selected epochs, then of the last epochs.
+pub(crate) fn c_index_rows(report: &CrossValidationReport) -> [CIndexRow; 4] {
     [
-        c_index_row("Slide level, selected epoch", &report.c_index),
-        c_index_row("Patient level, selected epoch", &report.patient_c_index),
-        c_index_row("Slide level, last epoch", &report.last_epoch_c_index),
+        c_index_row("Slide level, selected epoch", Some("c_index"), &report.c_index),
+        c_index_row("Patient level, selected epoch", Some("patient_c_index"), &report.patient_c_index),
+        c_index_row("Slide level, last epoch", Some("last_epoch_c_index"), &report.last_epoch_c_index),
+        c_index_row("Patient level, last epoch", None, &report.patient_last_epoch_c_index),
     ]
 }
 
-fn c_index_row(label: &'static str, summary: &CIndexSummary) -> CIndexRow {
+fn c_index_row(label: &'static str, key: Option<&'static str>, summary: &CIndexSummary) -> CIndexRow {
     CIndexRow {
         label,
+        key,
         paper: paper_format(&summary.folds).unwrap_or_else(|| number::MISSING.to_owned()),
         mean: number::fixed_or_missing(summary.mean, 3),
         sd: number::fixed_or_missing(summary.sd, 3),
@@ -68,7 +72,7 @@ fn c_index_row(label: &'static str, summary: &CIndexSummary) -> CIndexRow {
 }
 
 /// `0.601 to 0.659`, or a dash.
-fn interval(ci95: Option<(f64, f64)>) -> String {
+pub(crate) fn interval(ci95: Option<(f64, f64)>) -> String {
     match ci95 {
         Some((low, high)) if low.is_finite() && high.is_finite() => {
             format!("{} to {}", number::fixed(low, 3), number::fixed(high, 3))

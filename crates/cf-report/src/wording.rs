@@ -2,52 +2,69 @@
 
 use crate::number::{MISSING, count, counted, fixed};
 use crate::patients::PatientFacts;
-use crate::report::{CrossValidationReport, FoldReport};
+use crate::report::{CIndexSummary, CrossValidationReport, FoldReport};
 
-/// The number of the run and how to read it.
+/// A C-index of the run and how to read it.
 pub(crate) struct Headline {
-    pub(crate) number: String,
+    /// `Patient level` or `Slide level`.
+    pub(crate) level: &'static str,
+    /// Its place in `summary.json`.
+    pub(crate) key: &'static str,
+    pub(crate) mean: String,
+    /// `None` for one fold, whose spread is unknown.
+    pub(crate) sd: Option<String>,
     pub(crate) reading: String,
+    pub(crate) ci95: Option<[String; 2]>,
 }
 
-/// The headline of the slide-level C-index, or a dash and the reason.
-pub(crate) fn headline(report: &CrossValidationReport) -> Headline {
-    let summary = &report.c_index;
+/// The headlines of patient and slide level.
+pub(crate) fn headlines(report: &CrossValidationReport) -> [Headline; 2] {
+    [
+        headline("Patient level", "patient_c_index", "patients", &report.patient_c_index),
+        headline("Slide level", "c_index", "slides", &report.c_index),
+    ]
+}
+
+/// The headline of one C-index, or a dash and the reason.
+fn headline(level: &'static str, key: &'static str, units: &str, summary: &CIndexSummary) -> Headline {
     let n_folds = summary.folds.iter().flatten().count();
     let (Some(mean), Some(sd)) = (summary.mean, summary.sd) else {
-        return Headline {
-            number: MISSING.to_owned(),
-            reading: "No C-index: no fold has a pair of slides that can be compared.".to_owned(),
-        };
+        let reading = format!("No C-index: no fold has a pair of {units} that can be compared.");
+        return Headline { level, key, mean: MISSING.to_owned(), sd: None, reading, ci95: None };
     };
-    let folds = match (n_folds, report.folds.len()) {
+    let folds = match (n_folds, summary.folds.len()) {
         (1, 1) => "one fold, so that the spread is unknown".to_owned(),
         (n, all) if n == all => format!("mean and standard deviation of {n} folds"),
         (n, all) => format!("mean and standard deviation of the {n} of {all} folds that have one"),
     };
-    let interval = match summary.ci95 {
-        Some((low, high)) => format!(" 95 % confidence interval {} to {}.", fixed(low, 3), fixed(high, 3)),
-        None => String::new(),
-    };
-    let number =
-        if n_folds == 1 { fixed(mean, 3) } else { format!("{} ± {}", fixed(mean, 3), fixed(sd, 3)) };
     Headline {
-        number,
-        reading: format!("C-index of validation slides at the selected epoch, {folds}.{interval}"),
+        level,
+        key,
+        mean: fixed(mean, 3),
+        sd: (n_folds > 1).then(|| fixed(sd, 3)),
+        reading: format!("C-index of validation {units} at the selected epoch, {folds}."),
+        ci95: summary.ci95.map(|(low, high)| [fixed(low, 3), fixed(high, 3)]),
     }
 }
 
-/// `437 slides of 386 patients, 148 of them with the event, in 5 folds`.
-pub(crate) fn scored(report: &CrossValidationReport, facts: Option<PatientFacts>) -> String {
-    let folds = counted(report.folds.len(), "fold", "folds");
-    match facts {
-        Some(facts) => format!(
-            "{} of {}, {} of them with the event, in {folds}",
-            counted(report.predictions.len(), "slide", "slides"),
-            counted(facts.n_patients, "patient", "patients"),
-            count(facts.n_event_patients)
-        ),
-        None => format!("no slide, in {folds}"),
+/// What was scored, as counts of the page's head.
+pub(crate) struct Scored {
+    pub(crate) n_slides: String,
+    pub(crate) n_patients: String,
+    pub(crate) n_event_patients: String,
+    pub(crate) n_events: String,
+    pub(crate) n_folds: String,
+}
+
+/// Counts of the scored slides and patients.
+pub(crate) fn scored(report: &CrossValidationReport, facts: Option<PatientFacts>) -> Scored {
+    let n_events = report.predictions.iter().filter(|row| row.outcome.is_event()).count();
+    Scored {
+        n_slides: count(report.predictions.len()),
+        n_patients: count(facts.map_or(0, |facts| facts.n_patients)),
+        n_event_patients: count(facts.map_or(0, |facts| facts.n_event_patients)),
+        n_events: count(n_events),
+        n_folds: counted(report.folds.len(), "fold", "folds"),
     }
 }
 

@@ -3,7 +3,8 @@
 mod sample;
 
 use cf_report::{
-    CrossValidationReport, Dropped, Error, FlowStep, c_index_table, figures, render_html, svg_to_png,
+    CrossValidationReport, Dropped, Error, FlowStep, Selection, c_index_table, figures, render_html,
+    svg_to_png,
 };
 use survival_metrics::{Outcome, Status};
 
@@ -48,8 +49,8 @@ fn scores_stand_side_by_side_with_the_optimism_between_them() {
     report.last_epoch_c_index = sample::summary([0.60, 0.61, 0.62].into_iter().map(Some));
     let text = text(&html(&report));
     assert!(text.contains("0.640 ± 0.016"), "{text}");
-    assert!(text.contains("95 % confidence interval 0.581 to 0.698."), "{text}");
-    let row = "Slide level, selected epoch 0.640 0.016 0.581 to 0.698 0.640 (0.016) 0.620 0.640 0.660";
+    assert!(text.contains("95 % confidence interval 0.581 to 0.698 ."), "{text}");
+    let row = "Slide level, selected epoch 0.640 0.016 0.581 to 0.698 0.640 (0.016)";
     assert!(text.contains(row), "{text}");
     assert!(text.contains("The selected epochs score 0.030 higher than the last epochs;"), "{text}");
 }
@@ -225,9 +226,14 @@ fn pictures_have_the_colours_of_their_curves() {
     for figure in figures(&report).expect("drawn") {
         let png = svg_to_png(&figure.svg, 1.0).expect("a picture");
         let picture = resvg::tiny_skia::Pixmap::decode_png(&png).expect("a PNG");
-        // Text, and blue and vermillion of the palette where there are curves.
+        // Text, and of the palette blue, where there are marks, and vermillion, where there is a second series.
         let colours = [(0x1a, 0x1d, 0x21), (0x00, 0x72, 0xb2), (0xd5, 0x5e, 0x00)];
-        let n_colours = if figure.name == "cohort-flow" { 1 } else { colours.len() };
+        let n_colours = match figure.name {
+            "cohort-flow" => 1,
+            "auc-over-time" | "fold-balance" | "d-calibration" => 2,
+            name if name.starts_with("calibration-") => 2,
+            _ => 3,
+        };
         for (red, green, blue) in colours.into_iter().take(n_colours) {
             let same = |p: &&resvg::tiny_skia::PremultipliedColorU8| {
                 (p.red(), p.green(), p.blue()) == (red, green, blue)
@@ -239,17 +245,111 @@ fn pictures_have_the_colours_of_their_curves() {
 }
 
 #[test]
+fn the_finding_says_what_was_found_and_how_certain_it_is() {
+    let mut report = sample::report(200, 5, 3);
+    report.patient_c_index = sample::summary([0.62, 0.64, 0.66, 0.68, 0.70].into_iter().map(Some));
+    report.patient_c_index.ci95 = Some((0.59, 0.73));
+    report.patient_last_epoch_c_index = sample::summary([Some(0.63); 5].into_iter());
+    let found = text(&html(&report));
+    for sentence in [
+        "in 66 of 100 such pairs the model gave that patient the higher risk (patient-level C-index 0.660, mean of 5 folds)",
+        "between 59 and 73 of 100 agree with what was seen (95 % interval); guessing is no likely explanation.",
+        "Single folds range from 62 to 70 of 100.",
+        "the last epoch, which nobody chose, orders 63 of 100 pairs rightly.",
+        "validation sites send slides to training, too",
+        "a difference larger than chance would usually make it (log-rank p = ",
+        "The predicted probabilities come closer to what happened than one curve for everybody",
+    ] {
+        assert!(found.contains(sentence), "{sentence}: {found}");
+    }
+    report.patient_c_index.ci95 = Some((0.45, 0.73));
+    report.selection = Selection::WithoutReportedFold;
+    report.folds.iter_mut().for_each(|fold| fold.sites = None);
+    let found = text(&html(&report));
+    for sentence in [
+        "the 95 % interval is 45 to 73 of 100 and includes 50: guessing remains a possible explanation.",
+        "No epoch was chosen by its score on the patients that are scored here.",
+        "The sites of the patients are unknown",
+    ] {
+        assert!(found.contains(sentence), "{sentence}: {found}");
+    }
+    assert!(!found.contains("which nobody chose"), "{found}");
+}
+
+#[test]
+fn probabilities_that_do_not_come_true_are_told_apart_from_good_ones() {
+    let mut report = sample::report(200, 5, 3);
+    // The order of the risks stays, the probabilities become absurd.
+    report.predictions.iter_mut().flat_map(|row| &mut row.survival).for_each(|s| *s = 0.95 + 0.05 * *s);
+    let found = text(&html(&report));
+    assert!(found.contains("so they are not to be relied on."), "{found}");
+    assert!(found.contains("The predicted curves as a whole are not calibrated"), "{found}");
+}
+
+#[test]
+fn every_fold_has_its_balance_bins_and_sites() {
+    let report = sample::report(120, 3, 2);
+    let html = html(&report);
+    let text = text(&html);
+    for fold in &report.folds {
+        let rows = || report.predictions.iter().filter(|row| row.fold == fold.fold);
+        // Patients are in the order of their ids, slides of one beside each other.
+        let mut patients: Vec<_> = rows().collect();
+        patients.dedup_by(|a, b| a.patient_id == b.patient_id);
+        let events = patients.iter().filter(|row| row.outcome.is_event()).count();
+        let balance = format!("{events} of {} with event", patients.len());
+        assert!(html.contains(&balance), "{balance}");
+        let in_second = |row: &&&cf_report::PredictionRow| (8.51..15.38).contains(&row.outcome.time());
+        let second = patients.iter().filter(in_second).filter(|row| row.outcome.is_event()).count();
+        let censored = patients.iter().filter(in_second).count() - second;
+        let cell = format!("{second} + {censored} 8.51 to 15.38");
+        assert!(text.contains(&cell), "fold {}: {cell}: {text}", fold.fold);
+        let sites = fold.sites.as_ref().expect("the ids are barcodes");
+        assert!(html.contains(&sites.shared.join(" ")), "{sites:?}");
+    }
+}
+
+#[test]
+fn numbers_of_the_summary_are_marked_with_their_place() {
+    let report = sample::report(60, 3, 4);
+    let html = html(&report);
+    let shown = |path: &str| -> Vec<&str> {
+        let mark = format!("data-summary=\"{path}\">");
+        html.split(&mark).skip(1).filter_map(|rest| rest.split('<').next()).collect()
+    };
+    let mean = report.c_index.mean.map(|mean| format!("{mean:.3}")).expect("a mean");
+    assert_eq!(shown("c_index.mean"), [mean.as_str(), mean.as_str()]);
+    let fold = report.patient_c_index.folds[1].map(|c| format!("{c:.3}")).expect("a C-index");
+    assert_eq!(shown("patient_c_index.folds.1"), [fold.as_str()]);
+    assert_eq!(shown("n_patients"), ["60"]);
+    assert_eq!(shown("log_rank.p_value").len(), 1);
+}
+
+#[test]
+fn survival_of_another_number_of_bins_is_refused_by_name() {
+    let mut report = sample::report(40, 2, 3);
+    report.predictions[0].survival.pop();
+    let slide_id = report.predictions[0].slide_id.clone();
+    let error = render_html(&report).expect_err("three values for four bins");
+    let expected =
+        format!("slide {slide_id} has 3 survival probabilities, expected 4, one per time bin of fold 0");
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
 fn text_table_has_the_paper_format_and_every_fold() {
     let mut report = sample::report(40, 2, 3);
     report.c_index = sample::summary([Some(0.6004), Some(0.66)].into_iter());
     report.patient_c_index = sample::summary([Some(0.5), None].into_iter());
     report.last_epoch_c_index = sample::summary([None, None].into_iter());
+    report.patient_last_epoch_c_index = sample::summary([None, None].into_iter());
     let table = c_index_table(&report);
     let expected = "\
 C-index                            mean (sd)         95 % CI  fold 0  fold 1
 Slide level, selected epoch    0.630 (0.030)  0.600 to 0.660   0.600   0.660
 Patient level, selected epoch  0.500 (0.000)  0.500 to 0.500   0.500       –
 Slide level, last epoch                    –               –       –       –
+Patient level, last epoch                  –               –       –       –
 ";
     assert_eq!(table, expected);
 }

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::evaluate::{self, Cost, Summary};
 use crate::event::Event;
 use crate::fold_state::HistoryRow;
+use crate::input_hash;
 use crate::memory::{self, MemoryBudget};
 use crate::plan::{Plan, claim_directory, config_hash};
 use crate::report;
@@ -61,7 +62,8 @@ pub(crate) fn carry_out(
     plan.check_memory(&memory)?;
     claim_directory(run, &config_toml, options.resume)?;
     run_dir::write_json(&run.join(run_dir::FOLDS), &plan.record)?;
-    let environment = Environment::read(&options.device_name, config.training.seed);
+    let environment =
+        Environment::read(&options.device_name, config.training.seed, input_hash::of_run(config, &plan)?);
     run_dir::write_json(&run.join(run_dir::ENVIRONMENT), &environment)?;
 
     let context = TrainingContext {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::input_hash::InputRecord;
+
 /// Versions and machine of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
@@ -19,11 +21,14 @@ pub struct Environment {
     pub threads: usize,
     /// Seed of every random stream.
     pub seed: u64,
+    /// Hashes of what was read; absent from runs of earlier versions.
+    #[serde(default)]
+    pub inputs: Vec<InputRecord>,
 }
 
 impl Environment {
     /// Reads what the machine says of itself.
-    pub fn read(device: &str, seed: u64) -> Self {
+    pub fn read(device: &str, seed: u64, inputs: Vec<InputRecord>) -> Self {
         Self {
             cf_train: env!("CARGO_PKG_VERSION").to_owned(),
             candle: "0.11.1".to_owned(),
@@ -32,6 +37,7 @@ impl Environment {
             device: device.to_owned(),
             threads: rayon::current_num_threads(),
             seed,
+            inputs,
         }
     }
 

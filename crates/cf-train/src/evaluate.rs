@@ -292,7 +292,8 @@ pub fn summarise(config: &RunConfig, folds: &[FoldPredictions], cost: Cost) -> R
     })
 }
 
-fn c_index(folds: &[Risks], seed: u64) -> Result<CIndex> {
+/// The C-index over folds, with its interval drawn from `seed`.
+pub(crate) fn c_index(folds: &[Risks], seed: u64) -> Result<CIndex> {
     let values: Vec<Option<f64>> = folds.iter().map(Risks::c_index).collect::<Result<_>>()?;
     let defined: Vec<f64> = values.iter().flatten().copied().collect();
     if defined.is_empty() {

@@ -8,7 +8,7 @@
 //! | folds, time bins | `folds.rs`, `time_bins.rs`, `fold_data.rs` |
 //! | a run before it starts | `plan.rs`; all faults at once, `doctor/` |
 //! | one fold | `trainer.rs`, `fold_state.rs`, `fold_rows.rs`, `event.rs`, `training_model.rs`, `sampling.rs`, `schedule.rs`, `loss.rs`, `adam.rs`, `bags.rs`, `checkpoint.rs` |
-//! | all folds, metrics, report | `cross_validation.rs`, `evaluate.rs`, `report.rs`, `run_dir.rs`, `environment.rs` |
+//! | all folds, metrics, report | `cross_validation.rs`, `evaluate.rs`, `report.rs`, `run_dir.rs`, `environment.rs`, `input_hash.rs` |
 //! | one slide | `predict.rs` |
 //! | many runs | `study/` |
 //! | simulated cohorts | `simulate/` |
@@ -34,6 +34,7 @@ pub mod fold_data;
 mod fold_rows;
 pub mod fold_state;
 pub mod folds;
+pub mod input_hash;
 pub mod loss;
 pub mod memory;
 pub mod plan;

@@ -1,14 +1,21 @@
 //! From a run directory to its report.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use cf_report::{CIndexSummary, CrossValidationReport, EpochRow, FoldReport, PredictionRow};
+use cf_report::{
+    CIndexSummary, CrossValidationReport, EpochRow, FoldReport, InputHash, PredictionRow, Selection,
+    SiteOverlap,
+};
+use survival_metrics::Outcome;
 
+use crate::cohort::site_of;
 use crate::config::RunConfig;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
-use crate::evaluate::{self, CIndex, FoldPredictions, Risks, Summary};
+use crate::evaluate::{self, CIndex, FoldPredictions, Prediction, Risks, Summary};
 use crate::fold_state::HistoryRow;
+use crate::input_hash::InputRecord;
 use crate::plan::{FoldRecord, FoldsRecord};
 use crate::protocol::{Protocol, UNSELECTABLE_EPOCHS};
 use crate::run_dir::{self, fold_files};
@@ -60,8 +67,13 @@ pub fn collect(run: &Path) -> Result<CrossValidationReport> {
             fold: row.fold,
             outcome: row.outcome()?,
             risk: row.risk,
+            survival: vec![row.s1, row.s2, row.s3, row.s4],
         })
     });
+    let last = predictions.iter().map(|fold| Ok(Risks::of_slides(&fold.last)?.of_patients()));
+    let patient_last_epoch_c_index =
+        evaluate::c_index(&last.collect::<Result<Vec<_>>>()?, config.training.seed)?;
+    let selection = selection(&config, &folds);
     Ok(CrossValidationReport {
         title: format!("{} on {}", summary.model, summary.cohort),
         protocol_notes: notes(&config, &summary, &folds),
@@ -74,8 +86,13 @@ pub fn collect(run: &Path) -> Result<CrossValidationReport> {
         c_index: summary.c_index.into(),
         patient_c_index: summary.patient_c_index.into(),
         last_epoch_c_index: summary.last_epoch_c_index.into(),
+        patient_last_epoch_c_index: patient_last_epoch_c_index.into(),
         predictions: rows.collect::<Result<_>>()?,
+        selection,
         environment: environment.rows(),
+        inputs: environment.inputs.into_iter().map(InputHash::from).collect(),
+        model_paper: config.model.name().paper().to_owned(),
+        software_version: environment.cf_train,
         config_toml,
         wall_seconds: summary.wall_seconds,
         peak_rss_bytes: summary.peak_rss_bytes,
@@ -109,12 +126,14 @@ fn fold_report(
     let c_index = slides.c_index()?;
     Ok(FoldReport {
         fold,
+        train_outcomes: patient_outcomes(&predictions.train)?,
         n_train_slides,
         n_train_events,
         n_validation_slides,
         n_validation_patients,
         n_validation_events,
         time_bin_edges_months,
+        sites: sites(&predictions.selected, &predictions.train),
         selected_epoch: selected_epoch(&history, config.training.protocol),
         c_index,
         patient_c_index: slides.of_patients().c_index()?,
@@ -128,6 +147,41 @@ fn fold_report(
         }),
         history: history.into_iter().map(EpochRow::from).collect(),
     })
+}
+
+/// The outcome of every patient of some rows, in the order of patients.
+fn patient_outcomes(rows: &[Prediction]) -> Result<Vec<Outcome>> {
+    let patients: BTreeMap<&str, &Prediction> = rows.iter().map(|row| (row.patient_id(), row)).collect();
+    patients.into_values().map(Prediction::outcome).collect()
+}
+
+/// Sites on both sides of a fold; nothing unless every validation patient is a TCGA barcode.
+fn sites(validation: &[Prediction], train: &[Prediction]) -> Option<SiteOverlap> {
+    let patients: BTreeSet<&str> = validation.iter().map(Prediction::patient_id).collect();
+    let site_of_patient: Vec<&str> = patients.into_iter().map(site_of).collect::<Option<_>>()?;
+    let trained: BTreeSet<&str> = train.iter().filter_map(|row| site_of(row.patient_id())).collect();
+    let sites: BTreeSet<&str> = site_of_patient.iter().copied().collect();
+    Some(SiteOverlap {
+        n_validation: sites.len(),
+        shared: sites.intersection(&trained).map(|&site| site.to_owned()).collect(),
+        n_patients_of_shared: site_of_patient.iter().filter(|site| trained.contains(*site)).count(),
+    })
+}
+
+/// Whether some fold's epoch was chosen by its score on that fold.
+fn selection(config: &RunConfig, folds: &[FoldReport]) -> Selection {
+    let could_choose = folds.iter().any(|fold| fold.history.len() > UNSELECTABLE_EPOCHS);
+    if config.training.protocol == Protocol::Paper && could_choose {
+        Selection::OnReportedFold
+    } else {
+        Selection::WithoutReportedFold
+    }
+}
+
+impl From<InputRecord> for InputHash {
+    fn from(record: InputRecord) -> Self {
+        Self { what: record.what, sha256: record.sha256 }
+    }
 }
 
 /// The epoch that the protocol selects from its history: what the trainer selected, told again from `history.csv`.
@@ -227,4 +281,49 @@ fn notes(config: &RunConfig, summary: &Summary, folds: &[FoldReport]) -> Vec<Str
         );
     }
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::StatusName;
+
+    fn row(case_id: &str, slide_id: &str) -> Prediction {
+        Prediction {
+            case_id: case_id.to_owned(),
+            slide_id: slide_id.to_owned(),
+            fold: 0,
+            event_time_months: 3.0,
+            status: StatusName::Event,
+            risk: 0.0,
+            s1: 1.0,
+            s2: 1.0,
+            s3: 1.0,
+            s4: 1.0,
+        }
+    }
+
+    #[test]
+    fn sites_are_counted_by_patients_and_unknown_without_barcodes() {
+        let validation = [
+            row("TCGA-2F-A9KO", "a"),
+            row("TCGA-2F-A9KO", "b"),
+            row("TCGA-BL-A0C8", "c"),
+            row("TCGA-XF-A8HB", "d"),
+        ];
+        let train = [row("TCGA-2F-A9KP", "e"), row("TCGA-XF-A8HC", "f"), row("TCGA-ZZ-0001", "g")];
+        let expected = SiteOverlap {
+            n_validation: 3,
+            shared: vec!["2F".to_owned(), "XF".to_owned()],
+            n_patients_of_shared: 2,
+        };
+        assert_eq!(sites(&validation, &train), Some(expected));
+        assert_eq!(sites(&[row("sim-1", "h")], &train), None);
+    }
+
+    #[test]
+    fn a_patient_with_two_slides_is_one_outcome() {
+        let rows = [row("p", "a"), row("p", "b"), row("q", "c")];
+        assert_eq!(patient_outcomes(&rows).map(|outcomes| outcomes.len()).ok(), Some(2));
+    }
 }

@@ -67,10 +67,15 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Writes a value as indented JSON.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    write(path, json_text(path, value)?.as_bytes())
+}
+
+/// The text that [`write_json`] puts into the file at `path`.
+pub(crate) fn json_text(path: &Path, value: &impl Serialize) -> Result<String> {
     let mut text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::data(path, format!("cannot be written as JSON: {error}")))?;
     text.push('\n');
-    write(path, text.as_bytes())
+    Ok(text)
 }
 
 /// Reads a JSON file.

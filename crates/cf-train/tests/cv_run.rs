@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use sha2::Digest;
 use support::{cohort, fail, path, succeed};
 
 /// All prediction files of a run, by name.
@@ -156,6 +157,8 @@ fn a_run_directory_holds_what_the_contract_says() {
     let report = std::fs::read_to_string(run.join("report.html")).unwrap();
     let mean = format!("{:.3}", summary["c_index"]["mean"].as_f64().unwrap());
     assert!(report.contains(&mean) && report.contains("simulated-additive") && report.contains("optimistic"));
+    numbers_of_the_report_are_those_of(&summary, &report);
+    inputs_are_hashed(&run);
     std::fs::remove_file(run.join("report.html")).unwrap();
     succeed(&["report", "--run", path(&run)]);
     assert_eq!(std::fs::read_to_string(run.join("report.html")).unwrap(), report);
@@ -170,6 +173,50 @@ fn a_run_directory_holds_what_the_contract_says() {
         3,
         &["is of another run", "protocol = \"paper\""],
     );
+}
+
+/// Every element of the page that names a place of `summary.json` shows the number there, rounded to the digits shown.
+#[track_caller]
+fn numbers_of_the_report_are_those_of(summary: &serde_json::Value, report: &str) {
+    let mut places = BTreeMap::new();
+    for element in report.split("data-summary=\"").skip(1) {
+        let (place, rest) = element.split_once('"').unwrap();
+        let shown = rest.split_once('>').and_then(|(_, rest)| rest.split_once('<')).unwrap().0;
+        let value = summary.pointer(&format!("/{}", place.replace('.', "/"))).unwrap().as_f64();
+        let (mantissa, exponent) = shown.split_once('e').unwrap_or((shown, "0"));
+        let decimals = mantissa.split_once('.').map_or(0, |(_, decimals)| decimals.len() as i32);
+        let half = 0.5 * 10_f64.powi(exponent.parse::<i32>().unwrap() - decimals);
+        match (shown.parse::<f64>(), value) {
+            (Ok(number), Some(value)) => {
+                assert!((number - value).abs() <= half * (1.0 + 1e-9), "{place}: {shown}, not {value}");
+            }
+            (Err(_), None) => assert_eq!(shown, "–", "{place}"),
+            (shown, value) => panic!("{place}: {shown:?} where summary.json has {value:?}"),
+        }
+        places.insert(place.to_owned(), shown.to_owned());
+    }
+    // Four counts, the test, three C-indices with mean, deviation and five folds, two of them with an interval.
+    assert_eq!(places.len(), 4 + 2 + 3 * 7 + 2 * 2, "{places:?}");
+}
+
+/// The hashes of `environment.json` are those of the files of the run.
+#[track_caller]
+fn inputs_are_hashed(run: &Path) {
+    let environment: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(run.join("environment.json")).unwrap()).unwrap();
+    let inputs = environment["inputs"].as_array().unwrap();
+    let hash_of = |what: &str| {
+        let input = inputs.iter().find(|input| input["what"].as_str().unwrap().contains(what)).unwrap();
+        input["sha256"].as_str().unwrap().to_owned()
+    };
+    for file in ["config.toml", "folds.json"] {
+        let digest = sha2::Sha256::digest(std::fs::read(run.join(file)).unwrap());
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hash_of(file), hex, "{file}");
+    }
+    assert_eq!(hash_of("clinical table").len(), 64);
+    // One native bag per slide.
+    assert_eq!(hash_of("names and sizes of 30 feature files").len(), 64);
 }
 
 #[test]

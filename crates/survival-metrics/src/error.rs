@@ -166,6 +166,12 @@ pub enum Error {
         /// Number of resamples drawn.
         replicates: usize,
     },
+    /// A BCa interval that its formula does not define.
+    #[error("BCa interval is undefined: {reason}")]
+    DegenerateBootstrap {
+        /// What is missing.
+        reason: &'static str,
+    },
 }
 
 /// Result with this crate's [`Error`].

@@ -47,6 +47,7 @@
 //! The crate knows no files and no tensors, and has no state.
 
 mod auc;
+mod bca;
 mod bootstrap;
 mod brier;
 mod calibration;
@@ -84,8 +85,8 @@ mod time_dependent_concordance;
 
 pub use auc::{AucConfig, AucOverTime, cumulative_dynamic_auc, cumulative_dynamic_auc_of_risks};
 pub use bootstrap::{
-    BootstrapConfig, BootstrapInterval, bootstrap_mean_c_indices, cluster_bootstrap_mean_c_index,
-    percentile_interval,
+    BootstrapConfig, BootstrapInterval, BootstrapMethod, bootstrap_mean_c_indices,
+    cluster_bootstrap_mean_c_index, percentile_interval,
 };
 pub use brier::{
     BrierConfig, BrierNorm, ScoreOverTime, TimeIntegral, brier_score, negative_log_likelihood,

@@ -15,17 +15,21 @@ const FRAME: (f64, f64, f64, f64) = (66.0, 44.0, 400.0, 364.0);
 /// # Errors
 /// [`Error::Figure`] without groups or with values outside [0, 1].
 pub fn calibration_plot(title: &str, groups: &[CalibrationGroup]) -> Result<Figure> {
-    const NAME: &str = "calibration";
+    draw("calibration", title, groups)
+}
+
+/// [`calibration_plot`] under a name of its own, for several on one page.
+pub(crate) fn draw(name: &'static str, title: &str, groups: &[CalibrationGroup]) -> Result<Figure> {
     let probability = |x: f64| (0.0..=1.0).contains(&x);
     if groups.is_empty() || groups.iter().any(|g| !probability(g.predicted) || !probability(g.observed)) {
         let reason = "it needs groups with predicted and observed risks between 0 and 1".to_owned();
-        return Err(Error::Figure { figure: NAME, reason });
+        return Err(Error::Figure { figure: name, reason });
     }
     let sentence = |g: &CalibrationGroup| {
         format!("{} subjects: predicted {:.2}, observed {:.2}.", g.n, g.predicted, g.observed)
     };
     let description = groups.iter().map(sentence).collect::<Vec<_>>().join(" ");
-    let mut svg = Svg::new(NAME, SIZE, SIZE, title, &description);
+    let mut svg = Svg::new(name, SIZE, SIZE, title, &description);
     let plot = Plot::new(FRAME, (0.0, 1.0), (0.0, 1.0));
     svg.text_with(FRAME.0, 22.0, Anchor::Start, Ink::Text, r#"font-size="14" font-weight="600""#, title);
     let ticks = Ticks::decimal(0.0, 1.0, 5);
@@ -41,7 +45,7 @@ pub fn calibration_plot(title: &str, groups: &[CalibrationGroup]) -> Result<Figu
         svg.area(&circle((x, y), 4.5), Ink::Blue, "");
     }
     plot.draw_x_axis(&mut svg, &ticks, "Predicted risk");
-    Ok(Figure { name: NAME, svg: svg.finish() })
+    Ok(Figure { name, svg: svg.finish() })
 }
 
 #[cfg(test)]

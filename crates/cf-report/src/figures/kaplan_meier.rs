@@ -3,13 +3,13 @@
 use survival_metrics::KaplanMeier;
 
 use super::axis::{Plot, Ticks};
-use super::svg::{Anchor, Ink, Svg, number, polyline};
+use super::svg::{Anchor, Ink, Svg, dash, number, polyline};
 use crate::risk_groups::{RiskGroup, RiskGroups};
 
 const WIDTH: f64 = 560.0;
-const HEIGHT: f64 = 470.0;
+const HEIGHT: f64 = 488.0;
 /// Left, top, right and bottom of the plot. The right margin holds the names at the ends of the curves.
-const FRAME: (f64, f64, f64, f64) = (70.0, 92.0, 516.0, 352.0);
+const FRAME: (f64, f64, f64, f64) = (70.0, 110.0, 516.0, 370.0);
 const LINE_HEIGHT: f64 = 18.0;
 /// Names at the ends of the curves keep this distance.
 const NAME_DISTANCE: f64 = 14.0;
@@ -35,7 +35,8 @@ pub(crate) fn draw(name: &str, groups: &RiskGroups) -> String {
     }
     for curve in &curves {
         let km = &curve.group.curve;
-        svg.path(&step_path(km, &plot), curve.ink, r#"stroke-width="1.8" stroke-linejoin="round""#);
+        let style = format!(r#"stroke-width="1.8" stroke-linejoin="round"{}"#, curve.dash);
+        svg.path(&step_path(km, &plot), curve.ink, &style);
         svg.path(&censor_path(km, &plot), curve.ink, r#"stroke-width="1""#);
     }
     draw_names(&mut svg, &plot, &curves);
@@ -49,11 +50,13 @@ struct Curve<'a> {
     group: &'a RiskGroup,
     name: &'static str,
     ink: Ink,
+    dash: &'static str,
 }
 
 fn curves(groups: &RiskGroups) -> Vec<Curve<'_>> {
-    let low = groups.low.as_ref().map(|group| Curve { group, name: "low", ink: Ink::Blue });
-    let high = groups.high.as_ref().map(|group| Curve { group, name: "high", ink: Ink::Vermillion });
+    let low = groups.low.as_ref().map(|group| Curve { group, name: "low", ink: Ink::Blue, dash: dash(1) });
+    let high =
+        groups.high.as_ref().map(|group| Curve { group, name: "high", ink: Ink::Vermillion, dash: dash(0) });
     low.into_iter().chain(high).collect()
 }
 
@@ -63,6 +66,7 @@ fn description(groups: &RiskGroups) -> String {
         .map(|curve| format!("Group at {} risk: {}.", curve.name, curve.group.summary(groups.level)))
         .collect();
     sentences.push(groups.verdict());
+    sentences.extend(groups.short_hazard_ratio().map(|ratio| format!("High against low risk: {ratio}.")));
     sentences.join(" ")
 }
 
@@ -79,13 +83,18 @@ fn draw_heading(svg: &mut Svg, groups: &RiskGroups, curves: &[Curve<'_>]) {
     );
     for curve in curves {
         y += LINE_HEIGHT;
-        svg.line((left, y - 4.0), (left + 22.0, y - 4.0), curve.ink, r#"stroke-width="1.8""#);
+        let sample = format!(r#"stroke-width="1.8"{}"#, curve.dash);
+        svg.line((left, y - 4.0), (left + 22.0, y - 4.0), curve.ink, &sample);
         svg.line((left + 11.0, y - 8.0), (left + 11.0, y), curve.ink, r#"stroke-width="1""#);
         let text = format!("{} risk: {}", capitalised(curve.name), curve.group.summary(groups.level));
         svg.text(left + 30.0, y, Anchor::Start, Ink::Text, &text);
     }
     y += LINE_HEIGHT;
     svg.text(left, y, Anchor::Start, Ink::Text, &groups.short_verdict());
+    if let Some(ratio) = groups.short_hazard_ratio() {
+        y += LINE_HEIGHT;
+        svg.text(left, y, Anchor::Start, Ink::Text, &format!("high against low: {ratio}"));
+    }
 }
 
 fn capitalised(name: &str) -> String {

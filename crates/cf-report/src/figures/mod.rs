@@ -4,6 +4,8 @@ mod axis;
 mod c_index;
 mod calibration;
 mod cohort_flow;
+mod d_calibration;
+mod fold_balance;
 mod forest;
 mod kaplan_meier;
 mod over_time;
@@ -20,9 +22,14 @@ pub use survival_curves::{SurvivalCurve, survival_curves};
 pub(crate) use forest::draw as draw_forest;
 pub(crate) use svg::dark_rules;
 
+use crate::analysis::Analysis;
+use crate::calibration::{Calibration, Horizon};
 use crate::error::Result;
+use crate::fold_balance::FoldBalance;
+use crate::number::fixed;
 use crate::report::CrossValidationReport;
 use crate::risk_groups::{Level, RiskGroups};
+use crate::time_scores::TimeScores;
 
 /// A figure.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,27 +45,58 @@ pub struct Figure {
 /// # Errors
 /// As [`render_html`](crate::render_html).
 pub fn figures(report: &CrossValidationReport) -> Result<Vec<Figure>> {
-    report.check()?;
-    let mut figures = Vec::new();
-    figures.extend(cohort_flow(&report.flow));
-    figures.extend(c_index(report));
-    for level in [Level::Slide, Level::Patient] {
-        if let Some(groups) = RiskGroups::split(level, &report.predictions)? {
-            figures.push(kaplan_meier(&groups));
-        }
+    Ok(of_report(report, &Analysis::of(report)?)?.into_list())
+}
+
+/// The figures of a report, by their place in the page.
+#[derive(Debug)]
+pub(crate) struct ReportFigures {
+    pub(crate) c_index: Option<Figure>,
+    pub(crate) kaplan_meier: Vec<Figure>,
+    pub(crate) auc: Option<Figure>,
+    pub(crate) brier: Option<Figure>,
+    pub(crate) calibration: Vec<Figure>,
+    pub(crate) cohort_flow: Option<Figure>,
+    pub(crate) fold_balance: Option<Figure>,
+    pub(crate) training: Option<Figure>,
+}
+
+impl ReportFigures {
+    fn into_list(self) -> Vec<Figure> {
+        let before = self.c_index.into_iter().chain(self.kaplan_meier).chain(self.auc).chain(self.brier);
+        let after = self.cohort_flow.into_iter().chain(self.fold_balance).chain(self.training);
+        before.chain(self.calibration).chain(after).collect()
     }
-    figures.extend(training(report));
-    Ok(figures)
+}
+
+/// Draws all figures from what was computed.
+pub(crate) fn of_report(report: &CrossValidationReport, analysis: &Analysis) -> Result<ReportFigures> {
+    let (auc, brier) = match &analysis.time_scores {
+        Ok(scores) => (Some(auc(scores)?), Some(brier(scores)?)),
+        Err(_) => (None, None),
+    };
+    Ok(ReportFigures {
+        c_index: c_index(report, analysis),
+        kaplan_meier: analysis.groups.iter().map(kaplan_meier).collect(),
+        auc,
+        brier,
+        calibration: analysis.calibration.as_ref().map_or_else(|| Ok(Vec::new()), calibration)?,
+        cohort_flow: cohort_flow(&report.flow),
+        fold_balance: fold_balance(&analysis.balance),
+        training: training(report),
+    })
 }
 
 /// C-index per fold, unless no fold has one.
-pub(crate) fn c_index(report: &CrossValidationReport) -> Option<Figure> {
+fn c_index(report: &CrossValidationReport, analysis: &Analysis) -> Option<Figure> {
     let name = "c-index-per-fold";
-    c_index::draw(name, report).map(|svg| Figure { name, svg })
+    let intervals =
+        c_index::Intervals { slides: &analysis.slide_intervals, patients: &analysis.patient_intervals };
+    c_index::draw(name, report, intervals).map(|svg| Figure { name, svg })
 }
 
 /// Survival of the two risk groups.
-pub(crate) fn kaplan_meier(groups: &RiskGroups) -> Figure {
+fn kaplan_meier(groups: &RiskGroups) -> Figure {
     let name = match groups.level {
         Level::Slide => "kaplan-meier-slides",
         Level::Patient => "kaplan-meier-patients",
@@ -66,8 +104,54 @@ pub(crate) fn kaplan_meier(groups: &RiskGroups) -> Figure {
     Figure { name, svg: kaplan_meier::draw(name, groups) }
 }
 
+/// AUC(t), mean over folds.
+fn auc(scores: &TimeScores) -> Result<Figure> {
+    let curve = TimeCurve {
+        label: "mean of folds, with 95 % band".to_owned(),
+        times: scores.times.clone(),
+        values: scores.mean(|fold| &fold.auc.auc),
+        limits: scores.auc_limits(),
+    };
+    let (title, quantity) = ("AUC(t), patients", TimeQuantity::Auc);
+    time_curves(&TimeCurves { title, quantity, time_label: "Months", curves: &[curve] })
+}
+
+/// Brier score of the model and of its reference, means over folds.
+fn brier(scores: &TimeScores) -> Result<Figure> {
+    let curve = |label: &str, values| TimeCurve {
+        label: label.to_owned(),
+        times: scores.times.clone(),
+        values,
+        limits: Vec::new(),
+    };
+    let curves = [
+        curve("model", scores.mean(|fold| &fold.brier.scores)),
+        curve("Kaplan-Meier of the training patients", scores.mean(|fold| &fold.reference.scores)),
+    ];
+    let (title, quantity) = ("Brier score, patients", TimeQuantity::Brier);
+    time_curves(&TimeCurves { title, quantity, time_label: "Months", curves: &curves })
+}
+
+/// Calibration at each horizon, then D-calibration.
+fn calibration(calibration: &Calibration) -> Result<Vec<Figure>> {
+    // Ids of a page must differ, and a report has three horizons at most.
+    const NAMES: [&str; 3] = ["calibration-1", "calibration-2", "calibration-3"];
+    let at = |(horizon, name): (&Horizon, &'static str)| {
+        let title = format!("Risk of an event within {} months", fixed(horizon.months, 0));
+        calibration::draw(name, &title, &horizon.groups)
+    };
+    let mut figures: Vec<Figure> = calibration.horizons.iter().zip(NAMES).map(at).collect::<Result<_>>()?;
+    figures.push(d_calibration::draw(&calibration.d));
+    Ok(figures)
+}
+
+/// Patients and events of each fold, unless nobody was scored.
+fn fold_balance(balance: &[FoldBalance]) -> Option<Figure> {
+    fold_balance::draw(balance)
+}
+
 /// Training curves, unless no epoch was recorded.
-pub(crate) fn training(report: &CrossValidationReport) -> Option<Figure> {
+fn training(report: &CrossValidationReport) -> Option<Figure> {
     let name = "training-curves";
     training::draw(name, report).map(|svg| Figure { name, svg })
 }

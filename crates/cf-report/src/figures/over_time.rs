@@ -2,12 +2,14 @@
 
 use super::Figure;
 use super::axis::{Plot, Ticks};
-use super::svg::{Anchor, Ink, Svg, circle, polyline};
+use super::svg::{Anchor, Ink, Svg, circle, dash, polyline};
 use crate::error::{Error, Result};
 
 const WIDTH: f64 = 560.0;
 const FRAME: (f64, f64, f64, f64) = (70.0, 60.0, 516.0, 330.0);
 const LINE_HEIGHT: f64 = 18.0;
+/// Of more points, the line alone is clearer.
+const MOST_MARKS: usize = 16;
 
 /// One line of [`TimeCurves`].
 #[derive(Debug, Clone, PartialEq)]
@@ -84,15 +86,16 @@ pub fn time_curves(figure: &TimeCurves<'_>) -> Result<Figure> {
     svg.path(&polyline(&from_to), Ink::Axis, r#"stroke-width="1" stroke-dasharray="4 3""#);
     for (k, (curve, ink)) in figure.curves.iter().zip(INKS).enumerate() {
         let legend_y = 20.0 + LINE_HEIGHT * (k + 1) as f64;
-        svg.line((FRAME.0, legend_y - 4.0), (FRAME.0 + 22.0, legend_y - 4.0), ink, r#"stroke-width="1.8""#);
+        let sample = format!(r#"stroke-width="1.8"{}"#, dash(k));
+        svg.line((FRAME.0, legend_y - 4.0), (FRAME.0 + 22.0, legend_y - 4.0), ink, &sample);
         svg.text(FRAME.0 + 30.0, legend_y, Anchor::Start, Ink::Text, &curve.label);
-        draw_curve(&mut svg, &plot, curve, ink);
+        draw_curve(&mut svg, &plot, curve, ink, dash(k));
     }
     plot.draw_x_axis(&mut svg, &Ticks::months(end, 8), figure.time_label);
     Ok(Figure { name, svg: svg.finish() })
 }
 
-fn draw_curve(svg: &mut Svg, plot: &Plot, curve: &TimeCurve, ink: Ink) {
+fn draw_curve(svg: &mut Svg, plot: &Plot, curve: &TimeCurve, ink: Ink, dash: &str) {
     let (low, high) = (plot.bottom, plot.top);
     // Limits may leave the axis.
     let at = |t: f64, v: f64| {
@@ -106,9 +109,11 @@ fn draw_curve(svg: &mut Svg, plot: &Plot, curve: &TimeCurve, ink: Ink) {
         svg.area(&format!("{}Z", polyline(&outline)), ink, r#"fill-opacity="0.16""#);
     }
     let points: Vec<(f64, f64)> = curve.times.iter().zip(&curve.values).map(|(&t, &v)| at(t, v)).collect();
-    svg.path(&polyline(&points), ink, r#"stroke-width="1.8" stroke-linejoin="round""#);
-    let marks: String = points.iter().map(|&point| circle(point, 2.5)).collect();
-    svg.area(&marks, ink, "");
+    svg.path(&polyline(&points), ink, &format!(r#"stroke-width="1.8" stroke-linejoin="round"{dash}"#));
+    if points.len() <= MOST_MARKS {
+        let marks: String = points.iter().map(|&point| circle(point, 2.5)).collect();
+        svg.area(&marks, ink, "");
+    }
 }
 
 fn check(name: &'static str, figure: &TimeCurves<'_>) -> Result<()> {

@@ -5,7 +5,7 @@ use survival_metrics::KaplanMeier;
 use super::Figure;
 use super::axis::{Plot, Ticks};
 use super::kaplan_meier::{band_path, censor_path, step_path};
-use super::svg::{Anchor, Ink, Svg};
+use super::svg::{Anchor, Ink, Svg, dash};
 use crate::error::{Error, Result};
 
 const WIDTH: f64 = 600.0;
@@ -55,9 +55,10 @@ pub fn survival_curves(
     let plot = Plot::new((LEFT, top, RIGHT, bottom), (0.0, end), (0.0, 1.0));
     svg.text_with(LEFT, 20.0, Anchor::Start, Ink::Text, r#"font-size="14" font-weight="600""#, title);
     let mut y = 20.0;
-    for (curve, ink) in curves.iter().zip(INKS) {
+    for (k, (curve, ink)) in curves.iter().zip(INKS).enumerate() {
         y += LINE_HEIGHT;
-        svg.line((LEFT, y - 4.0), (LEFT + 22.0, y - 4.0), ink, r#"stroke-width="1.8""#);
+        let sample = format!(r#"stroke-width="1.8"{}"#, dash(k));
+        svg.line((LEFT, y - 4.0), (LEFT + 22.0, y - 4.0), ink, &sample);
         let text = format!("{}: {}", curve.name, summary(curve.km));
         svg.text(LEFT + 30.0, y, Anchor::Start, Ink::Text, &text);
     }
@@ -66,8 +67,9 @@ pub fn survival_curves(
     for (curve, ink) in curves.iter().zip(INKS) {
         svg.area(&band_path(curve.limits, curve.km, &plot), ink, r#"fill-opacity="0.16""#);
     }
-    for (curve, ink) in curves.iter().zip(INKS) {
-        svg.path(&step_path(curve.km, &plot), ink, r#"stroke-width="1.8" stroke-linejoin="round""#);
+    for (k, (curve, ink)) in curves.iter().zip(INKS).enumerate() {
+        let style = format!(r#"stroke-width="1.8" stroke-linejoin="round"{}"#, dash(k));
+        svg.path(&step_path(curve.km, &plot), ink, &style);
         svg.path(&censor_path(curve.km, &plot), ink, r#"stroke-width="1""#);
     }
     let ticks = Ticks::months(end, 7);

@@ -114,6 +114,18 @@ pub(crate) fn dark_rules() -> String {
     css
 }
 
+/// Attribute that tells the lines of a figure apart without colour: whole, dashed, dotted and so on, by position.
+pub(crate) fn dash(position: usize) -> &'static str {
+    const DASHES: [&str; 5] = [
+        "",
+        r#" stroke-dasharray="7 3""#,
+        r#" stroke-dasharray="2 2.5""#,
+        r#" stroke-dasharray="10 3 2 3""#,
+        r#" stroke-dasharray="4 6""#,
+    ];
+    DASHES.get(position % DASHES.len()).copied().unwrap_or_default()
+}
+
 /// Which end of a text its position means.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Anchor {
@@ -237,6 +249,40 @@ pub(crate) fn diamond((x, y): (f64, f64), r: f64) -> String {
     format!("M{} {top}l{r} {r}l-{r} {r}l-{r} -{r}z", number(x))
 }
 
+/// Path of a square with sides of `2 r`.
+pub(crate) fn square((x, y): (f64, f64), r: f64) -> String {
+    let (side, back) = (number(2.0 * r), number(-2.0 * r));
+    format!("M{} {}h{side}v{side}h{back}z", number(x - r), number(y - r))
+}
+
+/// Path of a triangle that points up, about as large as a circle of radius `r`.
+pub(crate) fn triangle((x, y): (f64, f64), r: f64) -> String {
+    let (width, height) = (1.2 * r, 2.0 * r);
+    format!(
+        "M{} {}l{} {}h{}z",
+        number(x),
+        number(y - 1.2 * r),
+        number(width),
+        number(height),
+        number(-2.0 * width)
+    )
+}
+
+/// Text in lines of at most `most` characters, broken between words.
+pub(crate) fn wrapped(text: &str, most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= most => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// Text for an element or a quoted attribute.
 pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -265,6 +311,19 @@ mod tests {
         assert_eq!(number(0.125), "0.12");
         assert_eq!(number(-0.001), "0");
         assert_eq!(number(100.5), "100.5");
+    }
+
+    #[test]
+    fn lines_break_between_words() {
+        assert_eq!(wrapped("with a bag at every scale", 11), ["with a bag", "at every", "scale"]);
+        assert_eq!(wrapped("unbreakable", 4), ["unbreakable"]);
+        assert!(wrapped("", 9).is_empty());
+    }
+
+    #[test]
+    fn marks_are_centred() {
+        assert_eq!(square((10.0, 20.0), 3.0), "M7 17h6v6h-6z");
+        assert_eq!(triangle((10.0, 20.0), 5.0), "M10 14l6 10h-12z");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Training curves: losses and validation C-index by epoch, one line a fold, the selected epoch marked.
 
 use super::axis::{Plot, Ticks};
-use super::svg::{Anchor, Ink, Svg, circle, polyline};
+use super::svg::{Anchor, Ink, Svg, circle, dash, diamond, polyline, square, triangle};
 use crate::report::{CrossValidationReport, EpochRow, FoldReport};
 
 const WIDTH: f64 = 900.0;
@@ -13,13 +13,10 @@ const PANEL_HEIGHT: f64 = 202.0;
 const PANELS: [f64; 3] = [58.0, 358.0, 658.0];
 const PANEL_WIDTH: f64 = 228.0;
 /// Distances between the entries of the key, and how many stand in a line.
-const KEY_DISTANCE: f64 = 74.0;
+const KEY_DISTANCE: f64 = 82.0;
 const KEY_LINE_HEIGHT: f64 = 20.0;
-const N_KEYS_IN_A_LINE: usize = 9;
+const N_KEYS_IN_A_LINE: usize = 8;
 const COLOURS: [Ink; 6] = [Ink::Blue, Ink::Vermillion, Ink::Green, Ink::Purple, Ink::Orange, Ink::Sky];
-/// From the seventh fold on colours repeat with the next pattern.
-const DASHES: [&str; 3] = ["", r#" stroke-dasharray="6 3""#, r#" stroke-dasharray="2 2""#];
-
 /// What a panel shows of an epoch.
 #[derive(Clone, Copy)]
 enum Quantity {
@@ -95,8 +92,14 @@ fn colour(fold_idx: usize) -> Ink {
     COLOURS.get(fold_idx % COLOURS.len()).copied().unwrap_or(Ink::Text)
 }
 
-fn dash(fold_idx: usize) -> &'static str {
-    DASHES.get(fold_idx / COLOURS.len() % DASHES.len()).copied().unwrap_or_default()
+/// The mark of the selected epoch: its shape tells folds apart where colours do not.
+fn mark(fold_idx: usize, at: (f64, f64)) -> String {
+    match fold_idx % 4 {
+        0 => circle(at, 4.0),
+        1 => diamond(at, 5.2),
+        2 => square(at, 3.6),
+        _ => triangle(at, 4.4),
+    }
 }
 
 fn draw_key(svg: &mut Svg, report: &CrossValidationReport) {
@@ -106,13 +109,13 @@ fn draw_key(svg: &mut Svg, report: &CrossValidationReport) {
     };
     for (i, fold) in report.folds.iter().enumerate() {
         let (x, y) = place(i);
-        svg.line((x, y), (x + 20.0, y), colour(i), &format!(r#"stroke-width="2"{}"#, dash(i)));
-        svg.text(x + 25.0, y + 4.0, Anchor::Start, Ink::Text, &format!("fold {}", fold.fold));
+        svg.line((x, y), (x + 22.0, y), colour(i), &format!(r#"stroke-width="2"{}"#, dash(i)));
+        svg.area(&mark(i, (x + 11.0, y)), colour(i), "");
+        svg.text(x + 27.0, y + 4.0, Anchor::Start, Ink::Text, &format!("fold {}", fold.fold));
     }
     // After the last entry, not at the start of a line of its own.
     let (x, y) = place(report.folds.len().saturating_sub(1));
-    svg.area(&circle((x + KEY_DISTANCE + 10.0, y), 4.0), Ink::Text, "");
-    svg.text(x + KEY_DISTANCE + 20.0, y + 4.0, Anchor::Start, Ink::Text, "selected epoch");
+    svg.text(x + KEY_DISTANCE + 6.0, y + 4.0, Anchor::Start, Ink::Muted, "(mark: selected epoch)");
 }
 
 /// Smallest and largest value with a margin of 5 %, or a margin of 0.05 around a single value.
@@ -138,7 +141,7 @@ fn draw_fold(svg: &mut Svg, plot: &Plot, quantity: Quantity, fold: &FoldReport, 
     }
     let selected = fold.history.iter().find(|row| row.epoch == fold.selected_epoch);
     if let Some((row, value)) = selected.and_then(|row| quantity.of(row).map(|value| (row, value))) {
-        svg.area(&circle(plot.at((row.epoch as f64, value)), 4.0), ink, "");
+        svg.area(&mark(fold_idx, plot.at((row.epoch as f64, value))), ink, "");
     }
 }
 

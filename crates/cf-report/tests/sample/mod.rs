@@ -1,7 +1,10 @@
 //! A made-up run that looks like a real one: five folds, patients with several slides, censoring, dropped slides.
 
+use std::collections::BTreeSet;
+
 use cf_report::{
-    CIndexSummary, CrossValidationReport, Dropped, EpochRow, FlowStep, FoldReport, PredictionRow,
+    CIndexSummary, CrossValidationReport, Dropped, EpochRow, FlowStep, FoldReport, InputHash, PredictionRow,
+    Selection, SiteOverlap,
 };
 use survival_metrics::{Outcome, RiskTies, Status, concordance_index};
 
@@ -57,8 +60,15 @@ pub(crate) fn report(n_patients: usize, n_folds: usize, n_epochs: usize) -> Cros
         c_index: summary(folds.iter().map(|fold| fold.c_index)),
         patient_c_index: summary(folds.iter().map(|fold| fold.patient_c_index)),
         last_epoch_c_index: summary(folds.iter().map(|fold| fold.last_epoch_c_index)),
+        patient_last_epoch_c_index: summary(folds.iter().map(|fold| fold.last_epoch_c_index)),
         folds,
         predictions,
+        selection: Selection::OnReportedFold,
+        inputs: ["clinical table", "split files (5)"]
+            .map(|what| InputHash { what: what.to_owned(), sha256: "0f".repeat(32) })
+            .to_vec(),
+        model_paper: "Soraki et al., arXiv 2503.02064".to_owned(),
+        software_version: "0.1.0".to_owned(),
         environment: [
             ("cf-train", "0.1.0"),
             ("commit", "4f1c2d9"),
@@ -104,6 +114,9 @@ fn dropped(reason: &str, stem: &str, n: usize) -> Dropped {
     Dropped { reason: reason.to_owned(), ids: (0..n).map(|i| format!("{stem}.{i:04}")).collect() }
 }
 
+/// Time bins of every fold, as the released code fits them.
+const EDGES_MONTHS: [f64; 5] = [-1e-6, 8.51, 15.38, 28.94, 163.2];
+
 /// Every eighth patient has two slides, every 24th four.
 fn predictions(n_patients: usize, n_folds: usize) -> Vec<PredictionRow> {
     let mut draws = Draws(7);
@@ -124,13 +137,17 @@ fn predictions(n_patients: usize, n_folds: usize) -> Vec<PredictionRow> {
             1
         };
         for slide_idx in 0..n_slides {
+            // What a model with some skill predicts: the hazard with an error.
+            let rate = (0.6 * hazard + 0.7 * draws.normal()).exp() / 60.0;
+            let survival: Vec<f64> = EDGES_MONTHS.iter().skip(1).map(|end| (-rate * end).exp()).collect();
             rows.push(PredictionRow {
                 case_id: patient_id.clone(),
                 slide_id: format!("{patient_id}-01Z-00-DX{}", slide_idx + 1),
                 patient_id: patient_id.clone(),
                 fold: patient_idx % n_folds,
                 outcome,
-                risk: -2.2 + 0.35 * hazard + 0.45 * draws.normal(),
+                risk: -survival.iter().sum::<f64>(),
+                survival,
             });
         }
     }
@@ -169,14 +186,18 @@ fn fold_report(fold: usize, n_epochs: usize, predictions: &[PredictionRow]) -> F
     if let Some(row) = history.get_mut(selected_epoch) {
         row.validation_c_index = score;
     }
+    let mut train = predictions.iter().filter(|row| row.fold != fold).collect::<Vec<_>>();
+    train.dedup_by(|a, b| a.patient_id == b.patient_id);
     FoldReport {
         fold,
+        train_outcomes: train.iter().map(|row| row.outcome).collect(),
         n_train_slides: predictions.len() - rows.len(),
         n_train_events: all_events - n_events(&rows),
         n_validation_slides: rows.len(),
         n_validation_patients: patients.len(),
         n_validation_events: n_events(&rows),
-        time_bin_edges_months: vec![-1e-6, 8.51, 15.38, 28.94, 163.2],
+        time_bin_edges_months: EDGES_MONTHS.to_vec(),
+        sites: Some(sites(&rows, predictions)),
         selected_epoch,
         c_index: score,
         patient_c_index: c_index(&patients),
@@ -184,6 +205,18 @@ fn fold_report(fold: usize, n_epochs: usize, predictions: &[PredictionRow]) -> F
         c_index_note: None,
         history,
     }
+}
+
+/// Sites as the two digits of the ids.
+fn sites(rows: &[&PredictionRow], predictions: &[PredictionRow]) -> SiteOverlap {
+    let site = |row: &PredictionRow| row.patient_id.get(5..7).unwrap_or_default().to_owned();
+    let of_fold: BTreeSet<String> = rows.iter().map(|row| site(row)).collect();
+    let fold = rows.first().map_or(0, |row| row.fold);
+    let trained: BTreeSet<String> = predictions.iter().filter(|row| row.fold != fold).map(site).collect();
+    let shared: Vec<String> = of_fold.intersection(&trained).cloned().collect();
+    let patients: BTreeSet<&str> =
+        rows.iter().filter(|row| shared.contains(&site(row))).map(|row| row.patient_id.as_str()).collect();
+    SiteOverlap { n_validation: of_fold.len(), n_patients_of_shared: patients.len(), shared }
 }
 
 /// The summary of these folds, with an interval of one deviation for show.

@@ -1,0 +1,58 @@
+//! Everything that the report computes from the predictions, once for page and figures.
+
+use crate::c_index_intervals::CIndexIntervals;
+use crate::calibration::Calibration;
+use crate::error::Result;
+use crate::fold_balance::FoldBalance;
+use crate::fold_patients::FoldPatients;
+use crate::patients::{PatientFacts, patient_facts, patients, slides};
+use crate::report::CrossValidationReport;
+use crate::risk_groups::{Level, RiskGroups};
+use crate::time_scores::TimeScores;
+
+/// The statistics of a report.
+pub(crate) struct Analysis {
+    /// `None` without predictions.
+    pub(crate) facts: Option<PatientFacts>,
+    pub(crate) slide_intervals: CIndexIntervals,
+    pub(crate) patient_intervals: CIndexIntervals,
+    /// Slide level, then patient level; none without predictions.
+    pub(crate) groups: Vec<RiskGroups>,
+    /// Or a sentence that says why there are none.
+    pub(crate) time_scores: std::result::Result<TimeScores, String>,
+    /// `None` without predictions.
+    pub(crate) calibration: Option<Calibration>,
+    pub(crate) balance: Vec<FoldBalance>,
+}
+
+impl Analysis {
+    /// Checks the report and computes.
+    ///
+    /// # Errors
+    /// As [`render_html`](crate::render_html).
+    pub(crate) fn of(report: &CrossValidationReport) -> Result<Self> {
+        report.check()?;
+        let facts = patient_facts(&report.predictions)?;
+        let (slides, patients) = (slides(&report.predictions), patients(&report.predictions)?);
+        let numbers: Vec<usize> = report.folds.iter().map(|fold| fold.fold).collect();
+        let mut groups = Vec::new();
+        for level in [Level::Slide, Level::Patient] {
+            groups.extend(RiskGroups::split(level, &report.predictions)?);
+        }
+        let folds = FoldPatients::of(report, &patients)?;
+        Ok(Self {
+            facts,
+            slide_intervals: CIndexIntervals::of(&slides, &numbers)?,
+            patient_intervals: CIndexIntervals::of(&patients, &numbers)?,
+            groups,
+            time_scores: TimeScores::of(&folds),
+            calibration: Calibration::of(&folds)?,
+            balance: FoldBalance::of(report, &patients),
+        })
+    }
+
+    /// Risk groups of one level.
+    pub(crate) fn groups_of(&self, level: Level) -> Option<&RiskGroups> {
+        self.groups.iter().find(|groups| groups.level == level)
+    }
+}

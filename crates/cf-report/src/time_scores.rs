@@ -1,0 +1,307 @@
+//! How well the predictions of each fold do over time: AUC(t), Brier score, Uno's C-index, against a Kaplan-Meier curve.
+
+use survival_metrics::{
+    AucConfig, AucOverTime, BrierConfig, CensoringDistribution, CensoringRule, CensoringSide,
+    ConcordanceConfig, KaplanMeier, Outcome, PredictedSurvival, RiskTies, ScoreOverTime, SurvivalData, Tau,
+    TimeIntegral, TimeWeight, brier_score, concordance, cumulative_dynamic_auc,
+};
+
+use crate::fold_patients::FoldPatients;
+use crate::number::fixed;
+
+/// Steps of the time grid, months; the smallest that gives at most [`MOST_TIMES`] times is taken.
+const STEPS: [f64; 5] = [1.0, 2.0, 3.0, 6.0, 12.0];
+const MOST_TIMES: usize = 40;
+const FEWEST_TIMES: usize = 4;
+/// The grid ends where less than this share of a fold's patients is still followed, and starts where this share of its
+/// events was seen.
+const SHARE: f64 = 0.1;
+
+/// Scores at common times, fold by fold.
+#[derive(Debug, Clone)]
+pub(crate) struct TimeScores {
+    pub(crate) times: Vec<f64>,
+    pub(crate) folds: Vec<FoldScores>,
+    /// A sentence for each fold that is left out.
+    pub(crate) left_out: Vec<String>,
+}
+
+/// The scores of one fold. Weights for censoring, and the reference curve, are those of its training patients.
+#[derive(Debug, Clone)]
+pub(crate) struct FoldScores {
+    pub(crate) fold: usize,
+    pub(crate) auc: AucOverTime,
+    /// C-index of the pairs up to the last time, weighted by 1 / G^2.
+    pub(crate) uno_c: Option<f64>,
+    pub(crate) brier: ScoreOverTime,
+    /// Brier score of the Kaplan-Meier curve of the training patients, which is the same prediction for everybody.
+    pub(crate) reference: ScoreOverTime,
+}
+
+impl FoldScores {
+    pub(crate) fn integrated_brier(&self) -> f64 {
+        self.brier.integrated(TimeIntegral::Trapezoid)
+    }
+
+    pub(crate) fn integrated_reference(&self) -> f64 {
+        self.reference.integrated(TimeIntegral::Trapezoid)
+    }
+}
+
+/// What can be said of a fold's times.
+struct Usable<'a> {
+    patients: &'a FoldPatients<'a>,
+    censoring: CensoringDistribution,
+    first: f64,
+    last: f64,
+}
+
+impl TimeScores {
+    /// Scores every fold at the times that all of them support, or says in a sentence why that is impossible.
+    pub(crate) fn of(folds: &[FoldPatients<'_>]) -> std::result::Result<Self, String> {
+        let (mut usable, mut left_out) = (Vec::new(), Vec::new());
+        for patients in folds {
+            match usable_times(patients) {
+                Ok(fold) => usable.push(fold),
+                Err(reason) => left_out.push(format!("Fold {} is left out: {reason}.", patients.fold)),
+            }
+        }
+        if usable.is_empty() {
+            let reasons = left_out.join(" ");
+            return Err(format!(
+                "AUC(t) and Brier score are undefined, as no fold has a time to score at. {reasons}"
+            ));
+        }
+        let first = usable.iter().map(|fold| fold.first).fold(0.0, f64::max);
+        let last = usable.iter().map(|fold| fold.last).fold(f64::INFINITY, f64::min);
+        let times = grid(first, last).ok_or_else(|| {
+            format!(
+                "AUC(t) and Brier score are undefined, as no time suits every fold: a tenth of the events of some fold is \
+                 seen by {} months only, and less than a tenth of the patients of some fold is followed after {} months.",
+                fixed(first, 1),
+                fixed(last, 1)
+            )
+        })?;
+        let mut scores = Vec::with_capacity(usable.len());
+        for fold in &usable {
+            match fold.scores(&times) {
+                Ok(fold) => scores.push(fold),
+                Err(error) => left_out.push(format!("Fold {} is left out: {error}.", fold.patients.fold)),
+            }
+        }
+        if scores.is_empty() {
+            return Err(format!("AUC(t) and Brier score are undefined. {}", left_out.join(" ")));
+        }
+        Ok(Self { times, folds: scores, left_out })
+    }
+
+    /// Mean over folds at each time.
+    pub(crate) fn mean(&self, of: impl Fn(&FoldScores) -> &[f64]) -> Vec<f64> {
+        let at = |k: usize| self.mean_of(|fold| of(fold).get(k).copied().unwrap_or(0.0));
+        (0..self.times.len()).map(at).collect()
+    }
+
+    /// Mean over folds of one number each.
+    pub(crate) fn mean_of(&self, of: impl Fn(&FoldScores) -> f64) -> f64 {
+        self.folds.iter().map(of).sum::<f64>() / self.folds.len() as f64
+    }
+
+    /// Mean of Uno's C-index over folds, `None` unless all have one.
+    pub(crate) fn mean_uno_c(&self) -> Option<f64> {
+        let values: Option<Vec<f64>> = self.folds.iter().map(|fold| fold.uno_c).collect();
+        values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
+    }
+
+    /// 95 % limits of the mean AUC at each time, from the standard errors of the folds, whose patients are different people.
+    pub(crate) fn auc_limits(&self) -> Vec<(f64, f64)> {
+        let n = self.folds.len() as f64;
+        let variance = |k: usize| {
+            let squares =
+                self.folds.iter().filter_map(|fold| fold.auc.standard_error.get(k)).map(|se| se * se);
+            squares.sum::<f64>() / (n * n)
+        };
+        let means = self.mean(|fold| &fold.auc.auc);
+        let limits = means.iter().enumerate().map(|(k, mean)| {
+            let half = 1.959_964 * variance(k).sqrt();
+            ((mean - half).max(0.0), (mean + half).min(1.0))
+        });
+        limits.collect()
+    }
+
+    /// Index of prediction accuracy: `1 - IBS / IBS of the reference`, of the means over folds; `None` where the
+    /// reference is 0.
+    pub(crate) fn accuracy(&self) -> Option<f64> {
+        let reference = self.mean_of(FoldScores::integrated_reference);
+        (reference > 0.0).then(|| 1.0 - self.mean_of(FoldScores::integrated_brier) / reference)
+    }
+}
+
+/// The times at which a fold can be scored, or why there are none.
+fn usable_times<'a>(patients: &'a FoldPatients<'a>) -> std::result::Result<Usable<'a>, String> {
+    let rule = CensoringRule::default();
+    if patients.train.is_empty() {
+        return Err("the outcomes of its training patients are unknown".to_owned());
+    }
+    let censoring =
+        CensoringDistribution::fit(patients.train, rule.ties).map_err(|error| error.to_string())?;
+    let mut events: Vec<f64> = patients.outcomes.iter().filter(|o| o.is_event()).map(|o| o.time()).collect();
+    events.sort_by(f64::total_cmp);
+    let n_first = ((events.len() as f64 * SHARE).ceil() as usize).max(2);
+    let first = events.get(n_first - 1).copied().ok_or_else(|| {
+        format!("it has {} validation patients with the event, and 2 are needed", events.len())
+    })?;
+    let mut times: Vec<f64> = patients.outcomes.iter().map(|o| o.time()).collect();
+    times.sort_by(f64::total_cmp);
+    // A tenth of the patients, and at least one, is followed longer than `last`.
+    let n_left = ((times.len() as f64 * SHARE).ceil() as usize).max(1);
+    let left = times.len().checked_sub(n_left).and_then(|first| times.get(first)).copied().unwrap_or(0.0);
+    let last = times.iter().rev().copied().find(|&time| time < left).unwrap_or(0.0);
+    let last = last.min(censoring.largest_usable_time(CensoringSide::At));
+    Ok(Usable { patients, censoring, first, last })
+}
+
+/// Whole months in `[first, last]`, or 25 even steps where that is too short for them; `None` without room.
+fn grid(first: f64, last: f64) -> Option<Vec<f64>> {
+    if !(first < last && last.is_finite()) {
+        return None;
+    }
+    let multiples = |step: f64| -> Vec<f64> {
+        let (from, to) = ((first / step).ceil() as u64, (last / step).floor() as u64);
+        (from..=to).map(|k| k as f64 * step).collect()
+    };
+    let whole = STEPS.into_iter().map(multiples).find(|times| times.len() <= MOST_TIMES);
+    Some(match whole {
+        Some(times) if times.len() >= FEWEST_TIMES => times,
+        _ => (0..=24).map(|k| first + (last - first) * f64::from(k) / 24.0).collect(),
+    })
+}
+
+impl Usable<'_> {
+    fn scores(&self, times: &[f64]) -> survival_metrics::Result<FoldScores> {
+        let FoldPatients { fold, outcomes, risk, curves, train } = self.patients;
+        let config = AucConfig { training: Some(&self.censoring), ..AucConfig::default() };
+        let auc = cumulative_dynamic_auc(outcomes, risk, times, &config)?;
+        let score = |curves: &PredictedSurvival| {
+            brier_score(outcomes, curves, times, &self.censoring, BrierConfig::default())
+        };
+        Ok(FoldScores {
+            fold: *fold,
+            auc,
+            uno_c: self.uno_c(times)?,
+            brier: score(curves)?,
+            reference: score(&reference(train, outcomes.len())?)?,
+        })
+    }
+
+    fn uno_c(&self, times: &[f64]) -> survival_metrics::Result<Option<f64>> {
+        use survival_metrics::Error;
+        let data = SurvivalData::new(&self.patients.outcomes)?;
+        let config = ConcordanceConfig {
+            ties: RiskTies::default(),
+            time_weight: TimeWeight::Uno,
+            tau: times.last().map(|&last| Tau::Inclusive(last)),
+            training: Some(&self.censoring),
+            ..ConcordanceConfig::default()
+        };
+        match concordance(&data, &self.patients.risk, &config) {
+            Ok(estimate) => Ok(Some(estimate.c_index)),
+            Err(Error::AllCensored { .. } | Error::NoComparablePairs { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The Kaplan-Meier curve of the training patients as a prediction for `n` others.
+fn reference(train: &[Outcome], n: usize) -> survival_metrics::Result<PredictedSurvival> {
+    let curve = KaplanMeier::fit(train)?;
+    PredictedSurvival::same_for_all(curve.times(), curve.survival(), n)
+}
+
+#[cfg(test)]
+mod tests {
+    use survival_metrics::{CurveLookup, Risk};
+
+    use super::*;
+
+    fn outcomes(times: std::ops::Range<u32>) -> Vec<Outcome> {
+        let outcome = |t: u32| {
+            let time = f64::from(t);
+            if t.is_multiple_of(3) { Outcome::censored(time) } else { Outcome::event(time) }
+        };
+        times.map(|t| outcome(t).expect("a valid time")).collect()
+    }
+
+    /// Patients of 1 to 30 months, whose predicted survival falls along straight lines to `survival_at_end`.
+    fn patients<'a>(train: &'a [Outcome], survival_at_end: impl Fn(usize) -> f64) -> FoldPatients<'a> {
+        let outcomes = outcomes(1..31);
+        let values: Vec<f64> = (0..outcomes.len()).map(survival_at_end).collect();
+        let risk: Vec<f64> = values.iter().map(|s| -s).collect();
+        FoldPatients {
+            fold: 4,
+            risk: Risk::new(&risk).expect("finite"),
+            curves: PredictedSurvival::new(&[40.0], values, CurveLookup::Linear).expect("probabilities"),
+            outcomes,
+            train,
+        }
+    }
+
+    #[test]
+    fn a_perfect_order_has_auc_1_and_a_reversed_one_0() {
+        let train = outcomes(1..61);
+        let scores =
+            |survival: &dyn Fn(usize) -> f64| TimeScores::of(&[patients(&train, survival)]).expect("scored");
+        let right = scores(&|i| i as f64 / 30.0);
+        // The weights of the cases are added up in two orders.
+        assert!(right.folds[0].auc.auc.iter().all(|auc| (auc - 1.0).abs() < 1e-12), "{right:?}");
+        assert_eq!(right.mean_uno_c(), Some(1.0));
+        let wrong = scores(&|i| 1.0 - i as f64 / 30.0);
+        assert!(wrong.folds[0].auc.auc.iter().all(|&auc| auc == 0.0));
+        assert!(right.accuracy() > wrong.accuracy());
+        assert_eq!(right.left_out, Vec::<String>::new());
+    }
+
+    #[test]
+    fn times_stay_where_every_fold_is_followed_and_has_events() {
+        let train = outcomes(1..61);
+        // The second of the 20 events is at 2 months; 3 of 30 patients, from 28 months on, are followed longer than 27.
+        let scores = TimeScores::of(&[patients(&train, |_| 0.5)]).expect("scored");
+        assert_eq!((scores.times.first(), scores.times.last()), (Some(&2.0), Some(&27.0)));
+        // A training sample that ends at 10 months knows nothing of censoring later.
+        let short = outcomes(1..11);
+        let scores = TimeScores::of(&[patients(&train, |_| 0.5), patients(&short, |_| 0.5)]).expect("scored");
+        assert_eq!(scores.times.last(), Some(&10.0));
+        assert_eq!(scores.folds.len(), 2);
+    }
+
+    #[test]
+    fn the_reference_against_itself_has_accuracy_0() {
+        let train = outcomes(1..61);
+        let mut fold = patients(&train, |_| 0.5);
+        fold.curves = reference(&train, 30).expect("a curve");
+        let scores = TimeScores::of(&[fold]).expect("scored");
+        assert_eq!(scores.accuracy(), Some(0.0));
+    }
+
+    #[test]
+    fn a_fold_without_events_is_left_out_by_name() {
+        let train = outcomes(1..61);
+        let mut fold = patients(&train, |_| 0.5);
+        fold.outcomes = (1..31).map(|t| Outcome::censored(f64::from(t)).expect("valid")).collect();
+        let reason = TimeScores::of(&[fold.clone()]).expect_err("nothing to score");
+        assert!(
+            reason.contains("Fold 4 is left out: it has 0 validation patients with the event"),
+            "{reason}"
+        );
+        fold.train = &[];
+        let both = TimeScores::of(&[fold, patients(&train, |_| 0.5)]).expect("one is left");
+        assert_eq!((both.folds.len(), both.left_out.len()), (1, 1));
+    }
+
+    #[test]
+    fn the_grid_is_of_whole_months_or_even() {
+        assert_eq!(grid(1.5, 6.2), Some(vec![2.0, 3.0, 4.0, 5.0, 6.0]));
+        assert_eq!(grid(2.0, 100.0).map(|times| (times[0], times[1], times.len())), Some((3.0, 6.0, 33)));
+        assert_eq!(grid(0.1, 0.4).map(|times| times.len()), Some(25));
+        assert_eq!(grid(5.0, 5.0), None);
+    }
+}

@@ -1,0 +1,96 @@
+//! Hashes of what a run read, so that a later one can tell whether it read the same.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::config::{FeaturesConfig, RunConfig};
+use crate::error::{Error, Result};
+use crate::plan::{FoldRecord, Plan};
+use crate::run_dir;
+
+/// One input of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputRecord {
+    /// What it is.
+    pub what: String,
+    /// SHA-256, hexadecimal, as `sha256sum` prints it.
+    pub sha256: String,
+}
+
+impl InputRecord {
+    fn new(what: impl Into<String>, bytes: &[u8]) -> Self {
+        let digest = Sha256::digest(bytes);
+        Self { what: what.into(), sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect() }
+    }
+
+    fn of_file(what: &str, path: &Path) -> Result<Self> {
+        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let bytes = fs::read(path).map_err(Error::io("read", path))?;
+        Ok(Self::new(format!("{what} {name}"), &bytes))
+    }
+}
+
+/// The inputs of a run: resolved configuration, tables, folds, and the names and sizes of its feature files, whose contents
+/// would take as long to hash as to train on.
+///
+/// # Errors
+/// If a file can't be read.
+pub(crate) fn of_run(config: &RunConfig, plan: &Plan) -> Result<Vec<InputRecord>> {
+    let mut inputs = vec![
+        InputRecord::new(format!("resolved configuration {}", run_dir::CONFIG), config.to_toml()?.as_bytes()),
+        InputRecord::of_file("clinical table", &config.cohort.clinical)?,
+    ];
+    if let Some(slides) = &config.cohort.slides {
+        inputs.push(InputRecord::of_file("table of slides", slides)?);
+    }
+    let folds = run_dir::json_text(Path::new(run_dir::FOLDS), &plan.record)?;
+    inputs.push(InputRecord::new(format!("cohort flow and folds {}", run_dir::FOLDS), folds.as_bytes()));
+    inputs.push(features(config, plan)?);
+    Ok(inputs)
+}
+
+/// A line of name and size for each file that holds a slide of a fold, sorted. Names start below the folder that the
+/// configuration names, which may move.
+fn features(config: &RunConfig, plan: &Plan) -> Result<InputRecord> {
+    let slides_of = |fold: &'_ FoldRecord| -> Vec<String> {
+        [&fold.train, &fold.inner_validation, &fold.validation].into_iter().flatten().cloned().collect()
+    };
+    let slides: BTreeSet<String> = plan.record.folds.iter().flat_map(slides_of).collect();
+    let mut lines = BTreeSet::new();
+    for path in slides.iter().flat_map(|slide| plan.bags.files_of(slide)).collect::<BTreeSet<_>>() {
+        let size = fs::metadata(&path).map_err(Error::io("read", &path))?.len();
+        lines.insert(format!("{} {size}\n", name_below_root(&config.features, &path)));
+    }
+    let text: String = lines.iter().map(String::as_str).collect();
+    Ok(InputRecord::new(format!("names and sizes of {} feature files", lines.len()), text.as_bytes()))
+}
+
+fn name_below_root(features: &FeaturesConfig, path: &Path) -> String {
+    let roots = features.roots.as_ref();
+    let of = |label, root: Option<&PathBuf>| Some((label, root?.clone()));
+    let known = [
+        of("", features.dir.as_ref()),
+        of("x5/", roots.and_then(|roots| roots.x5.as_ref())),
+        of("x10/", roots.and_then(|roots| roots.x10.as_ref())),
+        of("x20/", roots.and_then(|roots| roots.x20.as_ref())),
+    ];
+    let below =
+        |(label, root): &(&str, PathBuf)| Some(format!("{label}{}", path.strip_prefix(root).ok()?.display()));
+    known.iter().flatten().find_map(below).unwrap_or_else(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_that_of_sha256sum() {
+        // printf abc | sha256sum
+        let known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(InputRecord::new("x", b"abc").sha256, known);
+    }
+}

@@ -1,0 +1,62 @@
+//! `cargo xtask browser`: the pages of a small run in headless Chromium, by `xtask/browser/*.py`.
+
+use std::path::{Path, PathBuf};
+
+use crate::demo::built_binary;
+use crate::failure::Failure;
+use crate::step::Step;
+
+/// Names under which systems install it.
+const CHROMIUMS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+/// Enough patients for every statistic of the report to be defined, and bags that train in a second.
+const COHORT: [&str; 8] = ["--patients", "60", "--scale", "0.004", "--backbone-dim", "12", "--seed", "7"];
+/// Settings of a small model. The paper's protocol, which chooses an epoch, has more to show.
+const SETTINGS: [&str; 6] = [
+    "model.embed_dim=8",
+    "model.num_heads=2",
+    "training.protocol=paper",
+    "training.max_epochs=8",
+    "training.learning_rate=0.003",
+    "training.accumulation=4",
+];
+
+/// Makes a run under `target/browser` and tests its report; says why it skips where the machine has no Chromium or no
+/// Playwright.
+pub(crate) fn run(root: &Path) -> Result<(), Failure> {
+    let starts = |name: &&&str| Step::new(root, name, &["--version"]).succeeds();
+    let Some(chromium) = CHROMIUMS.iter().find(starts) else {
+        println!("skipped: no Chromium (Debian: chromium)");
+        return Ok(());
+    };
+    let chromium = executable(chromium)?;
+    let python = std::env::var("CF_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    if !Step::new(root, &python, &["-c", "import playwright"]).succeeds() {
+        println!(
+            "skipped: {python} has no `playwright` (pip install playwright; CF_PYTHON names another Python)"
+        );
+        return Ok(());
+    }
+    Step::cargo(root, &["build", "-p", "cf-train"]).run()?;
+    let cf_train = built_binary(root, "debug", "cf-train")?;
+    let folder = root.join("target").join("browser");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).map_err(|error| Failure::io("remove", &folder, &error))?;
+    }
+    std::fs::create_dir_all(&folder).map_err(|error| Failure::io("make", &folder, &error))?;
+    let simulate = [&["simulate", "--out", "target/browser/cohort"][..], &COHORT].concat();
+    Step::new(root, &cf_train, &simulate).run_logged(&folder.join("simulate.log"))?;
+    let mut cv = vec!["cv", "--config", "target/browser/cohort/config.toml", "--out", "target/browser/run"];
+    cv.extend(SETTINGS.iter().flat_map(|setting| ["--set", setting]));
+    Step::new(root, &cf_train, &cv).run_logged(&folder.join("cv.log"))?;
+    Step::new(root, &python, &["xtask/browser/report.py", &chromium, "target/browser/run"]).run()
+}
+
+/// The path of a program that is on the search path.
+fn executable(name: &str) -> Result<String, Failure> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let found =
+        std::env::split_paths(&folders).map(|folder: PathBuf| folder.join(name)).find(|path| path.is_file());
+    found
+        .map(|path| path.display().to_string())
+        .ok_or_else(|| Failure::new(format!("`{name}` is not on the path")))
+}
