@@ -20,7 +20,33 @@ const SETTINGS: [&str; 6] = [
     "training.accumulation=4",
 ];
 
-/// Makes a run under `target/browser` and tests its report; says why it skips where the machine has no Chromium or no
+/// Two cohorts, three models, two seeds: what a study's tables are made of, on settings that train in a moment.
+const STUDY: &str = r#"[study]
+name = "Two simulated cohorts"
+cohorts = ["cohort", "other"]
+models = ["crossfusion", "amil", "dsmil"]
+backbones = ["simulated"]
+seeds = [7, 8]
+
+[cohort]
+clinical = "{cohort}/clinical.csv"
+preset = "mcat"
+splits = "{cohort}/splits"
+
+[features]
+dir = "{cohort}/bags"
+
+[training]
+protocol = "sound"
+max_epochs = 2
+accumulation = 4
+
+[models.crossfusion]
+embed_dim = 8
+num_heads = 2
+"#;
+
+/// Makes a run and a study under `target/browser` and tests their reports; says why it skips where the machine has no Chromium or no
 /// Playwright.
 pub(crate) fn run(root: &Path) -> Result<(), Failure> {
     let starts = |name: &&&str| Step::new(root, name, &["--version"]).succeeds();
@@ -48,7 +74,22 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
     let mut cv = vec!["cv", "--config", "target/browser/cohort/config.toml", "--out", "target/browser/run"];
     cv.extend(SETTINGS.iter().flat_map(|setting| ["--set", setting]));
     Step::new(root, &cf_train, &cv).run_logged(&folder.join("cv.log"))?;
-    Step::new(root, &python, &["xtask/browser/report.py", &chromium, "target/browser/run"]).run()
+    Step::new(root, &python, &["xtask/browser/report.py", &chromium, "target/browser/run"]).run()?;
+
+    let other =
+        [&["simulate", "--kind", "interaction", "--out", "target/browser/other"][..], &COHORT].concat();
+    Step::new(root, &cf_train, &other).run_logged(&folder.join("simulate-other.log"))?;
+    let file = folder.join("study.toml");
+    std::fs::write(&file, STUDY).map_err(|error| Failure::io("write", &file, &error))?;
+    for (action, arguments) in [
+        ("plan", &["target/browser/study.toml", "--out", "target/browser/study"][..]),
+        ("run", &["target/browser/study"]),
+        ("collect", &["target/browser/study"]),
+    ] {
+        let study = [&["study", action][..], arguments].concat();
+        Step::new(root, &cf_train, &study).run_logged(&folder.join(format!("study-{action}.log")))?;
+    }
+    Step::new(root, &python, &["xtask/browser/study.py", &chromium, "target/browser/study"]).run()
 }
 
 /// The path of a program that is on the search path.

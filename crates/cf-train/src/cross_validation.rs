@@ -63,7 +63,7 @@ pub(crate) fn carry_out(
     claim_directory(run, &config_toml, options.resume)?;
     run_dir::write_json(&run.join(run_dir::FOLDS), &plan.record)?;
     let environment =
-        Environment::read(&options.device_name, config.training.seed, input_hash::of_run(config, &plan)?);
+        Environment::read(&options.device_name, config.training.seed, input_hash::of_run(config, plan)?);
     run_dir::write_json(&run.join(run_dir::ENVIRONMENT), &environment)?;
 
     let context = TrainingContext {

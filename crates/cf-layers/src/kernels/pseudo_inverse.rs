@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, DType, Error, Layout, Result, Shape, Tensor, WithDType};
 
-use super::cpu::pseudo_inverse::Step;
+use super::cpu::pseudo_inverse::{Step, Steps};
 use super::cpu::unit::Unit;
 use super::{contiguous_slice, cpu, reference, unsupported_dtype};
 
@@ -38,8 +38,8 @@ struct PseudoInverse {
 
 enum Kept {
     None,
-    F32(Vec<Vec<Step<f32>>>),
-    F64(Vec<Vec<Step<f64>>>),
+    F32(Steps<f32>),
+    F64(Steps<f64>),
 }
 
 impl PseudoInverse {
@@ -47,7 +47,7 @@ impl PseudoInverse {
         &self,
         a: (&CpuStorage, &Layout),
         z: (&CpuStorage, &Layout),
-        kept: impl Fn(Vec<Vec<Step<U::Sum>>>) -> Kept,
+        kept: impl Fn(Steps<U::Sum>) -> Kept,
     ) -> Result<CpuStorage> {
         let (a, z) = (contiguous_slice(a.0, a.1)?, contiguous_slice(z.0, z.1)?);
         let (inverse, steps) = cpu::pseudo_inverse::forward::<U>(self.m, self.n_steps, a, z);

@@ -25,6 +25,9 @@ pub(in crate::kernels) struct Step<T> {
     third: Vec<T>,
 }
 
+/// The steps of each head.
+pub(in crate::kernels) type Steps<T> = Vec<Vec<Step<T>>>;
+
 /// `left right` of `m x m` matrices.
 fn product<U: Unit>(m: usize, left: Side<'_, U::Sum>, right: Side<'_, U::Sum>) -> Vec<U::Sum> {
     let whole = |values| Window::new(values, m, m, m);
@@ -90,7 +93,7 @@ pub(in crate::kernels) fn forward<U: Unit>(
     n_steps: usize,
     a: &[U::Sum],
     z: &[U::Sum],
-) -> (Vec<U::Sum>, Vec<Vec<Step<U::Sum>>>) {
+) -> (Vec<U::Sum>, Steps<U::Sum>) {
     let n_heads = a.len() / (m * m);
     let head = |index: usize| {
         let part = index * m * m..(index + 1) * m * m;
