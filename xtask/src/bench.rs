@@ -244,6 +244,6 @@ mod tests {
         assert_eq!(options, wanted);
         assert!(parse("model --csv").unwrap_err().to_string().contains("`--csv`"));
         assert!(parse("model --device cuda:0").unwrap_err().to_string().contains("cuda:0"));
-        assert!(parse("--json").unwrap_err().to_string().contains("model, bags or metrics"));
+        assert!(parse("--json").unwrap_err().to_string().contains("model, baselines, bags or metrics"));
     }
 }

@@ -62,7 +62,8 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
         );
         return Ok(());
     }
-    Step::cargo(root, &["build", "-p", "cf-train"]).run()?;
+    // With the features of the whole workspace, as its tests have just built it.
+    Step::cargo(root, &["build", "--workspace", "--bin", "cf-train"]).run()?;
     let cf_train = built_binary(root, "debug", "cf-train")?;
     let folder = root.join("target").join("browser");
     if folder.exists() {
