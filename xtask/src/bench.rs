@@ -124,7 +124,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
     if options.record { record(root, &options.name, &cases) } else { Ok(()) }
 }
 
-fn own_python(root: &Path, folder: &Path, requirements: &str) -> Result<PathBuf, Failure> {
+/// A Python below the target folder with what `requirements` lists, made if it is not there.
+pub(crate) fn own_python(root: &Path, folder: &Path, requirements: &str) -> Result<PathBuf, Failure> {
     let python = folder.join("bin/python");
     if !python.is_file() {
         Step::new(root, "python3", &["-m", "venv", &folder.display().to_string()]).run()?;

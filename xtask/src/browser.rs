@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::demo::built_binary;
+use crate::demo::{built_binary, fresh_folder};
 use crate::failure::Failure;
 use crate::step::Step;
 
@@ -65,11 +65,7 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
     // With the features of the whole workspace, as its tests have just built it.
     Step::cargo(root, &["build", "--workspace", "--bin", "cf-train"]).run()?;
     let cf_train = built_binary(root, "debug", "cf-train")?;
-    let folder = root.join("target").join("browser");
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).map_err(|error| Failure::io("remove", &folder, &error))?;
-    }
-    std::fs::create_dir_all(&folder).map_err(|error| Failure::io("make", &folder, &error))?;
+    let folder = fresh_folder(root, "browser")?;
     let simulate = [&["simulate", "--out", "target/browser/cohort"][..], &COHORT].concat();
     Step::new(root, &cf_train, &simulate).run_logged(&folder.join("simulate.log"))?;
     let mut cv = vec!["cv", "--config", "target/browser/cohort/config.toml", "--out", "target/browser/run"];

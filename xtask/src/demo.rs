@@ -18,7 +18,7 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
     let start = Instant::now();
     stage("build", || Step::cargo(root, &["build", "--release", "-p", "cf-train", "-p", "survstat"]).run())?;
     let cf_train = release_binary(root, "cf-train")?;
-    let folder = fresh_folder(root)?;
+    let folder = fresh_folder(root, "demo")?;
 
     let built = Instant::now();
     let cf = |name: &str, args: &[&str]| {
@@ -83,8 +83,9 @@ pub(crate) fn target_directory(root: &Path) -> Result<PathBuf, Failure> {
         .ok_or_else(|| Failure::new("`cargo metadata` names no target directory"))
 }
 
-fn fresh_folder(root: &Path) -> Result<PathBuf, Failure> {
-    let folder = root.join("target").join("demo");
+/// An empty folder of this name under `target`, whatever was there before.
+pub(crate) fn fresh_folder(root: &Path, name: &str) -> Result<PathBuf, Failure> {
+    let folder = root.join("target").join(name);
     if folder.exists() {
         std::fs::remove_dir_all(&folder).map_err(|error| Failure::io("remove", &folder, &error))?;
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::bench::own_python;
 use crate::demo::target_directory;
 use crate::failure::Failure;
 use crate::step::Step;
@@ -13,7 +14,7 @@ const FOLDER: &str = "examples/notebooks";
 const KERNEL: &str = "evcxr_jupyter";
 const KERNEL_VERSION: &str = "0.22.0";
 /// What executes them, beside the kernel.
-const PYTHON_PACKAGES: [&str; 2] = ["nbclient==0.11.0", "nbformat==5.11.1"];
+const REQUIREMENTS: &str = "examples/notebooks/requirements.txt";
 
 /// How to prove that they work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,12 +71,7 @@ fn kernel(root: &Path, target: &Path) -> Option<PathBuf> {
 }
 
 fn execute(root: &Path, kernel: &Path, work: &Path, notebooks: &[PathBuf]) -> Result<(), Failure> {
-    let python = work.join("python/bin/python");
-    if !python.is_file() {
-        Step::new(root, "python3", &["-m", "venv", &work.join("python").display().to_string()]).run()?;
-        let install = [&["-m", "pip", "install", "--quiet"], &PYTHON_PACKAGES[..]].concat();
-        Step::new(root, &python, &install).run()?;
-    }
+    let python = own_python(root, &work.join("python"), REQUIREMENTS)?;
     // Found through JUPYTER_PATH: nothing is written outside the target folder.
     let share = work.join("share/jupyter");
     let spec = share.join("kernels/rust");

@@ -23,8 +23,7 @@ pub struct InputRecord {
 
 impl InputRecord {
     fn new(what: impl Into<String>, bytes: &[u8]) -> Self {
-        let digest = Sha256::digest(bytes);
-        Self { what: what.into(), sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect() }
+        Self { what: what.into(), sha256: hex(Sha256::new().chain_update(bytes)) }
     }
 
     fn of_file(what: &str, path: &Path) -> Result<Self> {
@@ -32,6 +31,11 @@ impl InputRecord {
         let bytes = fs::read(path).map_err(Error::io("read", path))?;
         Ok(Self::new(format!("{what} {name}"), &bytes))
     }
+}
+
+/// A finished hash as `sha256sum` prints it.
+pub(crate) fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The inputs of a run: resolved configuration, tables, folds, and the names and sizes of its feature files, whose contents

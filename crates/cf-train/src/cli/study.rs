@@ -68,8 +68,8 @@ pub(super) struct RunArguments {
 /// Join what is finished into tables, with tests between methods, and list what is missing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  cf-train study collect studies/table1\n\n\
-                  Works at any time, also while tasks run. Writes tables/ (text, Markdown, LaTeX, CSV) and study.json, which has \
-                  everything unrounded.")]
+                  Works at any time, also while tasks run. Writes tables/ (text, Markdown, LaTeX, CSV), report.html, and study.json, \
+                  which has everything unrounded.")]
 pub(super) struct CollectArguments {
     /// Directory of the study.
     #[arg(value_name = "DIR")]

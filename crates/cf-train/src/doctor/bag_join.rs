@@ -3,7 +3,6 @@
 use wsi_bags::{BagStore, ErrorKind};
 
 use super::bag_scan;
-use super::cohort_check::error_chain;
 use super::fault::Fault;
 use super::finding::{Finding, Severity, listed, place};
 use crate::bags::open_store;
@@ -40,7 +39,7 @@ pub(super) fn examine(
     let cohort = match table.into_cohort(store.slide_ids()) {
         Ok(cohort) => cohort,
         Err(error) => {
-            findings.push(Finding::new(Severity::Error, Fault::IdsNotJoined, clinical, error_chain(&error)));
+            findings.push(Finding::new(Severity::Error, Fault::IdsNotJoined, clinical, error.with_causes()));
             let slide_ids = store.slide_ids().to_vec();
             return Some(JoinedBags { store, cohort: None, slide_ids });
         }
@@ -125,7 +124,7 @@ fn of_store(config: &RunConfig, error: &Error) -> Finding {
         },
         _ => Fault::NoBags,
     };
-    Finding::new(Severity::Error, fault, directory_of(config), error_chain(error))
+    Finding::new(Severity::Error, fault, directory_of(config), error.with_causes())
 }
 
 /// The directory of the features, or the first of the directories.

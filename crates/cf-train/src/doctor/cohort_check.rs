@@ -50,7 +50,7 @@ pub(super) fn examine(
         Ok(table) => table,
         Err(error) => {
             if !lacks_columns {
-                let text = error_chain(&error);
+                let text = error.with_causes();
                 let place = place(&config.clinical, "");
                 let found = without_path(&text, &config.clinical);
                 findings.push(Finding::new(Severity::Error, Fault::UnusableTable, place, found));
@@ -86,7 +86,7 @@ fn of_row(config: &CohortConfig, fault: &RowFault) -> Finding {
             Some((inside, found)) if inside.starts_with("line ") => (place(path, inside), found.to_owned()),
             _ => (place(path, ""), reason.clone()),
         },
-        other => (place(&config.clinical, ""), error_chain(other)),
+        other => (place(&config.clinical, ""), other.with_causes()),
     };
     Finding::new(Severity::Error, name, place, found)
 }
@@ -144,19 +144,4 @@ fn sign_finding(config: &CohortConfig, facts: &CohortFacts) -> Option<Finding> {
 fn may_be_chance(status: &StatusSuspicion) -> bool {
     let n_late = (status.n_patients as f64 / 5.0).max(1.0);
     status.late_event_share - 0.5 <= 1.0 / n_late.sqrt()
-}
-
-/// An error with its causes.
-pub(super) fn error_chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let line = inner.to_string();
-        if !text.contains(&line) {
-            text.push_str(": ");
-            text.push_str(&line);
-        }
-        cause = inner.source();
-    }
-    text
 }

@@ -1,9 +1,9 @@
 //! The folds against the clinical table.
 
-use super::cohort_check::error_chain;
 use super::fault::Fault;
 use super::finding::{Finding, Severity, listed, place, without_path};
 use crate::cohort::{ClinicalTable, CohortConfig};
+use crate::error::Error;
 use crate::splits::{self, FoldCheck, FoldEntries, SplitSet};
 
 /// Reads the splits and joins them with the table.
@@ -16,8 +16,8 @@ pub(super) fn examine(
         return None;
     }
     let path = &config.splits;
-    let unusable = |error| {
-        let found = without_path(&error_chain(&error), path);
+    let unusable = |error: Error| {
+        let found = without_path(&error.with_causes(), path);
         Finding::new(Severity::Error, Fault::UnusableSplits, place(path, ""), found)
     };
     let set = match splits::read(path) {

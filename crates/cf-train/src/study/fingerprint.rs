@@ -12,6 +12,7 @@ use crate::bags::BagSource;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::fold_data::{FoldData, LabelledSlide};
+use crate::input_hash::hex;
 
 /// Bytes that are read at each of three places of a file of features: all of them would take as long as an epoch.
 const SAMPLE_BYTES: u64 = 4096;
@@ -149,8 +150,4 @@ impl FileHashes {
         self.0.insert(path.to_owned(), hash.clone());
         Ok(hash)
     }
-}
-
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -165,7 +165,11 @@ pub(in crate::kernels) fn weight_gradient<U: Unit>(
 ) -> Vec<U::Sum> {
     let LinearShape { n, d_in, d_out } = shape;
     if is_narrow::<U>(shape) {
-        return weighted_sums::forward(SumsShape { k: d_out, n, d: d_in }, &transposed(grad, d_out), x);
+        return weighted_sums::forward(
+            SumsShape { k: d_out, n, d: d_in },
+            &weighted_sums::transposed(grad, d_out),
+            x,
+        );
     }
     let block_rows = GRADIENT_ROWS;
     let n_down = d_out.div_ceil(block_rows);
@@ -187,11 +191,6 @@ pub(in crate::kernels) fn weight_gradient<U: Unit>(
         }
     });
     dweight
-}
-
-/// The columns of rows of `width` values, one after the other.
-fn transposed<T: Element>(values: &[T], width: usize) -> Vec<T> {
-    (0..width).flat_map(|column| values.iter().skip(column).step_by(width)).copied().collect()
 }
 
 /// `grad^T x` over `n` rows of both.

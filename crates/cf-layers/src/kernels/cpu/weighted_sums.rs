@@ -49,6 +49,11 @@ pub(in crate::kernels) fn forward<T: Element>(shape: SumsShape, weights: &[T], x
     output
 }
 
+/// The columns of rows of `width` values, one after the other.
+pub(super) fn transposed<T: Element>(values: &[T], width: usize) -> Vec<T> {
+    (0..width).flat_map(|column| values.iter().skip(column).step_by(width)).copied().collect()
+}
+
 /// `grad x^T`.
 pub(in crate::kernels) fn weight_gradient<T: Element>(shape: SumsShape, x: &[T], grad: &[T]) -> Vec<T> {
     let SumsShape { k, n, d } = shape;
@@ -60,14 +65,12 @@ pub(in crate::kernels) fn weight_gradient<T: Element>(shape: SumsShape, x: &[T],
             }
         }
     });
-    (0..k).flat_map(|sum| by_row.iter().skip(sum).step_by(k)).copied().collect()
+    transposed(&by_row, k)
 }
 
 /// `weights^T grad`.
 pub(in crate::kernels) fn row_gradient<T: Element>(shape: SumsShape, weights: &[T], grad: &[T]) -> Vec<T> {
-    let by_row: Vec<T> =
-        (0..shape.n).flat_map(|row| weights.iter().skip(row).step_by(shape.n)).copied().collect();
-    products(shape, &by_row, grad)
+    products(shape, &transposed(weights, shape.n), grad)
 }
 
 /// `factors right` of `factors` `[n, k]` and `right` `[k, d]`.
