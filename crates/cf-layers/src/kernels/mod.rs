@@ -31,6 +31,7 @@ mod adam;
 mod allocator;
 mod attention;
 mod cpu;
+pub mod device;
 mod dropout;
 mod feed_forward;
 mod gate;
