@@ -53,6 +53,10 @@ impl Toolkit {
         Some(Self { home: home.to_owned(), version })
     }
 
+    pub(crate) fn nvcc(&self) -> PathBuf {
+        self.home.join("bin/nvcc")
+    }
+
     /// What a build with feature `cuda` reads from the environment, besides the search path.
     pub(crate) fn environment(&self, root: &Path) -> [(&'static str, String); 3] {
         let Version { major, minor } = self.version;
@@ -91,6 +95,20 @@ pub(crate) fn provide(root: &Path, parts: Parts) -> Result<Toolkit, Failure> {
     })?;
     eprintln!("CUDA toolkit: {} in {}, from PyPI", toolkit.version, toolkit.home.display());
     Ok(toolkit)
+}
+
+/// Why [`provide`] could not find a compiler on this machine, if it could not.
+pub(crate) fn unreachable(root: &Path) -> Result<Option<String>, Failure> {
+    let folder = target_directory(root)?.join("cuda-toolkit");
+    let there =
+        installed(root, &folder).is_some() || wheels::assembled(root, &folder, Parts::Compiler)?.is_some();
+    if there || wheels::reachable(root, &folder) {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "no CUDA toolkit {OLDEST} or later is installed, and {} cannot download one",
+        wheels::python()
+    )))
 }
 
 /// The first toolkit of the usual places that is new enough; `assembled` is not one of them.

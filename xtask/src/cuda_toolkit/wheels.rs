@@ -10,6 +10,8 @@ use crate::step::Step;
 const VERSION: &str = "13.0";
 const COMPILER: &str = "xtask/cuda/compiler.txt";
 const LIBRARIES: &str = "xtask/cuda/libraries.txt";
+/// The smallest of the wheels, which tells whether there is a way to them.
+const SMALLEST: &str = "nvidia-cuda-crt==13.0.88";
 /// In a finished toolkit: the lists that it was made of.
 const STAMP: &str = "made-of.txt";
 
@@ -34,15 +36,26 @@ impl Parts {
 }
 
 /// The Python whose pip downloads.
-fn python() -> String {
+pub(super) fn python() -> String {
     std::env::var("CF_PYTHON").unwrap_or_else(|_| "python3".to_owned())
 }
 
 /// The toolkit in `folder`, if it is whole and has these parts.
-fn assembled(root: &Path, folder: &Path, parts: Parts) -> Result<Option<PathBuf>, Failure> {
+pub(super) fn assembled(root: &Path, folder: &Path, parts: Parts) -> Result<Option<PathBuf>, Failure> {
     let home = folder.join(VERSION);
     let Ok(made_of) = fs::read_to_string(home.join(STAMP)) else { return Ok(None) };
     Ok(made_of.starts_with(&parts.wanted(root)?).then_some(home))
+}
+
+/// Whether pip gets a wheel.
+pub(super) fn reachable(root: &Path, folder: &Path) -> bool {
+    let probe = folder.join("probe").display().to_string();
+    let found =
+        Step::new(root, python(), &["-m", "pip", "download", "--no-deps", "--dest", &probe, SMALLEST])
+            .succeeds();
+    // What it left is a few kilobytes; that it cannot be removed is no reason to stop.
+    let _ = fs::remove_dir_all(&probe);
+    found
 }
 
 /// Downloads and unpacks what is not there yet, and returns the toolkit's folder.
