@@ -198,7 +198,13 @@ fn adam(arguments: &Arguments) -> std::result::Result<serde_json::Value, Box<dyn
         weight_decay: 4e-6,
         n_steps: 9,
     };
-    measure(arguments, 0, || kernels::adam_step(&param, &gradient, &first, &second, step))
+    let parameter = kernels::AdamParameter {
+        value: &param,
+        gradient: &gradient,
+        first_moment: &first,
+        second_moment: &second,
+    };
+    measure(arguments, 0, || kernels::adam_step(&[parameter], step))
 }
 
 fn measure(

@@ -100,7 +100,7 @@ pub fn gradients(target: &Target<'_>, time_bin: usize, status: Status) -> Result
         let at = loss::nll(logits, time_bin, status, ALPHA);
         (at.loss, at.gradient)
     })?;
-    let grads = scalar.backward()?;
+    let grads = cf_model::kernels::backward(&scalar)?;
     let norm = |(name, var): (String, candle_core::Var)| {
         let Some(grad) = grads.get(&var) else {
             let expected = config.is_without_gradient_at_eval(&name);
