@@ -73,7 +73,7 @@ pub struct AttentionProjections<'a> {
 impl AttentionProjections<'_> {
     /// # Errors
     /// If they are not those of sequences of this width.
-    fn check(&self, source: &Tensor, context: &Tensor) -> Result<()> {
+    pub(super) fn check(&self, source: &Tensor, context: &Tensor) -> Result<()> {
         let ((_, d), (_, width)) = (source.dims2()?, context.dims2()?);
         let all = [self.queries, self.keys, self.values];
         if width == d && all.iter().all(|(weight, bias)| weight.dims() == [d, d] && bias.dims() == [d]) {
