@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
 use crate::step::{Step, shown_time};
-use crate::{browser, notebooks, test, tidy};
+use crate::{browser, cuda_kernels, notebooks, test, tidy};
 
 /// One stage: its name, the line that repeats it, and what it does.
 struct Stage {
@@ -14,7 +14,7 @@ struct Stage {
     check: fn(&Path) -> Result<(), Failure>,
 }
 
-const STAGES: [Stage; 11] = [
+const STAGES: [Stage; 12] = [
     Stage {
         name: "fmt",
         rerun: "cargo fmt --all",
@@ -53,6 +53,7 @@ const STAGES: [Stage; 11] = [
         rerun: "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER='qemu-x86_64 -cpu Haswell' cargo test -p cf-layers",
         check: old_processor,
     },
+    Stage { name: "cuda kernels", rerun: "cargo xtask cuda-kernels", check: cuda_kernels::run },
     Stage {
         name: "openslide",
         rerun: "cargo xtask test -p wsi-slides --features openslide",
