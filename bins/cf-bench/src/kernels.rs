@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use candle_core::{Device, Result, Tensor, Var};
+use cf_model::kernels::device::{self, DeviceName};
 use cf_model::kernels::{self, AdamStep, AttentionDropout, Compute, DropoutMask, reference};
 use cf_train::environment;
 use serde_json::json;
@@ -26,6 +27,9 @@ pub(crate) struct Arguments {
     /// Time the kernel's reference, made of plain Candle ops.
     #[arg(long)]
     reference: bool,
+    /// Device to compute on.
+    #[arg(long, value_name = "cpu|cuda:N", default_value_t)]
+    device: DeviceName,
     /// Timed repetitions after one that is not timed.
     #[arg(long, default_value_t = 5)]
     repeats: usize,
@@ -125,7 +129,7 @@ const CASES: &[Case] = &[
 ];
 
 /// An input without a pattern, in [-1, 1).
-fn input(shape: &[usize], salt: usize) -> Result<Var> {
+fn input(shape: &[usize], salt: usize, device: &Device) -> Result<Var> {
     let n: usize = shape.iter().product();
     let values: Vec<f32> = (0..n)
         .map(|at| {
@@ -133,7 +137,7 @@ fn input(shape: &[usize], salt: usize) -> Result<Var> {
             hash as f32 / (1 << 23) as f32 - 1.0
         })
         .collect();
-    Var::from_tensor(&Tensor::from_vec(values, shape, &Device::Cpu)?)
+    Var::from_tensor(&Tensor::from_vec(values, shape, device)?)
 }
 
 pub(crate) fn run(
@@ -162,20 +166,21 @@ pub(crate) fn run(
         "step" => true,
         other => return Err(format!("work `{other}`, expected forward or step").into()),
     };
+    let device = arguments.device.open()?;
     if name == "adam" {
-        return adam(arguments);
+        return adam(arguments, &device);
     }
     let case = CASES
         .iter()
         .find(|case| case.name == name)
         .ok_or_else(|| format!("no kernel `{name}`; `list` prints them"))?;
-    let inputs =
-        case.inputs.iter().enumerate().map(|(salt, shape)| input(shape, salt)).collect::<Result<Vec<_>>>()?;
+    let inputs = case.inputs.iter().enumerate();
+    let inputs = inputs.map(|(salt, shape)| input(shape, salt, &device)).collect::<Result<Vec<_>>>()?;
     let upstream = {
         let output = (case.kernel)(&inputs, Compute::AsStored)?;
-        input(output.dims(), 11)?.as_detached_tensor()
+        input(output.dims(), 11, &device)?.as_detached_tensor()
     };
-    measure(arguments, case.products * if steps { 3 } else { 1 }, || {
+    measure((arguments, &device), case.products * if steps { 3 } else { 1 }, || {
         let output =
             if arguments.reference { (case.reference)(&inputs)? } else { (case.kernel)(&inputs, compute)? };
         if steps {
@@ -186,9 +191,12 @@ pub(crate) fn run(
 }
 
 /// One optimiser step of all parameters of the model.
-fn adam(arguments: &Arguments) -> std::result::Result<serde_json::Value, Box<dyn std::error::Error>> {
+fn adam(
+    arguments: &Arguments,
+    device: &Device,
+) -> std::result::Result<serde_json::Value, Box<dyn std::error::Error>> {
     let [param, gradient, first, second] =
-        [1, 2, 3, 4].map(|salt| input(&[24_536_584], salt).map(|var| var.as_detached_tensor()));
+        [1, 2, 3, 4].map(|salt| input(&[24_536_584], salt, device).map(|var| var.as_detached_tensor()));
     let (param, gradient, first, second) = (param?, gradient?, first?, second?.sqr()?);
     let step = AdamStep {
         learning_rate: 1e-4,
@@ -198,6 +206,7 @@ fn adam(arguments: &Arguments) -> std::result::Result<serde_json::Value, Box<dyn
         weight_decay: 4e-6,
         n_steps: 9,
     };
+<<<<<<< HEAD
     let parameter = kernels::AdamParameter {
         value: &param,
         gradient: &gradient,
@@ -205,17 +214,23 @@ fn adam(arguments: &Arguments) -> std::result::Result<serde_json::Value, Box<dyn
         second_moment: &second,
     };
     measure(arguments, 0, || kernels::adam_step(&[parameter], step))
+=======
+    measure((arguments, device), 0, || kernels::adam_step(&param, &gradient, &first, &second, step))
+>>>>>>> cuda-b
 }
 
 fn measure(
-    arguments: &Arguments,
+    (arguments, device): (&Arguments, &Device),
     products: usize,
     mut call: impl FnMut() -> Result<()>,
 ) -> std::result::Result<serde_json::Value, Box<dyn std::error::Error>> {
     let mut seconds = Vec::new();
+    device::reset_peak(device)?;
     for _ in 0..=arguments.repeats {
+        device::synchronize(device)?;
         let started = Instant::now();
         call()?;
+        device::synchronize(device)?;
         seconds.push(started.elapsed().as_secs_f64());
     }
     seconds.remove(0);
@@ -227,5 +242,7 @@ fn measure(
         "fastest_seconds": seconds.first(),
         "gflops": 2.0 * products as f64 / median / 1e9,
         "peak_rss_bytes": environment::peak_rss_bytes(),
+        "device": device::description(device)?.map_or_else(|| arguments.device.to_string(), |gpu| gpu.name),
+        "peak_device_bytes": device::peak_bytes(device)?,
     }))
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use cf_model::kernels::Retention;
+use cf_model::kernels::device::{self, DeviceName};
 use cf_model::{BagTensors, ForwardCtx, ModelConfig, ModelName, ParamStore, SurvivalModel};
 use cf_train::adam::Adam;
 use cf_train::{environment, loss};
@@ -26,6 +27,9 @@ pub(crate) struct Arguments {
     /// Make again in the backward pass what would otherwise be kept for it; always so for the largest bag.
     #[arg(long)]
     recompute: bool,
+    /// Device to compute on.
+    #[arg(long, value_name = "cpu|cuda:N", default_value_t)]
+    device: DeviceName,
     /// Timed repetitions after one that is not timed.
     #[arg(long, default_value_t = 3)]
     repeats: usize,
@@ -73,13 +77,13 @@ impl Case {
 }
 
 /// Features without a pattern: a hash of the index, in [-1, 1).
-fn features(n: usize, salt: u32) -> candle_core::Result<Tensor> {
+fn features(n: usize, salt: u32, device: &Device) -> candle_core::Result<Tensor> {
     let values: Vec<f32> = (0..(n * BACKBONE_DIM) as u32)
         .map(|i| {
             (i.wrapping_mul(0x9e37_79b9) ^ salt).wrapping_mul(0x85eb_ca6b) as f32 / (1u64 << 31) as f32 - 1.0
         })
         .collect();
-    Tensor::from_vec(values, (n, BACKBONE_DIM), &Device::Cpu)
+    Tensor::from_vec(values, (n, BACKBONE_DIM), device)
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<serde_json::Value, Box<dyn std::error::Error>> {
@@ -91,8 +95,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<serde_json::Value, Box<dyn st
     {
         settings.attention_dropout = case.attention_dropout;
     }
-    let store = ParamStore::seeded(7, case.dtype, &Device::Cpu);
-    let [x5, x10, x20] = [0, 1, 2].map(|level| features(case.sizes[level], level as u32 + 1));
+    let device = arguments.device.open()?;
+    let store = ParamStore::seeded(7, case.dtype, &device);
+    let [x5, x10, x20] = [0, 1, 2].map(|level| features(case.sizes[level], level as u32 + 1, &device));
     let patches = Arc::new(lattice::patches(case.sizes));
     let bag = BagTensors { x5: Some(x5?), x10: Some(x10?), x20: Some(x20?), patches };
     let builder = if case.trains { store.builder() } else { store.eval_builder() };
@@ -104,12 +109,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<serde_json::Value, Box<dyn st
     let mut seconds = Vec::new();
     let recompute = arguments.recompute || arguments.case.starts_with("largest");
     let retention = if recompute { Retention::Recompute } else { Retention::Keep };
+    device::reset_peak(&device)?;
     for repeat in 0..=arguments.repeats {
+        device::synchronize(&device)?;
         let started = Instant::now();
         match &mut optimiser {
             Some(adam) => train(model.as_ref(), &bag, adam, (repeat, retention))?,
             None => drop(model.forward(&bag, &mut ForwardCtx::eval())?.logit_values()?),
         }
+        device::synchronize(&device)?;
         seconds.push(started.elapsed().as_secs_f64());
     }
     let first = seconds.remove(0);
@@ -121,6 +129,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<serde_json::Value, Box<dyn st
         "fastest_seconds": seconds.first().copied().unwrap_or(first),
         "first_seconds": first,
         "peak_rss_bytes": environment::peak_rss_bytes(),
+        "device": device::description(&device)?.map_or_else(|| arguments.device.to_string(), |gpu| gpu.name),
+        "peak_device_bytes": device::peak_bytes(&device)?,
     }))
 }
 

@@ -34,6 +34,7 @@ mod attention;
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
+pub mod device;
 mod dropout;
 mod feed_forward;
 mod gate;
