@@ -68,10 +68,11 @@ const GPU_STAGES: [Stage; 4] = [
     Stage { name: "cuda kernels", rerun: "cargo xtask cuda-kernels", check: cuda_kernels::run },
     Stage {
         name: "cuda clippy",
-        rerun: "cargo clippy --release -p cf-bench -p cf-layers -p cf-model --features cf-bench/cuda --all-targets -- -D warnings",
+        rerun: "cargo clippy --release -p cf-bench -p cf-layers -p cf-model -p cf-train --features cf-bench/cuda --all-targets -- -D warnings",
         check: |root| {
             let lint = ["clippy", "--release", "-p", "cf-bench", "-p", "cf-layers", "-p", "cf-model"];
-            let with = ["--features", "cf-bench/cuda", "--all-targets", "--", "-D", "warnings"];
+            let with =
+                ["-p", "cf-train", "--features", "cf-bench/cuda", "--all-targets", "--", "-D", "warnings"];
             with_cuda(root, &[&lint[..], &with].concat())
         },
     },
