@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: timed cases against the Python stack, in one run on one machine.
 
+mod cuda;
+
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -54,6 +56,8 @@ pub(crate) struct Options {
     cases: Option<String>,
     /// A Python with the required packages; otherwise one is made below the target folder.
     python: Option<String>,
+    /// A GPU, as `cuda:N`; the CPU where none is named.
+    gpu: Option<String>,
 }
 
 impl Options {
@@ -75,8 +79,13 @@ impl Options {
                 "--python" => options.python = Some(value()?),
                 "--device" => {
                     let device = value()?;
-                    if device != "cpu" {
-                        return Err(Failure::usage(format!("device `{device}`, expected cpu")));
+                    let ordinal = device.strip_prefix("cuda:").map(str::parse::<usize>);
+                    match ordinal {
+                        Some(Ok(_)) => options.gpu = Some(device),
+                        _ if device == "cpu" => options.gpu = None,
+                        _ => {
+                            return Err(Failure::usage(format!("device `{device}`, expected cpu or cuda:N")));
+                        }
                     }
                 }
                 "model" | "baselines" | "bags" | "metrics" if options.name.is_empty() => {
@@ -88,11 +97,17 @@ impl Options {
         if options.name.is_empty() {
             return Err(Failure::usage("bench what? model, baselines, bags or metrics"));
         }
+        if options.gpu.is_some() && options.name != "model" {
+            return Err(Failure::usage(format!("`{}` has no cases for a GPU; `model` has", options.name)));
+        }
         Ok(options)
     }
 }
 
 pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
+    if let Some(device) = &options.gpu {
+        return cuda::run(root, device, options);
+    }
     let bench = if options.name == "metrics" { METRICS } else { MODELS };
     Step::cargo(root, bench.build).run()?;
     let binary = release_binary(root, bench.binary)?;
@@ -121,7 +136,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
             println!("{}", cells(case).join("  "));
         }
     }
-    if options.record { record(root, &options.name, &cases) } else { Ok(()) }
+    if options.record { recorded(&options.name, &cases).write(root, &options.name) } else { Ok(()) }
 }
 
 /// A Python below the target folder with what `requirements` lists, made if it is not there.
@@ -159,8 +174,39 @@ fn seconds(value: f64) -> String {
     if value < 0.01 { format!("{value:.6}") } else { format!("{value:.3}") }
 }
 
-fn record(root: &Path, name: &str, cases: &[Value]) -> Result<(), Failure> {
-    let commit = Step::new(root, "git", &["rev-parse", "--short", "HEAD"]).stdout()?;
+/// A table of `docs/benchmarks.md`.
+struct Recorded {
+    title: &'static str,
+    command: String,
+    host: String,
+    versions: Value,
+    columns: Vec<String>,
+    rows: Vec<Vec<String>>,
+    notes: Vec<String>,
+}
+
+impl Recorded {
+    /// Writes `docs/benchmarks/<name>.json` and the page made from it.
+    fn write(&self, root: &Path, name: &str) -> Result<(), Failure> {
+        let commit = Step::new(root, "git", &["rev-parse", "--short", "HEAD"]).stdout()?;
+        let document = json!({
+            "title": self.title,
+            "command": self.command,
+            "commit": commit.trim(),
+            "host": self.host,
+            "versions": self.versions,
+            "columns": self.columns,
+            "rows": self.rows,
+            "notes": self.notes,
+        });
+        let path = root.join(format!("docs/benchmarks/{name}.json"));
+        std::fs::write(&path, format!("{document:#}\n"))
+            .map_err(|error| Failure::io("write", &path, &error))?;
+        tidy::run(root, tidy::Mode::Write)
+    }
+}
+
+fn recorded(name: &str, cases: &[Value]) -> Recorded {
     let (title, note) = match name {
         "model" => (
             "CrossFusion at full width: cf-train and PyTorch",
@@ -192,19 +238,15 @@ fn record(root: &Path, name: &str, cases: &[Value]) -> Result<(), Failure> {
     } else {
         "Medians, as many threads as cores on both sides, one process per case."
     };
-    let document = json!({
-        "title": title,
-        "command": format!("cargo xtask bench {name} --record"),
-        "commit": commit.trim(),
-        "host": host(),
-        "versions": { "cf-bench": env!("CARGO_PKG_VERSION") },
-        "columns": COLUMNS,
-        "rows": cases.iter().map(cells).collect::<Vec<_>>(),
-        "notes": [note, threads],
-    });
-    let path = root.join(format!("docs/benchmarks/{name}.json"));
-    std::fs::write(&path, format!("{document:#}\n")).map_err(|error| Failure::io("write", &path, &error))?;
-    tidy::run(root, tidy::Mode::Write)
+    Recorded {
+        title,
+        command: format!("cargo xtask bench {name} --record"),
+        host: host(),
+        versions: json!({ "cf-bench": env!("CARGO_PKG_VERSION") }),
+        columns: COLUMNS.map(str::to_owned).to_vec(),
+        rows: cases.iter().map(cells).collect(),
+        notes: vec![note.to_owned(), threads.to_owned()],
+    }
 }
 
 /// Cores and processor, as far as the system tells.
@@ -244,7 +286,9 @@ mod tests {
         };
         assert_eq!(options, wanted);
         assert!(parse("model --csv").unwrap_err().to_string().contains("`--csv`"));
-        assert!(parse("model --device cuda:0").unwrap_err().to_string().contains("cuda:0"));
+        assert_eq!(parse("model --device cuda:1").unwrap().gpu.as_deref(), Some("cuda:1"));
+        assert!(parse("model --device cuda").unwrap_err().to_string().contains("expected cpu or cuda:N"));
+        assert!(parse("bags --device cuda:0").unwrap_err().to_string().contains("no cases for a GPU"));
         assert!(parse("--json").unwrap_err().to_string().contains("model, baselines, bags or metrics"));
     }
 }

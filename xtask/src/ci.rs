@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::cuda_toolkit::{self, Parts};
 use crate::failure::Failure;
 use crate::step::{Step, shown_time};
-use crate::{browser, notebooks, test, tidy};
+use crate::{browser, cuda_kernels, notebooks, test, tidy};
 
 /// One stage: its name, the line that repeats it, and what it does.
 struct Stage {
@@ -14,7 +15,7 @@ struct Stage {
     check: fn(&Path) -> Result<(), Failure>,
 }
 
-const STAGES: [Stage; 11] = [
+const STAGES: [Stage; 12] = [
     Stage {
         name: "fmt",
         rerun: "cargo fmt --all",
@@ -53,12 +54,44 @@ const STAGES: [Stage; 11] = [
         rerun: "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER='qemu-x86_64 -cpu Haswell' cargo test -p cf-layers",
         check: old_processor,
     },
+    Stage { name: "cuda kernels", rerun: "cargo xtask cuda-kernels", check: cuda_kernels::run },
     Stage {
         name: "openslide",
         rerun: "cargo xtask test -p wsi-slides --features openslide",
         check: openslide,
     },
 ];
+
+/// What only a machine with a GPU can show.
+const GPU_STAGES: [Stage; 4] = [
+    Stage { name: "GPU", rerun: "nvidia-smi -L", check: cuda_toolkit::need_gpu },
+    Stage { name: "cuda kernels", rerun: "cargo xtask cuda-kernels", check: cuda_kernels::run },
+    Stage {
+        name: "cuda clippy",
+        rerun: "cargo clippy --release -p cf-bench -p cf-layers -p cf-model -p cf-train --features cf-bench/cuda --all-targets -- -D warnings",
+        check: |root| {
+            let lint = ["clippy", "--release", "-p", "cf-bench", "-p", "cf-layers", "-p", "cf-model"];
+            let with =
+                ["-p", "cf-train", "--features", "cf-bench/cuda", "--all-targets", "--", "-D", "warnings"];
+            with_cuda(root, &[&lint[..], &with].concat())
+        },
+    },
+    Stage {
+        name: "cuda tests",
+        rerun: "cargo test --release -p cf-layers -p cf-model --features cf-model/cuda --test cuda",
+        check: |root| {
+            let test =
+                ["test", "--release", "-p", "cf-layers", "-p", "cf-model", "--features", "cf-model/cuda"];
+            with_cuda(root, &[&test[..], &["--test", "cuda"]].concat())
+        },
+    },
+];
+
+/// Cargo, where CUDA's compiler and libraries are found.
+fn with_cuda(root: &Path, args: &[&str]) -> Result<(), Failure> {
+    let toolkit = cuda_toolkit::provide(root, Parts::All)?;
+    toolkit.around(root, Step::cargo(root, args))?.run()
+}
 
 /// `survival-metrics` as others depend on it: without what the workspace turns on, and with all that can be.
 fn metrics_alone(root: &Path) -> Result<(), Failure> {
@@ -107,11 +140,21 @@ fn openslide(root: &Path) -> Result<(), Failure> {
     test::run(root, &["-p", "wsi-slides", "--features", "openslide"].map(str::to_owned))
 }
 
-/// Runs the stages in order and stops at the first that fails.
+/// What every change must pass.
 pub(crate) fn run(root: &Path) -> Result<(), Failure> {
+    run_stages(root, &STAGES)
+}
+
+/// What a change of the CUDA engine must pass besides, on a machine with a GPU; fails where there is none.
+pub(crate) fn run_on_gpu(root: &Path) -> Result<(), Failure> {
+    run_stages(root, &GPU_STAGES)
+}
+
+/// Runs the stages in order and stops at the first that fails.
+fn run_stages(root: &Path, stages: &[Stage]) -> Result<(), Failure> {
     let start = Instant::now();
-    let mut times: Vec<String> = Vec::with_capacity(STAGES.len());
-    for stage in &STAGES {
+    let mut times: Vec<String> = Vec::with_capacity(stages.len());
+    for stage in stages {
         println!("== {}", stage.name);
         let begun = Instant::now();
         let done = (stage.check)(root);
@@ -125,7 +168,7 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
     }
     println!(
         "ci: all {} stages passed in {}: {}",
-        STAGES.len(),
+        stages.len(),
         shown_time(start.elapsed()),
         times.join(", ")
     );

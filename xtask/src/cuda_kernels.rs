@@ -17,8 +17,22 @@ const CHIPS: [(&str, &str); 2] =
 
 /// What a kernel may use: all registers that a thread can have, and no memory in their place.
 const BUDGET: Budget = Budget { registers: 255, spilled_bytes: 0 };
-/// Kernels with another budget, by name and chip, each with its reason.
-const EXCEPTIONS: &[(&str, &str, Budget)] = &[];
+/// Kernels that may spill on either chip: how many bytes, and why.
+const EXCEPTIONS: &[(&str, u32, &str)] = &[
+    ("attention_128", 80, "the sums of a tile of queries over 128 channels take all registers"),
+    ("attention_backward_128", 96, "the sums of a tile of keys over 128 channels take all registers"),
+    (
+        "attention_f32_backward_keys_128",
+        24,
+        "the assembler stops at 128 registers, where two blocks fit a multiprocessor",
+    ),
+    (
+        "attention_f32_backward_keys_32",
+        96,
+        "the assembler stops at 64 or 80 registers, where more blocks fit",
+    ),
+    ("layer_norm_backward_64", 660, "for rows of 1,025 to 2,048 channels, which no model has by default"),
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Budget {
@@ -39,9 +53,8 @@ struct Usage {
 
 impl Usage {
     fn budget(&self) -> Budget {
-        let exception =
-            EXCEPTIONS.iter().find(|(kernel, chip, _)| self.kernel == *kernel && self.chip == *chip);
-        exception.map_or(BUDGET, |(_, _, budget)| *budget)
+        let exception = EXCEPTIONS.iter().find(|(kernel, ..)| self.kernel == *kernel);
+        exception.map_or(BUDGET, |&(_, spilled_bytes, _)| Budget { spilled_bytes, ..BUDGET })
     }
 
     fn is_over(&self) -> bool {
@@ -184,8 +197,8 @@ mod tests {
 
     const SAID: &str = "\
 ptxas info    : 0 bytes gmem
-ptxas info    : Compiling entry function 'attention_forward' for 'sm_90a'
-ptxas info    : Function properties for attention_forward
+ptxas info    : Compiling entry function 'attention_256' for 'sm_90a'
+ptxas info    : Function properties for attention_256
     8 bytes stack frame, 12 bytes spill stores, 16 bytes spill loads
 ptxas info    : Used 255 registers, used 3 barriers, 8 bytes cumulative stack size
 ptxas info    : Compile time = 45.1 ms
@@ -201,14 +214,14 @@ ptxas info    : Used 40 registers, used 0 barriers
             .into_iter()
             .map(|usage| (usage.kernel, usage.registers, usage.spilled_bytes))
             .collect();
-        assert_eq!(found, [("attention_forward".to_owned(), 255, 28), ("adam".to_owned(), 40, 0)]);
+        assert_eq!(found, [("attention_256".to_owned(), 255, 28), ("adam".to_owned(), 40, 0)]);
     }
 
     #[test]
     fn a_kernel_that_spills_is_named_and_one_that_does_not_is_not() {
         let usages = usages("a", SAID);
         let failure = judge(&usages).unwrap_err().to_string();
-        assert!(failure.contains("attention_forward") && failure.contains("28 bytes spilled"), "{failure}");
+        assert!(failure.contains("attention_256") && failure.contains("28 bytes spilled"), "{failure}");
         assert!(!failure.contains("adam"), "{failure}");
         assert!(judge(&usages[1..]).is_ok());
     }

@@ -57,6 +57,10 @@ impl Toolkit {
         self.home.join("bin/nvcc")
     }
 
+    pub(crate) fn libraries(&self) -> PathBuf {
+        self.home.join("lib64")
+    }
+
     /// What a build with feature `cuda` reads from the environment, besides the search path.
     pub(crate) fn environment(&self, root: &Path) -> [(&'static str, String); 3] {
         let Version { major, minor } = self.version;
@@ -66,6 +70,35 @@ impl Toolkit {
             ("CUDA_COMPUTE_CAP", compute_capability(root)),
         ]
     }
+
+    /// The step with this toolkit: its compiler first on the path, its libraries found by what is run.
+    pub(crate) fn around(&self, root: &Path, step: Step) -> Result<Step, Failure> {
+        let step =
+            self.environment(root).into_iter().fold(step, |step, (name, value)| step.env(name, &value));
+        let step = step.env("PATH", &prepended("PATH", &self.home.join("bin"))?);
+        Ok(step.env(LIBRARY_PATH, &prepended(LIBRARY_PATH, &self.libraries())?))
+    }
+}
+
+/// Where the loader looks first.
+const LIBRARY_PATH: &str = "LD_LIBRARY_PATH";
+
+/// A list of folders from the environment, after `first`.
+fn prepended(variable: &str, first: &Path) -> Result<String, Failure> {
+    let list = std::env::var_os(variable).unwrap_or_default();
+    let folders = std::env::split_paths(&list).filter(|folder| !folder.as_os_str().is_empty());
+    let joined = std::env::join_paths(std::iter::once(first.to_owned()).chain(folders))
+        .map_err(|error| Failure::new(format!("{variable} cannot be extended: {error}")))?;
+    Ok(joined.to_string_lossy().into_owned())
+}
+
+/// Fails where the driver has no GPU to show.
+pub(crate) fn need_gpu(root: &Path) -> Result<(), Failure> {
+    if Step::new(root, "nvidia-smi", &["-L"]).succeeds() {
+        return Ok(());
+    }
+    Err(Failure::new("no NVIDIA GPU: the driver's program `nvidia-smi` finds none")
+        .with_next("nvidia-smi -L"))
 }
 
 /// Prints the lines of shell that a build needs; what was done goes to stderr.

@@ -32,9 +32,10 @@ cargo xtask COMMAND
 
   demo                      build, simulate a cohort with a known answer, cross-validate, write the report
   test [ARGS]...            every test of the default build; ARGS go to the test runner
-  ci                        fmt, clippy, test, docs, tidy: what a change must pass
+  ci                        fmt, clippy, test, docs, tidy: what a change must pass; with --cuda: the kernels' and models' tests on a GPU
   browser                   the report of a small run in headless Chromium, where the machine has it and Playwright
-  bench NAME [ARGS]...      time `model`, `baselines`, `bags` or `metrics` against the Python stack: --json, --record, --cases A,B, --python PATH
+  bench NAME [ARGS]...      time `model`, `baselines`, `bags` or `metrics` against the Python stack: --json, --record, --cases A,B, --python PATH;
+                            model --device cuda:N: on a GPU, against PyTorch on the same
   cuda-kernels              compile the CUDA kernels and hold their registers and spills against a budget; needs no GPU
   cuda-toolkit              what a build with feature `cuda` needs, as lines to `eval`: an installed toolkit, else one made of PyPI's wheels
                             below target; --kernels-only: the compiler alone
@@ -67,6 +68,7 @@ fn run(root: &Path, command: &str, rest: &[String]) -> Result<(), Failure> {
         ("test", args) => test::run(root, args),
         ("demo", []) => demo::run(root),
         ("ci", []) => ci::run(root),
+        ("ci", [flag]) if flag == "--cuda" => ci::run_on_gpu(root),
         ("browser", []) => browser::run(root),
         ("bench", args) => bench::run(root, &bench::Options::parse(args)?),
         ("cuda-kernels", []) => cuda_kernels::run(root),
