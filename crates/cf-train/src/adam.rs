@@ -125,10 +125,10 @@ impl Adam {
         state
     }
 
-    /// Takes over a [`Self::state`] saved after `n_steps` steps with `n_bags` bags pending.
+    /// Takes over a [`Self::state`] saved after `n_steps` steps with `n_bags` bags pending, on whatever device it was.
     ///
     /// # Errors
-    /// The name of the first tensor that is missing or of another shape.
+    /// What is wrong with the first tensor that is missing, of another shape, or too large for the device.
     pub fn restore(
         &mut self,
         state: &BTreeMap<String, Tensor>,
@@ -138,7 +138,9 @@ impl Adam {
         for param in &mut self.params {
             let get = |kind: &str| {
                 let name = format!("{kind}/{}", param.name);
-                state.get(&name).filter(|tensor| tensor.shape() == param.var.shape()).cloned().ok_or(name)
+                let saved = state.get(&name).filter(|tensor| tensor.shape() == param.var.shape());
+                let saved = saved.ok_or_else(|| format!("`{name}` is missing or of another shape"))?;
+                saved.to_device(param.var.device()).map_err(|error| format!("`{name}`: {error}"))
             };
             param.first_moment = get("first")?;
             param.second_moment = get("second")?;

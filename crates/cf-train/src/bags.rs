@@ -9,6 +9,7 @@ use cf_model::{BagTensors, DerivedCache, ModelConfig, Patches};
 use wsi_bags::{Bag, BagStore, Layout, Magnification, OrderedLoader};
 
 use crate::config::FeaturesConfig;
+use crate::device_memory::naming_the_bag;
 use crate::error::{Error, Result};
 use crate::memory::BagSize;
 
@@ -129,7 +130,9 @@ impl BagSource {
             self.model.check_bag(&bag)?;
             let derived = self.derived_of(&slide_id);
             let patches = Arc::new(Patches { derived, ..Patches::of(&bag) });
-            let tensors = BagTensors::from_bag(&bag, &self.device)?.to_dtype(self.dtype)?;
+            let tensors = naming_the_bag(&self.device, &slide_id, BagSize::of_bag(&bag), || {
+                Ok(BagTensors::from_bag(&bag, &self.device)?.to_dtype(self.dtype)?)
+            })?;
             Ok((slide_id, BagTensors { patches, ..tensors }))
         })
     }

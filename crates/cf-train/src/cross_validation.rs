@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use candle_core::Device;
+use cf_model::kernels::device::DeviceName;
 
 use crate::config::RunConfig;
 use crate::environment::{Environment, peak_rss_bytes};
@@ -26,9 +27,9 @@ pub struct RunOptions {
     pub folds: Vec<usize>,
     /// Continue what an earlier session left in the directory.
     pub resume: bool,
-    /// The device, as the environment names it.
-    pub device_name: String,
-    /// The device.
+    /// The device's name, for the record.
+    pub device_name: DeviceName,
+    /// The device, as its name was opened.
     pub device: Device,
 }
 
@@ -62,8 +63,8 @@ pub(crate) fn carry_out(
     plan.check_memory(&memory)?;
     claim_directory(run, &config_toml, options.resume)?;
     run_dir::write_json(&run.join(run_dir::FOLDS), &plan.record)?;
-    let environment =
-        Environment::read(&options.device_name, config.training.seed, input_hash::of_run(config, plan)?);
+    let device = (options.device_name, &options.device);
+    let environment = Environment::read(device, config.training.seed, input_hash::of_run(config, plan)?)?;
     run_dir::write_json(&run.join(run_dir::ENVIRONMENT), &environment)?;
 
     let context = TrainingContext {

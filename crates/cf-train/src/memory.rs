@@ -24,7 +24,7 @@ use candle_core::Tensor;
 use cf_model::kernels::Retention;
 use cf_model::{BagTensors, CrossFusionConfig, ModelConfig, ModelName, Variant};
 use serde::Serialize;
-use wsi_bags::Magnification;
+use wsi_bags::{Bag, Magnification};
 
 use crate::bags::BagSource;
 use crate::byte_size::ByteSize;
@@ -58,6 +58,12 @@ impl BagSize {
             Magnification::X10 => self.x10,
             Magnification::X20 => self.x20,
         }
+    }
+
+    /// The patches of a bag in memory.
+    pub(crate) fn of_bag(bag: &Bag) -> Self {
+        let n = |magnification| bag.get(magnification).map_or(0, |set| set.features().n_patches());
+        Self { x5: n(Magnification::X5), x10: n(Magnification::X10), x20: n(Magnification::X20) }
     }
 
     /// The patches of a bag's tensors.

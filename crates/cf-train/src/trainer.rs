@@ -11,6 +11,7 @@ use crate::adam::Adam;
 use crate::bags::BagSource;
 use crate::checkpoint::{self, CheckpointInfo};
 use crate::config::{LossKind, RunConfig};
+use crate::device_memory::naming_the_bag;
 use crate::error::{Error, Result};
 use crate::evaluate::{Prediction, Risks};
 use crate::event::Event;
@@ -117,10 +118,14 @@ impl<'a> Trainer<'a> {
         let ids = rest.iter().map(|&slide| self.data.train[slide].slide.slide_id.clone()).collect();
         let bags = self.context.bags;
         for (bag, &slide) in bags.load(ids).zip(rest) {
-            let (_, bag) = bag?;
+            let (slide_id, bag) = bag?;
             let draw = Draw { epoch, position: self.state.position, slide };
             match training.loss {
-                LossKind::Nll | LossKind::CrossEntropy => self.train_bag(&bag, draw)?,
+                LossKind::Nll | LossKind::CrossEntropy => {
+                    naming_the_bag(bags.device(), &slide_id, BagSize::of(&bag), || {
+                        self.train_bag(&bag, draw)
+                    })?;
+                }
                 LossKind::Cox => {
                     self.state.draws.push(draw);
                     if self.state.draws.len() == training.accumulation {
@@ -178,9 +183,12 @@ impl<'a> Trainer<'a> {
         let bags = self.context.bags;
         let mut logits = Vec::with_capacity(draws.len());
         for (bag, &draw) in bags.load(ids.clone()).zip(&draws) {
-            let (_, bag) = bag?;
-            let output = self.eval_model.forward(&bag, &mut self.train_ctx(&bag, draw))?;
-            logits.push(output.logit_values()?);
+            let (slide_id, bag) = bag?;
+            let risk_pass = || {
+                let output = self.eval_model.forward(&bag, &mut self.train_ctx(&bag, draw))?;
+                Ok(output.logit_values()?)
+            };
+            logits.push(naming_the_bag(bags.device(), &slide_id, BagSize::of(&bag), risk_pass)?);
         }
         let risk: Vec<f64> =
             logits.iter().map(|&z| cf_model::DiscreteSurvival::from_logits(z).risk()).collect();
@@ -191,11 +199,14 @@ impl<'a> Trainer<'a> {
             self.record_loss(loss, slide(last))?;
         }
         for ((bag, &draw), (z, by_risk)) in bags.load(ids).zip(&draws).zip(logits.iter().zip(by_risk)) {
-            let (_, bag) = bag?;
-            let output = self.model.forward(&bag, &mut self.train_ctx(&bag, draw))?;
+            let (slide_id, bag) = bag?;
             let by_logits = loss::risk_gradient(*z).map(|g| g * by_risk);
-            let (_, scalar) = output.training_loss(1.0, |_| (0.0, by_logits))?;
-            self.adam.accumulate(&scalar.backward()?)?;
+            let gradient_pass = || {
+                let output = self.model.forward(&bag, &mut self.train_ctx(&bag, draw))?;
+                let (_, scalar) = output.training_loss(1.0, |_| (0.0, by_logits))?;
+                self.adam.accumulate(&scalar.backward()?)
+            };
+            naming_the_bag(bags.device(), &slide_id, BagSize::of(&bag), gradient_pass)?;
         }
         Ok(())
     }
@@ -253,8 +264,12 @@ impl<'a> Trainer<'a> {
         let mut rows = Vec::with_capacity(slides.len());
         let mut losses = Vec::with_capacity(slides.len());
         for (bag, labelled) in self.context.bags.load(ids).zip(slides) {
-            let output = self.eval_model.forward(&bag?.1, &mut self.eval_ctx(&labelled.slide.slide_id))?;
-            let logits = output.logit_values()?;
+            let (slide_id, bag) = bag?;
+            let pass = || {
+                let output = self.eval_model.forward(&bag, &mut self.eval_ctx(&slide_id))?;
+                Ok(output.logit_values()?)
+            };
+            let logits = naming_the_bag(self.context.bags.device(), &slide_id, BagSize::of(&bag), pass)?;
             let loss = match self.context.config.training.loss {
                 LossKind::CrossEntropy => loss::cross_entropy(logits, labelled.bin, labelled.status(), 0.0),
                 LossKind::Nll | LossKind::Cox => loss::nll(logits, labelled.bin, labelled.status(), 0.0),

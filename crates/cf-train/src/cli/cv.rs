@@ -7,8 +7,9 @@ use std::sync::atomic::AtomicBool;
 use cf_train::plan::Plan;
 use cf_train::{Error, RunConfig, RunOptions, cross_validate};
 
+use super::device::DeviceArgument;
 use super::progress::Progress;
-use super::{Failure, device, evaluate, print, print_json, threads};
+use super::{Failure, evaluate, print, print_json, threads};
 
 /// Cross-validate a model into a run directory, with a report.
 #[derive(Debug, clap::Args)]
@@ -29,9 +30,8 @@ pub(super) struct Arguments {
     /// Folds to run, such as 0,2. All by default.
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     folds: Vec<usize>,
-    /// Device to train on.
-    #[arg(long, default_value = "cpu", value_parser = device::parse, value_name = "cpu|cuda:N")]
-    device: String,
+    #[command(flatten)]
+    device: DeviceArgument,
     /// Continue a run that was interrupted.
     #[arg(long)]
     resume: bool,
@@ -54,7 +54,7 @@ pub(super) fn parse_override(text: &str) -> Result<(String, String), String> {
 pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure> {
     threads::apply(arguments.threads).map_err(Failure::Usage)?;
     let config = RunConfig::read(&arguments.config, &arguments.overrides)?;
-    let device = device::open(&arguments.device);
+    let device = arguments.device.open()?;
     let Some(out) = arguments.out.as_ref().filter(|_| !arguments.dry_run) else {
         return show_plan(&config, &Plan::new(&config, &device, &arguments.folds)?, arguments.json);
     };
@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure>
     let options = RunOptions {
         folds: arguments.folds.clone(),
         resume: arguments.resume,
-        device_name: arguments.device.clone(),
+        device_name: arguments.device.name,
         device,
     };
     let mut progress = Progress::new(show_bars);

@@ -1,16 +1,21 @@
-//! The device that `--device` names, chosen once.
+//! `--device`: what a command computes on.
 
 use candle_core::Device;
+use cf_model::kernels::device::DeviceName;
 
-/// Parses `cpu`; another device needs another build.
-pub(super) fn parse(text: &str) -> Result<String, String> {
-    match text {
-        "cpu" => Ok(text.to_owned()),
-        _ => Err(format!("this program was built for the CPU only, expected `cpu`, found `{text}`")),
-    }
+use super::Failure;
+
+/// The argument, for every command that runs a model.
+#[derive(Debug, clap::Args)]
+pub(super) struct DeviceArgument {
+    /// Device to compute on: the CPU, or an NVIDIA GPU by its number from 0.
+    #[arg(long = "device", default_value_t, value_name = "cpu|cuda:N")]
+    pub(super) name: DeviceName,
 }
 
-/// The device of a parsed name.
-pub(super) fn open(_: &str) -> Device {
-    Device::Cpu
+impl DeviceArgument {
+    /// Opens it; a command does so once.
+    pub(super) fn open(&self) -> Result<Device, Failure> {
+        self.name.open().map_err(|error| Failure::Usage(error.to_string()))
+    }
 }
