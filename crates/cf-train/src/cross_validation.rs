@@ -14,7 +14,7 @@ use crate::evaluate::{self, Cost, Summary};
 use crate::event::Event;
 use crate::fold_state::HistoryRow;
 use crate::input_hash;
-use crate::memory::{self, MemoryBudget};
+use crate::memory::MemoryBudget;
 use crate::plan::{Plan, claim_directory, config_hash};
 use crate::report;
 use crate::run_dir::{self, fold_files};
@@ -58,8 +58,7 @@ pub(crate) fn carry_out(
     observe: &mut dyn FnMut(Event),
 ) -> Result<Summary> {
     let config_toml = config.to_toml()?;
-    let memory_bytes = memory::budget_bytes(config.training.memory_budget);
-    let memory = MemoryBudget::new(&config.model, &plan.bags, memory_bytes)?;
+    let memory = MemoryBudget::new(config, plan.bags.backbone_dim(), &options.device)?;
     plan.check_memory(&memory)?;
     claim_directory(run, &config_toml, options.resume)?;
     run_dir::write_json(&run.join(run_dir::FOLDS), &plan.record)?;
