@@ -1,7 +1,7 @@
 //! The memory of the device that a run computes on: what a training step may use of it, and which bag filled it.
 
 use candle_core::Device;
-use cf_model::kernels::device;
+use cf_model::kernels::device::{self, DeviceMemory};
 
 use crate::byte_size::ByteSize;
 use crate::error::{Error, Result};
@@ -16,13 +16,19 @@ const MARGIN: u64 = 16;
 /// If the GPU's driver fails.
 pub(crate) fn budget_bytes(configured: Option<ByteSize>, device: &Device) -> Result<Option<u64>> {
     let configured = configured.map(|size| size.0);
-    Ok(match device::memory(device)? {
-        Some(gpu) => {
-            let offered = gpu.free_bytes.saturating_sub(gpu.total_bytes / MARGIN);
-            Some(configured.map_or(offered, |bytes| bytes.min(offered)))
-        }
+    Ok(match offered_bytes(device)? {
+        Some(offered) => Some(configured.map_or(offered, |bytes| bytes.min(offered))),
         None => configured.or_else(available_bytes),
     })
+}
+
+/// What a GPU offers to a run.
+///
+/// # Errors
+/// If its driver fails.
+pub(crate) fn offered_bytes(device: &Device) -> Result<Option<u64>> {
+    let offered = |gpu: DeviceMemory| gpu.free_bytes.saturating_sub(gpu.total_bytes / MARGIN);
+    Ok(device::memory(device)?.map(offered))
 }
 
 /// Memory that a new process may use: what the system calls available, within the limit of the control group.

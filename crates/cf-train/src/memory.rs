@@ -288,6 +288,12 @@ impl<'a> MemoryBudget<'a> {
         }
     }
 
+    /// The most that a step takes on any of `bags`.
+    pub(crate) fn most_bytes(&self, bags: &[(String, BagSize)]) -> u64 {
+        let taken = |&(_, bag): &(String, BagSize)| self.predict(bag, self.retention(bag)).peak_bytes();
+        bags.iter().map(taken).max().unwrap_or(0)
+    }
+
     /// The share of a bag whose step would fit, in `[0, 1]`.
     fn fitting_share(&self, bag: BagSize) -> f64 {
         let needed = self.predict(bag, Retention::Recompute);

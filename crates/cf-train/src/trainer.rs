@@ -1,5 +1,7 @@
 //! Trains one fold: epochs, accumulation, selection, and a state from which it goes on after a signal.
 
+mod evaluation;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -13,10 +15,9 @@ use crate::checkpoint::{self, CheckpointInfo};
 use crate::config::{LossKind, RunConfig};
 use crate::device_memory::naming_the_bag;
 use crate::error::{Error, Result};
-use crate::evaluate::{Prediction, Risks};
 use crate::event::Event;
 use crate::fold_data::{FoldData, LabelledSlide};
-use crate::fold_rows::{OrderRow, TrainRow, prediction};
+use crate::fold_rows::{OrderRow, TrainRow};
 use crate::fold_state::{Best, Draw, FoldState, HistoryRow};
 use crate::loss;
 use crate::memory::{BagSize, MemoryBudget};
@@ -254,49 +255,6 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Predictions and mean loss (alpha 0) of `slides` with the present weights.
-    fn evaluate(
-        &self,
-        slides: &[LabelledSlide],
-        seconds: &dyn Fn() -> f64,
-    ) -> Result<(Vec<Prediction>, f64)> {
-        let ids = slides.iter().map(|labelled| labelled.slide.slide_id.clone()).collect();
-        let mut rows = Vec::with_capacity(slides.len());
-        let mut losses = Vec::with_capacity(slides.len());
-        for (bag, labelled) in self.context.bags.load(ids).zip(slides) {
-            let (slide_id, bag) = bag?;
-            let pass = || {
-                let output = self.eval_model.forward(&bag, &mut self.eval_ctx(&slide_id))?;
-                Ok(output.logit_values()?)
-            };
-            let logits = naming_the_bag(self.context.bags.device(), &slide_id, BagSize::of(&bag), pass)?;
-            let loss = match self.context.config.training.loss {
-                LossKind::CrossEntropy => loss::cross_entropy(logits, labelled.bin, labelled.status(), 0.0),
-                LossKind::Nll | LossKind::Cox => loss::nll(logits, labelled.bin, labelled.status(), 0.0),
-            };
-            losses.push(loss.loss);
-            rows.push(prediction(labelled, self.data.fold, logits));
-            self.stop_if_asked(seconds)?;
-        }
-        let mut mean_loss = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
-        if self.context.config.training.loss == LossKind::Cox {
-            let risk: Vec<f64> = rows.iter().map(|row| row.risk).collect();
-            let time: Vec<f64> = rows.iter().map(|row| row.event_time_months).collect();
-            let status: Vec<_> = slides.iter().map(LabelledSlide::status).collect();
-            mean_loss = loss::cox(&risk, &time, &status).0;
-        }
-        Ok((rows, mean_loss))
-    }
-
-    /// C-index in the protocol's unit: slides in `paper`, patients in `sound`.
-    fn c_index(&self, rows: &[Prediction]) -> Result<Option<f64>> {
-        let slides = Risks::of_slides(rows)?;
-        match self.context.config.training.protocol {
-            Protocol::Paper => slides.c_index(),
-            Protocol::Sound => slides.of_patients().c_index(),
-        }
-    }
-
     /// Writes the fold's files; its validation predictions last.
     fn finish(self) -> Result<()> {
         let dir = run_dir::fold_dir(self.context.run_dir, self.data.fold);
@@ -362,11 +320,6 @@ impl<'a> Trainer<'a> {
         let label = format!("dropout/fold {}/epoch {epoch}/draw {position}/{slide_id}", self.data.fold);
         ForwardCtx::train(self.context.config.training.seed, &label)
             .with_retention(self.context.memory.retention(BagSize::of(bag)))
-    }
-
-    fn eval_ctx(&self, slide_id: &str) -> ForwardCtx {
-        let label = format!("eval/fold {}/epoch {}/{slide_id}", self.data.fold, self.state.epoch);
-        ForwardCtx::eval_with_stream(self.context.config.training.seed, &label)
     }
 
     fn record_loss(&mut self, loss: f64, labelled: &LabelledSlide) -> Result<()> {
