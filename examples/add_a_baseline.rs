@@ -9,7 +9,7 @@
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
-use cf_model::kernels::{Compute, linear};
+use cf_model::kernels::{self, Compute, linear};
 use cf_model::{BagTensors, ForwardCtx, ParamStore, SurvivalModel, SurvivalOutput, random};
 use cf_train::adam::Adam;
 use cf_train::loss;
@@ -77,7 +77,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 let at = loss::nll(logits, index % 4, Status::Event, 0.2);
                 (at.loss, at.gradient)
             })?;
-            adam.accumulate(&scalar.backward()?)?;
+            adam.accumulate(kernels::backward(&scalar)?)?;
             total += loss * share;
         }
         adam.step(1e-2)?;

@@ -12,6 +12,8 @@
 mod bench;
 mod browser;
 mod ci;
+mod cuda_kernels;
+mod cuda_toolkit;
 mod demo;
 mod failure;
 mod fixtures;
@@ -33,6 +35,9 @@ cargo xtask COMMAND
   ci                        fmt, clippy, test, docs, tidy: what a change must pass
   browser                   the report of a small run in headless Chromium, where the machine has it and Playwright
   bench NAME [ARGS]...      time `model`, `baselines`, `bags` or `metrics` against the Python stack: --json, --record, --cases A,B, --python PATH
+  cuda-kernels              compile the CUDA kernels and hold their registers and spills against a budget; needs no GPU
+  cuda-toolkit              what a build with feature `cuda` needs, as lines to `eval`: an installed toolkit, else one made of PyPI's wheels
+                            below target; --kernels-only: the compiler alone
   fixtures [--python PATH]  run the PyTorch oracles that write fixtures/reference
   notebooks [--compile]     execute examples/notebooks with evcxr, which is installed below target; or compile their cells
   tidy [--write]            the house rules; --write regenerates docs/benchmarks.md
@@ -64,6 +69,11 @@ fn run(root: &Path, command: &str, rest: &[String]) -> Result<(), Failure> {
         ("ci", []) => ci::run(root),
         ("browser", []) => browser::run(root),
         ("bench", args) => bench::run(root, &bench::Options::parse(args)?),
+        ("cuda-kernels", []) => cuda_kernels::run(root),
+        ("cuda-toolkit", []) => cuda_toolkit::run(root, cuda_toolkit::Parts::All),
+        ("cuda-toolkit", [flag]) if flag == "--kernels-only" => {
+            cuda_toolkit::run(root, cuda_toolkit::Parts::Compiler)
+        }
         ("fixtures", []) => fixtures::run(root, "python3"),
         ("fixtures", [flag, python]) if flag == "--python" => fixtures::run(root, python),
         ("notebooks", []) => notebooks::run(root, notebooks::Proof::Execute),
@@ -74,9 +84,10 @@ fn run(root: &Path, command: &str, rest: &[String]) -> Result<(), Failure> {
             print!("{USAGE}");
             Ok(())
         }
-        ("demo" | "ci" | "browser" | "fixtures" | "notebooks" | "tidy", _) => {
-            Err(Failure::usage(format!("`{command}` does not take `{}`", rest.join(" "))))
-        }
+        (
+            "demo" | "ci" | "browser" | "cuda-kernels" | "cuda-toolkit" | "fixtures" | "notebooks" | "tidy",
+            _,
+        ) => Err(Failure::usage(format!("`{command}` does not take `{}`", rest.join(" ")))),
         _ => Err(Failure::usage(format!("no command `{command}`"))),
     }
 }

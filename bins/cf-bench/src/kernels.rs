@@ -184,7 +184,7 @@ pub(crate) fn run(
         let output =
             if arguments.reference { (case.reference)(&inputs)? } else { (case.kernel)(&inputs, compute)? };
         if steps {
-            (output * &upstream)?.sum_all()?.backward()?;
+            kernels::backward(&(output * &upstream)?.sum_all()?)?;
         }
         Ok(())
     })
@@ -206,7 +206,13 @@ fn adam(
         weight_decay: 4e-6,
         n_steps: 9,
     };
-    measure((arguments, device), 0, || kernels::adam_step(&param, &gradient, &first, &second, step))
+    let parameter = kernels::AdamParameter {
+        value: &param,
+        gradient: &gradient,
+        first_moment: &first,
+        second_moment: &second,
+    };
+    measure((arguments, device), 0, || kernels::adam_step(&[parameter], step))
 }
 
 fn measure(

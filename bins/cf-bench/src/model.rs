@@ -146,7 +146,7 @@ fn train(
         let at = loss::nll(logits, 1, Status::Event, 0.2);
         (at.loss, at.gradient)
     })?;
-    adam.accumulate(&scalar.backward()?)?;
+    adam.accumulate(cf_model::kernels::backward(&scalar)?)?;
     adam.step(1e-4)?;
     Ok(())
 }

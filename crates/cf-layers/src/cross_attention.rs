@@ -71,14 +71,15 @@ impl CrossAttentionBlock {
     /// If either is empty or of another width than this block.
     pub fn forward(&self, source: &Tensor, context: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
         // W (x + e) + b = W x + (W e + b): the embedding enters the biases, and no sum of the size of the bag is made.
-        let with_embedding = |weight: &Tensor, bias: &Tensor| -> Result<Tensor> {
+        let biases = [&self.q, &self.k, &self.v].map(|layer| {
+            let (weight, bias) = layer.parameters();
             kernels::linear(&self.scale_embedding.unsqueeze(0)?, weight, bias, Compute::AsStored)?.squeeze(0)
-        };
-        let (query, query_bias) = self.q.parameters();
-        let (key_and_value, key_and_value_bias) = Linear::stacked(&[&self.k, &self.v])?;
+        });
+        let [query_bias, key_bias, value_bias] = biases;
         let projections = AttentionProjections {
-            queries: (query, &with_embedding(query, query_bias)?),
-            keys_and_values: (&key_and_value, &with_embedding(&key_and_value, &key_and_value_bias)?),
+            queries: (self.q.parameters().0, &query_bias?),
+            keys: (self.k.parameters().0, &key_bias?),
+            values: (self.v.parameters().0, &value_bias?),
         };
         let options = ProjectedAttentionOptions {
             n_heads: self.n_heads,

@@ -3,7 +3,9 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::kernels::{self, AttentionDropout, Compute, DropoutMask, ProjectedAttentionOptions};
+use crate::kernels::{
+    self, AttentionDropout, AttentionProjections, Compute, DropoutMask, ProjectedAttentionOptions,
+};
 use crate::linear::Linear;
 use crate::mode::{ForwardCtx, Mode};
 
@@ -54,14 +56,18 @@ impl SelfAttention {
     /// # Errors
     /// If the width of `x` is not `d`.
     pub fn forward(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
-        let (weight, bias) = Linear::stacked(&[&self.q, &self.k, &self.v])?;
+        let projections = AttentionProjections {
+            queries: self.q.parameters(),
+            keys: self.k.parameters(),
+            values: self.v.parameters(),
+        };
         let options = ProjectedAttentionOptions {
             n_heads: self.config.n_heads,
             dropout: self.dropout(x, ctx)?,
             compute: self.compute,
             retention: ctx.retention(),
         };
-        self.out.forward(&kernels::projected_self_attention(x, &weight, &bias, options)?)
+        self.out.forward(&kernels::projected_self_attention(x, projections, options)?)
     }
 
     /// What [`Self::forward`] returns for the first token, `[1, d]`: all tokens are looked at, one looks.

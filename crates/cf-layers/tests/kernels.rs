@@ -4,7 +4,7 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use cf_layers::kernels::{
-    self, Activation, AdamStep, AttentionDropout, AttentionProjections, Compute, DropoutMask,
+    self, Activation, AdamParameter, AdamStep, AttentionDropout, AttentionProjections, Compute, DropoutMask,
     FeedForwardOptions, FeedForwardWeights, ProjectedAttentionOptions, Retention, reference,
 };
 use rand::Rng;
@@ -164,18 +164,21 @@ fn projected_attention_equals_its_reference_and_its_other_retention() {
         for (n, m) in [(1, 1), (1, 130), (65, 3), (129, 63), (241, 250)] {
             for dropout in dropouts(n) {
                 let (x, context) = (random(1, &[n, 24], dtype), random(2, &[m, 24], dtype));
-                let (q, kv) = (random(3, &[24, 24], dtype), random(4, &[48, 24], dtype));
-                let (q_bias, kv_bias) = (random(5, &[24], dtype), random(6, &[48], dtype));
-                let (qkv, qkv_bias) = (random(7, &[72, 24], dtype), random(8, &[72], dtype));
-                let projections =
-                    || AttentionProjections { queries: (&q, &q_bias), keys_and_values: (&kv, &kv_bias) };
+                let weights = [3, 4, 5].map(|seed| random(seed, &[24, 24], dtype));
+                let biases = [6, 7, 8].map(|seed| random(seed, &[24], dtype));
+                let projections = || AttentionProjections {
+                    queries: (&weights[0], &biases[0]),
+                    keys: (&weights[1], &biases[1]),
+                    values: (&weights[2], &biases[2]),
+                };
                 let options = |retention| ProjectedAttentionOptions {
                     n_heads: 4,
                     dropout,
                     compute: Compute::AsStored,
                     retention,
                 };
-                let cross_inputs = [&x, &context, &q, &kv, &q_bias, &kv_bias];
+                let parameters = weights.iter().chain(&biases);
+                let cross_inputs: Vec<&Var> = [&x, &context].into_iter().chain(parameters.clone()).collect();
                 let cross = RETENTIONS.map(|retention| {
                     let options = options(retention);
                     evaluate(&cross_inputs, || {
@@ -186,13 +189,13 @@ fn projected_attention_equals_its_reference_and_its_other_retention() {
                     reference::projected_attention(&x, &context, projections(), options(Retention::Keep))
                 });
                 assert_same(&format!("{dtype:?} {n} x {m} {dropout:?}"), &cross[0], &wanted, tolerance);
-                let own_inputs = [&x, &qkv, &qkv_bias];
+                let own_inputs: Vec<&Var> = [&x].into_iter().chain(parameters).collect();
                 let own = RETENTIONS.map(|retention| {
                     let options = options(retention);
-                    evaluate(&own_inputs, || kernels::projected_self_attention(&x, &qkv, &qkv_bias, options))
+                    evaluate(&own_inputs, || kernels::projected_self_attention(&x, projections(), options))
                 });
                 let wanted = evaluate(&own_inputs, || {
-                    reference::projected_self_attention(&x, &qkv, &qkv_bias, options(Retention::Keep))
+                    reference::projected_self_attention(&x, projections(), options(Retention::Keep))
                 });
                 assert_same(&format!("{dtype:?} {n} {dropout:?}"), &own[0], &wanted, tolerance);
                 assert!(cross[0] == cross[1] && own[0] == own[1], "what is made again is the same");
@@ -451,7 +454,10 @@ fn adam_follows_its_definition_and_refuses_other_shapes() {
             n_steps,
         };
         let [first, second] = &moments;
-        kernels::adam_step(&param.as_detached_tensor(), &gradient, first, second, step).unwrap();
+        let value = param.as_detached_tensor();
+        let parameter =
+            AdamParameter { value: &value, gradient: &gradient, first_moment: first, second_moment: second };
+        kernels::adam_step(&[parameter], step).unwrap();
         for i in 0..g.len() {
             let g = g[i] + 0.01 * wanted[i];
             m[i] = 0.9 * m[i] + 0.1 * g;

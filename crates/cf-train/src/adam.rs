@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 use cf_model::ParamStore;
-use cf_model::kernels::{self, AdamStep};
+use cf_model::kernels::{self, AdamParameter, AdamStep};
 
 use crate::error::{Error, Result};
 
@@ -63,15 +64,19 @@ impl Adam {
     ///
     /// # Errors
     /// If a parameter got none: its graph is cut, and it would silently stay as it is.
-    pub fn accumulate(&mut self, grads: &candle_core::backprop::GradStore) -> Result<()> {
-        for param in &mut self.params {
+    pub fn accumulate(&mut self, mut grads: GradStore) -> Result<()> {
+        let of = |param: &Param| {
             let grad =
-                grads.get(&param.var).ok_or_else(|| Error::NoGradient { name: param.name.clone() })?.detach();
-            match &param.gradient {
-                Some(sum) => kernels::add_in_place(sum, &grad)?,
-                // A copy of its own: the next bags are added into it.
-                None => param.gradient = Some(grad.copy()?),
-            }
+                grads.remove(&param.var).ok_or_else(|| Error::NoGradient { name: param.name.clone() })?;
+            Ok(grad.detach().contiguous()?)
+        };
+        let new: Vec<Tensor> = self.params.iter().map(of).collect::<Result<_>>()?;
+        let sums =
+            self.params.iter().zip(&new).filter_map(|(param, new)| Some([param.gradient.as_ref()?, new]));
+        kernels::add_all_in_place(&sums.collect::<Vec<_>>())?;
+        for (param, new) in self.params.iter_mut().zip(new) {
+            // The next bags are added into what the first one left, which is nobody else's.
+            param.gradient.get_or_insert(new);
         }
         self.n_bags += 1;
         Ok(())
@@ -102,14 +107,19 @@ impl Adam {
             weight_decay: self.weight_decay,
             n_steps: self.n_steps,
         };
-        for param in &mut self.params {
-            let Some(gradient) = param.gradient.take() else {
-                continue;
-            };
-            let value = param.var.as_detached_tensor();
-            kernels::adam_step(&value, &gradient, &param.first_moment, &param.second_moment, step)?;
-        }
-        Ok(())
+        let gradients: Vec<Option<Tensor>> =
+            self.params.iter_mut().map(|param| param.gradient.take()).collect();
+        let values: Vec<Tensor> = self.params.iter().map(|param| param.var.as_detached_tensor()).collect();
+        let parameters =
+            self.params.iter().zip(&values).zip(&gradients).filter_map(|((param, value), gradient)| {
+                Some(AdamParameter {
+                    value,
+                    gradient: gradient.as_ref()?,
+                    first_moment: &param.first_moment,
+                    second_moment: &param.second_moment,
+                })
+            });
+        Ok(kernels::adam_step(&parameters.collect::<Vec<_>>(), step)?)
     }
 
     /// Everything but the parameters, by name, for a checkpoint.

@@ -106,7 +106,7 @@ pub fn gradients(target: &Target<'_>, time_bin: usize, status: Status) -> Result
             let at = loss::nll(logits, time_bin, status, ALPHA);
             (at.loss, at.gradient)
         })?;
-        Ok((loss, scalar.backward()?))
+        Ok((loss, cf_model::kernels::backward(&scalar)?))
     })?;
     let norm = |(name, var): (String, candle_core::Var)| {
         let Some(grad) = grads.get(&var) else {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use cf_model::weights::Checkpoint;
-use cf_model::{BagTensors, ForwardCtx, N_BINS, ParamStore, SurvivalModel};
+use cf_model::{BagTensors, ForwardCtx, N_BINS, ParamStore, SurvivalModel, kernels};
 
 use crate::adam::Adam;
 use crate::bags::BagSource;
@@ -171,7 +171,7 @@ impl<'a> Trainer<'a> {
         };
         let (loss, scalar) = output.training_loss(1.0 / training.accumulation as f64, of_logits)?;
         self.record_loss(loss, labelled)?;
-        self.adam.accumulate(&scalar.backward()?)
+        self.adam.accumulate(kernels::backward(&scalar)?)
     }
 
     /// The Cox loss couples the bags of a group. Their graphs would not fit in memory together, so risks come from a first
@@ -205,7 +205,7 @@ impl<'a> Trainer<'a> {
             let gradient_pass = || {
                 let output = self.model.forward(&bag, &mut self.train_ctx(&bag, draw))?;
                 let (_, scalar) = output.training_loss(1.0, |_| (0.0, by_logits))?;
-                self.adam.accumulate(&scalar.backward()?)
+                self.adam.accumulate(kernels::backward(&scalar)?)
             };
             naming_the_bag(bags.device(), &slide_id, BagSize::of(&bag), gradient_pass)?;
         }

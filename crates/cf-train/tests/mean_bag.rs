@@ -49,7 +49,7 @@ fn a_mean_size_bag_trains_one_step_within_2_gib() {
     let gradient =
         Tensor::from_slice(&before.gradient, 4, &Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
     let started = std::time::Instant::now();
-    adam.accumulate(&(tensor * gradient).unwrap().sum_all().unwrap().backward().unwrap()).unwrap();
+    adam.accumulate((tensor * gradient).unwrap().sum_all().unwrap().backward().unwrap()).unwrap();
     adam.step(1e-4).unwrap();
     println!("backward and step: {:.1} s", started.elapsed().as_secs_f64());
 

@@ -70,7 +70,7 @@ fn overfit_in(config: &ModelConfig, ctx: impl Fn(usize) -> ForwardCtx) -> usize 
                 (at.loss, at.gradient)
             };
             let (_, scalar) = output.training_loss(1.0, of_logits).unwrap();
-            adam.accumulate(&scalar.backward().unwrap()).unwrap();
+            adam.accumulate(scalar.backward().unwrap()).unwrap();
             adam.step(1e-3).unwrap();
         }
         if total / 8.0 < LEARNT {

@@ -78,7 +78,7 @@ fn follow(variant: &str) {
             total += at.loss;
             let gradient = at.gradient.map(|g| (g / ACCUMULATION as f64) as f32);
             let gradient = Tensor::from_slice(&gradient, 4, &Device::Cpu).unwrap();
-            adam.accumulate(&(tensor * gradient).unwrap().sum_all().unwrap().backward().unwrap()).unwrap();
+            adam.accumulate((tensor * gradient).unwrap().sum_all().unwrap().backward().unwrap()).unwrap();
         }
         assert_eq!(adam.n_bags(), ACCUMULATION);
         let (found, wanted) = (total / ACCUMULATION as f64, losses[step]);

@@ -4,6 +4,8 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, DType, Error, InplaceOp2, InplaceOp3, Layout, Result, Tensor};
 
 use super::cpu::element::Element;
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::{contiguous_slice, cpu, unsupported_dtype};
 
 /// The settings of one step.
@@ -23,31 +25,46 @@ pub struct AdamStep {
     pub n_steps: usize,
 }
 
-/// One step of Adam (Kingma and Ba, 2015) as PyTorch computes it, on a parameter and its moments, all of one shape. The three
-/// are changed in place.
+/// What an [`adam_step`] works on: four contiguous tensors of one shape.
+#[derive(Debug, Clone, Copy)]
+pub struct AdamParameter<'a> {
+    /// The parameter; changed.
+    pub value: &'a Tensor,
+    /// Its gradient.
+    pub gradient: &'a Tensor,
+    /// Decayed mean of gradients; changed.
+    pub first_moment: &'a Tensor,
+    /// Decayed mean of squared gradients; changed.
+    pub second_moment: &'a Tensor,
+}
+
+/// One step of Adam (Kingma and Ba, 2015) as PyTorch computes it, on every parameter, in place.
 ///
 /// # Errors
-/// If the shapes differ, or the tensors are neither f32 nor f64.
-pub fn adam_step(
-    param: &Tensor,
-    gradient: &Tensor,
-    first_moment: &Tensor,
-    second_moment: &Tensor,
-    step: AdamStep,
-) -> Result<()> {
-    let shape = param.shape();
-    if [gradient, first_moment, second_moment].iter().any(|tensor| tensor.shape() != shape) {
-        return Err(Error::Msg(format!(
-            "an Adam step of {shape:?} by a gradient of {:?} with moments {:?} and {:?}",
-            gradient.shape(),
-            first_moment.shape(),
-            second_moment.shape()
-        )));
+/// If the shapes of a parameter differ, or tensors are neither f32 nor f64.
+pub fn adam_step(parameters: &[AdamParameter<'_>], step: AdamStep) -> Result<()> {
+    for parameter in parameters {
+        let AdamParameter { value, gradient, first_moment, second_moment } = parameter;
+        let shape = value.shape();
+        if [gradient, first_moment, second_moment].iter().any(|tensor| tensor.shape() != shape) {
+            return Err(Error::Msg(format!(
+                "an Adam step of {shape:?} by a gradient of {:?} with moments {:?} and {:?}",
+                gradient.shape(),
+                first_moment.shape(),
+                second_moment.shape()
+            )));
+        }
     }
-    let gradient = gradient.contiguous()?;
-    first_moment.inplace_op3(&gradient, param, &Moment { step, order: Order::First })?;
-    second_moment.inplace_op3(&gradient, param, &Moment { step, order: Order::Second })?;
-    param.inplace_op3(first_moment, second_moment, &Update { step })
+    #[cfg(feature = "cuda")]
+    if parameters.iter().all(|parameter| cuda::serves(parameter.value)) {
+        return cuda::optimiser::adam(parameters, step);
+    }
+    for &AdamParameter { value, gradient, first_moment, second_moment } in parameters {
+        first_moment.inplace_op3(gradient, value, &Moment { step, order: Order::First })?;
+        second_moment.inplace_op3(gradient, value, &Moment { step, order: Order::Second })?;
+        value.inplace_op3(first_moment, second_moment, &Update { step })?;
+    }
+    Ok(())
 }
 
 /// Adds `other` to `total`, in place.
@@ -58,7 +75,19 @@ pub fn add_in_place(total: &Tensor, other: &Tensor) -> Result<()> {
     if total.shape() != other.shape() {
         return Err(Error::Msg(format!("sum of {:?} and {:?}", total.shape(), other.shape())));
     }
-    total.inplace_op2(&other.contiguous()?, &Add)
+    add_all_in_place(&[[total, &other.contiguous()?]])
+}
+
+/// [`add_in_place`] for every pair `[total, other]` of contiguous tensors.
+///
+/// # Errors
+/// As [`add_in_place`].
+pub fn add_all_in_place(pairs: &[[&Tensor; 2]]) -> Result<()> {
+    #[cfg(feature = "cuda")]
+    if pairs.iter().all(|[total, _]| cuda::serves(total)) {
+        return cuda::optimiser::add_all(pairs);
+    }
+    pairs.iter().try_for_each(|[total, other]| total.inplace_op2(other, &Add))
 }
 
 #[derive(Debug, Clone, Copy)]

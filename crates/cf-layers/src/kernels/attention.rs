@@ -8,6 +8,8 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Error, Layout, Result
 use super::cpu::attention::{Operands, Saved};
 use super::cpu::element::Element;
 use super::cpu::unit::Unit;
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::dropout::DropoutMask;
 use super::{Compute, by_unit, contiguous_slice, cpu, reference, unsupported_dtype};
 
@@ -48,7 +50,16 @@ pub fn attention(
             2 * d
         )));
     }
-    let op = Attention::new(AttentionShape { n, m, d, n_heads }, dropout, compute)?;
+    let shape = AttentionShape { n, m, d, n_heads };
+    shape.check()?;
+    #[cfg(feature = "cuda")]
+    if cuda::attention::serves(q, &shape) {
+        return cuda::attention::attention(&q.contiguous()?, &kv.contiguous()?, shape, dropout, compute);
+    }
+    if reference::stands_in_for(q) {
+        return reference::attention(q, kv, n_heads, dropout);
+    }
+    let op = Attention::new(shape, dropout, compute);
     q.contiguous()?.apply_op2(&kv.contiguous()?, op)
 }
 
@@ -73,7 +84,16 @@ pub fn self_attention(
             "self-attention of [{n}, {width}]: queries, keys and values must be of one width"
         )));
     }
-    let op = Attention::new(AttentionShape { n, m: n, d: width / 3, n_heads }, dropout, compute)?;
+    let shape = AttentionShape { n, m: n, d: width / 3, n_heads };
+    shape.check()?;
+    #[cfg(feature = "cuda")]
+    if cuda::attention::serves(qkv, &shape) {
+        return cuda::attention::self_attention(&qkv.contiguous()?, shape, dropout, compute);
+    }
+    if reference::stands_in_for(qkv) {
+        return reference::self_attention(qkv, n_heads, dropout);
+    }
+    let op = Attention::new(shape, dropout, compute);
     qkv.contiguous()?.apply_op1(op)
 }
 
@@ -112,9 +132,8 @@ struct Attention {
 }
 
 impl Attention {
-    fn new(shape: AttentionShape, dropout: Option<AttentionDropout>, compute: Compute) -> Result<Self> {
-        shape.check()?;
-        Ok(Self { shape, dropout, compute, log_sum_exp: OnceLock::new() })
+    fn new(shape: AttentionShape, dropout: Option<AttentionDropout>, compute: Compute) -> Self {
+        Self { shape, dropout, compute, log_sum_exp: OnceLock::new() }
     }
 
     fn forward<U: Unit>(&self, operands: Operands<'_, U::Sum>) -> CpuStorage {

@@ -4,6 +4,8 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Error, Layout, Result, Shape, Tensor};
 
 use super::cpu::element::Element;
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::{contiguous_slice, cpu, reference, unsupported_dtype};
 use crate::random::split_mix;
 
@@ -41,6 +43,12 @@ pub(super) struct Drops<T> {
 }
 
 impl<T> Drops<T> {
+    /// Hashes below this are dropped: the threshold of draws where hashes have 64 bits.
+    #[cfg(feature = "cuda")]
+    pub(super) fn limit(&self) -> u64 {
+        self.threshold << 11
+    }
+
     /// Whether element `index` is zeroed: the upper 53 bits of a hash are a uniform draw.
     #[inline(always)]
     pub(super) fn drops(&self, index: u64) -> bool {
@@ -55,6 +63,10 @@ impl<T> Drops<T> {
 pub fn dropout(x: &Tensor, mask: DropoutMask) -> Result<Tensor> {
     if reference::are_active() {
         return reference::dropout(x, mask);
+    }
+    #[cfg(feature = "cuda")]
+    if cuda::serves(x) {
+        return cuda::rows::dropout(&x.contiguous()?, mask);
     }
     x.contiguous()?.apply_op1(Dropout { mask })
 }
@@ -71,6 +83,8 @@ pub fn add_dropped(base: &Tensor, x: &Tensor, mask: Option<DropoutMask>) -> Resu
     }
     match mask {
         None => base + x,
+        #[cfg(feature = "cuda")]
+        Some(mask) if cuda::serves(x) => cuda::rows::add_dropped(&base.contiguous()?, &x.contiguous()?, mask),
         Some(mask) => base.contiguous()?.apply_op2(&x.contiguous()?, AddDropped { mask }),
     }
 }

@@ -7,6 +7,8 @@ use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Te
 
 use super::cpu::rows;
 use super::cpu::unit::Unit;
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::dropout::DropoutMask;
 use super::linear::LinearShape;
 use super::{Compute, Retention, by_unit, contiguous_slice, cpu, reference, unsupported_dtype};
@@ -67,6 +69,13 @@ pub fn feed_forward(
             expand.1.dims(),
             contract.1.dims()
         )));
+    }
+    #[cfg(feature = "cuda")]
+    if cuda::serves(x) {
+        return cuda::feed_forward::feed_forward(&base.contiguous()?, &x.contiguous()?, weights, options);
+    }
+    if reference::stands_in_for(x) {
+        return reference::feed_forward(base, x, weights, options);
     }
     // Ops have at most three inputs.
     let parts = [expand.0, contract.0, expand.1, contract.1].map(Tensor::flatten_all);

@@ -17,7 +17,7 @@ const COST: usize = 32;
 /// # Errors
 /// If the width is odd, or `branches` is neither f32 nor f64.
 pub fn gate(branches: &Tensor) -> Result<Tensor> {
-    if reference::are_active() {
+    if reference::stands_in_for(branches) {
         return reference::gate(branches);
     }
     let (n, width) = branches.dims2()?;

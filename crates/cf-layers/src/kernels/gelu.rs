@@ -5,6 +5,8 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
 
 use super::cpu::element::Element;
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::dropout::DropoutMask;
 use super::{contiguous_slice, cpu, reference, to_vec, unsupported_dtype};
 
@@ -22,6 +24,10 @@ pub fn gelu(x: &Tensor, mask: Option<DropoutMask>) -> Result<Tensor> {
     if reference::are_active() {
         return mask
             .map_or_else(|| reference::gelu(x), |mask| reference::dropout(&reference::gelu(x)?, mask));
+    }
+    #[cfg(feature = "cuda")]
+    if cuda::serves(x) {
+        return cuda::rows::gelu(&x.contiguous()?, mask);
     }
     x.contiguous()?.apply_op1(Gelu { mask })
 }

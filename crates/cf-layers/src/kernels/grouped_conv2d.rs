@@ -4,6 +4,8 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Tensor};
 
 use super::cpu::element::Element;
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::linear::LinearShape;
 use super::{contiguous_slice, cpu, reference, unsupported_dtype};
 
@@ -33,7 +35,20 @@ pub fn grouped_conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tens
             bias.dims()
         )));
     }
-    let op = GroupedConv2d { shape: ConvShape { height, width, c_out, per_group, k } };
+    let shape = ConvShape { height, width, c_out, per_group, k };
+    #[cfg(feature = "cuda")]
+    if cuda::grouped_conv2d::serves(x, &shape) {
+        return cuda::grouped_conv2d::grouped_conv2d(
+            &x.contiguous()?,
+            &weight.contiguous()?,
+            &bias.contiguous()?,
+            shape,
+        );
+    }
+    if reference::stands_in_for(x) {
+        return reference::grouped_conv2d(x, weight, bias);
+    }
+    let op = GroupedConv2d { shape };
     x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)
 }
 

@@ -5,6 +5,8 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Error, Layout, Result
 
 use super::cpu::element::Element;
 use super::cpu::layer_norm::Input;
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::{contiguous_slice, cpu, reference, unsupported_dtype};
 
 /// `(x - mean) / sqrt(variance + eps) * gain + shift` over the last axis (Ba et al., 2016), variance dividing by `d`.
@@ -17,7 +19,20 @@ pub fn layer_norm(x: &Tensor, gain: &Tensor, shift: &Tensor, eps: f64) -> Result
     if reference::are_active() {
         return reference::layer_norm(x, gain, shift, eps);
     }
-    x.contiguous()?.apply_op2(&affine(x, gain, shift)?, LayerNormOp { eps })
+    check_affine(x, gain, shift)?;
+    #[cfg(feature = "cuda")]
+    if cuda::layer_norm::serves(x, gain.elem_count()) {
+        return cuda::layer_norm::layer_norm(
+            &x.contiguous()?,
+            &gain.contiguous()?,
+            &shift.contiguous()?,
+            eps,
+        );
+    }
+    if reference::stands_in_for(x) {
+        return reference::layer_norm(x, gain, shift, eps);
+    }
+    x.contiguous()?.apply_op2(&Tensor::stack(&[gain, shift], 0)?, LayerNormOp { eps })
 }
 
 /// [`layer_norm`] of `x + added`, without storing the sum.
@@ -31,11 +46,26 @@ pub fn add_layer_norm(x: &Tensor, added: &Tensor, gain: &Tensor, shift: &Tensor,
     if x.shape() != added.shape() {
         return Err(Error::Msg(format!("layer_norm of {:?} plus {:?}", x.dims(), added.dims())));
     }
-    x.contiguous()?.apply_op3(&added.contiguous()?, &affine(x, gain, shift)?, LayerNormOp { eps })
+    check_affine(x, gain, shift)?;
+    #[cfg(feature = "cuda")]
+    if cuda::layer_norm::serves(x, gain.elem_count()) {
+        return cuda::layer_norm::add_layer_norm(
+            &x.contiguous()?,
+            &added.contiguous()?,
+            &gain.contiguous()?,
+            &shift.contiguous()?,
+            eps,
+        );
+    }
+    if reference::stands_in_for(x) {
+        return reference::layer_norm(&(x + added)?, gain, shift, eps);
+    }
+    // Gain and shift as one: ops have at most three inputs.
+    let affine = Tensor::stack(&[gain, shift], 0)?;
+    x.contiguous()?.apply_op3(&added.contiguous()?, &affine, LayerNormOp { eps })
 }
 
-/// Gain and shift as one tensor `[2, d]`: ops have at most three inputs.
-fn affine(x: &Tensor, gain: &Tensor, shift: &Tensor) -> Result<Tensor> {
+fn check_affine(x: &Tensor, gain: &Tensor, shift: &Tensor) -> Result<()> {
     let (_, d) = x.dims2()?;
     if gain.dims() != [d] || shift.dims() != [d] {
         return Err(Error::Msg(format!(
@@ -44,7 +74,7 @@ fn affine(x: &Tensor, gain: &Tensor, shift: &Tensor) -> Result<Tensor> {
             shift.dims()
         )));
     }
-    Tensor::stack(&[gain, shift], 0)
+    Ok(())
 }
 
 struct LayerNormOp {

@@ -4,6 +4,8 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Tensor, WithDType};
 
 use super::cpu::unit::Unit;
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::{Compute, by_unit, contiguous_slice, cpu, reference, unsupported_dtype};
 
 /// What a linear layer ends with.
@@ -52,7 +54,20 @@ pub fn linear_with(
             bias.dims()
         )));
     }
-    let op = Linear { shape: LinearShape { n, d_in, d_out }, activation, compute };
+    let shape = LinearShape { n, d_in, d_out };
+    #[cfg(feature = "cuda")]
+    if cuda::serves(x) {
+        return cuda::linear::linear_with(
+            &x.contiguous()?,
+            &weight.contiguous()?,
+            &bias.contiguous()?,
+            (shape, activation, compute),
+        );
+    }
+    if reference::stands_in_for(x) {
+        return reference::linear_with(x, weight, bias, activation);
+    }
+    let op = Linear { shape, activation, compute };
     x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|---|---|---|
 //! | [`attention`] | q `[n, d]`, keys beside values `[m, 2 d]` | both | [`reference::attention`] | 1e-5 in f32 |
 //! | [`self_attention`] | q, k and v beside each other `[n, 3 d]` | all | [`reference::self_attention`] | 1e-5 in f32 |
-//! | [`projected_self_attention`] | x `[n, d]`, weight `[3 d, d]`, bias `[3 d]` | all three | [`reference::self_attention`] of [`reference::linear`] | 1e-5 in f32 |
+//! | [`projected_self_attention`] | x `[n, d]`, its projections | all | [`reference::attention`] of [`reference::linear`] | 1e-5 in f32 |
 //! | [`projected_attention`] | source `[n, d]`, context `[m, d]`, their projections | all | [`reference::attention`] of [`reference::linear`] | 1e-5 in f32 |
 //! | [`feed_forward`] | base and x `[n, d]`, two linear layers | all | [`reference::feed_forward`] | 1e-5 in f32 |
 //! | [`linear`] | x `[n, d_in]`, weight `[d_out, d_in]`, bias `[d_out]` | all three | [`reference::linear`] | 1e-5 in f32 |
@@ -21,21 +21,25 @@
 //! | [`pseudo_inverse`] | a and z `[heads, m, m]` | both | [`reference::pseudo_inverse`] | 1e-4 in f32 |
 //! | [`neighbour_sum`] | x `[n, d]` on a graph | x | [`reference::neighbour_sum`] | 1e-5 in f32 |
 //! | [`neighbour_softmax`] | x `[n, d]` on a graph, inverse temperature | both | [`reference::neighbour_softmax`] | 1e-5 in f32 |
-//! | [`adam_step`] | a parameter, its gradient and moments | none: in place | PyTorch's Adam, by the oracle's trace | 1e-6 in f32 |
+//! | [`adam_step`] | parameters, their gradients and moments | none: in place | PyTorch's Adam, by the oracle's trace | 1e-6 in f32 |
 //!
 //! Each is one public function that checks its shapes, is the custom op and defines its backward; the loops lie
-//! under `cpu`. All work in f32 and f64 (the latter for gradient checks). Results do not depend on the number of
+//! under `cpu`. With the feature `cuda`, ops on tensors of an NVIDIA GPU are those under `cuda`, or the references where there is
+//! none, and gradients come from [`backward()`]. All work in f32 and f64 (the latter for gradient checks). Results do not depend on the number of
 //! threads: work is split along outputs, and sums that cross a split are added in a fixed order.
 
 mod adam;
 mod allocator;
 mod attention;
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub mod device;
 mod dropout;
 mod feed_forward;
 mod gate;
 mod gelu;
+mod gradients;
 mod grouped_conv2d;
 mod layer_norm;
 mod linear;
@@ -47,13 +51,14 @@ pub mod reference;
 mod token_conv;
 mod weighted_sums;
 
-pub use adam::{AdamStep, adam_step, add_in_place};
+pub use adam::{AdamParameter, AdamStep, adam_step, add_all_in_place, add_in_place};
 pub use allocator::TensorAllocator;
 pub use attention::{AttentionDropout, attention, self_attention};
 pub use dropout::{DropoutMask, add_dropped, dropout};
 pub use feed_forward::{FeedForwardOptions, FeedForwardWeights, feed_forward};
 pub use gate::gate;
 pub use gelu::gelu;
+pub use gradients::backward;
 pub use grouped_conv2d::grouped_conv2d;
 pub use layer_norm::{add_layer_norm, layer_norm};
 pub use linear::{Activation, linear, linear_with};
@@ -66,7 +71,9 @@ pub use pseudo_inverse::pseudo_inverse;
 pub use token_conv::token_conv;
 pub use weighted_sums::weighted_sums;
 
-use candle_core::{CpuStorage, DType, Error, Layout, Result, Storage, Tensor, WithDType};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::{CpuStorage, DType, Device, Error, Layout, Result, Storage, Tensor, WithDType};
 
 /// What matrix products, attention's included, are computed in. Sums, softmax and norms are always in the type of the tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -96,6 +103,19 @@ pub enum Retention {
     Recompute,
 }
 
+static DETERMINISTIC: AtomicBool = AtomicBool::new(false);
+
+/// Whether kernels on a GPU add in a fixed order wherever the faster form would not, so that two runs give the same bytes: off
+/// unless it is asked for. Only gradients of attention's queries differ; on the CPU every sum has a fixed order.
+pub fn set_deterministic(deterministic: bool) {
+    DETERMINISTIC.store(deterministic, Ordering::Relaxed);
+}
+
+/// What [`set_deterministic`] was last told.
+pub fn deterministic() -> bool {
+    DETERMINISTIC.load(Ordering::Relaxed)
+}
+
 /// Calls `$self.$method::<U>(..)` with the unit of products for tensors of a type that are multiplied in `$compute`.
 macro_rules! by_unit {
     ($op:literal, $dtype:expr, $compute:expr, $self:ident.$method:ident($($argument:expr),* $(,)?)) => {
@@ -123,7 +143,7 @@ fn contiguous_slice<'a, T: WithDType>(storage: &'a CpuStorage, layout: &Layout) 
 
 /// A copy of a tensor's values in row-major order.
 fn to_vec<T: WithDType>(tensor: &Tensor) -> Result<Vec<T>> {
-    let tensor = tensor.contiguous()?;
+    let tensor = tensor.to_device(&Device::Cpu)?.contiguous()?;
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
         Storage::Cpu(storage) => Ok(contiguous_slice::<T>(storage, layout)?.to_vec()),

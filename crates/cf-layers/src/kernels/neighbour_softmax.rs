@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, DType, Error, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, DType, Device, Error, Layout, Result, Shape, Tensor};
 
 use super::cpu::element::Element;
 use super::cpu::messages;
@@ -23,6 +23,15 @@ const NODES: usize = 32;
 pub fn neighbour_softmax(x: &Tensor, inverse_temperature: &Tensor, graph: &Arc<Graph>) -> Result<Tensor> {
     if reference::are_active() {
         return reference::neighbour_softmax(x, inverse_temperature, graph);
+    }
+    if !x.device().is_cpu() {
+        // Its plain form is no match for a graph of a slide's size.
+        return neighbour_softmax(
+            &x.to_device(&Device::Cpu)?,
+            &inverse_temperature.to_device(&Device::Cpu)?,
+            graph,
+        )?
+        .to_device(x.device());
     }
     let (n, _) = x.dims2()?;
     if n != graph.n_nodes() || inverse_temperature.dims() != [1] {

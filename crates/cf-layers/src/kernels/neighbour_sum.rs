@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp1, DType, Error, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, DType, Device, Error, Layout, Result, Shape, Tensor};
 
 use super::cpu::element::Element;
 use super::{contiguous_slice, cpu, reference, unsupported_dtype};
@@ -18,6 +18,10 @@ use crate::graph::Graph;
 pub fn neighbour_sum(x: &Tensor, graph: &Arc<Graph>) -> Result<Tensor> {
     if reference::are_active() {
         return reference::neighbour_sum(x, graph);
+    }
+    if !x.device().is_cpu() {
+        // Its plain form is no match for a graph of a slide's size.
+        return neighbour_sum(&x.to_device(&Device::Cpu)?, graph)?.to_device(x.device());
     }
     let (n, _) = x.dims2()?;
     if n != graph.n_nodes() {

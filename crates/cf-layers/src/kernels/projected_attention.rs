@@ -8,6 +8,8 @@ use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Te
 use super::attention::{AttentionDropout, AttentionShape};
 use super::cpu::attention::{Operands, Saved};
 use super::cpu::unit::Unit;
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::linear::LinearShape;
 use super::{Compute, Retention, by_unit, contiguous_slice, cpu, reference, unsupported_dtype};
 
@@ -24,39 +26,71 @@ pub struct ProjectedAttentionOptions {
     pub retention: Retention,
 }
 
-/// [`super::self_attention`] of `x weight^T + bias`.
+/// [`super::self_attention`] of queries, keys and values projected from one sequence.
 ///
-/// - `x`: `[n, d]`; `weight`: `[3 d, d]`, queries' rows, then keys', then values'; `bias`: `[3 d]`. Returns `[n, d]`.
+/// - `x`: `[n, d]`. Returns `[n, d]`; on a GPU with bf16 products as bf16.
 /// - With [`Retention::Recompute`] the backward pass projects `x` again, and `3 n d` numbers are not stored.
 ///
 /// # Errors
 /// If the shapes do not fit together, or the tensors are neither f32 nor f64.
 pub fn projected_self_attention(
     x: &Tensor,
-    weight: &Tensor,
-    bias: &Tensor,
+    projections: AttentionProjections<'_>,
     options: ProjectedAttentionOptions,
 ) -> Result<Tensor> {
     if reference::are_active() {
-        return reference::projected_self_attention(x, weight, bias, options);
+        return reference::projected_self_attention(x, projections, options);
     }
     let (n, d) = x.dims2()?;
-    if weight.dims() != [3 * d, d] || bias.dims() != [3 * d] {
-        return Err(misfit(x, x, &[weight, bias]));
-    }
+    projections.check(x, x)?;
     let shape = AttentionShape { n, m: n, d, n_heads: options.n_heads };
     shape.check()?;
+    #[cfg(feature = "cuda")]
+    if cuda::attention::serves(x, &shape) {
+        return cuda::projected_attention::projected_self_attention(
+            &x.contiguous()?,
+            projections,
+            shape,
+            options,
+        );
+    }
+    if reference::stands_in_for(x) {
+        return reference::projected_self_attention(x, projections, options);
+    }
+    let AttentionProjections { queries, keys, values } = projections;
+    let weight = Tensor::cat(&[queries.0, keys.0, values.0], 0)?;
+    let bias = Tensor::cat(&[queries.1, keys.1, values.1], 0)?;
     let op = SelfAttention { shape, options, saved: OnceLock::new() };
-    x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)
+    x.contiguous()?.apply_op3(&weight, &bias, op)
 }
 
-/// The projections of a [`projected_attention`]: weight and bias of each.
+/// The projections to queries, keys and values: weight `[d, d]` and bias `[d]` of each.
 #[derive(Debug, Clone, Copy)]
 pub struct AttentionProjections<'a> {
-    /// `[d, d]` and `[d]`: to queries.
+    /// What asks.
     pub queries: (&'a Tensor, &'a Tensor),
-    /// `[2 d, d]` and `[2 d]`: to keys and then values.
-    pub keys_and_values: (&'a Tensor, &'a Tensor),
+    /// What is compared with queries.
+    pub keys: (&'a Tensor, &'a Tensor),
+    /// What is averaged.
+    pub values: (&'a Tensor, &'a Tensor),
+}
+
+impl AttentionProjections<'_> {
+    /// # Errors
+    /// If they are not those of sequences of this width.
+    fn check(&self, source: &Tensor, context: &Tensor) -> Result<()> {
+        let ((_, d), (_, width)) = (source.dims2()?, context.dims2()?);
+        let all = [self.queries, self.keys, self.values];
+        if width == d && all.iter().all(|(weight, bias)| weight.dims() == [d, d] && bias.dims() == [d]) {
+            return Ok(());
+        }
+        let shapes = all.map(|(weight, bias)| [weight.dims().to_vec(), bias.dims().to_vec()]);
+        Err(Error::Msg(format!(
+            "attention of {:?} over {:?} with projections of {shapes:?}",
+            source.dims(),
+            context.dims()
+        )))
+    }
 }
 
 /// [`super::attention`] of queries from one sequence over keys and values from another.
@@ -75,33 +109,29 @@ pub fn projected_attention(
     if reference::are_active() {
         return reference::projected_attention(source, context, projections, options);
     }
-    let AttentionProjections { queries, keys_and_values } = projections;
-    let ((n, d), (m, width)) = (source.dims2()?, context.dims2()?);
-    if width != d
-        || queries.0.dims() != [d, d]
-        || queries.1.dims() != [d]
-        || keys_and_values.0.dims() != [2 * d, d]
-        || keys_and_values.1.dims() != [2 * d]
-    {
-        let all = [queries.0, queries.1, keys_and_values.0, keys_and_values.1];
-        return Err(misfit(source, context, &all));
-    }
+    let ((n, d), (m, _)) = (source.dims2()?, context.dims2()?);
+    projections.check(source, context)?;
     let shape = AttentionShape { n, m, d, n_heads: options.n_heads };
     shape.check()?;
+    #[cfg(feature = "cuda")]
+    if cuda::attention::serves(source, &shape) {
+        return cuda::projected_attention::projected_attention(
+            &source.contiguous()?,
+            &context.contiguous()?,
+            projections,
+            shape,
+            options,
+        );
+    }
+    if reference::stands_in_for(source) {
+        return reference::projected_attention(source, context, projections, options);
+    }
     // Ops have at most three inputs.
-    let [a, b, c, e] = [queries.0, keys_and_values.0, queries.1, keys_and_values.1].map(Tensor::flatten_all);
-    let weights = Tensor::cat(&[a?, b?, c?, e?], 0)?;
+    let AttentionProjections { queries, keys, values } = projections;
+    let parts = [queries.0, keys.0, values.0, queries.1, keys.1, values.1].map(Tensor::flatten_all);
+    let weights = Tensor::cat(&parts.into_iter().collect::<Result<Vec<_>>>()?, 0)?;
     let op = CrossAttention { shape, options, saved: OnceLock::new() };
     source.contiguous()?.apply_op3(&context.contiguous()?, &weights, op)
-}
-
-fn misfit(source: &Tensor, context: &Tensor, projections: &[&Tensor]) -> Error {
-    let shapes: Vec<_> = projections.iter().map(|tensor| tensor.dims()).collect();
-    Error::Msg(format!(
-        "attention of {:?} over {:?} with projections of {shapes:?}",
-        source.dims(),
-        context.dims()
-    ))
 }
 
 /// What the forward pass leaves in an op: Candle's ops return one tensor, and the graph keeps the op alive.

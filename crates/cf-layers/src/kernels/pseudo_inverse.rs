@@ -22,7 +22,7 @@ pub fn pseudo_inverse(a: &Tensor, z: &Tensor, n_steps: usize) -> Result<Tensor> 
     if a.dims() != z.dims() || m != columns {
         return Err(Error::Msg(format!("pseudo-inverse of {:?} from {:?}", a.dims(), z.dims())));
     }
-    if reference::are_active() {
+    if reference::stands_in_for(a) {
         return reference::pseudo_inverse(a, z, n_steps);
     }
     let op = PseudoInverse { m, n_steps, kept: Mutex::new(Kept::None) };

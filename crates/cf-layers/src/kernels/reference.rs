@@ -33,6 +33,11 @@ pub(super) fn are_active() -> bool {
     ACTIVE.get()
 }
 
+/// Whether they do for this tensor: also on a device for which a kernel has no form of its own.
+pub(super) fn stands_in_for(x: &Tensor) -> bool {
+    are_active() || !x.device().is_cpu()
+}
+
 /// [`super::attention`] with the whole `[n_heads, n, m]` weights in memory.
 ///
 /// # Errors
@@ -70,17 +75,16 @@ pub fn self_attention(qkv: &Tensor, n_heads: usize, dropout: Option<AttentionDro
     attention(&qkv.narrow(1, 0, d)?.contiguous()?, &qkv.narrow(1, d, 2 * d)?, n_heads, dropout)
 }
 
-/// [`super::projected_self_attention`] as [`linear`] and [`self_attention`].
+/// [`super::projected_self_attention`] as [`projected_attention`] of a sequence over itself.
 ///
 /// # Errors
 /// If the shapes do not fit together.
 pub fn projected_self_attention(
     x: &Tensor,
-    weight: &Tensor,
-    bias: &Tensor,
+    projections: AttentionProjections<'_>,
     options: ProjectedAttentionOptions,
 ) -> Result<Tensor> {
-    self_attention(&linear(x, weight, bias)?, options.n_heads, options.dropout)
+    projected_attention(x, x, projections, options)
 }
 
 /// [`super::projected_attention`] as [`linear`] and [`attention`].
@@ -93,10 +97,10 @@ pub fn projected_attention(
     projections: AttentionProjections<'_>,
     options: ProjectedAttentionOptions,
 ) -> Result<Tensor> {
-    let AttentionProjections { queries, keys_and_values } = projections;
+    let AttentionProjections { queries, keys, values } = projections;
     let q = linear(source, queries.0, queries.1)?;
-    let kv = linear(context, keys_and_values.0, keys_and_values.1)?;
-    attention(&q, &kv, options.n_heads, options.dropout)
+    let kv = [linear(context, keys.0, keys.1)?, linear(context, values.0, values.1)?];
+    attention(&q, &Tensor::cat(&kv, 1)?, options.n_heads, options.dropout)
 }
 
 /// [`super::feed_forward`] as its layers, one after the other.

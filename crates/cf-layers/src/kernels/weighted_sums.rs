@@ -14,7 +14,7 @@ use super::{contiguous_slice, cpu, reference, unsupported_dtype};
 /// # Errors
 /// If the shapes do not fit together or are empty, or the tensors are neither f32 nor f64.
 pub fn weighted_sums(weights: &Tensor, x: &Tensor) -> Result<Tensor> {
-    if reference::are_active() {
+    if reference::stands_in_for(x) {
         return reference::weighted_sums(weights, x);
     }
     let ((k, n), (rows, d)) = (weights.dims2()?, x.dims2()?);

@@ -1,0 +1,364 @@
+//! One GPU as the ops see it: arrays, launches by name, matrix products.
+
+#![expect(unsafe_code, reason = "launches of kernels, calls of cuBLAS, arrays that kernels fill")]
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::backend::BackendStorage;
+use candle_core::cuda_backend::WrapErr;
+use candle_core::cuda_backend::cudarc::cublas::{result, sys as cublas};
+use candle_core::cuda_backend::cudarc::driver::{
+    CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg, sys,
+};
+use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
+use candle_core::op::BackpropOp;
+use candle_core::{
+    CudaDevice, CudaStorage, DType, Device, Error, Layout, Result, Shape, Storage, StorageRef, Tensor,
+};
+use half::bf16;
+
+/// The kernels of each `.cu` file, compiled by the build script.
+const MODULES: [&[u8]; 7] = [
+    include_bytes!(concat!(env!("OUT_DIR"), "/rows.fatbin")),
+    include_bytes!(concat!(env!("OUT_DIR"), "/layer_norm.fatbin")),
+    include_bytes!(concat!(env!("OUT_DIR"), "/grouped_conv2d.fatbin")),
+    include_bytes!(concat!(env!("OUT_DIR"), "/attention_bf16.fatbin")),
+    include_bytes!(concat!(env!("OUT_DIR"), "/attention_f32.fatbin")),
+    include_bytes!(concat!(env!("OUT_DIR"), "/attention_one.fatbin")),
+    include_bytes!(concat!(env!("OUT_DIR"), "/optimiser.fatbin")),
+];
+
+/// Kernels loaded onto one GPU.
+struct Loaded {
+    modules: Vec<Arc<CudaModule>>,
+    functions: Mutex<HashMap<&'static str, CudaFunction>>,
+    n_multiprocessors: u32,
+    /// Bytes of shared memory that a block may have.
+    most_shared: i32,
+}
+
+/// By ordinal of the GPU: its primary context, in which they are loaded, lives as long as the process.
+static LOADED: Mutex<Vec<(usize, Arc<Loaded>)>> = Mutex::new(Vec::new());
+
+/// A device and its stream.
+#[derive(Clone)]
+pub(super) struct Gpu {
+    pub(super) device: CudaDevice,
+    stream: Arc<CudaStream>,
+    loaded: Arc<Loaded>,
+}
+
+/// An argument of a kernel.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Arg {
+    U64(u64),
+    U32(u32),
+    I32(i32),
+    F32(f32),
+}
+
+impl Arg {
+    /// A null pointer.
+    pub(super) const NONE: Self = Self::U64(0);
+}
+
+impl From<View<'_>> for Arg {
+    fn from(view: View<'_>) -> Self {
+        Self::U64(view.address)
+    }
+}
+
+impl From<&Array> for Arg {
+    fn from(array: &Array) -> Self {
+        array.view().into()
+    }
+}
+
+impl<T: Into<Arg>> From<Option<T>> for Arg {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::NONE, Into::into)
+    }
+}
+
+/// Numbers in the memory of a GPU.
+#[derive(Debug)]
+pub(super) enum Array {
+    F32(CudaSlice<f32>),
+    Bf16(CudaSlice<bf16>),
+}
+
+/// Where numbers lie, for as long as their owner is borrowed. Kernels write through it, too: launches on one stream run one
+/// after the other, so what is enqueued sees what was enqueued before.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View<'a> {
+    address: u64,
+    pub(super) dtype: DType,
+    owner: PhantomData<&'a ()>,
+}
+
+impl View<'_> {
+    /// The same without its first elements.
+    pub(super) fn from(self, n_elements: usize) -> Self {
+        Self { address: self.address + (n_elements * self.dtype.size_in_bytes()) as u64, ..self }
+    }
+}
+
+impl Array {
+    pub(super) fn view(&self) -> View<'_> {
+        let (address, dtype) = match self {
+            Self::F32(slice) => (slice.device_ptr(slice.stream()).0, DType::F32),
+            Self::Bf16(slice) => (slice.device_ptr(slice.stream()).0, DType::BF16),
+        };
+        View { address, dtype, owner: PhantomData }
+    }
+
+    pub(super) fn into_storage(self, gpu: &Gpu) -> CudaStorage {
+        match self {
+            Self::F32(slice) => CudaStorage::wrap_cuda_slice(slice, gpu.device.clone()),
+            Self::Bf16(slice) => CudaStorage::wrap_cuda_slice(slice, gpu.device.clone()),
+        }
+    }
+
+    /// The same numbers as a tensor without a graph.
+    pub(super) fn into_tensor(self, gpu: &Gpu, shape: impl Into<Shape>) -> Tensor {
+        Tensor::from_storage(Storage::Cuda(self.into_storage(gpu)), shape, BackpropOp::none(), false)
+    }
+}
+
+/// A contiguous tensor, locked for reading.
+pub(super) struct Input<'a> {
+    storage: StorageRef<'a>,
+    layout: &'a Layout,
+}
+
+impl<'a> Input<'a> {
+    pub(super) fn of(tensor: &'a Tensor) -> Self {
+        let (storage, layout) = tensor.storage_and_layout();
+        Self { storage, layout }
+    }
+
+    pub(super) fn view(&self) -> Result<View<'_>> {
+        match &*self.storage {
+            Storage::Cuda(storage) => View::of(storage, self.layout),
+            _ => Err(Error::Msg("a kernel on a GPU got a tensor that lies elsewhere".to_owned())),
+        }
+    }
+}
+
+impl<'a> View<'a> {
+    /// The values of a contiguous tensor.
+    pub(super) fn of(storage: &'a CudaStorage, layout: &Layout) -> Result<Self> {
+        let (start, _) = layout
+            .contiguous_offsets()
+            .ok_or_else(|| Error::Msg("kernel input is not contiguous in memory".to_owned()))?;
+        let dtype = storage.dtype();
+        let address = match dtype {
+            DType::F32 => address(storage.as_cuda_slice::<f32>()?),
+            DType::BF16 => address(storage.as_cuda_slice::<bf16>()?),
+            dtype => return Err(super::super::unsupported_dtype("a kernel on a GPU", dtype)),
+        };
+        Ok(View { address, dtype, owner: PhantomData }.from(start))
+    }
+}
+
+fn address<T>(slice: &CudaSlice<T>) -> u64 {
+    slice.device_ptr(slice.stream()).0
+}
+
+/// An operand of a product: its rows are `stride` elements apart.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Operand<'a> {
+    view: View<'a>,
+    stride: usize,
+    transposed: bool,
+}
+
+/// A matrix as it is stored.
+pub(super) fn plain(view: View<'_>, stride: usize) -> Operand<'_> {
+    Operand { view, stride, transposed: false }
+}
+
+/// The transpose of what is stored.
+pub(super) fn transposed(view: View<'_>, stride: usize) -> Operand<'_> {
+    Operand { view, stride, transposed: true }
+}
+
+impl Gpu {
+    /// # Errors
+    /// If `device` is not a GPU, or the kernels don't run on it.
+    pub(super) fn of(device: &Device) -> Result<Self> {
+        match device {
+            Device::Cuda(device) => Self::new(device),
+            _ => Err(Error::Msg("a kernel on a GPU got a tensor that lies elsewhere".to_owned())),
+        }
+    }
+
+    pub(super) fn new(device: &CudaDevice) -> Result<Self> {
+        let stream = device.cuda_stream();
+        let ordinal = stream.context().ordinal();
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = loaded.iter().find(|(at, _)| *at == ordinal).map(|(_, loaded)| Arc::clone(loaded));
+        let loaded = match found {
+            Some(found) => found,
+            None => {
+                let new = Arc::new(Loaded::onto(&stream)?);
+                loaded.push((ordinal, Arc::clone(&new)));
+                new
+            }
+        };
+        Ok(Self { device: device.clone(), stream, loaded })
+    }
+
+    pub(super) fn n_multiprocessors(&self) -> usize {
+        self.loaded.n_multiprocessors as usize
+    }
+
+    /// An array whose contents are unspecified until something writes them.
+    pub(super) fn array(&self, n_elements: usize, dtype: DType) -> Result<Array> {
+        // SAFETY: every op writes all elements of an array before anything reads them.
+        unsafe {
+            match dtype {
+                DType::BF16 => Ok(Array::Bf16(self.device.alloc(n_elements.max(1))?)),
+                _ => Ok(Array::F32(self.device.alloc(n_elements.max(1))?)),
+            }
+        }
+    }
+
+    pub(super) fn zeros(&self, n_elements: usize) -> Result<Array> {
+        Ok(Array::F32(self.device.alloc_zeros(n_elements.max(1))?))
+    }
+
+    /// A copy of what the host holds.
+    pub(super) fn upload<T: candle_core::cuda_backend::cudarc::driver::DeviceRepr>(
+        &self,
+        values: &[T],
+    ) -> Result<CudaSlice<T>> {
+        self.stream.clone_htod(values).w()
+    }
+
+    /// Where an array of anything lies.
+    pub(super) fn address_of<T>(&self, slice: &CudaSlice<T>) -> Arg {
+        Arg::U64(address(slice))
+    }
+
+    /// Enqueues the kernel called `name` with `shared` bytes of dynamic shared memory per block.
+    pub(super) fn launch(
+        &self,
+        name: &'static str,
+        (grid_dim, block_dim): ([usize; 3], [u32; 3]),
+        shared: usize,
+        args: &[Arg],
+    ) -> Result<()> {
+        let function = self.loaded.function(name)?;
+        let mut builder = self.stream.launch_builder(&function);
+        for arg in args {
+            match arg {
+                Arg::U64(value) => builder.arg(value),
+                Arg::U32(value) => builder.arg(value),
+                Arg::I32(value) => builder.arg(value),
+                Arg::F32(value) => builder.arg(value),
+            };
+        }
+        let grid = grid_dim.map(|blocks| blocks as u32);
+        let config = LaunchConfig {
+            grid_dim: grid.into(),
+            block_dim: block_dim.into(),
+            shared_mem_bytes: shared as u32,
+        };
+        // SAFETY: the arguments are those of the kernel's declaration in its `.cu` file, in its order; addresses are of arrays
+        // that live until the launch is enqueued, and are freed in the order of the stream, after it has run.
+        unsafe { builder.launch(config) }.w()?;
+        Ok(())
+    }
+
+    /// `c = a b + beta c` with `a` `[rows, inner]`, `b` `[inner, columns]` and `c` `[rows, columns]`, all row-major. Operands are of
+    /// one type, sums f32.
+    pub(super) fn multiply(
+        &self,
+        c: View<'_>,
+        [rows, columns, inner]: [usize; 3],
+        a: Operand<'_>,
+        b: Operand<'_>,
+        beta: f32,
+    ) -> Result<()> {
+        let operation = |operand: Operand<'_>| match operand.transposed {
+            false => cublas::cublasOperation_t::CUBLAS_OP_N,
+            true => cublas::cublasOperation_t::CUBLAS_OP_T,
+        };
+        let numbers = |view: View<'_>| match view.dtype {
+            DType::BF16 => cublas::cudaDataType_t::CUDA_R_16BF,
+            _ => cublas::cudaDataType_t::CUDA_R_32F,
+        };
+        let reduced = candle_core::cuda::gemm_reduced_precision_f32();
+        let compute = match a.view.dtype {
+            DType::F32 if reduced => cublas::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
+            _ => cublas::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+        };
+        let (alpha, beta) = (1.0_f32, beta);
+        let blas = self.device.cublas_handle();
+        // cuBLAS is column-major: it makes the transpose of `c` from those of `b` and `a`, which are the same bytes.
+        // SAFETY: the views hold as many elements as the sizes and strides say, which are those of the op's shapes; cuBLAS runs on
+        // the stream of the device.
+        unsafe {
+            result::gemm_ex(
+                *blas.handle(),
+                operation(b),
+                operation(a),
+                columns as i32,
+                rows as i32,
+                inner as i32,
+                (&raw const alpha).cast(),
+                b.view.address as *const _,
+                numbers(b.view),
+                b.stride as i32,
+                a.view.address as *const _,
+                numbers(a.view),
+                a.stride as i32,
+                (&raw const beta).cast(),
+                c.address as *mut _,
+                numbers(c),
+                columns as i32,
+                compute,
+                cublas::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
+            )
+        }
+        .w()
+    }
+}
+
+impl Loaded {
+    fn onto(stream: &Arc<CudaStream>) -> Result<Self> {
+        let context = stream.context();
+        let load = |bytes: &[u8]| context.load_module(Ptx::from_binary(bytes.to_vec()));
+        use sys::CUdevice_attribute_enum as attribute;
+        Ok(Self {
+            modules: MODULES.iter().map(|bytes| load(bytes)).collect::<std::result::Result<_, _>>().w()?,
+            functions: Mutex::default(),
+            n_multiprocessors: context.attribute(attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT).w()?
+                as u32,
+            most_shared: context
+                .attribute(attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)
+                .w()?,
+        })
+    }
+
+    fn function(&self, name: &'static str) -> Result<CudaFunction> {
+        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(function) = functions.get(name) {
+            return Ok(function.clone());
+        }
+        let function = self
+            .modules
+            .iter()
+            .find_map(|module| module.load_function(name).ok())
+            .ok_or_else(|| Error::Msg(format!("no kernel `{name}` among the CUDA kernels")))?;
+        let most = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        // Blocks get more than 48 KiB only if the kernel says so; what the kernel declares itself counts towards the limit.
+        let own = function.shared_size_bytes().w()?;
+        function.set_attribute(most, self.most_shared - own).w()?;
+        functions.insert(name, function.clone());
+        Ok(function)
+    }
+}

@@ -1,0 +1,148 @@
+//! Grouped convolution with one output channel per group, on channels-last maps.
+
+use candle_core::{CudaStorage, CustomOp3};
+
+use super::super::grouped_conv2d::ConvShape;
+use super::super::linear::Activation;
+use super::linear::deliver;
+use super::*;
+
+/// Output pixels of a map row that one thread makes, as in the `.cu` file.
+const STRIP: usize = 8;
+/// Channels of a block, and strips of a block.
+const CHANNELS: usize = 32;
+const STRIPS: usize = 8;
+/// Blocks along the rows in a gradient of weights, about.
+const ROW_BLOCKS: usize = 32;
+
+/// Whether a convolution has a form here: odd kernels up to 7, one or two input channels per group.
+pub(in crate::kernels) fn serves(x: &Tensor, shape: &ConvShape) -> bool {
+    super::serves(x) && x.dtype() == DType::F32 && names(shape).is_some()
+}
+
+/// [`super::super::grouped_conv2d`] of contiguous tensors whose shapes fit.
+pub(in crate::kernels) fn grouped_conv2d(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: &Tensor,
+    shape: ConvShape,
+) -> Result<Tensor> {
+    x.apply_op3(weight, bias, GroupedConv2d { shape })
+}
+
+/// The kernels of a shape: forward, gradient of the input, gradient of the weights.
+fn names(shape: &ConvShape) -> Option<[&'static str; 3]> {
+    Some(match (shape.k, shape.per_group) {
+        (1, 1) => ["conv_1_1", "conv_input_gradient_1_1", "conv_weight_gradient_1_1"],
+        (3, 1) => ["conv_3_1", "conv_input_gradient_3_1", "conv_weight_gradient_3_1"],
+        (5, 1) => ["conv_5_1", "conv_input_gradient_5_1", "conv_weight_gradient_5_1"],
+        (7, 1) => ["conv_7_1", "conv_input_gradient_7_1", "conv_weight_gradient_7_1"],
+        (1, 2) => ["conv_1_2", "conv_input_gradient_1_2", "conv_weight_gradient_1_2"],
+        (3, 2) => ["conv_3_2", "conv_input_gradient_3_2", "conv_weight_gradient_3_2"],
+        (5, 2) => ["conv_5_2", "conv_input_gradient_5_2", "conv_weight_gradient_5_2"],
+        (7, 2) => ["conv_7_2", "conv_input_gradient_7_2", "conv_weight_gradient_7_2"],
+        _ => return None,
+    })
+}
+
+struct GroupedConv2d {
+    shape: ConvShape,
+}
+
+impl GroupedConv2d {
+    fn names(&self) -> Result<[&'static str; 3]> {
+        names(&self.shape).ok_or_else(|| Error::Msg(format!("no convolution on a GPU for {:?}", self.shape)))
+    }
+
+    fn n_weights(&self) -> usize {
+        self.shape.c_out * self.shape.per_group * self.shape.k * self.shape.k
+    }
+
+    fn sizes(&self) -> [Arg; 3] {
+        [self.shape.height, self.shape.width, self.shape.c_out].map(|size| Arg::I32(size as i32))
+    }
+
+    /// The launch in which every thread makes a strip.
+    fn by_strips(&self) -> ([usize; 3], [u32; 3]) {
+        let strips = self.shape.width.div_ceil(STRIP) * self.shape.height;
+        let grid = [self.shape.c_out.div_ceil(CHANNELS), strips.div_ceil(STRIPS), 1];
+        (grid, [CHANNELS as u32, STRIPS as u32, 1])
+    }
+}
+
+impl CustomOp3 for GroupedConv2d {
+    fn name(&self) -> &'static str {
+        "grouped_conv2d"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        not_on_the_cpu("grouped_conv2d")
+    }
+
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        x_layout: &Layout,
+        weight: &CudaStorage,
+        weight_layout: &Layout,
+        bias: &CudaStorage,
+        bias_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let gpu = Gpu::new(&x.device)?;
+        let ConvShape { height, width, c_out, .. } = self.shape;
+        let y = gpu.array(height * width * c_out, DType::F32)?;
+        let inputs = [View::of(x, x_layout)?, View::of(weight, weight_layout)?, View::of(bias, bias_layout)?];
+        let mut args = inputs.map(Arg::from).to_vec();
+        args.push((&y).into());
+        args.extend(self.sizes());
+        gpu.launch(self.names()?[0], self.by_strips(), 0, &args)?;
+        Ok((y.into_storage(&gpu), Shape::from((height, width, c_out))))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let gpu = Gpu::of(x.device())?;
+        let ConvShape { height, width, c_out, k, .. } = self.shape;
+        let [_, input_gradient, weight_gradient] = self.names()?;
+        let grad = grad.contiguous()?;
+        let (x_input, weight_input, grad_input) = (Input::of(x), Input::of(weight), Input::of(&grad));
+        let dy = grad_input.view()?;
+
+        let dx = gpu.array(x.elem_count(), DType::F32)?;
+        let mut args: Vec<Arg> = vec![dy.into(), weight_input.view()?.into(), (&dx).into()];
+        args.extend(self.sizes());
+        gpu.launch(input_gradient, self.by_strips(), 0, &args)?;
+
+        let rows_per_block = height.div_ceil(ROW_BLOCKS);
+        let n_blocks = height.div_ceil(rows_per_block);
+        let partial = gpu.array(n_blocks * self.n_weights(), DType::F32)?;
+        let mut args: Vec<Arg> = vec![x_input.view()?.into(), dy.into(), (&partial).into()];
+        args.extend(self.sizes());
+        args.push(Arg::I32(rows_per_block as i32));
+        let config = ([c_out.div_ceil(CHANNELS), n_blocks, 1], [CHANNELS as u32, k as u32, 1]);
+        gpu.launch(weight_gradient, config, 0, &args)?;
+        let dweight = gpu.sum_partial(&partial, n_blocks, self.n_weights())?;
+
+        let none = (Activation::Identity, None);
+        let dbias = gpu.row_gradient(dy, none, None, [height * width, c_out], None)?;
+        Ok((
+            deliver(x, dx.into_tensor(&gpu, x.shape()))?,
+            deliver(weight, dweight.into_tensor(&gpu, weight.shape()))?,
+            deliver(bias, dbias.into_tensor(&gpu, bias.shape()))?,
+        ))
+    }
+}

@@ -1,0 +1,231 @@
+// Element-wise ops and column sums over row-major matrices [n, d].
+#include "common.cuh"
+
+// ---- types ---------------------------------------------------------------------------------------------------------
+
+extern "C" __global__ void to_bf16(const float *x, bf16 *y, uint64_t n) {
+    uint64_t i = ((uint64_t)blockIdx.x * blockDim.x + threadIdx.x) * 4;
+    if (i + 4 <= n) {
+        store4(y + i, load4(x + i));
+    } else {
+        for (; i < n; i++) store(y + i, x[i]);
+    }
+}
+
+// Up to four arrays one after the other: the weights of layers that are computed as one.
+template <typename To>
+__device__ void gathered(const float *a, const float *b, const float *c, const float *d, uint32_t na, uint32_t nb,
+                         uint32_t nc, uint32_t nd, To *to) {
+    uint32_t first = (blockIdx.x * blockDim.x + threadIdx.x) * 4;
+    for (uint32_t i = first; i < first + 4 && i < na + nb + nc + nd; i++) {
+        float value = i < na                 ? a[i]
+                      : i < na + nb          ? b[i - na]
+                      : i < na + nb + nc     ? c[i - na - nb]
+                                             : d[i - na - nb - nc];
+        store(to + i, value);
+    }
+}
+extern "C" __global__ void gather_f32(const float *a, const float *b, const float *c, const float *d, uint32_t na,
+                                      uint32_t nb, uint32_t nc, uint32_t nd, float *to) {
+    gathered(a, b, c, d, na, nb, nc, nd, to);
+}
+extern "C" __global__ void gather_bf16(const float *a, const float *b, const float *c, const float *d, uint32_t na,
+                                       uint32_t nb, uint32_t nc, uint32_t nd, bf16 *to) {
+    gathered(a, b, c, d, na, nb, nc, nd, to);
+}
+
+// ---- bias and activation -------------------------------------------------------------------------------------------
+
+enum Activation { IDENTITY = 0, RELU = 1, TANH = 2 };
+
+__device__ __forceinline__ float activated(float y, int activation) {
+    if (activation == RELU) return fmaxf(y, 0.0f);
+    if (activation == TANH) return tanhf(y);
+    return y;
+}
+
+// y = activation(y + bias), in place.
+template <typename T>
+__device__ void bias_activation(T *y, const float *bias, uint64_t n_elements, uint32_t d, int activation) {
+    uint64_t stride = (uint64_t)gridDim.x * blockDim.x * 4;
+    for (uint64_t i = ((uint64_t)blockIdx.x * blockDim.x + threadIdx.x) * 4; i < n_elements; i += stride) {
+        if (d % 4 == 0) {
+            uint32_t column = (uint32_t)(i % d);
+            float4 v = load4(y + i), b = load4(bias + column);
+            v.x = activated(v.x + b.x, activation);
+            v.y = activated(v.y + b.y, activation);
+            v.z = activated(v.z + b.z, activation);
+            v.w = activated(v.w + b.w, activation);
+            store4(y + i, v);
+        } else {
+            for (uint64_t e = i; e < i + 4 && e < n_elements; e++) {
+                store(y + e, activated(load(y + e) + bias[e % d], activation));
+            }
+        }
+    }
+}
+extern "C" __global__ void bias_activation_f32(float *y, const float *bias, uint64_t n, uint32_t d, int activation) {
+    bias_activation(y, bias, n, d, activation);
+}
+extern "C" __global__ void bias_activation_bf16(bf16 *y, const float *bias, uint64_t n, uint32_t d, int activation) {
+    bias_activation(y, bias, n, d, activation);
+}
+
+// ---- gradients of rows ---------------------------------------------------------------------------------------------
+
+// Sums over columns are made in two steps of fixed order: partial sums of `rows_per_block` rows each, [gridDim.y, d], and their sum.
+// A block is 32 columns by 8 rows at a time.
+struct ColumnSum {
+    float sum;
+    __device__ ColumnSum() : sum(0.0f) {}
+    __device__ void write(float *partial, uint32_t column, uint32_t d) {
+        __shared__ float rows[8][33];
+        rows[threadIdx.y][threadIdx.x] = sum;
+        __syncthreads();
+        if (threadIdx.y == 0) {
+            float total = 0.0f;
+            for (int row = 0; row < 8; row++) total += rows[row][threadIdx.x];
+            if (column < d) partial[(uint64_t)blockIdx.y * d + column] = total;
+        }
+    }
+};
+
+// g = the gradient before dropout and activation; written as T where `to` is not null. `y` is the activation's output.
+template <typename From, typename To>
+__device__ void row_gradient(const From *grad, const float *y, To *to, float *partial, uint32_t n, uint32_t d,
+                             uint32_t rows_per_block, int activation, Mask mask) {
+    uint32_t column = blockIdx.x * 32 + threadIdx.x;
+    uint32_t first = blockIdx.y * rows_per_block;
+    uint32_t last = min(first + rows_per_block, n);
+    ColumnSum column_sum;
+    if (column < d) {
+        for (uint32_t row = first + threadIdx.y; row < last; row += 8) {
+            uint64_t i = (uint64_t)row * d + column;
+            float g = load(grad + i);
+            if (activation == RELU) g = y[i] > 0.0f ? g : 0.0f;
+            if (activation == TANH) g *= 1.0f - y[i] * y[i];
+            g = masked(mask, i, g);
+            column_sum.sum += g;
+            if (to) store(to + i, g);
+        }
+    }
+    column_sum.write(partial, column, d);
+}
+#define ROW_GRADIENT(NAME, FROM, TO)                                                                                   \
+    extern "C" __global__ void NAME(const FROM *grad, const float *y, TO *to, float *partial, uint32_t n, uint32_t d,  \
+                                    uint32_t rows_per_block, int activation, uint64_t key, uint64_t limit,             \
+                                    float kept) {                                                                      \
+        row_gradient(grad, y, to, partial, n, d, rows_per_block, activation, Mask{key, limit, kept});                  \
+    }
+ROW_GRADIENT(row_gradient_f32_f32, float, float)
+ROW_GRADIENT(row_gradient_f32_bf16, float, bf16)
+ROW_GRADIENT(row_gradient_bf16_bf16, bf16, bf16)
+
+// The sum of `n_partial` rows of `d`; added to what is there, or in its place.
+extern "C" __global__ void sum_partial(const float *partial, float *total, uint32_t n_partial, uint32_t d, int adds) {
+    uint32_t column = blockIdx.x * 32 + threadIdx.x;
+    ColumnSum column_sum;
+    if (column < d) {
+        for (uint32_t row = threadIdx.y; row < n_partial; row += 8) {
+            column_sum.sum += partial[(uint64_t)row * d + column];
+        }
+        if (adds && threadIdx.y == 0) column_sum.sum += total[column];
+    }
+    column_sum.write(total, column, d);
+}
+
+// ---- GELU ----------------------------------------------------------------------------------------------------------
+
+__device__ __forceinline__ float gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f)); }
+
+__device__ __forceinline__ float gelu_slope(float x) {
+    float density = 0.39894228040143268f * expf(-0.5f * x * x);
+    return 0.5f * (1.0f + erff(x * 0.70710678118654752f)) + x * density;
+}
+
+// h = mask(gelu(z + bias)). Without a bias, z holds it already.
+template <typename T>
+__device__ void gelu_forward(const T *z, const float *bias, T *h, uint64_t n_elements, uint32_t d, Mask mask) {
+    uint64_t stride = (uint64_t)gridDim.x * blockDim.x * 4;
+    for (uint64_t i = ((uint64_t)blockIdx.x * blockDim.x + threadIdx.x) * 4; i < n_elements; i += stride) {
+        if (n_elements % 4 == 0 && d % 4 == 0) {
+            float4 v = load4(z + i);
+            float4 b = bias ? load4(bias + (uint32_t)(i % d)) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+            v.x = masked(mask, i, gelu(v.x + b.x));
+            v.y = masked(mask, i + 1, gelu(v.y + b.y));
+            v.z = masked(mask, i + 2, gelu(v.z + b.z));
+            v.w = masked(mask, i + 3, gelu(v.w + b.w));
+            store4(h + i, v);
+        } else {
+            for (uint64_t e = i; e < i + 4 && e < n_elements; e++) {
+                store(h + e, masked(mask, e, gelu(load(z + e) + (bias ? bias[e % d] : 0.0f))));
+            }
+        }
+    }
+}
+#define GELU_FORWARD(NAME, T)                                                                                          \
+    extern "C" __global__ void NAME(const T *z, const float *bias, T *h, uint64_t n, uint32_t d, uint64_t key,         \
+                                    uint64_t limit, float kept) {                                                      \
+        gelu_forward(z, bias, h, n, d, Mask{key, limit, kept});                                                        \
+    }
+GELU_FORWARD(gelu_f32, float)
+GELU_FORWARD(gelu_bf16, bf16)
+
+// dz from dh, in place, and partial sums of its columns (see row_gradient).
+template <typename T>
+__device__ void gelu_backward(const T *z, const float *bias, T *dh, float *partial, uint32_t n, uint32_t d,
+                              uint32_t rows_per_block, Mask mask) {
+    uint32_t column = blockIdx.x * 32 + threadIdx.x;
+    uint32_t first = blockIdx.y * rows_per_block;
+    uint32_t last = min(first + rows_per_block, n);
+    ColumnSum column_sum;
+    if (column < d) {
+        float b = bias ? bias[column] : 0.0f;
+        for (uint32_t row = first + threadIdx.y; row < last; row += 8) {
+            uint64_t i = (uint64_t)row * d + column;
+            float g = masked(mask, i, load(dh + i)) * gelu_slope(load(z + i) + b);
+            column_sum.sum += g;
+            store(dh + i, g);
+        }
+    }
+    column_sum.write(partial, column, d);
+}
+#define GELU_BACKWARD(NAME, T)                                                                                         \
+    extern "C" __global__ void NAME(const T *z, const float *bias, T *dh, float *partial, uint32_t n, uint32_t d,      \
+                                    uint32_t rows_per_block, uint64_t key, uint64_t limit, float kept) {               \
+        gelu_backward(z, bias, dh, partial, n, d, rows_per_block, Mask{key, limit, kept});                             \
+    }
+GELU_BACKWARD(gelu_backward_f32, float)
+GELU_BACKWARD(gelu_backward_bf16, bf16)
+
+// ---- ends of sub-layers --------------------------------------------------------------------------------------------
+
+// out = base + mask(y + bias). Base and bias may be null.
+template <typename T>
+__device__ void add_masked(const float *base, const T *y, const float *bias, float *out, uint64_t n_elements, uint32_t d,
+                           Mask mask) {
+    uint64_t stride = (uint64_t)gridDim.x * blockDim.x * 4;
+    for (uint64_t i = ((uint64_t)blockIdx.x * blockDim.x + threadIdx.x) * 4; i < n_elements; i += stride) {
+        if (n_elements % 4 == 0 && d % 4 == 0) {
+            float4 v = load4(y + i), o = base ? load4(base + i) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+            float4 b = bias ? load4(bias + (uint32_t)(i % d)) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+            v.x = o.x + masked(mask, i, v.x + b.x);
+            v.y = o.y + masked(mask, i + 1, v.y + b.y);
+            v.z = o.z + masked(mask, i + 2, v.z + b.z);
+            v.w = o.w + masked(mask, i + 3, v.w + b.w);
+            store4(out + i, v);
+        } else {
+            for (uint64_t e = i; e < i + 4 && e < n_elements; e++) {
+                float v = load(y + e) + (bias ? bias[e % d] : 0.0f);
+                out[e] = (base ? base[e] : 0.0f) + masked(mask, e, v);
+            }
+        }
+    }
+}
+#define ADD_MASKED(NAME, T)                                                                                            \
+    extern "C" __global__ void NAME(const float *base, const T *y, const float *bias, float *out, uint64_t n,          \
+                                    uint32_t d, uint64_t key, uint64_t limit, float kept) {                            \
+        add_masked(base, y, bias, out, n, d, Mask{key, limit, kept});                                                  \
+    }
+ADD_MASKED(add_masked_f32, float)
+ADD_MASKED(add_masked_bf16, bf16)

@@ -1,0 +1,399 @@
+//! Every kernel on a GPU against the CPU in f64, at sizes around those of tiles. Fails where there is no GPU.
+//!
+//! `cargo test --features cuda --test cuda` where CUDA is, or the binary alone, which needs no Rust (docs/cuda.md).
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use cf_layers::kernels::{
+    self, Activation, AdamParameter, AdamStep, AttentionDropout, AttentionProjections, Compute, DropoutMask,
+    FeedForwardOptions, FeedForwardWeights, ProjectedAttentionOptions, Retention, reference,
+};
+use cf_layers::{EdgeDirection, Graph};
+use rand::Rng;
+
+/// Norm-wise relative errors allowed: f32, and products in bf16.
+const TOLERANCES: [(Compute, f64); 2] = [(Compute::AsStored, 1e-5), (Compute::Bf16, 1e-2)];
+
+/// One test at a time: the deterministic mode is the process's, and memory that is poisoned is to be used by the same test.
+fn gpu() -> (Device, MutexGuard<'static, ()>) {
+    static ONE: Mutex<()> = Mutex::new(());
+    let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    (Device::new_cuda(0).expect("these tests need an NVIDIA GPU"), guard)
+}
+
+/// Leaves NaN in the memory that the next arrays are made from.
+fn poison(device: &Device) {
+    let nan = Tensor::full(f32::NAN, 1 << 24, device).unwrap();
+    let small: Vec<Tensor> = (0..64).map(|_| Tensor::full(f32::NAN, 1 << 14, device).unwrap()).collect();
+    drop((nan, small));
+}
+
+fn values(seed: u64, shape: &[usize]) -> Vec<f64> {
+    let mut rng = cf_layers::random::stream(seed, "cuda test");
+    (0..shape.iter().product()).map(|_| f64::from(rng.random_range(-1.0_f32..1.0))).collect()
+}
+
+fn variable(seed: u64, shape: &[usize], dtype: DType, device: &Device) -> Var {
+    let tensor = Tensor::from_vec(values(seed, shape), shape, &Device::Cpu).unwrap();
+    Var::from_tensor(&tensor.to_dtype(dtype).unwrap().to_device(device).unwrap()).unwrap()
+}
+
+fn numbers(tensor: &Tensor) -> Vec<f64> {
+    let tensor = tensor.to_device(&Device::Cpu).unwrap().to_dtype(DType::F64).unwrap();
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// The output of `f` and the gradients of its inputs, given a gradient of the output that differs in every element.
+fn evaluate(
+    device: &Device,
+    dtype: DType,
+    shapes: &[&[usize]],
+    f: &dyn Fn(&[Tensor]) -> Result<Tensor>,
+) -> Vec<Vec<f64>> {
+    let inputs: Vec<Var> =
+        shapes.iter().zip(1..).map(|(shape, seed)| variable(seed, shape, dtype, device)).collect();
+    let tensors: Vec<Tensor> = inputs.iter().map(|input| input.as_tensor().clone()).collect();
+    if device.is_cuda() {
+        poison(device);
+    }
+    let output = f(&tensors).unwrap();
+    let upstream = variable(99, output.dims(), dtype, device);
+    let wide = output.to_dtype(dtype).unwrap();
+    if device.is_cuda() {
+        poison(device);
+    }
+    let grads =
+        kernels::backward(&(wide * upstream.as_detached_tensor()).unwrap().sum_all().unwrap()).unwrap();
+    let gradients = inputs.iter().map(|input| numbers(grads.get(input).expect("a gradient of every input")));
+    std::iter::once(numbers(&output)).chain(gradients).collect()
+}
+
+/// Fails where the norm of a difference is more than `tolerance` of the norm.
+#[track_caller]
+fn assert_near(what: &str, found: &[Vec<f64>], wanted: &[Vec<f64>], tolerance: f64) {
+    assert_eq!(found.len(), wanted.len());
+    for (at, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+        assert_eq!(found.len(), wanted.len(), "{what}, array {at}");
+        let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+        let difference = norm(&mut found.iter().zip(wanted).map(|(f, w)| f - w));
+        // Gradients that are 0 but for rounding are held against what the others are like.
+        let scale = norm(&mut wanted.iter().copied()).max(0.02 * (wanted.len() as f64).sqrt());
+        let error = difference / scale;
+        assert!(error <= tolerance, "{what}, array {at}: error {error:.2e}, at most {tolerance:.0e}");
+    }
+}
+
+/// Compares a GPU in f32 with the CPU in f64.
+fn check(what: &str, shapes: &[&[usize]], tolerance: f64, f: &dyn Fn(&[Tensor]) -> Result<Tensor>) {
+    let (gpu, _guard) = gpu();
+    let wanted = evaluate(&Device::Cpu, DType::F64, shapes, f);
+    let found = evaluate(&gpu, DType::F32, shapes, f);
+    assert_near(what, &found, &wanted, tolerance);
+}
+
+/// [`check`] in both kinds of products; in bf16 the reference makes none, so `f` is told.
+fn check_both(what: &str, shapes: &[&[usize]], f: &dyn Fn(&[Tensor], Compute) -> Result<Tensor>) {
+    let (gpu, _guard) = gpu();
+    let wanted = evaluate(&Device::Cpu, DType::F64, shapes, &|inputs| f(inputs, Compute::AsStored));
+    for (compute, tolerance) in TOLERANCES {
+        let found = evaluate(&gpu, DType::F32, shapes, &|inputs| f(inputs, compute));
+        assert_near(&format!("{what}, {compute:?}"), &found, &wanted, tolerance);
+    }
+}
+
+#[test]
+fn linear() {
+    for (n, d_in, d_out) in [(1, 7, 5), (2, 24, 40), (63, 64, 128), (129, 130, 4), (300, 512, 513)] {
+        for activation in [Activation::Identity, Activation::Relu, Activation::Tanh] {
+            let shapes: [&[usize]; 3] = [&[n, d_in], &[d_out, d_in], &[d_out]];
+            let what = format!("linear {n} {d_in} {d_out} {activation:?}");
+            // The rectifier's gradient jumps: rounding before it may turn single elements.
+            if activation == Activation::Relu {
+                check(&what, &shapes, 1e-5, &|x| {
+                    kernels::linear_with(&x[0], &x[1], &x[2], activation, Compute::AsStored)
+                });
+                continue;
+            }
+            check_both(&what, &shapes, &|x, compute| {
+                kernels::linear_with(&x[0], &x[1], &x[2], activation, compute)
+            });
+        }
+    }
+}
+
+#[test]
+fn linear_of_bf16_features() {
+    let (gpu, _guard) = gpu();
+    let [weight, bias] =
+        [(2, vec![40, 96]), (3, vec![40])].map(|(seed, shape)| variable(seed, &shape, DType::F32, &gpu));
+    let features = variable(1, &[65, 96], DType::BF16, &gpu).as_detached_tensor();
+    let run = |x: &Tensor| {
+        let y = kernels::linear(x, &weight, &bias, Compute::Bf16).unwrap();
+        let grads = kernels::backward(&y.sqr().unwrap().sum_all().unwrap()).unwrap();
+        [numbers(&y), numbers(grads.get(&weight).unwrap()), numbers(grads.get(&bias).unwrap())]
+    };
+    assert_eq!(run(&features), run(&features.to_dtype(DType::F32).unwrap()));
+}
+
+#[test]
+fn layer_norm() {
+    for d in [24, 128, 130, 512, 1000, 2048] {
+        for n in [1, 2, 63, 65, 129, 600] {
+            let shapes: [&[usize]; 4] = [&[n, d], &[d], &[d], &[n, d]];
+            check(&format!("layer norm {n} {d}"), &shapes[..3], 1e-5, &|x| {
+                kernels::layer_norm(&x[0], &x[1], &x[2], 1e-5)
+            });
+            check(&format!("layer norm of a sum {n} {d}"), &shapes, 1e-5, &|x| {
+                kernels::add_layer_norm(&x[0], &x[3], &x[1], &x[2], 1e-5)
+            });
+        }
+    }
+}
+
+#[test]
+fn gelu_and_dropout() {
+    for shape in [[1, 1], [3, 7], [63, 64], [129, 1024]] {
+        for mask in [None, Some(DropoutMask { p: 0.3, key: 8 })] {
+            check(&format!("gelu {shape:?}"), &[&shape], 1e-5, &|x| kernels::gelu(&x[0], mask));
+            check(&format!("add dropped {shape:?}"), &[&shape, &shape], 1e-6, &|x| {
+                kernels::add_dropped(&x[0], &x[1], mask)
+            });
+        }
+        let (gpu, _guard) = gpu();
+        let mask = DropoutMask { p: 0.2, key: 77 };
+        let [on_gpu, on_cpu] = [gpu, Device::Cpu].map(|device| {
+            let x = variable(1, &shape, DType::F32, &device);
+            numbers(&kernels::dropout(&x, mask).unwrap())
+        });
+        assert_eq!(on_gpu, on_cpu, "masks are equal bit for bit");
+    }
+}
+
+#[test]
+fn grouped_conv2d() {
+    for (height, width) in [(1, 1), (1, 9), (5, 3), (8, 8), (17, 30), (59, 59)] {
+        for (c_out, per_group, k) in [(1, 1, 7), (33, 1, 7), (33, 2, 7), (40, 1, 3), (16, 2, 5), (64, 2, 1)] {
+            let shapes: [&[usize]; 3] =
+                [&[height, width, c_out * per_group], &[c_out, per_group, k, k], &[c_out]];
+            check(&format!("convolution {height} {width} {c_out} {per_group} {k}"), &shapes, 1e-5, &|x| {
+                kernels::grouped_conv2d(&x[0], &x[1], &x[2])
+            });
+        }
+    }
+}
+
+/// Queries, keys, heads and their width.
+const ATTENTIONS: [(usize, usize, usize, usize); 17] = [
+    (1, 1, 1, 8),
+    (1, 130, 4, 128),
+    (1, 64, 2, 6),
+    (2, 3, 4, 6),
+    (2, 2, 1, 32),
+    (63, 65, 2, 32),
+    (64, 64, 3, 64),
+    (65, 63, 1, 64),
+    (127, 129, 2, 128),
+    (128, 128, 1, 128),
+    (129, 127, 4, 128),
+    (7, 700, 4, 128),
+    (700, 7, 4, 128),
+    (257, 513, 4, 128),
+    (300, 1, 2, 128),
+    (130, 1000, 8, 64),
+    (61, 70, 2, 100),
+];
+
+fn dropouts(n: usize) -> [Option<AttentionDropout>; 2] {
+    [None, Some(AttentionDropout { mask: DropoutMask { p: 0.2, key: 0x1234_5678_9abc }, n_queries: n + 3 })]
+}
+
+#[test]
+fn attention() {
+    for (n, m, n_heads, width) in ATTENTIONS {
+        let d = n_heads * width;
+        for dropout in dropouts(n) {
+            let what = format!("attention {n} x {m}, {n_heads} heads of {width}, {dropout:?}");
+            check_both(&what, &[&[n, d], &[m, 2 * d]], &|x, compute| {
+                kernels::attention(&x[0], &x[1], n_heads, dropout, compute)
+            });
+            check_both(&what, &[&[n, 3 * d]], &|x, compute| {
+                kernels::self_attention(&x[0], n_heads, dropout, compute)
+            });
+        }
+    }
+}
+
+#[test]
+fn attention_in_fixed_order() {
+    for (n, m, n_heads, width) in ATTENTIONS {
+        let d = n_heads * width;
+        for dropout in dropouts(n) {
+            let what = format!("attention {n} x {m}, {n_heads} heads of {width}, {dropout:?}");
+            let run = |compute| {
+                let (gpu, _guard) = gpu();
+                kernels::set_deterministic(true);
+                let all = evaluate(&gpu, DType::F32, &[&[n, d], &[m, 2 * d]], &|x| {
+                    kernels::attention(&x[0], &x[1], n_heads, dropout, compute)
+                });
+                kernels::set_deterministic(false);
+                all
+            };
+            let wanted = evaluate(&Device::Cpu, DType::F64, &[&[n, d], &[m, 2 * d]], &|x| {
+                kernels::attention(&x[0], &x[1], n_heads, dropout, Compute::AsStored)
+            });
+            let [first, second] = [run(Compute::Bf16), run(Compute::Bf16)];
+            assert!(first == second, "{what}: two runs give the same bits");
+            assert_near(&what, &first, &wanted, 1e-2);
+        }
+    }
+}
+
+#[test]
+fn attention_drops_what_the_cpu_drops() {
+    let (gpu, _guard) = gpu();
+    // Values that are rows of the identity: the output is the weights.
+    for (n, m, compute) in
+        [(130, 128, Compute::Bf16), (130, 128, Compute::AsStored), (1, 128, Compute::AsStored)]
+    {
+        let mask = DropoutMask { p: 0.2, key: 0x7777_1234 };
+        let dropout = Some(AttentionDropout { mask, n_queries: n });
+        let q = variable(1, &[n, 2 * 128], DType::F32, &gpu);
+        let keys = variable(2, &[m, 2 * 128], DType::F32, &gpu);
+        let eye = Tensor::eye(m, DType::F32, &gpu).unwrap();
+        let kv = Tensor::cat(&[keys.as_tensor(), &eye, &eye], 1).unwrap();
+        let weights = numbers(&kernels::attention(&q, &kv, 2, dropout, compute).unwrap());
+        for (at, weight) in weights.iter().enumerate() {
+            let (query, head, key) = (at / (2 * m), at / m % 2, at % m);
+            let kept = mask.factor(((head * n + query) * m + key) as u64) > 0.0;
+            assert_eq!(*weight > 0.0, kept, "{n} {compute:?}: query {query}, head {head}, key {key}");
+        }
+    }
+}
+
+#[test]
+fn projected_attention() {
+    for (n, m, n_heads, width) in ATTENTIONS {
+        let d = n_heads * width;
+        for dropout in dropouts(n) {
+            let weight: &[usize] = &[d, d];
+            let shapes = [&[n, d][..], &[m, d], weight, weight, weight, &[d], &[d], &[d]];
+            let projections =
+                |x: &[Tensor]| -> [Tensor; 6] { std::array::from_fn(|at| x[x.len() - 6 + at].clone()) };
+            let options =
+                |compute| ProjectedAttentionOptions { n_heads, dropout, compute, retention: Retention::Keep };
+            let with = |p: &[Tensor; 6], f: &dyn Fn(AttentionProjections<'_>) -> Result<Tensor>| {
+                f(AttentionProjections {
+                    queries: (&p[0], &p[3]),
+                    keys: (&p[1], &p[4]),
+                    values: (&p[2], &p[5]),
+                })
+            };
+            let what = format!("projected attention {n} x {m}, {n_heads} heads of {width}, {dropout:?}");
+            // Scores grow with the width, and bf16 moves a sharp softmax: sources are scaled down.
+            let scale = 1.0 / (width as f64).sqrt();
+            check_both(&what, &shapes, &|x, compute| {
+                let source = (&x[0] * scale)?;
+                let context = (&x[1] * scale)?;
+                with(&projections(x), &|p| {
+                    kernels::projected_attention(&source, &context, p, options(compute))
+                })
+            });
+            let own: Vec<&[usize]> =
+                shapes.iter().enumerate().filter(|(at, _)| *at != 1).map(|(_, s)| *s).collect();
+            check_both(&what, &own, &|x, compute| {
+                let source = (&x[0] * scale)?;
+                with(&projections(x), &|p| kernels::projected_self_attention(&source, p, options(compute)))
+            });
+        }
+    }
+}
+
+#[test]
+fn feed_forward() {
+    for (n, d, hidden) in [(1, 24, 40), (63, 64, 128), (129, 512, 1024), (65, 7, 9)] {
+        for p in [0.0, 0.25] {
+            let mask = |key| (p > 0.0).then_some(DropoutMask { p, key });
+            let shapes: [&[usize]; 6] = [&[n, d], &[n, d], &[hidden, d], &[d, hidden], &[hidden], &[d]];
+            check_both(&format!("feed-forward {n} {d} {hidden} {p}"), &shapes, &|x, compute| {
+                let weights = FeedForwardWeights { expand: (&x[2], &x[4]), contract: (&x[3], &x[5]) };
+                let options = FeedForwardOptions {
+                    hidden_mask: mask(5),
+                    output_mask: mask(6),
+                    compute,
+                    retention: Retention::Keep,
+                };
+                kernels::feed_forward(&x[0], &x[1], weights, options)
+            });
+        }
+    }
+}
+
+#[test]
+fn adam_and_sums() {
+    let (gpu, _guard) = gpu();
+    let shapes: [&[usize]; 4] = [&[1], &[5000], &[64, 65], &[3, 4096]];
+    let run = |device: &Device, dtype| {
+        let group = |salt: u64| -> Vec<Tensor> {
+            let of = |(shape, seed): (&&[usize], u64)| {
+                variable(salt + seed, shape, dtype, device).as_detached_tensor()
+            };
+            shapes.iter().zip(0..).map(of).collect()
+        };
+        let (value, gradient, first) = (group(1), group(10), group(20));
+        let second: Vec<Tensor> = group(30).iter().map(|tensor| tensor.abs().unwrap()).collect();
+        for n_steps in 1..4 {
+            let parameters: Vec<AdamParameter<'_>> = (0..shapes.len())
+                .map(|at| AdamParameter {
+                    value: &value[at],
+                    gradient: &gradient[at],
+                    first_moment: &first[at],
+                    second_moment: &second[at],
+                })
+                .collect();
+            let step = AdamStep {
+                learning_rate: 1e-2,
+                beta_1: 0.9,
+                beta_2: 0.999,
+                eps: 1e-8,
+                weight_decay: 0.1,
+                n_steps,
+            };
+            kernels::adam_step(&parameters, step).unwrap();
+            kernels::add_in_place(&gradient[1], &value[1]).unwrap();
+        }
+        [value, first, second, gradient].concat().iter().map(numbers).collect::<Vec<_>>()
+    };
+    assert_near("adam", &run(&gpu, DType::F32), &run(&Device::Cpu, DType::F64), 1e-6);
+}
+
+#[test]
+fn ops_without_a_form_of_their_own() {
+    check("gate", &[&[65, 48]], 1e-5, &|x| kernels::gate(&x[0]));
+    check("weighted sums", &[&[3, 65], &[65, 40]], 1e-5, &|x| kernels::weighted_sums(&x[0], &x[1]));
+    check("token convolution", &[&[65, 40], &[4, 33]], 1e-5, &|x| kernels::token_conv(&x[0], &x[1]));
+    check("pseudo-inverse", &[&[2, 16, 16]], 1e-3, &|x| {
+        let a = candle_core::Tensor::eye(16, x[0].dtype(), x[0].device())?;
+        let a = ((&x[0] * 0.02)? + a.broadcast_as((2, 16, 16))?)?;
+        kernels::pseudo_inverse(&a, &(&a.detach() * 0.1)?, 3)
+    });
+    let neighbours: Vec<u32> = (0..65).flat_map(|at| [(at + 1) % 65, (at + 7) % 65, 0]).collect();
+    let graph = Arc::new(Graph::new(&neighbours, 65, EdgeDirection::ToNeighbours).unwrap());
+    check("neighbour sums", &[&[65, 24]], 1e-5, &|x| kernels::neighbour_sum(&x[0], &graph));
+    check("neighbour softmax", &[&[65, 24], &[1]], 1e-5, &|x| {
+        kernels::neighbour_softmax(&x[0], &x[1], &graph)
+    });
+}
+
+#[test]
+fn references_give_the_same_on_both_devices() {
+    let (gpu, _guard) = gpu();
+    let run = |device: &Device, dtype| {
+        evaluate(device, dtype, &[&[33, 64], &[65, 128]], &|x| {
+            reference::in_place_of_kernels(|| kernels::attention(&x[0], &x[1], 2, None, Compute::AsStored))
+        })
+    };
+    assert_near("reference", &run(&gpu, DType::F32), &run(&Device::Cpu, DType::F64), 1e-5);
+}

@@ -1,0 +1,215 @@
+//! `cargo xtask cuda-kernels`: every CUDA kernel compiled, and what the compiler gave it held against a budget. Needs no GPU.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use crate::cuda_toolkit::{self, Parts};
+use crate::demo::fresh_folder;
+use crate::failure::Failure;
+use crate::step::Step;
+
+const FOLDER: &str = "crates/cf-layers/src/kernels/cuda";
+/// As the crate's build script compiles them.
+const FLAGS: [&str; 4] = ["-cubin", "-O3", "-std=c++17", "-Xptxas=-v"];
+/// The chips that get machine code, and how nvcc is told.
+const CHIPS: [(&str, &str); 2] =
+    [("sm_80", "arch=compute_80,code=sm_80"), ("sm_90a", "arch=compute_90a,code=sm_90a")];
+
+/// What a kernel may use: all registers that a thread can have, and no memory in their place.
+const BUDGET: Budget = Budget { registers: 255, spilled_bytes: 0 };
+/// Kernels with another budget, by name and chip, each with its reason.
+const EXCEPTIONS: &[(&str, &str, Budget)] = &[];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Budget {
+    registers: u32,
+    /// Stored and loaded.
+    spilled_bytes: u32,
+}
+
+/// What the assembler says of one kernel on one chip.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Usage {
+    file: String,
+    kernel: String,
+    chip: String,
+    registers: u32,
+    spilled_bytes: u32,
+}
+
+impl Usage {
+    fn budget(&self) -> Budget {
+        let exception =
+            EXCEPTIONS.iter().find(|(kernel, chip, _)| self.kernel == *kernel && self.chip == *chip);
+        exception.map_or(BUDGET, |(_, _, budget)| *budget)
+    }
+
+    fn is_over(&self) -> bool {
+        let budget = self.budget();
+        self.registers > budget.registers || self.spilled_bytes > budget.spilled_bytes
+    }
+
+    fn line(&self) -> String {
+        let Self { file, kernel, chip, registers, spilled_bytes } = self;
+        format!("{file:24} {kernel:44} {chip:7} {registers:3} registers  {spilled_bytes} bytes spilled")
+    }
+}
+
+/// Compiles, prints a line per kernel and chip, and fails where one is over its budget; says why it skips where no compiler can be had.
+pub(crate) fn run(root: &Path) -> Result<(), Failure> {
+    if let Some(reason) = cuda_toolkit::unreachable(root)? {
+        println!("skipped: {reason}");
+        return Ok(());
+    }
+    let nvcc = cuda_toolkit::provide(root, Parts::Compiler)?.nvcc();
+    let sources = sources(root)?;
+    let out = fresh_folder(root, "cuda-kernels")?;
+    let jobs: Vec<_> = sources.iter().flat_map(|source| CHIPS.map(|chip| (source, chip))).collect();
+    let waiting = Mutex::new(jobs.into_iter());
+    let done = Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let next = || waiting.lock().ok()?.next();
+                while let Some((source, chip)) = next() {
+                    let compiled = compile(root, &nvcc, source, chip, &out);
+                    if let Ok(mut done) = done.lock() {
+                        done.push(compiled);
+                    }
+                }
+            });
+        }
+    });
+    let compiled = done.into_inner().map_err(|_| Failure::new("a compiling thread panicked"))?;
+    let mut usages: Vec<Usage> = compiled.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
+    usages.sort();
+    for usage in &usages {
+        println!("{}", usage.line());
+    }
+    judge(&usages)
+}
+
+fn judge(usages: &[Usage]) -> Result<(), Failure> {
+    let over: Vec<String> = usages
+        .iter()
+        .filter(|usage| usage.is_over())
+        .map(|usage| {
+            let Budget { registers, spilled_bytes } = usage.budget();
+            format!("{}, of {registers} and {spilled_bytes}", usage.line())
+        })
+        .collect();
+    if over.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("over the budget of xtask/src/cuda_kernels.rs:\n{}", over.join("\n"))))
+}
+
+/// The files with kernels, in order.
+fn sources(root: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let folder = root.join(FOLDER);
+    let entries = std::fs::read_dir(&folder).map_err(|error| Failure::io("read", &folder, &error))?;
+    let mut sources = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| Failure::io("read", &folder, &error))?.path();
+        if path.extension().is_some_and(|extension| extension == "cu") {
+            sources.push(path);
+        }
+    }
+    if sources.is_empty() {
+        return Err(Failure::new(format!("{FOLDER} holds no file `*.cu`")));
+    }
+    sources.sort();
+    Ok(sources)
+}
+
+fn compile(
+    root: &Path,
+    nvcc: &Path,
+    source: &Path,
+    (chip, target): (&str, &str),
+    out: &Path,
+) -> Result<Vec<Usage>, Failure> {
+    let name = source.file_stem().unwrap_or_default().display().to_string();
+    let [cubin, log] = ["cubin", "log"].map(|kind| out.join(format!("{name}.{chip}.{kind}")));
+    let (cubin, file) = (cubin.display().to_string(), source.display().to_string());
+    let args = [&FLAGS[..], &["-gencode", target, "-o", &cubin, &file]].concat();
+    Step::new(root, nvcc, &args).run_logged(&log)?;
+    let said = std::fs::read_to_string(&log).map_err(|error| Failure::io("read", &log, &error))?;
+    let usages = usages(&name, &said);
+    if usages.is_empty() {
+        return Err(Failure::new(format!("{} says nothing of a kernel of {chip}", log.display())));
+    }
+    Ok(usages)
+}
+
+/// Reads the assembler's report: a kernel's name, then its spills, then its registers.
+fn usages(file: &str, said: &str) -> Vec<Usage> {
+    let mut found = Vec::new();
+    let (mut kernel, mut spilled_bytes) = (None, 0);
+    for line in said.lines() {
+        if let Some((_, rest)) = line.split_once("Compiling entry function '") {
+            let mut quoted = rest.split('\'');
+            kernel = quoted.next().zip(quoted.nth(1));
+            spilled_bytes = 0;
+        } else if line.contains("bytes spill stores") {
+            // Of the kernel, or of a function that it calls.
+            spilled_bytes += ["bytes spill stores", "bytes spill loads"]
+                .iter()
+                .filter_map(|what| before(line, what))
+                .sum::<u32>();
+        } else if let (Some((name, chip)), Some(registers)) = (kernel, before(line, "registers")) {
+            found.push(Usage {
+                file: file.to_owned(),
+                kernel: name.to_owned(),
+                chip: chip.to_owned(),
+                registers,
+                spilled_bytes,
+            });
+            kernel = None;
+        }
+    }
+    found
+}
+
+/// The number right before `what`.
+fn before(line: &str, what: &str) -> Option<u32> {
+    let (head, _) = line.split_once(what)?;
+    head.split_whitespace().next_back()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAID: &str = "\
+ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function 'attention_forward' for 'sm_90a'
+ptxas info    : Function properties for attention_forward
+    8 bytes stack frame, 12 bytes spill stores, 16 bytes spill loads
+ptxas info    : Used 255 registers, used 3 barriers, 8 bytes cumulative stack size
+ptxas info    : Compile time = 45.1 ms
+ptxas info    : Compiling entry function 'adam' for 'sm_90a'
+ptxas info    : Function properties for adam
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 40 registers, used 0 barriers
+";
+
+    #[test]
+    fn registers_and_spills_are_read_of_each_kernel() {
+        let found: Vec<_> = usages("a", SAID)
+            .into_iter()
+            .map(|usage| (usage.kernel, usage.registers, usage.spilled_bytes))
+            .collect();
+        assert_eq!(found, [("attention_forward".to_owned(), 255, 28), ("adam".to_owned(), 40, 0)]);
+    }
+
+    #[test]
+    fn a_kernel_that_spills_is_named_and_one_that_does_not_is_not() {
+        let usages = usages("a", SAID);
+        let failure = judge(&usages).unwrap_err().to_string();
+        assert!(failure.contains("attention_forward") && failure.contains("28 bytes spilled"), "{failure}");
+        assert!(!failure.contains("adam"), "{failure}");
+        assert!(judge(&usages[1..]).is_ok());
+    }
+}
