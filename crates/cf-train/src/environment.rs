@@ -1,7 +1,10 @@
 //! What a run was made with: `environment.json`.
 
 use candle_core::Device;
-use cf_model::kernels::device::{self, DeviceName};
+use cf_model::kernels::{
+    self,
+    device::{self, DeviceName},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -26,6 +29,9 @@ pub struct Environment {
     /// Its driver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_driver: Option<String>,
+    /// Whether sums on it were made in a fixed order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deterministic: Option<bool>,
     /// Worker threads.
     pub threads: usize,
     /// Seed of every random stream.
@@ -49,6 +55,7 @@ impl Environment {
             platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             processor: processor().unwrap_or_else(|| "unknown".to_owned()),
             device: name.to_string(),
+            deterministic: device_name.as_ref().map(|_| kernels::deterministic()),
             device_name,
             device_driver,
             threads: rayon::current_num_threads(),
@@ -59,8 +66,10 @@ impl Environment {
 
     /// Rows for people.
     pub fn rows(&self) -> Vec<(String, String)> {
-        let device = [Some(&self.device), self.device_name.as_ref(), self.device_driver.as_ref()];
-        let device: Vec<&str> = device.into_iter().flatten().map(String::as_str).collect();
+        let order = self.deterministic.map(|fixed| if fixed { "deterministic" } else { "not deterministic" });
+        let device =
+            [Some(self.device.as_str()), self.device_name.as_deref(), self.device_driver.as_deref(), order];
+        let device: Vec<&str> = device.into_iter().flatten().collect();
         [
             ("cf-train", self.cf_train.clone()),
             ("candle", self.candle.clone()),

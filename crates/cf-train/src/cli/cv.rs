@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use cf_train::plan::Plan;
 use cf_train::{Error, RunConfig, RunOptions, cross_validate};
 
-use super::device::DeviceArgument;
+use super::device::TrainingDeviceArguments;
 use super::progress::Progress;
 use super::{Failure, evaluate, print, print_json, threads};
 
@@ -16,7 +16,7 @@ use super::{Failure, evaluate, print, print_json, threads};
 #[command(after_help = "Example:\n  cf-train cv --config examples/configs/blca-crossfusion.toml \
                         --set features.dir=/data/blca --out runs/blca\n\n\
                         A run stopped by SIGTERM, SIGINT or SIGUSR1 saves its state and exits with 75; the same command \
-                        with --resume goes on and ends with the same bytes.")]
+                        with --resume goes on and ends with the same bytes (on a GPU where both have --deterministic).")]
 pub(super) struct Arguments {
     /// Configuration (TOML); its relative paths start from its own directory.
     #[arg(long, value_name = "FILE")]
@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     folds: Vec<usize>,
     #[command(flatten)]
-    device: DeviceArgument,
+    device: TrainingDeviceArguments,
     /// Continue a run that was interrupted.
     #[arg(long)]
     resume: bool,
@@ -54,18 +54,14 @@ pub(super) fn parse_override(text: &str) -> Result<(String, String), String> {
 pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure> {
     threads::apply(arguments.threads).map_err(Failure::Usage)?;
     let config = RunConfig::read(&arguments.config, &arguments.overrides)?;
-    let device = arguments.device.open()?;
+    let (device_name, device) = arguments.device.open()?;
     let Some(out) = arguments.out.as_ref().filter(|_| !arguments.dry_run) else {
         return show_plan(&config, &Plan::new(&config, &device, &arguments.folds)?, arguments.json);
     };
     let stop = Arc::new(AtomicBool::new(false));
     stop_at_signals(&stop, out)?;
-    let options = RunOptions {
-        folds: arguments.folds.clone(),
-        resume: arguments.resume,
-        device_name: arguments.device.name,
-        device,
-    };
+    let options =
+        RunOptions { folds: arguments.folds.clone(), resume: arguments.resume, device_name, device };
     let mut progress = Progress::new(show_bars);
     let summary = cross_validate(&config, out, &options, &stop, &mut |event| progress.observe(event));
     progress.finish();

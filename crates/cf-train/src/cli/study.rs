@@ -8,7 +8,7 @@ use std::time::Instant;
 use cf_train::Error;
 use cf_train::study::{self, StudyPlan, Task, TaskEnd, TaskRunner, TaskState};
 
-use super::device::DeviceArgument;
+use super::device::TrainingDeviceArguments;
 use super::progress::Progress;
 use super::{Failure, cv, print, print_json, threads};
 
@@ -59,7 +59,7 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "N")]
     index: Option<usize>,
     #[command(flatten)]
-    device: DeviceArgument,
+    device: TrainingDeviceArguments,
     /// Threads to compute with. All that the process may use by default; results do not depend on it.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
@@ -119,8 +119,7 @@ fn run_tasks(arguments: &RunArguments, show_bars: bool) -> Result<(), Failure> {
     let tasks = tasks_asked_for(arguments, &plan)?;
     let stop = Arc::new(AtomicBool::new(false));
     cv::stop_at_signals(&stop, &arguments.dir)?;
-    let device = (arguments.device.name, arguments.device.open()?);
-    let mut runner = TaskRunner::new(&arguments.dir, &plan, device)?;
+    let mut runner = TaskRunner::new(&arguments.dir, &plan, arguments.device.open()?)?;
     let mut failures = Vec::new();
     for (index, task) in tasks.iter().enumerate() {
         let started = Instant::now();
