@@ -6,8 +6,8 @@ use candle_nn::VarBuilder;
 use crate::feed_forward::FeedForward;
 use crate::init;
 use crate::kernels::{
-    self, AfterAttentionWeights, AttentionProjections, Compute, CrossAttentionWeights, ProjectedAttentionOptions,
-    TransformerLayerOptions,
+    self, AfterAttentionWeights, AttentionProjections, Compute, CrossAttentionWeights,
+    ProjectedAttentionOptions, TransformerLayerOptions,
 };
 use crate::layer_norm::{EPS, LayerNorm};
 use crate::linear::Linear;

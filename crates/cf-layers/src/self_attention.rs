@@ -3,7 +3,9 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::kernels::{self, AttentionDropout, AttentionProjections, Compute, DropoutMask, ProjectedAttentionOptions};
+use crate::kernels::{
+    self, AttentionDropout, AttentionProjections, Compute, DropoutMask, ProjectedAttentionOptions,
+};
 use crate::linear::Linear;
 use crate::mode::{ForwardCtx, Mode};
 

@@ -68,7 +68,8 @@ fn evaluate(
     if device.is_cuda() {
         poison(device);
     }
-    let grads = kernels::backward(&(wide * upstream.as_detached_tensor()).unwrap().sum_all().unwrap()).unwrap();
+    let grads =
+        kernels::backward(&(wide * upstream.as_detached_tensor()).unwrap().sum_all().unwrap()).unwrap();
     let gradients = inputs.iter().map(|input| numbers(grads.get(input).expect("a gradient of every input")));
     std::iter::once(numbers(&output)).chain(gradients).collect()
 }
@@ -140,7 +141,8 @@ fn linear() {
 #[test]
 fn linear_of_bf16_features() {
     let (gpu, _guard) = gpu();
-    let [weight, bias] = [(2, vec![40, 96]), (3, vec![40])].map(|(seed, shape)| variable(seed, &shape, DType::F32, &gpu));
+    let [weight, bias] =
+        [(2, vec![40, 96]), (3, vec![40])].map(|(seed, shape)| variable(seed, &shape, DType::F32, &gpu));
     let features = variable(1, &[65, 96], DType::BF16, &gpu).as_detached_tensor();
     let run = |x: &Tensor| {
         let y = kernels::linear(x, &weight, &bias, Compute::Bf16).unwrap();
@@ -267,7 +269,9 @@ fn attention_in_fixed_order() {
 fn attention_drops_what_the_cpu_drops() {
     let (gpu, _guard) = gpu();
     // Values that are rows of the identity: the output is the weights.
-    for (n, m, compute) in [(130, 128, Compute::Bf16), (130, 128, Compute::AsStored), (1, 128, Compute::AsStored)] {
+    for (n, m, compute) in
+        [(130, 128, Compute::Bf16), (130, 128, Compute::AsStored), (1, 128, Compute::AsStored)]
+    {
         let mask = DropoutMask { p: 0.2, key: 0x7777_1234 };
         let dropout = Some(AttentionDropout { mask, n_queries: n });
         let q = variable(1, &[n, 2 * 128], DType::F32, &gpu);
@@ -290,15 +294,16 @@ fn projected_attention() {
         for dropout in dropouts(n) {
             let weight: &[usize] = &[d, d];
             let shapes = [&[n, d][..], &[m, d], weight, weight, weight, &[d], &[d], &[d]];
-            let projections = |x: &[Tensor]| -> [Tensor; 6] { std::array::from_fn(|at| x[x.len() - 6 + at].clone()) };
-            let options = |compute| ProjectedAttentionOptions {
-                n_heads,
-                dropout,
-                compute,
-                retention: Retention::Keep,
-            };
+            let projections =
+                |x: &[Tensor]| -> [Tensor; 6] { std::array::from_fn(|at| x[x.len() - 6 + at].clone()) };
+            let options =
+                |compute| ProjectedAttentionOptions { n_heads, dropout, compute, retention: Retention::Keep };
             let with = |p: &[Tensor; 6], f: &dyn Fn(AttentionProjections<'_>) -> Result<Tensor>| {
-                f(AttentionProjections { queries: (&p[0], &p[3]), keys: (&p[1], &p[4]), values: (&p[2], &p[5]) })
+                f(AttentionProjections {
+                    queries: (&p[0], &p[3]),
+                    keys: (&p[1], &p[4]),
+                    values: (&p[2], &p[5]),
+                })
             };
             let what = format!("projected attention {n} x {m}, {n_heads} heads of {width}, {dropout:?}");
             // Scores grow with the width, and bf16 moves a sharp softmax: sources are scaled down.
@@ -306,9 +311,12 @@ fn projected_attention() {
             check_within(TOLERANCES_OF_LAYERS, &what, &shapes, &|x, compute| {
                 let source = (&x[0] * scale)?;
                 let context = (&x[1] * scale)?;
-                with(&projections(x), &|p| kernels::projected_attention(&source, &context, p, options(compute)))
+                with(&projections(x), &|p| {
+                    kernels::projected_attention(&source, &context, p, options(compute))
+                })
             });
-            let own: Vec<&[usize]> = shapes.iter().enumerate().filter(|(at, _)| *at != 1).map(|(_, s)| *s).collect();
+            let own: Vec<&[usize]> =
+                shapes.iter().enumerate().filter(|(at, _)| *at != 1).map(|(_, s)| *s).collect();
             check_within(TOLERANCES_OF_LAYERS, &what, &own, &|x, compute| {
                 let source = (&x[0] * scale)?;
                 with(&projections(x), &|p| kernels::projected_self_attention(&source, p, options(compute)))
@@ -323,16 +331,21 @@ fn feed_forward() {
         for p in [0.0, 0.25] {
             let mask = |key| (p > 0.0).then_some(DropoutMask { p, key });
             let shapes: [&[usize]; 6] = [&[n, d], &[n, d], &[hidden, d], &[d, hidden], &[hidden], &[d]];
-            check_within(TOLERANCES_OF_LAYERS, &format!("feed-forward {n} {d} {hidden} {p}"), &shapes, &|x, compute| {
-                let weights = FeedForwardWeights { expand: (&x[2], &x[4]), contract: (&x[3], &x[5]) };
-                let options = FeedForwardOptions {
-                    hidden_mask: mask(5),
-                    output_mask: mask(6),
-                    compute,
-                    retention: Retention::Keep,
-                };
-                kernels::feed_forward(&x[0], &x[1], weights, options)
-            });
+            check_within(
+                TOLERANCES_OF_LAYERS,
+                &format!("feed-forward {n} {d} {hidden} {p}"),
+                &shapes,
+                &|x, compute| {
+                    let weights = FeedForwardWeights { expand: (&x[2], &x[4]), contract: (&x[3], &x[5]) };
+                    let options = FeedForwardOptions {
+                        hidden_mask: mask(5),
+                        output_mask: mask(6),
+                        compute,
+                        retention: Retention::Keep,
+                    };
+                    kernels::feed_forward(&x[0], &x[1], weights, options)
+                },
+            );
         }
     }
 }
@@ -355,7 +368,12 @@ fn layers() {
             let mask = |key| dropout.map(|_| DropoutMask { p: 0.25, key });
             let options = |compute| TransformerLayerOptions {
                 attention: ProjectedAttentionOptions { n_heads, dropout, compute, retention },
-                feed_forward: FeedForwardOptions { hidden_mask: mask(5), output_mask: mask(6), compute, retention },
+                feed_forward: FeedForwardOptions {
+                    hidden_mask: mask(5),
+                    output_mask: mask(6),
+                    compute,
+                    retention,
+                },
                 eps: 1e-5,
             };
             // Matrices as in a trained layer: what they make is of the size of what they get.
@@ -394,7 +412,8 @@ fn layers() {
 #[test]
 fn merged_conv2d() {
     for (height, width) in [(1, 1), (5, 3), (17, 30)] {
-        for (c_out, per_group, sizes) in [(33, 1, vec![7, 5, 3]), (16, 2, vec![7, 5, 3, 1]), (8, 1, vec![3])] {
+        for (c_out, per_group, sizes) in [(33, 1, vec![7, 5, 3]), (16, 2, vec![7, 5, 3, 1]), (8, 1, vec![3])]
+        {
             let mut shapes = vec![vec![height, width, c_out * per_group]];
             shapes.extend(sizes.iter().map(|&k| vec![c_out, per_group, k, k]));
             shapes.extend(sizes.iter().map(|_| vec![c_out]));
@@ -418,7 +437,9 @@ fn adam_and_sums() {
     let shapes: [&[usize]; 4] = [&[1], &[5000], &[64, 65], &[3, 4096]];
     let run = |device: &Device, dtype| {
         let group = |salt: u64| -> Vec<Tensor> {
-            let of = |(shape, seed): (&&[usize], u64)| variable(salt + seed, shape, dtype, device).as_detached_tensor();
+            let of = |(shape, seed): (&&[usize], u64)| {
+                variable(salt + seed, shape, dtype, device).as_detached_tensor()
+            };
             shapes.iter().zip(0..).map(of).collect()
         };
         let (value, gradient, first) = (group(1), group(10), group(20));

@@ -28,11 +28,7 @@ impl ConvBranch<'_> {
 ///
 /// # Errors
 /// If there is no branch, or the shapes do not fit together.
-pub fn merged_conv2d(
-    map: &Tensor,
-    branches: &[ConvBranch<'_>],
-    identity: Option<&Tensor>,
-) -> Result<Tensor> {
+pub fn merged_conv2d(map: &Tensor, branches: &[ConvBranch<'_>], identity: Option<&Tensor>) -> Result<Tensor> {
     let sizes = branches.iter().map(ConvBranch::size).collect::<Result<Vec<_>>>()?;
     let largest = sizes.iter().copied().max().ok_or_else(empty)?;
     #[cfg(feature = "cuda")]
@@ -41,7 +37,8 @@ pub fn merged_conv2d(
     {
         return cuda::merged_conv2d::merged_conv2d(&map.contiguous()?, branches, identity.is_some(), shape);
     }
-    let weights = branches.iter().zip(sizes).map(|(branch, size)| centre_padded(branch.weight, size, largest));
+    let weights =
+        branches.iter().zip(sizes).map(|(branch, size)| centre_padded(branch.weight, size, largest));
     let identity = identity.iter().map(|&identity| Ok(identity.clone()));
     let weight = weights.chain(identity).reduce(|a, b| a? + b?).ok_or_else(empty)??;
     let biases = branches.iter().map(|branch| Ok(branch.bias.clone()));

@@ -63,8 +63,8 @@ pub use gelu::gelu;
 pub use gradients::backward;
 pub use grouped_conv2d::grouped_conv2d;
 pub use layer_norm::{add_layer_norm, layer_norm};
-pub use merged_conv2d::{ConvBranch, centre_padded, merged_conv2d};
 pub use linear::{Activation, linear, linear_with};
+pub use merged_conv2d::{ConvBranch, centre_padded, merged_conv2d};
 pub use neighbour_softmax::neighbour_softmax;
 pub use neighbour_sum::neighbour_sum;
 pub use projected_attention::{
@@ -73,8 +73,8 @@ pub use projected_attention::{
 pub use pseudo_inverse::pseudo_inverse;
 pub use token_conv::token_conv;
 pub use transformer_layer::{
-    AfterAttentionWeights, CrossAttentionWeights, NormWeights, TransformerLayerOptions, cross_attention_layer,
-    transformer_layer,
+    AfterAttentionWeights, CrossAttentionWeights, NormWeights, TransformerLayerOptions,
+    cross_attention_layer, transformer_layer,
 };
 pub use weighted_sums::weighted_sums;
 

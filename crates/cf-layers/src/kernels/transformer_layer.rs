@@ -94,13 +94,14 @@ pub fn cross_attention_layer(
         && let Some(shapes) = cuda::after_attention::shapes(source, context, projections, after, options)?
     {
         let (source, context) = (source.contiguous()?, context.contiguous()?);
-        return cuda::cross_attention_layer::cross_attention_layer(&source, &context, weights, shapes, options);
+        return cuda::cross_attention_layer::cross_attention_layer(
+            &source, &context, weights, shapes, options,
+        );
     }
     // W (x + e) + b = W x + (W e + b): the embedding enters the biases, and no sum of the size of the bag is made.
     let AttentionProjections { queries, keys, values } = projections;
-    let [query_bias, key_bias, value_bias] = [queries, keys, values].map(|(weight, bias)| {
-        linear(&embedding.unsqueeze(0)?, weight, bias, Compute::AsStored)?.squeeze(0)
-    });
+    let [query_bias, key_bias, value_bias] = [queries, keys, values]
+        .map(|(weight, bias)| linear(&embedding.unsqueeze(0)?, weight, bias, Compute::AsStored)?.squeeze(0));
     let projections = AttentionProjections {
         queries: (queries.0, &query_bias?),
         keys: (keys.0, &key_bias?),

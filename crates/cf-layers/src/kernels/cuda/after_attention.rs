@@ -8,8 +8,8 @@ use super::super::transformer_layer::{AfterAttentionWeights, TransformerLayerOpt
 use super::super::{AttentionProjections, Retention, gradients};
 use super::attention::token_type;
 use super::gpu::{plain, transposed};
-use super::layer_norm::{Affine, Summed};
 use super::layer_norm;
+use super::layer_norm::{Affine, Summed};
 use super::*;
 
 /// The sizes of a layer.
@@ -101,7 +101,10 @@ impl Parameters {
 /// Leaves the gradients of vectors that lie one after the other in an array of rows of `d`.
 pub(super) fn leave_rows(gpu: &Gpu, vectors: &[&Tensor], all: Array, n_rows: usize, d: usize) -> Result<()> {
     let all = all.into_tensor(gpu, (n_rows, d));
-    vectors.iter().enumerate().try_for_each(|(row, vector)| gradients::leave_of_captured(vector, &all.get(row)?))
+    vectors
+        .iter()
+        .enumerate()
+        .try_for_each(|(row, vector)| gradients::leave_of_captured(vector, &all.get(row)?))
 }
 
 /// All matrices of a layer as operands, one after the other.

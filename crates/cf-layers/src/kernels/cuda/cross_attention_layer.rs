@@ -4,10 +4,10 @@ use std::sync::OnceLock;
 
 use candle_core::{CudaStorage, CustomOp3};
 
+use super::super::Retention;
 use super::super::attention::AttentionShape;
 use super::super::linear::Activation;
 use super::super::transformer_layer::{CrossAttentionWeights, TransformerLayerOptions};
-use super::super::Retention;
 use super::after_attention::{AfterAttention, Parameters, Shapes, Weights, leave_rows};
 use super::attention::{Call, Saved, Tokens};
 use super::gpu::{plain, transposed};
@@ -175,7 +175,8 @@ impl CustomOp3 for CrossAttentionLayer {
         let gpu = Gpu::of(source.device())?;
         let AttentionShape { n, m, d, .. } = self.shapes.attention;
         let dtype = self.shapes.dtype;
-        let kept = self.kept.get().ok_or_else(|| Error::Msg("a layer's backward before its forward".into()))?;
+        let kept =
+            self.kept.get().ok_or_else(|| Error::Msg("a layer's backward before its forward".into()))?;
         let grad = grad.contiguous()?;
         let [source_input, context_input, grad_input] = [source, context, &grad].map(Input::of);
         let base = source_input.view()?;
@@ -190,8 +191,7 @@ impl CustomOp3 for CrossAttentionLayer {
             dweights.view(),
         )?;
 
-        let operands =
-            [gpu.cast(base, n * d, dtype)?, gpu.cast(context_input.view()?, m * d, dtype)?];
+        let operands = [gpu.cast(base, n * d, dtype)?, gpu.cast(context_input.view()?, m * d, dtype)?];
         let views = operands.each_ref().map(linear::Cast::view);
         let again;
         let [q, kv] = match &kept.tokens {

@@ -55,7 +55,9 @@ struct MergedConv2d {
 impl MergedConv2d {
     /// `k` of each branch, and 0 for those that are not there.
     fn sizes(&self) -> [usize; MOST_BRANCHES] {
-        std::array::from_fn(|at| self.branches.get(at).map_or(0, |(weight, _)| weight.dims().last().copied().unwrap_or(0)))
+        std::array::from_fn(|at| {
+            self.branches.get(at).map_or(0, |(weight, _)| weight.dims().last().copied().unwrap_or(0))
+        })
     }
 
     /// The merged kernel and bias.

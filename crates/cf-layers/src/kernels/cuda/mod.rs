@@ -55,4 +55,3 @@ fn mask_args(mask: Option<DropoutMask>) -> [Arg; 3] {
 fn not_on_the_cpu(op: &'static str) -> Result<(CpuStorage, Shape)> {
     Err(Error::Msg(format!("{op} was made for a GPU and got a tensor on the CPU")))
 }
-

@@ -40,7 +40,8 @@ impl Gpu {
     pub(super) fn gathered(&self, parts: &[(View<'_>, usize)], dtype: DType) -> Result<Array> {
         let n: usize = parts.iter().map(|(_, n)| n).sum();
         let to = self.array(n, dtype)?;
-        let mut args: Vec<Arg> = (0..MOST_PARTS).map(|at| parts.get(at).map(|(view, _)| *view).into()).collect();
+        let mut args: Vec<Arg> =
+            (0..MOST_PARTS).map(|at| parts.get(at).map(|(view, _)| *view).into()).collect();
         let end = |at: usize| parts.iter().take(at + 1).map(|(_, n)| n).sum::<usize>();
         args.extend((0..MOST_PARTS).map(|at| Arg::U32(end(at) as u32)));
         args.push((&to).into());
@@ -133,7 +134,12 @@ impl Gpu {
         };
         self.column_sums(sums, [n, d], |partial, rows_per_block, config| {
             let mut args: Vec<Arg> = vec![grad.into(), y.into(), to.into(), partial.into()];
-            args.extend_from_slice(&[Arg::U32(n as u32), Arg::U32(d as u32), Arg::U32(rows_per_block), activation.into()]);
+            args.extend_from_slice(&[
+                Arg::U32(n as u32),
+                Arg::U32(d as u32),
+                Arg::U32(rows_per_block),
+                activation.into(),
+            ]);
             args.extend(mask_args(mask));
             self.launch(name, config, 0, &args)
         })
@@ -168,13 +174,8 @@ impl Gpu {
         n_partial: usize,
         d: usize,
     ) -> Result<()> {
-        let args = [
-            partial.into(),
-            total.into(),
-            Arg::U32(n_partial as u32),
-            Arg::U32(d as u32),
-            Arg::I32(0),
-        ];
+        let args =
+            [partial.into(), total.into(), Arg::U32(n_partial as u32), Arg::U32(d as u32), Arg::I32(0)];
         self.launch("sum_partial", ([d.div_ceil(32), 1, 1], [32, 8, 1]), 0, &args)
     }
 

@@ -164,7 +164,8 @@ impl CustomOp2 for TransformerLayer {
         let gpu = Gpu::of(x.device())?;
         let AttentionShape { n, d, .. } = self.shapes.attention;
         let dtype = self.shapes.dtype;
-        let kept = self.kept.get().ok_or_else(|| Error::Msg("a layer's backward before its forward".into()))?;
+        let kept =
+            self.kept.get().ok_or_else(|| Error::Msg("a layer's backward before its forward".into()))?;
         let grad = grad.contiguous()?;
         let (x_input, grad_input) = (Input::of(x), Input::of(&grad));
         let weights = after_attention::Weights::gather(&gpu, &self.parameters, self.shapes)?;
