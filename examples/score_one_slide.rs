@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let checkpoint = Checkpoint::read(&checkpoint)?;
     let fallback = ModelConfig::default_of(ModelName::Crossfusion);
     let (config, backbone_dim) = checkpoint.describe(fallback.name(), &fallback)?;
-    let (_, model) = checkpoint.build(&config, backbone_dim)?;
+    let (_, model) = checkpoint.build(&config, backbone_dim, &Device::Cpu)?;
 
     let store = BagStore::open(&features, None, backbone)?;
     let slide = match slide {

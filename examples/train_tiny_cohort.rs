@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
+use cf_model::kernels::device::DeviceName;
 use cf_train::event::Event;
 use cf_train::simulate::{CohortKind, SimulateOptions, simulate};
 use cf_train::{RunConfig, RunOptions, cross_validate};
@@ -34,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let fewer_epochs = [("training.max_epochs".to_owned(), "4".to_owned())];
     let config = RunConfig::read(&cohort.join("config.toml"), &fewer_epochs)?;
     let how =
-        RunOptions { folds: Vec::new(), resume: false, device_name: "cpu".to_owned(), device: Device::Cpu };
+        RunOptions { folds: Vec::new(), resume: false, device_name: DeviceName::Cpu, device: Device::Cpu };
     let summary = cross_validate(&config, &run, &how, &AtomicBool::new(false), &mut |event| {
         if let Event::EpochDone { train_loss, validation_c_index } = event {
             let c_index = validation_c_index.map_or_else(|| "undefined".to_owned(), |c| format!("{c:.3}"));

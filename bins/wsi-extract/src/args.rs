@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use patch_encoders::EncoderName;
+use patch_encoders::{DeviceName, EncoderName};
 use wsi_bags::Magnification;
 use wsi_features::{BadTiles, PixelSource, Shard};
 use wsi_slides::tissue::{PenMarks, Preset, Threshold, TissueParams};
@@ -234,6 +234,9 @@ pub(crate) struct RunArguments {
     /// Its published file of weights.
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: Option<PathBuf>,
+    /// Device that the encoder computes on: the CPU, or an NVIDIA GPU by its number from 0.
+    #[arg(long, value_name = "cpu|cuda:N", default_value_t)]
+    pub(crate) device: DeviceName,
     /// Table with the columns slide and mpp, mag or both, for slides that state no resolution or a wrong one.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["mpp", "magnification"])]
     pub(crate) slides_csv: Option<PathBuf>,

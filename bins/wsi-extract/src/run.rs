@@ -32,7 +32,7 @@ pub(crate) fn run(arguments: &RunArguments, quiet: bool) -> Result<(), CliError>
         Some(table) => slides.with_table(table)?,
         None => slides,
     };
-    let encoder = Encoder::open(arguments.encoder, arguments.weights.as_deref())?;
+    let encoder = Encoder::open_on(arguments.device, arguments.encoder, arguments.weights.as_deref())?;
     let pen_marks = match arguments.lattice {
         LatticeKind::Clam => PenMarks::Keep,
         LatticeKind::Nested => PenMarks::Remove,

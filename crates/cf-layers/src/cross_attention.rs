@@ -5,8 +5,11 @@ use candle_nn::VarBuilder;
 
 use crate::feed_forward::FeedForward;
 use crate::init;
-use crate::kernels::{self, AttentionProjections, Compute, ProjectedAttentionOptions};
-use crate::layer_norm::LayerNorm;
+use crate::kernels::{
+    self, AfterAttentionWeights, AttentionProjections, Compute, CrossAttentionWeights,
+    ProjectedAttentionOptions, TransformerLayerOptions,
+};
+use crate::layer_norm::{EPS, LayerNorm};
 use crate::linear::Linear;
 use crate::mode::ForwardCtx;
 
@@ -70,26 +73,29 @@ impl CrossAttentionBlock {
     /// # Errors
     /// If either is empty or of another width than this block.
     pub fn forward(&self, source: &Tensor, context: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
-        // W (x + e) + b = W x + (W e + b): the embedding enters the biases, and no sum of the size of the bag is made.
-        let biases = [&self.q, &self.k, &self.v].map(|layer| {
-            let (weight, bias) = layer.parameters();
-            kernels::linear(&self.scale_embedding.unsqueeze(0)?, weight, bias, Compute::AsStored)?.squeeze(0)
-        });
-        let [query_bias, key_bias, value_bias] = biases;
-        let projections = AttentionProjections {
-            queries: (self.q.parameters().0, &query_bias?),
-            keys: (self.k.parameters().0, &key_bias?),
-            values: (self.v.parameters().0, &value_bias?),
+        let options = TransformerLayerOptions {
+            attention: ProjectedAttentionOptions {
+                n_heads: self.n_heads,
+                dropout: None,
+                compute: self.compute,
+                retention: ctx.retention(),
+            },
+            feed_forward: self.feed_forward.options(ctx),
+            eps: EPS,
         };
-        let options = ProjectedAttentionOptions {
-            n_heads: self.n_heads,
-            dropout: None,
-            compute: self.compute,
-            retention: ctx.retention(),
+        let weights = CrossAttentionWeights {
+            embedding: &self.scale_embedding,
+            projections: AttentionProjections {
+                queries: self.q.parameters(),
+                keys: self.k.parameters(),
+                values: self.v.parameters(),
+            },
+            after: AfterAttentionWeights {
+                out: self.out.parameters(),
+                norm: self.norm.parameters(),
+                feed_forward: self.feed_forward.weights(),
+            },
         };
-        let attended = kernels::projected_attention(source, context, projections, options)?;
-        let attended = self.out.forward(&attended)?;
-        let y = self.norm.forward_sum(source, &attended)?;
-        self.feed_forward.forward_onto(&y, &y, ctx)
+        kernels::cross_attention_layer(source, context, weights, options)
     }
 }

@@ -34,14 +34,20 @@ impl FeedForward {
     /// # Errors
     /// If the width of `x` is not `d`, or `base` is of another shape.
     pub fn forward_onto(&self, base: &Tensor, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
-        let weights =
-            FeedForwardWeights { expand: self.expand.parameters(), contract: self.contract.parameters() };
-        let options = FeedForwardOptions {
+        kernels::feed_forward(base, x, self.weights(), self.options(ctx))
+    }
+
+    pub(crate) fn weights(&self) -> FeedForwardWeights<'_> {
+        FeedForwardWeights { expand: self.expand.parameters(), contract: self.contract.parameters() }
+    }
+
+    /// How the next pass is computed; takes its dropout sites.
+    pub(crate) fn options(&self, ctx: &mut ForwardCtx) -> FeedForwardOptions {
+        FeedForwardOptions {
             hidden_mask: dropout_mask(self.dropout, ctx),
             output_mask: dropout_mask(self.dropout, ctx),
             compute: self.expand.compute(),
             retention: ctx.retention(),
-        };
-        kernels::feed_forward(base, x, weights, options)
+        }
     }
 }

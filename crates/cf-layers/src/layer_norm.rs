@@ -6,7 +6,7 @@ use candle_nn::VarBuilder;
 use crate::{init, kernels};
 
 /// PyTorch's default epsilon, which all models of this workspace use.
-const EPS: f64 = 1e-5;
+pub(crate) const EPS: f64 = 1e-5;
 
 /// Layer norm over the last axis without parameters, epsilon 1e-5: `[n, d]` to `[n, d]`.
 ///
@@ -34,6 +34,11 @@ impl LayerNorm {
         let gain = vb.get_with_hints(d, "weight", init::ONE)?;
         let shift = vb.get_with_hints(d, "bias", init::ZERO)?;
         Ok(Self { gain, shift })
+    }
+
+    /// Gain and shift.
+    pub(crate) fn parameters(&self) -> (&Tensor, &Tensor) {
+        (&self.gain, &self.shift)
     }
 
     /// `[n, d]` to `[n, d]`.

@@ -7,7 +7,8 @@
 use candle_core::{Error, Result, Tensor};
 use candle_nn::{Init, VarBuilder};
 
-use crate::{init, kernels};
+use crate::init;
+use crate::kernels::{self, ConvBranch, centre_padded};
 
 /// Grouped convolutions with one output channel per group, summed; each with a bias.
 #[derive(Debug, Clone)]
@@ -22,7 +23,6 @@ pub(crate) struct MergedConv {
 struct Branch {
     weight: Tensor,
     bias: Tensor,
-    kernel: usize,
 }
 
 impl MergedConv {
@@ -51,7 +51,6 @@ impl MergedConv {
             Ok(Branch {
                 weight: vb.get_with_hints((c_out, per_group, kernel, kernel), "weight", weight)?,
                 bias: vb.get_with_hints(c_out, "bias", bias)?,
-                kernel,
             })
         };
         let largest = branches.iter().map(|&(_, kernel)| kernel).max().unwrap_or(1);
@@ -69,20 +68,10 @@ impl MergedConv {
 
     /// `[h, w, c_out * per_group]` to `[h, w, c_out]`.
     pub(crate) fn forward(&self, map: &Tensor) -> Result<Tensor> {
-        let weights =
-            self.branches.iter().map(|branch| centre_padded(&branch.weight, branch.kernel, self.largest));
-        let identity = self.identity.iter().map(|identity| Ok(identity.clone()));
-        let weight = weights.chain(identity).reduce(|a, b| a? + b?).ok_or_else(empty)??;
-        let biases = self.branches.iter().map(|branch| Ok(branch.bias.clone()));
-        let bias = biases.reduce(|a: Result<Tensor>, b| a? + b?).ok_or_else(empty)??;
-        kernels::grouped_conv2d(map, &weight, &bias)
+        let branches: Vec<ConvBranch<'_>> =
+            self.branches.iter().map(|Branch { weight, bias }| ConvBranch { weight, bias }).collect();
+        kernels::merged_conv2d(map, &branches, self.identity.as_ref())
     }
-}
-
-/// A kernel in the middle of a larger one.
-fn centre_padded(weight: &Tensor, kernel: usize, largest: usize) -> Result<Tensor> {
-    let margin = (largest - kernel) / 2;
-    weight.pad_with_zeros(2, margin, margin)?.pad_with_zeros(3, margin, margin)
 }
 
 fn empty() -> Error {

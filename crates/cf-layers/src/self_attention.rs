@@ -3,7 +3,9 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::kernels::{self, AttentionDropout, AttentionProjections, Compute, DropoutMask, ProjectedAttentionOptions};
+use crate::kernels::{
+    self, AttentionDropout, AttentionProjections, Compute, DropoutMask, ProjectedAttentionOptions,
+};
 use crate::linear::Linear;
 use crate::mode::{ForwardCtx, Mode};
 
@@ -54,18 +56,31 @@ impl SelfAttention {
     /// # Errors
     /// If the width of `x` is not `d`.
     pub fn forward(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
-        let projections = AttentionProjections {
+        let options = self.options(x, ctx)?;
+        self.out.forward(&kernels::projected_self_attention(x, self.projections(), options)?)
+    }
+
+    pub(crate) fn projections(&self) -> AttentionProjections<'_> {
+        AttentionProjections {
             queries: self.q.parameters(),
             keys: self.k.parameters(),
             values: self.v.parameters(),
-        };
-        let options = ProjectedAttentionOptions {
+        }
+    }
+
+    /// Weight and bias of the output projection.
+    pub(crate) fn out(&self) -> (&Tensor, &Tensor) {
+        self.out.parameters()
+    }
+
+    /// How the next pass over `x` is computed; takes its dropout site.
+    pub(crate) fn options(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<ProjectedAttentionOptions> {
+        Ok(ProjectedAttentionOptions {
             n_heads: self.config.n_heads,
             dropout: self.dropout(x, ctx)?,
             compute: self.compute,
             retention: ctx.retention(),
-        };
-        self.out.forward(&kernels::projected_self_attention(x, projections, options)?)
+        })
     }
 
     /// What [`Self::forward`] returns for the first token, `[1, d]`: all tokens are looked at, one looks.

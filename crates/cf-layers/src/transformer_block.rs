@@ -4,7 +4,8 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::feed_forward::FeedForward;
-use crate::layer_norm::LayerNorm;
+use crate::kernels::{self, AfterAttentionWeights, TransformerLayerOptions};
+use crate::layer_norm::{EPS, LayerNorm};
 use crate::mode::ForwardCtx;
 use crate::self_attention::{SelfAttention, SelfAttentionConfig};
 
@@ -75,9 +76,7 @@ impl TransformerBlock {
     pub fn forward(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
         let mut x = x.clone();
         for layer in &self.layers {
-            let normed = layer.attention_norm.forward(&x)?;
-            let attended = layer.attention.forward(&normed, ctx)?;
-            x = layer.after_attention(self.residual, &x, &normed, &attended, ctx)?;
+            x = layer.forward(self.residual, &x, ctx)?;
         }
         Ok(x)
     }
@@ -93,9 +92,7 @@ impl TransformerBlock {
         };
         let mut x = x.clone();
         for layer in layers {
-            let normed = layer.attention_norm.forward(&x)?;
-            let attended = layer.attention.forward(&normed, ctx)?;
-            x = layer.after_attention(self.residual, &x, &normed, &attended, ctx)?;
+            x = layer.forward(self.residual, &x, ctx)?;
         }
         let normed = last.attention_norm.forward(&x)?;
         let attended = last.attention.forward_first(&normed, ctx)?;
@@ -105,6 +102,30 @@ impl TransformerBlock {
 }
 
 impl Layer {
+    fn forward(&self, residual: Residual, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
+        match residual {
+            Residual::Released => {
+                let options = TransformerLayerOptions {
+                    attention: self.attention.options(x, ctx)?,
+                    feed_forward: self.feed_forward.options(ctx),
+                    eps: EPS,
+                };
+                let after = AfterAttentionWeights {
+                    out: self.attention.out(),
+                    norm: self.feed_forward_norm.parameters(),
+                    feed_forward: self.feed_forward.weights(),
+                };
+                let norm = self.attention_norm.parameters();
+                kernels::transformer_layer(x, norm, self.attention.projections(), after, options)
+            }
+            Residual::PreNorm => {
+                let normed = self.attention_norm.forward(x)?;
+                let attended = self.attention.forward(&normed, ctx)?;
+                self.after_attention(residual, x, &normed, &attended, ctx)
+            }
+        }
+    }
+
     /// The layer from the attention's output on; `x` before and `normed` after its first norm.
     fn after_attention(
         &self,

@@ -106,7 +106,7 @@ impl Checkpoint {
         Ok((config, backbone_dim))
     }
 
-    /// Builds the checkpoint's model for evaluation; the store gives gradients to who builds from it again.
+    /// Builds the checkpoint's model on `device`, for evaluation; the store gives gradients to who builds from it again.
     ///
     /// # Errors
     /// If a parameter is missing, has another shape, or is left over.
@@ -114,8 +114,9 @@ impl Checkpoint {
         &self,
         config: &ModelConfig,
         backbone_dim: usize,
+        device: &Device,
     ) -> Result<(ParamStore, Box<dyn SurvivalModel>)> {
-        let store = ParamStore::from_values(self.values.clone(), DType::F32, &Device::Cpu);
+        let store = ParamStore::from_values(self.values.clone(), DType::F32, device);
         let model = config.build(backbone_dim, store.eval_builder()).map_err(|error| {
             fault(&self.path, format!("is not a {} of this size: {error}", config.name()))
         })?;

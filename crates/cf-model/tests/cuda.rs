@@ -26,7 +26,8 @@ fn bag(columns: i64, rows: i64, device: &Device) -> BagTensors {
         let coords: Vec<[i64; 2]> = (0..rows * per_side).flat_map(row).collect();
         let n = coords.len();
         let values: Vec<f32> = (0..n * DIM).map(|_| rng.random_range(-1.0..1.0)).collect();
-        let features = Some(Tensor::from_vec(values, (n, DIM), &Device::Cpu).unwrap().to_device(device).unwrap());
+        let features =
+            Some(Tensor::from_vec(values, (n, DIM), &Device::Cpu).unwrap().to_device(device).unwrap());
         let tissue = (at == Magnification::X20).then(|| (0..n).map(|i| (i % 5) as u8).collect());
         let facts = PatchFacts { coords: Some(coords), side: Some(step as u32), parents: None, tissue };
         match at {
@@ -90,8 +91,8 @@ fn agree(names: &[ModelName], dtype: DType, logit_tolerance: f64, gradient_toler
         let config = ModelConfig::default_of(name);
         let (wanted_logits, wanted) = step(&config, DType::F32, &Device::Cpu);
         let (logits, found) = step(&config, dtype, &gpu);
-        let logit_error = norm(logits.iter().zip(&wanted_logits).map(|(f, w)| f - w))
-            / norm(wanted_logits.iter().copied());
+        let logit_error =
+            norm(logits.iter().zip(&wanted_logits).map(|(f, w)| f - w)) / norm(wanted_logits.iter().copied());
         let gradient_error = gradient_error(name, &found, &wanted, gradient_tolerance);
         println!("{name} {dtype:?}: logits {logit_error:.2e}, gradients {gradient_error:.2e}");
         if !(logit_error <= logit_tolerance && gradient_error <= gradient_tolerance) {
@@ -117,6 +118,7 @@ fn crossfusion_agrees_with_the_cpu_in_bf16() {
 
 #[test]
 fn compared_methods_agree_with_the_cpu() {
-    let compared: Vec<ModelName> = ModelName::ALL.into_iter().filter(|name| name.variant().is_none()).collect();
+    let compared: Vec<ModelName> =
+        ModelName::ALL.into_iter().filter(|name| name.variant().is_none()).collect();
     agree(&compared, DType::F32, 1e-4, 1e-3);
 }

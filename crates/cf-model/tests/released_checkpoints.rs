@@ -89,7 +89,7 @@ fn a_state_dict_of_pytorch_loads_by_name_and_predicts_as_there() {
     let hints = ModelConfig::default_of(ModelName::Dsmil);
     let (config, dim) = checkpoint.describe(ModelName::Dsmil, &hints).unwrap();
     assert_eq!(dim as u64, wanted["backbone_dim"].as_u64().unwrap());
-    let (_, model) = checkpoint.build(&config, dim).unwrap();
+    let (_, model) = checkpoint.build(&config, dim, &Device::Cpu).unwrap();
     let n = wanted["n_patches"].as_u64().unwrap() as usize;
     let x20 = Some(formula::formula("input/checkpoint/x20", &[n, dim]));
     let output =

@@ -66,11 +66,13 @@ impl Adam {
     /// If a parameter got none: its graph is cut, and it would silently stay as it is.
     pub fn accumulate(&mut self, mut grads: GradStore) -> Result<()> {
         let of = |param: &Param| {
-            let grad = grads.remove(&param.var).ok_or_else(|| Error::NoGradient { name: param.name.clone() })?;
+            let grad =
+                grads.remove(&param.var).ok_or_else(|| Error::NoGradient { name: param.name.clone() })?;
             Ok(grad.detach().contiguous()?)
         };
         let new: Vec<Tensor> = self.params.iter().map(of).collect::<Result<_>>()?;
-        let sums = self.params.iter().zip(&new).filter_map(|(param, new)| Some([param.gradient.as_ref()?, new]));
+        let sums =
+            self.params.iter().zip(&new).filter_map(|(param, new)| Some([param.gradient.as_ref()?, new]));
         kernels::add_all_in_place(&sums.collect::<Vec<_>>())?;
         for (param, new) in self.params.iter_mut().zip(new) {
             // The next bags are added into what the first one left, which is nobody else's.
@@ -108,14 +110,15 @@ impl Adam {
         let gradients: Vec<Option<Tensor>> =
             self.params.iter_mut().map(|param| param.gradient.take()).collect();
         let values: Vec<Tensor> = self.params.iter().map(|param| param.var.as_detached_tensor()).collect();
-        let parameters = self.params.iter().zip(&values).zip(&gradients).filter_map(|((param, value), gradient)| {
-            Some(AdamParameter {
-                value,
-                gradient: gradient.as_ref()?,
-                first_moment: &param.first_moment,
-                second_moment: &param.second_moment,
-            })
-        });
+        let parameters =
+            self.params.iter().zip(&values).zip(&gradients).filter_map(|((param, value), gradient)| {
+                Some(AdamParameter {
+                    value,
+                    gradient: gradient.as_ref()?,
+                    first_moment: &param.first_moment,
+                    second_moment: &param.second_moment,
+                })
+            });
         Ok(kernels::adam_step(&parameters.collect::<Vec<_>>(), step)?)
     }
 
@@ -132,10 +135,10 @@ impl Adam {
         state
     }
 
-    /// Takes over a [`Self::state`] saved after `n_steps` steps with `n_bags` bags pending.
+    /// Takes over a [`Self::state`] saved after `n_steps` steps with `n_bags` bags pending, on whatever device it was.
     ///
     /// # Errors
-    /// The name of the first tensor that is missing or of another shape.
+    /// What is wrong with the first tensor that is missing, of another shape, or too large for the device.
     pub fn restore(
         &mut self,
         state: &BTreeMap<String, Tensor>,
@@ -145,7 +148,9 @@ impl Adam {
         for param in &mut self.params {
             let get = |kind: &str| {
                 let name = format!("{kind}/{}", param.name);
-                state.get(&name).filter(|tensor| tensor.shape() == param.var.shape()).cloned().ok_or(name)
+                let saved = state.get(&name).filter(|tensor| tensor.shape() == param.var.shape());
+                let saved = saved.ok_or_else(|| format!("`{name}` is missing or of another shape"))?;
+                saved.to_device(param.var.device()).map_err(|error| format!("`{name}`: {error}"))
             };
             param.first_moment = get("first")?;
             param.second_moment = get("second")?;

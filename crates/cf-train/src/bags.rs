@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device};
 use cf_model::{BagTensors, DerivedCache, ModelConfig, Patches};
 use wsi_bags::{Bag, BagStore, Layout, Magnification, OrderedLoader};
 
 use crate::config::FeaturesConfig;
+use crate::device_memory::naming_the_bag;
 use crate::error::{Error, Result};
 use crate::memory::BagSize;
+use crate::resident_bags::ResidentBags;
 
 /// Bags read ahead of the one in use.
 const AHEAD: usize = 1;
@@ -23,6 +25,7 @@ pub struct BagSource {
     magnifications: Vec<Magnification>,
     /// Neighbours and the like, which follow from a bag and cost more than reading it, by slide.
     derived: Arc<Mutex<HashMap<String, DerivedCache>>>,
+    resident: Arc<Mutex<ResidentBags>>,
     device: Device,
     dtype: DType,
     backbone_dim: usize,
@@ -50,6 +53,7 @@ impl BagSource {
             model: model.clone(),
             magnifications: magnifications.to_vec(),
             derived: Arc::default(),
+            resident: Arc::default(),
             device: device.clone(),
             dtype,
             backbone_dim: bag.feature_dim(),
@@ -104,6 +108,21 @@ impl BagSource {
         Ok(size)
     }
 
+    /// Keeps bags on the device once they are read, as many of `bags` (slides and their patches), in that order, as so many bytes
+    /// hold. Returns how many these are and what they take.
+    pub(crate) fn keep_resident(&self, budget_bytes: u64, bags: &[(String, BagSize)]) -> (usize, u64) {
+        let row_bytes = (self.backbone_dim * self.dtype.size_in_bytes()) as u64;
+        let bytes =
+            |(slide_id, size): &(String, BagSize)| (slide_id.clone(), size.total() as u64 * row_bytes);
+        let mut resident = self.resident();
+        *resident = ResidentBags::within(budget_bytes, bags.iter().map(bytes));
+        (resident.n_bags(), resident.total_bytes())
+    }
+
+    fn resident(&self) -> MutexGuard<'_, ResidentBags> {
+        self.resident.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn derived_of(&self, slide_id: &str) -> DerivedCache {
         let mut known = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
         known.entry(slide_id.to_owned()).or_default().clone()
@@ -111,27 +130,45 @@ impl BagSource {
 
     /// The bags of `slide_ids`, in that order; ids may repeat.
     pub fn load(&self, slide_ids: Vec<String>) -> impl Iterator<Item = Result<(String, BagTensors)>> + '_ {
-        let loader =
-            OrderedLoader::new(Arc::clone(&self.store), slide_ids, self.magnifications.clone(), AHEAD);
-        loader.map(|(slide_id, bag)| {
-            let bag = bag.map_err(|source| Error::Bag { slide_id: slide_id.clone(), source })?;
-            if bag.feature_dim() != self.backbone_dim {
-                let path = self.store.path_of(&slide_id, self.magnifications[0]);
-                return Err(Error::data(
-                    &path,
-                    format!(
-                        "slide {slide_id} has features of {} columns, expected {} as in the first slide",
-                        bag.feature_dim(),
-                        self.backbone_dim
-                    ),
-                ));
-            }
-            self.model.check_bag(&bag)?;
-            let derived = self.derived_of(&slide_id);
-            let patches = Arc::new(Patches { derived, ..Patches::of(&bag) });
-            let tensors = BagTensors::from_bag(&bag, &self.device)?.to_dtype(self.dtype)?;
-            Ok((slide_id, BagTensors { patches, ..tensors }))
+        let there: Vec<Option<BagTensors>> = {
+            let resident = self.resident();
+            slide_ids.iter().map(|slide_id| resident.get(slide_id)).collect()
+        };
+        let absent = slide_ids.iter().zip(&there).filter(|(_, bag)| bag.is_none());
+        let absent = absent.map(|(slide_id, _)| slide_id.clone()).collect();
+        let mut loader =
+            OrderedLoader::new(Arc::clone(&self.store), absent, self.magnifications.clone(), AHEAD);
+        slide_ids.into_iter().zip(there).map_while(move |(slide_id, bag)| match bag {
+            Some(bag) => Some(Ok((slide_id, bag))),
+            None => loader.next().map(|(slide_id, bag)| {
+                let bag = bag.map_err(|source| Error::Bag { slide_id: slide_id.clone(), source });
+                let tensors = self.on_device(&slide_id, &bag?)?;
+                self.resident().keep(&slide_id, &tensors);
+                Ok((slide_id, tensors))
+            }),
         })
+    }
+
+    /// Checks a bag and copies it to the device.
+    fn on_device(&self, slide_id: &str, bag: &Bag) -> Result<BagTensors> {
+        if bag.feature_dim() != self.backbone_dim {
+            let path = self.store.path_of(slide_id, self.magnifications[0]);
+            return Err(Error::data(
+                &path,
+                format!(
+                    "slide {slide_id} has features of {} columns, expected {} as in the first slide",
+                    bag.feature_dim(),
+                    self.backbone_dim
+                ),
+            ));
+        }
+        self.model.check_bag(bag)?;
+        let derived = self.derived_of(slide_id);
+        let patches = Arc::new(Patches { derived, ..Patches::of(bag) });
+        let tensors = naming_the_bag(&self.device, slide_id, BagSize::of_bag(bag), || {
+            Ok(BagTensors::from_bag(bag, &self.device)?.to_dtype(self.dtype)?)
+        })?;
+        Ok(BagTensors { patches, ..tensors })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use cf_model::weights::{METADATA_BACKBONE_DIM, METADATA_MODEL, METADATA_ROW_ORDER};
 use cf_model::{ModelConfig, ParamStore};
 
@@ -47,7 +47,7 @@ pub fn write(path: &Path, store: &ParamStore, info: &CheckpointInfo<'_>) -> Resu
     write_tensors(path, &tensors, metadata)
 }
 
-/// Writes named tensors as safetensors.
+/// Writes named tensors as safetensors, from whatever device they are on.
 pub(crate) fn write_tensors(
     path: &Path,
     tensors: &BTreeMap<String, Tensor>,
@@ -55,6 +55,8 @@ pub(crate) fn write_tensors(
 ) -> Result<()> {
     let fault = |reason: String| Error::data(path, reason);
     let metadata = (!metadata.is_empty()).then_some(metadata);
+    let tensors = tensors.iter().map(|(name, tensor)| Ok((name, tensor.to_device(&Device::Cpu)?)));
+    let tensors: BTreeMap<&String, Tensor> = tensors.collect::<Result<_>>()?;
     let bytes = safetensors::serialize(tensors, metadata).map_err(|error| fault(error.to_string()))?;
     run_dir::write(path, &sort_header(bytes).map_err(fault)?)
 }

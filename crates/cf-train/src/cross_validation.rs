@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use candle_core::Device;
+use cf_model::kernels::device::DeviceName;
 
 use crate::config::RunConfig;
 use crate::environment::{Environment, peak_rss_bytes};
@@ -13,7 +14,7 @@ use crate::evaluate::{self, Cost, Summary};
 use crate::event::Event;
 use crate::fold_state::HistoryRow;
 use crate::input_hash;
-use crate::memory::{self, MemoryBudget};
+use crate::memory::MemoryBudget;
 use crate::plan::{Plan, claim_directory, config_hash};
 use crate::report;
 use crate::run_dir::{self, fold_files};
@@ -26,9 +27,9 @@ pub struct RunOptions {
     pub folds: Vec<usize>,
     /// Continue what an earlier session left in the directory.
     pub resume: bool,
-    /// The device, as the environment names it.
-    pub device_name: String,
-    /// The device.
+    /// The device's name, for the record.
+    pub device_name: DeviceName,
+    /// The device, as its name was opened.
     pub device: Device,
 }
 
@@ -57,15 +58,13 @@ pub(crate) fn carry_out(
     observe: &mut dyn FnMut(Event),
 ) -> Result<Summary> {
     let config_toml = config.to_toml()?;
-    let memory_bytes = memory::budget_bytes(config.training.memory_budget);
-    let memory = MemoryBudget::new(&config.model, &plan.bags, memory_bytes)?;
+    let memory = MemoryBudget::new(config, plan.bags.backbone_dim(), &options.device)?;
     plan.check_memory(&memory)?;
     claim_directory(run, &config_toml, options.resume)?;
     run_dir::write_json(&run.join(run_dir::FOLDS), &plan.record)?;
-    let environment =
-        Environment::read(&options.device_name, config.training.seed, input_hash::of_run(config, plan)?);
+    let device = (options.device_name, &options.device);
+    let environment = Environment::read(device, config.training.seed, input_hash::of_run(config, plan)?)?;
     run_dir::write_json(&run.join(run_dir::ENVIRONMENT), &environment)?;
-
     let context = TrainingContext {
         config,
         bags: &plan.bags,
@@ -74,6 +73,7 @@ pub(crate) fn carry_out(
         memory,
         stop,
     };
+    plan.fill_device(&memory)?;
     let started = Instant::now();
     for data in &plan.folds {
         if run_dir::fold_dir(run, data.fold).join(fold_files::PREDICTIONS).is_file() {
@@ -105,4 +105,57 @@ pub(crate) fn carry_out(
     run_dir::write_json(&run.join(run_dir::SUMMARY), &summary)?;
     report::write(run)?;
     Ok(summary)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulate::{CohortKind, SimulateOptions, simulate};
+
+    /// What a fold leaves, but for the seconds.
+    fn outcome(run: &Path) -> Vec<Vec<u8>> {
+        let fold = run_dir::fold_dir(run, 0);
+        [fold_files::PREDICTIONS, fold_files::PREDICTIONS_TRAIN, fold_files::LAST, fold_files::ORDER]
+            .map(|file| std::fs::read(fold.join(file)).unwrap())
+            .into()
+    }
+
+    #[test]
+    fn a_run_is_the_same_however_many_bags_stay_on_the_device() {
+        let dir = tempfile::tempdir().unwrap();
+        let cohort = dir.path().join("cohort");
+        let options = SimulateOptions {
+            n_patients: 30,
+            backbone_dim: 12,
+            scale: 0.004,
+            ..SimulateOptions::new(cohort.clone(), CohortKind::Additive)
+        };
+        simulate(&options, &mut |_, _| {}).unwrap();
+        let settings =
+            [("model.embed_dim", "8"), ("training.max_epochs", "2"), ("training.protocol", "paper")];
+        let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let config = RunConfig::read(&cohort.join("config.toml"), &settings).unwrap();
+        let how =
+            RunOptions { folds: vec![0], resume: false, device_name: DeviceName::Cpu, device: Device::Cpu };
+        let stop = AtomicBool::new(false);
+
+        let mut runs = Vec::new();
+        for (name, share) in [("none", 0.0), ("some", 0.5), ("all", 1.0)] {
+            let plan = Plan::new(&config, &how.device, &how.folds).unwrap();
+            let slides = plan.folds.iter().flat_map(|fold| fold.train.iter().chain(&fold.validation));
+            let size = |slide: &crate::fold_data::LabelledSlide| {
+                let slide = &slide.slide.slide_id;
+                (slide.clone(), plan.bags.size(slide).unwrap())
+            };
+            let sizes: Vec<_> = slides.map(size).collect();
+            let (n, bytes) = plan.bags.keep_resident(u64::MAX, &sizes);
+            assert_eq!(n, sizes.len());
+            let (kept, _) = plan.bags.keep_resident((bytes as f64 * share) as u64, &sizes);
+            assert!(kept as f64 >= share * 0.8 * n as f64 && (share == 1.0 || kept < n), "{kept} of {n}");
+            let run = dir.path().join(name);
+            carry_out(&config, &plan, &run, &how, &stop, &mut |_| {}).unwrap();
+            runs.push(outcome(&run));
+        }
+        assert!(runs[0] == runs[1] && runs[0] == runs[2]);
+    }
 }

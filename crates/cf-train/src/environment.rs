@@ -1,7 +1,13 @@
 //! What a run was made with: `environment.json`.
 
+use candle_core::Device;
+use cf_model::kernels::{
+    self,
+    device::{self, DeviceName},
+};
 use serde::{Deserialize, Serialize};
 
+use crate::error::Result;
 use crate::input_hash::InputRecord;
 
 /// Versions and machine of a run.
@@ -17,6 +23,15 @@ pub struct Environment {
     pub processor: String,
     /// `cpu` or `cuda:N`.
     pub device: String,
+    /// The maker's name of a GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_name: Option<String>,
+    /// Its driver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_driver: Option<String>,
+    /// Whether sums on it were made in a fixed order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deterministic: Option<bool>,
     /// Worker threads.
     pub threads: usize,
     /// Seed of every random stream.
@@ -27,28 +42,40 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Reads what the machine says of itself.
-    pub fn read(device: &str, seed: u64, inputs: Vec<InputRecord>) -> Self {
-        Self {
+    /// Reads what the machine says of itself and of the device.
+    ///
+    /// # Errors
+    /// If the device's driver fails.
+    pub fn read((name, device): (DeviceName, &Device), seed: u64, inputs: Vec<InputRecord>) -> Result<Self> {
+        let (device_name, device_driver) =
+            device::description(device)?.map(|gpu| (gpu.name, gpu.driver)).unzip();
+        Ok(Self {
             cf_train: env!("CARGO_PKG_VERSION").to_owned(),
             candle: "0.11.1".to_owned(),
             platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             processor: processor().unwrap_or_else(|| "unknown".to_owned()),
-            device: device.to_owned(),
+            device: name.to_string(),
+            deterministic: device_name.as_ref().map(|_| kernels::deterministic()),
+            device_name,
+            device_driver,
             threads: rayon::current_num_threads(),
             seed,
             inputs,
-        }
+        })
     }
 
     /// Rows for people.
     pub fn rows(&self) -> Vec<(String, String)> {
+        let order = self.deterministic.map(|fixed| if fixed { "deterministic" } else { "not deterministic" });
+        let device =
+            [Some(self.device.as_str()), self.device_name.as_deref(), self.device_driver.as_deref(), order];
+        let device: Vec<&str> = device.into_iter().flatten().collect();
         [
             ("cf-train", self.cf_train.clone()),
             ("candle", self.candle.clone()),
             ("platform", self.platform.clone()),
             ("processor", self.processor.clone()),
-            ("device", self.device.clone()),
+            ("device", device.join(", ")),
             ("threads", self.threads.to_string()),
             ("seed", self.seed.to_string()),
         ]

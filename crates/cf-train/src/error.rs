@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use cf_model::kernels::device;
+
 use crate::byte_size::ByteSize;
+use crate::memory::BagSize;
 
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -65,6 +68,22 @@ pub enum Error {
         budget_bytes: u64,
         /// Patches of a bag of such proportions that would fit.
         n_fitting: usize,
+    },
+    /// A bag whose pass filled the memory of the device.
+    #[error(
+        "slide {slide_id} has {} + {} + {} patches at 5x, 10x and 20x, a pass over which takes more than the {} that are free of \
+         the device's {}",
+        n_patches.x5, n_patches.x10, n_patches.x20, ByteSize(*free_bytes), ByteSize(*total_bytes)
+    )]
+    DeviceFull {
+        /// The slide.
+        slide_id: String,
+        /// Its patches.
+        n_patches: BagSize,
+        /// What the pass could have had.
+        free_bytes: u64,
+        /// All memory of the device.
+        total_bytes: u64,
     },
     /// A number that left its range in training.
     #[error("fold {fold}, epoch {epoch}, slide {slide_id}: {reason}")]
@@ -157,7 +176,8 @@ impl Error {
     pub fn remedy(&self) -> Remedy {
         match self {
             Self::Interrupted { .. } => Remedy::Retry,
-            Self::DoesNotFit { .. } => Remedy::LessMemory,
+            Self::DoesNotFit { .. } | Self::DeviceFull { .. } => Remedy::LessMemory,
+            error if error.is_full_device() => Remedy::LessMemory,
             Self::Io { source, .. } | Self::Simulate(crate::simulate::Error::Io { source, .. }) => {
                 io_remedy(source)
             }
@@ -174,6 +194,16 @@ impl Error {
             Self::Diverged { .. } | Self::NoGradient { .. } | Self::Tensor(_) | Self::Report(_) => {
                 Remedy::Unknown
             }
+        }
+    }
+
+    /// Whether an operation found the memory of the device full.
+    pub(crate) fn is_full_device(&self) -> bool {
+        match self {
+            Self::Tensor(error) | Self::Model(cf_model::Error::Tensor(error)) => {
+                device::is_out_of_memory(error)
+            }
+            _ => false,
         }
     }
 

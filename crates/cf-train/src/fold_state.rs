@@ -141,7 +141,7 @@ impl FoldState {
         };
         store.assign(&load(&params)?)?;
         adam.restore(&load(&optimiser)?, state.n_steps, state.n_pending)
-            .map_err(|name| Error::data(&optimiser, format!("`{name}` is missing or of another shape")))?;
+            .map_err(|reason| Error::data(&optimiser, reason))?;
         Ok(Some(state))
     }
 

@@ -7,7 +7,7 @@
 //! | clinical table, splits | `cohort.rs` and `cohort/`, `splits/`, `status_suspicion.rs` |
 //! | folds, time bins | `folds.rs`, `time_bins.rs`, `fold_data.rs` |
 //! | a run before it starts | `plan.rs`; all faults at once, `doctor/` |
-//! | one fold | `trainer.rs`, `fold_state.rs`, `fold_rows.rs`, `event.rs`, `training_model.rs`, `sampling.rs`, `schedule.rs`, `loss.rs`, `adam.rs`, `bags.rs`, `checkpoint.rs` |
+//! | one fold | `trainer.rs`, `fold_state.rs`, `fold_rows.rs`, `event.rs`, `training_model.rs`, `sampling.rs`, `schedule.rs`, `loss.rs`, `adam.rs`, `bags.rs`, `checkpoint.rs`, `device_memory.rs`, `resident_bags.rs` |
 //! | all folds, metrics, report | `cross_validation.rs`, `evaluate.rs`, `report.rs`, `run_dir.rs`, `environment.rs`, `input_hash.rs` |
 //! | one slide | `predict.rs` |
 //! | many runs | `study/` |
@@ -25,6 +25,7 @@ pub mod config;
 mod config_keys;
 pub mod cross_validation;
 mod delimited;
+mod device_memory;
 pub mod doctor;
 pub mod environment;
 mod error;
@@ -41,6 +42,7 @@ pub mod plan;
 pub mod predict;
 pub mod protocol;
 pub mod report;
+mod resident_bags;
 pub mod run_dir;
 pub mod sampling;
 pub mod schedule;

@@ -1,6 +1,6 @@
 //! The memory of one training step, predicted from the model and the size of a bag.
 //!
-//! With parameters `P`, bytes per number `s`, channels `d`, hidden channels `h = d * mlp_ratio` and `N = ceil(sqrt(n))^2` the
+//! With parameters `P`, bytes per number `s` (2 on a GPU in bf16 for what is kept only because it is costly to make again), channels `d`, hidden channels `h = d * mlp_ratio` and `N = ceil(sqrt(n))^2` the
 //! tokens of the source scale `n` padded to a square, the peak is the sum of
 //!
 //! - **weights** `4 P s`: values, gradients, and the two moments of Adam;
@@ -20,14 +20,14 @@
 //! The formula is CrossFusion's; for the other models `P`, bags and program are the same, and activations are so many numbers per
 //! 20x patch. Attention weights are not among them: they are computed twice and never stored.
 
-use candle_core::Tensor;
-use cf_model::kernels::Retention;
+use candle_core::{Device, Tensor};
+use cf_model::kernels::{Retention, device};
 use cf_model::{BagTensors, CrossFusionConfig, ModelConfig, ModelName, Variant};
 use serde::Serialize;
-use wsi_bags::Magnification;
+use wsi_bags::{Bag, Magnification};
 
-use crate::bags::BagSource;
-use crate::byte_size::ByteSize;
+use crate::config::{Precision, RunConfig};
+use crate::device_memory;
 use crate::error::{Error, Result};
 
 /// Code, thread stacks and tables of a run.
@@ -60,6 +60,12 @@ impl BagSize {
         }
     }
 
+    /// The patches of a bag in memory.
+    pub(crate) fn of_bag(bag: &Bag) -> Self {
+        let n = |magnification| bag.get(magnification).map_or(0, |set| set.features().n_patches());
+        Self { x5: n(Magnification::X5), x10: n(Magnification::X10), x20: n(Magnification::X20) }
+    }
+
     /// The patches of a bag's tensors.
     pub(crate) fn of(bag: &BagTensors) -> Self {
         let n = |tensor: &Option<Tensor>| {
@@ -90,30 +96,57 @@ pub struct StepMemory {
     pub program_bytes: u64,
 }
 
+/// Bytes of a number in the tensors of a training step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NumberBytes {
+    /// Of features, parameters, gradients and most activations.
+    pub stored: usize,
+    /// Of what is kept only because it is costly to make again.
+    pub kept: usize,
+}
+
+impl NumberBytes {
+    /// Single precision throughout.
+    pub const SINGLE: Self = Self { stored: size_of::<f32>(), kept: size_of::<f32>() };
+
+    /// Of a run in `precision` on `device`.
+    pub fn of(precision: Precision, device: &Device) -> Self {
+        let stored = precision.dtype();
+        let kept = device::kept_type(device, stored, precision.compute_dtype().into());
+        Self { stored: stored.size_in_bytes(), kept: kept.size_in_bytes() }
+    }
+}
+
 impl StepMemory {
-    /// Predicts the memory of a step on a bag of features of `dim` columns in numbers of `number_bytes`.
+    /// Predicts the memory of a step on a bag of features of `dim` columns.
     pub fn predict(
         model: &ModelConfig,
         n_parameters: usize,
         dim: usize,
         bag: BagSize,
-        number_bytes: usize,
+        number_bytes: NumberBytes,
         retention: Retention,
     ) -> Self {
         // In f64: a size that no machine has must not overflow.
-        let number = number_bytes as f64;
-        let bytes = |numbers: f64| (numbers * number) as u64;
+        let bytes = |numbers: f64| (numbers * number_bytes.stored as f64) as u64;
         let read: usize = model.magnifications().iter().map(|&at| bag.at(at)).sum();
         let bag_bytes = bytes(read as f64 * dim as f64);
         let (activations, gradients) = match model.as_crossfusion() {
-            Some((variant, settings)) => crossfusion((variant, settings), dim, bag, retention),
+            Some((variant, settings)) => crossfusion((variant, settings), dim, bag, Retention::Recompute),
             None => baseline(model.name(), dim, bag),
         };
+        let kept = match (model.as_crossfusion(), retention) {
+            (Some((variant, settings)), Retention::Keep) => {
+                crossfusion((variant, settings), dim, bag, Retention::Keep).0 - activations
+            }
+            _ => 0.0,
+        };
+        let kept_bytes = (kept * number_bytes.kept as f64) as u64;
         Self {
             weights_bytes: bytes(4.0 * n_parameters as f64),
             bag_bytes,
             read_ahead_bytes: bag_bytes,
-            activation_bytes: bytes(activations),
+            activation_bytes: bytes(activations).saturating_add(kept_bytes),
             gradient_bytes: bytes(gradients),
             program_bytes: PROGRAM_BYTES,
         }
@@ -220,21 +253,26 @@ pub struct MemoryBudget<'a> {
     pub n_parameters: usize,
     /// Columns of the features.
     pub dim: usize,
-    /// Bytes of a number.
-    pub number_bytes: usize,
-    /// What the run may use; `None` where nobody says.
+    /// Bytes of its numbers.
+    pub number_bytes: NumberBytes,
+    /// What a step may use; `None` where nobody says.
     pub bytes: Option<u64>,
 }
 
 impl<'a> MemoryBudget<'a> {
-    /// The budget of a run of `model` on `bags` that may use so many bytes; as many as it likes where nobody says.
+    /// The budget of a run on features of `dim` columns: `training.memory_budget`, or what the device offers now.
     ///
     /// # Errors
-    /// If the model can't be built for features of that width.
-    pub fn new(model: &'a ModelConfig, bags: &BagSource, bytes: Option<u64>) -> Result<Self> {
-        let dim = bags.backbone_dim();
-        let (n_parameters, number_bytes) = (model.n_parameters(dim)?, bags.dtype().size_in_bytes());
-        Ok(Self { model, n_parameters, dim, number_bytes, bytes })
+    /// If the model can't be built for features of that width, or the device's driver fails.
+    pub fn new(config: &'a RunConfig, dim: usize, device: &Device) -> Result<Self> {
+        let training = &config.training;
+        Ok(Self {
+            model: &config.model,
+            n_parameters: config.model.n_parameters(dim)?,
+            dim,
+            number_bytes: NumberBytes::of(training.precision, device),
+            bytes: device_memory::budget_bytes(training.memory_budget, device)?,
+        })
     }
 
     /// The prediction for a bag.
@@ -248,6 +286,12 @@ impl<'a> MemoryBudget<'a> {
             Some(bytes) if self.predict(bag, Retention::Keep).peak_bytes() > bytes => Retention::Recompute,
             _ => Retention::Keep,
         }
+    }
+
+    /// The most that a step takes on any of `bags`.
+    pub(crate) fn most_bytes(&self, bags: &[(String, BagSize)]) -> u64 {
+        let taken = |&(_, bag): &(String, BagSize)| self.predict(bag, self.retention(bag)).peak_bytes();
+        bags.iter().map(taken).max().unwrap_or(0)
     }
 
     /// The share of a bag whose step would fit, in `[0, 1]`.
@@ -280,21 +324,6 @@ impl<'a> MemoryBudget<'a> {
     }
 }
 
-/// What a run may use: its configured budget, or what the machine offers now.
-pub(crate) fn budget_bytes(configured: Option<ByteSize>) -> Option<u64> {
-    configured.map(|size| size.0).or_else(available_bytes)
-}
-
-/// Memory that a new process may use: what the system calls available, within the limit of the control group.
-fn available_bytes() -> Option<u64> {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = meminfo.lines().find(|line| line.starts_with("MemAvailable:"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    let limit = limit.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(u64::MAX);
-    Some((kib * 1024).min(limit))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,7 +333,8 @@ mod tests {
     #[test]
     fn the_mean_bag_takes_what_the_formula_says() {
         let model = ModelConfig::default_of(ModelName::Crossfusion);
-        let predict = |retention| StepMemory::predict(&model, 24_536_584, 2048, MEAN, 4, retention);
+        let predict =
+            |retention| StepMemory::predict(&model, 24_536_584, 2048, MEAN, NumberBytes::SINGLE, retention);
         let step = predict(Retention::Keep);
         assert_eq!(step.weights_bytes, 24_536_584 * 16);
         assert_eq!(step.bag_bytes, 17_840 * 2048 * 4);
@@ -313,14 +343,19 @@ mod tests {
         let rows = 35_680 + 2 * 7 * 3_449 + 2 * (13_496 + 895) + (3 * 23 + 18 + 9) * 3_481;
         assert_eq!(step.activation_bytes, rows * 2048);
         assert_eq!(step.gradient_bytes, (7 * 13_496 + 12 * 3_449) * 2048);
-        let rows = 35_680 + 2 * 4 * 3_449 + (3 * 13 + 13 + 9) * 3_481;
-        assert_eq!(predict(Retention::Recompute).activation_bytes, rows * 2048);
+        let least = 35_680 + 2 * 4 * 3_449 + (3 * 13 + 13 + 9) * 3_481;
+        assert_eq!(predict(Retention::Recompute).activation_bytes, least * 2048);
+
+        let halved = NumberBytes { kept: 2, ..NumberBytes::SINGLE };
+        let step = StepMemory::predict(&model, 24_536_584, 2048, MEAN, halved, Retention::Keep);
+        assert_eq!(step.activation_bytes, least * 2048 + (rows - least) * 1024);
     }
 
     #[test]
     fn one_scale_needs_less_than_three_and_double_precision_twice() {
         let bag = BagSize { x5: 10, x10: 40, x20: 160 };
-        let predict = |variant, bytes| {
+        let predict = |variant, stored| {
+            let bytes = NumberBytes { stored, kept: stored };
             let model = ModelConfig::crossfusion(variant, CrossFusionConfig::default());
             StepMemory::predict(&model, 1000, 64, bag, bytes, Retention::Keep)
         };
@@ -329,7 +364,7 @@ mod tests {
         assert_eq!(predict(Variant::Full, 8).activation_bytes, 2 * whole.activation_bytes);
         let huge = CrossFusionConfig { embed_dim: 1 << 40, ..Default::default() };
         let huge = ModelConfig::crossfusion(Variant::Full, huge);
-        let huge = StepMemory::predict(&huge, usize::MAX, 64, bag, 8, Retention::Keep);
+        let huge = StepMemory::predict(&huge, usize::MAX, 64, bag, NumberBytes::SINGLE, Retention::Keep);
         assert!(huge.peak_bytes() > 1 << 62);
     }
 
@@ -340,7 +375,7 @@ mod tests {
             model: &model,
             n_parameters: 24_536_584,
             dim: 2048,
-            number_bytes: 4,
+            number_bytes: NumberBytes::SINGLE,
             bytes: Some(bytes),
         };
         let [keep, recompute] = [Retention::Keep, Retention::Recompute]

@@ -13,10 +13,11 @@ use crate::bags::{BagSource, open_store};
 use crate::byte_size::ByteSize;
 use crate::cohort::{ClinicalTable, Cohort, Dropped, Slide};
 use crate::config::RunConfig;
+use crate::device_memory;
 use crate::error::{Error, Result};
 use crate::fold_data::{FoldData, LabelledSlide};
 use crate::folds::{self, JoinedFolds};
-use crate::memory::MemoryBudget;
+use crate::memory::{BagSize, MemoryBudget};
 use crate::splits;
 
 /// Everything that training needs and that is known before it.
@@ -130,10 +131,8 @@ impl Plan {
     /// # Errors
     /// [`Error::DoesNotFit`] if it takes more, or a bag's description can't be read.
     pub fn check_memory(&self, budget: &MemoryBudget<'_>) -> Result<()> {
-        let trained = self.folds.iter().flat_map(|fold| &fold.train);
-        let slides: BTreeSet<&str> = trained.map(|labelled| labelled.slide.slide_id.as_str()).collect();
-        let sizes = slides.into_iter().map(|slide| Ok((slide.to_owned(), self.bags.size(slide)?)));
-        let Some((slide, size, bytes)) = budget.check(&sizes.collect::<Result<Vec<_>>>()?)? else {
+        let trained = self.sizes(self.folds.iter().flat_map(|fold| &fold.train))?;
+        let Some((slide, size, bytes)) = budget.check(&trained)? else {
             return Ok(());
         };
         let budget = budget.bytes.map_or_else(|| "unknown".to_owned(), |bytes| ByteSize(bytes).to_string());
@@ -145,6 +144,29 @@ impl Plan {
             "memory of a training step on the largest bag"
         );
         Ok(())
+    }
+
+    /// Lets bags stay on a GPU, as many as it holds beside a training step, and tells the log how many these are.
+    ///
+    /// # Errors
+    /// If a bag's description can't be read, or the device's driver fails.
+    pub(crate) fn fill_device(&self, budget: &MemoryBudget<'_>) -> Result<()> {
+        let Some(offered) = device_memory::offered_bytes(self.bags.device())? else {
+            return Ok(());
+        };
+        let slides =
+            self.folds.iter().flat_map(|fold| [&fold.train, &fold.inner_validation, &fold.validation]);
+        let bags = self.sizes(slides.flatten())?;
+        let beside = offered.saturating_sub(budget.most_bytes(&bags));
+        let (n_resident, bytes) = self.bags.keep_resident(beside, &bags);
+        tracing::info!(n_resident, n_bags = bags.len(), memory = %ByteSize(bytes), "bags that stay on the device");
+        Ok(())
+    }
+
+    /// Slides in order of their ids, and the sizes of their bags.
+    fn sizes<'a>(&self, slides: impl Iterator<Item = &'a LabelledSlide>) -> Result<Vec<(String, BagSize)>> {
+        let ids: BTreeSet<&str> = slides.map(|labelled| labelled.slide.slide_id.as_str()).collect();
+        ids.into_iter().map(|slide| Ok((slide.to_owned(), self.bags.size(slide)?))).collect()
     }
 }
 

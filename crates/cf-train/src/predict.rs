@@ -11,8 +11,10 @@ use survival_metrics::Status;
 use wsi_bags::{BagStore, Layout, slide_stem};
 
 use crate::bags::row_order;
+use crate::device_memory::naming_the_bag;
 use crate::error::{Error, Result};
 use crate::loss;
+use crate::memory::BagSize;
 
 /// Weight of the uncensored part in [`gradients`].
 const ALPHA: f64 = 0.2;
@@ -32,6 +34,8 @@ pub struct Target<'a> {
     pub backbone: &'a str,
     /// The slide, with or without its extension.
     pub slide: &'a str,
+    /// What to compute on.
+    pub device: Device,
 }
 
 /// The output of `predict`.
@@ -65,9 +69,10 @@ pub struct SlideGradients {
 pub fn predict(target: &Target<'_>) -> Result<SlidePrediction> {
     let checkpoint = Checkpoint::read(target.checkpoint)?;
     let (config, backbone_dim) = checkpoint.describe(target.model.name(), &target.model)?;
-    let (_, model) = checkpoint.build(&config, backbone_dim)?;
+    let (_, model) = checkpoint.build(&config, backbone_dim, &target.device)?;
     let bag = read_bag(target, &checkpoint, &config, backbone_dim)?;
-    let output = model.forward(&bag, &mut ForwardCtx::eval())?;
+    let pass = || Ok(model.forward(&bag, &mut ForwardCtx::eval())?);
+    let output = naming_the_bag(&target.device, target.slide, BagSize::of(&bag), pass)?;
     let distribution = output.distribution()?;
     Ok(SlidePrediction {
         slide: slide_stem(target.slide).to_owned(),
@@ -92,15 +97,17 @@ pub fn gradients(target: &Target<'_>, time_bin: usize, status: Status) -> Result
     }
     let checkpoint = Checkpoint::read(target.checkpoint)?;
     let (config, backbone_dim) = checkpoint.describe(target.model.name(), &target.model)?;
-    let (store, _) = checkpoint.build(&config, backbone_dim)?;
+    let (store, _) = checkpoint.build(&config, backbone_dim, &target.device)?;
     let model = config.build(backbone_dim, store.builder())?;
     let bag = read_bag(target, &checkpoint, &config, backbone_dim)?;
-    let output = model.forward(&bag, &mut ForwardCtx::eval())?;
-    let (loss, scalar) = output.training_loss(1.0, |logits| {
-        let at = loss::nll(logits, time_bin, status, ALPHA);
-        (at.loss, at.gradient)
+    let (loss, grads) = naming_the_bag(&target.device, target.slide, BagSize::of(&bag), || {
+        let output = model.forward(&bag, &mut ForwardCtx::eval())?;
+        let (loss, scalar) = output.training_loss(1.0, |logits| {
+            let at = loss::nll(logits, time_bin, status, ALPHA);
+            (at.loss, at.gradient)
+        })?;
+        Ok((loss, cf_model::kernels::backward(&scalar)?))
     })?;
-    let grads = cf_model::kernels::backward(&scalar)?;
     let norm = |(name, var): (String, candle_core::Var)| {
         let Some(grad) = grads.get(&var) else {
             let expected = config.is_without_gradient_at_eval(&name);
@@ -144,5 +151,6 @@ fn read_bag(
             "the bag's rows are in another order than those the model was trained on; it folds them into a grid"
         );
     }
-    Ok(BagTensors::from_bag(&bag, &Device::Cpu)?)
+    let copy = || Ok(BagTensors::from_bag(&bag, &target.device)?);
+    naming_the_bag(&target.device, target.slide, BagSize::of_bag(&bag), copy)
 }

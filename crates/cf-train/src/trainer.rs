@@ -1,5 +1,7 @@
 //! Trains one fold: epochs, accumulation, selection, and a state from which it goes on after a signal.
 
+mod evaluation;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -11,11 +13,11 @@ use crate::adam::Adam;
 use crate::bags::BagSource;
 use crate::checkpoint::{self, CheckpointInfo};
 use crate::config::{LossKind, RunConfig};
+use crate::device_memory::naming_the_bag;
 use crate::error::{Error, Result};
-use crate::evaluate::{Prediction, Risks};
 use crate::event::Event;
 use crate::fold_data::{FoldData, LabelledSlide};
-use crate::fold_rows::{OrderRow, TrainRow, prediction};
+use crate::fold_rows::{OrderRow, TrainRow};
 use crate::fold_state::{Best, Draw, FoldState, HistoryRow};
 use crate::loss;
 use crate::memory::{BagSize, MemoryBudget};
@@ -117,10 +119,14 @@ impl<'a> Trainer<'a> {
         let ids = rest.iter().map(|&slide| self.data.train[slide].slide.slide_id.clone()).collect();
         let bags = self.context.bags;
         for (bag, &slide) in bags.load(ids).zip(rest) {
-            let (_, bag) = bag?;
+            let (slide_id, bag) = bag?;
             let draw = Draw { epoch, position: self.state.position, slide };
             match training.loss {
-                LossKind::Nll | LossKind::CrossEntropy => self.train_bag(&bag, draw)?,
+                LossKind::Nll | LossKind::CrossEntropy => {
+                    naming_the_bag(bags.device(), &slide_id, BagSize::of(&bag), || {
+                        self.train_bag(&bag, draw)
+                    })?;
+                }
                 LossKind::Cox => {
                     self.state.draws.push(draw);
                     if self.state.draws.len() == training.accumulation {
@@ -178,9 +184,12 @@ impl<'a> Trainer<'a> {
         let bags = self.context.bags;
         let mut logits = Vec::with_capacity(draws.len());
         for (bag, &draw) in bags.load(ids.clone()).zip(&draws) {
-            let (_, bag) = bag?;
-            let output = self.eval_model.forward(&bag, &mut self.train_ctx(&bag, draw))?;
-            logits.push(output.logit_values()?);
+            let (slide_id, bag) = bag?;
+            let risk_pass = || {
+                let output = self.eval_model.forward(&bag, &mut self.train_ctx(&bag, draw))?;
+                Ok(output.logit_values()?)
+            };
+            logits.push(naming_the_bag(bags.device(), &slide_id, BagSize::of(&bag), risk_pass)?);
         }
         let risk: Vec<f64> =
             logits.iter().map(|&z| cf_model::DiscreteSurvival::from_logits(z).risk()).collect();
@@ -191,11 +200,14 @@ impl<'a> Trainer<'a> {
             self.record_loss(loss, slide(last))?;
         }
         for ((bag, &draw), (z, by_risk)) in bags.load(ids).zip(&draws).zip(logits.iter().zip(by_risk)) {
-            let (_, bag) = bag?;
-            let output = self.model.forward(&bag, &mut self.train_ctx(&bag, draw))?;
+            let (slide_id, bag) = bag?;
             let by_logits = loss::risk_gradient(*z).map(|g| g * by_risk);
-            let (_, scalar) = output.training_loss(1.0, |_| (0.0, by_logits))?;
-            self.adam.accumulate(kernels::backward(&scalar)?)?;
+            let gradient_pass = || {
+                let output = self.model.forward(&bag, &mut self.train_ctx(&bag, draw))?;
+                let (_, scalar) = output.training_loss(1.0, |_| (0.0, by_logits))?;
+                self.adam.accumulate(kernels::backward(&scalar)?)
+            };
+            naming_the_bag(bags.device(), &slide_id, BagSize::of(&bag), gradient_pass)?;
         }
         Ok(())
     }
@@ -241,45 +253,6 @@ impl<'a> Trainer<'a> {
         (self.state.position, self.state.loss_sum, self.state.n_losses) = (0, 0.0, 0);
         self.state.epoch_seconds = 0.0;
         Ok(())
-    }
-
-    /// Predictions and mean loss (alpha 0) of `slides` with the present weights.
-    fn evaluate(
-        &self,
-        slides: &[LabelledSlide],
-        seconds: &dyn Fn() -> f64,
-    ) -> Result<(Vec<Prediction>, f64)> {
-        let ids = slides.iter().map(|labelled| labelled.slide.slide_id.clone()).collect();
-        let mut rows = Vec::with_capacity(slides.len());
-        let mut losses = Vec::with_capacity(slides.len());
-        for (bag, labelled) in self.context.bags.load(ids).zip(slides) {
-            let output = self.eval_model.forward(&bag?.1, &mut self.eval_ctx(&labelled.slide.slide_id))?;
-            let logits = output.logit_values()?;
-            let loss = match self.context.config.training.loss {
-                LossKind::CrossEntropy => loss::cross_entropy(logits, labelled.bin, labelled.status(), 0.0),
-                LossKind::Nll | LossKind::Cox => loss::nll(logits, labelled.bin, labelled.status(), 0.0),
-            };
-            losses.push(loss.loss);
-            rows.push(prediction(labelled, self.data.fold, logits));
-            self.stop_if_asked(seconds)?;
-        }
-        let mut mean_loss = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
-        if self.context.config.training.loss == LossKind::Cox {
-            let risk: Vec<f64> = rows.iter().map(|row| row.risk).collect();
-            let time: Vec<f64> = rows.iter().map(|row| row.event_time_months).collect();
-            let status: Vec<_> = slides.iter().map(LabelledSlide::status).collect();
-            mean_loss = loss::cox(&risk, &time, &status).0;
-        }
-        Ok((rows, mean_loss))
-    }
-
-    /// C-index in the protocol's unit: slides in `paper`, patients in `sound`.
-    fn c_index(&self, rows: &[Prediction]) -> Result<Option<f64>> {
-        let slides = Risks::of_slides(rows)?;
-        match self.context.config.training.protocol {
-            Protocol::Paper => slides.c_index(),
-            Protocol::Sound => slides.of_patients().c_index(),
-        }
     }
 
     /// Writes the fold's files; its validation predictions last.
@@ -347,11 +320,6 @@ impl<'a> Trainer<'a> {
         let label = format!("dropout/fold {}/epoch {epoch}/draw {position}/{slide_id}", self.data.fold);
         ForwardCtx::train(self.context.config.training.seed, &label)
             .with_retention(self.context.memory.retention(BagSize::of(bag)))
-    }
-
-    fn eval_ctx(&self, slide_id: &str) -> ForwardCtx {
-        let label = format!("eval/fold {}/epoch {}/{slide_id}", self.data.fold, self.state.epoch);
-        ForwardCtx::eval_with_stream(self.context.config.training.seed, &label)
     }
 
     fn record_loss(&mut self, loss: f64, labelled: &LabelledSlide) -> Result<()> {

@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use cf_model::kernels::Retention;
 use cf_model::{BagTensors, CrossFusionConfig, ForwardCtx, ModelConfig, ParamStore};
 use cf_train::adam::Adam;
-use cf_train::memory::{BagSize, StepMemory};
+use cf_train::memory::{BagSize, NumberBytes, StepMemory};
 use cf_train::{environment, loss};
 use survival_metrics::Status;
 
@@ -63,8 +63,14 @@ fn a_mean_size_bag_trains_one_step_within_2_gib() {
     assert!(peak < 2 * GIB, "{peak} bytes");
 
     let size = BagSize { x5: 895, x10: 3_449, x20: 13_496 };
-    let forecast =
-        StepMemory::predict(&config, config.n_parameters(2048).unwrap(), 2048, size, 4, Retention::Keep);
+    let forecast = StepMemory::predict(
+        &config,
+        config.n_parameters(2048).unwrap(),
+        2048,
+        size,
+        NumberBytes::SINGLE,
+        Retention::Keep,
+    );
     // No bag is read ahead here.
     let predicted = forecast.peak_bytes() - forecast.read_ahead_bytes;
     println!("predicted: {:.2} GiB", predicted as f64 / GIB as f64);

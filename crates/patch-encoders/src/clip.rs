@@ -1,6 +1,6 @@
 //! CLIP's vision tower in the names of Hugging Face (Radford et al., 2021), which QuiltNet-B-32 has.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use crate::linear::{Linear, Norm, linear_parameters, norm_parameters};
 use crate::pixels::Pixels;
@@ -81,7 +81,7 @@ impl Clip {
         let weight = weights.take(&format!("{ROOT}.embeddings.patch_embedding.weight"))?;
         let class = weights.take(&format!("{ROOT}.embeddings.class_embedding"))?.unsqueeze(0)?;
         let positions = weights.take(&format!("{ROOT}.embeddings.position_embedding.weight"))?;
-        let bias = Tensor::zeros(config.width, DType::F32, &Device::Cpu)?;
+        let bias = Tensor::zeros(config.width, DType::F32, weight.device())?;
         Ok(Self {
             embedding: Embedding::with_class_position(Linear { weight, bias }, &class, &positions)?,
             norm_before: Norm::take(weights, &format!("{ROOT}.pre_layrnorm"), EPS)?,

@@ -86,7 +86,7 @@ impl Conch {
         let tokens = self.norm_keys.forward(&self.trunk.tokens(pixels)?)?;
         let keys_and_values = self.keys_and_values.forward(&tokens)?;
         let n_tokens = tokens.dim(0)? / pixels.n_images;
-        let pooled = by_image(pixels.n_images, |image| {
+        let pooled = by_image(tokens.device(), pixels.n_images, |image| {
             let seen = keys_and_values.narrow(0, image * n_tokens, n_tokens)?;
             kernels::attention(&self.query, &seen, self.n_heads, None, Compute::AsStored)
         })?;

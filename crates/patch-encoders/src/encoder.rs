@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use candle_core::Device;
+use cf_layers::kernels::device::DeviceName;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
@@ -14,6 +16,9 @@ use crate::stain_texture;
 
 /// Side of the patches that all encoders are made for, in pixels.
 const PATCH_SIDE: usize = 256;
+
+/// Images that a GPU is given at once: enough to fill it, and the largest encoder then needs some 3 GiB.
+const IMAGES_PER_PASS_ON_GPU: usize = 128;
 
 /// An encoder with its weights. Encoding changes nothing in it, so threads may share it.
 #[derive(Debug)]
@@ -49,6 +54,14 @@ impl Encoder {
     /// # Errors
     /// If the file is missing, damaged, or of another model, or a weight is not finite.
     pub fn open(name: EncoderName, weights: Option<&Path>) -> Result<Self> {
+        Self::open_on(DeviceName::Cpu, name, weights)
+    }
+
+    /// The same on a device; `stain-texture` is of the CPU wherever.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and if the device cannot be used.
+    pub fn open_on(device: DeviceName, name: EncoderName, weights: Option<&Path>) -> Result<Self> {
         let (published, path) = match (Published::of(name), weights) {
             (None, None) => {
                 return Ok(Self { name, feature_dim: stain_texture::N_FEATURES, kind: Kind::StainTexture });
@@ -60,17 +73,26 @@ impl Encoder {
             }
             (Some(published), Some(path)) => (published, path),
         };
-        Self::load(name, &published, path)
+        Self::load(name, &published, path, &device.open()?)
     }
 
     /// The encoder with the sizes and the preparation of `published`.
-    pub(crate) fn load(name: EncoderName, published: &Published, weights: &Path) -> Result<Self> {
+    pub(crate) fn load(
+        name: EncoderName,
+        published: &Published,
+        weights: &Path,
+        device: &Device,
+    ) -> Result<Self> {
         let Published { preprocessing, architecture, .. } = *published;
         let learned = Learned {
             preprocessing,
             table: preprocessing.statistics.table(),
-            network: architecture.load(name, weights)?,
-            images_per_pass: architecture.images_per_pass(),
+            network: architecture.load(name, weights, device)?,
+            images_per_pass: if device.is_cpu() {
+                architecture.images_per_pass()
+            } else {
+                IMAGES_PER_PASS_ON_GPU
+            },
         };
         Ok(Self { name, feature_dim: architecture.feature_dim(), kind: Kind::Learned(Box::new(learned)) })
     }

@@ -1,7 +1,7 @@
 //! Patches of whole slide images to feature vectors.
 //!
 //! An [`Encoder`] is made by name, with its file of weights where it has one, and turns a batch of 8-bit RGB patches into
-//! one vector each. It prepares patches as its authors did: [`resize()`] equals Pillow's in every sample.
+//! one vector each, on the CPU or, built with feature `cuda`, on a GPU ([`Encoder::open_on`]). It prepares patches as its authors did: [`resize()`] equals Pillow's in every sample.
 //!
 //! | name | features | prepared from a patch | architecture |
 //! |---|---|---|---|
@@ -46,6 +46,7 @@ mod tiny_towers;
 mod vit;
 mod weights;
 
+pub use cf_layers::kernels::device::DeviceName;
 pub use convert::{Converted, convert_weights};
 pub use encoder::Encoder;
 pub use error::{Error, Mismatch, Result};

@@ -1,50 +1,35 @@
-//! Passes over activations, across threads and vectorised, where Candle's would be serial.
+//! Passes over activations: on the CPU across threads and vectorised, where Candle's would be serial, elsewhere Candle's.
 
-use candle_core::{CpuStorage, CustomOp1, Error, InplaceOp1, InplaceOp2, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, Error, InplaceOp1, Layout, Result, Shape, Tensor};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 /// Values that one task works on.
 const BLOCK: usize = 1 << 14;
 
-/// `x += y`, both contiguous and of one shape.
-pub(crate) fn add_in_place(x: &Tensor, y: &Tensor) -> Result<()> {
-    x.inplace_op2(y, &AddInPlace)
-}
-
-/// `x * sigmoid(1.702 x)`, in place: the approximation of GELU that CLIP was trained with.
-pub(crate) fn quick_gelu_in_place(x: &Tensor) -> Result<()> {
-    x.inplace_op1(&QuickGelu)
+/// `x * sigmoid(1.702 x)`: the approximation of GELU that CLIP was trained with. The values of `x` are used up.
+pub(crate) fn quick_gelu(x: Tensor) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return &x * logistic(&(&x * 1.702)?)?;
+    }
+    x.inplace_op1(&QuickGelu)?;
+    Ok(x)
 }
 
 /// `silu(a) * b`, a and b being the left and right half of each row: `[n, 2 d]` to `[n, d]` (Shazeer, 2020).
 pub(crate) fn swiglu(x: &Tensor) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(SwiGlu)
+    let x = x.contiguous()?;
+    if !x.device().is_cpu() {
+        let d = x.dim(1)? / 2;
+        let [gate, value] = [x.narrow(1, 0, d)?.contiguous()?, x.narrow(1, d, d)?.contiguous()?];
+        return (logistic(&gate)? * gate)? * value;
+    }
+    x.apply_op1(SwiGlu)
 }
 
-struct AddInPlace;
-
-impl InplaceOp2 for AddInPlace {
-    fn name(&self) -> &'static str {
-        "add_in_place"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &mut CpuStorage,
-        x_layout: &Layout,
-        y: &CpuStorage,
-        y_layout: &Layout,
-    ) -> Result<()> {
-        let (x, y) = (values_mut(x, x_layout)?, values(y, y_layout)?);
-        if x.len() != y.len() {
-            return Err(Error::Msg(format!("sum of {:?} and {:?}", x_layout.dims(), y_layout.dims())));
-        }
-        x.par_chunks_mut(BLOCK).zip(y.par_chunks(BLOCK)).for_each(|(x, y)| {
-            x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
-        });
-        Ok(())
-    }
+/// `1 / (1 + exp(-x))` of Candle's ops.
+fn logistic(x: &Tensor) -> Result<Tensor> {
+    (x.neg()?.exp()? + 1.0)?.recip()
 }
 
 struct QuickGelu;
@@ -191,26 +176,23 @@ mod tests {
     #[test]
     fn activations_are_those_of_their_formulas() {
         let x: Vec<f32> = (0..64).map(|i| (i as f32 * 0.7).sin() * 6.0).collect();
-        let logistic = |x: f32| 1.0 / (1.0 + (-f64::from(x)).exp());
+        let logistic_of = |x: f32| 1.0 / (1.0 + (-f64::from(x)).exp());
         let tensor = Tensor::from_slice(&x, (4, 16), &Device::Cpu).unwrap();
         let gated = swiglu(&tensor).unwrap().to_vec2::<f32>().unwrap();
         for (row, x) in gated.iter().zip(x.chunks(16)) {
             for (i, &found) in row.iter().enumerate() {
-                let wanted = f64::from(x[i]) * logistic(x[i]) * f64::from(x[8 + i]);
+                let wanted = f64::from(x[i]) * logistic_of(x[i]) * f64::from(x[8 + i]);
                 assert!((f64::from(found) - wanted).abs() < 1e-5);
             }
         }
-        quick_gelu_in_place(&tensor).unwrap();
-        for (found, &x) in tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().zip(&x) {
-            assert!((f64::from(*found) - f64::from(x) * logistic(1.702 * x)).abs() < 1e-5);
+        let candle = logistic(&tensor).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        for (found, &x) in candle.iter().zip(&x) {
+            assert!((f64::from(*found) - logistic_of(x)).abs() < 1e-6);
         }
-    }
-
-    #[test]
-    fn sums_are_in_place_and_shapes_must_agree() {
-        let x = Tensor::new(&[1f32, 2.0], &Device::Cpu).unwrap();
-        add_in_place(&x, &Tensor::new(&[10f32, 20.0], &Device::Cpu).unwrap()).unwrap();
-        assert_eq!(x.to_vec1::<f32>().unwrap(), [11.0, 22.0]);
-        assert!(add_in_place(&x, &Tensor::new(&[1f32], &Device::Cpu).unwrap()).is_err());
+        for (found, &x) in
+            quick_gelu(tensor).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().zip(&x)
+        {
+            assert!((f64::from(*found) - f64::from(x) * logistic_of(1.702 * x)).abs() < 1e-5);
+        }
     }
 }

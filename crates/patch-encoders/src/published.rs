@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use candle_core::{Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use serde::Deserialize;
 
 use crate::clip::{Clip, ClipConfig};
@@ -163,12 +163,12 @@ impl Architecture {
         (TOKENS / n_tokens).max(1)
     }
 
-    /// The network with the weights of a file.
+    /// The network with the weights of a file, on `device`.
     ///
     /// # Errors
     /// If the file is not one of this encoder, or a `config.json` beside it says what is not known here.
-    pub(crate) fn load(&self, encoder: EncoderName, path: &Path) -> crate::Result<Network> {
-        let mut weights = Weights::open(path, encoder, &self.parameters())?;
+    pub(crate) fn load(&self, encoder: EncoderName, path: &Path, device: &Device) -> crate::Result<Network> {
+        let mut weights = Weights::open(path, encoder, &self.parameters(), device)?;
         Ok(match self {
             Self::Resnet(config) => Network::Resnet(Resnet::load(*config, &mut weights)?),
             Self::Vit(config) => Network::Vit(Vit::load(config, &mut weights, "")?),

@@ -1,6 +1,7 @@
 //! ResNet50 (He et al., 2016) as torchvision has it: the stride of a bottleneck lies on its 3 x 3 convolution.
 
 mod convolution;
+mod windows;
 
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
@@ -158,7 +159,8 @@ impl Resnet {
 
     /// The mean over positions of the last stage, `[n_images, feature_dim]`.
     pub(crate) fn forward(&self, pixels: &Pixels) -> Result<Tensor> {
-        let mut x = max_pool(&self.stem.forward_relu(&FeatureMaps::of_pixels(pixels)?)?)?;
+        let stem = self.stem.forward_relu(&FeatureMaps::of_pixels(pixels, self.stem.device())?)?;
+        let mut x = if stem.is_on_cpu() { max_pool(&stem)? } else { windows::max_pool(&stem)? };
         for block in &self.blocks {
             x = block.forward(&x)?;
         }
@@ -191,4 +193,21 @@ fn max_pool(x: &FeatureMaps) -> Result<FeatureMaps> {
         });
     })?;
     FeatureMaps::new(output, x.n_images, side, x.channels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_to_pool_give_the_same_values() {
+        for side in [1, 2, 7, 8] {
+            let values =
+                (0..2 * side * side * 3).map(|i: usize| (i.wrapping_mul(7919) % 101) as f32).collect();
+            let x = FeatureMaps::new(values, 2, side, 3).unwrap();
+            let [a, b] = [max_pool(&x), windows::max_pool(&x)].map(|pooled| pooled.unwrap());
+            assert_eq!(a.side, b.side);
+            assert_eq!(a.values.to_vec2::<f32>().unwrap(), b.values.to_vec2::<f32>().unwrap());
+        }
+    }
 }

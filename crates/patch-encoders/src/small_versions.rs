@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use candle_core::Device;
 use serde::Deserialize;
 
 use crate::clip::ClipConfig;
@@ -99,7 +100,7 @@ fn write_weights(path: &Path, architecture: Architecture, change: impl Fn(&str, 
 /// Encodes two tiles with the weights of a file and compares the features with those under `key`.
 fn features_agree(key: &str, name: EncoderName, architecture: Architecture, weights: &Path) {
     let published = Published { architecture, ..Published::of(name).unwrap() };
-    let encoder = Encoder::load(name, &published, weights).unwrap();
+    let encoder = Encoder::load(name, &published, weights, &Device::Cpu).unwrap();
     let found = encoder.encode(&[tile(0), tile(1)]).unwrap();
     let wanted = reference().vectors[key].concat();
     assert_eq!(found.len(), wanted.len());
@@ -191,7 +192,7 @@ fn a_weight_that_is_not_finite_is_named() {
         architecture: Architecture::Vit(SMALL),
         ..Published::of(EncoderName::ProvGigapath).unwrap()
     };
-    let error = Encoder::load(EncoderName::ProvGigapath, &published, &path).unwrap_err();
+    let error = Encoder::load(EncoderName::ProvGigapath, &published, &path, &Device::Cpu).unwrap_err();
     assert!(
         matches!(&error, Error::NonFiniteWeight { parameter, .. } if parameter == "blocks.1.norm2.bias"),
         "{error}"

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use candle_core::Device;
+
 use crate::clip::ClipConfig;
 use crate::conch::ConchConfig;
 use crate::name::EncoderName;
@@ -49,8 +51,9 @@ fn input_and_output(path: &std::path::Path) -> (Pixels, Vec<f32>) {
 /// Largest difference between what the tower gives and what was stored, over the largest stored value.
 fn deviation(tower: &str, architecture: Architecture) -> Option<f32> {
     let models = models()?;
-    let network =
-        architecture.load(EncoderName::Uni2H, &models.join(format!("{tower}.safetensors"))).unwrap();
+    let network = architecture
+        .load(EncoderName::Uni2H, &models.join(format!("{tower}.safetensors")), &Device::Cpu)
+        .unwrap();
     let (pixels, wanted) = input_and_output(&models.join(format!("{tower}.io.safetensors")));
     let found = network.forward(&pixels).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
     assert_eq!(found.len(), wanted.len());

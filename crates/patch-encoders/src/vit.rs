@@ -2,7 +2,7 @@
 
 mod block;
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Result, Tensor};
 
 use crate::linear::{Linear, Norm, linear_parameters, norm_parameters};
 use crate::pixels::Pixels;
@@ -186,7 +186,7 @@ impl Embedding {
         let (n_images, n_prefix) = (pixels.n_images, self.prefix.dim(0)?);
         let squares = pixels.squares(self.patch);
         let shape = (n_images * n_patches, self.patch * self.patch * CHANNELS);
-        let patches = self.layer.forward(&Tensor::from_vec(squares, shape, &Device::Cpu)?)?;
+        let patches = self.layer.forward(&Tensor::from_vec(squares, shape, self.positions.device())?)?;
         let patches = patches.reshape((n_images, n_patches, width))?.broadcast_add(&self.positions)?;
         let prefix = self.prefix.unsqueeze(0)?.broadcast_as((n_images, n_prefix, width))?;
         Tensor::cat(&[&prefix, &patches], 1)?.reshape((n_images * (n_prefix + n_patches), width))

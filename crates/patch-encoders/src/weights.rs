@@ -59,19 +59,25 @@ impl Parameters {
 pub(crate) struct Weights {
     file: TensorFile,
     prefix: String,
+    device: Device,
 }
 
 impl Weights {
-    /// Opens a file and compares it with the parameters of `encoder`.
+    /// Opens a file and compares it with the parameters of `encoder`, which are to go to `device`.
     ///
     /// # Errors
     /// [`Error::OtherWeights`] with all differences, and those of [`TensorFile::open`].
-    pub(crate) fn open(path: &Path, encoder: EncoderName, parameters: &Parameters) -> Result<Self> {
+    pub(crate) fn open(
+        path: &Path,
+        encoder: EncoderName,
+        parameters: &Parameters,
+        device: &Device,
+    ) -> Result<Self> {
         let file = TensorFile::open(path)?;
         let prefix = parameters.prefix(&file);
         let mut mismatch = parameters.compare(&file, &prefix);
         if mismatch.is_empty() {
-            return Ok(Self { file, prefix });
+            return Ok(Self { file, prefix, device: device.clone() });
         }
         mismatch.fits = EncoderName::ALL.into_iter().find(|name| {
             name.parameters().is_some_and(|other| other.compare(&file, &other.prefix(&file)).is_empty())
@@ -79,7 +85,7 @@ impl Weights {
         Err(Error::OtherWeights { path: path.to_owned(), encoder, mismatch: Box::new(mismatch) })
     }
 
-    /// The parameter of this name, in f32 on the CPU; each is taken once.
+    /// The parameter of this name, in f32; each is taken once.
     ///
     /// # Errors
     /// If it cannot be read or is not finite.
@@ -92,6 +98,6 @@ impl Weights {
         if values.iter().any(|value| !value.is_finite()) {
             return Err(Error::NonFiniteWeight { path: self.file.path().to_owned(), parameter: name });
         }
-        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+        Ok(Tensor::from_vec(values, shape, &self.device)?)
     }
 }

@@ -8,9 +8,9 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Error, Layout, Result
 use super::cpu::attention::{Operands, Saved};
 use super::cpu::element::Element;
 use super::cpu::unit::Unit;
-use super::dropout::DropoutMask;
 #[cfg(feature = "cuda")]
 use super::cuda;
+use super::dropout::DropoutMask;
 use super::{Compute, by_unit, contiguous_slice, cpu, reference, unsupported_dtype};
 
 /// A mask on attention weights, after the softmax. The weight of head, query and key has the index

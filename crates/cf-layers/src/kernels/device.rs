@@ -8,7 +8,9 @@ mod driver;
 use std::fmt;
 use std::str::FromStr;
 
-use candle_core::{Device, Error, Result};
+use candle_core::{DType, Device, Error, Result};
+
+use super::Compute;
 
 /// A device as `--device` names it: `cpu` or `cuda:N`.
 ///
@@ -129,6 +131,15 @@ pub fn reset_peak(device: &Device) -> Result<()> {
 /// If some of that work failed.
 pub fn synchronize(device: &Device) -> Result<()> {
     device.synchronize()
+}
+
+/// The type in which kernels keep queries, keys, values and hidden channels for their backward pass ([`super::Retention::Keep`]),
+/// of tensors of type `stored`.
+pub fn kept_type(device: &Device, stored: DType, compute: Compute) -> DType {
+    match (device, compute) {
+        (Device::Cuda(_), Compute::Bf16) => DType::BF16,
+        _ => stored,
+    }
 }
 
 /// Whether an operation failed because the device's memory is full.

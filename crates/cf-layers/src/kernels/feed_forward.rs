@@ -7,10 +7,10 @@ use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Te
 
 use super::cpu::rows;
 use super::cpu::unit::Unit;
-use super::dropout::DropoutMask;
-use super::linear::LinearShape;
 #[cfg(feature = "cuda")]
 use super::cuda;
+use super::dropout::DropoutMask;
+use super::linear::LinearShape;
 use super::{Compute, Retention, by_unit, contiguous_slice, cpu, reference, unsupported_dtype};
 
 /// The parameters of a [`feed_forward`].

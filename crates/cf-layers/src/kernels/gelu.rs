@@ -5,9 +5,9 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor};
 
 use super::cpu::element::Element;
-use super::dropout::DropoutMask;
 #[cfg(feature = "cuda")]
 use super::cuda;
+use super::dropout::DropoutMask;
 use super::{contiguous_slice, cpu, reference, to_vec, unsupported_dtype};
 
 const BLOCK: usize = 4096;

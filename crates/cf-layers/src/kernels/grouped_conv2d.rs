@@ -4,9 +4,9 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Tensor};
 
 use super::cpu::element::Element;
-use super::linear::LinearShape;
 #[cfg(feature = "cuda")]
 use super::cuda;
+use super::linear::LinearShape;
 use super::{contiguous_slice, cpu, reference, unsupported_dtype};
 
 /// A convolution (stride 1, zero padding to the same size) in which output channel `g` reads the

@@ -43,12 +43,14 @@ mod gradients;
 mod grouped_conv2d;
 mod layer_norm;
 mod linear;
+mod merged_conv2d;
 mod neighbour_softmax;
 mod neighbour_sum;
 mod projected_attention;
 mod pseudo_inverse;
 pub mod reference;
 mod token_conv;
+mod transformer_layer;
 mod weighted_sums;
 
 pub use adam::{AdamParameter, AdamStep, adam_step, add_all_in_place, add_in_place};
@@ -62,6 +64,7 @@ pub use gradients::backward;
 pub use grouped_conv2d::grouped_conv2d;
 pub use layer_norm::{add_layer_norm, layer_norm};
 pub use linear::{Activation, linear, linear_with};
+pub use merged_conv2d::{ConvBranch, centre_padded, merged_conv2d};
 pub use neighbour_softmax::neighbour_softmax;
 pub use neighbour_sum::neighbour_sum;
 pub use projected_attention::{
@@ -69,6 +72,10 @@ pub use projected_attention::{
 };
 pub use pseudo_inverse::pseudo_inverse;
 pub use token_conv::token_conv;
+pub use transformer_layer::{
+    AfterAttentionWeights, CrossAttentionWeights, NormWeights, TransformerLayerOptions,
+    cross_attention_layer, transformer_layer,
+};
 pub use weighted_sums::weighted_sums;
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -8,9 +8,9 @@ use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Te
 use super::attention::{AttentionDropout, AttentionShape};
 use super::cpu::attention::{Operands, Saved};
 use super::cpu::unit::Unit;
-use super::linear::LinearShape;
 #[cfg(feature = "cuda")]
 use super::cuda;
+use super::linear::LinearShape;
 use super::{Compute, Retention, by_unit, contiguous_slice, cpu, reference, unsupported_dtype};
 
 /// How a projected attention is computed.
@@ -47,7 +47,12 @@ pub fn projected_self_attention(
     shape.check()?;
     #[cfg(feature = "cuda")]
     if cuda::attention::serves(x, &shape) {
-        return cuda::projected_attention::projected_self_attention(&x.contiguous()?, projections, shape, options);
+        return cuda::projected_attention::projected_self_attention(
+            &x.contiguous()?,
+            projections,
+            shape,
+            options,
+        );
     }
     if reference::stands_in_for(x) {
         return reference::projected_self_attention(x, projections, options);
@@ -73,7 +78,7 @@ pub struct AttentionProjections<'a> {
 impl AttentionProjections<'_> {
     /// # Errors
     /// If they are not those of sequences of this width.
-    fn check(&self, source: &Tensor, context: &Tensor) -> Result<()> {
+    pub(super) fn check(&self, source: &Tensor, context: &Tensor) -> Result<()> {
         let ((_, d), (_, width)) = (source.dims2()?, context.dims2()?);
         let all = [self.queries, self.keys, self.values];
         if width == d && all.iter().all(|(weight, bias)| weight.dims() == [d, d] && bias.dims() == [d]) {

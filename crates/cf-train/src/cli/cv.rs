@@ -7,15 +7,16 @@ use std::sync::atomic::AtomicBool;
 use cf_train::plan::Plan;
 use cf_train::{Error, RunConfig, RunOptions, cross_validate};
 
+use super::device::TrainingDeviceArguments;
 use super::progress::Progress;
-use super::{Failure, device, evaluate, print, print_json, threads};
+use super::{Failure, evaluate, print, print_json, threads};
 
 /// Cross-validate a model into a run directory, with a report.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  cf-train cv --config examples/configs/blca-crossfusion.toml \
                         --set features.dir=/data/blca --out runs/blca\n\n\
                         A run stopped by SIGTERM, SIGINT or SIGUSR1 saves its state and exits with 75; the same command \
-                        with --resume goes on and ends with the same bytes.")]
+                        with --resume goes on and ends with the same bytes (on a GPU where both have --deterministic).")]
 pub(super) struct Arguments {
     /// Configuration (TOML); its relative paths start from its own directory.
     #[arg(long, value_name = "FILE")]
@@ -29,9 +30,8 @@ pub(super) struct Arguments {
     /// Folds to run, such as 0,2. All by default.
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     folds: Vec<usize>,
-    /// Device to train on.
-    #[arg(long, default_value = "cpu", value_parser = device::parse, value_name = "cpu|cuda:N")]
-    device: String,
+    #[command(flatten)]
+    device: TrainingDeviceArguments,
     /// Continue a run that was interrupted.
     #[arg(long)]
     resume: bool,
@@ -54,18 +54,14 @@ pub(super) fn parse_override(text: &str) -> Result<(String, String), String> {
 pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure> {
     threads::apply(arguments.threads).map_err(Failure::Usage)?;
     let config = RunConfig::read(&arguments.config, &arguments.overrides)?;
-    let device = device::open(&arguments.device);
+    let (device_name, device) = arguments.device.open()?;
     let Some(out) = arguments.out.as_ref().filter(|_| !arguments.dry_run) else {
         return show_plan(&config, &Plan::new(&config, &device, &arguments.folds)?, arguments.json);
     };
     let stop = Arc::new(AtomicBool::new(false));
     stop_at_signals(&stop, out)?;
-    let options = RunOptions {
-        folds: arguments.folds.clone(),
-        resume: arguments.resume,
-        device_name: arguments.device.clone(),
-        device,
-    };
+    let options =
+        RunOptions { folds: arguments.folds.clone(), resume: arguments.resume, device_name, device };
     let mut progress = Progress::new(show_bars);
     let summary = cross_validate(&config, out, &options, &stop, &mut |event| progress.observe(event));
     progress.finish();

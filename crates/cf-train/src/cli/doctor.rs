@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use cf_model::kernels::device::DeviceName;
 use cf_train::Error;
 use cf_train::doctor::{self, Diagnosis, Severity};
 
 use super::cv::parse_override;
+use super::device::DeviceArgument;
 use super::{Failure, print, print_json, progress};
 
 /// Check configuration, tables, folds and bags before a run, and report every fault at once.
@@ -24,6 +26,8 @@ pub(super) struct Arguments {
     /// Where the run would write; its disk is looked at.
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
+    #[command(flatten)]
+    device: DeviceArgument,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -37,14 +41,15 @@ pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure>
             bar.set_position(n_done as u64);
         }
     };
-    let diagnosis = doctor::examine(&arguments.config, &arguments.overrides, &arguments.out, &mut observe);
+    let (config, overrides, out) = (&arguments.config, &arguments.overrides, &arguments.out);
+    let diagnosis = doctor::examine(config, overrides, out, &arguments.device.open()?, &mut observe);
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
     if arguments.json {
         print_json(&diagnosis)?;
     } else {
-        print_diagnosis(&diagnosis);
+        print_diagnosis(&diagnosis, arguments.device.name);
     }
     match diagnosis.errors {
         0 => Ok(()),
@@ -56,7 +61,7 @@ pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure>
     }
 }
 
-fn print_diagnosis(diagnosis: &Diagnosis) {
+fn print_diagnosis(diagnosis: &Diagnosis, device: DeviceName) {
     if let Some(cohort) = &diagnosis.cohort {
         let slides = cohort.n_slides.map_or_else(String::new, |n| format!("{n} slides of "));
         print(&format!(
@@ -76,7 +81,7 @@ fn print_diagnosis(diagnosis: &Diagnosis) {
     }
     if let Some(memory) = &diagnosis.memory {
         print(&format!(
-            "memory   {} predicted for the largest bag, {} ({} + {} + {} patches); {} available",
+            "memory   {} predicted for the largest bag, {} ({} + {} + {} patches); {} available on {device}",
             bytes(memory.predicted_peak_bytes),
             memory.slide_id,
             memory.n_patches.x5,

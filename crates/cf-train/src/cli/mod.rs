@@ -24,7 +24,7 @@ use clap::{Parser, Subcommand, ValueEnum};
     name = "cf-train",
     version,
     after_help = "Exit codes: 0 done, 1 unexpected, 2 usage, 3 bad data or configuration (do not retry), \
-                  4 does not fit in the memory budget, \
+                  4 does not fit in the memory budget or the device, \
                   75 interrupted or disk full (retry; `cv --resume` goes on)."
 )]
 struct Cli {
@@ -151,6 +151,12 @@ fn explain(failure: &Failure) -> (String, u8) {
     if matches!(error, Error::DoesNotFit { .. }) {
         text.push_str(
             "\n  raise training.memory_budget, leave the slide out, or choose a model with fewer channels (model.embed_dim)",
+        );
+    }
+    if matches!(error, Error::DeviceFull { .. }) {
+        text.push_str(
+            "\n  lower training.memory_budget, so that more is made again than kept, leave the slide out, or choose a model with \
+             fewer channels (model.embed_dim) or a larger device",
         );
     }
     let code = match error.remedy() {

@@ -3,7 +3,7 @@
 use cf_model::kernels::Retention;
 use cf_model::{ModelConfig, ModelName};
 use cf_train::Error;
-use cf_train::memory::{BagSize, StepMemory};
+use cf_train::memory::{BagSize, NumberBytes, StepMemory};
 use serde::Serialize;
 
 use super::{Failure, print, print_json};
@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let dim = arguments.backbone_dim;
         let parameters = config.n_parameters(dim)?;
         let memory =
-            StepMemory::predict(&config, parameters, dim, MEAN_BAG, size_of::<f32>(), Retention::Keep);
+            StepMemory::predict(&config, parameters, dim, MEAN_BAG, NumberBytes::SINGLE, Retention::Keep);
         Ok(Row {
             name: name.as_str(),
             paper: name.paper(),

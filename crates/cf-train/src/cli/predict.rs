@@ -8,6 +8,7 @@ use cf_train::predict::{self, Target};
 use survival_metrics::Status;
 use wsi_bags::Layout;
 
+use super::device::DeviceArgument;
 use super::{Failure, print, print_json};
 
 /// Which slide, through which checkpoint.
@@ -34,6 +35,8 @@ struct TargetArguments {
     /// The slide, with or without its extension.
     #[arg(long, value_name = "ID")]
     slide: String,
+    #[command(flatten)]
+    device: DeviceArgument,
 }
 
 /// Predict the survival curve of one slide.
@@ -83,6 +86,7 @@ impl TargetArguments {
             layout: self.layout,
             backbone: &self.backbone,
             slide: &self.slide,
+            device: self.device.open()?,
         })
     }
 

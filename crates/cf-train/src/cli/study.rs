@@ -8,8 +8,9 @@ use std::time::Instant;
 use cf_train::Error;
 use cf_train::study::{self, StudyPlan, Task, TaskEnd, TaskRunner, TaskState};
 
+use super::device::TrainingDeviceArguments;
 use super::progress::Progress;
-use super::{Failure, cv, device, print, print_json, threads};
+use super::{Failure, cv, print, print_json, threads};
 
 /// Many models on many cohorts: planned, run task by task, collected into tables.
 #[derive(Debug, clap::Subcommand)]
@@ -57,9 +58,8 @@ pub(super) struct RunArguments {
     /// Only the task at this position of the plan, from 0.
     #[arg(long, value_name = "N")]
     index: Option<usize>,
-    /// Device to train on.
-    #[arg(long, default_value = "cpu", value_parser = device::parse, value_name = "cpu|cuda:N")]
-    device: String,
+    #[command(flatten)]
+    device: TrainingDeviceArguments,
     /// Threads to compute with. All that the process may use by default; results do not depend on it.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
@@ -119,8 +119,7 @@ fn run_tasks(arguments: &RunArguments, show_bars: bool) -> Result<(), Failure> {
     let tasks = tasks_asked_for(arguments, &plan)?;
     let stop = Arc::new(AtomicBool::new(false));
     cv::stop_at_signals(&stop, &arguments.dir)?;
-    let device = device::open(&arguments.device);
-    let mut runner = TaskRunner::new(&arguments.dir, &plan, device, &arguments.device)?;
+    let mut runner = TaskRunner::new(&arguments.dir, &plan, arguments.device.open()?)?;
     let mut failures = Vec::new();
     for (index, task) in tasks.iter().enumerate() {
         let started = Instant::now();

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use candle_core::Device;
 use serde::Serialize;
 
 use super::bag_comparison::{self, UsualBag};
@@ -16,7 +17,7 @@ use crate::byte_size::ByteSize;
 use crate::config::RunConfig;
 use crate::fold_data::FoldData;
 use crate::folds;
-use crate::memory::{self, MemoryBudget, MemoryForecast};
+use crate::memory::{MemoryBudget, MemoryForecast};
 use crate::splits::SplitSet;
 
 /// From this share of the available memory on, a bag is worth a warning.
@@ -39,14 +40,15 @@ pub struct Diagnosis {
     pub disk: Option<DiskForecast>,
 }
 
-/// Looks at everything that a run with this configuration would read. `out` is where the run would write. `progress` hears how
-/// many bags were read, and of how many.
+/// Looks at everything that a run with this configuration would read. `out` is where the run would write, `device` what it would compute on.
+/// `progress` hears how many bags were read, and of how many.
 ///
 /// It fails at nothing: what can't be looked at is a finding. Reads every feature once.
 pub fn examine(
     path: &Path,
     overrides: &[(String, String)],
     out: &Path,
+    device: &Device,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Diagnosis {
     let mut findings = Vec::new();
@@ -72,7 +74,7 @@ pub fn examine(
             }
             if let Some(usual) = usual.filter(|_| examined.has_model) {
                 let n_folds = splits.as_ref().map_or(1, |splits| splits.folds.len());
-                (memory, disk) = resources(config, &usual, &bags, (out, n_folds), &mut findings);
+                (memory, disk) = resources(config, &usual, &bags, (out, n_folds, device), &mut findings);
             }
         }
     }
@@ -130,19 +132,12 @@ fn resources(
     config: &RunConfig,
     usual: &UsualBag,
     bags: &[BagFacts],
-    (out, n_folds): (&Path, usize),
+    (out, n_folds, device): (&Path, usize, &Device),
     findings: &mut Vec<Finding>,
 ) -> (Option<MemoryForecast>, Option<DiskForecast>) {
     // A faulty setting was told of with the configuration.
-    let Ok(n_parameters) = config.model.n_parameters(usual.dim) else { return (None, None) };
-    let number_bytes = config.training.precision.dtype().size_in_bytes();
-    let budget = MemoryBudget {
-        model: &config.model,
-        n_parameters,
-        dim: usual.dim,
-        number_bytes,
-        bytes: memory::budget_bytes(config.training.memory_budget),
-    };
+    let Ok(budget) = MemoryBudget::new(config, usual.dim, device) else { return (None, None) };
+    let n_parameters = budget.n_parameters;
     let predict = |bag: &BagFacts| budget.predict(bag.size, budget.retention(bag.size));
     let largest = bags.iter().max_by_key(|bag| predict(bag).peak_bytes());
     let memory = largest.map(|bag| MemoryForecast {
@@ -154,7 +149,7 @@ fn resources(
         available_bytes: budget.bytes,
     });
     findings.extend(memory.as_ref().and_then(memory_finding));
-    let disk = DiskForecast::new(out, n_parameters, number_bytes, n_folds);
+    let disk = DiskForecast::new(out, n_parameters, budget.number_bytes.stored, n_folds);
     if let Some(free) = disk.free_bytes.filter(|free| *free < disk.needed_bytes) {
         let found = format!("a run needs {}, {} are free", ByteSize(disk.needed_bytes), ByteSize(free));
         let place = disk.directory.display().to_string();

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
+use cf_model::kernels::device::DeviceName;
 
 use super::fingerprint::{self, CODE_VERSION, DataHashes, FileHashes};
 use super::plan::{self, StudyPlan, Task};
@@ -35,24 +36,28 @@ pub enum TaskEnd {
 pub struct TaskRunner<'a> {
     dir: &'a Path,
     plan: &'a StudyPlan,
+    device_name: DeviceName,
     device: Device,
-    device_name: String,
     files: FileHashes,
 }
 
 impl<'a> TaskRunner<'a> {
-    /// For the study in `dir`.
+    /// For the study in `dir`, on a device that was opened by its name.
     ///
     /// # Errors
     /// If the plan was made by another version of this program, whose results would carry this one's name.
-    pub fn new(dir: &'a Path, plan: &'a StudyPlan, device: Device, device_name: &str) -> Result<Self> {
+    pub fn new(
+        dir: &'a Path,
+        plan: &'a StudyPlan,
+        (device_name, device): (DeviceName, Device),
+    ) -> Result<Self> {
         if plan.cf_train != CODE_VERSION {
             return Err(Error::data(
                 &dir.join(study_dir::PLAN),
                 format!("is of cf-train {}, this is {CODE_VERSION}; plan the study again", plan.cf_train),
             ));
         }
-        Ok(Self { dir, plan, device, device_name: device_name.to_owned(), files: FileHashes::default() })
+        Ok(Self { dir, plan, device_name, device, files: FileHashes::default() })
     }
 
     /// Runs a task, or goes on with it where it was interrupted. A finished task is left as it is.
@@ -113,7 +118,7 @@ impl<'a> TaskRunner<'a> {
         let options = RunOptions {
             folds: vec![task.fold],
             resume: true,
-            device_name: self.device_name.clone(),
+            device_name: self.device_name,
             device: self.device.clone(),
         };
         carry_out(&config, &fold_plan, run, &options, stop, observe)

@@ -1,12 +1,13 @@
 //! Convolutions of channels-last maps as matrix products, with the batch norm folded in and ReLU applied on the way out.
 //!
-//! Positions are worked on in strips: the pixels that a strip sees are gathered into a matrix that fits the cache, and what
+//! On the CPU positions are worked on in strips: the pixels that a strip sees are gathered into a matrix that fits the cache, and what
 //! the product gives is finished while it is there.
 
 use candle_core::{Device, Error, Result, Storage, Tensor};
 use cf_layers::kernels::{self, Compute};
 use rayon::prelude::*;
 
+use super::windows::windows;
 use crate::pixels::Pixels;
 use crate::rgb_image::CHANNELS;
 
@@ -33,8 +34,14 @@ impl FeatureMaps {
         Ok(Self { values, n_images, side, channels })
     }
 
-    pub(super) fn of_pixels(pixels: &Pixels) -> Result<Self> {
-        Self::new(pixels.values.clone(), pixels.n_images, pixels.side, CHANNELS)
+    pub(super) fn of_pixels(pixels: &Pixels, device: &Device) -> Result<Self> {
+        let shape = (pixels.n_images * pixels.side * pixels.side, CHANNELS);
+        let values = Tensor::from_slice(&pixels.values, shape, device)?;
+        Ok(Self { values, n_images: pixels.n_images, side: pixels.side, channels: CHANNELS })
+    }
+
+    pub(super) fn is_on_cpu(&self) -> bool {
+        self.values.device().is_cpu()
     }
 
     /// Gives `f` the values.
@@ -86,13 +93,24 @@ impl Convolution {
         })
     }
 
+    /// Where its weights are.
+    pub(super) fn device(&self) -> &Device {
+        self.weight.device()
+    }
+
     /// The convolution alone.
     pub(super) fn forward(&self, x: &FeatureMaps) -> Result<FeatureMaps> {
+        if !x.is_on_cpu() {
+            return self.in_one_product(x, Ok);
+        }
         self.finished(x, |_, output, product| output.copy_from_slice(product))
     }
 
     /// The convolution, then ReLU.
     pub(super) fn forward_relu(&self, x: &FeatureMaps) -> Result<FeatureMaps> {
+        if !x.is_on_cpu() {
+            return self.in_one_product(x, |product| product.relu());
+        }
         self.finished(x, |_, output, product| {
             output.iter_mut().zip(product).for_each(|(output, &value)| *output = value.max(0.0));
         })
@@ -100,6 +118,9 @@ impl Convolution {
 
     /// The convolution plus `residual`, then ReLU.
     pub(super) fn forward_add_relu(&self, x: &FeatureMaps, residual: &FeatureMaps) -> Result<FeatureMaps> {
+        if !x.is_on_cpu() {
+            return self.in_one_product(x, |product| (product + &residual.values)?.relu());
+        }
         residual.with_values(|residual| {
             self.finished(x, |first, output, product| {
                 let added = &residual[first..][..output.len()];
@@ -108,6 +129,23 @@ impl Convolution {
                 }
             })
         })?
+    }
+
+    /// All positions at once, as a GPU has it, and what `finish` makes of them.
+    fn in_one_product(
+        &self,
+        x: &FeatureMaps,
+        finish: impl FnOnce(Tensor) -> Result<Tensor>,
+    ) -> Result<FeatureMaps> {
+        let Geometry { c_out, kernel, stride, .. } = self.geometry;
+        let (side, row_len) = (x.side.div_ceil(stride), self.weight.dim(1)?);
+        let input = if self.geometry.is_pointwise() {
+            x.values.clone()
+        } else {
+            windows(x, kernel, stride)?.reshape((x.n_images * side * side, row_len))?
+        };
+        let product = kernels::linear(&input, &self.weight, &self.bias, Compute::AsStored)?;
+        Ok(FeatureMaps { values: finish(product)?, n_images: x.n_images, side, channels: c_out })
     }
 
     /// Computes strips of positions and lets `finish` write each, given the index of its first value.
@@ -170,4 +208,49 @@ fn with_values<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
     };
     let values = storage.as_slice::<f32>()?.get(start..end);
     values.map(f).ok_or_else(|| Error::Msg("feature maps end before their layout does".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values without a pattern, in [-1, 1).
+    fn values(n: usize, salt: usize) -> Vec<f32> {
+        let hash = |i: usize| (i + 97 * salt + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+        (0..n).map(|i| hash(i) as f32 / (1 << 23) as f32 - 1.0).collect()
+    }
+
+    fn maps(side: usize, channels: usize) -> FeatureMaps {
+        FeatureMaps::new(values(2 * side * side * channels, 1), 2, side, channels).unwrap()
+    }
+
+    fn largest_difference(a: &FeatureMaps, b: &FeatureMaps) -> f32 {
+        assert_eq!((a.values.dims(), a.side, a.channels), (b.values.dims(), b.side, b.channels));
+        let difference = (&a.values - &b.values).unwrap().abs().unwrap().flatten_all().unwrap();
+        difference.max(0).unwrap().to_scalar().unwrap()
+    }
+
+    #[test]
+    fn in_strips_and_in_one_product_convolutions_are_the_same() {
+        for (side, kernel, stride, c_in) in
+            [(9, 7, 2, 3), (8, 3, 1, 4), (7, 3, 2, 4), (8, 1, 2, 5), (6, 1, 1, 5)]
+        {
+            let geometry = Geometry { c_in, c_out: 6, kernel, stride };
+            let shape = geometry.weight_shape();
+            let weight = Tensor::from_vec(values(shape.iter().product(), 2), &shape, &Device::Cpu).unwrap();
+            let norm = [3, 4, 5, 6].map(|salt| Tensor::from_vec(values(6, salt), 6, &Device::Cpu).unwrap());
+            let [gain, shift, mean, spread] = norm;
+            let variance = (spread.sqr().unwrap() + 0.1).unwrap();
+            let layer = Convolution::folded(geometry, &weight, [&gain, &shift, &mean, &variance]).unwrap();
+            let x = maps(side, c_in);
+            let rectified = |product: Tensor| product.relu();
+            let relu = (layer.forward_relu(&x).unwrap(), layer.in_one_product(&x, rectified).unwrap());
+            // Sums of at most 147 products in other orders.
+            assert!(largest_difference(&relu.0, &relu.1) < 1e-5, "{geometry:?}");
+            let residual = layer.forward(&x).unwrap();
+            let added = layer.in_one_product(&x, |product| (product + &residual.values)?.relu()).unwrap();
+            let sum = layer.forward_add_relu(&x, &residual).unwrap();
+            assert!(largest_difference(&sum, &added) < 1e-5, "{geometry:?}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! One pre-norm transformer block: attention and an MLP, each added to what goes past it.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use cf_layers::kernels::{self, Compute};
 use rayon::prelude::*;
 
@@ -41,10 +41,7 @@ impl Mlp {
         let hidden = self.fc1.forward(x)?;
         let hidden = match self.activation {
             Activation::Gelu => kernels::gelu(&hidden, None)?,
-            Activation::QuickGelu => {
-                ops::quick_gelu_in_place(&hidden)?;
-                hidden
-            }
+            Activation::QuickGelu => ops::quick_gelu(hidden)?,
             Activation::SwiGlu => ops::swiglu(&hidden)?,
         };
         self.fc2.forward(&hidden)
@@ -68,7 +65,7 @@ impl Block {
     pub(crate) fn forward(&self, tokens: &Tensor, n_images: usize) -> Result<()> {
         let n_tokens = tokens.dim(0)? / n_images;
         let qkv = self.qkv.forward(&self.norm1.forward(tokens)?)?;
-        let attended = by_image(n_images, |image| {
+        let attended = by_image(tokens.device(), n_images, |image| {
             kernels::self_attention(
                 &qkv.narrow(0, image * n_tokens, n_tokens)?,
                 self.n_heads,
@@ -76,8 +73,8 @@ impl Block {
                 Compute::AsStored,
             )
         })?;
-        ops::add_in_place(tokens, &self.out.forward(&attended)?)?;
-        ops::add_in_place(tokens, &self.mlp.forward(&self.norm2.forward(tokens)?)?)
+        kernels::add_in_place(tokens, &self.out.forward(&attended)?)?;
+        kernels::add_in_place(tokens, &self.mlp.forward(&self.norm2.forward(tokens)?)?)
     }
 
     /// The first token of each image after this block, `[n_images, width]`: the work of one query per image.
@@ -90,13 +87,13 @@ impl Block {
         let normed = self.norm1.forward(tokens)?;
         let queries = self.qkv.outputs(0, width)?.forward(&first(&normed)?)?;
         let keys_and_values = self.qkv.outputs(width, 2 * width)?.forward(&normed)?;
-        let attended = by_image(n_images, |image| {
+        let attended = by_image(tokens.device(), n_images, |image| {
             let seen = keys_and_values.narrow(0, image * n_tokens, n_tokens)?;
             kernels::attention(&queries.narrow(0, image, 1)?, &seen, self.n_heads, None, Compute::AsStored)
         })?;
         let tokens = first(tokens)?;
-        ops::add_in_place(&tokens, &self.out.forward(&attended)?)?;
-        ops::add_in_place(&tokens, &self.mlp.forward(&self.norm2.forward(&tokens)?)?)?;
+        kernels::add_in_place(&tokens, &self.out.forward(&attended)?)?;
+        kernels::add_in_place(&tokens, &self.mlp.forward(&self.norm2.forward(&tokens)?)?)?;
         Ok(tokens)
     }
 }
@@ -110,8 +107,16 @@ pub(crate) fn first_tokens(blocks: &[Block], tokens: Tensor, n_images: usize) ->
     last.first_tokens(&tokens, n_images)
 }
 
-/// The results of `f` for each image, below each other, across threads.
-pub(crate) fn by_image(n_images: usize, f: impl Fn(usize) -> Result<Tensor> + Send + Sync) -> Result<Tensor> {
-    let parts: Vec<Tensor> = (0..n_images).into_par_iter().map(f).collect::<Result<_>>()?;
-    Tensor::cat(&parts, 0)
+/// The results of `f` for each image, below each other: across threads on the CPU, enqueued one after the other on a GPU.
+pub(crate) fn by_image(
+    device: &Device,
+    n_images: usize,
+    f: impl Fn(usize) -> Result<Tensor> + Send + Sync,
+) -> Result<Tensor> {
+    let parts: Result<Vec<Tensor>> = if device.is_cpu() {
+        (0..n_images).into_par_iter().map(f).collect()
+    } else {
+        (0..n_images).map(f).collect()
+    };
+    Tensor::cat(&parts?, 0)
 }

@@ -93,8 +93,7 @@ impl Call {
     /// `scale, n_queries, key, limit, kept`: the end of the sizes and the mask.
     fn scale_and_mask(&self) -> Vec<Arg> {
         let n_queries = self.dropout.map_or(self.shape.n, |dropout| dropout.n_queries);
-        let mut args =
-            vec![Arg::F32(1.0 / (self.width() as f32).sqrt()), Arg::U32(n_queries as u32)];
+        let mut args = vec![Arg::F32(1.0 / (self.width() as f32).sqrt()), Arg::U32(n_queries as u32)];
         args.extend(mask_args(self.dropout.map(|dropout| dropout.mask)));
         args
     }
@@ -221,7 +220,12 @@ impl Gpu {
         let (name, _) =
             call.named(["attention_backward_32", "attention_backward_64", "attention_backward_128"]);
         let mut args = token_args(saved.tokens).to_vec();
-        args.extend_from_slice(&[dout.into(), saved.log_sum_exp.into(), (&delta).into(), atomic.as_ref().into()]);
+        args.extend_from_slice(&[
+            dout.into(),
+            saved.log_sum_exp.into(),
+            (&delta).into(),
+            atomic.as_ref().into(),
+        ]);
         args.extend_from_slice(&[to.k.view.into(), to.v.view.into(), stride(to.k), partial.as_ref().into()]);
         args.extend(call.sizes());
         args.extend(call.scale_and_mask());
@@ -232,9 +236,7 @@ impl Gpu {
             self.sum_to_bf16(partial.view(), to.k, [m, 2 * d], n_splits, 1.0)?;
         }
         match &atomic {
-            Some(sums) => {
-                self.sum_to_bf16(sums.view(), to.q, [n, d], 1, 1.0 / (call.width() as f32).sqrt())
-            }
+            Some(sums) => self.sum_to_bf16(sums.view(), to.q, [n, d], 1, 1.0 / (call.width() as f32).sqrt()),
             None => {
                 let (name, _) = call.named([
                     "attention_backward_queries_32",
@@ -444,14 +446,9 @@ impl Attention {
     }
 
     /// The f32 gradients of the inputs.
-    fn backward(
-        &self,
-        gpu: &Gpu,
-        inputs: &[&Tensor],
-        output: &Tensor,
-        grad: &Tensor,
-    ) -> Result<Vec<Tensor>> {
-        let kept = self.kept.get().ok_or_else(|| Error::Msg("attention backward before its forward".into()))?;
+    fn backward(&self, gpu: &Gpu, inputs: &[&Tensor], output: &Tensor, grad: &Tensor) -> Result<Vec<Tensor>> {
+        let kept =
+            self.kept.get().ok_or_else(|| Error::Msg("attention backward before its forward".into()))?;
         let AttentionShape { n, d, .. } = self.call.shape;
         let grad = grad.contiguous()?;
         let locked: Vec<Input<'_>> = inputs.iter().map(|input| Input::of(input)).collect();
@@ -466,10 +463,8 @@ impl Attention {
             log_sum_exp: kept.log_sum_exp.view(),
         };
         let dout = gpu.cast(grad.view()?, n * d, self.dtype)?;
-        let gradients: Vec<Array> = inputs
-            .iter()
-            .map(|input| gpu.array(input.elem_count(), self.dtype))
-            .collect::<Result<_>>()?;
+        let gradients: Vec<Array> =
+            inputs.iter().map(|input| gpu.array(input.elem_count(), self.dtype)).collect::<Result<_>>()?;
         let to: Vec<View<'_>> = gradients.iter().map(Array::view).collect();
         gpu.attend_gradient(self.call, &saved, dout.view(), tokens(&to, d)?)?;
         let widened = |(gradient, input): (Array, &&Tensor)| {

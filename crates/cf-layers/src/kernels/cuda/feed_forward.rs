@@ -96,12 +96,7 @@ impl CustomOp3 for FeedForward {
         let output = gpu.array(n * d, DType::F32)?;
         let (base, bias) = (View::of(base, base_layout)?, contract_bias.view()?);
         gpu.add_masked(Some(base), y.view(), Some(bias), output.view(), [n, d], options.output_mask)?;
-        self.kept.get_or_init(|| Kept {
-            x: x.made(),
-            expand: expand.made(),
-            contract: contract.made(),
-            z,
-        });
+        self.kept.get_or_init(|| Kept { x: x.made(), expand: expand.made(), contract: contract.made(), z });
         Ok((output.into_storage(&gpu), Shape::from((n, d))))
     }
 
@@ -116,7 +111,8 @@ impl CustomOp3 for FeedForward {
         let gpu = Gpu::of(x.device())?;
         let &Self { n, d, hidden, options, .. } = self;
         let dtype = operand_type(options.compute);
-        let kept = self.kept.get().ok_or_else(|| Error::Msg("feed-forward backward before its forward".into()))?;
+        let kept =
+            self.kept.get().ok_or_else(|| Error::Msg("feed-forward backward before its forward".into()))?;
         let contiguous = grad.contiguous()?;
         let grad_input = Input::of(&contiguous);
         let (x_input, expand_input, contract_input) =

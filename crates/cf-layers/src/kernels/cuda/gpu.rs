@@ -14,7 +14,9 @@ use candle_core::cuda_backend::cudarc::driver::{
 };
 use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 use candle_core::op::BackpropOp;
-use candle_core::{CudaDevice, CudaStorage, DType, Device, Error, Layout, Result, Shape, Storage, StorageRef, Tensor};
+use candle_core::{
+    CudaDevice, CudaStorage, DType, Device, Error, Layout, Result, Shape, Storage, StorageRef, Tensor,
+};
 use half::bf16;
 
 /// The kernels of each `.cu` file, compiled by the build script.
@@ -334,7 +336,8 @@ impl Loaded {
         Ok(Self {
             modules: MODULES.iter().map(|bytes| load(bytes)).collect::<std::result::Result<_, _>>().w()?,
             functions: Mutex::default(),
-            n_multiprocessors: context.attribute(attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT).w()? as u32,
+            n_multiprocessors: context.attribute(attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT).w()?
+                as u32,
             most_shared: context
                 .attribute(attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)
                 .w()?,

@@ -145,3 +145,58 @@ CONV(1, 2)
 CONV(3, 2)
 CONV(5, 2)
 CONV(7, 2)
+
+// ---- several kernels in one ------------------------------------------------------------------------------------------
+
+// Up to four kernels of odd sizes, the largest K x K, and their biases.
+struct Branches {
+    const float *weight[4];
+    const float *bias[4];
+    int size[4];
+};
+
+// Their sum, each in the middle of the largest, and the sum of their biases; with the identity added if asked for.
+extern "C" __global__ void merge_kernels(const float *wa, const float *wb, const float *wc, const float *wd, const float *ba,
+                                         const float *bb, const float *bc, const float *bd, int ka, int kb, int kc, int kd,
+                                         float *weight, float *bias, int c_in, int c_out, int k, int identity) {
+    const Branches branches{{wa, wb, wc, wd}, {ba, bb, bc, bd}, {ka, kb, kc, kd}};
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < c_in * k * k) {
+        int channel = i / (k * k), ky = i / k % k, kx = i % k;
+        float sum = identity && ky == k / 2 && kx == k / 2 ? 1.0f : 0.0f;
+        for (int branch = 0; branch < 4; branch++) {
+            int size = branches.size[branch], margin = (k - size) / 2, y = ky - margin, x = kx - margin;
+            if (size && y >= 0 && y < size && x >= 0 && x < size) {
+                sum += branches.weight[branch][(channel * size + y) * size + x];
+            }
+        }
+        weight[i] = sum;
+    }
+    if (i < c_out) {
+        float sum = 0.0f;
+        for (int branch = 0; branch < 4; branch++) {
+            if (branches.size[branch]) sum += branches.bias[branch][i];
+        }
+        bias[i] = sum;
+    }
+}
+
+// The gradients of up to four kernels and then of their biases, one after the other, from those of their sum.
+extern "C" __global__ void split_kernel_gradients(const float *dweight, const float *dbias, float *to, int ka, int kb, int kc,
+                                                  int kd, int c_in, int c_out, int k) {
+    const int sizes[4] = {ka, kb, kc, kd};
+    int i = blockIdx.x * blockDim.x + threadIdx.x, first = 0;
+    for (int branch = 0; branch < 4; branch++) {
+        int size = sizes[branch], n = c_in * size * size, margin = (k - size) / 2, at = i - first;
+        if (at >= 0 && at < n) {
+            int channel = at / (size * size), y = at / size % size + margin, x = at % size + margin;
+            to[i] = dweight[(channel * k + y) * k + x];
+        }
+        first += n;
+    }
+    for (int branch = 0; branch < 4; branch++) {
+        int n = sizes[branch] ? c_out : 0, at = i - first;
+        if (at >= 0 && at < n) to[i] = dbias[at];
+        first += n;
+    }
+}

@@ -45,16 +45,18 @@ fn names(shape: &ConvShape) -> Option<[&'static str; 3]> {
     })
 }
 
-struct GroupedConv2d {
-    shape: ConvShape,
+/// Launches of the kernels of one shape.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Conv {
+    pub(super) shape: ConvShape,
 }
 
-impl GroupedConv2d {
+impl Conv {
     fn names(&self) -> Result<[&'static str; 3]> {
         names(&self.shape).ok_or_else(|| Error::Msg(format!("no convolution on a GPU for {:?}", self.shape)))
     }
 
-    fn n_weights(&self) -> usize {
+    pub(super) fn n_weights(&self) -> usize {
         self.shape.c_out * self.shape.per_group * self.shape.k * self.shape.k
     }
 
@@ -68,6 +70,50 @@ impl GroupedConv2d {
         let grid = [self.shape.c_out.div_ceil(CHANNELS), strips.div_ceil(STRIPS), 1];
         (grid, [CHANNELS as u32, STRIPS as u32, 1])
     }
+
+    /// `[height, width, c_out]`.
+    pub(super) fn forward(&self, gpu: &Gpu, x: View<'_>, weight: View<'_>, bias: View<'_>) -> Result<Array> {
+        let ConvShape { height, width, c_out, .. } = self.shape;
+        let y = gpu.array(height * width * c_out, DType::F32)?;
+        let mut args: Vec<Arg> = vec![x.into(), weight.into(), bias.into(), (&y).into()];
+        args.extend(self.sizes());
+        gpu.launch(self.names()?[0], self.by_strips(), 0, &args)?;
+        Ok(y)
+    }
+
+    /// Gradients of `x`, `weight` and the bias.
+    pub(super) fn backward(
+        &self,
+        gpu: &Gpu,
+        x: View<'_>,
+        weight: View<'_>,
+        dy: View<'_>,
+    ) -> Result<[Array; 3]> {
+        let ConvShape { height, width, c_out, per_group, k } = self.shape;
+        let [_, input_gradient, weight_gradient] = self.names()?;
+        let dx = gpu.array(height * width * c_out * per_group, DType::F32)?;
+        let mut args: Vec<Arg> = vec![dy.into(), weight.into(), (&dx).into()];
+        args.extend(self.sizes());
+        gpu.launch(input_gradient, self.by_strips(), 0, &args)?;
+
+        let rows_per_block = height.div_ceil(ROW_BLOCKS);
+        let n_blocks = height.div_ceil(rows_per_block);
+        let partial = gpu.array(n_blocks * self.n_weights(), DType::F32)?;
+        let mut args: Vec<Arg> = vec![x.into(), dy.into(), (&partial).into()];
+        args.extend(self.sizes());
+        args.push(Arg::I32(rows_per_block as i32));
+        let config = ([c_out.div_ceil(CHANNELS), n_blocks, 1], [CHANNELS as u32, k as u32, 1]);
+        gpu.launch(weight_gradient, config, 0, &args)?;
+        let dweight = gpu.sum_partial(&partial, n_blocks, self.n_weights())?;
+
+        let none = (Activation::Identity, None);
+        let dbias = gpu.row_gradient(dy, none, None, [height * width, c_out], None)?;
+        Ok([dx, dweight, dbias])
+    }
+}
+
+struct GroupedConv2d {
+    shape: ConvShape,
 }
 
 impl CustomOp3 for GroupedConv2d {
@@ -98,12 +144,8 @@ impl CustomOp3 for GroupedConv2d {
     ) -> Result<(CudaStorage, Shape)> {
         let gpu = Gpu::new(&x.device)?;
         let ConvShape { height, width, c_out, .. } = self.shape;
-        let y = gpu.array(height * width * c_out, DType::F32)?;
-        let inputs = [View::of(x, x_layout)?, View::of(weight, weight_layout)?, View::of(bias, bias_layout)?];
-        let mut args = inputs.map(Arg::from).to_vec();
-        args.push((&y).into());
-        args.extend(self.sizes());
-        gpu.launch(self.names()?[0], self.by_strips(), 0, &args)?;
+        let (weight, bias) = (View::of(weight, weight_layout)?, View::of(bias, bias_layout)?);
+        let y = Conv { shape: self.shape }.forward(&gpu, View::of(x, x_layout)?, weight, bias)?;
         Ok((y.into_storage(&gpu), Shape::from((height, width, c_out))))
     }
 
@@ -116,29 +158,11 @@ impl CustomOp3 for GroupedConv2d {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let gpu = Gpu::of(x.device())?;
-        let ConvShape { height, width, c_out, k, .. } = self.shape;
-        let [_, input_gradient, weight_gradient] = self.names()?;
         let grad = grad.contiguous()?;
-        let (x_input, weight_input, grad_input) = (Input::of(x), Input::of(weight), Input::of(&grad));
-        let dy = grad_input.view()?;
-
-        let dx = gpu.array(x.elem_count(), DType::F32)?;
-        let mut args: Vec<Arg> = vec![dy.into(), weight_input.view()?.into(), (&dx).into()];
-        args.extend(self.sizes());
-        gpu.launch(input_gradient, self.by_strips(), 0, &args)?;
-
-        let rows_per_block = height.div_ceil(ROW_BLOCKS);
-        let n_blocks = height.div_ceil(rows_per_block);
-        let partial = gpu.array(n_blocks * self.n_weights(), DType::F32)?;
-        let mut args: Vec<Arg> = vec![x_input.view()?.into(), dy.into(), (&partial).into()];
-        args.extend(self.sizes());
-        args.push(Arg::I32(rows_per_block as i32));
-        let config = ([c_out.div_ceil(CHANNELS), n_blocks, 1], [CHANNELS as u32, k as u32, 1]);
-        gpu.launch(weight_gradient, config, 0, &args)?;
-        let dweight = gpu.sum_partial(&partial, n_blocks, self.n_weights())?;
-
-        let none = (Activation::Identity, None);
-        let dbias = gpu.row_gradient(dy, none, None, [height * width, c_out], None)?;
+        let [x_input, weight_input, grad_input] = [x, weight, &grad].map(Input::of);
+        let conv = Conv { shape: self.shape };
+        let [dx, dweight, dbias] =
+            conv.backward(&gpu, x_input.view()?, weight_input.view()?, grad_input.view()?)?;
         Ok((
             deliver(x, dx.into_tensor(&gpu, x.shape()))?,
             deliver(weight, dweight.into_tensor(&gpu, weight.shape()))?,

@@ -32,65 +32,136 @@ pub(in crate::kernels) fn add_layer_norm(
     x.apply_op3(added, gain, AddLayerNorm { eps: eps as f32, shift: shift.clone() })
 }
 
-/// The kernels for rows of `d` channels.
-fn names(d: usize) -> (&'static str, &'static str) {
-    match d {
-        0..=128 => ("layer_norm_4", "layer_norm_backward_4"),
-        129..=512 => ("layer_norm_16", "layer_norm_backward_16"),
-        513..=1024 => ("layer_norm_32", "layer_norm_backward_32"),
+/// The kernels for rows of `d` channels to which something of `added` is added.
+fn names(d: usize, added: DType) -> (&'static str, &'static str) {
+    match (d, added) {
+        (0..=128, DType::BF16) => ("layer_norm_4_bf16", "layer_norm_backward_4_bf16"),
+        (129..=512, DType::BF16) => ("layer_norm_16_bf16", "layer_norm_backward_16_bf16"),
+        (513..=1024, DType::BF16) => ("layer_norm_32_bf16", "layer_norm_backward_32_bf16"),
+        (_, DType::BF16) => ("layer_norm_64_bf16", "layer_norm_backward_64_bf16"),
+        (0..=128, _) => ("layer_norm_4", "layer_norm_backward_4"),
+        (129..=512, _) => ("layer_norm_16", "layer_norm_backward_16"),
+        (513..=1024, _) => ("layer_norm_32", "layer_norm_backward_32"),
         _ => ("layer_norm_64", "layer_norm_backward_64"),
     }
 }
 
+/// What is normed: `x + added + bias`, of which `x` is f32 and `added` of either type.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Summed<'a> {
+    pub(super) x: View<'a>,
+    pub(super) added: Option<View<'a>>,
+    pub(super) bias: Option<View<'a>>,
+}
+
+impl<'a> Summed<'a> {
+    /// `x` alone.
+    pub(super) fn one(x: View<'a>) -> Self {
+        Self { x, added: None, bias: None }
+    }
+
+    fn added_type(&self) -> DType {
+        self.added.map_or(DType::F32, |added| added.dtype)
+    }
+
+    fn args(&self) -> [Arg; 3] {
+        [self.x.into(), self.added.into(), self.bias.into()]
+    }
+}
+
+/// The parameters of a norm.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Affine<'a> {
+    pub(super) gain: View<'a>,
+    pub(super) shift: View<'a>,
+    pub(super) eps: f32,
+}
+
+/// Numbers in f32 and, if that is another type, as operands of products.
+pub(super) struct Both {
+    pub(super) wide: Array,
+    narrow: Option<Array>,
+}
+
+impl Both {
+    pub(super) fn operand(&self) -> View<'_> {
+        self.narrow.as_ref().unwrap_or(&self.wide).view()
+    }
+}
+
+/// Gradients of a norm.
+pub(super) struct NormGradient {
+    /// Of each summand.
+    pub(super) dx: Both,
+    /// `[3, d]`: of gain, shift and the bias among the summands.
+    pub(super) affine: Array,
+}
+
 impl Gpu {
-    fn norm(
+    /// The norm in f32 and as an operand of `dtype`.
+    pub(super) fn norm(
         &self,
-        (x, added): (View<'_>, Option<View<'_>>),
-        (gain, shift): (View<'_>, View<'_>),
+        summed: Summed<'_>,
+        affine: Affine<'_>,
         [n, d]: [usize; 2],
-        eps: f32,
+        dtype: DType,
+    ) -> Result<Both> {
+        let wide = self.array(n * d, DType::F32)?;
+        let narrow = if dtype == DType::BF16 { Some(self.array(n * d, dtype)?) } else { None };
+        self.write_norm(summed, affine, (Some(wide.view()), narrow.as_ref().map(Array::view)), [n, d])?;
+        Ok(Both { wide, narrow })
+    }
+
+    /// The norm as an operand alone.
+    pub(super) fn norm_operand(
+        &self,
+        summed: Summed<'_>,
+        affine: Affine<'_>,
+        [n, d]: [usize; 2],
+        dtype: DType,
     ) -> Result<Array> {
-        let y = self.array(n * d, DType::F32)?;
-        let args = [
-            x.into(),
-            added.into(),
-            gain.into(),
-            shift.into(),
-            (&y).into(),
-            Arg::U32(n as u32),
-            Arg::U32(d as u32),
-            Arg::F32(eps),
-        ];
-        self.launch(names(d).0, ([n.div_ceil(WARPS), 1, 1], [32 * WARPS as u32, 1, 1]), 0, &args)?;
+        let y = self.array(n * d, dtype)?;
+        let to = if dtype == DType::BF16 { (None, Some(y.view())) } else { (Some(y.view()), None) };
+        self.write_norm(summed, affine, to, [n, d])?;
         Ok(y)
     }
 
-    /// The gradient of each summand, and those of gain and shift `[2, d]`.
-    fn norm_gradient(
+    fn write_norm(
         &self,
-        (x, added): (View<'_>, Option<View<'_>>),
-        gain: View<'_>,
-        grad: View<'_>,
+        summed: Summed<'_>,
+        affine: Affine<'_>,
+        (wide, narrow): (Option<View<'_>>, Option<View<'_>>),
         [n, d]: [usize; 2],
-        eps: f32,
-    ) -> Result<(Array, Array)> {
+    ) -> Result<()> {
+        let mut args = summed.args().to_vec();
+        args.extend_from_slice(&[affine.gain.into(), affine.shift.into(), wide.into(), narrow.into()]);
+        args.extend_from_slice(&[Arg::U32(n as u32), Arg::U32(d as u32), Arg::F32(affine.eps)]);
+        let name = names(d, summed.added_type()).0;
+        self.launch(name, ([n.div_ceil(WARPS), 1, 1], [32 * WARPS as u32, 1, 1]), 0, &args)
+    }
+
+    /// Gradients from one or two of the output, that of the summands also as an operand of `dtype`.
+    pub(super) fn norm_gradient(
+        &self,
+        summed: Summed<'_>,
+        affine: Affine<'_>,
+        grads: [Option<View<'_>>; 2],
+        [n, d]: [usize; 2],
+        dtype: DType,
+    ) -> Result<NormGradient> {
         let rows_per_block = n.div_ceil(2 * self.n_multiprocessors()).next_multiple_of(WARPS);
         let n_blocks = n.div_ceil(rows_per_block);
-        let (dx, partial) = (self.array(n * d, DType::F32)?, self.array(n_blocks * 2 * d, DType::F32)?);
-        let args = [
-            x.into(),
-            added.into(),
-            gain.into(),
-            grad.into(),
-            (&dx).into(),
-            (&partial).into(),
-            Arg::U32(n as u32),
-            Arg::U32(d as u32),
-            Arg::U32(rows_per_block as u32),
-            Arg::F32(eps),
-        ];
-        self.launch(names(d).1, ([n_blocks, 1, 1], [32 * WARPS as u32, 1, 1]), 0, &args)?;
-        Ok((dx, self.sum_partial(&partial, n_blocks, 2 * d)?))
+        let (wide, partial) = (self.array(n * d, DType::F32)?, self.array(n_blocks * 3 * d, DType::F32)?);
+        let narrow = if dtype == DType::BF16 { Some(self.array(n * d, dtype)?) } else { None };
+        let mut args = summed.args().to_vec();
+        args.extend_from_slice(&[affine.gain.into(), grads[0].into(), grads[1].into()]);
+        args.extend_from_slice(&[(&wide).into(), narrow.as_ref().into(), (&partial).into()]);
+        args.extend_from_slice(&[Arg::U32(n as u32), Arg::U32(d as u32)]);
+        args.extend_from_slice(&[Arg::U32(rows_per_block as u32), Arg::F32(affine.eps)]);
+        let name = names(d, summed.added_type()).1;
+        self.launch(name, ([n_blocks, 1, 1], [32 * WARPS as u32, 1, 1]), 0, &args)?;
+        let affine = self.sum_partial(&partial, n_blocks, 3 * d)?;
+        Ok(NormGradient { dx: Both { wide, narrow }, affine })
     }
 }
 
@@ -126,9 +197,10 @@ impl CustomOp3 for LayerNorm {
     ) -> Result<(CudaStorage, Shape)> {
         let gpu = Gpu::new(&x.device)?;
         let (n, d) = x_layout.shape().dims2()?;
-        let affine = (View::of(gain, gain_layout)?, View::of(shift, shift_layout)?);
-        let y = gpu.norm((View::of(x, x_layout)?, None), affine, [n, d], self.eps)?;
-        Ok((y.into_storage(&gpu), x_layout.shape().clone()))
+        let (gain, shift) = (View::of(gain, gain_layout)?, View::of(shift, shift_layout)?);
+        let affine = Affine { gain, shift, eps: self.eps };
+        let y = gpu.norm(Summed::one(View::of(x, x_layout)?), affine, [n, d], DType::F32)?;
+        Ok((y.wide.into_storage(&gpu), x_layout.shape().clone()))
     }
 
     fn bwd(
@@ -142,13 +214,14 @@ impl CustomOp3 for LayerNorm {
         let gpu = Gpu::of(x.device())?;
         let (n, d) = x.dims2()?;
         let grad = grad.contiguous()?;
-        let (x_input, gain_input, grad_input) = (Input::of(x), Input::of(gain), Input::of(&grad));
-        let inputs = (x_input.view()?, None);
-        let (dx, affine) =
-            gpu.norm_gradient(inputs, gain_input.view()?, grad_input.view()?, [n, d], self.eps)?;
-        let affine = affine.into_tensor(&gpu, (2, d));
+        let [x_input, gain_input, shift_input, grad_input] = [x, gain, shift, &grad].map(Input::of);
+        let affine = Affine { gain: gain_input.view()?, shift: shift_input.view()?, eps: self.eps };
+        let grads = [Some(grad_input.view()?), None];
+        let summed = Summed::one(x_input.view()?);
+        let NormGradient { dx, affine } = gpu.norm_gradient(summed, affine, grads, [n, d], DType::F32)?;
+        let affine = affine.into_tensor(&gpu, (3, d));
         Ok((
-            deliver(x, dx.into_tensor(&gpu, x.shape()))?,
+            deliver(x, dx.wide.into_tensor(&gpu, x.shape()))?,
             deliver(gain, affine.get(0)?)?,
             deliver(shift, affine.get(1)?)?,
         ))
@@ -189,9 +262,11 @@ impl CustomOp3 for AddLayerNorm {
         let gpu = Gpu::new(&x.device)?;
         let (n, d) = x_layout.shape().dims2()?;
         let shift = Input::of(&self.shift);
-        let inputs = (View::of(x, x_layout)?, Some(View::of(added, added_layout)?));
-        let y = gpu.norm(inputs, (View::of(gain, gain_layout)?, shift.view()?), [n, d], self.eps)?;
-        Ok((y.into_storage(&gpu), x_layout.shape().clone()))
+        let affine = Affine { gain: View::of(gain, gain_layout)?, shift: shift.view()?, eps: self.eps };
+        let added = Some(View::of(added, added_layout)?);
+        let summed = Summed { x: View::of(x, x_layout)?, added, bias: None };
+        let y = gpu.norm(summed, affine, [n, d], DType::F32)?;
+        Ok((y.wide.into_storage(&gpu), x_layout.shape().clone()))
     }
 
     fn bwd(
@@ -205,12 +280,13 @@ impl CustomOp3 for AddLayerNorm {
         let gpu = Gpu::of(x.device())?;
         let (n, d) = x.dims2()?;
         let grad = grad.contiguous()?;
-        let (x_input, added_input) = (Input::of(x), Input::of(added));
-        let (gain_input, grad_input) = (Input::of(gain), Input::of(&grad));
-        let inputs = (x_input.view()?, Some(added_input.view()?));
-        let (dx, affine) =
-            gpu.norm_gradient(inputs, gain_input.view()?, grad_input.view()?, [n, d], self.eps)?;
-        let (dx, affine) = (dx.into_tensor(&gpu, x.shape()), affine.into_tensor(&gpu, (2, d)));
+        let inputs = [x, added, gain, &self.shift, &grad].map(Input::of);
+        let [x_input, added_input, gain_input, shift_input, grad_input] = &inputs;
+        let affine = Affine { gain: gain_input.view()?, shift: shift_input.view()?, eps: self.eps };
+        let summed = Summed { x: x_input.view()?, added: Some(added_input.view()?), bias: None };
+        let grads = [Some(grad_input.view()?), None];
+        let NormGradient { dx, affine } = gpu.norm_gradient(summed, affine, grads, [n, d], DType::F32)?;
+        let (dx, affine) = (dx.wide.into_tensor(&gpu, x.shape()), affine.into_tensor(&gpu, (3, d)));
         gradients::leave_of_captured(&self.shift, &affine.get(1)?)?;
         // One array for both summands: Candle adds each into its own.
         Ok((Some(dx.clone()), Some(dx), deliver(gain, affine.get(0)?)?))

@@ -6,15 +6,19 @@
 //!
 //! Ops with more parameters than Candle's three inputs leave the gradients of these with [`super::gradients`].
 
+pub(super) mod after_attention;
 pub(super) mod attention;
+pub(super) mod cross_attention_layer;
 pub(super) mod feed_forward;
 mod gpu;
 pub(super) mod grouped_conv2d;
 pub(super) mod layer_norm;
 pub(super) mod linear;
+pub(super) mod merged_conv2d;
 pub(super) mod optimiser;
 pub(super) mod projected_attention;
 pub(super) mod rows;
+pub(super) mod transformer_layer;
 
 use gpu::{Arg, Array, Gpu, Input, View};
 
@@ -51,4 +55,3 @@ fn mask_args(mask: Option<DropoutMask>) -> [Arg; 3] {
 fn not_on_the_cpu(op: &'static str) -> Result<(CpuStorage, Shape)> {
     Err(Error::Msg(format!("{op} was made for a GPU and got a tensor on the CPU")))
 }
-

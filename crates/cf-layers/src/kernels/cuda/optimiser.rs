@@ -23,10 +23,8 @@ unsafe impl DeviceRepr for Place {}
 
 /// [`super::super::adam_step`] of every parameter, all contiguous f32 tensors on one GPU.
 pub(in crate::kernels) fn adam(parameters: &[AdamParameter<'_>], step: AdamStep) -> Result<()> {
-    let rows: Vec<[&Tensor; 4]> = parameters
-        .iter()
-        .map(|p| [p.value, p.gradient, p.first_moment, p.second_moment])
-        .collect();
+    let rows: Vec<[&Tensor; 4]> =
+        parameters.iter().map(|p| [p.value, p.gradient, p.first_moment, p.second_moment]).collect();
     let bias = |beta: f64| 1.0 - beta.powf(step.n_steps as f64);
     let numbers = [
         step.beta_1,

@@ -36,10 +36,8 @@ pub(in crate::kernels) fn projected_attention(
     options: ProjectedAttentionOptions,
 ) -> Result<Tensor> {
     let biases = [projections.queries.1, projections.keys.1, projections.values.1];
-    let op = CrossAttention {
-        common: Common::new(shape, options, Parts::of(projections)),
-        kept: OnceLock::new(),
-    };
+    let op =
+        CrossAttention { common: Common::new(shape, options, Parts::of(projections)), kept: OnceLock::new() };
     source.apply_op3(context, &Tensor::cat(&biases, 0)?, op)
 }
 
@@ -167,12 +165,7 @@ impl CustomOp2 for SelfAttention {
         let biases = self.common.gathered(&gpu, &parts.biases, DType::F32)?;
         let qkv = self.common.project(&gpu, x.view(), [n, 3 * d], weights.view(), biases.view())?;
         let (output, log_sum_exp) = gpu.attend(*call, Tokens::packed(qkv.view(), d))?;
-        self.kept.get_or_init(|| Kept {
-            inputs: vec![x.made()],
-            weights,
-            tokens: vec![qkv],
-            log_sum_exp,
-        });
+        self.kept.get_or_init(|| Kept { inputs: vec![x.made()], weights, tokens: vec![qkv], log_sum_exp });
         Ok((output.into_storage(&gpu), Shape::from((n, d))))
     }
 

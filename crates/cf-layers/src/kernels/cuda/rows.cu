@@ -12,26 +12,70 @@ extern "C" __global__ void to_bf16(const float *x, bf16 *y, uint64_t n) {
     }
 }
 
-// Up to four arrays one after the other: the weights of layers that are computed as one.
+// Up to six arrays one after the other: the weights of layers that are computed as one.
+struct Parts {
+    const float *from[6];
+    uint32_t end[6];
+};
 template <typename To>
-__device__ void gathered(const float *a, const float *b, const float *c, const float *d, uint32_t na, uint32_t nb,
-                         uint32_t nc, uint32_t nd, To *to) {
+__device__ void gathered(const Parts &parts, To *to) {
     uint32_t first = (blockIdx.x * blockDim.x + threadIdx.x) * 4;
-    for (uint32_t i = first; i < first + 4 && i < na + nb + nc + nd; i++) {
-        float value = i < na                 ? a[i]
-                      : i < na + nb          ? b[i - na]
-                      : i < na + nb + nc     ? c[i - na - nb]
-                                             : d[i - na - nb - nc];
-        store(to + i, value);
+    int part = 0;
+    for (uint32_t i = first; i < first + 4 && i < parts.end[5]; i++) {
+        while (i >= parts.end[part]) part++;
+        store(to + i, parts.from[part][i - (part ? parts.end[part - 1] : 0)]);
     }
 }
-extern "C" __global__ void gather_f32(const float *a, const float *b, const float *c, const float *d, uint32_t na,
-                                      uint32_t nb, uint32_t nc, uint32_t nd, float *to) {
-    gathered(a, b, c, d, na, nb, nc, nd, to);
+#define GATHER(NAME, TO)                                                                                               \
+    extern "C" __global__ void NAME(const float *a, const float *b, const float *c, const float *d, const float *e,    \
+                                    const float *f, uint32_t to_a, uint32_t to_b, uint32_t to_c, uint32_t to_d,        \
+                                    uint32_t to_e, uint32_t to_f, TO *to) {                                            \
+        gathered(Parts{{a, b, c, d, e, f}, {to_a, to_b, to_c, to_d, to_e, to_f}}, to);                                 \
+    }
+GATHER(gather_f32, float)
+GATHER(gather_bf16, bf16)
+
+// ---- a vector added to every row before a linear layer ----------------------------------------------------------------
+
+// W (x + e) + b = W x + (W e + b): the biases that hold the vector e, of three stacked layers [3 d, d]. A warp per output.
+extern "C" __global__ void embedded_biases(const float *wa, const float *wb, const float *wc, const float *ba,
+                                           const float *bb, const float *bc, const float *e, float *biases, uint32_t d) {
+    uint32_t row = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
+    if (row >= 3 * d) return;
+    uint32_t layer = row / d, at = row % d;
+    const float *w = (layer == 0 ? wa : layer == 1 ? wb : wc) + (uint64_t)at * d;
+    const float *b = layer == 0 ? ba : layer == 1 ? bb : bc;
+    float sum = 0.0f;
+    for (uint32_t c = lane; c < d; c += 32) sum += w[c] * e[c];
+    sum = warp_sum(sum);
+    if (lane == 0) biases[row] = sum + b[at];
 }
-extern "C" __global__ void gather_bf16(const float *a, const float *b, const float *c, const float *d, uint32_t na,
-                                       uint32_t nb, uint32_t nc, uint32_t nd, bf16 *to) {
-    gathered(a, b, c, d, na, nb, nc, nd, to);
+
+// dw += dbias e^T for the stacked layers.
+extern "C" __global__ void embedded_weight_gradient(float *dw, const float *dbiases, const float *e, uint32_t d) {
+    uint64_t i = (uint64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < 3ull * d * d) dw[i] += dbiases[i / d] * e[i % d];
+}
+
+// de = sum over the stacked layers of w^T dbias. A block has 32 columns, its rows of threads share the outputs.
+extern "C" __global__ void embedding_gradient(const float *wa, const float *wb, const float *wc, const float *dbiases,
+                                              float *de, uint32_t d) {
+    uint32_t column = blockIdx.x * 32 + threadIdx.x;
+    __shared__ float rows[8][33];
+    float sum = 0.0f;
+    if (column < d) {
+        for (uint32_t row = threadIdx.y; row < 3 * d; row += 8) {
+            const float *w = row < d ? wa : row < 2 * d ? wb : wc;
+            sum += w[(uint64_t)(row % d) * d + column] * dbiases[row];
+        }
+    }
+    rows[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y == 0 && column < d) {
+        float total = 0.0f;
+        for (int row = 0; row < 8; row++) total += rows[row][threadIdx.x];
+        de[column] = total;
+    }
 }
 
 // ---- bias and activation -------------------------------------------------------------------------------------------
@@ -69,6 +113,27 @@ extern "C" __global__ void bias_activation_f32(float *y, const float *bias, uint
 }
 extern "C" __global__ void bias_activation_bf16(bf16 *y, const float *bias, uint64_t n, uint32_t d, int activation) {
     bias_activation(y, bias, n, d, activation);
+}
+
+// y += the biases of three layers of d channels each, side by side.
+template <typename T>
+__device__ void add_three_biases(T *y, const float *a, const float *b, const float *c, uint64_t n_elements, uint32_t d) {
+    uint64_t stride = (uint64_t)gridDim.x * blockDim.x * 4;
+    for (uint64_t i = ((uint64_t)blockIdx.x * blockDim.x + threadIdx.x) * 4; i < n_elements; i += stride) {
+        for (uint64_t at = i; at < i + 4 && at < n_elements; at++) {
+            uint32_t column = (uint32_t)(at % (3 * d)), layer = column / d;
+            const float *bias = layer == 0 ? a : layer == 1 ? b : c;
+            store(y + at, load(y + at) + bias[column % d]);
+        }
+    }
+}
+extern "C" __global__ void add_three_biases_f32(float *y, const float *a, const float *b, const float *c, uint64_t n,
+                                                uint32_t d) {
+    add_three_biases(y, a, b, c, n, d);
+}
+extern "C" __global__ void add_three_biases_bf16(bf16 *y, const float *a, const float *b, const float *c, uint64_t n,
+                                                 uint32_t d) {
+    add_three_biases(y, a, b, c, n, d);
 }
 
 // ---- gradients of rows ---------------------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ use super::*;
 const THREADS: u32 = 256;
 /// Blocks of an element-wise kernel at most; they go on with what is left.
 const MOST_BLOCKS: usize = 1 << 16;
+/// Arrays that are gathered at once, at most.
+const MOST_PARTS: usize = 6;
 /// Blocks along the rows of a column sum, about.
 const ROW_BLOCKS: usize = 128;
 
@@ -34,14 +36,15 @@ impl Gpu {
         Ok(y)
     }
 
-    /// Up to four f32 arrays one after the other, as `dtype`.
+    /// Up to six f32 arrays one after the other, as `dtype`.
     pub(super) fn gathered(&self, parts: &[(View<'_>, usize)], dtype: DType) -> Result<Array> {
         let n: usize = parts.iter().map(|(_, n)| n).sum();
         let to = self.array(n, dtype)?;
-        let view = |at: usize| parts.get(at).map(|(view, _)| *view).into();
-        let size = |at: usize| Arg::U32(parts.get(at).map_or(0, |(_, n)| *n as u32));
-        let args: [Arg; 9] =
-            [view(0), view(1), view(2), view(3), size(0), size(1), size(2), size(3), (&to).into()];
+        let mut args: Vec<Arg> =
+            (0..MOST_PARTS).map(|at| parts.get(at).map(|(view, _)| *view).into()).collect();
+        let end = |at: usize| parts.iter().take(at + 1).map(|(_, n)| n).sum::<usize>();
+        args.extend((0..MOST_PARTS).map(|at| Arg::U32(end(at) as u32)));
+        args.push((&to).into());
         let name = if dtype == DType::BF16 { "gather_bf16" } else { "gather_f32" };
         let grid = [n.div_ceil(4 * THREADS as usize).max(1), 1, 1];
         self.launch(name, (grid, [THREADS, 1, 1]), 0, &args)?;
@@ -61,6 +64,45 @@ impl Gpu {
         self.launch(name, Self::by_fours(n * d), 0, &args)
     }
 
+    /// `y += ` the biases of three layers side by side: `y` is `[n, 3 d]`.
+    pub(super) fn add_three_biases(
+        &self,
+        y: View<'_>,
+        biases: [View<'_>; 3],
+        [n, d]: [usize; 2],
+    ) -> Result<()> {
+        let name = if y.dtype == DType::BF16 { "add_three_biases_bf16" } else { "add_three_biases_f32" };
+        let mut args: Vec<Arg> = vec![y.into()];
+        args.extend(biases.map(Arg::from));
+        args.extend([Arg::U64((n * 3 * d) as u64), Arg::U32(d as u32)]);
+        self.launch(name, Self::by_fours(n * 3 * d), 0, &args)
+    }
+
+    /// `w e + b` of three layers `[d, d]`, given as three weights, three biases and `e`; written to `biases` `[3 d]`.
+    pub(super) fn embedded_biases(&self, parts: [View<'_>; 7], biases: View<'_>, d: usize) -> Result<()> {
+        let mut args = parts.map(Arg::from).to_vec();
+        args.extend([biases.into(), Arg::U32(d as u32)]);
+        self.launch("embedded_biases", ([(3 * d).div_ceil(8), 1, 1], [256, 1, 1]), 0, &args)
+    }
+
+    /// What an embedding that three layers add to their input adds to the gradients of their weights `[3 d, d]`, and its own
+    /// gradient, from those of the biases.
+    pub(super) fn embedding_gradients(
+        &self,
+        weights: [View<'_>; 3],
+        embedding: View<'_>,
+        [dweights, dbiases, dembedding]: [&Array; 3],
+        d: usize,
+    ) -> Result<()> {
+        let width = Arg::U32(d as u32);
+        let args = [dweights.into(), dbiases.into(), embedding.into(), width];
+        let blocks = (3 * d * d).div_ceil(THREADS as usize);
+        self.launch("embedded_weight_gradient", ([blocks, 1, 1], [THREADS, 1, 1]), 0, &args)?;
+        let mut args = weights.map(Arg::from).to_vec();
+        args.extend([dbiases.into(), dembedding.into(), width]);
+        self.launch("embedding_gradient", ([d.div_ceil(32), 1, 1], [32, 8, 1]), 0, &args)
+    }
+
     /// The gradient before dropout and activation (whose output is `y`), written to `to` if there is one, and its column sums `[d]`.
     pub(super) fn row_gradient(
         &self,
@@ -70,14 +112,34 @@ impl Gpu {
         [n, d]: [usize; 2],
         mask: Option<DropoutMask>,
     ) -> Result<Array> {
+        let sums = self.array(d, DType::F32)?;
+        self.row_gradient_to(grad, (activation, y), to, sums.view(), [n, d], mask)?;
+        Ok(sums)
+    }
+
+    /// The same with the sums into an array.
+    pub(super) fn row_gradient_to(
+        &self,
+        grad: View<'_>,
+        (activation, y): (Activation, Option<View<'_>>),
+        to: Option<View<'_>>,
+        sums: View<'_>,
+        [n, d]: [usize; 2],
+        mask: Option<DropoutMask>,
+    ) -> Result<()> {
         let name = match (grad.dtype, to.map_or(grad.dtype, |to| to.dtype)) {
             (DType::BF16, _) => "row_gradient_bf16_bf16",
             (_, DType::BF16) => "row_gradient_f32_bf16",
             _ => "row_gradient_f32_f32",
         };
-        self.column_sums([n, d], |partial, rows_per_block, config| {
+        self.column_sums(sums, [n, d], |partial, rows_per_block, config| {
             let mut args: Vec<Arg> = vec![grad.into(), y.into(), to.into(), partial.into()];
-            args.extend_from_slice(&[Arg::U32(n as u32), Arg::U32(d as u32), Arg::U32(rows_per_block), activation.into()]);
+            args.extend_from_slice(&[
+                Arg::U32(n as u32),
+                Arg::U32(d as u32),
+                Arg::U32(rows_per_block),
+                activation.into(),
+            ]);
             args.extend(mask_args(mask));
             self.launch(name, config, 0, &args)
         })
@@ -86,14 +148,15 @@ impl Gpu {
     /// Runs `kernel` with an array for the partial sums of blocks of rows, and adds these up.
     fn column_sums(
         &self,
+        sums: View<'_>,
         [n, d]: [usize; 2],
         kernel: impl FnOnce(View<'_>, u32, ([usize; 3], [u32; 3])) -> Result<()>,
-    ) -> Result<Array> {
+    ) -> Result<()> {
         let rows_per_block = n.div_ceil(ROW_BLOCKS).max(32);
         let n_blocks = n.div_ceil(rows_per_block);
         let partial = self.array(n_blocks * d, DType::F32)?;
         kernel(partial.view(), rows_per_block as u32, ([d.div_ceil(32), n_blocks, 1], [32, 8, 1]))?;
-        self.sum_partial(&partial, n_blocks, d)
+        self.sum_partial_to(&partial, sums, n_blocks, d)
     }
 
     /// The sum of `n_partial` rows of `d`.
@@ -111,13 +174,8 @@ impl Gpu {
         n_partial: usize,
         d: usize,
     ) -> Result<()> {
-        let args = [
-            partial.into(),
-            total.into(),
-            Arg::U32(n_partial as u32),
-            Arg::U32(d as u32),
-            Arg::I32(0),
-        ];
+        let args =
+            [partial.into(), total.into(), Arg::U32(n_partial as u32), Arg::U32(d as u32), Arg::I32(0)];
         self.launch("sum_partial", ([d.div_ceil(32), 1, 1], [32, 8, 1]), 0, &args)
     }
 
@@ -148,12 +206,14 @@ impl Gpu {
         mask: Option<DropoutMask>,
     ) -> Result<Array> {
         let name = if z.dtype == DType::BF16 { "gelu_backward_bf16" } else { "gelu_backward_f32" };
-        self.column_sums([n, d], |partial, rows_per_block, config| {
+        let sums = self.array(d, DType::F32)?;
+        self.column_sums(sums.view(), [n, d], |partial, rows_per_block, config| {
             let mut args: Vec<Arg> = vec![z.into(), bias.into(), dh.into(), partial.into()];
             args.extend([Arg::U32(n as u32), Arg::U32(d as u32), Arg::U32(rows_per_block)]);
             args.extend(mask_args(mask));
             self.launch(name, config, 0, &args)
-        })
+        })?;
+        Ok(sums)
     }
 
     /// `out = base + mask(y + bias)` in f32.

@@ -1,0 +1,296 @@
+//! What a Transformer layer and a cross-attention layer share: all weights as operands of products, and the second half of the
+//! layer, `y = LN(base + out(attended)); y + FFN(y)`.
+
+use super::super::attention::AttentionShape;
+use super::super::feed_forward::FeedForwardOptions;
+use super::super::linear::Activation;
+use super::super::transformer_layer::{AfterAttentionWeights, TransformerLayerOptions};
+use super::super::{AttentionProjections, Retention, gradients};
+use super::attention::token_type;
+use super::gpu::{plain, transposed};
+use super::layer_norm;
+use super::layer_norm::{Affine, Summed};
+use super::*;
+
+/// The sizes of a layer.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::kernels) struct Shapes {
+    pub(super) attention: AttentionShape,
+    pub(super) hidden: usize,
+    /// Of operands.
+    pub(super) dtype: DType,
+}
+
+/// The sizes of a layer if it has a form here.
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub(in crate::kernels) fn shapes(
+    source: &Tensor,
+    context: &Tensor,
+    projections: AttentionProjections<'_>,
+    after: AfterAttentionWeights<'_>,
+    options: TransformerLayerOptions,
+) -> Result<Option<Shapes>> {
+    let ((n, d), (m, _)) = (source.dims2()?, context.dims2()?);
+    projections.check(source, context)?;
+    let attention = AttentionShape { n, m, d, n_heads: options.attention.n_heads };
+    attention.check()?;
+    let (expand, contract) = (after.feed_forward.expand, after.feed_forward.contract);
+    let (hidden, _) = expand.0.dims2()?;
+    let wanted: [(&Tensor, &[usize]); 8] = [
+        (after.out.0, &[d, d]),
+        (after.out.1, &[d]),
+        (after.norm.0, &[d]),
+        (after.norm.1, &[d]),
+        (expand.0, &[hidden, d]),
+        (expand.1, &[hidden]),
+        (contract.0, &[d, hidden]),
+        (contract.1, &[d]),
+    ];
+    if let Some((found, wanted)) = wanted.iter().find(|(found, wanted)| found.dims() != *wanted) {
+        return Err(Error::Msg(format!(
+            "a layer of {d} channels has a parameter of {:?}, expected {wanted:?}",
+            found.dims()
+        )));
+    }
+    let serves = super::attention::serves(source, &attention)
+        && layer_norm::serves(source, d)
+        && source.dtype() == DType::F32
+        && context.dtype() == DType::F32;
+    let dtype = token_type(&attention, options.attention.compute);
+    Ok(serves.then_some(Shapes { attention, hidden, dtype }))
+}
+
+/// The parameters of a layer, in the order in which [`Weights`] lays the matrices and [`Self::leave`] the gradients.
+#[derive(Debug, Clone)]
+pub(super) struct Parameters {
+    /// Queries, keys, values, output, expanding and contracting layer.
+    pub(super) matrices: [Tensor; 6],
+    /// Their biases.
+    pub(super) biases: [Tensor; 6],
+    /// Gain and shift of the norm after the residual.
+    pub(super) norm: [Tensor; 2],
+}
+
+impl Parameters {
+    pub(super) fn of(projections: AttentionProjections<'_>, after: AfterAttentionWeights<'_>) -> Self {
+        let AttentionProjections { queries, keys, values } = projections;
+        let AfterAttentionWeights { out, norm, feed_forward } = after;
+        let layers = [queries, keys, values, out, feed_forward.expand, feed_forward.contract];
+        Self {
+            matrices: layers.map(|(weight, _)| weight.clone()),
+            biases: layers.map(|(_, bias)| bias.clone()),
+            norm: [norm.0.clone(), norm.1.clone()],
+        }
+    }
+
+    /// Leaves the gradients of the matrices, one after the other in an array.
+    pub(super) fn leave_matrices(&self, gpu: &Gpu, all: Array, n_elements: usize) -> Result<()> {
+        let all = all.into_tensor(gpu, n_elements);
+        let mut first = 0;
+        for matrix in &self.matrices {
+            let n = matrix.elem_count();
+            gradients::leave_of_captured(matrix, &all.narrow(0, first, n)?.reshape(matrix.shape())?)?;
+            first += n;
+        }
+        Ok(())
+    }
+}
+
+/// Leaves the gradients of vectors that lie one after the other in an array of rows of `d`.
+pub(super) fn leave_rows(gpu: &Gpu, vectors: &[&Tensor], all: Array, n_rows: usize, d: usize) -> Result<()> {
+    let all = all.into_tensor(gpu, (n_rows, d));
+    vectors
+        .iter()
+        .enumerate()
+        .try_for_each(|(row, vector)| gradients::leave_of_captured(vector, &all.get(row)?))
+}
+
+/// All matrices of a layer as operands, one after the other.
+pub(super) struct Weights {
+    all: Array,
+    d: usize,
+    hidden: usize,
+}
+
+impl Weights {
+    pub(super) fn gather(gpu: &Gpu, parameters: &Parameters, shapes: Shapes) -> Result<Self> {
+        let inputs = parameters.matrices.each_ref().map(Input::of);
+        let parts = inputs
+            .iter()
+            .zip(&parameters.matrices)
+            .map(|(input, matrix)| Ok((input.view()?, matrix.elem_count())))
+            .collect::<Result<Vec<_>>>()?;
+        let all = gpu.gathered(&parts, shapes.dtype)?;
+        Ok(Self { all, d: shapes.attention.d, hidden: shapes.hidden })
+    }
+
+    /// Elements of all matrices.
+    pub(super) fn n_elements(&self) -> usize {
+        self.contract_at() + self.d * self.hidden
+    }
+
+    /// `[3 d, d]`: queries, keys and values.
+    pub(super) fn projections(&self) -> View<'_> {
+        self.all.view()
+    }
+
+    /// Where the output projection begins.
+    pub(super) fn out_at(&self) -> usize {
+        3 * self.d * self.d
+    }
+
+    fn expand_at(&self) -> usize {
+        4 * self.d * self.d
+    }
+
+    fn contract_at(&self) -> usize {
+        self.expand_at() + self.d * self.hidden
+    }
+}
+
+/// The second half of a layer on `n` tokens.
+#[derive(Clone, Copy)]
+pub(super) struct AfterAttention<'a> {
+    pub(super) gpu: &'a Gpu,
+    pub(super) shapes: Shapes,
+    pub(super) options: TransformerLayerOptions,
+    pub(super) weights: &'a Weights,
+    /// Of output, expanding and contracting layer.
+    pub(super) biases: [View<'a>; 3],
+    /// Gain and shift.
+    pub(super) norm: [View<'a>; 2],
+}
+
+/// What the forward pass leaves.
+pub(super) struct Kept {
+    /// `[n, d]`: the output projection without its bias.
+    projected: Array,
+    /// `[n, hidden]`: before bias and GELU; none with [`Retention::Recompute`].
+    hidden: Option<Array>,
+}
+
+/// Gradients of the second half.
+pub(super) struct Gradients {
+    /// Of the base, `[n, d]` in f32.
+    pub(super) base: Array,
+    /// Of the attention's output, of the type of operands.
+    pub(super) attended: Array,
+    /// Rows of `d`: of gain, shift and the bias of the output projection.
+    pub(super) affine: Array,
+    /// Of the bias of the expanding layer.
+    pub(super) expand_bias: Array,
+    /// Of the bias of the contracting layer.
+    pub(super) contract_bias: Array,
+}
+
+impl AfterAttention<'_> {
+    fn sizes(&self) -> [usize; 3] {
+        [self.shapes.attention.n, self.shapes.attention.d, self.shapes.hidden]
+    }
+
+    fn perceptron(&self) -> FeedForwardOptions {
+        self.options.feed_forward
+    }
+
+    fn summed<'b>(&self, base: View<'b>, projected: View<'b>, bias: View<'b>) -> Summed<'b> {
+        Summed { x: base, added: Some(projected), bias: Some(bias) }
+    }
+
+    fn affine(&self) -> Affine<'_> {
+        Affine { gain: self.norm[0], shift: self.norm[1], eps: self.options.eps as f32 }
+    }
+
+    fn expanded(&self, y: View<'_>) -> Result<Array> {
+        let ([n, d, hidden], gpu) = (self.sizes(), self.gpu);
+        let z = gpu.array(n * hidden, self.shapes.dtype)?;
+        let expand = self.weights.all.view().from(self.weights.expand_at());
+        gpu.multiply(z.view(), [n, hidden, d], plain(y, d), transposed(expand, d), 0.0)?;
+        Ok(z)
+    }
+
+    /// From `base` and what the attention made of it (of the type of operands) to the layer's output in f32.
+    pub(super) fn forward(&self, base: View<'_>, attended: View<'_>) -> Result<(Array, Kept)> {
+        let ([n, d, hidden], gpu, dtype) = (self.sizes(), self.gpu, self.shapes.dtype);
+        let [out_bias, expand_bias, contract_bias] = self.biases;
+        let all = self.weights.all.view();
+        let projected = gpu.array(n * d, dtype)?;
+        let out = all.from(self.weights.out_at());
+        gpu.multiply(projected.view(), [n, d, d], plain(attended, d), transposed(out, d), 0.0)?;
+        let y = gpu.norm(self.summed(base, projected.view(), out_bias), self.affine(), [n, d], dtype)?;
+        let z = self.expanded(y.operand())?;
+        let mask = self.perceptron().hidden_mask;
+        let h = gpu.gelu(z.view(), Some(expand_bias), [n, hidden], mask)?;
+        let kept = match self.perceptron().retention {
+            Retention::Keep => Some(z),
+            Retention::Recompute => None,
+        };
+        let contracted = gpu.array(n * d, dtype)?;
+        let contract = all.from(self.weights.contract_at());
+        let (a, b) = (plain(h.view(), hidden), transposed(contract, hidden));
+        gpu.multiply(contracted.view(), [n, d, hidden], a, b, 0.0)?;
+        drop(h);
+        // Into the place of the base, of which every element is read before its own is written.
+        let output = y.wide;
+        let (base, mask) = (Some(output.view()), self.perceptron().output_mask);
+        gpu.add_masked(base, contracted.view(), Some(contract_bias), output.view(), [n, d], mask)?;
+        Ok((output, Kept { projected, hidden: kept }))
+    }
+
+    /// From the output's gradient; those of the matrices are written to `dweights`, laid as [`Weights`].
+    pub(super) fn backward(
+        &self,
+        kept: &Kept,
+        base: View<'_>,
+        attended: View<'_>,
+        grad: View<'_>,
+        dweights: View<'_>,
+    ) -> Result<Gradients> {
+        let ([n, d, hidden], gpu, dtype) = (self.sizes(), self.gpu, self.shapes.dtype);
+        let [out_bias, expand_bias, _] = self.biases;
+        let (all, options) = (self.weights.all.view(), self.perceptron());
+        let [out_at, expand_at, contract_at] =
+            [self.weights.out_at(), self.weights.expand_at(), self.weights.contract_at()];
+        let summed = self.summed(base, kept.projected.view(), out_bias);
+        let y = gpu.norm_operand(summed, self.affine(), [n, d], dtype)?;
+        let again;
+        let z = match &kept.hidden {
+            Some(z) => z.view(),
+            None => {
+                again = self.expanded(y.view())?;
+                again.view()
+            }
+        };
+        let none = (Activation::Identity, None);
+        let dy = gpu.array(n * d, dtype)?;
+        let contract_bias = gpu.row_gradient(grad, none, Some(dy.view()), [n, d], options.output_mask)?;
+        let h = gpu.gelu(z, Some(expand_bias), [n, hidden], options.hidden_mask)?;
+        let (a, b) = (transposed(dy.view(), d), plain(h.view(), hidden));
+        gpu.multiply(dweights.from(contract_at), [d, hidden, n], a, b, 0.0)?;
+        // The gradient of the hidden channels takes their place.
+        let dz = h;
+        let (a, b) = (plain(dy.view(), d), plain(all.from(contract_at), hidden));
+        gpu.multiply(dz.view(), [n, hidden, d], a, b, 0.0)?;
+        drop(dy);
+        let expand_bias =
+            gpu.gelu_gradient(z, Some(expand_bias), dz.view(), [n, hidden], options.hidden_mask)?;
+        let (a, b) = (transposed(dz.view(), hidden), plain(y.view(), d));
+        gpu.multiply(dweights.from(expand_at), [hidden, d, n], a, b, 0.0)?;
+        drop(y);
+        let dinner = gpu.array(n * d, DType::F32)?;
+        let (a, b) = (plain(dz.view(), hidden), plain(all.from(expand_at), d));
+        gpu.multiply(dinner.view(), [n, d, hidden], a, b, 0.0)?;
+        drop(dz);
+        let grads = [Some(grad), Some(dinner.view())];
+        let norm = gpu.norm_gradient(summed, self.affine(), grads, [n, d], dtype)?;
+        drop(dinner);
+        let dprojected = norm.dx.operand();
+        let (a, b) = (transposed(dprojected, d), plain(attended, d));
+        gpu.multiply(dweights.from(out_at), [d, d, n], a, b, 0.0)?;
+        let dattended = gpu.array(n * d, dtype)?;
+        gpu.multiply(dattended.view(), [n, d, d], plain(dprojected, d), plain(all.from(out_at), d), 0.0)?;
+        let (base, affine) = (norm.dx.wide, norm.affine);
+        Ok(Gradients { base, attended: dattended, affine, expand_bias, contract_bias })
+    }
+}

@@ -1,0 +1,249 @@
+//! A layer that looks from one sequence at another: attention with an embedding in both, and what follows it.
+
+use std::sync::OnceLock;
+
+use candle_core::{CudaStorage, CustomOp3};
+
+use super::super::Retention;
+use super::super::attention::AttentionShape;
+use super::super::linear::Activation;
+use super::super::transformer_layer::{CrossAttentionWeights, TransformerLayerOptions};
+use super::after_attention::{AfterAttention, Parameters, Shapes, Weights, leave_rows};
+use super::attention::{Call, Saved, Tokens};
+use super::gpu::{plain, transposed};
+use super::linear::deliver;
+use super::*;
+
+/// [`super::super::cross_attention_layer`] of contiguous tensors whose shapes fit.
+pub(in crate::kernels) fn cross_attention_layer(
+    source: &Tensor,
+    context: &Tensor,
+    weights: CrossAttentionWeights<'_>,
+    shapes: Shapes,
+    options: TransformerLayerOptions,
+) -> Result<Tensor> {
+    let op = CrossAttentionLayer {
+        shapes,
+        options,
+        embedding: weights.embedding.clone(),
+        parameters: Parameters::of(weights.projections, weights.after),
+        kept: OnceLock::new(),
+    };
+    source.apply_op3(context, weights.embedding, op)
+}
+
+struct CrossAttentionLayer {
+    shapes: Shapes,
+    options: TransformerLayerOptions,
+    embedding: Tensor,
+    parameters: Parameters,
+    kept: OnceLock<Kept>,
+}
+
+/// What the forward pass leaves.
+struct Kept {
+    /// Queries `[n, d]`, keys beside values `[m, 2 d]`; none with [`Retention::Recompute`].
+    tokens: Option<[Array; 2]>,
+    attended: Array,
+    log_sum_exp: Array,
+    after: super::after_attention::Kept,
+}
+
+/// The parameters that are not operands, locked for reading.
+struct Vectors<'a> {
+    biases: [Input<'a>; 6],
+    norm: [Input<'a>; 2],
+    embedding: Input<'a>,
+    projections: [Input<'a>; 3],
+}
+
+impl CrossAttentionLayer {
+    fn vectors(&self) -> Vectors<'_> {
+        let [q, k, v, ..] = &self.parameters.matrices;
+        Vectors {
+            biases: self.parameters.biases.each_ref().map(Input::of),
+            norm: self.parameters.norm.each_ref().map(Input::of),
+            embedding: Input::of(&self.embedding),
+            projections: [q, k, v].map(Input::of),
+        }
+    }
+
+    fn call(&self) -> Call {
+        Call { shape: self.shapes.attention, dropout: self.options.attention.dropout }
+    }
+
+    fn after<'a>(
+        &self,
+        gpu: &'a Gpu,
+        weights: &'a Weights,
+        vectors: &'a Vectors<'_>,
+    ) -> Result<AfterAttention<'a>> {
+        let [.., out, expand, contract] = &vectors.biases;
+        let [gain, shift] = &vectors.norm;
+        Ok(AfterAttention {
+            gpu,
+            shapes: self.shapes,
+            options: self.options,
+            weights,
+            biases: [out.view()?, expand.view()?, contract.view()?],
+            norm: [gain.view()?, shift.view()?],
+        })
+    }
+
+    /// Queries of the source, keys and values of the context; both given as operands.
+    fn tokens(
+        &self,
+        gpu: &Gpu,
+        [source, context]: [View<'_>; 2],
+        weights: &Weights,
+        vectors: &Vectors<'_>,
+    ) -> Result<[Array; 2]> {
+        let AttentionShape { n, m, d, .. } = self.shapes.attention;
+        let Vectors { biases, projections, embedding, .. } = vectors;
+        let [wq, wk, wv] = projections.each_ref().map(Input::view);
+        let [bq, bk, bv, ..] = biases.each_ref().map(Input::view);
+        let embedded = gpu.array(3 * d, DType::F32)?;
+        let parts = [wq?, wk?, wv?, bq?, bk?, bv?, embedding.view()?];
+        gpu.embedded_biases(parts, embedded.view(), d)?;
+        let project = |x: View<'_>, [rows, width]: [usize; 2], first: usize| -> Result<Array> {
+            let tokens = gpu.array(rows * width, self.shapes.dtype)?;
+            let weight = transposed(weights.projections().from(first * d), d);
+            gpu.multiply(tokens.view(), [rows, width, d], plain(x, d), weight, 0.0)?;
+            let bias = embedded.view().from(first);
+            gpu.bias_activation(tokens.view(), bias, [rows, width], Activation::Identity)?;
+            Ok(tokens)
+        };
+        Ok([project(source, [n, d], 0)?, project(context, [m, 2 * d], d)?])
+    }
+}
+
+impl CustomOp3 for CrossAttentionLayer {
+    fn name(&self) -> &'static str {
+        "cross_attention_layer"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        not_on_the_cpu("cross_attention_layer")
+    }
+
+    fn cuda_fwd(
+        &self,
+        source: &CudaStorage,
+        source_layout: &Layout,
+        context: &CudaStorage,
+        context_layout: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let gpu = Gpu::new(&source.device)?;
+        let AttentionShape { n, m, d, .. } = self.shapes.attention;
+        let dtype = self.shapes.dtype;
+        let weights = Weights::gather(&gpu, &self.parameters, self.shapes)?;
+        let vectors = self.vectors();
+        let base = View::of(source, source_layout)?;
+        let operands =
+            [gpu.cast(base, n * d, dtype)?, gpu.cast(View::of(context, context_layout)?, m * d, dtype)?];
+        let views = operands.each_ref().map(linear::Cast::view);
+        let [q, kv] = self.tokens(&gpu, views, &weights, &vectors)?;
+        drop(operands);
+        let (attended, log_sum_exp) = gpu.attend(self.call(), Tokens::of(q.view(), kv.view(), d))?;
+        let tokens = match self.options.attention.retention {
+            Retention::Keep => Some([q, kv]),
+            Retention::Recompute => None,
+        };
+        let (output, after) = self.after(&gpu, &weights, &vectors)?.forward(base, attended.view())?;
+        self.kept.get_or_init(|| Kept { tokens, attended, log_sum_exp, after });
+        Ok((output.into_storage(&gpu), Shape::from((n, d))))
+    }
+
+    fn bwd(
+        &self,
+        source: &Tensor,
+        context: &Tensor,
+        embedding: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let gpu = Gpu::of(source.device())?;
+        let AttentionShape { n, m, d, .. } = self.shapes.attention;
+        let dtype = self.shapes.dtype;
+        let kept =
+            self.kept.get().ok_or_else(|| Error::Msg("a layer's backward before its forward".into()))?;
+        let grad = grad.contiguous()?;
+        let [source_input, context_input, grad_input] = [source, context, &grad].map(Input::of);
+        let base = source_input.view()?;
+        let weights = Weights::gather(&gpu, &self.parameters, self.shapes)?;
+        let vectors = self.vectors();
+        let dweights = gpu.array(weights.n_elements(), DType::F32)?;
+        let after = self.after(&gpu, &weights, &vectors)?.backward(
+            &kept.after,
+            base,
+            kept.attended.view(),
+            grad_input.view()?,
+            dweights.view(),
+        )?;
+
+        let operands = [gpu.cast(base, n * d, dtype)?, gpu.cast(context_input.view()?, m * d, dtype)?];
+        let views = operands.each_ref().map(linear::Cast::view);
+        let again;
+        let [q, kv] = match &kept.tokens {
+            Some(tokens) => tokens,
+            None => {
+                again = self.tokens(&gpu, views, &weights, &vectors)?;
+                &again
+            }
+        };
+        let saved = Saved {
+            tokens: Tokens::of(q.view(), kv.view(), d),
+            output: kept.attended.view(),
+            log_sum_exp: kept.log_sum_exp.view(),
+        };
+        let (dq, dkv) = (gpu.array(n * d, dtype)?, gpu.array(m * 2 * d, dtype)?);
+        let to = Tokens::of(dq.view(), dkv.view(), d);
+        gpu.attend_gradient(self.call(), &saved, after.attended.view(), to)?;
+
+        let none = (Activation::Identity, None);
+        let dbiases = gpu.array(3 * d, DType::F32)?;
+        gpu.row_gradient_to(dq.view(), none, None, dbiases.view(), [n, d], None)?;
+        gpu.row_gradient_to(dkv.view(), none, None, dbiases.view().from(d), [m, 2 * d], None)?;
+        let [source_operand, context_operand] = views;
+        let (a, b) = (transposed(dq.view(), d), plain(source_operand, d));
+        gpu.multiply(dweights.view(), [d, d, n], a, b, 0.0)?;
+        let (a, b) = (transposed(dkv.view(), 2 * d), plain(context_operand, d));
+        gpu.multiply(dweights.view().from(d * d), [2 * d, d, m], a, b, 0.0)?;
+        let projections = weights.projections();
+        // Onto the gradient that came past the attention.
+        let dsource = after.base;
+        gpu.multiply(dsource.view(), [n, d, d], plain(dq.view(), d), plain(projections, d), 1.0)?;
+        let dcontext = gpu.array(m * d, DType::F32)?;
+        let (a, b) = (plain(dkv.view(), 2 * d), plain(projections.from(d * d), d));
+        gpu.multiply(dcontext.view(), [m, d, 2 * d], a, b, 0.0)?;
+
+        let [wq, wk, wv] = vectors.projections.each_ref().map(Input::view);
+        let embedded = vectors.embedding.view()?;
+        let dembedding = gpu.array(d, DType::F32)?;
+        gpu.embedding_gradients([wq?, wk?, wv?], embedded, [&dweights, &dbiases, &dembedding], d)?;
+
+        let n_weights = weights.n_elements();
+        self.parameters.leave_matrices(&gpu, dweights, n_weights)?;
+        let [bq, bk, bv, out, expand, contract] = &self.parameters.biases;
+        let [gain, shift] = &self.parameters.norm;
+        leave_rows(&gpu, &[bq, bk, bv], dbiases, 3, d)?;
+        leave_rows(&gpu, &[gain, shift, out], after.affine, 3, d)?;
+        leave_rows(&gpu, &[expand], after.expand_bias, 1, self.shapes.hidden)?;
+        leave_rows(&gpu, &[contract], after.contract_bias, 1, d)?;
+        Ok((
+            deliver(source, dsource.into_tensor(&gpu, source.shape()))?,
+            deliver(context, dcontext.into_tensor(&gpu, context.shape()))?,
+            deliver(embedding, dembedding.into_tensor(&gpu, embedding.shape()))?,
+        ))
+    }
+}

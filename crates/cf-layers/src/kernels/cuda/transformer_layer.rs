@@ -1,0 +1,222 @@
+//! A layer of a Transformer: norm, self-attention, and what follows it.
+
+use std::sync::OnceLock;
+
+use candle_core::{CudaStorage, CustomOp2};
+
+use super::super::attention::AttentionShape;
+use super::super::linear::Activation;
+use super::super::transformer_layer::{AfterAttentionWeights, NormWeights, TransformerLayerOptions};
+use super::super::{AttentionProjections, Retention};
+use super::after_attention::{self, AfterAttention, Parameters, Shapes, leave_rows};
+use super::attention::{Call, Saved, Tokens};
+use super::gpu::{plain, transposed};
+use super::layer_norm::{Affine, Summed};
+use super::linear::deliver;
+use super::*;
+
+/// The weights of a layer.
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct Weights<'a> {
+    pub(in crate::kernels) attention_norm: NormWeights<'a>,
+    pub(in crate::kernels) projections: AttentionProjections<'a>,
+    pub(in crate::kernels) after: AfterAttentionWeights<'a>,
+}
+
+/// [`super::super::transformer_layer`] of a contiguous tensor whose shapes fit.
+pub(in crate::kernels) fn transformer_layer(
+    x: &Tensor,
+    weights: Weights<'_>,
+    shapes: Shapes,
+    options: TransformerLayerOptions,
+) -> Result<Tensor> {
+    let op = TransformerLayer {
+        shapes,
+        options,
+        parameters: Parameters::of(weights.projections, weights.after),
+        norm: [weights.attention_norm.0.clone(), weights.attention_norm.1.clone()],
+        kept: OnceLock::new(),
+    };
+    // The first weight is an input so that the op is in the graph also where `x` is not.
+    x.apply_op2(weights.projections.queries.0, op)
+}
+
+struct TransformerLayer {
+    shapes: Shapes,
+    options: TransformerLayerOptions,
+    parameters: Parameters,
+    /// Gain and shift of the norm before the attention.
+    norm: [Tensor; 2],
+    kept: OnceLock<Kept>,
+}
+
+/// What the forward pass leaves. The normed tokens are made again from `x`.
+struct Kept {
+    /// `[n, 3 d]`; none with [`Retention::Recompute`].
+    qkv: Option<Array>,
+    attended: Array,
+    log_sum_exp: Array,
+    after: after_attention::Kept,
+}
+
+/// The parameters that are not operands, locked for reading.
+struct Vectors<'a> {
+    biases: [Input<'a>; 6],
+    norms: [Input<'a>; 4],
+}
+
+impl TransformerLayer {
+    fn vectors(&self) -> Vectors<'_> {
+        let [gain, shift] = &self.norm;
+        let [after_gain, after_shift] = &self.parameters.norm;
+        Vectors {
+            biases: self.parameters.biases.each_ref().map(Input::of),
+            norms: [gain, shift, after_gain, after_shift].map(Input::of),
+        }
+    }
+
+    fn call(&self) -> Call {
+        Call { shape: self.shapes.attention, dropout: self.options.attention.dropout }
+    }
+
+    fn affine<'a>(&self, vectors: &'a Vectors<'_>) -> Result<Affine<'a>> {
+        let [gain, shift, ..] = &vectors.norms;
+        Ok(Affine { gain: gain.view()?, shift: shift.view()?, eps: self.options.eps as f32 })
+    }
+
+    fn after<'a>(
+        &self,
+        gpu: &'a Gpu,
+        weights: &'a after_attention::Weights,
+        vectors: &'a Vectors<'_>,
+    ) -> Result<AfterAttention<'a>> {
+        let [.., out, expand, contract] = &vectors.biases;
+        let [.., gain, shift] = &vectors.norms;
+        Ok(AfterAttention {
+            gpu,
+            shapes: self.shapes,
+            options: self.options,
+            weights,
+            biases: [out.view()?, expand.view()?, contract.view()?],
+            norm: [gain.view()?, shift.view()?],
+        })
+    }
+
+    /// Queries, keys and values of normed tokens, `[n, 3 d]`.
+    fn tokens(
+        &self,
+        gpu: &Gpu,
+        normed: View<'_>,
+        weights: &after_attention::Weights,
+        vectors: &Vectors<'_>,
+    ) -> Result<Array> {
+        let AttentionShape { n, d, .. } = self.shapes.attention;
+        let qkv = gpu.array(n * 3 * d, self.shapes.dtype)?;
+        let weights = transposed(weights.projections(), d);
+        gpu.multiply(qkv.view(), [n, 3 * d, d], plain(normed, d), weights, 0.0)?;
+        let [q, k, v, ..] = &vectors.biases;
+        gpu.add_three_biases(qkv.view(), [q.view()?, k.view()?, v.view()?], [n, d])?;
+        Ok(qkv)
+    }
+}
+
+impl CustomOp2 for TransformerLayer {
+    fn name(&self) -> &'static str {
+        "transformer_layer"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        not_on_the_cpu("transformer_layer")
+    }
+
+    fn cuda_fwd(
+        &self,
+        x: &CudaStorage,
+        layout: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let gpu = Gpu::new(&x.device)?;
+        let AttentionShape { n, d, .. } = self.shapes.attention;
+        let weights = after_attention::Weights::gather(&gpu, &self.parameters, self.shapes)?;
+        let vectors = self.vectors();
+        let summed = Summed::one(View::of(x, layout)?);
+        let normed = gpu.norm(summed, self.affine(&vectors)?, [n, d], self.shapes.dtype)?;
+        let qkv = self.tokens(&gpu, normed.operand(), &weights, &vectors)?;
+        let (attended, log_sum_exp) = gpu.attend(self.call(), Tokens::packed(qkv.view(), d))?;
+        let qkv = match self.options.attention.retention {
+            Retention::Keep => Some(qkv),
+            Retention::Recompute => None,
+        };
+        let after = self.after(&gpu, &weights, &vectors)?;
+        let (output, after) = after.forward(normed.wide.view(), attended.view())?;
+        self.kept.get_or_init(|| Kept { qkv, attended, log_sum_exp, after });
+        Ok((output.into_storage(&gpu), Shape::from((n, d))))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let gpu = Gpu::of(x.device())?;
+        let AttentionShape { n, d, .. } = self.shapes.attention;
+        let dtype = self.shapes.dtype;
+        let kept =
+            self.kept.get().ok_or_else(|| Error::Msg("a layer's backward before its forward".into()))?;
+        let grad = grad.contiguous()?;
+        let (x_input, grad_input) = (Input::of(x), Input::of(&grad));
+        let weights = after_attention::Weights::gather(&gpu, &self.parameters, self.shapes)?;
+        let vectors = self.vectors();
+        let affine = self.affine(&vectors)?;
+        let summed = Summed::one(x_input.view()?);
+        let normed = gpu.norm(summed, affine, [n, d], dtype)?;
+        let dweights = gpu.array(weights.n_elements(), DType::F32)?;
+        let after = self.after(&gpu, &weights, &vectors)?.backward(
+            &kept.after,
+            normed.wide.view(),
+            kept.attended.view(),
+            grad_input.view()?,
+            dweights.view(),
+        )?;
+
+        let again;
+        let qkv = match &kept.qkv {
+            Some(qkv) => qkv.view(),
+            None => {
+                again = self.tokens(&gpu, normed.operand(), &weights, &vectors)?;
+                again.view()
+            }
+        };
+        let saved = Saved {
+            tokens: Tokens::packed(qkv, d),
+            output: kept.attended.view(),
+            log_sum_exp: kept.log_sum_exp.view(),
+        };
+        let dqkv = gpu.array(n * 3 * d, dtype)?;
+        gpu.attend_gradient(self.call(), &saved, after.attended.view(), Tokens::packed(dqkv.view(), d))?;
+        let none = (Activation::Identity, None);
+        let dbiases = gpu.row_gradient(dqkv.view(), none, None, [n, 3 * d], None)?;
+        let (a, b) = (transposed(dqkv.view(), 3 * d), plain(normed.operand(), d));
+        gpu.multiply(dweights.view(), [3 * d, d, n], a, b, 0.0)?;
+        // Onto the gradient that came past the attention.
+        let dnormed = after.base;
+        let (a, b) = (plain(dqkv.view(), 3 * d), plain(weights.projections(), d));
+        gpu.multiply(dnormed.view(), [n, d, 3 * d], a, b, 1.0)?;
+        let norm = gpu.norm_gradient(summed, affine, [Some(dnormed.view()), None], [n, d], DType::F32)?;
+
+        let n_weights = weights.n_elements();
+        self.parameters.leave_matrices(&gpu, dweights, n_weights)?;
+        let [q, k, v, out, expand, contract] = &self.parameters.biases;
+        let [gain, shift] = &self.norm;
+        let [after_gain, after_shift] = &self.parameters.norm;
+        leave_rows(&gpu, &[q, k, v], dbiases, 3, d)?;
+        leave_rows(&gpu, &[gain, shift], norm.affine, 3, d)?;
+        leave_rows(&gpu, &[after_gain, after_shift, out], after.affine, 3, d)?;
+        leave_rows(&gpu, &[expand], after.expand_bias, 1, self.shapes.hidden)?;
+        leave_rows(&gpu, &[contract], after.contract_bias, 1, d)?;
+        Ok((deliver(x, norm.dx.wide.into_tensor(&gpu, x.shape()))?, None))
+    }
+}

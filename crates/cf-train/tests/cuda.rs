@@ -1,0 +1,230 @@
+//! Whole runs on a GPU against the same runs on the CPU. Fails where there is no GPU.
+//!
+//! `cargo test -p cf-train --features cuda --test cuda` where CUDA is, or the binary alone, which needs no Rust.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use candle_core::{DType, Device, Tensor};
+use cf_model::kernels::device::{self, DeviceName};
+use cf_model::{ModelConfig, ModelName, kernels};
+use cf_train::environment::Environment;
+use cf_train::evaluate::{Prediction, read_predictions};
+use cf_train::event::Event;
+use cf_train::predict::{Target, gradients, predict};
+use cf_train::simulate::{CohortKind, SimulateOptions, simulate};
+use cf_train::{Error, Remedy, RunConfig, RunOptions, cross_validate, run_dir};
+use survival_metrics::Status;
+use wsi_bags::BagStore;
+
+const CPU: DeviceName = DeviceName::Cpu;
+const GPU: DeviceName = DeviceName::Cuda(0);
+
+/// One test at a time: the deterministic mode and the peak of memory are the process's.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn open(name: DeviceName) -> Device {
+    name.open().expect("these tests need an NVIDIA GPU")
+}
+
+/// A simulated cohort, and the settings that its runs differ in from its `config.toml`: heads of 32 channels, which kernels on
+/// a GPU are made for.
+struct Study {
+    dir: tempfile::TempDir,
+}
+
+impl Study {
+    fn new(n_patients: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SimulateOptions {
+            n_patients,
+            scale: 0.004,
+            ..SimulateOptions::new(dir.path().join("cohort"), CohortKind::Additive)
+        };
+        simulate(&options, &mut |_, _| {}).unwrap();
+        Self { dir }
+    }
+
+    fn config(&self, more: &[(&str, &str)]) -> RunConfig {
+        let settings = [("model.embed_dim", "64"), ("model.num_heads", "2"), ("training.max_epochs", "3")];
+        let settings = settings.iter().chain(more);
+        let settings: Vec<_> =
+            settings.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        RunConfig::read(&self.dir.path().join("cohort/config.toml"), &settings).unwrap()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Trains all folds on a device, from where an earlier session stopped if there was one.
+    fn run(&self, run: &str, config: &RunConfig, name: DeviceName) -> (PathBuf, f64) {
+        let run = self.path(run);
+        let summary = cross_validate(config, &run, &how(name, run.is_dir()), &NEVER, &mut |_| {}).unwrap();
+        (run, summary.c_index.mean.unwrap())
+    }
+
+    /// The same, stopped in the second epoch of the first fold.
+    fn begin(&self, run: &str, config: &RunConfig, name: DeviceName) {
+        let stop = AtomicBool::new(false);
+        let mut epoch = 0;
+        let mut observe = |event: Event| match event {
+            Event::Epoch { epoch: begun, .. } => epoch = begun,
+            Event::Bag { n_done: 5, .. } if epoch == 2 => stop.store(true, Ordering::Relaxed),
+            _ => {}
+        };
+        let ended = cross_validate(config, &self.path(run), &how(name, false), &stop, &mut observe);
+        assert!(matches!(ended, Err(Error::Interrupted { fold: 0, epoch: 2, .. })), "{ended:?}");
+    }
+}
+
+static NEVER: AtomicBool = AtomicBool::new(false);
+
+fn how(name: DeviceName, resume: bool) -> RunOptions {
+    RunOptions { folds: Vec::new(), resume, device_name: name, device: open(name) }
+}
+
+/// Validation rows of all folds, last epoch.
+fn predictions(run: &Path) -> Vec<Prediction> {
+    read_predictions(run).unwrap().into_iter().flat_map(|fold| fold.last).collect()
+}
+
+/// Files of the first two folds that must not differ between runs which are to be the same.
+fn bytes(run: &Path) -> Vec<Vec<u8>> {
+    let files = ["predictions.csv", "predictions_train.csv", "last.safetensors", "best.safetensors"];
+    let of_fold = |fold| files.map(|file| std::fs::read(run_dir::fold_dir(run, fold).join(file)).unwrap());
+    [0, 1].into_iter().flat_map(of_fold).collect()
+}
+
+fn largest_difference(a: &[Prediction], b: &[Prediction]) -> f64 {
+    assert!(!a.is_empty() && a.len() == b.len());
+    let pairs = a.iter().zip(b);
+    pairs
+        .map(|(a, b)| {
+            assert_eq!(a.slide_id, b.slide_id);
+            (a.risk - b.risk).abs()
+        })
+        .fold(0.0, f64::max)
+}
+
+#[test]
+fn a_run_agrees_with_the_cpu() {
+    let _alone = alone();
+    let study = Study::new(120);
+    let config = study.config(&[]);
+    let (cpu, c_index) = study.run("cpu", &config, CPU);
+    let (gpu, on_gpu) = study.run("gpu", &config, GPU);
+    assert!((c_index - on_gpu).abs() <= 0.01, "C-index {c_index} on the CPU, {on_gpu} on the GPU");
+    // Twenty steps of Adam, each of which divides by the size of gradients that differ in their last digits.
+    let difference = largest_difference(&predictions(&cpu), &predictions(&gpu));
+    assert!(difference < 0.02, "risks differ by {difference}");
+    let environment: Environment =
+        serde_json::from_slice(&std::fs::read(gpu.join(run_dir::ENVIRONMENT)).unwrap()).unwrap();
+    assert_eq!(environment.device, "cuda:0");
+    assert!(environment.device_name.is_some_and(|name| !name.is_empty()));
+    assert!(environment.device_driver.is_some_and(|driver| driver.contains("CUDA")));
+
+    // Rounded products move the C-index by no more than the noise of so small a cohort.
+    let (bf16, on_bf16) = study.run("bf16", &study.config(&[("training.precision", "bf16")]), GPU);
+    assert!((c_index - on_bf16).abs() < 0.05, "C-index {c_index} in f32, {on_bf16} in bf16");
+    let difference = largest_difference(&predictions(&cpu), &predictions(&bf16));
+    assert!(difference > 0.0 && difference < 0.5, "risks differ by {difference}");
+}
+
+#[test]
+fn a_run_repeats_and_resumes_to_the_same_bytes_in_deterministic_mode() {
+    let _alone = alone();
+    kernels::set_deterministic(true);
+    let study = Study::new(40);
+    for precision in ["f32", "bf16"] {
+        let settings = [("training.precision", precision), ("model.attention_dropout", "0.2")];
+        let config = study.config(&settings);
+        let [first, again, parts] = ["first", "again", "parts"].map(|name| format!("{name}-{precision}"));
+        let (first, _) = study.run(&first, &config, GPU);
+        let (again, _) = study.run(&again, &config, GPU);
+        assert!(bytes(&first) == bytes(&again), "{precision}: two runs differ");
+        study.begin(&parts, &config, GPU);
+        let (parts, _) = study.run(&parts, &config, GPU);
+        assert!(bytes(&first) == bytes(&parts), "{precision}: the resumed run differs");
+    }
+    kernels::set_deterministic(false);
+}
+
+#[test]
+fn a_run_goes_on_on_another_device() {
+    let _alone = alone();
+    let study = Study::new(40);
+    let config = study.config(&[]);
+    let (whole, _) = study.run("whole", &config, CPU);
+    for (run, from, to) in [("to-gpu", CPU, GPU), ("to-cpu", GPU, CPU)] {
+        study.begin(run, &config, from);
+        let (run, _) = study.run(run, &config, to);
+        let difference = largest_difference(&predictions(&whole), &predictions(&run));
+        assert!(difference < 0.02, "from {from} to {to}: risks differ by {difference}");
+    }
+}
+
+#[test]
+fn weights_of_a_run_on_either_device_predict_alike_on_both() {
+    let _alone = alone();
+    let study = Study::new(40);
+    let features = study.path("cohort/bags");
+    let slides = BagStore::open(&features, None, "simulated").unwrap().slide_ids().to_vec();
+    for (run, trained_on) in [("cpu", CPU), ("gpu", GPU)] {
+        let (run, _) = study.run(run, &study.config(&[]), trained_on);
+        let checkpoint = run_dir::fold_dir(&run, 0).join("best.safetensors");
+        let target = |slide, device| Target {
+            checkpoint: &checkpoint,
+            model: ModelConfig::default_of(ModelName::Crossfusion),
+            features: &features,
+            layout: None,
+            backbone: "simulated",
+            slide,
+            device,
+        };
+        let gpu = open(GPU);
+        for slide in slides.iter().take(5) {
+            let [cpu, gpu] =
+                [Device::Cpu, gpu.clone()].map(|device| predict(&target(slide, device)).unwrap());
+            for (a, b) in cpu.logits.iter().zip(gpu.logits) {
+                assert!((a - b).abs() < 1e-4 * a.abs().max(1.0), "{slide}: {a} on the CPU, {b} on the GPU");
+            }
+        }
+        let [cpu, gpu] = [Device::Cpu, gpu]
+            .map(|device| gradients(&target(&slides[0], device), 1, Status::Event).unwrap());
+        assert!((cpu.loss - gpu.loss).abs() < 1e-4 * cpu.loss, "{} and {}", cpu.loss, gpu.loss);
+        let largest = cpu.grad_norms.values().copied().fold(0.0, f64::max);
+        for (name, norm) in &cpu.grad_norms {
+            let difference = (norm - gpu.grad_norms[name]).abs();
+            assert!(difference < 1e-3 * norm + 1e-6 * largest, "{name}: {norm} and {}", gpu.grad_norms[name]);
+        }
+    }
+}
+
+#[test]
+fn memory_of_the_device_is_told_and_its_lack_recognised() {
+    let _alone = alone();
+    let gpu = open(GPU);
+    let memory = device::memory(&gpu).unwrap().unwrap();
+    assert!(memory.free_bytes > 1 << 30 && memory.free_bytes <= memory.total_bytes, "{memory:?}");
+    let quarter = Tensor::zeros(1 << 26, DType::F32, &gpu).unwrap();
+    device::synchronize(&gpu).unwrap();
+    let less = device::memory(&gpu).unwrap().unwrap();
+    assert!(memory.free_bytes - less.free_bytes >= 1 << 28, "{memory:?}, then {less:?}");
+    assert!(device::peak_bytes(&gpu).unwrap().unwrap() >= 1 << 28);
+    drop(quarter);
+    device::reset_peak(&gpu).unwrap();
+    assert!(device::peak_bytes(&gpu).unwrap().unwrap() < 1 << 28);
+
+    let error = Tensor::zeros(memory.total_bytes as usize, DType::F32, &gpu).unwrap_err();
+    assert!(device::is_out_of_memory(&error), "{error}");
+    assert_eq!(Error::from(error).remedy(), Remedy::LessMemory);
+    let text = DeviceName::Cuda(1_000).open().unwrap_err().to_string();
+    assert!(text.contains("cuda:1000") && text.contains("GPU"), "{text}");
+}
