@@ -68,21 +68,21 @@ const GPU_STAGES: [Stage; 4] = [
     Stage { name: "cuda kernels", rerun: "cargo xtask cuda-kernels", check: cuda_kernels::run },
     Stage {
         name: "cuda clippy",
-        rerun: "cargo clippy --release -p cf-bench -p cf-layers -p cf-model -p cf-train --features cf-bench/cuda --all-targets -- -D warnings",
+        rerun: "cargo clippy --release -p cf-bench -p cf-layers -p cf-model -p cf-train -p patch-encoders -p wsi-extract --features cf-bench/cuda,wsi-extract/cuda --all-targets -- -D warnings",
         check: |root| {
             let lint = ["clippy", "--release", "-p", "cf-bench", "-p", "cf-layers", "-p", "cf-model"];
-            let with =
-                ["-p", "cf-train", "--features", "cf-bench/cuda", "--all-targets", "--", "-D", "warnings"];
-            with_cuda(root, &[&lint[..], &with].concat())
+            let more = ["-p", "cf-train", "-p", "patch-encoders", "-p", "wsi-extract", "--features"];
+            let with = ["cf-bench/cuda,wsi-extract/cuda", "--all-targets", "--", "-D", "warnings"];
+            with_cuda(root, &[&lint[..], &more, &with].concat())
         },
     },
     Stage {
         name: "cuda tests",
-        rerun: "cargo test --release -p cf-layers -p cf-model --features cf-model/cuda --test cuda",
+        rerun: "cargo test --release -p cf-layers -p cf-model -p cf-train -p patch-encoders --features cf-train/cuda,patch-encoders/cuda --test cuda",
         check: |root| {
-            let test =
-                ["test", "--release", "-p", "cf-layers", "-p", "cf-model", "--features", "cf-model/cuda"];
-            with_cuda(root, &[&test[..], &["--test", "cuda"]].concat())
+            let test = ["test", "--release", "-p", "cf-layers", "-p", "cf-model", "-p", "cf-train"];
+            let more = ["-p", "patch-encoders", "--features", "cf-train/cuda,patch-encoders/cuda"];
+            with_cuda(root, &[&test[..], &more, &["--test", "cuda"]].concat())
         },
     },
 ];
