@@ -8,7 +8,7 @@ use candle_core::{DType, Device};
 use cf_model::{BagTensors, DerivedCache, ModelConfig, Patches};
 use wsi_bags::{Bag, BagStore, Layout, Magnification, OrderedLoader};
 
-use crate::config::FeaturesConfig;
+use crate::config::{FeaturesConfig, Precision};
 use crate::device_memory::naming_the_bag;
 use crate::error::{Error, Result};
 use crate::memory::BagSize;
@@ -40,7 +40,7 @@ impl BagSource {
     pub fn new(
         store: Arc<BagStore>,
         model: &ModelConfig,
-        (device, dtype): (&Device, DType),
+        (device, precision): (&Device, Precision),
         example: &str,
     ) -> Result<Self> {
         let magnifications = model.magnifications();
@@ -48,6 +48,10 @@ impl BagSource {
             .read(example, magnifications)
             .map_err(|source| Error::Bag { slide_id: example.to_owned(), source })?;
         model.check_bag(&bag)?;
+        let dim = bag.feature_dim();
+        // What is rounded in every product may as well be kept so: half the memory, and the same numbers.
+        let rounded = device.is_cuda() && precision == Precision::Bf16 && model.only_multiplies_features(dim);
+        let dtype = if rounded { DType::BF16 } else { precision.dtype() };
         Ok(Self {
             store,
             model: model.clone(),
@@ -56,7 +60,7 @@ impl BagSource {
             resident: Arc::default(),
             device: device.clone(),
             dtype,
-            backbone_dim: bag.feature_dim(),
+            backbone_dim: dim,
             row_order: row_order(&bag),
         })
     }

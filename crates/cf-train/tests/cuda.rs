@@ -121,20 +121,19 @@ fn a_run_agrees_with_the_cpu() {
     let (cpu, c_index) = study.run("cpu", &config, CPU);
     let (gpu, on_gpu) = study.run("gpu", &config, GPU);
     assert!((c_index - on_gpu).abs() <= 0.01, "C-index {c_index} on the CPU, {on_gpu} on the GPU");
-    // Twenty steps of Adam, each of which divides by the size of gradients that differ in their last digits.
+    // On the CPU, f32 and f64 differ by 2e-7 after these steps.
     let difference = largest_difference(&predictions(&cpu), &predictions(&gpu));
-    assert!(difference < 0.02, "risks differ by {difference}");
+    assert!(difference < 1e-4, "risks differ by {difference}");
     let environment: Environment =
         serde_json::from_slice(&std::fs::read(gpu.join(run_dir::ENVIRONMENT)).unwrap()).unwrap();
     assert_eq!(environment.device, "cuda:0");
     assert!(environment.device_name.is_some_and(|name| !name.is_empty()));
     assert!(environment.device_driver.is_some_and(|driver| driver.contains("CUDA")));
 
-    // Rounded products move the C-index by no more than the noise of so small a cohort.
-    let (bf16, on_bf16) = study.run("bf16", &study.config(&[("training.precision", "bf16")]), GPU);
-    assert!((c_index - on_bf16).abs() < 0.05, "C-index {c_index} in f32, {on_bf16} in bf16");
+    // On the CPU, rounded products move risks by at most 1e-3, and the risks of this cohort lie within 0.12.
+    let (bf16, _) = study.run("bf16", &study.config(&[("training.precision", "bf16")]), GPU);
     let difference = largest_difference(&predictions(&cpu), &predictions(&bf16));
-    assert!(difference > 0.0 && difference < 0.5, "risks differ by {difference}");
+    assert!(difference > 0.0 && difference < 0.01, "risks differ by {difference} in bf16");
 }
 
 #[test]
@@ -166,7 +165,7 @@ fn a_run_goes_on_on_another_device() {
         study.begin(run, &config, from);
         let (run, _) = study.run(run, &config, to);
         let difference = largest_difference(&predictions(&whole), &predictions(&run));
-        assert!(difference < 0.02, "from {from} to {to}: risks differ by {difference}");
+        assert!(difference < 1e-4, "from {from} to {to}: risks differ by {difference}");
     }
 }
 
@@ -205,6 +204,16 @@ fn weights_of_a_run_on_either_device_predict_alike_on_both() {
             assert!(difference < 1e-3 * norm + 1e-6 * largest, "{name}: {norm} and {}", gpu.grad_norms[name]);
         }
     }
+}
+
+#[test]
+fn double_precision_is_of_the_cpu() {
+    let _alone = alone();
+    let study = Study::new(10);
+    let config = study.config(&[("training.precision", "f64")]);
+    let ended = cross_validate(&config, &study.path("run"), &how(GPU, false), &NEVER, &mut |_| {});
+    assert!(matches!(ended, Err(Error::PrecisionOfCpu { device: GPU })), "{ended:?}");
+    assert!(!study.path("run").exists());
 }
 
 #[test]

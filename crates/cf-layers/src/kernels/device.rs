@@ -133,6 +133,11 @@ pub fn synchronize(device: &Device) -> Result<()> {
     device.synchronize()
 }
 
+/// Whether kernels compute on tensors of this type: f64, which is for checks, is of the CPU alone.
+pub fn computes_in(device: &Device, dtype: DType) -> bool {
+    device.is_cpu() || dtype != DType::F64
+}
+
 /// The type in which kernels keep queries, keys, values and hidden channels for their backward pass ([`super::Retention::Keep`]),
 /// of tensors of type `stored`.
 pub fn kept_type(device: &Device, stored: DType, compute: Compute) -> DType {
