@@ -98,9 +98,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<serde_json::Value, Box<dyn st
     let device = arguments.device.open()?;
     let store = ParamStore::seeded(7, case.dtype, &device);
     // As `cf-train` keeps them.
-    let rounded =
-        device.is_cuda() && case.dtype == DType::BF16 && config.only_multiplies_features(BACKBONE_DIM);
-    let dtype = if rounded { DType::BF16 } else { DType::F32 };
+    let dtype = match config.only_projects_features(BACKBONE_DIM) {
+        true => device::operand_type(&device, DType::F32, Compute::from(case.dtype)),
+        false => DType::F32,
+    };
     let [x5, x10, x20] =
         [0, 1, 2].map(|level| features(case.sizes[level], level as u32 + 1, &device)?.to_dtype(dtype));
     let patches = Arc::new(lattice::patches(case.sizes));

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device, Tensor};
 use cf_model::kernels::device::{self, DeviceName};
-use cf_model::{ModelConfig, ModelName, kernels};
+use cf_model::{BagTensors, ForwardCtx, ModelConfig, ModelName, ParamStore, kernels};
 use cf_train::environment::Environment;
 use cf_train::evaluate::{Prediction, read_predictions};
 use cf_train::event::Event;
@@ -18,10 +18,13 @@ use cf_train::predict::{Target, gradients, predict};
 use cf_train::simulate::{CohortKind, SimulateOptions, simulate};
 use cf_train::{Error, Remedy, RunConfig, RunOptions, cross_validate, run_dir};
 use survival_metrics::Status;
-use wsi_bags::BagStore;
+use wsi_bags::{BagStore, Magnification};
 
 const CPU: DeviceName = DeviceName::Cpu;
 const GPU: DeviceName = DeviceName::Cuda(0);
+
+/// Columns of the features: not the model's, so that it has a layer for them.
+const DIM: usize = 96;
 
 /// One test at a time: the deterministic mode and the peak of memory are the process's.
 fn alone() -> MutexGuard<'static, ()> {
@@ -44,6 +47,7 @@ impl Study {
         let dir = tempfile::tempdir().unwrap();
         let options = SimulateOptions {
             n_patients,
+            backbone_dim: DIM,
             scale: 0.004,
             ..SimulateOptions::new(dir.path().join("cohort"), CohortKind::Additive)
         };
@@ -204,6 +208,35 @@ fn weights_of_a_run_on_either_device_predict_alike_on_both() {
             assert!(difference < 1e-3 * norm + 1e-6 * largest, "{name}: {norm} and {}", gpu.grad_norms[name]);
         }
     }
+}
+
+#[test]
+fn features_rounded_before_and_in_the_first_layer_give_the_same_bytes() {
+    let _alone = alone();
+    kernels::set_deterministic(true);
+    let study = Study::new(10);
+    let config = study.config(&[]).model;
+    let store = BagStore::open(&study.path("cohort/bags"), None, "simulated").unwrap();
+    let bag = store.read(&store.slide_ids()[0], &Magnification::ALL).unwrap();
+    let gpu = open(GPU);
+    let features = BagTensors::from_bag(&bag, &gpu).unwrap();
+    assert!(config.only_projects_features(DIM) && !config.only_projects_features(64));
+    let pass = |features: &BagTensors| {
+        let store = ParamStore::seeded(7, DType::BF16, &gpu);
+        let model = config.build(DIM, store.builder()).unwrap();
+        let output = model.forward(features, &mut ForwardCtx::train(7, "test")).unwrap();
+        let (_, scalar) = output.training_loss(1.0, |logits| (0.0, logits.map(|z| 0.5 - z))).unwrap();
+        let gradients = kernels::backward(&scalar).unwrap();
+        let gradients = store.params().into_iter().filter_map(|(name, var)| {
+            let gradient = gradients.get(&var)?.flatten_all().unwrap();
+            Some((name, gradient.to_vec1::<f32>().unwrap()))
+        });
+        (output.logit_values().unwrap(), gradients.collect::<Vec<_>>())
+    };
+    let [before, within] =
+        [features.to_dtype(DType::BF16).unwrap(), features].map(|features| pass(&features));
+    kernels::set_deterministic(false);
+    assert!(before.1.len() > 50 && before == within);
 }
 
 #[test]
