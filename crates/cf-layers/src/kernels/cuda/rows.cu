@@ -227,8 +227,17 @@ extern "C" __global__ void sum_partial(const float *partial, float *total, uint3
     uint32_t column = blockIdx.x * 32 + threadIdx.x;
     float sum = 0.0f;
     if (column < d) {
-#pragma unroll 8
-        for (uint32_t row = threadIdx.y; row < n_partial; row += 8) sum += partial[(uint64_t)row * d + column];
+        for (uint32_t first = threadIdx.y; first < n_partial; first += 64) {
+            // Eight loads at a time; a sum that waits for each would take eight times as long.
+            float some[8];
+#pragma unroll
+            for (int i = 0; i < 8; i++) {
+                uint32_t row = first + 8 * i;
+                some[i] = row < n_partial ? partial[(uint64_t)row * d + column] : 0.0f;
+            }
+#pragma unroll
+            for (int i = 0; i < 8; i++) sum += some[i];
+        }
     }
     rows[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
