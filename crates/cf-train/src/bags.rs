@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device};
+use cf_model::kernels::{Compute, device};
 use cf_model::{BagTensors, DerivedCache, ModelConfig, Patches};
 use wsi_bags::{Bag, BagStore, Layout, Magnification, OrderedLoader};
 
-use crate::config::FeaturesConfig;
+use crate::config::{FeaturesConfig, Precision};
 use crate::device_memory::naming_the_bag;
 use crate::error::{Error, Result};
 use crate::memory::BagSize;
@@ -33,14 +34,15 @@ pub struct BagSource {
 }
 
 impl BagSource {
-    /// Reads `example` to learn the width of the features and the order of their rows.
+    /// Reads `example` to learn the width of the features and the order of their rows. On a GPU features are bf16 where that changes
+    /// no result.
     ///
     /// # Errors
     /// If that bag can't be read, or lacks something that `model` needs.
     pub fn new(
         store: Arc<BagStore>,
         model: &ModelConfig,
-        (device, dtype): (&Device, DType),
+        (device, precision): (&Device, Precision),
         example: &str,
     ) -> Result<Self> {
         let magnifications = model.magnifications();
@@ -48,6 +50,10 @@ impl BagSource {
             .read(example, magnifications)
             .map_err(|source| Error::Bag { slide_id: example.to_owned(), source })?;
         model.check_bag(&bag)?;
+        let dtype = match model.only_projects_features(bag.feature_dim()) {
+            true => device::operand_type(device, precision.dtype(), Compute::from(precision.compute_dtype())),
+            false => precision.dtype(),
+        };
         Ok(Self {
             store,
             model: model.clone(),
@@ -69,11 +75,6 @@ impl BagSource {
     /// `row-major` where all patch sets of the example bag are, else `file`.
     pub fn row_order(&self) -> &'static str {
         self.row_order
-    }
-
-    /// The element type of the tensors.
-    pub fn dtype(&self) -> DType {
-        self.dtype
     }
 
     /// Where the tensors are made.

@@ -5,11 +5,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use candle_core::Device;
-use cf_model::kernels::device::DeviceName;
+use cf_model::kernels::device::{self, DeviceName};
 
 use crate::config::RunConfig;
 use crate::environment::{Environment, peak_rss_bytes};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::evaluate::{self, Cost, Summary};
 use crate::event::Event;
 use crate::fold_state::HistoryRow;
@@ -57,6 +57,9 @@ pub(crate) fn carry_out(
     stop: &AtomicBool,
     observe: &mut dyn FnMut(Event),
 ) -> Result<Summary> {
+    if !device::computes_in(&options.device, config.training.precision.dtype()) {
+        return Err(Error::PrecisionOfCpu { device: options.device_name });
+    }
     let config_toml = config.to_toml()?;
     let memory = MemoryBudget::new(config, plan.bags.backbone_dim(), &options.device)?;
     plan.check_memory(&memory)?;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cf_model::kernels::device;
+use cf_model::kernels::device::{self, DeviceName};
 
 use crate::byte_size::ByteSize;
 use crate::memory::BagSize;
@@ -68,6 +68,12 @@ pub enum Error {
         budget_bytes: u64,
         /// Patches of a bag of such proportions that would fit.
         n_fitting: usize,
+    },
+    /// A precision that a GPU does not compute in.
+    #[error("training.precision is f64, which is computed on the CPU only, expected f32 or bf16 on {device}")]
+    PrecisionOfCpu {
+        /// What it was to be computed on.
+        device: DeviceName,
     },
     /// A bag whose pass filled the memory of the device.
     #[error(
@@ -188,6 +194,7 @@ impl Error {
             | Self::Model(_)
             | Self::Metrics(_)
             | Self::Simulate(_)
+            | Self::PrecisionOfCpu { .. }
             | Self::Study { .. } => Remedy::FixInput,
             Self::Task { source, .. } => source.remedy(),
             Self::FailedTasks { first, .. } => first.remedy(),

@@ -112,7 +112,7 @@ impl NumberBytes {
     /// Of a run in `precision` on `device`.
     pub fn of(precision: Precision, device: &Device) -> Self {
         let stored = precision.dtype();
-        let kept = device::kept_type(device, stored, precision.compute_dtype().into());
+        let kept = device::operand_type(device, stored, precision.compute_dtype().into());
         Self { stored: stored.size_in_bytes(), kept: kept.size_in_bytes() }
     }
 }

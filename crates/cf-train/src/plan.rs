@@ -119,7 +119,7 @@ impl Plan {
             FoldsRecord { flow: flow(&cohort, &joined), folds: folds.iter().map(FoldRecord::from).collect() };
         let example = folds.iter().flat_map(|fold| &fold.train).next();
         let example = example.map_or_else(String::new, |labelled| labelled.slide.slide_id.clone());
-        let tensors = (device, config.training.precision.dtype());
+        let tensors = (device, config.training.precision);
         let bags = BagSource::new(Arc::new(store), &config.model, tensors, &example)?;
         Ok(Self { folds, record, bags })
     }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device, Tensor};
 use cf_model::kernels::device::{self, DeviceName};
-use cf_model::{ModelConfig, ModelName, kernels};
+use cf_model::{BagTensors, ForwardCtx, ModelConfig, ModelName, ParamStore, kernels};
 use cf_train::environment::Environment;
 use cf_train::evaluate::{Prediction, read_predictions};
 use cf_train::event::Event;
@@ -18,10 +18,13 @@ use cf_train::predict::{Target, gradients, predict};
 use cf_train::simulate::{CohortKind, SimulateOptions, simulate};
 use cf_train::{Error, Remedy, RunConfig, RunOptions, cross_validate, run_dir};
 use survival_metrics::Status;
-use wsi_bags::BagStore;
+use wsi_bags::{BagStore, Magnification};
 
 const CPU: DeviceName = DeviceName::Cpu;
 const GPU: DeviceName = DeviceName::Cuda(0);
+
+/// Columns of the features: not the model's, so that it has a layer for them.
+const DIM: usize = 96;
 
 /// One test at a time: the deterministic mode and the peak of memory are the process's.
 fn alone() -> MutexGuard<'static, ()> {
@@ -44,6 +47,7 @@ impl Study {
         let dir = tempfile::tempdir().unwrap();
         let options = SimulateOptions {
             n_patients,
+            backbone_dim: DIM,
             scale: 0.004,
             ..SimulateOptions::new(dir.path().join("cohort"), CohortKind::Additive)
         };
@@ -121,20 +125,19 @@ fn a_run_agrees_with_the_cpu() {
     let (cpu, c_index) = study.run("cpu", &config, CPU);
     let (gpu, on_gpu) = study.run("gpu", &config, GPU);
     assert!((c_index - on_gpu).abs() <= 0.01, "C-index {c_index} on the CPU, {on_gpu} on the GPU");
-    // Twenty steps of Adam, each of which divides by the size of gradients that differ in their last digits.
+    // On the CPU, f32 and f64 differ by 2e-7 after these steps.
     let difference = largest_difference(&predictions(&cpu), &predictions(&gpu));
-    assert!(difference < 0.02, "risks differ by {difference}");
+    assert!(difference < 1e-4, "risks differ by {difference}");
     let environment: Environment =
         serde_json::from_slice(&std::fs::read(gpu.join(run_dir::ENVIRONMENT)).unwrap()).unwrap();
     assert_eq!(environment.device, "cuda:0");
     assert!(environment.device_name.is_some_and(|name| !name.is_empty()));
     assert!(environment.device_driver.is_some_and(|driver| driver.contains("CUDA")));
 
-    // Rounded products move the C-index by no more than the noise of so small a cohort.
-    let (bf16, on_bf16) = study.run("bf16", &study.config(&[("training.precision", "bf16")]), GPU);
-    assert!((c_index - on_bf16).abs() < 0.05, "C-index {c_index} in f32, {on_bf16} in bf16");
+    // On the CPU, rounded products move risks by at most 1e-3, and the risks of this cohort lie within 0.12.
+    let (bf16, _) = study.run("bf16", &study.config(&[("training.precision", "bf16")]), GPU);
     let difference = largest_difference(&predictions(&cpu), &predictions(&bf16));
-    assert!(difference > 0.0 && difference < 0.5, "risks differ by {difference}");
+    assert!(difference > 0.0 && difference < 0.01, "risks differ by {difference} in bf16");
 }
 
 #[test]
@@ -166,7 +169,7 @@ fn a_run_goes_on_on_another_device() {
         study.begin(run, &config, from);
         let (run, _) = study.run(run, &config, to);
         let difference = largest_difference(&predictions(&whole), &predictions(&run));
-        assert!(difference < 0.02, "from {from} to {to}: risks differ by {difference}");
+        assert!(difference < 1e-4, "from {from} to {to}: risks differ by {difference}");
     }
 }
 
@@ -205,6 +208,45 @@ fn weights_of_a_run_on_either_device_predict_alike_on_both() {
             assert!(difference < 1e-3 * norm + 1e-6 * largest, "{name}: {norm} and {}", gpu.grad_norms[name]);
         }
     }
+}
+
+#[test]
+fn features_rounded_before_and_in_the_first_layer_give_the_same_bytes() {
+    let _alone = alone();
+    kernels::set_deterministic(true);
+    let study = Study::new(10);
+    let config = study.config(&[]).model;
+    let store = BagStore::open(&study.path("cohort/bags"), None, "simulated").unwrap();
+    let bag = store.read(&store.slide_ids()[0], &Magnification::ALL).unwrap();
+    let gpu = open(GPU);
+    let features = BagTensors::from_bag(&bag, &gpu).unwrap();
+    assert!(config.only_projects_features(DIM) && !config.only_projects_features(64));
+    let pass = |features: &BagTensors| {
+        let store = ParamStore::seeded(7, DType::BF16, &gpu);
+        let model = config.build(DIM, store.builder()).unwrap();
+        let output = model.forward(features, &mut ForwardCtx::train(7, "test")).unwrap();
+        let (_, scalar) = output.training_loss(1.0, |logits| (0.0, logits.map(|z| 0.5 - z))).unwrap();
+        let gradients = kernels::backward(&scalar).unwrap();
+        let gradients = store.params().into_iter().filter_map(|(name, var)| {
+            let gradient = gradients.get(&var)?.flatten_all().unwrap();
+            Some((name, gradient.to_vec1::<f32>().unwrap()))
+        });
+        (output.logit_values().unwrap(), gradients.collect::<Vec<_>>())
+    };
+    let [before, within] =
+        [features.to_dtype(DType::BF16).unwrap(), features].map(|features| pass(&features));
+    kernels::set_deterministic(false);
+    assert!(before.1.len() > 50 && before == within);
+}
+
+#[test]
+fn double_precision_is_of_the_cpu() {
+    let _alone = alone();
+    let study = Study::new(10);
+    let config = study.config(&[("training.precision", "f64")]);
+    let ended = cross_validate(&config, &study.path("run"), &how(GPU, false), &NEVER, &mut |_| {});
+    assert!(matches!(ended, Err(Error::PrecisionOfCpu { device: GPU })), "{ended:?}");
+    assert!(!study.path("run").exists());
 }
 
 #[test]

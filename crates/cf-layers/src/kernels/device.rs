@@ -133,9 +133,15 @@ pub fn synchronize(device: &Device) -> Result<()> {
     device.synchronize()
 }
 
-/// The type in which kernels keep queries, keys, values and hidden channels for their backward pass ([`super::Retention::Keep`]),
-/// of tensors of type `stored`.
-pub fn kept_type(device: &Device, stored: DType, compute: Compute) -> DType {
+/// Whether kernels compute on tensors of this type: f64, which is for checks, is of the CPU alone.
+pub fn computes_in(device: &Device, dtype: DType) -> bool {
+    device.is_cpu() || dtype != DType::F64
+}
+
+/// The type that operands of matrix products have in memory, where all else is of type `stored`. On a GPU that is bf16 where they are
+/// rounded to it anyway: kernels keep queries, keys, values and hidden channels in it for their backward pass
+/// ([`super::Retention::Keep`]), and what only goes into a linear layer may be given in it, for the same output.
+pub fn operand_type(device: &Device, stored: DType, compute: Compute) -> DType {
     match (device, compute) {
         (Device::Cuda(_), Compute::Bf16) => DType::BF16,
         _ => stored,
