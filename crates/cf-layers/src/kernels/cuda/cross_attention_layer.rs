@@ -192,22 +192,20 @@ impl CustomOp3 for CrossAttentionLayer {
 
         let operands = [gpu.cast(base, n * d, dtype)?, gpu.cast(context_input.view()?, m * d, dtype)?];
         let views = operands.each_ref().map(linear::Cast::view);
-        let again;
-        let [q, kv] = match &kept.tokens {
+        let tokens = match kept.tokens {
             Some(tokens) => tokens,
-            None => {
-                again = self.tokens(&gpu, views, &weights, &vectors)?;
-                &again
-            }
+            None => self.tokens(&gpu, views, &weights, &vectors)?,
         };
+        let (dq, dkv) = (gpu.array(n * d, dtype)?, gpu.array(m * 2 * d, dtype)?);
         let saved = Saved {
-            tokens: Tokens::of(q.view(), kv.view(), d),
+            tokens: Tokens::of(tokens[0].view(), tokens[1].view(), d),
             output: kept.attended.view(),
             log_sum_exp: kept.log_sum_exp.view(),
         };
-        let (dq, dkv) = (gpu.array(n * d, dtype)?, gpu.array(m * 2 * d, dtype)?);
         let to = Tokens::of(dq.view(), dkv.view(), d);
         gpu.attend_gradient(self.call(), &saved, after.attended.view(), to)?;
+        // The context is the longest sequence of all: what is done with makes room for its gradients.
+        drop((tokens, kept.attended, kept.log_sum_exp, after.attended));
 
         let none = (Activation::Identity, None);
         let dbiases = gpu.array(3 * d, DType::F32)?;

@@ -33,16 +33,19 @@ __device__ void forward(const float *x, const float *w, const float *bias, float
     float sum[STRIP];
 #pragma unroll
     for (int s = 0; s < STRIP; s++) sum[s] = bias[c];
+#pragma unroll 1
     for (int i = 0; i < PER_GROUP; i++) {
+        // Loads of one kernel row run beside products of the one before; more would take too many registers.
+#pragma unroll 2
         for (int ky = 0; ky < K; ky++) {
-            int from = row + ky - K / 2;
-            if (from < 0 || from >= height) continue;
+            const int from = row + ky - K / 2;
+            const bool exists = from >= 0 && from < height;
+            const float *line = x + (uint64_t)(exists ? from : 0) * width * c_out * PER_GROUP + c * PER_GROUP + i;
             float value[STRIP + K - 1];
 #pragma unroll
             for (int s = 0; s < STRIP + K - 1; s++) {
-                int column = first + s - K / 2;
-                bool inside = column >= 0 && column < width;
-                value[s] = inside ? x[((uint64_t)from * width + column) * c_out * PER_GROUP + c * PER_GROUP + i] : 0.0f;
+                const int column = first + s - K / 2;
+                value[s] = exists && column >= 0 && column < width ? line[column * c_out * PER_GROUP] : 0.0f;
             }
 #pragma unroll
             for (int kx = 0; kx < K; kx++) {
@@ -72,15 +75,16 @@ __device__ void input_gradient(const float *dy, const float *w, float *dx, int h
     for (int s = 0; s < STRIP; s++) {
         for (int i = 0; i < PER_GROUP; i++) sum[i][s] = 0.0f;
     }
+#pragma unroll 2
     for (int ky = 0; ky < K; ky++) {
-        int from = row - ky + K / 2;
-        if (from < 0 || from >= height) continue;
+        const int from = row - ky + K / 2;
+        const bool exists = from >= 0 && from < height;
+        const float *line = dy + (uint64_t)(exists ? from : 0) * width * c_out + c;
         float value[STRIP + K - 1];
 #pragma unroll
         for (int s = 0; s < STRIP + K - 1; s++) {
-            int column = first + s - K / 2;
-            bool inside = column >= 0 && column < width;
-            value[s] = inside ? dy[((uint64_t)from * width + column) * c_out + c] : 0.0f;
+            const int column = first + s - K / 2;
+            value[s] = exists && column >= 0 && column < width ? line[column * c_out] : 0.0f;
         }
 #pragma unroll
         for (int kx = 0; kx < K; kx++) {
@@ -106,8 +110,12 @@ __device__ void input_gradient(const float *dy, const float *w, float *dx, int h
 template <int K, int PER_GROUP>
 __device__ void weight_gradient(const float *x, const float *dy, float *partial, int height, int width, int c_out,
                                 int rows_per_block) {
-    int c = blockIdx.x * blockDim.x + threadIdx.x, ky = threadIdx.y;
-    if (c >= c_out) return;
+    constexpr int TAPS = PER_GROUP * K * K;
+    // All taps of the block's channels, which lie one after the other.
+    __shared__ float taps[CHANNELS * TAPS];
+    int c = blockIdx.x * CHANNELS + threadIdx.x, ky = threadIdx.y;
+    // A channel past the end repeats the last one, and is not written.
+    if (c >= c_out) c = c_out - 1;
     int last = min((int)(blockIdx.y + 1) * rows_per_block, height);
     for (int i = 0; i < PER_GROUP; i++) {
         float sum[K];
@@ -134,10 +142,13 @@ __device__ void weight_gradient(const float *x, const float *dy, float *partial,
                 for (int kx = 0; kx < K; kx++) sum[kx] += g * window[kx];
             }
         }
-        float *to = partial + (uint64_t)blockIdx.y * c_out * PER_GROUP * K * K;
 #pragma unroll
-        for (int kx = 0; kx < K; kx++) to[((c * PER_GROUP + i) * K + ky) * K + kx] = sum[kx];
+        for (int kx = 0; kx < K; kx++) taps[threadIdx.x * TAPS + (i * K + ky) * K + kx] = sum[kx];
     }
+    __syncthreads();
+    float *to = partial + ((uint64_t)blockIdx.y * c_out + blockIdx.x * CHANNELS) * TAPS;
+    const int count = min(CHANNELS, c_out - (int)blockIdx.x * CHANNELS) * TAPS;
+    for (int i = threadIdx.y * CHANNELS + threadIdx.x; i < count; i += CHANNELS * K) to[i] = taps[i];
 }
 
 #define CONV(K, PER_GROUP)                                                                                             \

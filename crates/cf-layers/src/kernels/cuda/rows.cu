@@ -25,17 +25,24 @@ struct Parts {
 template <typename To>
 __device__ void gathered(const Parts &parts, To *to) {
     uint32_t first = (blockIdx.x * blockDim.x + threadIdx.x) * 4;
-    if (first >= parts.end[5]) return;
-    int part = 0;
-    while (first >= parts.end[part]) part++;
-    uint32_t start = part ? parts.end[part - 1] : 0;
-    if (start % 4 == 0 && first + 4 <= parts.end[part]) {
-        store4(to + first, load4(parts.from[part] + first - start));
-        return;
-    }
-    for (uint32_t i = first; i < first + 4 && i < parts.end[5]; i++) {
-        while (i >= parts.end[part]) part++;
-        store(to + i, parts.from[part][i - (part ? parts.end[part - 1] : 0)]);
+    for (uint32_t i = first; i < first + 4 && i < parts.end[5];) {
+        // The part of element i, by comparisons: an index that is not known at compile time would move the struct to memory.
+        const float *from = parts.from[0];
+        uint32_t start = 0, end = parts.end[0];
+#pragma unroll
+        for (int part = 1; part < 6; part++) {
+            if (i >= parts.end[part - 1]) {
+                from = parts.from[part];
+                start = parts.end[part - 1];
+                end = parts.end[part];
+            }
+        }
+        if (i == first && start % 4 == 0 && i + 4 <= end) {
+            store4(to + i, load4(from + i - start));
+            return;
+        }
+        store(to + i, from[i - start]);
+        i++;
     }
 }
 #define GATHER(NAME, TO)                                                                                               \
@@ -136,42 +143,73 @@ extern "C" __global__ void add_three_biases_bf16(bf16 *y, const float *a, const 
 // ---- gradients of rows ---------------------------------------------------------------------------------------------
 
 // Sums over columns are made in two steps of fixed order: partial sums of `rows_per_block` rows each, [gridDim.y, d], and their sum.
-// A block is 32 columns by 8 rows at a time.
-struct ColumnSum {
-    float sum;
-    __device__ ColumnSum() : sum(0.0f) {}
-    __device__ void write(float *partial, uint32_t column, uint32_t d) {
-        __shared__ float rows[8][33];
-        rows[threadIdx.y][threadIdx.x] = sum;
-        __syncthreads();
-        if (threadIdx.y == 0) {
-            float total = 0.0f;
-            for (int row = 0; row < 8; row++) total += rows[row][threadIdx.x];
-            if (column < d) partial[(uint64_t)blockIdx.y * d + column] = total;
+// A block is 32 threads of four columns by 8 rows at a time. `what(row, column, i)` is what is summed of element i.
+template <typename What>
+__device__ __forceinline__ void column_sums(float *partial, uint32_t n, uint32_t d, uint32_t rows_per_block, What what) {
+    __shared__ float rows[8][132];
+    uint32_t column = (blockIdx.x * 32 + threadIdx.x) * 4;
+    uint32_t first = blockIdx.y * rows_per_block, last = min(first + rows_per_block, n);
+    float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+    if (column < d) {
+#pragma unroll 2
+        for (uint32_t row = first + threadIdx.y; row < last; row += 8) {
+            float4 four = what(column, (uint64_t)row * d + column, min(d - column, 4u));
+            sum[0] += four.x;
+            sum[1] += four.y;
+            sum[2] += four.z;
+            sum[3] += four.w;
         }
     }
-};
+    for (int e = 0; e < 4; e++) rows[threadIdx.y][threadIdx.x * 4 + e] = sum[e];
+    __syncthreads();
+    if (threadIdx.y < 4) {
+        uint32_t at = threadIdx.y * 32 + threadIdx.x, of = blockIdx.x * 128 + at;
+        float total = 0.0f;
+        for (int row = 0; row < 8; row++) total += rows[row][at];
+        if (of < d) partial[(uint64_t)blockIdx.y * d + of] = total;
+    }
+}
+
+// Up to four elements from i on; four at once where all rows begin at multiples of four.
+template <typename T>
+__device__ __forceinline__ float4 load_some(const T *from, uint64_t i, uint32_t count, uint32_t d) {
+    if (d % 4 == 0) return load4(from + i);
+    return make_float4(load(from + i), count > 1 ? load(from + i + 1) : 0.0f, count > 2 ? load(from + i + 2) : 0.0f,
+                       count > 3 ? load(from + i + 3) : 0.0f);
+}
+template <typename T>
+__device__ __forceinline__ void store_some(T *to, uint64_t i, float4 v, uint32_t count, uint32_t d) {
+    if (d % 4 == 0) {
+        store4(to + i, v);
+        return;
+    }
+    store(to + i, v.x);
+    if (count > 1) store(to + i + 1, v.y);
+    if (count > 2) store(to + i + 2, v.z);
+    if (count > 3) store(to + i + 3, v.w);
+}
+
+__device__ __forceinline__ float before_activation(float g, float y, int activation) {
+    if (activation == RELU) return y > 0.0f ? g : 0.0f;
+    if (activation == TANH) return g * (1.0f - y * y);
+    return g;
+}
 
 // g = the gradient before dropout and activation; written as T where `to` is not null. `y` is the activation's output.
 template <typename From, typename To>
 __device__ void row_gradient(const From *grad, const float *y, To *to, float *partial, uint32_t n, uint32_t d,
                              uint32_t rows_per_block, int activation, Mask mask) {
-    uint32_t column = blockIdx.x * 32 + threadIdx.x;
-    uint32_t first = blockIdx.y * rows_per_block;
-    uint32_t last = min(first + rows_per_block, n);
-    ColumnSum column_sum;
-    if (column < d) {
-        for (uint32_t row = first + threadIdx.y; row < last; row += 8) {
-            uint64_t i = (uint64_t)row * d + column;
-            float g = load(grad + i);
-            if (activation == RELU) g = y[i] > 0.0f ? g : 0.0f;
-            if (activation == TANH) g *= 1.0f - y[i] * y[i];
-            g = masked(mask, i, g);
-            column_sum.sum += g;
-            if (to) store(to + i, g);
+    column_sums(partial, n, d, rows_per_block, [=](uint32_t, uint64_t i, uint32_t count) {
+        float4 g = load_some(grad, i, count, d);
+        if (activation != IDENTITY) {
+            float4 out = load_some(y, i, count, d);
+            g = make_float4(before_activation(g.x, out.x, activation), before_activation(g.y, out.y, activation),
+                            before_activation(g.z, out.z, activation), before_activation(g.w, out.w, activation));
         }
-    }
-    column_sum.write(partial, column, d);
+        g = make_float4(masked(mask, i, g.x), masked(mask, i + 1, g.y), masked(mask, i + 2, g.z), masked(mask, i + 3, g.w));
+        if (to) store_some(to, i, g, count, d);
+        return g;
+    });
 }
 #define ROW_GRADIENT(NAME, FROM, TO)                                                                                   \
     extern "C" __global__ void NAME(const FROM *grad, const float *y, TO *to, float *partial, uint32_t n, uint32_t d,  \
@@ -183,26 +221,56 @@ ROW_GRADIENT(row_gradient_f32_f32, float, float)
 ROW_GRADIENT(row_gradient_f32_bf16, float, bf16)
 ROW_GRADIENT(row_gradient_bf16_bf16, bf16, bf16)
 
-// The sum of `n_partial` rows of `d`; added to what is there, or in its place.
-extern "C" __global__ void sum_partial(const float *partial, float *total, uint32_t n_partial, uint32_t d, int adds) {
+// The sum of `n_partial` rows of `d`. A block is 32 columns by 8 rows at a time.
+extern "C" __global__ void sum_partial(const float *partial, float *total, uint32_t n_partial, uint32_t d) {
+    __shared__ float rows[8][33];
     uint32_t column = blockIdx.x * 32 + threadIdx.x;
-    ColumnSum column_sum;
+    float sum = 0.0f;
     if (column < d) {
-        for (uint32_t row = threadIdx.y; row < n_partial; row += 8) {
-            column_sum.sum += partial[(uint64_t)row * d + column];
-        }
-        if (adds && threadIdx.y == 0) column_sum.sum += total[column];
+#pragma unroll 8
+        for (uint32_t row = threadIdx.y; row < n_partial; row += 8) sum += partial[(uint64_t)row * d + column];
     }
-    column_sum.write(total, column, d);
+    rows[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y == 0 && column < d) {
+        float all = 0.0f;
+        for (int row = 0; row < 8; row++) all += rows[row][threadIdx.x];
+        total[column] = all;
+    }
 }
 
 // ---- GELU ----------------------------------------------------------------------------------------------------------
 
-__device__ __forceinline__ float gelu(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f)); }
+// The normal distribution function of x, and its derivative.
+template <typename T>
+struct Normal {
+    float below, density;
+    __device__ __forceinline__ Normal(float x) {
+        below = 0.5f * (1.0f + erff(x * 0.70710678118654752f));
+        density = 0.39894228040143268f * expf(-0.5f * x * x);
+    }
+};
+// Where what comes of it is rounded to bf16: to 1e-6, by one exponential (Abramowitz and Stegun, 1964, 7.1.26).
+template <>
+struct Normal<bf16> {
+    float below, density;
+    __device__ __forceinline__ Normal(float x) {
+        float power = __expf(-0.5f * x * x), t = __fdividef(1.0f, 1.0f + 0.2316418883f * fabsf(x));
+        float tail = t * (0.127414796f + t * (-0.142248368f + t * (0.710706871f + t * (-0.726576014f + t * 0.530702715f))));
+        tail *= power;
+        below = x < 0.0f ? tail : 1.0f - tail;
+        density = 0.39894228040143268f * power;
+    }
+};
 
+template <typename T>
+__device__ __forceinline__ float gelu(float x) {
+    return x * Normal<T>(x).below;
+}
+template <typename T>
 __device__ __forceinline__ float gelu_slope(float x) {
-    float density = 0.39894228040143268f * expf(-0.5f * x * x);
-    return 0.5f * (1.0f + erff(x * 0.70710678118654752f)) + x * density;
+    Normal<T> normal(x);
+    return normal.below + x * normal.density;
 }
 
 // h = mask(gelu(z + bias)). Without a bias, z holds it already.
@@ -213,14 +281,14 @@ __device__ void gelu_forward(const T *z, const float *bias, T *h, uint64_t n_ele
         if (n_elements % 4 == 0 && d % 4 == 0) {
             float4 v = load4(z + i);
             float4 b = bias ? load4(bias + column_of(i, d)) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-            v.x = masked(mask, i, gelu(v.x + b.x));
-            v.y = masked(mask, i + 1, gelu(v.y + b.y));
-            v.z = masked(mask, i + 2, gelu(v.z + b.z));
-            v.w = masked(mask, i + 3, gelu(v.w + b.w));
+            v.x = masked(mask, i, gelu<T>(v.x + b.x));
+            v.y = masked(mask, i + 1, gelu<T>(v.y + b.y));
+            v.z = masked(mask, i + 2, gelu<T>(v.z + b.z));
+            v.w = masked(mask, i + 3, gelu<T>(v.w + b.w));
             store4(h + i, v);
         } else {
             for (uint64_t e = i; e < i + 4 && e < n_elements; e++) {
-                store(h + e, masked(mask, e, gelu(load(z + e) + (bias ? bias[e % d] : 0.0f))));
+                store(h + e, masked(mask, e, gelu<T>(load(z + e) + (bias ? bias[e % d] : 0.0f))));
             }
         }
     }
@@ -233,24 +301,19 @@ __device__ void gelu_forward(const T *z, const float *bias, T *h, uint64_t n_ele
 GELU_FORWARD(gelu_f32, float)
 GELU_FORWARD(gelu_bf16, bf16)
 
-// dz from dh, in place, and partial sums of its columns (see row_gradient).
+// dz from dh, in place, and partial sums of its columns.
 template <typename T>
 __device__ void gelu_backward(const T *z, const float *bias, T *dh, float *partial, uint32_t n, uint32_t d,
                               uint32_t rows_per_block, Mask mask) {
-    uint32_t column = blockIdx.x * 32 + threadIdx.x;
-    uint32_t first = blockIdx.y * rows_per_block;
-    uint32_t last = min(first + rows_per_block, n);
-    ColumnSum column_sum;
-    if (column < d) {
-        float b = bias ? bias[column] : 0.0f;
-        for (uint32_t row = first + threadIdx.y; row < last; row += 8) {
-            uint64_t i = (uint64_t)row * d + column;
-            float g = masked(mask, i, load(dh + i)) * gelu_slope(load(z + i) + b);
-            column_sum.sum += g;
-            store(dh + i, g);
-        }
-    }
-    column_sum.write(partial, column, d);
+    column_sums(partial, n, d, rows_per_block, [=](uint32_t column, uint64_t i, uint32_t count) {
+        float4 g = load_some(dh, i, count, d), x = load_some(z, i, count, d);
+        float4 b = bias ? load_some(bias, column, count, d) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        g = make_float4(masked(mask, i, g.x) * gelu_slope<T>(x.x + b.x), masked(mask, i + 1, g.y) * gelu_slope<T>(x.y + b.y),
+                        masked(mask, i + 2, g.z) * gelu_slope<T>(x.z + b.z),
+                        masked(mask, i + 3, g.w) * gelu_slope<T>(x.w + b.w));
+        store_some(dh, i, g, count, d);
+        return g;
+    });
 }
 #define GELU_BACKWARD(NAME, T)                                                                                         \
     extern "C" __global__ void NAME(const T *z, const float *bias, T *dh, float *partial, uint32_t n, uint32_t d,      \

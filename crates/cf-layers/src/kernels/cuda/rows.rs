@@ -166,7 +166,7 @@ impl Gpu {
         let rows_per_block = n.div_ceil(ROW_BLOCKS).max(32);
         let n_blocks = n.div_ceil(rows_per_block);
         let partial = self.array(n_blocks * d, DType::F32)?;
-        kernel(partial.view(), rows_per_block as u32, ([d.div_ceil(32), n_blocks, 1], [32, 8, 1]))?;
+        kernel(partial.view(), rows_per_block as u32, ([d.div_ceil(128), n_blocks, 1], [32, 8, 1]))?;
         self.sum_partial_to(&partial, sums, n_blocks, d)
     }
 
@@ -185,8 +185,7 @@ impl Gpu {
         n_partial: usize,
         d: usize,
     ) -> Result<()> {
-        let args =
-            [partial.into(), total.into(), Arg::U32(n_partial as u32), Arg::U32(d as u32), Arg::I32(0)];
+        let args = [partial.into(), total.into(), Arg::U32(n_partial as u32), Arg::U32(d as u32)];
         self.launch("sum_partial", ([d.div_ceil(32), 1, 1], [32, 8, 1]), 0, &args)
     }
 

@@ -181,21 +181,18 @@ impl CustomOp2 for TransformerLayer {
             dweights.view(),
         )?;
 
-        let again;
-        let qkv = match &kept.qkv {
-            Some(qkv) => qkv.view(),
-            None => {
-                again = self.tokens(&gpu, normed.operand(), &weights, &vectors)?;
-                again.view()
-            }
+        let qkv = match kept.qkv {
+            Some(qkv) => qkv,
+            None => self.tokens(&gpu, normed.operand(), &weights, &vectors)?,
         };
         let saved = Saved {
-            tokens: Tokens::packed(qkv, d),
+            tokens: Tokens::packed(qkv.view(), d),
             output: kept.attended.view(),
             log_sum_exp: kept.log_sum_exp.view(),
         };
         let dqkv = gpu.array(n * 3 * d, dtype)?;
         gpu.attend_gradient(self.call(), &saved, after.attended.view(), Tokens::packed(dqkv.view(), d))?;
+        drop((qkv, kept.attended, kept.log_sum_exp, after.attended));
         let none = (Activation::Identity, None);
         let dbiases = gpu.row_gradient(dqkv.view(), none, None, [n, 3 * d], None)?;
         let (a, b) = (transposed(dqkv.view(), 3 * d), plain(normed.operand(), d));
