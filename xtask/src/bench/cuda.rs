@@ -64,10 +64,13 @@ fn recorded(measured: &Value) -> Recorded {
         "Embedding 512, backbone 2048; 13,496/3,449/895 patches (mean), a tenth of it, or 137,990/35,000/9,000 (largest), features on \
          the GPU; training is forward, backward and optimiser step. Attention dropout 0, except `published`: 0.2, as released."
             .to_owned(),
-        "Medians; every step ends with a synchronisation. Memory is what tensors take at most. PyTorch: bf16 autocast, or f32 with \
-         TF32; `scaled_dot_product_attention` with the backend of its choice, convolutions in the faster layout, fused Adam; \
-         compiled for each size on its own."
+        "Medians; every step ends with a synchronisation. Memory is what tensors take at most. f32 is f32 here and TF32 in PyTorch."
             .to_owned(),
+        format!(
+            "PyTorch: bf16 by autocast; `scaled_dot_product_attention` by the backend of its choice ({}); convolutions in the layout and \
+             precision that is faster; fused Adam; compiled for each size on its own.",
+            backends(list("cases")).join(", ")
+        ),
     ];
     notes.extend(list("attention").iter().map(attention_note));
     Recorded {
@@ -94,6 +97,15 @@ fn forms(cases: &[Value]) -> Vec<String> {
         }
     }
     forms
+}
+
+/// What attention ran by, in all forms.
+fn backends(cases: &[Value]) -> Vec<&str> {
+    let forms = cases.iter().filter_map(|case| case["forms"].as_object()).flat_map(serde_json::Map::values);
+    let mut found: Vec<&str> = forms.filter_map(|form| form["sdpa"].as_str()).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 fn cells(case: &Value, forms: &[String]) -> Vec<String> {
@@ -140,7 +152,7 @@ mod tests {
             "host": {"device": "A GPU", "driver": "580.1", "torch": "2.11", "cudnn": 91_900},
             "cases": [
                 {"case": "mean/train/bf16", "ours_seconds": 0.005, "ours_peak_device_bytes": 1_048_576, "ratio": 0.25,
-                 "forms": {"eager": {"seconds": 0.02, "peak_device_bytes": 3_145_728}}},
+                 "forms": {"eager": {"seconds": 0.02, "peak_device_bytes": 3_145_728, "sdpa": "math"}}},
                 {"case": "mean/infer/bf16", "ours_seconds": null, "ratio": null,
                  "forms": {"compile": {"error": "not ready in 90 s"}, "eager": {"seconds": 0.01}}},
             ],
@@ -161,7 +173,8 @@ mod tests {
         assert_eq!(recorded.columns[5], "PyTorch compile, s");
         assert_eq!(recorded.host, "A GPU, driver 580.1");
         let said = "PyTorch's attention by flash_attention, 9 tokens, dropout 0.2: forward 300 TFLOP/s, backward 250 TFLOP/s.";
-        assert_eq!(recorded.notes[2], said);
-        assert!(recorded.notes[3].ends_with("none (no kernel)."));
+        assert!(recorded.notes[2].contains("(math)"));
+        assert_eq!(recorded.notes[3], said);
+        assert!(recorded.notes[4].ends_with("none (no kernel)."));
     }
 }
