@@ -68,24 +68,31 @@ const GPU_STAGES: [Stage; 4] = [
     Stage { name: "cuda kernels", rerun: "cargo xtask cuda-kernels", check: cuda_kernels::run },
     Stage {
         name: "cuda clippy",
-        rerun: "cargo clippy --release -p cf-bench -p cf-layers -p cf-model -p cf-train -p patch-encoders -p wsi-extract --features cf-bench/cuda,wsi-extract/cuda --all-targets -- -D warnings",
+        rerun: "cargo clippy --release -p cf-bench -p cf-layers -p cf-model -p cf-train -p patch-encoders -p wsi-extract \
+                --features cf-bench/cuda,wsi-extract/cuda --all-targets -- -D warnings",
         check: |root| {
-            let lint = ["clippy", "--release", "-p", "cf-bench", "-p", "cf-layers", "-p", "cf-model"];
-            let more = ["-p", "cf-train", "-p", "patch-encoders", "-p", "wsi-extract", "--features"];
-            let with = ["cf-bench/cuda,wsi-extract/cuda", "--all-targets", "--", "-D", "warnings"];
-            with_cuda(root, &[&lint[..], &more, &with].concat())
+            let lint = ["clippy", "--release", "-p", "cf-bench", "-p", "wsi-extract", "--all-targets"];
+            let features = ["--features", "cf-bench/cuda,wsi-extract/cuda"];
+            with_cuda(root, &[&lint[..], &TESTED_ON_GPU, &features, &["--", "-D", "warnings"]].concat())
         },
     },
     Stage {
         name: "cuda tests",
-        rerun: "cargo test --release -p cf-layers -p cf-model -p cf-train -p patch-encoders --features cf-train/cuda,patch-encoders/cuda --test cuda",
+        rerun: "cargo test --release -p cf-layers -p cf-model -p cf-train -p patch-encoders \
+                --features cf-train/cuda,patch-encoders/cuda --test cuda",
         check: |root| {
-            let test = ["test", "--release", "-p", "cf-layers", "-p", "cf-model", "-p", "cf-train"];
-            let more = ["-p", "patch-encoders", "--features", "cf-train/cuda,patch-encoders/cuda"];
-            with_cuda(root, &[&test[..], &more, &["--test", "cuda"]].concat())
+            let features = ["--features", "cf-train/cuda,patch-encoders/cuda"];
+            with_cuda(
+                root,
+                &[&["test", "--release"], &TESTED_ON_GPU[..], &features, &["--test", "cuda"]].concat(),
+            )
         },
     },
 ];
+
+/// The packages with a test program `cuda`.
+const TESTED_ON_GPU: [&str; 8] =
+    ["-p", "cf-layers", "-p", "cf-model", "-p", "cf-train", "-p", "patch-encoders"];
 
 /// Cargo, where CUDA's compiler and libraries are found.
 fn with_cuda(root: &Path, args: &[&str]) -> Result<(), Failure> {

@@ -97,7 +97,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<serde_json::Value, Box<dyn st
     }
     let device = arguments.device.open()?;
     let store = ParamStore::seeded(7, case.dtype, &device);
-    let [x5, x10, x20] = [0, 1, 2].map(|level| features(case.sizes[level], level as u32 + 1, &device));
+    // As `cf-train` keeps them.
+    let dtype = match config.only_multiplies_features(BACKBONE_DIM) {
+        true => device::operand_type(&device, DType::F32, case.dtype.into()),
+        false => DType::F32,
+    };
+    let [x5, x10, x20] =
+        [0, 1, 2].map(|level| features(case.sizes[level], level as u32 + 1, &device)?.to_dtype(dtype));
     let patches = Arc::new(lattice::patches(case.sizes));
     let bag = BagTensors { x5: Some(x5?), x10: Some(x10?), x20: Some(x20?), patches };
     let builder = if case.trains { store.builder() } else { store.eval_builder() };

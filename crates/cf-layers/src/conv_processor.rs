@@ -5,6 +5,7 @@ use candle_nn::VarBuilder;
 
 use crate::dropout::channel_dropout;
 use crate::init;
+use crate::kernels::{self, TokenGrid};
 use crate::layer_norm::LayerNorm;
 use crate::linear::Linear;
 use crate::merged_conv::MergedConv;
@@ -56,9 +57,7 @@ impl ConvProcessor {
             None
         } else {
             let vb = vb.pp("conv3d");
-            let weights = vb
-                .get_with_hints((1, n_maps, 1, 1, 1), "weight", init::conv_weight(1, 1))?
-                .reshape((1, n_maps))?;
+            let weights = vb.get_with_hints((1, n_maps, 1, 1, 1), "weight", init::conv_weight(1, 1))?;
             Some(Mix { weights, bias: vb.get_with_hints(1, "bias", init::ZERO)? })
         };
         let branches = [("proj", 7), ("proj1", 5), ("proj2", 3), ("x_proj", 1)];
@@ -76,12 +75,10 @@ impl ConvProcessor {
     /// # Errors
     /// If the number of maps is not that of this processor, or a map does not hold `side * side` tokens of its width.
     pub fn forward(&self, maps: &[&Tensor], side: usize, ctx: &mut ForwardCtx) -> Result<Tensor> {
-        let (n, d) = (side * side, self.config.d);
         let mixed = match (&self.mix, maps) {
             (None, [map]) => (*map).clone(),
             (Some(mix), maps) if maps.len() == self.config.n_maps => {
-                let stacked = Tensor::stack(maps, 0)?.reshape((maps.len(), n * d))?;
-                mix.weights.matmul(&stacked)?.broadcast_add(&mix.bias)?
+                kernels::mix(maps, &mix.weights, &mix.bias)?
             }
             _ => {
                 return Err(Error::Msg(format!(
@@ -91,8 +88,8 @@ impl ConvProcessor {
                 )));
             }
         };
-        let features = self.convs.forward(&mixed.reshape((side, side, d))?)?.relu()?.reshape((n, d / 2))?;
+        let features = self.convs.forward(&mixed, TokenGrid::square(side))?.relu()?;
         let features = channel_dropout(&features, self.config.dropout, ctx)?;
-        self.norm.forward(&self.project.forward(&features)?)
+        self.project.forward_normed(&features, &self.norm)
     }
 }

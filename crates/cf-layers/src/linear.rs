@@ -5,6 +5,7 @@ use candle_nn::VarBuilder;
 
 use crate::init;
 use crate::kernels::{self, Activation, Compute};
+use crate::layer_norm::{EPS, LayerNorm};
 
 /// `x W^T + b` from `[n, d_in]` to `[n, d_out]`; parameters `weight` `[d_out, d_in]` and `bias` `[d_out]`.
 #[derive(Debug, Clone)]
@@ -72,6 +73,14 @@ impl Linear {
     /// If the width of `x` is not that of this layer.
     pub fn forward_with(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
         kernels::linear_with(x, &self.weight, &self.bias, activation, self.compute)
+    }
+
+    /// The norm of [`Self::forward`].
+    ///
+    /// # Errors
+    /// If the width of `x` is not that of this layer, or the norm is of another.
+    pub fn forward_normed(&self, x: &Tensor, norm: &LayerNorm) -> Result<Tensor> {
+        kernels::linear_norm(x, self.parameters(), norm.parameters(), EPS, self.compute)
     }
 
     /// Weight and bias.

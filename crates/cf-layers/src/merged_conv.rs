@@ -8,7 +8,7 @@ use candle_core::{Error, Result, Tensor};
 use candle_nn::{Init, VarBuilder};
 
 use crate::init;
-use crate::kernels::{self, ConvBranch, centre_padded};
+use crate::kernels::{self, ConvBranch, TokenGrid, centre_padded};
 
 /// Grouped convolutions with one output channel per group, summed; each with a bias.
 #[derive(Debug, Clone)]
@@ -66,11 +66,11 @@ impl MergedConv {
         Ok(Self { identity, ..self })
     }
 
-    /// `[h, w, c_out * per_group]` to `[h, w, c_out]`.
-    pub(crate) fn forward(&self, map: &Tensor) -> Result<Tensor> {
+    /// The tokens of `grid`, `[n, c_out * per_group]`, to `[n, c_out]`; those before the map pass unchanged.
+    pub(crate) fn forward(&self, x: &Tensor, grid: TokenGrid) -> Result<Tensor> {
         let branches: Vec<ConvBranch<'_>> =
             self.branches.iter().map(|Branch { weight, bias }| ConvBranch { weight, bias }).collect();
-        kernels::merged_conv2d(map, &branches, self.identity.as_ref())
+        kernels::merged_conv2d(x, grid, &branches, self.identity.as_ref())
     }
 }
 

@@ -4,6 +4,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::init;
+use crate::kernels::TokenGrid;
 use crate::merged_conv::MergedConv;
 
 /// Depth-wise 7x7, 5x5 and 3x3 convolutions summed with the identity (Shao et al., TransMIL, 2021). Parameters `proj`,
@@ -38,8 +39,7 @@ impl Ppeg {
     /// # Errors
     /// If `x` does not hold `side * side` tokens of this width.
     pub fn forward(&self, x: &Tensor, side: usize) -> Result<Tensor> {
-        let (n, d) = x.dims2()?;
-        self.convs.forward(&x.reshape((side, side, d))?)?.reshape((n, d))
+        self.convs.forward(x, TokenGrid::square(side))
     }
 
     /// The same for `[1 + side * side, d]` whose first token, the class token, passes unchanged.
@@ -47,7 +47,6 @@ impl Ppeg {
     /// # Errors
     /// If `x` does not hold `1 + side * side` tokens of this width.
     pub fn forward_past_class_token(&self, x: &Tensor, side: usize) -> Result<Tensor> {
-        let grid = self.forward(&x.narrow(0, 1, side * side)?, side)?;
-        Tensor::cat(&[&x.narrow(0, 0, 1)?, &grid], 0)
+        self.convs.forward(x, TokenGrid { n_before: 1, ..TokenGrid::square(side) })
     }
 }

@@ -2,6 +2,8 @@
 
 use candle_core::{Error, Result, Tensor};
 
+use crate::kernels;
+
 /// The side of the smallest square that holds `n` tokens, `ceil(sqrt(n))`, in integers.
 pub fn square_side(n: usize) -> usize {
     let floor = n.isqrt();
@@ -22,7 +24,7 @@ pub fn square_pad(x: &Tensor) -> Result<(Tensor, usize)> {
     let side = square_side(n);
     match side * side - n {
         0 => Ok((x.clone(), side)),
-        n_missing => Ok((Tensor::cat(&[x, &x.narrow(0, 0, n_missing)?], 0)?, side)),
+        n_missing => Ok((kernels::repeat_first(x, n_missing)?, side)),
     }
 }
 

@@ -10,7 +10,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use cf_layers::kernels::{
     self, Activation, AdamParameter, AdamStep, AfterAttentionWeights, AttentionDropout, AttentionProjections,
     Compute, ConvBranch, CrossAttentionWeights, DropoutMask, FeedForwardOptions, FeedForwardWeights,
-    ProjectedAttentionOptions, Retention, TransformerLayerOptions, reference,
+    ProjectedAttentionOptions, Retention, TokenGrid, TransformerLayerOptions, reference,
 };
 use cf_layers::{EdgeDirection, Graph};
 use rand::Rng;
@@ -40,7 +40,12 @@ fn values(seed: u64, shape: &[usize]) -> Vec<f64> {
 }
 
 fn variable(seed: u64, shape: &[usize], dtype: DType, device: &Device) -> Var {
-    let tensor = Tensor::from_vec(values(seed, shape), shape, &Device::Cpu).unwrap();
+    scaled_variable(1.0, seed, shape, dtype, device)
+}
+
+fn scaled_variable(scale: f64, seed: u64, shape: &[usize], dtype: DType, device: &Device) -> Var {
+    let values: Vec<f64> = values(seed, shape).iter().map(|value| value * scale).collect();
+    let tensor = Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
     Var::from_tensor(&tensor.to_dtype(dtype).unwrap().to_device(device).unwrap()).unwrap()
 }
 
@@ -56,8 +61,19 @@ fn evaluate(
     shapes: &[&[usize]],
     f: &dyn Fn(&[Tensor]) -> Result<Tensor>,
 ) -> Vec<Vec<f64>> {
-    let inputs: Vec<Var> =
-        shapes.iter().zip(1..).map(|(shape, seed)| variable(seed, shape, dtype, device)).collect();
+    evaluate_scaled(&|_| 1.0, device, dtype, shapes, f)
+}
+
+/// The same with inputs of a size that depends on their shape.
+fn evaluate_scaled(
+    scale: &dyn Fn(&[usize]) -> f64,
+    device: &Device,
+    dtype: DType,
+    shapes: &[&[usize]],
+    f: &dyn Fn(&[Tensor]) -> Result<Tensor>,
+) -> Vec<Vec<f64>> {
+    let input = |(shape, seed): (&&[usize], u64)| scaled_variable(scale(shape), seed, shape, dtype, device);
+    let inputs: Vec<Var> = shapes.iter().zip(1..).map(input).collect();
     let tensors: Vec<Tensor> = inputs.iter().map(|input| input.as_tensor().clone()).collect();
     if device.is_cuda() {
         poison(device);
@@ -99,19 +115,29 @@ fn check(what: &str, shapes: &[&[usize]], tolerance: f64, f: &dyn Fn(&[Tensor]) 
 
 /// [`check`] in both kinds of products; in bf16 the reference makes none, so `f` is told.
 fn check_both(what: &str, shapes: &[&[usize]], f: &dyn Fn(&[Tensor], Compute) -> Result<Tensor>) {
-    check_within(TOLERANCES, what, shapes, f);
+    check_within(TOLERANCES, &|_| 1.0, what, shapes, f);
+}
+
+/// The same for a layer, whose matrices are as in a trained one: what they make is of the size of what they get.
+fn check_layer(what: &str, shapes: &[&[usize]], f: &dyn Fn(&[Tensor], Compute) -> Result<Tensor>) {
+    let scale = |shape: &[usize]| if let [_, columns] = shape { 1.0 / (*columns as f64).sqrt() } else { 1.0 };
+    check_within(TOLERANCES_OF_LAYERS, &scale, what, shapes, f);
 }
 
 fn check_within(
     tolerances: [(Compute, f64); 2],
+    scale: &dyn Fn(&[usize]) -> f64,
     what: &str,
     shapes: &[&[usize]],
     f: &dyn Fn(&[Tensor], Compute) -> Result<Tensor>,
 ) {
     let (gpu, _guard) = gpu();
-    let wanted = evaluate(&Device::Cpu, DType::F64, shapes, &|inputs| f(inputs, Compute::AsStored));
+    let evaluate = |device: &Device, dtype, compute| {
+        evaluate_scaled(scale, device, dtype, shapes, &|inputs| f(inputs, compute))
+    };
+    let wanted = evaluate(&Device::Cpu, DType::F64, Compute::AsStored);
     for (compute, tolerance) in tolerances {
-        let found = evaluate(&gpu, DType::F32, shapes, &|inputs| f(inputs, compute));
+        let found = evaluate(&gpu, DType::F32, compute);
         assert_near(&format!("{what}, {compute:?}"), &found, &wanted, tolerance);
     }
 }
@@ -306,20 +332,13 @@ fn projected_attention() {
                 })
             };
             let what = format!("projected attention {n} x {m}, {n_heads} heads of {width}, {dropout:?}");
-            // Scores grow with the width, and bf16 moves a sharp softmax: sources are scaled down.
-            let scale = 1.0 / (width as f64).sqrt();
-            check_within(TOLERANCES_OF_LAYERS, &what, &shapes, &|x, compute| {
-                let source = (&x[0] * scale)?;
-                let context = (&x[1] * scale)?;
-                with(&projections(x), &|p| {
-                    kernels::projected_attention(&source, &context, p, options(compute))
-                })
+            check_layer(&what, &shapes, &|x, compute| {
+                with(&projections(x), &|p| kernels::projected_attention(&x[0], &x[1], p, options(compute)))
             });
             let own: Vec<&[usize]> =
                 shapes.iter().enumerate().filter(|(at, _)| *at != 1).map(|(_, s)| *s).collect();
-            check_within(TOLERANCES_OF_LAYERS, &what, &own, &|x, compute| {
-                let source = (&x[0] * scale)?;
-                with(&projections(x), &|p| kernels::projected_self_attention(&source, p, options(compute)))
+            check_layer(&what, &own, &|x, compute| {
+                with(&projections(x), &|p| kernels::projected_self_attention(&x[0], p, options(compute)))
             });
         }
     }
@@ -331,21 +350,16 @@ fn feed_forward() {
         for p in [0.0, 0.25] {
             let mask = |key| (p > 0.0).then_some(DropoutMask { p, key });
             let shapes: [&[usize]; 6] = [&[n, d], &[n, d], &[hidden, d], &[d, hidden], &[hidden], &[d]];
-            check_within(
-                TOLERANCES_OF_LAYERS,
-                &format!("feed-forward {n} {d} {hidden} {p}"),
-                &shapes,
-                &|x, compute| {
-                    let weights = FeedForwardWeights { expand: (&x[2], &x[4]), contract: (&x[3], &x[5]) };
-                    let options = FeedForwardOptions {
-                        hidden_mask: mask(5),
-                        output_mask: mask(6),
-                        compute,
-                        retention: Retention::Keep,
-                    };
-                    kernels::feed_forward(&x[0], &x[1], weights, options)
-                },
-            );
+            check_layer(&format!("feed-forward {n} {d} {hidden} {p}"), &shapes, &|x, compute| {
+                let weights = FeedForwardWeights { expand: (&x[2], &x[4]), contract: (&x[3], &x[5]) };
+                let options = FeedForwardOptions {
+                    hidden_mask: mask(5),
+                    output_mask: mask(6),
+                    compute,
+                    retention: Retention::Keep,
+                };
+                kernels::feed_forward(&x[0], &x[1], weights, options)
+            });
         }
     }
 }
@@ -376,8 +390,6 @@ fn layers() {
                 },
                 eps: 1e-5,
             };
-            // Matrices as in a trained layer: what they make is of the size of what they get.
-            let scale = 1.0 / (d as f64).sqrt();
             let run = |x: &[Tensor], f: &dyn Fn(AttentionProjections<'_>, AfterAttentionWeights<'_>) -> Result<Tensor>| {
                 let [q, k, v, out, expand, contract, bq, bk, bv, b_out, b_expand, b_contract, gain, shift] = x else {
                     panic!("a layer has 14 parameters, found {}", x.len());
@@ -391,18 +403,17 @@ fn layers() {
             let (source, context, vector) = ([n, d], [m, d], [d]);
             let mut shapes: Vec<&[usize]> = vec![&source, &vector, &vector];
             shapes.extend(parameters.iter().map(Vec::as_slice));
-            check_within(TOLERANCES_OF_LAYERS, &format!("transformer {what}"), &shapes, &|x, compute| {
+            check_layer(&format!("transformer {what}"), &shapes, &|x, compute| {
                 run(&x[3..], &|projections, after| {
                     kernels::transformer_layer(&x[0], (&x[1], &x[2]), projections, after, options(compute))
                 })
             });
             let mut shapes: Vec<&[usize]> = vec![&source, &context, &vector];
             shapes.extend(parameters.iter().map(Vec::as_slice));
-            check_within(TOLERANCES_OF_LAYERS, &format!("cross-attention {what}"), &shapes, &|x, compute| {
-                let (source, context) = ((&x[0] * scale)?, (&x[1] * scale)?);
+            check_layer(&format!("cross-attention {what}"), &shapes, &|x, compute| {
                 run(&x[3..], &|projections, after| {
                     let weights = CrossAttentionWeights { embedding: &x[2], projections, after };
-                    kernels::cross_attention_layer(&source, &context, weights, options(compute))
+                    kernels::cross_attention_layer(&x[0], &x[1], weights, options(compute))
                 })
             });
         }
@@ -414,7 +425,9 @@ fn merged_conv2d() {
     for (height, width) in [(1, 1), (5, 3), (17, 30)] {
         for (c_out, per_group, sizes) in [(33, 1, vec![7, 5, 3]), (16, 2, vec![7, 5, 3, 1]), (8, 1, vec![3])]
         {
-            let mut shapes = vec![vec![height, width, c_out * per_group]];
+            let n_before = if per_group == 1 { 1 } else { 0 };
+            let grid = TokenGrid { height, width, n_before };
+            let mut shapes = vec![vec![n_before + height * width, c_out * per_group]];
             shapes.extend(sizes.iter().map(|&k| vec![c_out, per_group, k, k]));
             shapes.extend(sizes.iter().map(|_| vec![c_out]));
             let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
@@ -425,9 +438,32 @@ fn merged_conv2d() {
                     (0..n).map(|at| ConvBranch { weight: &x[1 + at], bias: &x[1 + n + at] }).collect();
                 let centre = Tensor::ones((c_out, 1, 1, 1), x[0].dtype(), x[0].device())?;
                 let identity = kernels::centre_padded(&centre, 1, largest)?;
-                kernels::merged_conv2d(&x[0], &branches, (per_group == 1).then_some(&identity))
+                kernels::merged_conv2d(&x[0], grid, &branches, (per_group == 1).then_some(&identity))
             });
         }
+    }
+}
+
+#[test]
+fn linear_norm() {
+    for (n, d_in, d_out) in [(1, 7, 24), (65, 64, 128), (129, 96, 512)] {
+        let shapes: [&[usize]; 5] = [&[n, d_in], &[d_out, d_in], &[d_out], &[d_out], &[d_out]];
+        check_layer(&format!("linear norm {n} {d_in} {d_out}"), &shapes, &|x, compute| {
+            kernels::linear_norm(&x[0], (&x[1], &x[2]), (&x[3], &x[4]), 1e-5, compute)
+        });
+    }
+}
+
+#[test]
+fn token_maps() {
+    for (n, d, n_repeated) in [(5, 3, 4), (65, 64, 16), (2, 24, 2)] {
+        check(&format!("repeat first {n} {d}"), &[&[n, d]], 1e-6, &|x| {
+            kernels::repeat_first(&x[0], n_repeated)
+        });
+        let map: &[usize] = &[n, d];
+        check(&format!("mix {n} {d}"), &[map, map, map, &[1, 3, 1, 1, 1], &[1]], 1e-5, &|x| {
+            kernels::mix(&[&x[0], &x[1], &x[2]], &x[3], &x[4])
+        });
     }
 }
 

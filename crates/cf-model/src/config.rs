@@ -237,17 +237,17 @@ impl ModelConfig {
         }
     }
 
-    /// Whether features of `backbone_dim` columns are known to go into linear layers and nowhere else, so that they may be rounded as
-    /// the operands of these are.
-    pub fn only_projects_features(&self, backbone_dim: usize) -> bool {
-        self.as_crossfusion().is_some_and(|(_, settings)| settings.embed_dim != backbone_dim)
-    }
-
     /// Whether evaluation draws from a random stream (see [`CrossFusionConfig::attention_dropout_at_eval`]).
     pub fn random_at_eval(&self) -> bool {
         self.as_crossfusion().is_some_and(|(_, settings)| {
             settings.attention_dropout_at_eval && settings.attention_dropout > 0.0
         })
+    }
+
+    /// Whether the model does nothing with features of `dim` columns but multiply them by weights, so that features rounded as
+    /// its operands are give the same numbers.
+    pub fn only_multiplies_features(&self, dim: usize) -> bool {
+        self.as_crossfusion().is_some_and(|(_, settings)| settings.embed_dim != dim)
     }
 
     /// The magnifications that the model reads.

@@ -121,7 +121,7 @@ impl Projection {
     fn forward(&self, features: &Tensor) -> TensorResult<Tensor> {
         match self {
             Self::Identity => Ok(features.clone()),
-            Self::Linear(project, norm) => norm.forward(&project.forward(features)?),
+            Self::Linear(project, norm) => project.forward_normed(features, norm),
         }
     }
 }
@@ -241,7 +241,7 @@ impl Fusion {
     fn forward(&self, maps: &[&Tensor], side: usize, ctx: &mut ForwardCtx) -> TensorResult<Tensor> {
         match self {
             Self::ConvProcessor(processor) => processor.forward(maps, side, ctx),
-            Self::Concat { project, norm } => norm.forward(&project.forward(&Tensor::cat(maps, 1)?)?),
+            Self::Concat { project, norm } => project.forward_normed(&Tensor::cat(maps, 1)?, norm),
         }
     }
 }

@@ -43,6 +43,7 @@ mod gradients;
 mod grouped_conv2d;
 mod layer_norm;
 mod linear;
+mod linear_norm;
 mod merged_conv2d;
 mod neighbour_softmax;
 mod neighbour_sum;
@@ -50,6 +51,7 @@ mod projected_attention;
 mod pseudo_inverse;
 pub mod reference;
 mod token_conv;
+mod token_map;
 mod transformer_layer;
 mod weighted_sums;
 
@@ -64,7 +66,8 @@ pub use gradients::backward;
 pub use grouped_conv2d::grouped_conv2d;
 pub use layer_norm::{add_layer_norm, layer_norm};
 pub use linear::{Activation, linear, linear_with};
-pub use merged_conv2d::{ConvBranch, centre_padded, merged_conv2d};
+pub use linear_norm::linear_norm;
+pub use merged_conv2d::{ConvBranch, TokenGrid, centre_padded, merged_conv2d};
 pub use neighbour_softmax::neighbour_softmax;
 pub use neighbour_sum::neighbour_sum;
 pub use projected_attention::{
@@ -72,6 +75,7 @@ pub use projected_attention::{
 };
 pub use pseudo_inverse::pseudo_inverse;
 pub use token_conv::token_conv;
+pub use token_map::{mix, repeat_first};
 pub use transformer_layer::{
     AfterAttentionWeights, CrossAttentionWeights, NormWeights, TransformerLayerOptions,
     cross_attention_layer, transformer_layer,

@@ -1,6 +1,8 @@
 //! What a Transformer layer and a cross-attention layer share: all weights as operands of products, and the second half of the
 //! layer, `y = LN(base + out(attended)); y + FFN(y)`.
 
+use std::sync::{Mutex, PoisonError};
+
 use super::super::attention::AttentionShape;
 use super::super::feed_forward::FeedForwardOptions;
 use super::super::linear::Activation;
@@ -60,6 +62,21 @@ pub(in crate::kernels) fn shapes(
         && context.dtype() == DType::F32;
     let dtype = token_type(&attention, options.attention.compute);
     Ok(serves.then_some(Shapes { attention, hidden, dtype }))
+}
+
+/// What a forward pass left for the one backward pass that may follow: memory is free again as that goes on.
+pub(super) fn taken<T>(left: &Mutex<Option<T>>) -> Result<T> {
+    let left = left.lock().unwrap_or_else(PoisonError::into_inner).take();
+    left.ok_or_else(|| {
+        Error::Msg(
+            "a layer on a GPU runs backward once, after its forward: what it kept is not there".to_owned(),
+        )
+    })
+}
+
+/// Leaves something for the backward pass.
+pub(super) fn leave<T>(place: &Mutex<Option<T>>, kept: T) {
+    *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
 }
 
 /// The parameters of a layer, in the order in which [`Weights`] lays the matrices and [`Self::leave`] the gradients.
@@ -195,7 +212,7 @@ impl AfterAttention<'_> {
     }
 
     fn summed<'b>(&self, base: View<'b>, projected: View<'b>, bias: View<'b>) -> Summed<'b> {
-        Summed { x: base, added: Some(projected), bias: Some(bias) }
+        Summed { x: Some(base), added: Some(projected), bias: Some(bias) }
     }
 
     fn affine(&self) -> Affine<'_> {
@@ -241,7 +258,7 @@ impl AfterAttention<'_> {
     /// From the output's gradient; those of the matrices are written to `dweights`, laid as [`Weights`].
     pub(super) fn backward(
         &self,
-        kept: &Kept,
+        kept: Kept,
         base: View<'_>,
         attended: View<'_>,
         grad: View<'_>,

@@ -7,6 +7,8 @@
 #define WARPS 8
 // Columns that a lane holds: heads of up to 256 channels.
 #define HELD 8
+// Parts whose weights lie in shared memory at a time.
+#define PARTS 256
 
 struct Shape {
     int m, n_heads, width;
@@ -84,24 +86,41 @@ __device__ void forward(const float *q, const T *k, const T *v, uint64_t stride,
     }
 }
 
-// The output [n_heads, width] and log-sum-exp (base 2) from the parts of all blocks; a block per head.
+// The output [n_heads, width] and log-sum-exp (base 2) from the parts of all blocks; a block of 128 threads per head.
 extern "C" __global__ void attention_one_combine(const float *parts, float *out, float *log_sum_exp, int n_parts,
                                                  int n_heads, int width) {
-    const int head = blockIdx.x;
-    float top = -INFINITY, sum = 0.0f;
-    for (int p = 0; p < n_parts; p++) top = fmaxf(top, parts[((uint64_t)p * n_heads + head) * (2 + width)]);
-    for (int p = 0; p < n_parts; p++) {
-        const float *part = parts + ((uint64_t)p * n_heads + head) * (2 + width);
-        sum += exp2f(part[0] - top) * part[1];
-    }
-    for (int c = threadIdx.x; c < width; c += blockDim.x) {
-        float total = 0.0f;
-        for (int p = 0; p < n_parts; p++) {
-            const float *part = parts + ((uint64_t)p * n_heads + head) * (2 + width);
-            total += exp2f(part[0] - top) * part[2 + c];
+    const int head = blockIdx.x, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const uint64_t stride = (uint64_t)n_heads * (2 + width);
+    parts += (uint64_t)head * (2 + width);
+    __shared__ float tops[4], sums[4], weights[PARTS];
+    float top = -INFINITY;
+    for (int p = threadIdx.x; p < n_parts; p += 128) top = fmaxf(top, parts[p * stride]);
+    top = warp_max(top);
+    if (lane == 0) tops[warp] = top;
+    __syncthreads();
+    top = fmaxf(fmaxf(tops[0], tops[1]), fmaxf(tops[2], tops[3]));
+    float sum = 0.0f, total[2] = {0.0f, 0.0f};
+    for (int first = 0; first < n_parts; first += PARTS) {
+        __syncthreads();
+        for (int p = threadIdx.x; p < PARTS && first + p < n_parts; p += 128) {
+            weights[p] = exp2f(parts[(first + p) * stride] - top);
+            sum += weights[p] * parts[(first + p) * stride + 1];
         }
-        out[head * width + c] = total / sum;
+        __syncthreads();
+        const int n = min(PARTS, n_parts - first);
+#pragma unroll 8
+        for (int p = 0; p < n; p++) {
+            const float *part = parts + (first + p) * stride + 2;
+            if (threadIdx.x < width) total[0] += weights[p] * part[threadIdx.x];
+            if (threadIdx.x + 128 < width) total[1] += weights[p] * part[threadIdx.x + 128];
+        }
     }
+    sum = warp_sum(sum);
+    if (lane == 0) sums[warp] = sum;
+    __syncthreads();
+    sum = sums[0] + sums[1] + sums[2] + sums[3];
+    if (threadIdx.x < width) out[head * width + threadIdx.x] = total[0] / sum;
+    if (threadIdx.x + 128 < width) out[head * width + threadIdx.x + 128] = total[1] / sum;
     if (threadIdx.x == 0) log_sum_exp[head] = top + log2f(sum);
 }
 

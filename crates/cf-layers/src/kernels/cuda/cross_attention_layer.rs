@@ -1,6 +1,6 @@
 //! A layer that looks from one sequence at another: attention with an embedding in both, and what follows it.
 
-use std::sync::OnceLock;
+use std::sync::Mutex;
 
 use candle_core::{CudaStorage, CustomOp3};
 
@@ -8,7 +8,7 @@ use super::super::Retention;
 use super::super::attention::AttentionShape;
 use super::super::linear::Activation;
 use super::super::transformer_layer::{CrossAttentionWeights, TransformerLayerOptions};
-use super::after_attention::{AfterAttention, Parameters, Shapes, Weights, leave_rows};
+use super::after_attention::{AfterAttention, Parameters, Shapes, Weights, leave, leave_rows, taken};
 use super::attention::{Call, Saved, Tokens};
 use super::gpu::{plain, transposed};
 use super::linear::deliver;
@@ -27,7 +27,7 @@ pub(in crate::kernels) fn cross_attention_layer(
         options,
         embedding: weights.embedding.clone(),
         parameters: Parameters::of(weights.projections, weights.after),
-        kept: OnceLock::new(),
+        kept: Mutex::new(None),
     };
     source.apply_op3(context, weights.embedding, op)
 }
@@ -37,7 +37,7 @@ struct CrossAttentionLayer {
     options: TransformerLayerOptions,
     embedding: Tensor,
     parameters: Parameters,
-    kept: OnceLock<Kept>,
+    kept: Mutex<Option<Kept>>,
 }
 
 /// What the forward pass leaves.
@@ -160,7 +160,7 @@ impl CustomOp3 for CrossAttentionLayer {
             Retention::Recompute => None,
         };
         let (output, after) = self.after(&gpu, &weights, &vectors)?.forward(base, attended.view())?;
-        self.kept.get_or_init(|| Kept { tokens, attended, log_sum_exp, after });
+        leave(&self.kept, Kept { tokens, attended, log_sum_exp, after });
         Ok((output.into_storage(&gpu), Shape::from((n, d))))
     }
 
@@ -175,8 +175,7 @@ impl CustomOp3 for CrossAttentionLayer {
         let gpu = Gpu::of(source.device())?;
         let AttentionShape { n, m, d, .. } = self.shapes.attention;
         let dtype = self.shapes.dtype;
-        let kept =
-            self.kept.get().ok_or_else(|| Error::Msg("a layer's backward before its forward".into()))?;
+        let kept = taken(&self.kept)?;
         let grad = grad.contiguous()?;
         let [source_input, context_input, grad_input] = [source, context, &grad].map(Input::of);
         let base = source_input.view()?;
@@ -184,7 +183,7 @@ impl CustomOp3 for CrossAttentionLayer {
         let vectors = self.vectors();
         let dweights = gpu.array(weights.n_elements(), DType::F32)?;
         let after = self.after(&gpu, &weights, &vectors)?.backward(
-            &kept.after,
+            kept.after,
             base,
             kept.attended.view(),
             grad_input.view()?,

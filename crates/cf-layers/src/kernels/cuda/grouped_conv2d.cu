@@ -5,13 +5,29 @@
 #include "common.cuh"
 
 #define STRIP 8
+// Channels of a block.
+#define CHANNELS 32
+
+// The weights of a block's channels, which lie one after the other. Channels are an odd number of taps apart, so neighbouring
+// threads read different banks.
+template <int TAPS>
+__device__ __forceinline__ const float *shared_weights(const float *w, int c_out) {
+    __shared__ float taps[CHANNELS * TAPS];
+    int first = blockIdx.x * CHANNELS * TAPS, last = c_out * TAPS;
+    for (int i = threadIdx.y * blockDim.x + threadIdx.x; i < CHANNELS * TAPS; i += blockDim.x * blockDim.y) {
+        taps[i] = first + i < last ? w[first + i] : 0.0f;
+    }
+    __syncthreads();
+    return taps + threadIdx.x * TAPS;
+}
 
 // y[p, c] = bias[c] + sum over i, ky, kx of w[c, i, ky, kx] x[p + (ky, kx) - k / 2, c * PER_GROUP + i].
 template <int K, int PER_GROUP>
 __device__ void forward(const float *x, const float *w, const float *bias, float *y, int height, int width, int c_out) {
-    int c = blockIdx.x * blockDim.x + threadIdx.x;
+    int c = blockIdx.x * CHANNELS + threadIdx.x;
     int strips = (width + STRIP - 1) / STRIP;
     int strip = blockIdx.y * blockDim.y + threadIdx.y;
+    const float *taps = shared_weights<PER_GROUP * K * K>(w, c_out);
     if (c >= c_out || strip >= strips * height) return;
     int row = strip / strips, first = strip % strips * STRIP;
     float sum[STRIP];
@@ -30,7 +46,7 @@ __device__ void forward(const float *x, const float *w, const float *bias, float
             }
 #pragma unroll
             for (int kx = 0; kx < K; kx++) {
-                float tap = w[((c * PER_GROUP + i) * K + ky) * K + kx];
+                float tap = taps[(i * K + ky) * K + kx];
 #pragma unroll
                 for (int s = 0; s < STRIP; s++) sum[s] += tap * value[s + kx];
             }
@@ -45,9 +61,10 @@ __device__ void forward(const float *x, const float *w, const float *bias, float
 // dx[p, c * PER_GROUP + i] = sum over ky, kx of w[c, i, ky, kx] dy[p - (ky, kx) + k / 2, c].
 template <int K, int PER_GROUP>
 __device__ void input_gradient(const float *dy, const float *w, float *dx, int height, int width, int c_out) {
-    int c = blockIdx.x * blockDim.x + threadIdx.x;
+    int c = blockIdx.x * CHANNELS + threadIdx.x;
     int strips = (width + STRIP - 1) / STRIP;
     int strip = blockIdx.y * blockDim.y + threadIdx.y;
+    const float *taps = shared_weights<PER_GROUP * K * K>(w, c_out);
     if (c >= c_out || strip >= strips * height) return;
     int row = strip / strips, first = strip % strips * STRIP;
     float sum[PER_GROUP][STRIP];
@@ -69,7 +86,7 @@ __device__ void input_gradient(const float *dy, const float *w, float *dx, int h
         for (int kx = 0; kx < K; kx++) {
 #pragma unroll
             for (int i = 0; i < PER_GROUP; i++) {
-                float tap = w[((c * PER_GROUP + i) * K + ky) * K + kx];
+                float tap = taps[(i * K + ky) * K + kx];
 #pragma unroll
                 for (int s = 0; s < STRIP; s++) sum[i][s] += tap * value[s + K - 1 - kx];
             }

@@ -13,7 +13,7 @@ const STRIP: usize = 8;
 const CHANNELS: usize = 32;
 const STRIPS: usize = 8;
 /// Blocks along the rows in a gradient of weights, about.
-const ROW_BLOCKS: usize = 32;
+const ROW_BLOCKS: usize = 64;
 
 /// Whether a convolution has a form here: odd kernels up to 7, one or two input channels per group.
 pub(in crate::kernels) fn serves(x: &Tensor, shape: &ConvShape) -> bool {
@@ -71,28 +71,30 @@ impl Conv {
         (grid, [CHANNELS as u32, STRIPS as u32, 1])
     }
 
-    /// `[height, width, c_out]`.
-    pub(super) fn forward(&self, gpu: &Gpu, x: View<'_>, weight: View<'_>, bias: View<'_>) -> Result<Array> {
-        let ConvShape { height, width, c_out, .. } = self.shape;
-        let y = gpu.array(height * width * c_out, DType::F32)?;
-        let mut args: Vec<Arg> = vec![x.into(), weight.into(), bias.into(), (&y).into()];
-        args.extend(self.sizes());
-        gpu.launch(self.names()?[0], self.by_strips(), 0, &args)?;
-        Ok(y)
-    }
-
-    /// Gradients of `x`, `weight` and the bias.
-    pub(super) fn backward(
+    /// Writes `[height, width, c_out]` to `y`.
+    pub(super) fn forward(
         &self,
         gpu: &Gpu,
         x: View<'_>,
         weight: View<'_>,
-        dy: View<'_>,
-    ) -> Result<[Array; 3]> {
-        let ConvShape { height, width, c_out, per_group, k } = self.shape;
+        bias: View<'_>,
+        y: View<'_>,
+    ) -> Result<()> {
+        let mut args: Vec<Arg> = vec![x.into(), weight.into(), bias.into(), y.into()];
+        args.extend(self.sizes());
+        gpu.launch(self.names()?[0], self.by_strips(), 0, &args)
+    }
+
+    /// Gradients of the weight and the bias, from input, weight and the output's gradient; that of the input is written to `dx`.
+    pub(super) fn backward(
+        &self,
+        gpu: &Gpu,
+        (x, weight, dy): (View<'_>, View<'_>, View<'_>),
+        dx: View<'_>,
+    ) -> Result<[Array; 2]> {
+        let ConvShape { height, width, c_out, k, .. } = self.shape;
         let [_, input_gradient, weight_gradient] = self.names()?;
-        let dx = gpu.array(height * width * c_out * per_group, DType::F32)?;
-        let mut args: Vec<Arg> = vec![dy.into(), weight.into(), (&dx).into()];
+        let mut args: Vec<Arg> = vec![dy.into(), weight.into(), dx.into()];
         args.extend(self.sizes());
         gpu.launch(input_gradient, self.by_strips(), 0, &args)?;
 
@@ -108,7 +110,7 @@ impl Conv {
 
         let none = (Activation::Identity, None);
         let dbias = gpu.row_gradient(dy, none, None, [height * width, c_out], None)?;
-        Ok([dx, dweight, dbias])
+        Ok([dweight, dbias])
     }
 }
 
@@ -145,7 +147,8 @@ impl CustomOp3 for GroupedConv2d {
         let gpu = Gpu::new(&x.device)?;
         let ConvShape { height, width, c_out, .. } = self.shape;
         let (weight, bias) = (View::of(weight, weight_layout)?, View::of(bias, bias_layout)?);
-        let y = Conv { shape: self.shape }.forward(&gpu, View::of(x, x_layout)?, weight, bias)?;
+        let y = gpu.array(height * width * c_out, DType::F32)?;
+        Conv { shape: self.shape }.forward(&gpu, View::of(x, x_layout)?, weight, bias, y.view())?;
         Ok((y.into_storage(&gpu), Shape::from((height, width, c_out))))
     }
 
@@ -161,8 +164,9 @@ impl CustomOp3 for GroupedConv2d {
         let grad = grad.contiguous()?;
         let [x_input, weight_input, grad_input] = [x, weight, &grad].map(Input::of);
         let conv = Conv { shape: self.shape };
-        let [dx, dweight, dbias] =
-            conv.backward(&gpu, x_input.view()?, weight_input.view()?, grad_input.view()?)?;
+        let dx = gpu.array(x.elem_count(), DType::F32)?;
+        let views = (x_input.view()?, weight_input.view()?, grad_input.view()?);
+        let [dweight, dbias] = conv.backward(&gpu, views, dx.view())?;
         Ok((
             deliver(x, dx.into_tensor(&gpu, x.shape()))?,
             deliver(weight, dweight.into_tensor(&gpu, weight.shape()))?,

@@ -1,35 +1,80 @@
 // Layer norm over the last axis of [n, d], a warp per row, f32 throughout; the mean is taken before the squares. What is normed is
-// x, or x + added + bias, where `added` may be bf16.
+// x + added + bias, each where it is not null; `added` may be bf16.
 #include "common.cuh"
 
-// The statistics of one row of x (+ added), with the row's values in registers: lane l holds columns l, l + 32, ...
+// Lane l holds columns 4 l, .. 4 l + 3 and every 128 further: four at a time where rows allow it.
+__device__ __forceinline__ uint32_t column_of(int c) { return c / 4 * 128 + threadIdx.x % 32 * 4 + c % 4; }
+
+// v[c] = what lies in this lane's columns of a row, 0 past its end; added to what is there.
+template <int COLUMNS, typename T>
+__device__ __forceinline__ void add_row(float (&v)[COLUMNS], const T *row, uint32_t d) {
+#pragma unroll
+    for (int c = 0; c < COLUMNS; c += 4) {
+        uint32_t column = column_of(c);
+        if (d % 4 == 0) {
+            if (column < d) {
+                float4 four = load4(row + column);
+                v[c] += four.x;
+                v[c + 1] += four.y;
+                v[c + 2] += four.z;
+                v[c + 3] += four.w;
+            }
+        } else {
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                if (column + e < d) v[c + e] += load(row + column + e);
+            }
+        }
+    }
+}
+
+template <int COLUMNS, typename T>
+__device__ __forceinline__ void store_row(T *row, const float (&v)[COLUMNS], uint32_t d) {
+#pragma unroll
+    for (int c = 0; c < COLUMNS; c += 4) {
+        uint32_t column = column_of(c);
+        if (d % 4 == 0) {
+            if (column < d) store4(row + column, make_float4(v[c], v[c + 1], v[c + 2], v[c + 3]));
+        } else {
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                if (column + e < d) store(row + column + e, v[c + e]);
+            }
+        }
+    }
+}
+
+template <int COLUMNS>
+__device__ __forceinline__ void clear(float (&v)[COLUMNS]) {
+#pragma unroll
+    for (int c = 0; c < COLUMNS; c++) v[c] = 0.0f;
+}
+
+// One row of x + added + bias in registers, centred and scaled.
 template <int COLUMNS>
 struct Row {
-    float value[COLUMNS];
-    float mean, scale;
+    float normed[COLUMNS];
+    float scale;
 
     template <typename A>
     __device__ Row(const float *x, const A *added, const float *bias, uint64_t row, uint32_t d, float eps) {
-        int lane = threadIdx.x % 32;
+        clear(normed);
+        if (x) add_row(normed, x + row * d, d);
+        if (added) add_row(normed, added + row * d, d);
+        if (bias) add_row(normed, bias, d);
         float sum = 0.0f;
 #pragma unroll
-        for (int c = 0; c < COLUMNS; c++) {
-            uint32_t column = c * 32 + lane;
-            value[c] = 0.0f;
-            if (column < d) {
-                value[c] = x[row * d + column];
-                if (added) value[c] += load(added + row * d + column);
-                if (bias) value[c] += bias[column];
-            }
-            sum += value[c];
-        }
-        mean = warp_sum(sum) / d;
+        for (int c = 0; c < COLUMNS; c++) sum += normed[c];
+        const float mean = warp_sum(sum) / d;
         float squares = 0.0f;
 #pragma unroll
         for (int c = 0; c < COLUMNS; c++) {
-            if (c * 32 + lane < d) squares += (value[c] - mean) * (value[c] - mean);
+            normed[c] = column_of(c) < d ? normed[c] - mean : 0.0f;
+            squares += normed[c] * normed[c];
         }
         scale = rsqrtf(warp_sum(squares) / d + eps);
+#pragma unroll
+        for (int c = 0; c < COLUMNS; c++) normed[c] *= scale;
     }
 };
 
@@ -37,19 +82,18 @@ struct Row {
 template <int COLUMNS, typename A>
 __device__ void forward(const float *x, const A *added, const float *bias, const float *gain, const float *shift, float *y,
                         bf16 *y_bf16, uint32_t n, uint32_t d, float eps) {
-    int lane = threadIdx.x % 32;
     uint64_t row = (uint64_t)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
     if (row >= n) return;
     Row<COLUMNS> r(x, added, bias, row, d, eps);
+    float factor[COLUMNS], value[COLUMNS];
+    clear(factor);
+    clear(value);
+    add_row(factor, gain, d);
+    add_row(value, shift, d);
 #pragma unroll
-    for (int c = 0; c < COLUMNS; c++) {
-        uint32_t column = c * 32 + lane;
-        if (column < d) {
-            float value = (r.value[c] - r.mean) * r.scale * gain[column] + shift[column];
-            if (y) y[row * d + column] = value;
-            if (y_bf16) store(y_bf16 + row * d + column, value);
-        }
-    }
+    for (int c = 0; c < COLUMNS; c++) value[c] += r.normed[c] * factor[c];
+    if (y) store_row(y + row * d, value, d);
+    if (y_bf16) store_row(y_bf16 + row * d, value, d);
 }
 
 // dx from grad (+ grad_2) as f32 and, where it is wanted, as bf16; and partial sums [gridDim.x, 3 d] of the gradients of gain and
@@ -61,40 +105,35 @@ __device__ void backward(const float *x, const A *added, const float *bias, cons
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     uint32_t first = blockIdx.x * rows_per_block, last = min(first + rows_per_block, n);
     float dgain[COLUMNS], dshift[COLUMNS], dsum[COLUMNS];
-#pragma unroll
-    for (int c = 0; c < COLUMNS; c++) dgain[c] = dshift[c] = dsum[c] = 0.0f;
+    clear(dgain);
+    clear(dshift);
+    clear(dsum);
     for (uint64_t row = first + warp; row < last; row += 8) {
         Row<COLUMNS> r(x, added, bias, row, d, eps);
-        float g[COLUMNS];
+        float raw[COLUMNS], g[COLUMNS];
+        clear(raw);
+        clear(g);
+        add_row(raw, grad + row * d, d);
+        if (grad_2) add_row(raw, grad_2 + row * d, d);
+        add_row(g, gain, d);
         float sum = 0.0f, product = 0.0f;
 #pragma unroll
         for (int c = 0; c < COLUMNS; c++) {
-            uint32_t column = c * 32 + lane;
-            g[c] = 0.0f;
-            if (column < d) {
-                float normed = (r.value[c] - r.mean) * r.scale;
-                float raw = grad[row * d + column];
-                if (grad_2) raw += grad_2[row * d + column];
-                dgain[c] += raw * normed;
-                dshift[c] += raw;
-                g[c] = raw * gain[column];
-                sum += g[c];
-                product += g[c] * normed;
-            }
+            dgain[c] += raw[c] * r.normed[c];
+            dshift[c] += raw[c];
+            g[c] *= raw[c];
+            sum += g[c];
+            product += g[c] * r.normed[c];
         }
         sum = warp_sum(sum) / d;
         product = warp_sum(product) / d;
 #pragma unroll
         for (int c = 0; c < COLUMNS; c++) {
-            uint32_t column = c * 32 + lane;
-            if (column < d) {
-                float normed = (r.value[c] - r.mean) * r.scale;
-                float value = r.scale * (g[c] - sum - normed * product);
-                dsum[c] += value;
-                dx[row * d + column] = value;
-                if (dx_bf16) store(dx_bf16 + row * d + column, value);
-            }
+            g[c] = r.scale * (g[c] - sum - r.normed[c] * product);
+            if (column_of(c) < d) dsum[c] += g[c];
         }
+        store_row(dx + row * d, g, d);
+        if (dx_bf16) store_row(dx_bf16 + row * d, g, d);
     }
     __shared__ float shared[8][32];
 #pragma unroll
@@ -102,7 +141,7 @@ __device__ void backward(const float *x, const A *added, const float *bias, cons
         for (int which = 0; which < 3; which++) {
             shared[warp][lane] = which == 0 ? dgain[c] : which == 1 ? dshift[c] : dsum[c];
             __syncthreads();
-            uint32_t column = c * 32 + lane;
+            uint32_t column = column_of(c);
             if (warp == 0 && column < d) {
                 float total = 0.0f;
                 for (int w = 0; w < 8; w++) total += shared[w][lane];

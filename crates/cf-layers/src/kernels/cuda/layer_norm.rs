@@ -9,7 +9,7 @@ use super::*;
 /// Warps of a block, each with a row at a time.
 const WARPS: usize = 8;
 /// Channels that a row may have: it is held in registers.
-const MOST_CHANNELS: usize = 2048;
+pub(super) const MOST_CHANNELS: usize = 2048;
 
 /// Whether a norm over `d` channels has a form here.
 pub(in crate::kernels) fn serves(x: &Tensor, d: usize) -> bool {
@@ -46,10 +46,10 @@ fn names(d: usize, added: DType) -> (&'static str, &'static str) {
     }
 }
 
-/// What is normed: `x + added + bias`, of which `x` is f32 and `added` of either type.
+/// What is normed: `x + added + bias`, of which `x` is f32 and `added` of either type; each may be missing.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Summed<'a> {
-    pub(super) x: View<'a>,
+    pub(super) x: Option<View<'a>>,
     pub(super) added: Option<View<'a>>,
     pub(super) bias: Option<View<'a>>,
 }
@@ -57,7 +57,12 @@ pub(super) struct Summed<'a> {
 impl<'a> Summed<'a> {
     /// `x` alone.
     pub(super) fn one(x: View<'a>) -> Self {
-        Self { x, added: None, bias: None }
+        Self { x: Some(x), added: None, bias: None }
+    }
+
+    /// A product to which its bias is added here.
+    pub(super) fn of_product(product: View<'a>, bias: View<'a>) -> Self {
+        Self { x: None, added: Some(product), bias: Some(bias) }
     }
 
     fn added_type(&self) -> DType {
@@ -264,7 +269,7 @@ impl CustomOp3 for AddLayerNorm {
         let shift = Input::of(&self.shift);
         let affine = Affine { gain: View::of(gain, gain_layout)?, shift: shift.view()?, eps: self.eps };
         let added = Some(View::of(added, added_layout)?);
-        let summed = Summed { x: View::of(x, x_layout)?, added, bias: None };
+        let summed = Summed { x: Some(View::of(x, x_layout)?), added, bias: None };
         let y = gpu.norm(summed, affine, [n, d], DType::F32)?;
         Ok((y.wide.into_storage(&gpu), x_layout.shape().clone()))
     }
@@ -283,7 +288,7 @@ impl CustomOp3 for AddLayerNorm {
         let inputs = [x, added, gain, &self.shift, &grad].map(Input::of);
         let [x_input, added_input, gain_input, shift_input, grad_input] = &inputs;
         let affine = Affine { gain: gain_input.view()?, shift: shift_input.view()?, eps: self.eps };
-        let summed = Summed { x: x_input.view()?, added: Some(added_input.view()?), bias: None };
+        let summed = Summed { x: Some(x_input.view()?), added: Some(added_input.view()?), bias: None };
         let grads = [Some(grad_input.view()?), None];
         let NormGradient { dx, affine } = gpu.norm_gradient(summed, affine, grads, [n, d], DType::F32)?;
         let (dx, affine) = (dx.wide.into_tensor(&gpu, x.shape()), affine.into_tensor(&gpu, (3, d)));

@@ -4,7 +4,7 @@ use candle_core::{CudaStorage, CustomOp2};
 
 use super::super::gradients;
 use super::super::grouped_conv2d::ConvShape;
-use super::super::merged_conv2d::ConvBranch;
+use super::super::merged_conv2d::{ConvBranch, TokenGrid};
 use super::grouped_conv2d::Conv;
 use super::linear::deliver;
 use super::*;
@@ -14,11 +14,12 @@ const MOST_BRANCHES: usize = 4;
 
 /// The sizes of the merged convolution if it has a form here.
 pub(in crate::kernels) fn shape(
-    map: &Tensor,
+    x: &Tensor,
+    grid: TokenGrid,
     branches: &[ConvBranch<'_>],
     largest: usize,
 ) -> Result<Option<ConvShape>> {
-    let (height, width, c_in) = map.dims3()?;
+    let ((n, c_in), TokenGrid { height, width, n_before }) = (x.dims2()?, grid);
     let Some(first) = branches.first().filter(|_| branches.len() <= MOST_BRANCHES) else {
         return Ok(None);
     };
@@ -28,26 +29,35 @@ pub(in crate::kernels) fn shape(
         branch.weight.dims() == [c_out, per_group, k, k] && k % 2 == 1 && branch.bias.dims() == [c_out]
     };
     let shape = ConvShape { height, width, c_out, per_group, k: largest };
-    let whole = c_out * per_group == c_in && height * width > 0 && branches.iter().all(fits);
-    Ok((whole && super::grouped_conv2d::serves(map, &shape)).then_some(shape))
+    let whole = n == grid.n_tokens() && c_out * per_group == c_in && height * width > 0;
+    let passes = n_before == 0 || per_group == 1;
+    let serves = super::grouped_conv2d::serves(x, &shape) && branches.iter().all(fits);
+    Ok((whole && passes && serves).then_some(shape))
 }
 
 /// [`super::super::merged_conv2d`] of a contiguous map and branches whose [`shape`] this is.
 pub(in crate::kernels) fn merged_conv2d(
-    map: &Tensor,
+    x: &Tensor,
+    grid: TokenGrid,
     branches: &[ConvBranch<'_>],
     identity: bool,
     shape: ConvShape,
 ) -> Result<Tensor> {
     let owned = |branch: &ConvBranch<'_>| (branch.weight.clone(), branch.bias.clone());
-    let op = MergedConv2d { shape, branches: branches.iter().map(owned).collect(), identity };
+    let op = MergedConv2d {
+        shape,
+        n_before: grid.n_before,
+        branches: branches.iter().map(owned).collect(),
+        identity,
+    };
     // A weight is an input so that the op is in the graph also where the map is not.
     let first = branches.first().ok_or_else(|| Error::Msg("a merged convolution without branches".into()))?;
-    map.apply_op2(first.weight, op)
+    x.apply_op2(first.weight, op)
 }
 
 struct MergedConv2d {
     shape: ConvShape,
+    n_before: usize,
     branches: Vec<(Tensor, Tensor)>,
     identity: bool,
 }
@@ -95,33 +105,39 @@ impl CustomOp2 for MergedConv2d {
 
     fn cuda_fwd(
         &self,
-        map: &CudaStorage,
+        x: &CudaStorage,
         layout: &Layout,
         _: &CudaStorage,
         _: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        let gpu = Gpu::new(&map.device)?;
+        let gpu = Gpu::new(&x.device)?;
         let [weight, bias] = self.merged(&gpu)?;
-        let conv = Conv { shape: self.shape };
-        let y = conv.forward(&gpu, View::of(map, layout)?, weight.view(), bias.view())?;
         let ConvShape { height, width, c_out, .. } = self.shape;
-        Ok((y.into_storage(&gpu), Shape::from((height, width, c_out))))
+        let (n, first) = (self.n_before + height * width, self.n_before * c_out);
+        let (x, y) = (View::of(x, layout)?, gpu.array(n * c_out, DType::F32)?);
+        gpu.copy(x, y.view(), first)?;
+        let conv = Conv { shape: self.shape };
+        conv.forward(&gpu, x.from(first), weight.view(), bias.view(), y.view().from(first))?;
+        Ok((y.into_storage(&gpu), Shape::from((n, c_out))))
     }
 
     fn bwd(
         &self,
-        map: &Tensor,
+        x: &Tensor,
         _: &Tensor,
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let gpu = Gpu::of(map.device())?;
+        let gpu = Gpu::of(x.device())?;
         let [weight, _] = self.merged(&gpu)?;
         let grad = grad.contiguous()?;
-        let (map_input, grad_input) = (Input::of(map), Input::of(&grad));
+        let (x_input, grad_input) = (Input::of(x), Input::of(&grad));
+        let (x_view, dy) = (x_input.view()?, grad_input.view()?);
+        let (first, dx) = (self.n_before * self.shape.c_out, gpu.array(x.elem_count(), DType::F32)?);
+        gpu.copy(dy, dx.view(), first)?;
         let conv = Conv { shape: self.shape };
-        let [dmap, dweight, dbias] =
-            conv.backward(&gpu, map_input.view()?, weight.view(), grad_input.view()?)?;
+        let views = (x_view.from(first), weight.view(), dy.from(first));
+        let [dweight, dbias] = conv.backward(&gpu, views, dx.view().from(first))?;
 
         let n = |tensors: &(Tensor, Tensor)| tensors.0.elem_count() + tensors.1.elem_count();
         let n_all = self.branches.iter().map(n).sum::<usize>();
@@ -139,6 +155,6 @@ impl CustomOp2 for MergedConv2d {
             gradients::leave_of_captured(parameter, &all.narrow(0, first, n)?.reshape(parameter.shape())?)?;
             first += n;
         }
-        Ok((deliver(map, dmap.into_tensor(&gpu, map.shape()))?, None))
+        Ok((deliver(x, dx.into_tensor(&gpu, x.shape()))?, None))
     }
 }

@@ -14,10 +14,12 @@ mod gpu;
 pub(super) mod grouped_conv2d;
 pub(super) mod layer_norm;
 pub(super) mod linear;
+pub(super) mod linear_norm;
 pub(super) mod merged_conv2d;
 pub(super) mod optimiser;
 pub(super) mod projected_attention;
 pub(super) mod rows;
+pub(super) mod token_map;
 pub(super) mod transformer_layer;
 
 use gpu::{Arg, Array, Gpu, Input, View};
@@ -30,6 +32,11 @@ use super::dropout::DropoutMask;
 /// Whether an op on this tensor has a form here.
 pub(super) fn serves(x: &Tensor) -> bool {
     x.device().is_cuda() && matches!(x.dtype(), DType::F32 | DType::BF16)
+}
+
+/// [`serves`], and the tensor is f32.
+pub(super) fn serves_f32(x: &Tensor) -> bool {
+    serves(x) && x.dtype() == DType::F32
 }
 
 /// The type of operands of products.

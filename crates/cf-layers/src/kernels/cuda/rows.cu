@@ -1,6 +1,11 @@
 // Element-wise ops and column sums over row-major matrices [n, d].
 #include "common.cuh"
 
+// The column of element i of rows of `d`, by the short division where that will do.
+__device__ __forceinline__ uint32_t column_of(uint64_t i, uint32_t d) {
+    return i >> 32 ? (uint32_t)(i % d) : (uint32_t)i % d;
+}
+
 // ---- types ---------------------------------------------------------------------------------------------------------
 
 extern "C" __global__ void to_bf16(const float *x, bf16 *y, uint64_t n) {
@@ -20,7 +25,14 @@ struct Parts {
 template <typename To>
 __device__ void gathered(const Parts &parts, To *to) {
     uint32_t first = (blockIdx.x * blockDim.x + threadIdx.x) * 4;
+    if (first >= parts.end[5]) return;
     int part = 0;
+    while (first >= parts.end[part]) part++;
+    uint32_t start = part ? parts.end[part - 1] : 0;
+    if (start % 4 == 0 && first + 4 <= parts.end[part]) {
+        store4(to + first, load4(parts.from[part] + first - start));
+        return;
+    }
     for (uint32_t i = first; i < first + 4 && i < parts.end[5]; i++) {
         while (i >= parts.end[part]) part++;
         store(to + i, parts.from[part][i - (part ? parts.end[part - 1] : 0)]);
@@ -57,27 +69,6 @@ extern "C" __global__ void embedded_weight_gradient(float *dw, const float *dbia
     if (i < 3ull * d * d) dw[i] += dbiases[i / d] * e[i % d];
 }
 
-// de = sum over the stacked layers of w^T dbias. A block has 32 columns, its rows of threads share the outputs.
-extern "C" __global__ void embedding_gradient(const float *wa, const float *wb, const float *wc, const float *dbiases,
-                                              float *de, uint32_t d) {
-    uint32_t column = blockIdx.x * 32 + threadIdx.x;
-    __shared__ float rows[8][33];
-    float sum = 0.0f;
-    if (column < d) {
-        for (uint32_t row = threadIdx.y; row < 3 * d; row += 8) {
-            const float *w = row < d ? wa : row < 2 * d ? wb : wc;
-            sum += w[(uint64_t)(row % d) * d + column] * dbiases[row];
-        }
-    }
-    rows[threadIdx.y][threadIdx.x] = sum;
-    __syncthreads();
-    if (threadIdx.y == 0 && column < d) {
-        float total = 0.0f;
-        for (int row = 0; row < 8; row++) total += rows[row][threadIdx.x];
-        de[column] = total;
-    }
-}
-
 // ---- bias and activation -------------------------------------------------------------------------------------------
 
 enum Activation { IDENTITY = 0, RELU = 1, TANH = 2 };
@@ -94,7 +85,7 @@ __device__ void bias_activation(T *y, const float *bias, uint64_t n_elements, ui
     uint64_t stride = (uint64_t)gridDim.x * blockDim.x * 4;
     for (uint64_t i = ((uint64_t)blockIdx.x * blockDim.x + threadIdx.x) * 4; i < n_elements; i += stride) {
         if (d % 4 == 0) {
-            uint32_t column = (uint32_t)(i % d);
+            uint32_t column = column_of(i, d);
             float4 v = load4(y + i), b = load4(bias + column);
             v.x = activated(v.x + b.x, activation);
             v.y = activated(v.y + b.y, activation);
@@ -120,10 +111,16 @@ template <typename T>
 __device__ void add_three_biases(T *y, const float *a, const float *b, const float *c, uint64_t n_elements, uint32_t d) {
     uint64_t stride = (uint64_t)gridDim.x * blockDim.x * 4;
     for (uint64_t i = ((uint64_t)blockIdx.x * blockDim.x + threadIdx.x) * 4; i < n_elements; i += stride) {
+        if (d % 4 == 0) {
+            uint32_t column = column_of(i, 3 * d), layer = column / d;
+            float4 v = load4(y + i), bias = load4((layer == 0 ? a : layer == 1 ? b : c) + column - layer * d);
+            store4(y + i, make_float4(v.x + bias.x, v.y + bias.y, v.z + bias.z, v.w + bias.w));
+            continue;
+        }
         for (uint64_t at = i; at < i + 4 && at < n_elements; at++) {
-            uint32_t column = (uint32_t)(at % (3 * d)), layer = column / d;
+            uint32_t column = column_of(at, 3 * d), layer = column / d;
             const float *bias = layer == 0 ? a : layer == 1 ? b : c;
-            store(y + at, load(y + at) + bias[column % d]);
+            store(y + at, load(y + at) + bias[column - layer * d]);
         }
     }
 }
@@ -215,7 +212,7 @@ __device__ void gelu_forward(const T *z, const float *bias, T *h, uint64_t n_ele
     for (uint64_t i = ((uint64_t)blockIdx.x * blockDim.x + threadIdx.x) * 4; i < n_elements; i += stride) {
         if (n_elements % 4 == 0 && d % 4 == 0) {
             float4 v = load4(z + i);
-            float4 b = bias ? load4(bias + (uint32_t)(i % d)) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+            float4 b = bias ? load4(bias + column_of(i, d)) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
             v.x = masked(mask, i, gelu(v.x + b.x));
             v.y = masked(mask, i + 1, gelu(v.y + b.y));
             v.z = masked(mask, i + 2, gelu(v.z + b.z));
@@ -273,7 +270,7 @@ __device__ void add_masked(const float *base, const T *y, const float *bias, flo
     for (uint64_t i = ((uint64_t)blockIdx.x * blockDim.x + threadIdx.x) * 4; i < n_elements; i += stride) {
         if (n_elements % 4 == 0 && d % 4 == 0) {
             float4 v = load4(y + i), o = base ? load4(base + i) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-            float4 b = bias ? load4(bias + (uint32_t)(i % d)) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+            float4 b = bias ? load4(bias + column_of(i, d)) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
             v.x = o.x + masked(mask, i, v.x + b.x);
             v.y = o.y + masked(mask, i + 1, v.y + b.y);
             v.z = o.z + masked(mask, i + 2, v.z + b.z);
@@ -294,3 +291,50 @@ __device__ void add_masked(const float *base, const T *y, const float *bias, flo
     }
 ADD_MASKED(add_masked_f32, float)
 ADD_MASKED(add_masked_bf16, bf16)
+
+// ---- sums of maps -----------------------------------------------------------------------------------------------------
+
+// y = w[0] a + w[1] b + w[2] c + bias[0], element by element.
+extern "C" __global__ void mix_three(const float *a, const float *b, const float *c, const float *w, const float *bias,
+                                     float *y, uint64_t n) {
+    uint64_t stride = (uint64_t)gridDim.x * blockDim.x;
+    float wa = w[0], wb = w[1], wc = w[2], constant = bias[0];
+    for (uint64_t i = (uint64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += stride) {
+        y[i] = wa * a[i] + wb * b[i] + wc * c[i] + constant;
+    }
+}
+
+// The gradients of the maps, and partial sums [gridDim.x, 4] of those of the weights and the bias.
+extern "C" __global__ void mix_three_backward(const float *a, const float *b, const float *c, const float *w,
+                                              const float *dy, float *da, float *db, float *dc, float *partial,
+                                              uint64_t n) {
+    uint64_t stride = (uint64_t)gridDim.x * blockDim.x;
+    float wa = w[0], wb = w[1], wc = w[2], sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+    for (uint64_t i = (uint64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += stride) {
+        float g = dy[i];
+        da[i] = wa * g;
+        db[i] = wb * g;
+        dc[i] = wc * g;
+        sum[0] += g * a[i];
+        sum[1] += g * b[i];
+        sum[2] += g * c[i];
+        sum[3] += g;
+    }
+    __shared__ float warps[8][4];
+    for (int which = 0; which < 4; which++) {
+        float total = warp_sum(sum[which]);
+        if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32][which] = total;
+    }
+    __syncthreads();
+    if (threadIdx.x < 4) {
+        float total = 0.0f;
+        for (int warp = 0; warp < 8; warp++) total += warps[warp][threadIdx.x];
+        partial[blockIdx.x * 4 + threadIdx.x] = total;
+    }
+}
+
+// Rows 0 .. n of the gradient of a sequence whose first rows are repeated at its end: what came to both is added.
+extern "C" __global__ void fold_repeated(const float *dy, float *dx, uint64_t n, uint64_t n_repeated) {
+    uint64_t i = ((uint64_t)blockIdx.x * blockDim.x + threadIdx.x) * 4;
+    for (uint64_t e = i; e < i + 4 && e < n; e++) dx[e] = dy[e] + (e < n_repeated ? dy[n + e] : 0.0f);
+}

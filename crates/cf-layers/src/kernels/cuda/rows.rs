@@ -4,6 +4,7 @@
 use candle_core::{CudaStorage, CustomOp1, CustomOp2};
 
 use super::super::linear::Activation;
+use super::gpu::plain;
 use super::*;
 
 /// Threads of a block of an element-wise kernel; each takes four elements at a time.
@@ -27,6 +28,14 @@ impl Gpu {
         let grid = [n.div_ceil(4 * THREADS as usize).max(1), 1, 1];
         self.launch("to_bf16", (grid, [THREADS, 1, 1]), 0, &[x.into(), (&y).into(), Arg::U64(n as u64)])?;
         Ok(y)
+    }
+
+    /// The first `n` f32 numbers of one array to another.
+    pub(super) fn copy(&self, from: View<'_>, to: View<'_>, n: usize) -> Result<()> {
+        if n == 0 {
+            return Ok(());
+        }
+        self.add_masked(None, from, None, to, [1, n], None)
     }
 
     /// bf16 numbers as f32.
@@ -98,9 +107,11 @@ impl Gpu {
         let args = [dweights.into(), dbiases.into(), embedding.into(), width];
         let blocks = (3 * d * d).div_ceil(THREADS as usize);
         self.launch("embedded_weight_gradient", ([blocks, 1, 1], [THREADS, 1, 1]), 0, &args)?;
-        let mut args = weights.map(Arg::from).to_vec();
-        args.extend([dbiases.into(), dembedding.into(), width]);
-        self.launch("embedding_gradient", ([d.div_ceil(32), 1, 1], [32, 8, 1]), 0, &args)
+        for (layer, weight) in weights.into_iter().enumerate() {
+            let (a, b) = (plain(dbiases.view().from(layer * d), d), plain(weight, d));
+            self.multiply(dembedding.view(), [1, d, d], a, b, if layer == 0 { 0.0 } else { 1.0 })?;
+        }
+        Ok(())
     }
 
     /// The gradient before dropout and activation (whose output is `y`), written to `to` if there is one, and its column sums `[d]`.

@@ -1,6 +1,6 @@
 //! A layer of a Transformer: norm, self-attention, and what follows it.
 
-use std::sync::OnceLock;
+use std::sync::Mutex;
 
 use candle_core::{CudaStorage, CustomOp2};
 
@@ -8,7 +8,7 @@ use super::super::attention::AttentionShape;
 use super::super::linear::Activation;
 use super::super::transformer_layer::{AfterAttentionWeights, NormWeights, TransformerLayerOptions};
 use super::super::{AttentionProjections, Retention};
-use super::after_attention::{self, AfterAttention, Parameters, Shapes, leave_rows};
+use super::after_attention::{self, AfterAttention, Parameters, Shapes, leave, leave_rows, taken};
 use super::attention::{Call, Saved, Tokens};
 use super::gpu::{plain, transposed};
 use super::layer_norm::{Affine, Summed};
@@ -35,7 +35,7 @@ pub(in crate::kernels) fn transformer_layer(
         options,
         parameters: Parameters::of(weights.projections, weights.after),
         norm: [weights.attention_norm.0.clone(), weights.attention_norm.1.clone()],
-        kept: OnceLock::new(),
+        kept: Mutex::new(None),
     };
     // The first weight is an input so that the op is in the graph also where `x` is not.
     x.apply_op2(weights.projections.queries.0, op)
@@ -47,7 +47,7 @@ struct TransformerLayer {
     parameters: Parameters,
     /// Gain and shift of the norm before the attention.
     norm: [Tensor; 2],
-    kept: OnceLock<Kept>,
+    kept: Mutex<Option<Kept>>,
 }
 
 /// What the forward pass leaves. The normed tokens are made again from `x`.
@@ -150,7 +150,7 @@ impl CustomOp2 for TransformerLayer {
         };
         let after = self.after(&gpu, &weights, &vectors)?;
         let (output, after) = after.forward(normed.wide.view(), attended.view())?;
-        self.kept.get_or_init(|| Kept { qkv, attended, log_sum_exp, after });
+        leave(&self.kept, Kept { qkv, attended, log_sum_exp, after });
         Ok((output.into_storage(&gpu), Shape::from((n, d))))
     }
 
@@ -164,8 +164,7 @@ impl CustomOp2 for TransformerLayer {
         let gpu = Gpu::of(x.device())?;
         let AttentionShape { n, d, .. } = self.shapes.attention;
         let dtype = self.shapes.dtype;
-        let kept =
-            self.kept.get().ok_or_else(|| Error::Msg("a layer's backward before its forward".into()))?;
+        let kept = taken(&self.kept)?;
         let grad = grad.contiguous()?;
         let (x_input, grad_input) = (Input::of(x), Input::of(&grad));
         let weights = after_attention::Weights::gather(&gpu, &self.parameters, self.shapes)?;
@@ -175,7 +174,7 @@ impl CustomOp2 for TransformerLayer {
         let normed = gpu.norm(summed, affine, [n, d], dtype)?;
         let dweights = gpu.array(weights.n_elements(), DType::F32)?;
         let after = self.after(&gpu, &weights, &vectors)?.backward(
-            &kept.after,
+            kept.after,
             normed.wide.view(),
             kept.attended.view(),
             grad_input.view()?,
