@@ -244,12 +244,6 @@ impl ModelConfig {
         })
     }
 
-    /// Whether the model does nothing with features of `dim` columns but multiply them by weights, so that features rounded as
-    /// its operands are give the same numbers.
-    pub fn only_multiplies_features(&self, dim: usize) -> bool {
-        self.as_crossfusion().is_some_and(|(_, settings)| settings.embed_dim != dim)
-    }
-
     /// The magnifications that the model reads.
     pub fn magnifications(&self) -> &'static [Magnification] {
         match self {

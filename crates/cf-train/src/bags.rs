@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device};
-use cf_model::kernels::device;
+use cf_model::kernels::{Compute, device};
 use cf_model::{BagTensors, DerivedCache, ModelConfig, Patches};
 use wsi_bags::{Bag, BagStore, Layout, Magnification, OrderedLoader};
 
@@ -34,7 +34,8 @@ pub struct BagSource {
 }
 
 impl BagSource {
-    /// Reads `example` to learn the width of the features and the order of their rows.
+    /// Reads `example` to learn the width of the features and the order of their rows. On a GPU features are bf16 where that changes
+    /// no result.
     ///
     /// # Errors
     /// If that bag can't be read, or lacks something that `model` needs.
@@ -49,10 +50,8 @@ impl BagSource {
             .read(example, magnifications)
             .map_err(|source| Error::Bag { slide_id: example.to_owned(), source })?;
         model.check_bag(&bag)?;
-        let dim = bag.feature_dim();
-        // What is rounded in every product may as well be kept so: half the memory, and the same numbers.
-        let dtype = match model.only_multiplies_features(dim) {
-            true => device::operand_type(device, precision.dtype(), precision.compute_dtype().into()),
+        let dtype = match model.only_projects_features(bag.feature_dim()) {
+            true => device::operand_type(device, precision.dtype(), Compute::from(precision.compute_dtype())),
             false => precision.dtype(),
         };
         Ok(Self {
@@ -63,7 +62,7 @@ impl BagSource {
             resident: Arc::default(),
             device: device.clone(),
             dtype,
-            backbone_dim: dim,
+            backbone_dim: bag.feature_dim(),
             row_order: row_order(&bag),
         })
     }
@@ -76,11 +75,6 @@ impl BagSource {
     /// `row-major` where all patch sets of the example bag are, else `file`.
     pub fn row_order(&self) -> &'static str {
         self.row_order
-    }
-
-    /// The element type of the tensors.
-    pub fn dtype(&self) -> DType {
-        self.dtype
     }
 
     /// Where the tensors are made.

@@ -220,7 +220,7 @@ fn features_rounded_before_and_in_the_first_layer_give_the_same_bytes() {
     let bag = store.read(&store.slide_ids()[0], &Magnification::ALL).unwrap();
     let gpu = open(GPU);
     let features = BagTensors::from_bag(&bag, &gpu).unwrap();
-    assert!(config.only_multiplies_features(DIM) && !config.only_multiplies_features(64));
+    assert!(config.only_projects_features(DIM) && !config.only_projects_features(64));
     let pass = |features: &BagTensors| {
         let store = ParamStore::seeded(7, DType::BF16, &gpu);
         let model = config.build(DIM, store.builder()).unwrap();
