@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 
 use crate::dropout::channel_dropout;
 use crate::init;
-use crate::kernels::{self, TokenGrid};
+use crate::kernels::{self, NormedFor, TokenGrid};
 use crate::layer_norm::LayerNorm;
 use crate::linear::Linear;
 use crate::merged_conv::MergedConv;
@@ -90,6 +90,6 @@ impl ConvProcessor {
         };
         let features = self.convs.forward(&mixed, TokenGrid::square(side))?.relu()?;
         let features = channel_dropout(&features, self.config.dropout, ctx)?;
-        self.project.forward_normed(&features, &self.norm)
+        self.project.forward_normed(&features, &self.norm, NormedFor::Anything)
     }
 }

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::init;
-use crate::kernels::{self, Activation, Compute};
+use crate::kernels::{self, Activation, Compute, NormedFor};
 use crate::layer_norm::{EPS, LayerNorm};
 
 /// `x W^T + b` from `[n, d_in]` to `[n, d_out]`; parameters `weight` `[d_out, d_in]` and `bias` `[d_out]`.
@@ -79,8 +79,8 @@ impl Linear {
     ///
     /// # Errors
     /// If the width of `x` is not that of this layer, or the norm is of another.
-    pub fn forward_normed(&self, x: &Tensor, norm: &LayerNorm) -> Result<Tensor> {
-        kernels::linear_norm(x, self.parameters(), norm.parameters(), EPS, self.compute)
+    pub fn forward_normed(&self, x: &Tensor, norm: &LayerNorm, output: NormedFor) -> Result<Tensor> {
+        kernels::linear_norm(x, self.parameters(), norm.parameters(), EPS, (self.compute, output))
     }
 
     /// Weight and bias.

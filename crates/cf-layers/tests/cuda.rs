@@ -10,7 +10,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use cf_layers::kernels::{
     self, Activation, AdamParameter, AdamStep, AfterAttentionWeights, AttentionDropout, AttentionProjections,
     Compute, ConvBranch, CrossAttentionWeights, DropoutMask, FeedForwardOptions, FeedForwardWeights,
-    ProjectedAttentionOptions, Retention, TokenGrid, TransformerLayerOptions, reference,
+    NormedFor, ProjectedAttentionOptions, Retention, TokenGrid, TransformerLayerOptions, reference,
 };
 use cf_layers::{EdgeDirection, Graph};
 use rand::Rng;
@@ -61,18 +61,20 @@ fn evaluate(
     shapes: &[&[usize]],
     f: &dyn Fn(&[Tensor]) -> Result<Tensor>,
 ) -> Vec<Vec<f64>> {
-    evaluate_scaled(&|_| 1.0, device, dtype, shapes, f)
+    evaluate_scaled(&|_, _| 1.0, device, dtype, shapes, f)
 }
 
-/// The same with inputs of a size that depends on their shape.
+/// The same with inputs of a size that depends on their place and shape.
 fn evaluate_scaled(
-    scale: &dyn Fn(&[usize]) -> f64,
+    scale: &dyn Fn(usize, &[usize]) -> f64,
     device: &Device,
     dtype: DType,
     shapes: &[&[usize]],
     f: &dyn Fn(&[Tensor]) -> Result<Tensor>,
 ) -> Vec<Vec<f64>> {
-    let input = |(shape, seed): (&&[usize], u64)| scaled_variable(scale(shape), seed, shape, dtype, device);
+    let input = |(shape, seed): (&&[usize], u64)| {
+        scaled_variable(scale(seed as usize - 1, shape), seed, shape, dtype, device)
+    };
     let inputs: Vec<Var> = shapes.iter().zip(1..).map(input).collect();
     let tensors: Vec<Tensor> = inputs.iter().map(|input| input.as_tensor().clone()).collect();
     if device.is_cuda() {
@@ -93,14 +95,30 @@ fn evaluate_scaled(
 /// Fails where the norm of a difference is more than `tolerance` of the norm.
 #[track_caller]
 fn assert_near(what: &str, found: &[Vec<f64>], wanted: &[Vec<f64>], tolerance: f64) {
+    assert_near_beside(what, found, wanted, tolerance, None);
+}
+
+/// The same where one array is 0 but for rounding, and so is held against the norm of another: `(the first, the second)`.
+#[track_caller]
+fn assert_near_beside(
+    what: &str,
+    found: &[Vec<f64>],
+    wanted: &[Vec<f64>],
+    tolerance: f64,
+    zero_beside: Option<(usize, usize)>,
+) {
     assert_eq!(found.len(), wanted.len());
-    for (at, (found, wanted)) in found.iter().zip(wanted).enumerate() {
-        assert_eq!(found.len(), wanted.len(), "{what}, array {at}");
-        let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-        let difference = norm(&mut found.iter().zip(wanted).map(|(f, w)| f - w));
-        // Gradients that are 0 but for rounding are held against what the others are like.
-        let scale = norm(&mut wanted.iter().copied()).max(0.1 * (wanted.len() as f64).sqrt());
-        let error = difference / scale;
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    // Gradients that are 0 but for rounding are held against what the others are like.
+    let scale = |at: usize| {
+        let values = &wanted[at];
+        norm(&mut values.iter().copied()).max(0.1 * (values.len() as f64).sqrt())
+    };
+    for at in 0..wanted.len() {
+        assert_eq!(found[at].len(), wanted[at].len(), "{what}, array {at}");
+        let difference = norm(&mut found[at].iter().zip(&wanted[at]).map(|(f, w)| f - w));
+        let beside = zero_beside.filter(|(zero, _)| *zero == at).map_or(0.0, |(_, other)| scale(other));
+        let error = difference / scale(at).max(beside);
         assert!(error <= tolerance, "{what}, array {at}: error {error:.2e}, at most {tolerance:.0e}");
     }
 }
@@ -115,18 +133,34 @@ fn check(what: &str, shapes: &[&[usize]], tolerance: f64, f: &dyn Fn(&[Tensor]) 
 
 /// [`check`] in both kinds of products; in bf16 the reference makes none, so `f` is told.
 fn check_both(what: &str, shapes: &[&[usize]], f: &dyn Fn(&[Tensor], Compute) -> Result<Tensor>) {
-    check_within(TOLERANCES, &|_| 1.0, what, shapes, f);
+    check_within(TOLERANCES, &|_, _| 1.0, None, what, shapes, f);
 }
 
-/// The same for a layer, whose matrices are as in a trained one: what they make is of the size of what they get.
-fn check_layer(what: &str, shapes: &[&[usize]], f: &dyn Fn(&[Tensor], Compute) -> Result<Tensor>) {
-    let scale = |shape: &[usize]| if let [_, columns] = shape { 1.0 / (*columns as f64).sqrt() } else { 1.0 };
-    check_within(TOLERANCES_OF_LAYERS, &scale, what, shapes, f);
+/// How a layer is compared.
+struct Layer<'a> {
+    what: &'a str,
+    /// Inputs that come first. Matrices after them are as in a trained layer: what they make is of the size of what they get.
+    n_inputs: usize,
+    /// The input that is the bias of keys, which softmax does not see, and that of queries.
+    biases: Option<(usize, usize)>,
+}
+
+impl Layer<'_> {
+    fn check(&self, shapes: &[&[usize]], f: &dyn Fn(&[Tensor], Compute) -> Result<Tensor>) {
+        let scale = |at: usize, shape: &[usize]| match shape {
+            [_, columns] if at >= self.n_inputs => 1.0 / (*columns as f64).sqrt(),
+            _ => 1.0,
+        };
+        // The output comes before the gradients of the inputs.
+        let beside = self.biases.map(|(zero, other)| (zero + 1, other + 1));
+        check_within(TOLERANCES_OF_LAYERS, &scale, beside, self.what, shapes, f);
+    }
 }
 
 fn check_within(
     tolerances: [(Compute, f64); 2],
-    scale: &dyn Fn(&[usize]) -> f64,
+    scale: &dyn Fn(usize, &[usize]) -> f64,
+    zero_beside: Option<(usize, usize)>,
     what: &str,
     shapes: &[&[usize]],
     f: &dyn Fn(&[Tensor], Compute) -> Result<Tensor>,
@@ -138,7 +172,7 @@ fn check_within(
     let wanted = evaluate(&Device::Cpu, DType::F64, Compute::AsStored);
     for (compute, tolerance) in tolerances {
         let found = evaluate(&gpu, DType::F32, compute);
-        assert_near(&format!("{what}, {compute:?}"), &found, &wanted, tolerance);
+        assert_near_beside(&format!("{what}, {compute:?}"), &found, &wanted, tolerance, zero_beside);
     }
 }
 
@@ -332,12 +366,12 @@ fn projected_attention() {
                 })
             };
             let what = format!("projected attention {n} x {m}, {n_heads} heads of {width}, {dropout:?}");
-            check_layer(&what, &shapes, &|x, compute| {
+            Layer { what: &what, n_inputs: 2, biases: Some((6, 5)) }.check(&shapes, &|x, compute| {
                 with(&projections(x), &|p| kernels::projected_attention(&x[0], &x[1], p, options(compute)))
             });
             let own: Vec<&[usize]> =
                 shapes.iter().enumerate().filter(|(at, _)| *at != 1).map(|(_, s)| *s).collect();
-            check_layer(&what, &own, &|x, compute| {
+            Layer { what: &what, n_inputs: 1, biases: Some((5, 4)) }.check(&own, &|x, compute| {
                 with(&projections(x), &|p| kernels::projected_self_attention(&x[0], p, options(compute)))
             });
         }
@@ -350,7 +384,8 @@ fn feed_forward() {
         for p in [0.0, 0.25] {
             let mask = |key| (p > 0.0).then_some(DropoutMask { p, key });
             let shapes: [&[usize]; 6] = [&[n, d], &[n, d], &[hidden, d], &[d, hidden], &[hidden], &[d]];
-            check_layer(&format!("feed-forward {n} {d} {hidden} {p}"), &shapes, &|x, compute| {
+            let what = format!("feed-forward {n} {d} {hidden} {p}");
+            Layer { what: &what, n_inputs: 2, biases: None }.check(&shapes, &|x, compute| {
                 let weights = FeedForwardWeights { expand: (&x[2], &x[4]), contract: (&x[3], &x[5]) };
                 let options = FeedForwardOptions {
                     hidden_mask: mask(5),
@@ -403,19 +438,31 @@ fn layers() {
             let (source, context, vector) = ([n, d], [m, d], [d]);
             let mut shapes: Vec<&[usize]> = vec![&source, &vector, &vector];
             shapes.extend(parameters.iter().map(Vec::as_slice));
-            check_layer(&format!("transformer {what}"), &shapes, &|x, compute| {
-                run(&x[3..], &|projections, after| {
-                    kernels::transformer_layer(&x[0], (&x[1], &x[2]), projections, after, options(compute))
-                })
-            });
+            Layer { what: &format!("transformer {what}"), n_inputs: 1, biases: Some((10, 9)) }.check(
+                &shapes,
+                &|x, compute| {
+                    run(&x[3..], &|projections, after| {
+                        kernels::transformer_layer(
+                            &x[0],
+                            (&x[1], &x[2]),
+                            projections,
+                            after,
+                            options(compute),
+                        )
+                    })
+                },
+            );
             let mut shapes: Vec<&[usize]> = vec![&source, &context, &vector];
             shapes.extend(parameters.iter().map(Vec::as_slice));
-            check_layer(&format!("cross-attention {what}"), &shapes, &|x, compute| {
-                run(&x[3..], &|projections, after| {
-                    let weights = CrossAttentionWeights { embedding: &x[2], projections, after };
-                    kernels::cross_attention_layer(&x[0], &x[1], weights, options(compute))
-                })
-            });
+            Layer { what: &format!("cross-attention {what}"), n_inputs: 2, biases: Some((10, 9)) }.check(
+                &shapes,
+                &|x, compute| {
+                    run(&x[3..], &|projections, after| {
+                        let weights = CrossAttentionWeights { embedding: &x[2], projections, after };
+                        kernels::cross_attention_layer(&x[0], &x[1], weights, options(compute))
+                    })
+                },
+            );
         }
     }
 }
@@ -448,9 +495,12 @@ fn merged_conv2d() {
 fn linear_norm() {
     for (n, d_in, d_out) in [(1, 7, 24), (65, 64, 128), (129, 96, 512)] {
         let shapes: [&[usize]; 5] = [&[n, d_in], &[d_out, d_in], &[d_out], &[d_out], &[d_out]];
-        check_layer(&format!("linear norm {n} {d_in} {d_out}"), &shapes, &|x, compute| {
-            kernels::linear_norm(&x[0], (&x[1], &x[2]), (&x[3], &x[4]), 1e-5, compute)
-        });
+        for output in [NormedFor::Anything, NormedFor::Products] {
+            let what = format!("linear norm {n} {d_in} {d_out} {output:?}");
+            Layer { what: &what, n_inputs: 1, biases: None }.check(&shapes, &|x, compute| {
+                kernels::linear_norm(&x[0], (&x[1], &x[2]), (&x[3], &x[4]), 1e-5, (compute, output))
+            });
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 use candle_core::{Result as TensorResult, Tensor};
 use candle_nn::VarBuilder;
+use cf_layers::kernels::NormedFor;
 use cf_layers::{
     ConvProcessor, ConvProcessorConfig, CrossAttentionBlock, CrossAttentionConfig, ForwardCtx, LayerNorm,
     Linear, PadTransformer, SelfAttentionConfig, TransformerConfig, init,
@@ -118,10 +119,10 @@ impl Projection {
         Ok(Self::Linear(Linear::new(backbone_dim, d, vb.pp(0))?, LayerNorm::new(d, vb.pp(1))?))
     }
 
-    fn forward(&self, features: &Tensor) -> TensorResult<Tensor> {
+    fn forward(&self, features: &Tensor, output: NormedFor) -> TensorResult<Tensor> {
         match self {
             Self::Identity => Ok(features.clone()),
-            Self::Linear(project, norm) => project.forward_normed(features, norm),
+            Self::Linear(project, norm) => project.forward_normed(features, norm, output),
         }
     }
 }
@@ -220,13 +221,19 @@ impl CrossFusion {
     /// Fused tokens `[side * side, d]` and the side.
     fn fused(&self, bag: &BagTensors, ctx: &mut ForwardCtx) -> Result<(Tensor, usize)> {
         let Some(context) = &self.context else {
-            let tokens = self.source.projection.forward(self.features(bag, Magnification::X20)?)?;
+            let tokens = self
+                .source
+                .projection
+                .forward(self.features(bag, Magnification::X20)?, NormedFor::Anything)?;
             let (map, side) = self.source.forward(&tokens, ctx)?;
             return Ok((self.fusion.forward(&[&map], side, ctx)?, side));
         };
-        let source = self.source.projection.forward(self.features(bag, Magnification::X10)?)?;
-        let coarse = context.coarse.projection.forward(self.features(bag, Magnification::X5)?)?;
-        let fine = context.fine.projection.forward(self.features(bag, Magnification::X20)?)?;
+        let source =
+            self.source.projection.forward(self.features(bag, Magnification::X10)?, NormedFor::Anything)?;
+        let coarse =
+            context.coarse.projection.forward(self.features(bag, Magnification::X5)?, NormedFor::Products)?;
+        let fine =
+            context.fine.projection.forward(self.features(bag, Magnification::X20)?, NormedFor::Products)?;
         let coarse = context.coarse_attention.forward(&source, &coarse, ctx)?;
         let fine = context.fine_attention.forward(&source, &fine, ctx)?;
         let (coarse, _) = context.coarse.forward(&coarse, ctx)?;
@@ -241,7 +248,9 @@ impl Fusion {
     fn forward(&self, maps: &[&Tensor], side: usize, ctx: &mut ForwardCtx) -> TensorResult<Tensor> {
         match self {
             Self::ConvProcessor(processor) => processor.forward(maps, side, ctx),
-            Self::Concat { project, norm } => project.forward_normed(&Tensor::cat(maps, 1)?, norm),
+            Self::Concat { project, norm } => {
+                project.forward_normed(&Tensor::cat(maps, 1)?, norm, NormedFor::Anything)
+            }
         }
     }
 }

@@ -66,7 +66,7 @@ pub use gradients::backward;
 pub use grouped_conv2d::grouped_conv2d;
 pub use layer_norm::{add_layer_norm, layer_norm};
 pub use linear::{Activation, linear, linear_with};
-pub use linear_norm::linear_norm;
+pub use linear_norm::{NormedFor, linear_norm};
 pub use merged_conv2d::{ConvBranch, TokenGrid, centre_padded, merged_conv2d};
 pub use neighbour_softmax::neighbour_softmax;
 pub use neighbour_sum::neighbour_sum;

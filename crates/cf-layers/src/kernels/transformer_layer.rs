@@ -98,6 +98,8 @@ pub fn cross_attention_layer(
             &source, &context, weights, shapes, options,
         );
     }
+    // Only a GPU's layers take a context of another type.
+    let context = &context.to_dtype(source.dtype())?;
     // W (x + e) + b = W x + (W e + b): the embedding enters the biases, and no sum of the size of the bag is made.
     let AttentionProjections { queries, keys, values } = projections;
     let [query_bias, key_bias, value_bias] = [queries, keys, values]

@@ -58,9 +58,9 @@ pub(in crate::kernels) fn shapes(
     }
     let serves = super::attention::serves(source, &attention)
         && layer_norm::serves(source, d)
-        && source.dtype() == DType::F32
-        && context.dtype() == DType::F32;
+        && source.dtype() == DType::F32;
     let dtype = token_type(&attention, options.attention.compute);
+    let serves = serves && [DType::F32, dtype].contains(&context.dtype());
     Ok(serves.then_some(Shapes { attention, hidden, dtype }))
 }
 

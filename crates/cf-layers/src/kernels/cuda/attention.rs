@@ -8,13 +8,14 @@ use super::super::attention::{AttentionDropout, AttentionShape};
 use super::super::deterministic;
 use super::*;
 
-/// Queries and keys of a forward block, keys and queries of a backward block, in the bf16 kernels.
-const FORWARD: [usize; 2] = [128, 64];
+/// Keys of a block and queries that it takes at a time, in the backward bf16 kernels.
 const BACKWARD: [usize; 2] = [128, 64];
-/// Blocks that a multiprocessor holds of the bf16 forward kernel.
-const FORWARD_BLOCKS: usize = 2;
 /// Parts that keys, or in the backward pass queries, are split into at most where there are few blocks.
 const MOST_SPLITS: usize = 8;
+/// Shared memory of `attention_hopper.cu` for barriers, and for tiles to begin at multiples of 1 KiB.
+const HOPPER_EXTRA: usize = 1024 + 256;
+/// `BackwardShared::BYTES` there.
+const HOPPER_BACKWARD_SHARED: usize = 202_880;
 /// Keys of a block of the one-query kernels.
 const ONE_QUERY_KEYS: usize = 64;
 /// Channels of a head at most.
@@ -71,6 +72,20 @@ impl<'a> Tokens<'a> {
     }
 }
 
+/// A kernel that makes the output, and how it is launched.
+struct ForwardKernel {
+    name: &'static str,
+    /// Queries of a block.
+    rows: usize,
+    /// Keys that it takes at a time.
+    keys: usize,
+    threads: u32,
+    /// Bytes of shared memory.
+    shared: usize,
+    /// Blocks that a multiprocessor holds.
+    per_multiprocessor: usize,
+}
+
 /// What a backward pass needs of the forward pass.
 pub(super) struct Saved<'a> {
     pub(super) tokens: Tokens<'a>,
@@ -100,6 +115,11 @@ impl Call {
 
     fn sizes(&self) -> [Arg; 3] {
         [self.shape.n, self.shape.m, self.shape.n_heads].map(|size| Arg::I32(size as i32))
+    }
+
+    /// The kernel without dropout or that with it.
+    fn dropping(&self, [without, with]: [&'static str; 2]) -> &'static str {
+        if self.dropout.is_some() { with } else { without }
     }
 
     /// The kernel of this head width among those for 32, 64 and 128 channels.
@@ -157,13 +177,59 @@ impl Gpu {
         }
     }
 
+    /// The bf16 kernel that makes the output.
+    fn forward_kernel(&self, call: Call) -> ForwardKernel {
+        let AttentionShape { n, n_heads, .. } = call.shape;
+        if self.has_kernels_of_hopper(call) {
+            let tile = 128 * 256;
+            // 192 queries a block are faster where there are blocks for all.
+            return if n.div_ceil(192) * n_heads >= self.n_multiprocessors() {
+                ForwardKernel {
+                    name: call.dropping(["attention_hopper_192", "attention_hopper_192_dropout"]),
+                    rows: 192,
+                    keys: 128,
+                    threads: 512,
+                    shared: HOPPER_EXTRA + 192 * 256 + 4 * tile,
+                    per_multiprocessor: 1,
+                }
+            } else {
+                ForwardKernel {
+                    name: call.dropping(["attention_hopper_128", "attention_hopper_128_dropout"]),
+                    rows: 128,
+                    keys: 128,
+                    threads: 384,
+                    shared: HOPPER_EXTRA + 128 * 256 + 6 * tile,
+                    per_multiprocessor: 1,
+                }
+            };
+        }
+        let (name, width) = call.named(["attention_32", "attention_64", "attention_128"]);
+        let shared = (128 + 4 * 64) * width * 2;
+        ForwardKernel { name, rows: 128, keys: 64, threads: 128, shared, per_multiprocessor: 2 }
+    }
+
+    /// Name, threads of a block and bytes of its shared memory of the bf16 kernel that makes the gradients.
+    fn backward_kernel(&self, call: Call) -> (&'static str, u32, usize) {
+        if self.has_kernels_of_hopper(call) {
+            let name = call.dropping(["attention_hopper_backward", "attention_hopper_backward_dropout"]);
+            return (name, 384, HOPPER_BACKWARD_SHARED);
+        }
+        let (name, width) =
+            call.named(["attention_backward_32", "attention_backward_64", "attention_backward_128"]);
+        let [keys, rows] = BACKWARD;
+        (name, 256, (2 * keys + 4 * rows) * width * 2 + keys * rows * 2 + 2 * rows * 4)
+    }
+
+    fn has_kernels_of_hopper(&self, call: Call) -> bool {
+        self.is_hopper() && call.width() == 128
+    }
+
     fn attend_bf16(&self, call: Call, tokens: Tokens<'_>) -> Result<(Array, Array)> {
         let AttentionShape { n, m, d, n_heads } = call.shape;
-        let (name, width) = call.named(["attention_32", "attention_64", "attention_128"]);
-        let [rows, keys] = FORWARD;
-        let blocks = n.div_ceil(rows);
-        let (n_splits, tiles) =
-            splits(m.div_ceil(keys), blocks * n_heads, FORWARD_BLOCKS * self.n_multiprocessors());
+        let kernel = self.forward_kernel(call);
+        let blocks = n.div_ceil(kernel.rows);
+        let wanted = kernel.per_multiprocessor * self.n_multiprocessors();
+        let (n_splits, tiles) = splits(m.div_ceil(kernel.keys), blocks * n_heads, wanted);
         let output = self.array(n * d, DType::BF16)?;
         let log_sum_exp = self.array(n_heads * n, DType::F32)?;
         let parts = match n_splits {
@@ -180,8 +246,12 @@ impl Gpu {
         args.extend(call.sizes());
         args.extend(call.scale_and_mask());
         args.push(Arg::I32(tiles as i32));
-        let shared = (rows + 4 * keys) * width * 2;
-        self.launch(name, ([blocks, n_heads, n_splits], [128, 1, 1]), shared, &args)?;
+        self.launch(
+            kernel.name,
+            ([blocks, n_heads, n_splits], [kernel.threads, 1, 1]),
+            kernel.shared,
+            &args,
+        )?;
         if let Some((partial, parts)) = &parts {
             let (name, _) =
                 call.named(["attention_combine_32", "attention_combine_64", "attention_combine_128"]);
@@ -203,7 +273,7 @@ impl Gpu {
     ) -> Result<()> {
         let AttentionShape { n, m, d, n_heads } = call.shape;
         let delta = self.array(n_heads * n, DType::F32)?;
-        let (name, width) =
+        let (name, _) =
             call.named(["attention_products_32", "attention_products_64", "attention_products_128"]);
         let sizes = [n, n_heads].map(|size| Arg::I32(size as i32));
         let args = [saved.output.into(), dout.into(), (&delta).into(), sizes[0], sizes[1]];
@@ -217,8 +287,6 @@ impl Gpu {
             1 => None,
             _ => Some(self.array(n_splits * m * 2 * d, DType::F32)?),
         };
-        let (name, _) =
-            call.named(["attention_backward_32", "attention_backward_64", "attention_backward_128"]);
         let mut args = token_args(saved.tokens).to_vec();
         args.extend_from_slice(&[
             dout.into(),
@@ -230,8 +298,8 @@ impl Gpu {
         args.extend(call.sizes());
         args.extend(call.scale_and_mask());
         args.push(Arg::I32(tiles as i32));
-        let shared = (2 * keys + 4 * rows) * width * 2 + keys * rows * 2 + 2 * rows * 4;
-        self.launch(name, ([blocks, n_heads, n_splits], [256, 1, 1]), shared, &args)?;
+        let (name, threads, shared) = self.backward_kernel(call);
+        self.launch(name, ([blocks, n_heads, n_splits], [threads, 1, 1]), shared, &args)?;
         if let Some(partial) = &partial {
             self.sum_to_bf16(partial.view(), to.k, [m, 2 * d], n_splits, 1.0)?;
         }
@@ -248,7 +316,7 @@ impl Gpu {
                 args.extend_from_slice(&[to.q.view.into(), stride(to.q)]);
                 args.extend(call.sizes());
                 args.extend(call.scale_and_mask());
-                let shared = (2 * 128 + 4 * 64) * width * 2;
+                let shared = (2 * 128 + 4 * 64) * call.width() * 2;
                 self.launch(name, ([n.div_ceil(128), n_heads, 1], [256, 1, 1]), shared, &args)
             }
         }

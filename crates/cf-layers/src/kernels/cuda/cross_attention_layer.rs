@@ -222,7 +222,7 @@ impl CustomOp3 for CrossAttentionLayer {
         // Onto the gradient that came past the attention.
         let dsource = after.base;
         gpu.multiply(dsource.view(), [n, d, d], plain(dq.view(), d), plain(projections, d), 1.0)?;
-        let dcontext = gpu.array(m * d, DType::F32)?;
+        let dcontext = gpu.array(m * d, context.dtype())?;
         let (a, b) = (plain(dkv.view(), 2 * d), plain(projections.from(d * d), d));
         gpu.multiply(dcontext.view(), [m, d, 2 * d], a, b, 0.0)?;
 

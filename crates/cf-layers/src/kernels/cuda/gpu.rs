@@ -20,12 +20,13 @@ use candle_core::{
 use half::bf16;
 
 /// The kernels of each `.cu` file, compiled by the build script.
-const MODULES: [&[u8]; 7] = [
+const MODULES: [&[u8]; 8] = [
     include_bytes!(concat!(env!("OUT_DIR"), "/rows.fatbin")),
     include_bytes!(concat!(env!("OUT_DIR"), "/layer_norm.fatbin")),
     include_bytes!(concat!(env!("OUT_DIR"), "/grouped_conv2d.fatbin")),
     include_bytes!(concat!(env!("OUT_DIR"), "/attention_bf16.fatbin")),
     include_bytes!(concat!(env!("OUT_DIR"), "/attention_f32.fatbin")),
+    include_bytes!(concat!(env!("OUT_DIR"), "/attention_hopper.fatbin")),
     include_bytes!(concat!(env!("OUT_DIR"), "/attention_one.fatbin")),
     include_bytes!(concat!(env!("OUT_DIR"), "/optimiser.fatbin")),
 ];
@@ -35,6 +36,8 @@ struct Loaded {
     modules: Vec<Arc<CudaModule>>,
     functions: Mutex<HashMap<&'static str, CudaFunction>>,
     n_multiprocessors: u32,
+    /// Compute capability 9.0: the chip that `attention_hopper.cu` is for.
+    is_hopper: bool,
     /// Bytes of shared memory that a block may have.
     most_shared: i32,
 }
@@ -215,6 +218,10 @@ impl Gpu {
         self.loaded.n_multiprocessors as usize
     }
 
+    pub(super) fn is_hopper(&self) -> bool {
+        self.loaded.is_hopper
+    }
+
     /// An array whose contents are unspecified until something writes them.
     pub(super) fn array(&self, n_elements: usize, dtype: DType) -> Result<Array> {
         // SAFETY: every op writes all elements of an array before anything reads them.
@@ -338,6 +345,7 @@ impl Loaded {
             functions: Mutex::default(),
             n_multiprocessors: context.attribute(attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT).w()?
                 as u32,
+            is_hopper: context.compute_capability().w()? == (9, 0),
             most_shared: context
                 .attribute(attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)
                 .w()?,

@@ -6,6 +6,7 @@ use candle_core::{CudaStorage, CustomOp3};
 
 use super::super::gradients;
 use super::super::linear::LinearShape;
+use super::super::linear_norm::NormedFor;
 use super::super::transformer_layer::NormWeights;
 use super::after_attention::{leave, taken};
 use super::gpu::{plain, transposed};
@@ -30,12 +31,13 @@ pub(in crate::kernels) fn linear_norm(
     x: &Tensor,
     layer: (&Tensor, &Tensor),
     norm: NormWeights<'_>,
-    (shape, eps, compute): (LinearShape, f64, Compute),
+    (shape, eps, compute, output): (LinearShape, f64, Compute, NormedFor),
 ) -> Result<Tensor> {
     let op = LinearNorm {
         shape,
         eps: eps as f32,
         dtype: operand_type(compute),
+        output: if output == NormedFor::Products { operand_type(compute) } else { DType::F32 },
         gain: norm.0.clone(),
         shift: norm.1.clone(),
         projected: Mutex::new(None),
@@ -48,6 +50,8 @@ struct LinearNorm {
     eps: f32,
     /// Of operands, and of what lies between layer and norm.
     dtype: DType,
+    /// Of what is returned.
+    output: DType,
     gain: Tensor,
     shift: Tensor,
     /// `[n, d_out]`, without the bias; left by the forward pass.
@@ -90,9 +94,9 @@ impl CustomOp3 for LinearNorm {
         gpu.multiply(projected.view(), [n, d_out, d_in], a, b, 0.0)?;
         let summed = Summed::of_product(projected.view(), View::of(bias, bias_layout)?);
         let affine = Affine { gain: gain.view()?, shift: shift.view()?, eps: self.eps };
-        let y = gpu.norm(summed, affine, [n, d_out], DType::F32)?;
+        let y = gpu.norm_operand(summed, affine, [n, d_out], self.output)?;
         leave(&self.projected, projected);
-        Ok((y.wide.into_storage(&gpu), Shape::from((n, d_out))))
+        Ok((y.into_storage(&gpu), Shape::from((n, d_out))))
     }
 
     fn bwd(
@@ -111,9 +115,10 @@ impl CustomOp3 for LinearNorm {
         let [x_input, weight_input, bias_input, gain, shift, grad] = &inputs;
         let summed = Summed::of_product(projected.view(), bias_input.view()?);
         let affine = Affine { gain: gain.view()?, shift: shift.view()?, eps: self.eps };
-        let grads = [Some(grad.view()?), None];
+        let grad = gpu.cast(grad.view()?, n * d_out, DType::F32)?;
+        let grads = [Some(grad.view()), None];
         let norm = gpu.norm_gradient(summed, affine, grads, [n, d_out], self.dtype)?;
-        drop(projected);
+        drop((projected, grad));
         let dy = norm.dx.operand();
         let x_operand = gpu.cast(x_input.view()?, n * d_in, self.dtype)?;
         let dweight = gpu.array(d_out * d_in, DType::F32)?;
