@@ -237,12 +237,6 @@ impl ModelConfig {
         }
     }
 
-    /// Whether features of `backbone_dim` columns are known to go into linear layers and nowhere else, so that they may be rounded as
-    /// the operands of these are.
-    pub fn only_projects_features(&self, backbone_dim: usize) -> bool {
-        self.as_crossfusion().is_some_and(|(_, settings)| settings.embed_dim != backbone_dim)
-    }
-
     /// Whether evaluation draws from a random stream (see [`CrossFusionConfig::attention_dropout_at_eval`]).
     pub fn random_at_eval(&self) -> bool {
         self.as_crossfusion().is_some_and(|(_, settings)| {

@@ -1,7 +1,8 @@
-//! What a model needs of a bag beside features, and the check that it is there.
+//! What a model needs of a bag beside features, the check that it is there, and what it does with the features.
 
 use wsi_bags::{Bag, Magnification, PatchSet};
 
+use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 
 /// Something that a bag may lack.
@@ -67,5 +68,13 @@ impl Need {
                 }
             }
         }
+    }
+}
+
+impl ModelConfig {
+    /// Whether features of `backbone_dim` columns are known to go into linear layers and nowhere else, so that they may be rounded as
+    /// the operands of these are.
+    pub fn only_projects_features(&self, backbone_dim: usize) -> bool {
+        self.as_crossfusion().is_some_and(|(_, settings)| settings.embed_dim != backbone_dim)
     }
 }

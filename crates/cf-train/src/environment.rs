@@ -100,3 +100,28 @@ pub fn peak_rss_bytes() -> u64 {
     };
     read().unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpu_is_told_by_name_and_the_cpu_has_none() {
+        let cpu = Environment::read((DeviceName::Cpu, &Device::Cpu), 7, Vec::new()).unwrap();
+        let json = serde_json::to_string(&cpu).unwrap();
+        assert!(!json.contains("device_name") && !json.contains("deterministic"), "{json}");
+        assert_eq!(serde_json::from_str::<Environment>(&json).unwrap(), cpu);
+        let gpu = Environment {
+            device: "cuda:1".to_owned(),
+            device_name: Some("NVIDIA H200".to_owned()),
+            device_driver: Some("580.65.06 (CUDA 13.0)".to_owned()),
+            deterministic: Some(true),
+            ..cpu.clone()
+        };
+        let device = |environment: &Environment| {
+            environment.rows().into_iter().find(|(key, _)| key == "device").unwrap().1
+        };
+        assert_eq!(device(&cpu), "cpu");
+        assert_eq!(device(&gpu), "cuda:1, NVIDIA H200, 580.65.06 (CUDA 13.0), deterministic");
+    }
+}

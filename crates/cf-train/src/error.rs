@@ -255,3 +255,23 @@ fn io_remedy(source: &std::io::Error) -> Remedy {
         _ => Remedy::Unknown,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_device_is_told_with_the_bag_and_asks_for_less_memory() {
+        let n_patches = BagSize { x5: 9_000, x10: 35_000, x20: 137_990 };
+        let slide_id = "slide-1".to_owned();
+        let error = Error::DeviceFull { slide_id, n_patches, free_bytes: 40 << 30, total_bytes: 80 << 30 };
+        let text = error.to_string();
+        for part in ["slide-1", "9000 + 35000 + 137990", "40", "80"] {
+            assert!(text.contains(part), "`{part}` is not in: {text}");
+        }
+        assert_eq!(error.remedy(), Remedy::LessMemory);
+        let other = Error::Tensor(candle_core::Error::Msg("out of memory".to_owned()));
+        assert_eq!(other.remedy(), Remedy::Unknown);
+        assert_eq!(Error::PrecisionOfCpu { device: DeviceName::Cuda(0) }.remedy(), Remedy::FixInput);
+    }
+}

@@ -1,7 +1,8 @@
 //! The memory of one training step, predicted from the model and the size of a bag.
 //!
-//! With parameters `P`, bytes per number `s` (2 on a GPU in bf16 for what is kept only because it is costly to make again), channels `d`, hidden channels `h = d * mlp_ratio` and `N = ceil(sqrt(n))^2` the
-//! tokens of the source scale `n` padded to a square, the peak is the sum of
+//! With parameters `P`, bytes per number `s` (2 on a GPU in bf16 for what is kept only because it is costly to make again),
+//! channels `d`, hidden channels `h = d * mlp_ratio` and `N = ceil(sqrt(n))^2` the tokens of the source scale `n` padded to a
+//! square, the peak is the sum of
 //!
 //! - **weights** `4 P s`: values, gradients, and the two moments of Adam;
 //! - **bags** `2 (n5 + n10 + n20) dim s`: the bag in use and the one read ahead;

@@ -40,8 +40,8 @@ pub struct Diagnosis {
     pub disk: Option<DiskForecast>,
 }
 
-/// Looks at everything that a run with this configuration would read. `out` is where the run would write, `device` what it would compute on.
-/// `progress` hears how many bags were read, and of how many.
+/// Looks at everything that a run with this configuration would read. `out` is where the run would write, `device` what it
+/// would compute on. `progress` hears how many bags were read, and of how many.
 ///
 /// It fails at nothing: what can't be looked at is a finding. Reads every feature once.
 pub fn examine(

@@ -21,7 +21,11 @@ pub(super) fn windows(x: &FeatureMaps, kernel: usize, stride: usize) -> Result<T
 /// The largest value of each 3 x 3 window, at a stride of 2, of maps without negative values: zeros outside win nowhere.
 pub(super) fn max_pool(x: &FeatureMaps) -> Result<FeatureMaps> {
     let side = x.side.div_ceil(2);
-    let values = windows(x, 3, 2)?.max(2)?.reshape((x.n_images * side * side, x.channels))?;
+    let seen = windows(x, 3, 2)?;
+    let under = |place: usize| seen.narrow(2, place, 1)?.contiguous();
+    // Candle's reduction over an inner axis reads channel by channel; maxima of whole maps stream through memory.
+    let largest = (1..9).try_fold(under(0)?, |largest, place| largest.maximum(&under(place)?))?;
+    let values = largest.reshape((x.n_images * side * side, x.channels))?;
     Ok(FeatureMaps { values, n_images: x.n_images, side, channels: x.channels })
 }
 
