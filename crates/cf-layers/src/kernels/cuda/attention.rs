@@ -1,23 +1,16 @@
 //! Attention over projected tokens: which kernel serves which sizes, and the op on tensors.
 
+mod bf16;
+mod f32;
+mod one_query;
+
 use std::sync::OnceLock;
 
 use candle_core::{CudaStorage, CustomOp1, CustomOp2};
 
 use super::super::attention::{AttentionDropout, AttentionShape};
-use super::super::deterministic;
 use super::*;
 
-/// Keys of a block and queries that it takes at a time, in the backward bf16 kernels.
-const BACKWARD: [usize; 2] = [128, 64];
-/// Parts that keys, or in the backward pass queries, are split into at most where there are few blocks.
-const MOST_SPLITS: usize = 8;
-/// Shared memory of `attention_hopper.cu` for barriers, and for tiles to begin at multiples of 1 KiB.
-const HOPPER_EXTRA: usize = 1024 + 256;
-/// `BackwardShared::BYTES` there.
-const HOPPER_BACKWARD_SHARED: usize = 202_880;
-/// Keys of a block of the one-query kernels.
-const ONE_QUERY_KEYS: usize = 64;
 /// Channels of a head at most.
 const MOST_WIDTH: usize = 128;
 const MOST_ONE_QUERY_WIDTH: usize = 256;
@@ -70,20 +63,6 @@ impl<'a> Tokens<'a> {
     pub(super) fn of(q: View<'a>, kv: View<'a>, d: usize) -> Self {
         Self { q: Rows::new(q, 0, d), k: Rows::new(kv, 0, 2 * d), v: Rows::new(kv, d, 2 * d) }
     }
-}
-
-/// A kernel that makes the output, and how it is launched.
-struct ForwardKernel {
-    name: &'static str,
-    /// Queries of a block.
-    rows: usize,
-    /// Keys that it takes at a time.
-    keys: usize,
-    threads: u32,
-    /// Bytes of shared memory.
-    shared: usize,
-    /// Blocks that a multiprocessor holds.
-    per_multiprocessor: usize,
 }
 
 /// What a backward pass needs of the forward pass.
@@ -142,14 +121,6 @@ fn stride(rows: Rows<'_>) -> Arg {
     Arg::U64(rows.stride as u64)
 }
 
-/// In how many parts `n_tiles` are worked on so that about `wanted` blocks run where there are `n_blocks` without parts; and tiles
-/// of a part.
-fn splits(n_tiles: usize, n_blocks: usize, wanted: usize) -> (usize, usize) {
-    let n_splits = (wanted / n_blocks.max(1)).clamp(1, MOST_SPLITS).min(n_tiles.div_ceil(2)).max(1);
-    let tiles = n_tiles.div_ceil(n_splits);
-    (n_tiles.div_ceil(tiles), tiles)
-}
-
 impl Gpu {
     /// The output, of the type of the tokens (for a single query f32), and the log-sum-exp `[n_heads, n]` in base 2.
     pub(super) fn attend(&self, call: Call, tokens: Tokens<'_>) -> Result<(Array, Array)> {
@@ -175,279 +146,6 @@ impl Gpu {
             (_, DType::BF16) => self.attend_bf16_gradient(call, saved, dout, to),
             _ => self.attend_f32_gradient(call, saved, dout, to),
         }
-    }
-
-    /// The bf16 kernel that makes the output.
-    fn forward_kernel(&self, call: Call) -> ForwardKernel {
-        let AttentionShape { n, n_heads, .. } = call.shape;
-        if self.has_kernels_of_hopper(call) {
-            let tile = 128 * 256;
-            // 192 queries a block are faster where there are blocks for all.
-            return if n.div_ceil(192) * n_heads >= self.n_multiprocessors() {
-                ForwardKernel {
-                    name: call.dropping(["attention_hopper_192", "attention_hopper_192_dropout"]),
-                    rows: 192,
-                    keys: 128,
-                    threads: 512,
-                    shared: HOPPER_EXTRA + 192 * 256 + 4 * tile,
-                    per_multiprocessor: 1,
-                }
-            } else {
-                ForwardKernel {
-                    name: call.dropping(["attention_hopper_128", "attention_hopper_128_dropout"]),
-                    rows: 128,
-                    keys: 128,
-                    threads: 384,
-                    shared: HOPPER_EXTRA + 128 * 256 + 6 * tile,
-                    per_multiprocessor: 1,
-                }
-            };
-        }
-        let (name, width) = call.named(["attention_32", "attention_64", "attention_128"]);
-        let shared = (128 + 4 * 64) * width * 2;
-        ForwardKernel { name, rows: 128, keys: 64, threads: 128, shared, per_multiprocessor: 2 }
-    }
-
-    /// Name, threads of a block and bytes of its shared memory of the bf16 kernel that makes the gradients.
-    fn backward_kernel(&self, call: Call) -> (&'static str, u32, usize) {
-        if self.has_kernels_of_hopper(call) {
-            let name = call.dropping(["attention_hopper_backward", "attention_hopper_backward_dropout"]);
-            return (name, 384, HOPPER_BACKWARD_SHARED);
-        }
-        let (name, width) =
-            call.named(["attention_backward_32", "attention_backward_64", "attention_backward_128"]);
-        let [keys, rows] = BACKWARD;
-        (name, 256, (2 * keys + 4 * rows) * width * 2 + keys * rows * 2 + 2 * rows * 4)
-    }
-
-    fn has_kernels_of_hopper(&self, call: Call) -> bool {
-        self.is_hopper() && call.width() == 128
-    }
-
-    fn attend_bf16(&self, call: Call, tokens: Tokens<'_>) -> Result<(Array, Array)> {
-        let AttentionShape { n, m, d, n_heads } = call.shape;
-        let kernel = self.forward_kernel(call);
-        let blocks = n.div_ceil(kernel.rows);
-        let wanted = kernel.per_multiprocessor * self.n_multiprocessors();
-        let (n_splits, tiles) = splits(m.div_ceil(kernel.keys), blocks * n_heads, wanted);
-        let output = self.array(n * d, DType::BF16)?;
-        let log_sum_exp = self.array(n_heads * n, DType::F32)?;
-        let parts = match n_splits {
-            1 => None,
-            _ => Some((
-                self.array(n_splits * n * d, DType::F32)?,
-                self.array(n_splits * n_heads * n, DType::F32)?,
-            )),
-        };
-        let mut args = token_args(tokens).to_vec();
-        args.push((&output).into());
-        args.push(parts.as_ref().map(|(partial, _)| partial).into());
-        args.push(parts.as_ref().map_or((&log_sum_exp).into(), |(_, parts)| parts.into()));
-        args.extend(call.sizes());
-        args.extend(call.scale_and_mask());
-        args.push(Arg::I32(tiles as i32));
-        self.launch(
-            kernel.name,
-            ([blocks, n_heads, n_splits], [kernel.threads, 1, 1]),
-            kernel.shared,
-            &args,
-        )?;
-        if let Some((partial, parts)) = &parts {
-            let (name, _) =
-                call.named(["attention_combine_32", "attention_combine_64", "attention_combine_128"]);
-            let sizes = [n, n_heads, n_splits].map(|size| Arg::I32(size as i32));
-            let mut args: Vec<Arg> =
-                vec![partial.into(), parts.into(), (&output).into(), (&log_sum_exp).into()];
-            args.extend(sizes);
-            self.launch(name, ([(n * d).div_ceil(4 * 256), 1, 1], [256, 1, 1]), 0, &args)?;
-        }
-        Ok((output, log_sum_exp))
-    }
-
-    fn attend_bf16_gradient(
-        &self,
-        call: Call,
-        saved: &Saved<'_>,
-        dout: View<'_>,
-        to: Tokens<'_>,
-    ) -> Result<()> {
-        let AttentionShape { n, m, d, n_heads } = call.shape;
-        let delta = self.array(n_heads * n, DType::F32)?;
-        let (name, _) =
-            call.named(["attention_products_32", "attention_products_64", "attention_products_128"]);
-        let sizes = [n, n_heads].map(|size| Arg::I32(size as i32));
-        let args = [saved.output.into(), dout.into(), (&delta).into(), sizes[0], sizes[1]];
-        self.launch(name, ([(n * n_heads).div_ceil(8), 1, 1], [256, 1, 1]), 0, &args)?;
-
-        let [keys, rows] = BACKWARD;
-        let blocks = m.div_ceil(keys);
-        let (n_splits, tiles) = splits(n.div_ceil(rows), blocks * n_heads, self.n_multiprocessors());
-        let atomic = if deterministic() { None } else { Some(self.zeros(n * d)?) };
-        let partial = match n_splits {
-            1 => None,
-            _ => Some(self.array(n_splits * m * 2 * d, DType::F32)?),
-        };
-        let mut args = token_args(saved.tokens).to_vec();
-        args.extend_from_slice(&[
-            dout.into(),
-            saved.log_sum_exp.into(),
-            (&delta).into(),
-            atomic.as_ref().into(),
-        ]);
-        args.extend_from_slice(&[to.k.view.into(), to.v.view.into(), stride(to.k), partial.as_ref().into()]);
-        args.extend(call.sizes());
-        args.extend(call.scale_and_mask());
-        args.push(Arg::I32(tiles as i32));
-        let (name, threads, shared) = self.backward_kernel(call);
-        self.launch(name, ([blocks, n_heads, n_splits], [threads, 1, 1]), shared, &args)?;
-        if let Some(partial) = &partial {
-            self.sum_to_bf16(partial.view(), to.k, [m, 2 * d], n_splits, 1.0)?;
-        }
-        match &atomic {
-            Some(sums) => self.sum_to_bf16(sums.view(), to.q, [n, d], 1, 1.0 / (call.width() as f32).sqrt()),
-            None => {
-                let (name, _) = call.named([
-                    "attention_backward_queries_32",
-                    "attention_backward_queries_64",
-                    "attention_backward_queries_128",
-                ]);
-                let mut args = token_args(saved.tokens).to_vec();
-                args.extend_from_slice(&[dout.into(), saved.log_sum_exp.into(), (&delta).into()]);
-                args.extend_from_slice(&[to.q.view.into(), stride(to.q)]);
-                args.extend(call.sizes());
-                args.extend(call.scale_and_mask());
-                let shared = (2 * 128 + 4 * 64) * call.width() * 2;
-                self.launch(name, ([n.div_ceil(128), n_heads, 1], [256, 1, 1]), shared, &args)
-            }
-        }
-    }
-
-    /// The sum of `n_parts` f32 matrices times `scale`, as bf16 rows.
-    fn sum_to_bf16(
-        &self,
-        parts: View<'_>,
-        to: Rows<'_>,
-        [n, width]: [usize; 2],
-        n_parts: usize,
-        scale: f32,
-    ) -> Result<()> {
-        let args = [
-            parts.into(),
-            to.view.into(),
-            Arg::U32(n as u32),
-            Arg::U32(width as u32),
-            stride(to),
-            Arg::I32(n_parts as i32),
-            Arg::F32(scale),
-        ];
-        self.launch("sum_to_bf16", ([(n * width).div_ceil(4 * 256), 1, 1], [256, 1, 1]), 0, &args)
-    }
-
-    /// `n, m, n_heads, width` and what follows them.
-    fn f32_sizes(call: Call) -> Vec<Arg> {
-        let mut args = call.sizes().to_vec();
-        args.push(Arg::I32(call.width() as i32));
-        args.extend(call.scale_and_mask());
-        args
-    }
-
-    fn attend_f32(&self, call: Call, tokens: Tokens<'_>) -> Result<(Array, Array)> {
-        let AttentionShape { n, d, n_heads, .. } = call.shape;
-        let (name, width) = call.named(["attention_f32_32", "attention_f32_64", "attention_f32_128"]);
-        let (output, log_sum_exp) = (self.array(n * d, DType::F32)?, self.array(n_heads * n, DType::F32)?);
-        let mut args = token_args(tokens).to_vec();
-        args.extend_from_slice(&[(&output).into(), (&log_sum_exp).into()]);
-        args.extend(Self::f32_sizes(call));
-        let shared = (3 * 64 * (width + 4) + 64 * 68) * 4;
-        self.launch(name, ([n.div_ceil(64), n_heads, 1], [16, 16, 1]), shared, &args)?;
-        Ok((output, log_sum_exp))
-    }
-
-    fn attend_f32_gradient(
-        &self,
-        call: Call,
-        saved: &Saved<'_>,
-        dout: View<'_>,
-        to: Tokens<'_>,
-    ) -> Result<()> {
-        let AttentionShape { n, m, n_heads, .. } = call.shape;
-        let delta = self.array(n_heads * n, DType::F32)?;
-        let sizes = [n, n_heads, call.width()].map(|size| Arg::I32(size as i32));
-        let mut args: Vec<Arg> = vec![saved.output.into(), dout.into(), (&delta).into()];
-        args.extend(sizes);
-        let config = ([(n * n_heads).div_ceil(8), 1, 1], [256, 1, 1]);
-        self.launch("attention_products_f32", config, 0, &args)?;
-
-        let inputs = |ends: &[Arg]| {
-            let mut args = token_args(saved.tokens).to_vec();
-            args.extend_from_slice(&[dout.into(), saved.log_sum_exp.into(), (&delta).into()]);
-            args.extend_from_slice(ends);
-            args.extend(Self::f32_sizes(call));
-            args
-        };
-        let (name, width) = call.named([
-            "attention_f32_backward_keys_32",
-            "attention_f32_backward_keys_64",
-            "attention_f32_backward_keys_128",
-        ]);
-        let shared = ((2 * 64 + 2 * 32) * (width + 4) + 2 * 32 * 68) * 4;
-        let args = inputs(&[to.k.view.into(), to.v.view.into(), stride(to.k)]);
-        self.launch(name, ([m.div_ceil(64), n_heads, 1], [16, 16, 1]), shared, &args)?;
-        let (name, width) = call.named([
-            "attention_f32_backward_queries_32",
-            "attention_f32_backward_queries_64",
-            "attention_f32_backward_queries_128",
-        ]);
-        let shared = ((2 * 64 + 2 * 32) * (width + 4) + 64 * 36) * 4;
-        let args = inputs(&[to.q.view.into(), stride(to.q)]);
-        self.launch(name, ([n.div_ceil(64), n_heads, 1], [16, 16, 1]), shared, &args)
-    }
-
-    /// `m, n_heads, width` and what follows them.
-    fn one_query_sizes(call: Call) -> Vec<Arg> {
-        let sizes = [call.shape.m, call.shape.n_heads, call.width()];
-        let mut args = sizes.map(|size| Arg::I32(size as i32)).to_vec();
-        args.extend(call.scale_and_mask());
-        args.push(Arg::I32(ONE_QUERY_KEYS as i32));
-        args
-    }
-
-    fn attend_once(&self, call: Call, tokens: Tokens<'_>) -> Result<(Array, Array)> {
-        let AttentionShape { m, d, n_heads, .. } = call.shape;
-        let Tokens { q, k, v } = tokens;
-        let n_parts = m.div_ceil(ONE_QUERY_KEYS);
-        let parts = self.array(n_parts * n_heads * (2 + call.width()), DType::F32)?;
-        let mut args = vec![q.view.into(), k.view.into(), v.view.into(), stride(k), (&parts).into()];
-        args.extend(Self::one_query_sizes(call));
-        let name = if k.view.dtype == DType::BF16 { "attention_one_bf16" } else { "attention_one_f32" };
-        self.launch(name, ([n_parts, n_heads, 1], [256, 1, 1]), 0, &args)?;
-        let (output, log_sum_exp) = (self.array(d, DType::F32)?, self.array(n_heads, DType::F32)?);
-        let sizes = [n_parts, n_heads, call.width()].map(|size| Arg::I32(size as i32));
-        let mut args: Vec<Arg> = vec![(&parts).into(), (&output).into(), (&log_sum_exp).into()];
-        args.extend(sizes);
-        self.launch("attention_one_combine", ([n_heads, 1, 1], [128, 1, 1]), 0, &args)?;
-        Ok((output, log_sum_exp))
-    }
-
-    fn attend_once_gradient(
-        &self,
-        call: Call,
-        saved: &Saved<'_>,
-        dout: View<'_>,
-        to: Tokens<'_>,
-    ) -> Result<()> {
-        let AttentionShape { m, d, n_heads, .. } = call.shape;
-        let Tokens { q, k, v } = saved.tokens;
-        let n_parts = m.div_ceil(ONE_QUERY_KEYS);
-        let partial = self.array(n_parts * d, DType::F32)?;
-        let mut args = vec![q.view.into(), k.view.into(), v.view.into(), stride(k)];
-        args.extend_from_slice(&[saved.output.into(), dout.into(), saved.log_sum_exp.into()]);
-        args.extend_from_slice(&[to.k.view.into(), to.v.view.into(), stride(to.k), (&partial).into()]);
-        args.extend(Self::one_query_sizes(call));
-        let bf16 = k.view.dtype == DType::BF16;
-        let name = if bf16 { "attention_one_backward_bf16" } else { "attention_one_backward_f32" };
-        self.launch(name, ([n_parts, n_heads, 1], [256, 1, 1]), 0, &args)?;
-        self.sum_partial_to(&partial, to.q.view, n_parts, d)
     }
 }
 

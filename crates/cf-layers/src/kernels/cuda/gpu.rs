@@ -19,16 +19,19 @@ use candle_core::{
 };
 use half::bf16;
 
-/// The kernels of each `.cu` file, compiled by the build script.
-const MODULES: [&[u8]; 8] = [
-    include_bytes!(concat!(env!("OUT_DIR"), "/rows.fatbin")),
-    include_bytes!(concat!(env!("OUT_DIR"), "/layer_norm.fatbin")),
-    include_bytes!(concat!(env!("OUT_DIR"), "/grouped_conv2d.fatbin")),
-    include_bytes!(concat!(env!("OUT_DIR"), "/attention_bf16.fatbin")),
-    include_bytes!(concat!(env!("OUT_DIR"), "/attention_f32.fatbin")),
-    include_bytes!(concat!(env!("OUT_DIR"), "/attention_hopper.fatbin")),
-    include_bytes!(concat!(env!("OUT_DIR"), "/attention_one.fatbin")),
-    include_bytes!(concat!(env!("OUT_DIR"), "/optimiser.fatbin")),
+/// The kernels of each `.cu` file, compiled by the build script, and how their names begin; a name is the first file's that fits.
+const MODULES: [(&[&str], &[u8]); 8] = [
+    (&["layer_norm"], include_bytes!(concat!(env!("OUT_DIR"), "/layer_norm.fatbin"))),
+    (&["conv_", "merge_", "split_"], include_bytes!(concat!(env!("OUT_DIR"), "/grouped_conv2d.fatbin"))),
+    (&["adam", "add_all"], include_bytes!(concat!(env!("OUT_DIR"), "/optimiser.fatbin"))),
+    (
+        &["attention_f32", "attention_products_f32"],
+        include_bytes!(concat!(env!("OUT_DIR"), "/attention_f32.fatbin")),
+    ),
+    (&["attention_one"], include_bytes!(concat!(env!("OUT_DIR"), "/attention_one.fatbin"))),
+    (&["attention_hopper"], include_bytes!(concat!(env!("OUT_DIR"), "/attention_hopper.fatbin"))),
+    (&["attention_", "sum_to_bf16"], include_bytes!(concat!(env!("OUT_DIR"), "/attention_bf16.fatbin"))),
+    (&[""], include_bytes!(concat!(env!("OUT_DIR"), "/rows.fatbin"))),
 ];
 
 /// Kernels loaded onto one GPU.
@@ -341,7 +344,11 @@ impl Loaded {
         let load = |bytes: &[u8]| context.load_module(Ptx::from_binary(bytes.to_vec()));
         use sys::CUdevice_attribute_enum as attribute;
         Ok(Self {
-            modules: MODULES.iter().map(|bytes| load(bytes)).collect::<std::result::Result<_, _>>().w()?,
+            modules: MODULES
+                .iter()
+                .map(|(_, bytes)| load(bytes))
+                .collect::<std::result::Result<_, _>>()
+                .w()?,
             functions: Mutex::default(),
             n_multiprocessors: context.attribute(attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT).w()?
                 as u32,
@@ -357,11 +364,10 @@ impl Loaded {
         if let Some(function) = functions.get(name) {
             return Ok(function.clone());
         }
-        let function = self
-            .modules
-            .iter()
-            .find_map(|module| module.load_function(name).ok())
-            .ok_or_else(|| Error::Msg(format!("no kernel `{name}` among the CUDA kernels")))?;
+        let fits = |(names, _): &(&[&str], &[u8])| names.iter().any(|start| name.starts_with(start));
+        let module = MODULES.iter().position(fits).and_then(|at| self.modules.get(at));
+        let unknown = || Error::Msg(format!("no kernel `{name}` among the CUDA kernels"));
+        let function = module.ok_or_else(unknown)?.load_function(name).map_err(|_| unknown())?;
         let most = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         // Blocks get more than 48 KiB only if the kernel says so; what the kernel declares itself counts towards the limit.
         let own = function.shared_size_bytes().w()?;
