@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::init;
-use crate::kernels::{self, Activation, Compute, NormedFor};
+use crate::kernels::{self, Activation, Compute, LinearNormOptions, NormedFor};
 use crate::layer_norm::{EPS, LayerNorm};
 
 /// `x W^T + b` from `[n, d_in]` to `[n, d_out]`; parameters `weight` `[d_out, d_in]` and `bias` `[d_out]`.
@@ -80,7 +80,8 @@ impl Linear {
     /// # Errors
     /// If the width of `x` is not that of this layer, or the norm is of another.
     pub fn forward_normed(&self, x: &Tensor, norm: &LayerNorm, output: NormedFor) -> Result<Tensor> {
-        kernels::linear_norm(x, self.parameters(), norm.parameters(), EPS, (self.compute, output))
+        let options = LinearNormOptions { eps: EPS, compute: self.compute, output };
+        kernels::linear_norm(x, self.parameters(), norm.parameters(), options)
     }
 
     /// Weight and bias.

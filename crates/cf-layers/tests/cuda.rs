@@ -10,7 +10,8 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use cf_layers::kernels::{
     self, Activation, AdamParameter, AdamStep, AfterAttentionWeights, AttentionDropout, AttentionProjections,
     Compute, ConvBranch, CrossAttentionWeights, DropoutMask, FeedForwardOptions, FeedForwardWeights,
-    NormedFor, ProjectedAttentionOptions, Retention, TokenGrid, TransformerLayerOptions, reference,
+    LinearNormOptions, NormedFor, ProjectedAttentionOptions, Retention, TokenGrid, TransformerLayerOptions,
+    reference,
 };
 use cf_layers::{EdgeDirection, Graph};
 use rand::Rng;
@@ -500,7 +501,8 @@ fn linear_norm() {
         for output in [NormedFor::Anything, NormedFor::Products] {
             let what = format!("linear norm {n} {d_in} {d_out} {output:?}");
             Layer { what: &what, n_inputs: 1, biases: None }.check(&shapes, &|x, compute| {
-                kernels::linear_norm(&x[0], (&x[1], &x[2]), (&x[3], &x[4]), 1e-5, (compute, output))
+                let options = LinearNormOptions { eps: 1e-5, compute, output };
+                kernels::linear_norm(&x[0], (&x[1], &x[2]), (&x[3], &x[4]), options)
             });
         }
     }

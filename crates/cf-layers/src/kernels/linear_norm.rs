@@ -17,6 +17,17 @@ pub enum NormedFor {
     Products,
 }
 
+/// How a [`linear_norm`] is computed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LinearNormOptions {
+    /// Epsilon of the norm.
+    pub eps: f64,
+    /// What products are computed in.
+    pub compute: Compute,
+    /// What the output is for.
+    pub output: NormedFor,
+}
+
 /// `LN(x weight^T + bias)`.
 ///
 /// - `x`: `[n, d_in]`; `layer`: weight `[d_out, d_in]` and bias `[d_out]`; `norm`: gain and shift `[d_out]`. Returns `[n, d_out]`.
@@ -27,16 +38,13 @@ pub fn linear_norm(
     x: &Tensor,
     layer: (&Tensor, &Tensor),
     norm: NormWeights<'_>,
-    eps: f64,
-    (compute, output): (Compute, NormedFor),
+    options: LinearNormOptions,
 ) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if !super::reference::are_active()
         && let Some(shape) = cuda::linear_norm::shape(x, layer, norm)?
     {
-        return cuda::linear_norm::linear_norm(&x.contiguous()?, layer, norm, (shape, eps, compute, output));
+        return cuda::linear_norm::linear_norm(&x.contiguous()?, layer, norm, (shape, options));
     }
-    #[cfg(not(feature = "cuda"))]
-    let _ = output;
-    layer_norm(&linear(x, layer.0, layer.1, compute)?, norm.0, norm.1, eps)
+    layer_norm(&linear(x, layer.0, layer.1, options.compute)?, norm.0, norm.1, options.eps)
 }

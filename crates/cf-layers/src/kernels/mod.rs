@@ -14,6 +14,11 @@
 //! | [`grouped_conv2d`] | x `[h, w, c_in]`, weight `[c_out, c_in / c_out, k, k]` | x, weight | [`reference::grouped_conv2d`] | 1e-5 in f32 |
 //! | [`layer_norm`] | x `[n, d]`, gain and shift `[d]` | all three | [`reference::layer_norm`] | 1e-5 in f32 |
 //! | [`add_layer_norm`] | the same and a second summand | all four | [`reference::layer_norm`] of the sum | 1e-5 in f32 |
+//! | [`transformer_layer`] | x `[n, d]`, the parameters of a layer | all | composed of the others | that of its parts |
+//! | [`cross_attention_layer`] | source `[n, d]`, context `[m, d]`, an embedding, the parameters | all | composed | that of its parts |
+//! | [`linear_norm`] | x `[n, d_in]`, the parameters of a layer and its norm | all | composed | that of its parts |
+//! | [`merged_conv2d`] | tokens `[n, c_in]` of a map, kernels of several sizes | all | composed | that of its parts |
+//! | [`repeat_first`], [`mix`] | tokens `[n, d]`; maps and their weights | all | plain ops | exact |
 //! | [`gelu`] | x, and the dropout after it | x | [`reference::gelu`] | 1e-6 in f32 |
 //! | [`dropout`] | x | x | [`reference::dropout`] | exact |
 //! | [`add_dropped`] | base and x | both | [`reference::dropout`] and a sum | exact |
@@ -66,7 +71,7 @@ pub use gradients::backward;
 pub use grouped_conv2d::grouped_conv2d;
 pub use layer_norm::{add_layer_norm, layer_norm};
 pub use linear::{Activation, linear, linear_with};
-pub use linear_norm::{NormedFor, linear_norm};
+pub use linear_norm::{LinearNormOptions, NormedFor, linear_norm};
 pub use merged_conv2d::{ConvBranch, TokenGrid, centre_padded, merged_conv2d};
 pub use neighbour_softmax::neighbour_softmax;
 pub use neighbour_sum::neighbour_sum;

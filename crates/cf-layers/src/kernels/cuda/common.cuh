@@ -1,13 +1,7 @@
 // What every kernel file shares: element types, dropout masks, reductions within a warp.
-//
-// Kernels are written against plain CUDA and nothing else, so that the same files compile on a host without CUDA, where
-// `host.h` runs them thread by thread (see `tests/emulated`).
 #pragma once
 
 #include <stdint.h>
-#ifdef CF_HOST
-#include "host.h"
-#endif
 
 // bf16 as its bits: the upper half of an f32.
 typedef uint16_t bf16;
@@ -16,13 +10,9 @@ __device__ __forceinline__ float widened(bf16 value) { return __uint_as_float((u
 
 // Two values rounded to bf16, the first in the lower half.
 __device__ __forceinline__ uint32_t packed(float low, float high) {
-#ifdef CF_HOST
-    return host_packed(low, high);
-#else
     uint32_t pair;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
     return pair;
-#endif
 }
 
 __device__ __forceinline__ bf16 rounded(float value) { return (bf16)packed(value, 0.0f); }

@@ -6,7 +6,7 @@ use candle_core::{CudaStorage, CustomOp3};
 
 use super::super::gradients;
 use super::super::linear::LinearShape;
-use super::super::linear_norm::NormedFor;
+use super::super::linear_norm::{LinearNormOptions, NormedFor};
 use super::super::transformer_layer::NormWeights;
 use super::after_attention::{leave, taken};
 use super::gpu::{plain, transposed};
@@ -31,8 +31,9 @@ pub(in crate::kernels) fn linear_norm(
     x: &Tensor,
     layer: (&Tensor, &Tensor),
     norm: NormWeights<'_>,
-    (shape, eps, compute, output): (LinearShape, f64, Compute, NormedFor),
+    (shape, options): (LinearShape, LinearNormOptions),
 ) -> Result<Tensor> {
+    let LinearNormOptions { eps, compute, output } = options;
     let op = LinearNorm {
         shape,
         eps: eps as f32,

@@ -10,9 +10,6 @@
 #pragma once
 #include "common.cuh"
 
-#ifdef CF_HOST
-__device__ __forceinline__ uint32_t shared_address(const void *at) { return host_shared_address(at); }
-#else
 __device__ __forceinline__ uint32_t shared_address(const void *at) { return (uint32_t)__cvta_generic_to_shared(at); }
 
 __device__ __forceinline__ void copy_async(uint32_t to, const void *from, bool exists) {
@@ -61,8 +58,6 @@ __device__ __forceinline__ void atomic_add2(float *to, float a, float b) {
     atomicAdd(to + 1, b);
 #endif
 }
-#endif
-
 // The byte offset of a chunk in a tile whose rows hold `CHUNKS` of them.
 template <int CHUNKS>
 __device__ __forceinline__ uint32_t chunk_offset(int row, int chunk) {
