@@ -13,12 +13,12 @@ const TARGETS: [&str; 3] = [
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    if std::env::var_os("CARGO_FEATURE_CUDA").is_none() {
+        return;
+    }
     println!("cargo::rerun-if-changed={FOLDER}");
     for variable in ["NVCC", "CUDA_HOME", "PATH"] {
         println!("cargo::rerun-if-env-changed={variable}");
-    }
-    if std::env::var_os("CARGO_FEATURE_CUDA").is_none() {
-        return;
     }
     if let Err(reason) = compile() {
         println!("cargo::error={reason}");
