@@ -8,10 +8,9 @@ use super::super::feed_forward::FeedForwardOptions;
 use super::super::linear::Activation;
 use super::super::transformer_layer::{AfterAttentionWeights, TransformerLayerOptions};
 use super::super::{AttentionProjections, Retention, gradients};
-use super::attention::token_type;
+use super::attention::{Call, token_type};
 use super::gpu::{plain, transposed};
-use super::layer_norm;
-use super::layer_norm::{Affine, Summed};
+use super::layer_norm::{self, Affine, Summed};
 use super::*;
 
 /// The sizes of a layer.
@@ -21,6 +20,13 @@ pub(in crate::kernels) struct Shapes {
     pub(super) hidden: usize,
     /// Of operands.
     pub(super) dtype: DType,
+}
+
+impl Shapes {
+    /// The attention of a layer.
+    pub(super) fn call(&self, options: TransformerLayerOptions) -> Call {
+        Call { shape: self.attention, dropout: options.attention.dropout }
+    }
 }
 
 /// The sizes of a layer if it has a form here.
@@ -56,11 +62,10 @@ pub(in crate::kernels) fn shapes(
             found.dims()
         )));
     }
+    let dtype = token_type(&attention, options.attention.compute);
     let serves = super::attention::serves(source, &attention)
         && layer_norm::serves(source, d)
-        && source.dtype() == DType::F32;
-    let dtype = token_type(&attention, options.attention.compute);
-    let serves = serves && [DType::F32, dtype].contains(&context.dtype());
+        && [DType::F32, dtype].contains(&context.dtype());
     Ok(serves.then_some(Shapes { attention, hidden, dtype }))
 }
 
@@ -170,14 +175,36 @@ impl Weights {
 /// The second half of a layer on `n` tokens.
 #[derive(Clone, Copy)]
 pub(super) struct AfterAttention<'a> {
-    pub(super) gpu: &'a Gpu,
-    pub(super) shapes: Shapes,
-    pub(super) options: TransformerLayerOptions,
-    pub(super) weights: &'a Weights,
+    gpu: &'a Gpu,
+    shapes: Shapes,
+    options: TransformerLayerOptions,
+    weights: &'a Weights,
     /// Of output, expanding and contracting layer.
-    pub(super) biases: [View<'a>; 3],
+    biases: [View<'a>; 3],
     /// Gain and shift.
-    pub(super) norm: [View<'a>; 2],
+    norm: [View<'a>; 2],
+}
+
+impl<'a> AfterAttention<'a> {
+    /// Of a layer whose biases are in the order of [`Parameters`], and the norm after its attention.
+    pub(super) fn new(
+        gpu: &'a Gpu,
+        (shapes, options): (Shapes, TransformerLayerOptions),
+        weights: &'a Weights,
+        biases: &'a [Input<'_>; 6],
+        norm: &'a [Input<'_>; 2],
+    ) -> Result<Self> {
+        let [.., out, expand, contract] = biases;
+        let [gain, shift] = norm;
+        Ok(Self {
+            gpu,
+            shapes,
+            options,
+            weights,
+            biases: [out.view()?, expand.view()?, contract.view()?],
+            norm: [gain.view()?, shift.view()?],
+        })
+    }
 }
 
 /// What the forward pass leaves.

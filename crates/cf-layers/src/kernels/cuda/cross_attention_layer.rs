@@ -9,7 +9,7 @@ use super::super::attention::AttentionShape;
 use super::super::linear::Activation;
 use super::super::transformer_layer::{CrossAttentionWeights, TransformerLayerOptions};
 use super::after_attention::{AfterAttention, Parameters, Shapes, Weights, leave, leave_rows, taken};
-use super::attention::{Call, Saved, Tokens};
+use super::attention::{Saved, Tokens};
 use super::gpu::{plain, transposed};
 use super::linear::deliver;
 use super::*;
@@ -68,26 +68,14 @@ impl CrossAttentionLayer {
         }
     }
 
-    fn call(&self) -> Call {
-        Call { shape: self.shapes.attention, dropout: self.options.attention.dropout }
-    }
-
     fn after<'a>(
         &self,
         gpu: &'a Gpu,
         weights: &'a Weights,
         vectors: &'a Vectors<'_>,
     ) -> Result<AfterAttention<'a>> {
-        let [.., out, expand, contract] = &vectors.biases;
-        let [gain, shift] = &vectors.norm;
-        Ok(AfterAttention {
-            gpu,
-            shapes: self.shapes,
-            options: self.options,
-            weights,
-            biases: [out.view()?, expand.view()?, contract.view()?],
-            norm: [gain.view()?, shift.view()?],
-        })
+        let how = (self.shapes, self.options);
+        AfterAttention::new(gpu, how, weights, &vectors.biases, &vectors.norm)
     }
 
     /// Queries of the source, keys and values of the context; both given as operands.
@@ -154,7 +142,8 @@ impl CustomOp3 for CrossAttentionLayer {
         let views = operands.each_ref().map(linear::Cast::view);
         let [q, kv] = self.tokens(&gpu, views, &weights, &vectors)?;
         drop(operands);
-        let (attended, log_sum_exp) = gpu.attend(self.call(), Tokens::of(q.view(), kv.view(), d))?;
+        let (attended, log_sum_exp) =
+            gpu.attend(self.shapes.call(self.options), Tokens::of(q.view(), kv.view(), d))?;
         let tokens = match self.options.attention.retention {
             Retention::Keep => Some([q, kv]),
             Retention::Recompute => None,
@@ -203,7 +192,7 @@ impl CustomOp3 for CrossAttentionLayer {
             log_sum_exp: kept.log_sum_exp.view(),
         };
         let to = Tokens::of(dq.view(), dkv.view(), d);
-        gpu.attend_gradient(self.call(), &saved, after.attended.view(), to)?;
+        gpu.attend_gradient(self.shapes.call(self.options), &saved, after.attended.view(), to)?;
         // The context is the longest sequence of all: what is done with makes room for its gradients.
         drop((tokens, kept.attended, kept.log_sum_exp, after.attended));
 

@@ -17,7 +17,7 @@ const ROW_BLOCKS: usize = 64;
 
 /// Whether a convolution has a form here: odd kernels up to 7, one or two input channels per group.
 pub(in crate::kernels) fn serves(x: &Tensor, shape: &ConvShape) -> bool {
-    super::serves(x) && x.dtype() == DType::F32 && names(shape).is_some()
+    serves_f32(x) && names(shape).is_some()
 }
 
 /// [`super::super::grouped_conv2d`] of contiguous tensors whose shapes fit.

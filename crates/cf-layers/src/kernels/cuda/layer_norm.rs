@@ -13,7 +13,7 @@ pub(super) const MOST_CHANNELS: usize = 2048;
 
 /// Whether a norm over `d` channels has a form here.
 pub(in crate::kernels) fn serves(x: &Tensor, d: usize) -> bool {
-    super::serves(x) && x.dtype() == DType::F32 && d <= MOST_CHANNELS
+    serves_f32(x) && d <= MOST_CHANNELS
 }
 
 /// [`super::super::layer_norm`] of contiguous tensors whose shapes fit.

@@ -293,22 +293,15 @@ impl CustomOp1 for Gelu {
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let gpu = Gpu::of(x.device())?;
         let dx = grad.copy()?;
-        let (_, width) = matrix(x);
-        gpu.gelu_gradient(
-            Input::of(x).view()?,
-            None,
-            Input::of(&dx).view()?,
-            [x.elem_count() / width, width],
-            self.mask,
-        )?;
+        gpu.gelu_gradient(Input::of(x).view()?, None, Input::of(&dx).view()?, matrix(x), self.mask)?;
         Ok(Some(dx))
     }
 }
 
 /// Rows and columns of a tensor whose last axis is the columns.
-fn matrix(x: &Tensor) -> (usize, usize) {
+fn matrix(x: &Tensor) -> [usize; 2] {
     let width = x.dims().last().copied().unwrap_or(1).max(1);
-    (x.elem_count() / width, width)
+    [x.elem_count() / width, width]
 }
 
 struct Dropout {

@@ -9,7 +9,7 @@ use super::super::linear::Activation;
 use super::super::transformer_layer::{AfterAttentionWeights, NormWeights, TransformerLayerOptions};
 use super::super::{AttentionProjections, Retention};
 use super::after_attention::{self, AfterAttention, Parameters, Shapes, leave, leave_rows, taken};
-use super::attention::{Call, Saved, Tokens};
+use super::attention::{Saved, Tokens};
 use super::gpu::{plain, transposed};
 use super::layer_norm::{Affine, Summed};
 use super::linear::deliver;
@@ -62,25 +62,21 @@ struct Kept {
 /// The parameters that are not operands, locked for reading.
 struct Vectors<'a> {
     biases: [Input<'a>; 6],
-    norms: [Input<'a>; 4],
+    norm: [Input<'a>; 2],
+    after_norm: [Input<'a>; 2],
 }
 
 impl TransformerLayer {
     fn vectors(&self) -> Vectors<'_> {
-        let [gain, shift] = &self.norm;
-        let [after_gain, after_shift] = &self.parameters.norm;
         Vectors {
             biases: self.parameters.biases.each_ref().map(Input::of),
-            norms: [gain, shift, after_gain, after_shift].map(Input::of),
+            norm: self.norm.each_ref().map(Input::of),
+            after_norm: self.parameters.norm.each_ref().map(Input::of),
         }
     }
 
-    fn call(&self) -> Call {
-        Call { shape: self.shapes.attention, dropout: self.options.attention.dropout }
-    }
-
     fn affine<'a>(&self, vectors: &'a Vectors<'_>) -> Result<Affine<'a>> {
-        let [gain, shift, ..] = &vectors.norms;
+        let [gain, shift] = &vectors.norm;
         Ok(Affine { gain: gain.view()?, shift: shift.view()?, eps: self.options.eps as f32 })
     }
 
@@ -90,16 +86,8 @@ impl TransformerLayer {
         weights: &'a after_attention::Weights,
         vectors: &'a Vectors<'_>,
     ) -> Result<AfterAttention<'a>> {
-        let [.., out, expand, contract] = &vectors.biases;
-        let [.., gain, shift] = &vectors.norms;
-        Ok(AfterAttention {
-            gpu,
-            shapes: self.shapes,
-            options: self.options,
-            weights,
-            biases: [out.view()?, expand.view()?, contract.view()?],
-            norm: [gain.view()?, shift.view()?],
-        })
+        let how = (self.shapes, self.options);
+        AfterAttention::new(gpu, how, weights, &vectors.biases, &vectors.after_norm)
     }
 
     /// Queries, keys and values of normed tokens, `[n, 3 d]`.
@@ -143,7 +131,8 @@ impl CustomOp2 for TransformerLayer {
         let summed = Summed::one(View::of(x, layout)?);
         let normed = gpu.norm(summed, self.affine(&vectors)?, [n, d], self.shapes.dtype)?;
         let qkv = self.tokens(&gpu, normed.operand(), &weights, &vectors)?;
-        let (attended, log_sum_exp) = gpu.attend(self.call(), Tokens::packed(qkv.view(), d))?;
+        let (attended, log_sum_exp) =
+            gpu.attend(self.shapes.call(self.options), Tokens::packed(qkv.view(), d))?;
         let qkv = match self.options.attention.retention {
             Retention::Keep => Some(qkv),
             Retention::Recompute => None,
@@ -191,7 +180,12 @@ impl CustomOp2 for TransformerLayer {
             log_sum_exp: kept.log_sum_exp.view(),
         };
         let dqkv = gpu.array(n * 3 * d, dtype)?;
-        gpu.attend_gradient(self.call(), &saved, after.attended.view(), Tokens::packed(dqkv.view(), d))?;
+        gpu.attend_gradient(
+            self.shapes.call(self.options),
+            &saved,
+            after.attended.view(),
+            Tokens::packed(dqkv.view(), d),
+        )?;
         drop((qkv, kept.attended, kept.log_sum_exp, after.attended));
         let none = (Activation::Identity, None);
         let dbiases = gpu.row_gradient(dqkv.view(), none, None, [n, 3 * d], None)?;
