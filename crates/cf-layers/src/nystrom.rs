@@ -185,3 +185,32 @@ fn largest(values: &Tensor) -> Result<Tensor> {
     let share = is_largest.broadcast_div(&is_largest.sum_all()?)?;
     (values * share)?.sum_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::param_store::ParamStore;
+    use candle_core::{DType, Device};
+
+    #[test]
+    fn the_first_row_times_the_values_is_what_the_first_token_attends_to() {
+        let config =
+            NystromConfig { d: 8, n_heads: 1, n_landmarks: 4, n_iterations: 6, conv_taps: 3, dropout: 0.0 };
+        let store = ParamStore::seeded(3, DType::F64, &Device::Cpu);
+        let layer = NystromAttention::new(config, store.builder()).unwrap();
+        for n in [4, 12, 37] {
+            let values: Vec<f64> = (0..n * 8).map(|at| ((at * 37) % 101) as f64 / 17.0 - 3.0).collect();
+            let x = Tensor::from_vec(values, (n, 8), &Device::Cpu).unwrap();
+            let parts = layer.landmarks(&x, &mut ForwardCtx::eval()).unwrap();
+            let first = parts.q.narrow(0, parts.padding, 1).unwrap();
+            let attended = kernels::attention(&first, &parts.kv, 1, None, layer.qkv.compute()).unwrap();
+            let values = parts.v.narrow(0, parts.padding, n).unwrap();
+            let row = layer.first_row(&x).unwrap().unsqueeze(0).unwrap();
+            // What the padding gets, it gives nothing back for: its values are zero.
+            let again = row.matmul(&values).unwrap();
+            let apart: f64 =
+                (attended - again).unwrap().abs().unwrap().max_all().unwrap().to_scalar().unwrap();
+            assert!(apart < 1e-9, "n = {n}: {apart}");
+        }
+    }
+}

@@ -136,7 +136,7 @@ pub struct Attribution {
 /// let config = ModelConfig::Crossfusion(CrossFusionConfig { embed_dim: 32, ..CrossFusionConfig::default() });
 /// let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
 /// let model = config.build(48, store.builder())?;
-/// let patches = |n: usize| Tensor::randn(0f32, 1.0, (n, 48), &Device::Cpu);
+/// let patches = |n: usize| Tensor::ones((n, 48), DType::F32, &Device::Cpu);
 /// let bag = BagTensors { x5: Some(patches(2)?), x10: Some(patches(7)?), x20: Some(patches(28)?), ..BagTensors::default() };
 /// let attribution = attribute(model.as_ref(), &bag)?;
 /// let fine = attribution.layers.iter().find(|layer| layer.module == Module::FineCab).expect("of CrossFusion");
