@@ -18,7 +18,7 @@ use crate::memory::MemoryBudget;
 use crate::plan::{Plan, claim_directory, config_hash};
 use crate::report;
 use crate::run_dir::{self, fold_files};
-use crate::trainer::{TrainingContext, train_fold};
+use crate::trainer::{TrainingContext, remove_state, train_fold};
 
 /// How a run is carried out, as opposed to what it is.
 #[derive(Debug, Clone)]
@@ -81,6 +81,8 @@ pub(crate) fn carry_out(
     for data in &plan.folds {
         if run_dir::fold_dir(run, data.fold).join(fold_files::PREDICTIONS).is_file() {
             tracing::info!(fold = data.fold, "complete already");
+            // A session that was killed just then may have left it.
+            remove_state(run, data.fold)?;
             continue;
         }
         tracing::info!(
