@@ -107,7 +107,7 @@ impl<'a> Victims<'a> {
             cancelled: find("additive.crossfusion.simulated.s7.f0")?,
             requeued: find("additive.crossfusion-wo-fc.simulated.s7.f0")?,
             killed: find("additive.crossfusion-wo-fc.simulated.s7.f1")?,
-            without_disk: find("additive.transmil.simulated.s7.f0")?,
+            without_disk: find("additive.patchgcn.simulated.s7.f0")?,
             out_of_time: find("additive.long.simulated.s7.f1")?,
         })
     }
@@ -164,7 +164,7 @@ impl SmallDisk {
         let filler = self.path.join("somebody-elses");
         fs::remove_file(&filler).map_err(|error| Failure::io("remove", &filler, &error))?;
         let place = self.path.display().to_string();
-        Step::new(&self.path, "mount", &["-o", "remount,size=64m", &place]).run()
+        Step::new(&self.path, "mount", &["-o", "remount,size=512m", &place]).run()
     }
 
     /// Copies the finished fold from the disk, which moved with its directory, to where it stays.

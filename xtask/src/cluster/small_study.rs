@@ -12,7 +12,7 @@ use crate::step::Step;
 const STUDY: &str = r#"[study]
 name = "Table 1 in miniature"
 cohorts = ["additive"]
-models = ["amil", "dsmil", "transmil", "deepgraphsurv", "patchgcn", "zoommil", "mustmil", "csmil",
+models = ["amil", "dsmil", "amil-fair", "deepgraphsurv", "patchgcn", "zoommil", "mustmil", "csmil",
     "crossfusion-wo-cp", "crossfusion-wo-fc", "crossfusion", "long"]
 backbones = ["simulated"]
 seeds = [7]
@@ -28,12 +28,16 @@ dir = "{cohort}/bags"
 
 [training]
 protocol = "sound"
-max_epochs = 40
+max_epochs = 20
 accumulation = 8
 
 [models."crossfusion*"]
 embed_dim = 16
 num_heads = 2
+
+[models.amil-fair]
+name = "amil"
+form = "fair"
 
 [models.long]
 name = "crossfusion"
