@@ -41,7 +41,7 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
     let study = SmallStudy::make(&folder, &cf_train)?;
 
     told("undisturbed, one process", || study.run_alone("alone"))?;
-    let slurm = Slurm::start(&folder.join("slurm"))?;
+    let slurm = Slurm::start(&folder.join("daemons"))?;
     println!("{}", slurm.command("sinfo", &[]).stdout()?.trim_end());
     told("Slurm, disturbed", || disturbance::run(&study, &slurm))?;
     study.compare("alone", "slurm")?;

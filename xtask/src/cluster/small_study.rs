@@ -39,6 +39,15 @@ num_heads = 2
 name = "amil"
 form = "fair"
 
+[models.deepgraphsurv]
+training.max_epochs = 4
+
+[models.patchgcn]
+training.max_epochs = 4
+
+[models.zoommil]
+training.max_epochs = 3
+
 [models.long]
 name = "crossfusion"
 embed_dim = 16
