@@ -1,5 +1,6 @@
 //! What happens to jobs: cancelled, queued again, killed, out of disk, out of time. Then what is missing is submitted again.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -40,8 +41,9 @@ pub(super) fn run(study: &SmallStudy, slurm: &Slurm) -> Result<(), Failure> {
     let (_, task) = victims.without_disk;
     let disk = SmallDisk::mount(&folder.join(format!("tasks/{}.partial/fold_{}", task.id, task.fold)))?;
 
-    let array = submit(study, slurm, "first")?;
-    let element = |(index, _): (usize, &Task)| format!("{array}_{index}");
+    let submitted = submit(study, slurm, "first")?;
+    let elements = elements(&folder.join("slurm"), &submitted)?;
+    let element = |(index, _): (usize, &Task)| elements.get(&index).map_or("none", String::as_str);
     // Slurm counts in minutes; the task takes longer than one.
     slurm
         .command(
@@ -49,24 +51,27 @@ pub(super) fn run(study: &SmallStudy, slurm: &Slurm) -> Result<(), Failure> {
             &["update", &format!("JobId={}", element(victims.out_of_time)), "TimeLimit=00:01:00"],
         )
         .run()?;
-    let at_work = |(_, task): (usize, &Task)| {
-        wait_for(&format!("a state of {}", task.id), || Ok(process_at(&folder, task)))
-    };
-    at_work(victims.cancelled)?;
-    slurm.command("scancel", &[&element(victims.cancelled)]).run()?;
-    at_work(victims.requeued)?;
-    slurm.command("scontrol", &["requeue", &element(victims.requeued)]).run()?;
-    let pid = at_work(victims.killed)?;
-    Step::new(&folder, "kill", &["-9", &pid]).run()?;
-    for (what, victim) in [
+    // Each as soon as its task has something to go on from.
+    let mut awaited = vec![
         ("scancel", victims.cancelled),
         ("scontrol requeue", victims.requeued),
         ("kill -9", victims.killed),
-        ("full disk", victims.without_disk),
-        ("time limit of a minute", victims.out_of_time),
-    ] {
-        println!("{what}: {}", victim.1.id);
-    }
+    ];
+    wait_for("tasks with a state", || {
+        for index in (0..awaited.len()).rev() {
+            let (what, victim) = awaited[index];
+            let Some(pid) = process_at(&folder, victim.1) else { continue };
+            match what {
+                "scancel" => slurm.command("scancel", &[element(victim)]).run()?,
+                "kill -9" => Step::new(&folder, "kill", &["-9", &pid]).run()?,
+                _ => slurm.command("scontrol", &["requeue", element(victim)]).run()?,
+            }
+            println!("{what}: {}", victim.1.id);
+            awaited.remove(index);
+        }
+        Ok(awaited.is_empty().then_some(()))
+    })?;
+    println!("full disk: {}", victims.without_disk.1.id);
     wait_for("the end of the array", || Ok(slurm.queue()?.is_empty().then_some(())))?;
 
     // The dependent job has collected; what it says is what a person sees next.
@@ -82,7 +87,7 @@ pub(super) fn run(study: &SmallStudy, slurm: &Slurm) -> Result<(), Failure> {
     if !said.contains("No space left on device") || !said.contains("21 of 24 tasks are finished") {
         return Err(Failure::new("expected 21 tasks, and a full disk among the reasons"));
     }
-    let log = read(&folder.join(format!("slurm/logs/{array}_{}.log", victims.out_of_time.0)))?;
+    let log = read(&folder.join(format!("slurm/logs/{}.log", element(victims.out_of_time))))?;
     let n_cut = log.matches("near the time limit: queued again").count();
     println!("{}: cut by its time limit {n_cut} times", victims.out_of_time.1.id);
     if n_cut == 0 {
@@ -123,15 +128,29 @@ fn edit_notice(script: &Path) -> Result<(), Failure> {
         .map_err(|error| Failure::io("write", script, &error))
 }
 
-/// Submits, and returns the id of the first array.
-fn submit(study: &SmallStudy, slurm: &Slurm, name: &str) -> Result<String, Failure> {
+/// Submits, and returns the id of each job with the file that it was submitted for.
+fn submit(study: &SmallStudy, slurm: &Slurm, name: &str) -> Result<Vec<(String, String)>, Failure> {
     let script = study.folder.join(STUDY).join("slurm/submit.sh").display().to_string();
     let said = slurm.command("bash", &[&script]).stdout()?;
     print!("{said}");
     let log = study.log(&format!("slurm-submit-{name}"));
     fs::write(&log, &said).map_err(|error| Failure::io("write", &log, &error))?;
-    let id = said.lines().next().and_then(|line| line.strip_prefix("submitted ")?.split(':').next());
-    id.map(str::to_owned).ok_or_else(|| Failure::new(format!("submit.sh named no job: {said}")))
+    let ids = said.lines().filter_map(|line| line.strip_prefix("submitted ")?.split_once(": "));
+    Ok(ids.map(|(id, file)| (id.to_owned(), file.to_owned())).collect())
+}
+
+/// The element of an array, as Slurm names it, that each task of the plan is in, where every task has one of its own.
+fn elements(folder: &Path, submitted: &[(String, String)]) -> Result<BTreeMap<usize, String>, Failure> {
+    let mut elements = BTreeMap::new();
+    for (id, list) in submitted.iter().filter(|(_, file)| file.ends_with(".txt")) {
+        for (element, line) in read(&folder.join(list))?.lines().enumerate() {
+            let index = line
+                .parse()
+                .map_err(|_| Failure::new(format!("{list} has several tasks in a line: {line}")))?;
+            elements.insert(index, format!("{id}_{element}"));
+        }
+    }
+    Ok(elements)
 }
 
 /// The process that is at a task, once that has a state to go on from.
