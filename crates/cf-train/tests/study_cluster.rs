@@ -150,9 +150,9 @@ fn a_task_that_another_process_is_at_is_left_alone_and_told() {
 }
 
 /// Runs an emitted script as Slurm would: with the index of an element in its environment, in its directory.
-fn element(out: &Path, restarts: &str) -> Command {
+fn element(out: &Path, list: &str, restarts: &str) -> Command {
     let mut command = Command::new("bash");
-    command.args(["job.sbatch", "jobs-1.txt"]).current_dir(out.join("slurm"));
+    command.args(["job.sbatch", list]).current_dir(out.join("slurm"));
     command.env("SLURM_ARRAY_TASK_ID", "0").env("SLURM_RESTART_COUNT", restarts);
     command
 }
@@ -186,7 +186,8 @@ fn the_scripts_for_slurm_run_a_study_and_stop_it_when_they_are_told() {
 
     // Told that its time is nearly over, after the last restart that it may have.
     for (signal, near_limit) in [("-USR1", true), ("-TERM", false)] {
-        let mut child = element(&out, "50").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child =
+            element(&out, "jobs-1.txt", "50").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         wait_for_state(&out, &mut child);
         Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(75), "{signal} {near_limit}");
@@ -202,8 +203,11 @@ fn the_scripts_for_slurm_run_a_study_and_stop_it_when_they_are_told() {
     let file = dir.path().join("again/study.toml");
     succeed(&["study", "plan", path(&file), "--out", path(&out), "--cpus", "1"]);
     succeed(&["study", "emit", path(&out), "--engine", "slurm"]);
-    assert_eq!(std::fs::read_to_string(out.join("slurm/jobs-1.txt")).unwrap(), "1,3\n");
-    let ran = element(&out, "0").output().unwrap();
+    // The list that may have been submitted stays as it was.
+    let lists = ["jobs-1.txt", "jobs-2.txt"]
+        .map(|name| std::fs::read_to_string(out.join("slurm").join(name)).unwrap());
+    assert_eq!(lists, ["0-3\n", "1,3\n"]);
+    let ran = element(&out, "jobs-2.txt", "0").output().unwrap();
     assert!(ran.status.success() && said(&ran).matches("C-index").count() == 2, "{}", said(&ran));
     let collected = Command::new("bash").arg(out.join("slurm/collect.sbatch")).output().unwrap();
     assert!(

@@ -21,6 +21,9 @@ const MAX_ARRAY: usize = 1000;
 /// Minutes up to which jobs share an array, whose elements all ask for the same.
 const TIME_CLASSES: [u64; 9] = [15, 30, 60, 120, 240, 480, 1440, 2880, 10_080];
 
+/// Where the files for Slurm are.
+const SLURM: &str = "slurm";
+
 /// Seconds that Slurm takes as a signal's notice.
 const MAX_NOTICE_SECONDS: u64 = 65_535;
 
@@ -102,7 +105,9 @@ struct NextflowConfig;
 
 /// One job array.
 struct Array {
+    /// The file that has a line for each element.
     list: String,
+    lines: String,
     n_tasks: usize,
     last: usize,
     memory_mib: u64,
@@ -131,9 +136,11 @@ pub fn emit(dir: &Path, engine: Engine, program: &Path) -> Result<Vec<PathBuf>> 
     match engine {
         Engine::Slurm => {
             let (study, program) = (&shell(study_text), &shell(program_text));
-            let (arrays, lists) = arrays(dir, &plan)?;
-            let (n_tasks, n_jobs) =
-                (arrays.iter().map(|array| array.n_tasks).sum(), lists.iter().map(Vec::len).sum());
+            let arrays = arrays(dir, &plan)?;
+            let lists: Vec<(String, String)> =
+                arrays.iter().map(|array| (array.list.clone(), array.lines.clone())).collect();
+            let n_tasks = arrays.iter().map(|array| array.n_tasks).sum();
+            let n_jobs = arrays.iter().map(|array| array.last + 1).sum();
             let mut files = vec![
                 (
                     "submit.sh".to_owned(),
@@ -142,11 +149,8 @@ pub fn emit(dir: &Path, engine: Engine, program: &Path) -> Result<Vec<PathBuf>> 
                 ("job.sbatch".to_owned(), rendered(&JobScript { name: &name, program, study, cpus, gpu })?),
                 ("collect.sbatch".to_owned(), rendered(&CollectScript { name: &name, program, study })?),
             ];
-            for (number, jobs) in lists.iter().enumerate() {
-                let lines = jobs.iter().map(|job| job.index.as_str()).collect::<Vec<_>>().join("\n");
-                files.push((list_name(number), lines));
-            }
-            write(&dir.join("slurm"), files)
+            files.extend(lists);
+            write(&dir.join(SLURM), files)
         }
         Engine::Snakemake => {
             let (study, program) = (&python(study_text)?, &python(program_text)?);
@@ -165,8 +169,8 @@ pub fn emit(dir: &Path, engine: Engine, program: &Path) -> Result<Vec<PathBuf>> 
     }
 }
 
-/// The arrays of what is not finished, and the jobs of each.
-fn arrays(dir: &Path, plan: &StudyPlan) -> Result<(Vec<Array>, Vec<Vec<Job>>)> {
+/// The arrays of what is not finished.
+fn arrays(dir: &Path, plan: &StudyPlan) -> Result<Vec<Array>> {
     let mut is_done = Vec::with_capacity(plan.tasks.len());
     for task in &plan.tasks {
         is_done.push(study_dir::state(dir, task)? == TaskState::Finished);
@@ -188,13 +192,23 @@ fn arrays(dir: &Path, plan: &StudyPlan) -> Result<(Vec<Array>, Vec<Vec<Job>>)> {
         ));
     }
     classes.sort_by_key(|(class, _)| *class);
-    let lists: Vec<Vec<Job>> = classes.into_iter().map(|(_, jobs)| jobs).collect();
-    let arrays =
-        lists.iter().enumerate().map(|(number, jobs)| array(plan, list_name(number), jobs)).collect();
-    Ok((arrays, lists))
+    let mut arrays: Vec<Array> = classes.iter().map(|(_, jobs)| array(plan, jobs)).collect();
+    // Elements that wait read their lines when they start: a list that was submitted stays what it was.
+    let mut number = 0;
+    for array in &mut arrays {
+        array.list = loop {
+            number += 1;
+            let name = format!("jobs-{number}.txt");
+            match std::fs::read_to_string(dir.join(SLURM).join(&name)) {
+                Ok(lines) if lines != array.lines => {}
+                _ => break name,
+            }
+        };
+    }
+    Ok(arrays)
 }
 
-fn array(plan: &StudyPlan, list: String, jobs: &[Job]) -> Array {
+fn array(plan: &StudyPlan, jobs: &[Job]) -> Array {
     let most = |of: fn(&Job) -> u64| jobs.iter().map(of).max().unwrap_or(0);
     let forecasts = |job: &Job| -> Vec<_> {
         job.tasks.iter().filter_map(|&index| plan.tasks.get(index)).map(|task| task.forecast).collect()
@@ -203,7 +217,8 @@ fn array(plan: &StudyPlan, list: String, jobs: &[Job]) -> Array {
     let memory = jobs.iter().flat_map(forecasts).map(|forecast| forecast.memory_bytes).max().unwrap_or(0);
     let time = most(|job| job.minutes);
     Array {
-        list,
+        list: String::new(),
+        lines: jobs.iter().map(|job| job.index.clone() + "\n").collect(),
         n_tasks: jobs.iter().map(|job| job.tasks.len()).sum(),
         last: jobs.len().saturating_sub(1),
         memory_mib: most(|job| job.memory_mib),
@@ -221,10 +236,6 @@ pub(super) fn shown_minutes(minutes: f64) -> String {
         minutes if minutes < 90.0 => format!("{minutes:.0} min"),
         minutes => format!("{:.1} h", minutes / 60.0),
     }
-}
-
-fn list_name(number: usize) -> String {
-    format!("jobs-{}.txt", number + 1)
 }
 
 fn rendered(template: &impl Template) -> Result<String> {
