@@ -62,7 +62,6 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
                 "--default-resources",
                 "slurm_partition=main",
                 "--slurm-no-account",
-                "True",
                 "--slurm-status-command",
                 "squeue",
                 "--slurm-init-seconds-before-status-checks",
