@@ -20,12 +20,13 @@ pub(super) struct Slurm {
 impl Slurm {
     /// Starts them and waits until the node takes jobs.
     pub(super) fn start(folder: &Path) -> Result<Self, Failure> {
-        for name in ["state", "spool", "log", "run"] {
+        for name in ["state", "spool", "log", "run", "bin"] {
             let path = folder.join(name);
             fs::create_dir_all(&path).map_err(|error| Failure::io("make", &path, &error))?;
         }
         let mut slurm = Self { folder: folder.to_owned(), daemons: Vec::new() };
         slurm.write_key()?;
+        slurm.write_srun()?;
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
         let conf = slurm.conf();
         fs::write(&conf, configuration(folder, &host))
@@ -59,6 +60,13 @@ impl Slurm {
     /// A client's command that finds these daemons.
     pub(super) fn command(&self, program: &str, args: &[&str]) -> Step {
         Step::new(&self.folder, program, args).env("SLURM_CONF", &self.conf().display().to_string())
+    }
+
+    /// Where programs are looked for, by those that submit jobs which drop every variable of Slurm's, as Snakemake's do: its `srun`
+    /// finds these daemons all the same.
+    pub(super) fn search_path(&self) -> String {
+        let path = std::env::var("PATH").unwrap_or_default();
+        format!("{}:{path}", self.folder.join("bin").display())
     }
 
     pub(super) fn conf(&self) -> PathBuf {
@@ -97,6 +105,17 @@ impl Slurm {
             fs::write(&path, key)?;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
         })();
+        written.map_err(|error| Failure::io("write", &path, &error))
+    }
+
+    fn write_srun(&self) -> Result<(), Failure> {
+        use std::os::unix::fs::PermissionsExt;
+        let srun = which("srun").ok_or_else(|| Failure::new("`srun` is missing"))?;
+        let path = self.folder.join("bin/srun");
+        let script =
+            format!("#!/bin/sh\nSLURM_CONF='{}' exec {} \"$@\"\n", self.conf().display(), srun.display());
+        let written = fs::write(&path, script)
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)));
         written.map_err(|error| Failure::io("write", &path, &error))
     }
 

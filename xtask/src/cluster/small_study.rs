@@ -142,7 +142,8 @@ impl SmallStudy {
         let args = [&["-s", "Snakefile"][..], more].concat();
         let mut step = Step::new(&folder, snakemake, &args);
         if let Some(slurm) = slurm {
-            step = step.env("SLURM_CONF", &slurm.conf().display().to_string());
+            step =
+                step.env("SLURM_CONF", &slurm.conf().display().to_string()).env("PATH", &slurm.search_path());
         }
         step.run_logged(&self.log(name))?;
         print!("{}", last_lines(&self.collect(name)?, 1));
