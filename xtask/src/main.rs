@@ -12,6 +12,7 @@
 mod bench;
 mod browser;
 mod ci;
+mod cluster;
 mod cuda_kernels;
 mod cuda_toolkit;
 mod demo;
@@ -34,6 +35,7 @@ cargo xtask COMMAND
   test [ARGS]...            every test of the default build; ARGS go to the test runner
   ci                        fmt, clippy, test, docs, tidy: what a change must pass; with --cuda: the kernels' and models' tests on a GPU
   browser                   the report of a small run in headless Chromium, where the machine has it and Playwright
+  cluster                   a study on a real Slurm of this machine, disturbed, and through Snakemake: the same bytes as without
   bench NAME [ARGS]...      time `model`, `baselines`, `bags` or `metrics` against the Python stack: --json, --record, --cases A,B, --python PATH;
                             model --device cuda:N: on a GPU, against PyTorch on the same
   cuda-kernels              compile the CUDA kernels and hold their registers and spills against a budget; needs no GPU
@@ -70,6 +72,7 @@ fn run(root: &Path, command: &str, rest: &[String]) -> Result<(), Failure> {
         ("ci", []) => ci::run(root),
         ("ci", [flag]) if flag == "--cuda" => ci::run_on_gpu(root),
         ("browser", []) => browser::run(root),
+        ("cluster", []) => cluster::run(root),
         ("bench", args) => bench::run(root, &bench::Options::parse(args)?),
         ("cuda-kernels", []) => cuda_kernels::run(root),
         ("cuda-toolkit", []) => cuda_toolkit::run(root, cuda_toolkit::Parts::All),
@@ -87,7 +90,8 @@ fn run(root: &Path, command: &str, rest: &[String]) -> Result<(), Failure> {
             Ok(())
         }
         (
-            "demo" | "ci" | "browser" | "cuda-kernels" | "cuda-toolkit" | "fixtures" | "notebooks" | "tidy",
+            "demo" | "ci" | "browser" | "cluster" | "cuda-kernels" | "cuda-toolkit" | "fixtures"
+            | "notebooks" | "tidy",
             _,
         ) => Err(Failure::usage(format!("`{command}` does not take `{}`", rest.join(" ")))),
         _ => Err(Failure::usage(format!("no command `{command}`"))),

@@ -79,6 +79,12 @@ impl Step {
         }
     }
 
+    /// What it prints on stdout if it succeeds; what it says on stderr is dropped.
+    pub(crate) fn stdout_quietly(mut self) -> Option<String> {
+        let output = self.command.stderr(Stdio::null()).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     fn judge(&self, status: std::io::Result<ExitStatus>) -> Result<(), Failure> {
         match status {
             Ok(status) if status.success() => Ok(()),

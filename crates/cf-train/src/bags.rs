@@ -82,6 +82,11 @@ impl BagSource {
         &self.device
     }
 
+    /// What the model reads.
+    pub(crate) fn magnifications(&self) -> &[Magnification] {
+        &self.magnifications
+    }
+
     /// The files that hold a slide's bag.
     pub(crate) fn files_of(&self, slide_id: &str) -> Vec<PathBuf> {
         let mut files: Vec<PathBuf> =

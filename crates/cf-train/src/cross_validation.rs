@@ -18,7 +18,7 @@ use crate::memory::MemoryBudget;
 use crate::plan::{Plan, claim_directory, config_hash};
 use crate::report;
 use crate::run_dir::{self, fold_files};
-use crate::trainer::{TrainingContext, train_fold};
+use crate::trainer::{TrainingContext, remove_state, train_fold};
 
 /// How a run is carried out, as opposed to what it is.
 #[derive(Debug, Clone)]
@@ -81,6 +81,8 @@ pub(crate) fn carry_out(
     for data in &plan.folds {
         if run_dir::fold_dir(run, data.fold).join(fold_files::PREDICTIONS).is_file() {
             tracing::info!(fold = data.fold, "complete already");
+            // A session that was killed just then may have left it.
+            remove_state(run, data.fold)?;
             continue;
         }
         tracing::info!(
@@ -112,15 +114,23 @@ pub(crate) fn carry_out(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
     use crate::simulate::{CohortKind, SimulateOptions, simulate};
 
     /// What a fold leaves, but for the seconds.
     fn outcome(run: &Path) -> Vec<Vec<u8>> {
         let fold = run_dir::fold_dir(run, 0);
-        [fold_files::PREDICTIONS, fold_files::PREDICTIONS_TRAIN, fold_files::LAST, fold_files::ORDER]
-            .map(|file| std::fs::read(fold.join(file)).unwrap())
-            .into()
+        [
+            fold_files::PREDICTIONS,
+            fold_files::PREDICTIONS_LAST,
+            fold_files::PREDICTIONS_TRAIN,
+            fold_files::LAST,
+            fold_files::ORDER,
+        ]
+        .map(|file| std::fs::read(fold.join(file)).unwrap())
+        .into()
     }
 
     #[test]
@@ -160,5 +170,59 @@ mod tests {
             runs.push(outcome(&run));
         }
         assert!(runs[0] == runs[1] && runs[0] == runs[2]);
+    }
+
+    #[test]
+    fn a_fold_stopped_after_its_last_epoch_keeps_the_weights_of_that_epoch() {
+        let dir = tempfile::tempdir().unwrap();
+        let cohort = dir.path().join("cohort");
+        let options = SimulateOptions {
+            n_patients: 40,
+            backbone_dim: 12,
+            scale: 0.004,
+            ..SimulateOptions::new(cohort.clone(), CohortKind::Additive)
+        };
+        simulate(&options, &mut |_, _| {}).unwrap();
+        let settings =
+            [("model.embed_dim", "8"), ("training.max_epochs", "9"), ("training.protocol", "paper")];
+        let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let config = RunConfig::read(&cohort.join("config.toml"), &settings).unwrap();
+        let run = |out: &Path, resume: bool, stop: &AtomicBool| {
+            let options =
+                RunOptions { folds: vec![0], resume, device_name: DeviceName::Cpu, device: Device::Cpu };
+            cross_validate(&config, out, &options, stop, &mut |_| {})
+        };
+        let whole = dir.path().join("whole");
+        run(&whole, false, &AtomicBool::new(false)).unwrap();
+        let expected = outcome(&whole);
+        let weights = [fold_files::BEST, fold_files::LAST]
+            .map(|file| std::fs::read(run_dir::fold_dir(&whole, 0).join(file)).unwrap());
+        assert!(weights[0] != weights[1], "the selected epoch is the last: this shows nothing");
+
+        // The last weights are written just before those of the selected epoch are looked up and validated.
+        for attempt in 0.. {
+            let out = dir.path().join(format!("stopped-{attempt}"));
+            let (stop, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+            let last = run_dir::fold_dir(&out, 0).join(fold_files::LAST);
+            let stopped = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !last.is_file() && !is_over.load(Ordering::Relaxed) {
+                        std::thread::yield_now();
+                    }
+                    stop.store(true, Ordering::Relaxed);
+                });
+                let stopped = run(&out, false, &stop);
+                is_over.store(true, Ordering::Relaxed);
+                stopped
+            });
+            // On a busy machine the fold may be over before.
+            if stopped.is_ok() && attempt < 20 {
+                continue;
+            }
+            assert!(matches!(stopped, Err(Error::Interrupted { .. })), "{stopped:?}");
+            run(&out, true, &AtomicBool::new(false)).unwrap();
+            assert!(outcome(&out) == expected);
+            break;
+        }
     }
 }

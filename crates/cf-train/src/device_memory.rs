@@ -3,6 +3,7 @@
 use candle_core::Device;
 use cf_model::kernels::device::{self, DeviceMemory};
 
+use crate::allotment;
 use crate::byte_size::ByteSize;
 use crate::error::{Error, Result};
 use crate::memory::BagSize;
@@ -18,7 +19,7 @@ pub(crate) fn budget_bytes(configured: Option<ByteSize>, device: &Device) -> Res
     let configured = configured.map(|size| size.0);
     Ok(match offered_bytes(device)? {
         Some(offered) => Some(configured.map_or(offered, |bytes| bytes.min(offered))),
-        None => configured.or_else(available_bytes),
+        None => configured.or_else(allotment::available_memory_bytes),
     })
 }
 
@@ -29,16 +30,6 @@ pub(crate) fn budget_bytes(configured: Option<ByteSize>, device: &Device) -> Res
 pub(crate) fn offered_bytes(device: &Device) -> Result<Option<u64>> {
     let offered = |gpu: DeviceMemory| gpu.free_bytes.saturating_sub(gpu.total_bytes / MARGIN);
     Ok(device::memory(device)?.map(offered))
-}
-
-/// Memory that a new process may use: what the system calls available, within the limit of the control group.
-fn available_bytes() -> Option<u64> {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = meminfo.lines().find(|line| line.starts_with("MemAvailable:"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    let limit = limit.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(u64::MAX);
-    Some((kib * 1024).min(limit))
 }
 
 /// Does `work` on a bag, and says so in the error if it fills the device's memory.

@@ -153,14 +153,36 @@ pub enum Error {
         source: Box<Error>,
     },
     /// Tasks of a study that failed while the others went on.
-    #[error("{n_failed} of {n_tasks} tasks failed; the first: {}", first.with_causes())]
+    #[error("{n_failed} of {n_tasks} tasks failed, such as: {}", one.with_causes())]
     FailedTasks {
         /// How many.
         n_failed: usize,
         /// Of how many that were asked for.
         n_tasks: usize,
-        /// The first failure, an [`Error::Task`].
-        first: Box<Error>,
+        /// The first temporary failure, or else the first, an [`Error::Task`].
+        one: Box<Error>,
+    },
+    /// Tasks of a study that other processes are at.
+    #[error(
+        "{n_elsewhere} of {n_tasks} tasks are not finished: other processes are at them, such as {first}"
+    )]
+    TasksElsewhere {
+        /// How many.
+        n_elsewhere: usize,
+        /// Of how many that were asked for.
+        n_tasks: usize,
+        /// The first, and who is at it.
+        first: String,
+    },
+    /// A study that was to be complete and is not.
+    #[error("{}: {n_missing} tasks are missing, such as {first}", path.display())]
+    Incomplete {
+        /// The study's directory.
+        path: PathBuf,
+        /// How many.
+        n_missing: usize,
+        /// The first, and how it stands.
+        first: String,
     },
 }
 
@@ -181,7 +203,7 @@ impl Error {
     /// What a caller can do about this error.
     pub fn remedy(&self) -> Remedy {
         match self {
-            Self::Interrupted { .. } => Remedy::Retry,
+            Self::Interrupted { .. } | Self::TasksElsewhere { .. } | Self::Incomplete { .. } => Remedy::Retry,
             Self::DoesNotFit { .. } | Self::DeviceFull { .. } => Remedy::LessMemory,
             error if error.is_full_device() => Remedy::LessMemory,
             Self::Io { source, .. } | Self::Simulate(crate::simulate::Error::Io { source, .. }) => {
@@ -197,7 +219,7 @@ impl Error {
             | Self::PrecisionOfCpu { .. }
             | Self::Study { .. } => Remedy::FixInput,
             Self::Task { source, .. } => source.remedy(),
-            Self::FailedTasks { first, .. } => first.remedy(),
+            Self::FailedTasks { one, .. } => one.remedy(),
             Self::Diverged { .. } | Self::NoGradient { .. } | Self::Tensor(_) | Self::Report(_) => {
                 Remedy::Unknown
             }

@@ -9,6 +9,7 @@
 //! | a run before it starts | `plan.rs`; all faults at once, `doctor/` |
 //! | one fold | `trainer.rs`, `fold_state.rs`, `fold_rows.rs`, `event.rs`, `training_model.rs`, `sampling.rs`, `schedule.rs`, `loss.rs`, `adam.rs`, `bags.rs`, `checkpoint.rs`, `device_memory.rs`, `resident_bags.rs` |
 //! | all folds, metrics, report | `cross_validation.rs`, `evaluate.rs`, `report.rs`, `run_dir.rs`, `environment.rs`, `input_hash.rs` |
+//! | what a run takes and may take | `memory.rs`, `duration.rs`, `allotment.rs` |
 //! | one slide | `predict.rs` |
 //! | many runs | `study/` |
 //! | simulated cohorts | `simulate/` |
@@ -17,6 +18,7 @@
 //! named in [`seed`], so a run is the same whatever the number of threads, and after any interruption.
 
 pub mod adam;
+pub mod allotment;
 pub mod bags;
 pub mod byte_size;
 pub mod checkpoint;
@@ -27,6 +29,7 @@ pub mod cross_validation;
 mod delimited;
 mod device_memory;
 pub mod doctor;
+pub mod duration;
 pub mod environment;
 mod error;
 pub mod evaluate;

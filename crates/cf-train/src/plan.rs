@@ -282,7 +282,10 @@ pub(crate) fn claim_directory(run: &Path, config_toml: &str, resume: bool) -> Re
             )),
         };
     }
-    let occupied = std::fs::read_dir(run).is_ok_and(|mut entries| entries.next().is_some());
+    // A run that was killed before its first file was whole has left nothing else.
+    let begun = crate::run_dir::beside(&existing);
+    let foreign = |entry: std::io::Result<std::fs::DirEntry>| entry.is_ok_and(|entry| entry.path() != begun);
+    let occupied = std::fs::read_dir(run).is_ok_and(|mut entries| entries.any(foreign));
     if occupied {
         return Err(Error::data(run, "is not empty and holds no run; choose another --out"));
     }

@@ -51,11 +51,16 @@ pub(crate) fn create_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(Error::io("create", path))
 }
 
-/// Writes `bytes` beside `path` and renames.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+/// What a file is called until it is whole.
+pub(crate) fn beside(path: &Path) -> PathBuf {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".tmp");
-    let beside = PathBuf::from(beside);
+    PathBuf::from(beside)
+}
+
+/// Writes `bytes` beside `path` and renames.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let beside = beside(path);
     let written = fs::write(&beside, bytes).map_err(Error::io("write", path));
     let renamed = written.and_then(|()| fs::rename(&beside, path).map_err(Error::io("rename to", path)));
     if renamed.is_err() {

@@ -58,6 +58,18 @@ pub fn train_fold(
     trainer.finish()
 }
 
+/// Removes what a complete fold would go on from, if it is still there.
+///
+/// # Errors
+/// If it can't be removed.
+pub(crate) fn remove_state(run: &Path, fold: usize) -> Result<()> {
+    let state = run_dir::fold_dir(run, fold).join(fold_files::STATE);
+    match std::fs::remove_dir_all(&state) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &state)(error)),
+        _ => Ok(()),
+    }
+}
+
 struct Trainer<'a> {
     context: &'a TrainingContext<'a>,
     data: &'a FoldData,
@@ -283,8 +295,7 @@ impl<'a> Trainer<'a> {
         let train = predict(&self.data.train)?;
         run_dir::write_csv(&dir.join(fold_files::PREDICTIONS_TRAIN), &train)?;
         run_dir::write_csv(&dir.join(fold_files::PREDICTIONS), &selected)?;
-        let state = dir.join(fold_files::STATE);
-        std::fs::remove_dir_all(&state).map_err(Error::io("remove", &state))
+        remove_state(self.context.run_dir, self.data.fold)
     }
 
     fn write_weights(&self, file: &str, epoch: usize) -> Result<()> {
@@ -344,9 +355,12 @@ impl<'a> Trainer<'a> {
         if !self.context.stop.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let mut state = self.state.clone();
-        state.epoch_seconds = seconds();
-        self.save_state(state)?;
+        // Once it is trained, the state is saved, and the weights at hand may be those of the selected epoch.
+        if !self.state.trained {
+            let mut state = self.state.clone();
+            state.epoch_seconds = seconds();
+            self.save_state(state)?;
+        }
         Err(Error::Interrupted {
             fold: self.data.fold,
             epoch: self.state.epoch,

@@ -15,8 +15,8 @@ use cf_train::simulate::{CohortKind, SimulateOptions, simulate};
 use serde_json::Value;
 use support::{cf_train, path, succeed, test_data};
 use wsi_bags::{
-    Bag, BagStore, Converter, FeatureMatrix, Layout, Magnification, PatchSet, SlideInfo, native, pt,
-    safetensors, slide_stem,
+    Bag, BagStore, Converter, FeatureMatrix, Layout, Magnification, PatchGeometry, PatchSet, SlideInfo,
+    native, pt, safetensors, slide_stem,
 };
 
 const N_PATIENTS: usize = 40;
@@ -390,14 +390,20 @@ const PLANTED: &[Planted] = &[
         study.edit("splits/splits_2.csv", &format!(",{left_out}\n"), ",\n");
         vec![]
     }),
-    planted("shared-sites", "note", "splits", "validated sites are trained on", |study| {
-        // Barcodes of one site.
-        study.edit_rows(|_, cells| cells[0] = cells[0].replace("SIM-", "TCGA-AA-"));
-        for fold in 0..5 {
-            study.edit(&format!("splits/splits_{fold}.csv"), ",SIM-", ",TCGA-AA-");
-        }
-        vec![]
-    }),
+    planted(
+        "shared-sites",
+        "note",
+        "splits",
+        "100 % of validated patients are of sites that are trained on",
+        |study| {
+            // Barcodes of one site.
+            study.edit_rows(|_, cells| cells[0] = cells[0].replace("SIM-", "TCGA-AA-"));
+            for fold in 0..5 {
+                study.edit(&format!("splits/splits_{fold}.csv"), ",SIM-", ",TCGA-AA-");
+            }
+            vec![]
+        },
+    ),
     planted("time-bins", "error", "fold 0", "event times are not distinct", |study| {
         study.edit_rows(|_, cells| {
             if cells[3] == "0" {
@@ -567,6 +573,16 @@ const PLANTED: &[Planted] = &[
     }),
     planted("initial-weights", "error", "absent.safetensors", "", |_| {
         vec!["--set", "training.initial_weights=absent.safetensors"]
+    }),
+    planted("mpp-clash", "warning", ".h5", "which is about 10.0x", |study| {
+        study.rewrite_bag(3, |at, set| {
+            let geometry = PatchGeometry { mpp: (at == Magnification::X20).then_some(1.0), ..set.geometry() };
+            Some(set.clone().with_geometry(geometry).unwrap())
+        });
+        vec![]
+    }),
+    planted("cluster-time", "warning", "time limit", "would be cut off about", |_| {
+        vec!["--time", "00:00:01", "--cpus", "1"]
     }),
     planted("memory", "error", "slide", "is predicted to take", |_| vec!["--set", "model.embed_dim=262144"]),
     planted("disk-space", "error", "study", "a run needs", |_| vec!["--set", "model.embed_dim=262144"]),

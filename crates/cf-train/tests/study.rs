@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use cf_train::study::StudyPlan;
+use cf_train::study::{Resources, StudyPlan};
 use serde_json::Value;
 use support::{cf_train, fail, path, succeed};
 
@@ -65,7 +65,7 @@ fn json(path: &Path) -> Value {
 }
 
 fn plan_ids(file: &Path) -> Vec<String> {
-    StudyPlan::new(file).unwrap().0.tasks.into_iter().map(|task| task.id).collect()
+    StudyPlan::new(file, Resources::default()).unwrap().0.tasks.into_iter().map(|task| task.id).collect()
 }
 
 /// Every file below a directory, but those that hold seconds or memory.

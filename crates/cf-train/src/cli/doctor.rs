@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use cf_model::kernels::device::DeviceName;
 use cf_train::Error;
-use cf_train::doctor::{self, Diagnosis, Severity};
+use cf_train::byte_size::ByteSize;
+use cf_train::doctor::{self, ClusterLimits, Diagnosis, Severity, TimeLimit};
 
 use super::cv::parse_override;
 use super::device::DeviceArgument;
@@ -28,6 +29,15 @@ pub(super) struct Arguments {
     out: PathBuf,
     #[command(flatten)]
     device: DeviceArgument,
+    /// Memory that a job of a cluster will be given, such as "16 GiB"; by default what is available here, or to this job.
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<ByteSize>,
+    /// Time that a job of a cluster will be given, such as 04:00:00 or 2-00:00:00.
+    #[arg(long, value_name = "TIME")]
+    time: Option<TimeLimit>,
+    /// Processors that it will be given; by default those that may be used here.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    cpus: Option<u16>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -42,7 +52,10 @@ pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure>
         }
     };
     let (config, overrides, out) = (&arguments.config, &arguments.overrides, &arguments.out);
-    let diagnosis = doctor::examine(config, overrides, out, &arguments.device.open()?, &mut observe);
+    let Arguments { memory, time, cpus, .. } = *arguments;
+    let limits = ClusterLimits { memory, time, cpus };
+    let device = arguments.device.open()?;
+    let diagnosis = doctor::examine(config, overrides, out, &device, limits, &mut observe);
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }
@@ -90,6 +103,16 @@ fn print_diagnosis(diagnosis: &Diagnosis, device: DeviceName) {
             memory.available_bytes.map_or_else(|| "an unknown amount".to_owned(), bytes)
         ));
     }
+    if let Some(time) = &diagnosis.time {
+        let with = time.cpus.map_or_else(|| "a GPU".to_owned(), |cpus| count(usize::from(cpus), "processor"));
+        let limit =
+            time.limit_seconds.map_or_else(String::new, |limit| format!(", {} allowed", hours(limit as f64)));
+        print(&format!(
+            "time     {} predicted for the longest fold, {}, with {with}{limit}",
+            hours(time.predicted_seconds),
+            time.fold
+        ));
+    }
     if let Some(disk) = &diagnosis.disk {
         print(&format!(
             "disk     {} needed, {} free at {}",
@@ -118,6 +141,10 @@ fn print_diagnosis(diagnosis: &Diagnosis, device: DeviceName) {
 
 fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+fn hours(seconds: f64) -> String {
+    if seconds < 5400.0 { format!("{:.1} min", seconds / 60.0) } else { format!("{:.1} h", seconds / 3600.0) }
 }
 
 fn bytes(n: u64) -> String {

@@ -70,6 +70,9 @@ enum Command {
     Study(study::Action),
 }
 
+/// The exit code of what may succeed if it is tried again, as `sysexits.h` has it.
+const TEMPORARY: u8 = 75;
+
 /// What a command failed with.
 enum Failure {
     /// The arguments make no sense together.
@@ -110,7 +113,11 @@ pub(crate) fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let (text, code) = explain(&failure);
-            print_error(&text);
+            match cli.log_format {
+                LogFormat::Text => print_error(&text),
+                // A line like the others, for what reads them.
+                LogFormat::Json => tracing::error!(exit_code = code, "{text}"),
+            }
             ExitCode::from(code)
         }
     }
@@ -162,7 +169,7 @@ fn explain(failure: &Failure) -> (String, u8) {
     let code = match error.remedy() {
         Remedy::FixInput => 3,
         Remedy::LessMemory => 4,
-        Remedy::Retry => 75,
+        Remedy::Retry => TEMPORARY,
         Remedy::Unknown => 1,
     };
     (text, code)

@@ -5,12 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use cf_train::Error;
-use cf_train::study::{self, StudyPlan, Task, TaskEnd, TaskRunner, TaskState};
+use cf_train::byte_size::ByteSize;
+use cf_train::study::{self, Engine, Resources, StudyPlan, Task, TaskEnd, TaskRunner, TaskState};
+use cf_train::{Error, Remedy};
 
 use super::device::TrainingDeviceArguments;
 use super::progress::Progress;
-use super::{Failure, cv, print, print_json, threads};
+use super::{Failure, TEMPORARY, cv, print, print_error, print_json, threads};
+
+/// What `--index` alone stands for: the variable in which Slurm says it.
+const ARRAY_INDEX: &str = "$SLURM_ARRAY_TASK_ID";
+
+/// More than any study has tasks.
+const MOST_INDICES: usize = 1_000_000;
 
 /// Many models on many cohorts: planned, run task by task, collected into tables.
 #[derive(Debug, clap::Subcommand)]
@@ -21,6 +28,8 @@ pub(super) enum Action {
     Run(RunArguments),
     /// Join what is finished into tables, with tests between methods, and list what is missing.
     Collect(CollectArguments),
+    /// Write the files with which Slurm, Snakemake or Nextflow run a study on a cluster.
+    Emit(EmitArguments),
 }
 
 /// Join tables, folds and bags of every run, and write the list of tasks.
@@ -28,7 +37,9 @@ pub(super) enum Action {
 #[command(
     after_help = "Example:\n  cf-train study plan examples/configs/table1-simulated.toml --out studies/table1\n\n\
                   A study whose data or settings cannot run is refused with all faults listed (exit code 3). Planning again into \
-                  the same directory keeps what is finished and still part of the study."
+                  the same directory keeps what is finished and still part of the study.\n\n\
+                  Memory and minutes are predicted from the sizes of the bags. --cpus, --gpu and --job-minutes say what a task is \
+                  given on a cluster; they matter to `study emit` alone, and to no result."
 )]
 pub(super) struct PlanArguments {
     /// The study (TOML); its relative paths start from its own directory.
@@ -37,6 +48,15 @@ pub(super) struct PlanArguments {
     /// Directory of the study.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Processors that a task is given on a cluster.
+    #[arg(long, value_name = "N", default_value_t = Resources::default().cpus, value_parser = clap::value_parser!(u16).range(1..))]
+    cpus: u16,
+    /// A task is given a GPU.
+    #[arg(long)]
+    gpu: bool,
+    /// Put tasks together that take less than so many minutes, as jobs of a cluster; 0 for a job each.
+    #[arg(long, value_name = "MIN", default_value_t = Resources::default().job_minutes)]
+    job_minutes: u32,
     /// Print the plan as JSON.
     #[arg(long)]
     json: bool,
@@ -47,7 +67,10 @@ pub(super) struct PlanArguments {
 #[command(after_help = "Example:\n  cf-train study run studies/table1\n\n\
                   SIGTERM, SIGINT or SIGUSR1 saves the state of the task in progress and exits with 75; the same command goes on \
                   and ends with the same bytes. A task that fails is recorded, the others go on, and the exit code is that of the \
-                  first failure. The command may run several times at once: a task is run by one of them.")]
+                  first failure, or 75 where one is temporary, such as a full disk. The command may run several times at once, here \
+                  and on other machines: a task is run by one of them, and those that others are at when this one ends make its \
+                  exit code 75.\n\n\
+                  In a job array of Slurm, `--index` alone takes the task of the array's index.")]
 pub(super) struct RunArguments {
     /// Directory of the study.
     #[arg(value_name = "DIR")]
@@ -55,9 +78,9 @@ pub(super) struct RunArguments {
     /// Only the task with this id, or the beginning of it.
     #[arg(long, value_name = "ID", conflicts_with = "index")]
     task: Option<String>,
-    /// Only the task at this position of the plan, from 0.
-    #[arg(long, value_name = "N")]
-    index: Option<usize>,
+    /// Only the tasks at these positions of the plan, from 0, such as 3 or 0-4,7; by default that of the index of a Slurm array.
+    #[arg(long, value_name = "LIST", num_args = 0..=1, default_missing_value = ARRAY_INDEX)]
+    index: Option<String>,
     #[command(flatten)]
     device: TrainingDeviceArguments,
     /// Threads to compute with. All that the process may use by default; results do not depend on it.
@@ -77,6 +100,29 @@ pub(super) struct CollectArguments {
     /// Print study.json instead of the tables.
     #[arg(long)]
     json: bool,
+    /// End with exit code 75 where a task is missing. All that is there is joined all the same.
+    #[arg(long)]
+    complete: bool,
+}
+
+/// Write the files with which Slurm, Snakemake or Nextflow run a study on a cluster.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  cf-train study emit studies/table1 --engine slurm\n  studies/table1/slurm/submit.sh\n\n\
+                  The files are short, explained inside, and meant to be edited: queues and accounts are your cluster's. For Slurm \
+                  they hold what is not finished when they are written; write them again to submit what is missing. The study's \
+                  directory and this program must be where the cluster's nodes see them. docs/cluster.md walks through each engine."
+)]
+pub(super) struct EmitArguments {
+    /// Directory of the study.
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// What runs it: slurm, snakemake or nextflow.
+    #[arg(long)]
+    engine: Engine,
+    /// The program that nodes run. This one by default.
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
 }
 
 pub(super) fn run(action: &Action, show_bars: bool) -> Result<(), Failure> {
@@ -84,21 +130,25 @@ pub(super) fn run(action: &Action, show_bars: bool) -> Result<(), Failure> {
         Action::Plan(arguments) => plan(arguments),
         Action::Run(arguments) => run_tasks(arguments, show_bars),
         Action::Collect(arguments) => collect(arguments),
+        Action::Emit(arguments) => emit(arguments),
     }
 }
 
 fn plan(arguments: &PlanArguments) -> Result<(), Failure> {
-    let (plan, configs) = StudyPlan::new(&arguments.study)?;
+    let PlanArguments { cpus, gpu, job_minutes, .. } = *arguments;
+    let (plan, configs) = StudyPlan::new(&arguments.study, Resources { cpus, gpu, job_minutes })?;
     plan.write(&arguments.out, &arguments.study, &configs)?;
     if arguments.json {
         return print_json(&plan);
     }
     let mut n_finished = 0;
+    print(&format!("{:>5}  {:<60} {:>9} {:>8}", "index", "task", "minutes", "memory"));
     for (index, task) in plan.tasks.iter().enumerate() {
         let state = study::state(&arguments.out, task)?;
         n_finished += usize::from(state == TaskState::Finished);
         let mark = if state == TaskState::Finished { "finished" } else { "" };
-        print(format!("{index:>5}  {:<60} {mark}", task.id).trim_end());
+        let (minutes, memory) = (task.forecast.minutes, ByteSize(task.forecast.memory_bytes).to_string());
+        print(format!("{index:>5}  {:<60} {minutes:>9.1} {memory:>8}  {mark}", task.id).trim_end());
     }
     print(&format!(
         "{}: {} cohorts, {} models, {} encoders, {} seeds: {} runs, {} tasks, {n_finished} finished",
@@ -110,6 +160,13 @@ fn plan(arguments: &PlanArguments) -> Result<(), Failure> {
         plan.runs.len(),
         plan.tasks.len()
     ));
+    let minutes: f64 = plan.tasks.iter().map(|task| task.forecast.minutes).sum();
+    let each = if gpu { "a GPU".to_owned() } else { format!("{cpus} processors") };
+    print(&format!(
+        "predicted: {:.1} h in all with {each} per task; {} jobs for a cluster (cf-train study emit)",
+        minutes / 60.0,
+        plan.jobs.len()
+    ));
     Ok(())
 }
 
@@ -119,8 +176,8 @@ fn run_tasks(arguments: &RunArguments, show_bars: bool) -> Result<(), Failure> {
     let tasks = tasks_asked_for(arguments, &plan)?;
     let stop = Arc::new(AtomicBool::new(false));
     cv::stop_at_signals(&stop, &arguments.dir)?;
-    let mut runner = TaskRunner::new(&arguments.dir, &plan, arguments.device.open()?)?;
-    let mut failures = Vec::new();
+    let mut runner = TaskRunner::new(&arguments.dir, &plan, arguments.device.open()?, end_at_once)?;
+    let (mut failures, mut elsewhere) = (Vec::new(), Vec::new());
     for (index, task) in tasks.iter().enumerate() {
         let started = Instant::now();
         let mut progress = Progress::new(show_bars);
@@ -132,7 +189,11 @@ fn run_tasks(arguments: &RunArguments, show_bars: bool) -> Result<(), Failure> {
                 format!("C-index {c_index} ({:.0} s)", started.elapsed().as_secs_f64())
             }
             TaskEnd::WasFinished => "finished before".to_owned(),
-            TaskEnd::IsRunning => "is run by another process".to_owned(),
+            TaskEnd::IsRunning(holder) => {
+                let by = holder.map_or_else(String::new, |holder| format!(": {holder}"));
+                elsewhere.push(format!("{}{by}", task.id));
+                format!("is run by another process{by}")
+            }
             TaskEnd::Failed(error) => {
                 let said = format!("failed: {}", error.with_causes());
                 failures.push(error);
@@ -141,42 +202,121 @@ fn run_tasks(arguments: &RunArguments, show_bars: bool) -> Result<(), Failure> {
         };
         print(&format!("[{}/{}] {}  {said}", index + 1, tasks.len(), task.id));
     }
-    let n_failed = failures.len();
-    match failures.into_iter().next() {
-        None => Ok(()),
-        Some(first) => {
-            Err(Error::FailedTasks { n_failed, n_tasks: tasks.len(), first: Box::new(first) }.into())
+    let (n_failed, n_tasks) = (failures.len(), tasks.len());
+    // What may succeed next time decides, so that an engine tries again; what can't then fails again, at once.
+    let temporary = failures.iter().position(|error| error.remedy() == Remedy::Retry).unwrap_or(0);
+    match (failures.into_iter().nth(temporary), elsewhere.first()) {
+        (Some(one), _) => Err(Error::FailedTasks { n_failed, n_tasks, one: Box::new(one) }.into()),
+        (None, Some(first)) => {
+            Err(Error::TasksElsewhere { n_elsewhere: elsewhere.len(), n_tasks, first: first.clone() }.into())
         }
+        (None, None) => Ok(()),
     }
+}
+
+/// Leaves a task that another process took over, since this one had not been heard of, to that process.
+#[expect(
+    clippy::exit,
+    reason = "whatever else this process did, it would do to files that are another's by now"
+)]
+fn end_at_once(claim: &Path) {
+    print_error(&format!(
+        "{}: another process took this task over, having heard nothing of this one for ten minutes",
+        claim.display()
+    ));
+    std::process::exit(i32::from(TEMPORARY))
 }
 
 fn tasks_asked_for<'a>(arguments: &RunArguments, plan: &'a StudyPlan) -> Result<Vec<&'a Task>, Failure> {
     let dir: &Path = &arguments.dir;
-    match (&arguments.task, arguments.index) {
+    match (&arguments.task, &arguments.index) {
         (Some(id), _) => Ok(vec![plan.task(dir, id)?]),
-        (None, Some(index)) => match plan.tasks.get(index) {
-            Some(task) => Ok(vec![task]),
-            None => Err(Failure::Usage(format!(
-                "--index is {index}, expected less than {}, the number of tasks",
-                plan.tasks.len()
-            ))),
-        },
+        (None, Some(list)) => indices(list)?
+            .into_iter()
+            .map(|index| {
+                plan.tasks.get(index).ok_or_else(|| {
+                    Failure::Usage(format!(
+                        "--index is {index}, expected less than {}, the number of tasks",
+                        plan.tasks.len()
+                    ))
+                })
+            })
+            .collect(),
         (None, None) => Ok(plan.tasks.iter().collect()),
     }
+}
+
+/// Reads `3`, `0-4,7`, or what Slurm says.
+fn indices(list: &str) -> Result<Vec<usize>, Failure> {
+    let list = match list {
+        ARRAY_INDEX => std::env::var(ARRAY_INDEX.trim_start_matches('$')).map_err(|_| {
+            Failure::Usage(format!("--index needs a list such as 0-4,7 where {ARRAY_INDEX} is not set"))
+        })?,
+        list => list.to_owned(),
+    };
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (first.trim().parse::<usize>().ok()?, last.trim().parse::<usize>().ok()?);
+        (first <= last && last - first < MOST_INDICES).then_some(first..=last)
+    };
+    let ranges: Option<Vec<_>> = list.split(',').map(range).collect();
+    let ranges = ranges.ok_or_else(|| {
+        Failure::Usage(format!("--index is `{list}`, expected positions of tasks such as 3 or 0-4,7"))
+    })?;
+    Ok(ranges.into_iter().flatten().collect())
 }
 
 fn collect(arguments: &CollectArguments) -> Result<(), Failure> {
     let results = study::collect(&arguments.dir)?;
     if arguments.json {
-        return print_json(&results);
+        print_json(&results)?;
+    } else {
+        for table in study::tables(&results) {
+            print(&table.to_text());
+        }
+        let states = ["running", "begun", "failed", "waiting"].map(|state| {
+            let n = results.unfinished.iter().filter(|task| task.state == state).count();
+            if n > 0 { format!(", {n} {state}") } else { String::new() }
+        });
+        print(&format!(
+            "{} of {} tasks are finished{}",
+            results.n_finished,
+            results.n_tasks,
+            states.concat()
+        ));
+        for task in &results.unfinished {
+            let reason = task.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+            print(&format!("  {:<8} {}{reason}", task.state, task.id));
+        }
     }
-    for table in study::tables(&results) {
-        print(&table.to_text());
+    match results.unfinished.first().filter(|_| arguments.complete) {
+        None => Ok(()),
+        Some(first) => Err(Error::Incomplete {
+            path: arguments.dir.clone(),
+            n_missing: results.unfinished.len(),
+            first: format!("{} ({})", first.id, first.state),
+        }
+        .into()),
     }
-    print(&format!("{} of {} tasks are finished", results.n_finished, results.n_tasks));
-    for task in &results.unfinished {
-        let reason = task.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
-        print(&format!("  {:<8} {}{reason}", task.state, task.id));
+}
+
+fn emit(arguments: &EmitArguments) -> Result<(), Failure> {
+    let program = match &arguments.program {
+        Some(program) => std::path::absolute(program),
+        None => std::env::current_exe(),
+    };
+    let program = program.map_err(|error| Failure::Usage(format!("--program: cannot be found: {error}")))?;
+    let files = study::emit(&arguments.dir, arguments.engine, &program)?;
+    for file in &files {
+        print(&format!("wrote {}", file.display()));
+    }
+    if let Some(first) = files.first() {
+        let first = first.display();
+        print(&match arguments.engine {
+            Engine::Slurm => format!("submit with: {first}"),
+            Engine::Snakemake => format!("run with: snakemake -s {first} --cores all"),
+            Engine::Nextflow => format!("run with: nextflow run {first}"),
+        });
     }
     Ok(())
 }

@@ -3,6 +3,8 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use cf_train::allotment;
+
 /// What the thread pools of Candle, gemm and rayon read, once, when they start.
 const VARIABLES: [&str; 2] = ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"];
 
@@ -10,8 +12,7 @@ const VARIABLES: [&str; 2] = ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"];
 /// a running program cannot change safely, so the program replaces itself (same process id) where the variables say something
 /// else. Unset, Candle would also read the processor list of the system again for every matrix product.
 pub(super) fn apply(n_threads: Option<u16>) -> Result<(), String> {
-    let available = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let wanted = n_threads.map_or_else(available, usize::from).to_string();
+    let wanted = n_threads.map_or_else(allotment::cpus, usize::from).to_string();
     if VARIABLES.iter().all(|name| std::env::var(name).is_ok_and(|value| value == wanted)) {
         return Ok(());
     }

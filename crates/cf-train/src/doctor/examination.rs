@@ -8,11 +8,12 @@ use serde::Serialize;
 use super::bag_comparison::{self, UsualBag};
 use super::bag_join::{self, JoinedBags};
 use super::bag_scan::{self, BagFacts};
+use super::cluster_limits::{self, ClusterLimits, TimeForecast};
 use super::cohort_check::{self, CohortFacts};
 use super::disk::DiskForecast;
 use super::fault::Fault;
 use super::finding::{Finding, Severity, place};
-use super::{fold_check, settings, weights_check};
+use super::{fold_check, mpp_check, settings, weights_check};
 use crate::byte_size::ByteSize;
 use crate::config::RunConfig;
 use crate::fold_data::FoldData;
@@ -36,6 +37,8 @@ pub struct Diagnosis {
     pub cohort: Option<CohortFacts>,
     /// The largest bag; `None` where no bag could be read.
     pub memory: Option<MemoryForecast>,
+    /// The longest fold; `None` where folds, bags or model can't be used.
+    pub time: Option<TimeForecast>,
     /// The output's disk; `None` where the size of the model is unknown.
     pub disk: Option<DiskForecast>,
 }
@@ -49,19 +52,23 @@ pub fn examine(
     overrides: &[(String, String)],
     out: &Path,
     device: &Device,
+    limits: ClusterLimits,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Diagnosis {
     let mut findings = Vec::new();
     let examined = settings::examine(path, overrides, &mut findings);
-    let (mut cohort, mut memory, mut disk) = (None, None, None);
+    let (mut cohort, mut memory, mut time, mut disk) = (None, None, None, None);
     if let Some(config) = &examined.cohort {
         let (table, facts) = cohort_check::examine(config, &mut findings).unzip();
         let splits = fold_check::examine(config, table.as_ref(), &mut findings);
         cohort = facts;
         if let Some(config) = &examined.config {
             let joined = bag_join::examine(config, table, &mut findings);
+            let mut folds = Vec::new();
             let bags = joined.as_ref().map_or_else(Vec::new, |joined| {
-                time_bins(config, joined, splits.as_ref(), &mut findings);
+                folds = time_bins(config, joined, splits.as_ref(), &mut findings);
+                let at = config.model.magnifications();
+                mpp_check::examine(&joined.store, &joined.slide_ids, at, &mut findings);
                 bag_scan::examine(&joined.store, &joined.slide_ids, &config.model, &mut findings, progress)
             });
             let usual = joined.as_ref().and_then(|joined| {
@@ -74,7 +81,10 @@ pub fn examine(
             }
             if let Some(usual) = usual.filter(|_| examined.has_model) {
                 let n_folds = splits.as_ref().map_or(1, |splits| splits.folds.len());
-                (memory, disk) = resources(config, &usual, &bags, (out, n_folds, device), &mut findings);
+                let whereto = (out, n_folds, device);
+                (memory, disk) = resources(config, &usual, &bags, whereto, limits.memory, &mut findings);
+                let limits = (limits, !device.is_cpu());
+                time = cluster_limits::examine(config, &folds, usual.dim, &bags, limits, &mut findings);
             }
         }
     }
@@ -90,23 +100,25 @@ pub fn examine(
         findings,
         cohort,
         memory,
+        time,
         disk,
     }
 }
 
-/// Fits the time bins of every fold, once the folds themselves are sound.
+/// Fits the time bins of every fold, once the folds themselves are sound. Returns the folds that can be trained on.
 fn time_bins(
     config: &RunConfig,
     joined: &JoinedBags,
     splits: Option<&SplitSet>,
     findings: &mut Vec<Finding>,
-) {
+) -> Vec<FoldData> {
+    let mut usable = Vec::new();
     if findings.iter().any(|finding| finding.severity == Severity::Error) {
-        return;
+        return usable;
     }
-    let (Some(cohort), Some(set)) = (&joined.cohort, splits) else { return };
+    let (Some(cohort), Some(set)) = (&joined.cohort, splits) else { return usable };
     let path = &config.cohort.splits;
-    let Ok(splits) = set.select(config.cohort.evaluate) else { return };
+    let Ok(splits) = set.select(config.cohort.evaluate) else { return usable };
     let missing = |slide: &crate::cohort::Slide| {
         let whole = joined.slide_ids.contains(&slide.slide_id);
         Ok((!whole).then(|| "slide without a whole bag".to_owned()))
@@ -114,9 +126,12 @@ fn time_bins(
     match folds::join(cohort, &splits, path, joined.store.slide_ids(), missing) {
         Ok(joined) => {
             for fold in &joined.folds {
-                if let Err(reason) = FoldData::new(cohort, fold, &config.training) {
-                    let place = place(path, &format!("fold {}", fold.fold));
-                    findings.push(Finding::new(Severity::Error, Fault::TimeBins, place, reason));
+                match FoldData::new(cohort, fold, &config.training) {
+                    Ok(fold) => usable.push(fold),
+                    Err(reason) => {
+                        let place = place(path, &format!("fold {}", fold.fold));
+                        findings.push(Finding::new(Severity::Error, Fault::TimeBins, place, reason));
+                    }
                 }
             }
         }
@@ -126,6 +141,7 @@ fn time_bins(
             findings.push(Finding::new(Severity::Error, Fault::EmptyFold, place(path, ""), found));
         }
     }
+    usable
 }
 
 fn resources(
@@ -133,10 +149,16 @@ fn resources(
     usual: &UsualBag,
     bags: &[BagFacts],
     (out, n_folds, device): (&Path, usize, &Device),
+    asked_for: Option<ByteSize>,
     findings: &mut Vec<Finding>,
 ) -> (Option<MemoryForecast>, Option<DiskForecast>) {
     // A faulty setting was told of with the configuration.
-    let Ok(budget) = MemoryBudget::new(config, usual.dim, device) else { return (None, None) };
+    let Ok(mut budget) = MemoryBudget::new(config, usual.dim, device) else { return (None, None) };
+    if let Some(ByteSize(bytes)) = asked_for {
+        // Of another machine, whatever this one has.
+        budget.bytes =
+            Some(config.training.memory_budget.map_or(bytes, |configured| configured.0.min(bytes)));
+    }
     let n_parameters = budget.n_parameters;
     let predict = |bag: &BagFacts| budget.predict(bag.size, budget.retention(bag.size));
     let largest = bags.iter().max_by_key(|bag| predict(bag).peak_bytes());

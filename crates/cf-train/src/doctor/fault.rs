@@ -164,6 +164,9 @@ faults! {
     /// Patch counts of the magnifications do not fit together.
     ScaleProportion, "scale-proportion", "about 4 patches per patch of the next coarser magnification",
         "check at which resolution patches were cut: levels are not magnifications";
+    /// Resolutions of patches, slides and magnifications contradict each other.
+    MppClash, "mpp-clash", "patches of one resolution per magnification, in all slides",
+        "look the slide up with `wsi-extract inspect`, and extract it again with its resolution in --slides-csv";
     /// Weights to start from do not fit.
     InitialWeights, "initial-weights", "weights of this model and width",
         "take training.initial_weights out, or set model and features as they were trained";
@@ -173,6 +176,9 @@ faults! {
     /// There is not enough room on the disk.
     DiskSpace, "disk-space", "room for checkpoints and state",
         "free some space, or choose an --out on another disk";
+    /// A fold takes longer than a job may.
+    ClusterTime, "cluster-time", "a time limit above what the longest fold is predicted to take",
+        "ask for more time, or let jobs be queued again (`cf-train study emit` does): a fold goes on where it was";
     /// Something can't be looked at.
     NotExamined, "not-examined", "a look at everything",
         "mend the errors above and run the doctor again";

@@ -111,11 +111,24 @@ fn of_fold(entries: &FoldEntries, fold: &FoldCheck) -> Vec<Finding> {
     findings
 }
 
+/// How far the folds keep tissue source sites apart, where barcodes tell the sites.
 fn sites(path: &std::path::Path, folds: &[FoldCheck]) -> Option<Finding> {
-    let shared = folds.iter().map(|fold| fold.shared_sites.len()).max()?;
-    let n_sites = folds.iter().filter_map(|fold| fold.n_validation_sites).max()?;
-    (shared > 0).then(|| {
-        let found = format!("in a fold, up to {shared} of {n_sites} validated sites are trained on as well");
-        Finding::new(Severity::Note, Fault::SharedSites, place(path, ""), found)
-    })
+    let known = || folds.iter().filter_map(|fold| Some((fold, fold.n_validation_sites?)));
+    let (most, n_sites) = known().max_by_key(|(fold, _)| fold.n_patients_of_shared_sites)?;
+    if most.shared_sites.is_empty() {
+        return None;
+    }
+    let (shared, all) = known().fold((0, 0), |(shared, all), (fold, _)| {
+        (shared + fold.n_patients_of_shared_sites, all + fold.validation.n_patients)
+    });
+    let found = format!(
+        "{:.0} % of validated patients are of sites that are trained on as well; in fold {}, {} of {n_sites} validated sites with {} \
+         of {} patients",
+        100.0 * shared as f64 / all.max(1) as f64,
+        most.fold,
+        most.shared_sites.len(),
+        most.n_patients_of_shared_sites,
+        most.validation.n_patients
+    );
+    Some(Finding::new(Severity::Note, Fault::SharedSites, place(path, ""), found))
 }

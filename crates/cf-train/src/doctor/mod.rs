@@ -11,23 +11,28 @@
 //! | bags against the table | `bag_join.rs` |
 //! | every bag alone | `bag_scan.rs` |
 //! | bags against each other | `bag_comparison.rs` |
+//! | resolutions of patches, slides and magnifications | `mpp_check.rs` |
 //! | weights to start from | `weights_check.rs` |
 //! | room on the disk | `disk.rs` |
+//! | time of a job | `cluster_limits.rs` |
 //!
 //! It reads through the readers of a run and changes nothing.
 
 mod bag_comparison;
 mod bag_join;
 mod bag_scan;
+mod cluster_limits;
 mod cohort_check;
 mod disk;
 mod examination;
 mod fault;
 mod finding;
 mod fold_check;
+mod mpp_check;
 mod settings;
 mod weights_check;
 
+pub use cluster_limits::{ClusterLimits, TimeForecast, TimeLimit};
 pub use cohort_check::{CohortFacts, SurvivalAtEnd};
 pub use disk::DiskForecast;
 pub use examination::{Diagnosis, examine};

@@ -56,6 +56,8 @@ pub struct FoldCheck {
     pub n_validation_sites: Option<usize>,
     /// Those of them that are trained on as well, sorted; empty where sites are unknown.
     pub shared_sites: Vec<String>,
+    /// Validated patients of these sites.
+    pub n_patients_of_shared_sites: usize,
     /// Edges of the time bins as fitted on the training part, months; `None` where it gives none.
     pub time_bin_edges_months: Option<Vec<f64>>,
     /// Why it gives none: it has no events, or so many at one time that edges coincide.
@@ -235,10 +237,14 @@ impl Joined<'_> {
             patients.iter().map(|patient| site_of(patient).map(str::to_owned)).collect()
         };
         let (train_sites, validation_sites) = (sites(&trained), sites(&validated));
-        let shared_sites = match (&train_sites, &validation_sites) {
+        let shared_sites: Vec<String> = match (&train_sites, &validation_sites) {
             (Some(train), Some(validation)) => validation.intersection(train).cloned().collect(),
             _ => Vec::new(),
         };
+        let is_shared = |patient: &&String| {
+            site_of(patient).is_some_and(|site| shared_sites.iter().any(|shared| shared == site))
+        };
+        let n_patients_of_shared_sites = validated.iter().filter(is_shared).count();
         let time_bins = TimeBins::fit(&train.outcomes);
         FoldCheck {
             fold: fold.fold,
@@ -259,6 +265,7 @@ impl Joined<'_> {
                 .collect(),
             n_validation_sites: validation_sites.filter(|sites| !sites.is_empty()).map(|sites| sites.len()),
             shared_sites,
+            n_patients_of_shared_sites,
             time_bin_edges_months: time_bins.as_ref().ok().map(|bins| bins.edges_months().to_vec()),
             time_bins_fault: time_bins.err(),
         }

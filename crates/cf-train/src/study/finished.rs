@@ -76,6 +76,7 @@ pub(super) fn read<'a>(
                     continue;
                 }
                 TaskState::Failed(failure) => ("failed", Some(failure.reason)),
+                TaskState::Running(holder) => ("running", Some(holder)),
                 TaskState::Begun => ("begun", None),
                 TaskState::Waiting => ("waiting", None),
             };

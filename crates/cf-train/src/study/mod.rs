@@ -4,21 +4,26 @@
 //! |---|---|
 //! | `STUDY.toml` | `file.rs`, `overrides.rs` |
 //! | tasks, named by what goes into them | `plan.rs`, `fingerprint.rs` |
+//! | what tasks take, and jobs of several | `forecast.rs` |
 //! | the directory of a study | `study_dir.rs` |
-//! | one task after another | `run.rs` |
+//! | one task after another, by one process at a time | `run.rs`, `claim.rs` |
 //! | what is finished, joined | `collect.rs`, `finished.rs`, `cell.rs`, `comparison.rs`, `results.rs` |
 //! | tables in the paper's form, and the paper's own | `tables.rs`, `published.rs` |
 //! | the report | `report.rs` |
+//! | files of a cluster's engine | `emit.rs` |
 //!
 //! A task is one fold of one run. It reads and writes files of its own, so tasks may run in any order and at once, and a study is
 //! collected at any time from those that are finished.
 
 mod cell;
+mod claim;
 mod collect;
 mod comparison;
+mod emit;
 mod file;
 mod fingerprint;
 mod finished;
+mod forecast;
 mod overrides;
 mod plan;
 mod published;
@@ -28,9 +33,12 @@ mod run;
 mod study_dir;
 mod tables;
 
+pub use claim::{ClusterJob, Holder};
 pub use collect::collect;
+pub use emit::{Engine, emit};
 pub use file::{Reference, StudyFile, StudyRun};
 pub use fingerprint::DataHashes;
+pub use forecast::{Forecast, Job, Resources};
 pub use plan::{PlannedModel, PlannedRun, StudyPlan, Task};
 pub use results::{
     Cell, Comparison, ComparisonKind, ComparisonResult, CorrectedT, Estimate, FoldResult, PairedResult,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file::{Faults, Reference, StudyFile, StudyRun, reason_of};
 use super::fingerprint::{self, CODE_VERSION, DataHashes, FileHashes};
+use super::forecast::{self, BagSizes, Forecast, Job, Resources};
 use super::study_dir;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
@@ -34,8 +35,12 @@ pub struct StudyPlan {
     pub reference: Reference,
     /// Cross-validations, sorted by their names.
     pub runs: Vec<PlannedRun>,
+    /// What each task is given on a cluster.
+    pub resources: Resources,
     /// Tasks, sorted by their runs and folds.
     pub tasks: Vec<Task>,
+    /// The tasks as a cluster is given them, sorted by memory.
+    pub jobs: Vec<Job>,
 }
 
 /// A row of Table 1.
@@ -65,7 +70,7 @@ pub struct PlannedRun {
 }
 
 /// One fold of one run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     /// `RUN.fFOLD-HASH`. The hash is of settings, data and version: another hash, another result.
     pub id: String,
@@ -75,23 +80,25 @@ pub struct Task {
     pub fold: usize,
     /// What it reads.
     pub data: DataHashes,
+    /// What it is predicted to take.
+    pub forecast: Forecast,
 }
 
 impl StudyPlan {
-    /// Joins tables, folds and bags of every run, and names the tasks.
+    /// Joins tables, folds and bags of every run, names the tasks, and predicts what each takes with `resources`.
     ///
     /// # Errors
     /// [`Error::Study`] with all faults of all runs, if one of them could not run; else as [`StudyFile::read`].
-    pub fn new(path: &Path) -> Result<(Self, BTreeMap<String, RunConfig>)> {
+    pub fn new(path: &Path, resources: Resources) -> Result<(Self, BTreeMap<String, RunConfig>)> {
         let study = StudyFile::read(path)?;
         let mut faults = Faults::default();
-        let mut files = FileHashes::default();
+        let mut known = Known::default();
         let mut configs = BTreeMap::new();
         let mut runs = Vec::new();
         let mut tasks = Vec::new();
         for run in &study.runs {
             let name = run_name(run);
-            match plan_run(&name, run, &study.folds, &mut files) {
+            match plan_run(&name, run, &study.folds, &resources, &mut known) {
                 Ok(of_run) => tasks.extend(of_run),
                 Err(error) => {
                     let place = [&run.cohort, &run.model, &run.backbone].map(String::as_str).join(", ");
@@ -130,6 +137,8 @@ impl StudyPlan {
             seeds: study.seeds.clone(),
             reference: study.reference.clone(),
             runs,
+            jobs: forecast::jobs(&tasks, &resources),
+            resources,
             tasks,
         };
         Ok((plan, configs))
@@ -198,15 +207,29 @@ impl StudyPlan {
     }
 }
 
-fn plan_run(name: &str, run: &StudyRun, folds: &[usize], files: &mut FileHashes) -> Result<Vec<Task>> {
+/// What was read for one run and holds for others.
+#[derive(Debug, Default)]
+struct Known {
+    files: FileHashes,
+    sizes: BagSizes,
+}
+
+fn plan_run(
+    name: &str,
+    run: &StudyRun,
+    folds: &[usize],
+    resources: &Resources,
+    known: &mut Known,
+) -> Result<Vec<Task>> {
     // What a task reads is the same on every device.
     let plan = Plan::new(&run.config, &Device::Cpu, folds)?;
     let labels = [run.cohort.as_str(), run.model.as_str(), run.backbone.as_str()];
     let task = |fold: &crate::fold_data::FoldData| {
-        let data = DataHashes::of(&run.config, fold, &plan.bags, files)?;
+        let data = DataHashes::of(&run.config, fold, &plan.bags, &mut known.files)?;
         let hash = fingerprint::task_hash(&run.config, labels, fold.fold, &data)?;
         let id = format!("{name}.f{}-{hash}", fold.fold);
-        Ok(Task { id, run: name.to_owned(), fold: fold.fold, data })
+        let forecast = forecast::forecast(&run.config, &plan, fold, resources, &mut known.sizes)?;
+        Ok(Task { id, run: name.to_owned(), fold: fold.fold, data, forecast })
     };
     plan.folds.iter().map(task).collect()
 }

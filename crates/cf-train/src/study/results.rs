@@ -41,9 +41,9 @@ pub struct StudyResults {
 pub struct UnfinishedTask {
     /// Its id.
     pub id: String,
-    /// `failed`, `begun` or `waiting`.
+    /// `failed`, `running`, `begun` or `waiting`.
     pub state: String,
-    /// Why it failed.
+    /// Why it failed, or who is at it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

@@ -1,12 +1,13 @@
 //! Runs tasks: each in a directory beside its final name, which it gets when it is complete.
 
-use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
 use cf_model::kernels::device::DeviceName;
 
+use super::claim::{Claim, Claimed, Holder};
 use super::fingerprint::{self, CODE_VERSION, DataHashes, FileHashes};
 use super::plan::{self, StudyPlan, Task};
 use super::study_dir::{self, Failure};
@@ -25,8 +26,8 @@ pub enum TaskEnd {
     Ran(Box<Summary>),
     /// It was finished before; nothing was done.
     WasFinished,
-    /// Another process is at it; nothing was done.
-    IsRunning,
+    /// Another process is at it; nothing was done. `None` where it has only just begun.
+    IsRunning(Option<Holder>),
     /// It stopped; the reason is recorded in the study's directory.
     Failed(Error),
 }
@@ -38,11 +39,13 @@ pub struct TaskRunner<'a> {
     plan: &'a StudyPlan,
     device_name: DeviceName,
     device: Device,
+    on_lost: fn(&Path),
     files: FileHashes,
 }
 
 impl<'a> TaskRunner<'a> {
-    /// For the study in `dir`, on a device that was opened by its name.
+    /// For the study in `dir`, on a device that was opened by its name. `on_lost` is called, on another thread, when a process took
+    /// over the task that is running, because this one was not heard of for ten minutes: it must end at once.
     ///
     /// # Errors
     /// If the plan was made by another version of this program, whose results would carry this one's name.
@@ -50,6 +53,7 @@ impl<'a> TaskRunner<'a> {
         dir: &'a Path,
         plan: &'a StudyPlan,
         (device_name, device): (DeviceName, Device),
+        on_lost: fn(&Path),
     ) -> Result<Self> {
         if plan.cf_train != CODE_VERSION {
             return Err(Error::data(
@@ -57,7 +61,7 @@ impl<'a> TaskRunner<'a> {
                 format!("is of cf-train {}, this is {CODE_VERSION}; plan the study again", plan.cf_train),
             ));
         }
-        Ok(Self { dir, plan, device_name, device, files: FileHashes::default() })
+        Ok(Self { dir, plan, device_name, device, on_lost, files: FileHashes::default() })
     }
 
     /// Runs a task, or goes on with it where it was interrupted. A finished task is left as it is.
@@ -73,20 +77,25 @@ impl<'a> TaskRunner<'a> {
         if is_finished() {
             return Ok(TaskEnd::WasFinished);
         }
-        run_dir::create_dir(&unfinished).map_err(of_task)?;
-        let Some(_lock) = lock(&unfinished).map_err(of_task)? else { return Ok(TaskEnd::IsRunning) };
+        let claim = match Claim::make(&study_dir::claim(self.dir, task), self.on_lost).map_err(of_task)? {
+            Claimed::Ours(claim) => claim,
+            Claimed::Others(holder) => return Ok(TaskEnd::IsRunning(holder)),
+        };
         if is_finished() {
-            // Another process finished it in between, and what was made above is empty.
-            std::fs::remove_dir(&unfinished).map_err(Error::io("remove", &unfinished)).map_err(of_task)?;
+            // By another process, in between.
             return Ok(TaskEnd::WasFinished);
         }
+        run_dir::create_dir(&unfinished).map_err(of_task)?;
         let failed = study_dir::failed(self.dir, task);
-        match self.train(task, &unfinished, stop, observe) {
+        let trained = self.train(task, &unfinished, stop, observe);
+        if !claim.is_held().map_err(of_task)? {
+            // Whatever came of it, the task is another process's now.
+            return Ok(TaskEnd::IsRunning(None));
+        }
+        match trained {
             Ok(summary) => {
                 run_dir::write_json(&unfinished.join(study_dir::FINISHED), task).map_err(of_task)?;
-                std::fs::rename(&unfinished, &finished)
-                    .map_err(Error::io("rename to", &finished))
-                    .map_err(of_task)?;
+                finish(&unfinished, &finished).map_err(of_task)?;
                 if failed.is_file() {
                     std::fs::remove_file(&failed).map_err(Error::io("remove", &failed)).map_err(of_task)?;
                 }
@@ -146,31 +155,14 @@ impl<'a> TaskRunner<'a> {
     }
 }
 
-/// Holds a directory until the returned file is dropped, or `None` while another process holds it.
-///
-/// File systems without locks let everyone in: there, a task must not be run twice at once.
-fn lock(dir: &Path) -> Result<Option<File>> {
-    let file = File::open(dir).map_err(Error::io("open", dir))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-        Err(std::fs::TryLockError::Error(error)) => {
-            tracing::debug!(%error, "this file system has no locks");
-            Ok(Some(file))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_process_at_a_time_holds_a_task() {
-        let dir = tempfile::tempdir().unwrap();
-        let first = lock(dir.path()).unwrap();
-        assert!(first.is_some() && lock(dir.path()).unwrap().is_none());
-        drop(first);
-        assert!(lock(dir.path()).unwrap().is_some());
+/// Gives a complete directory its final name.
+fn finish(unfinished: &Path, finished: &Path) -> Result<()> {
+    match std::fs::rename(unfinished, finished) {
+        // An engine may have made the empty directory; files are somebody's.
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Err(Error::data(
+            finished,
+            format!("holds files and no {}; move it away and run the task again", study_dir::FINISHED),
+        )),
+        renamed => renamed.map_err(Error::io("rename to", finished)),
     }
 }

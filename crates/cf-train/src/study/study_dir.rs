@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::claim::{self, Found};
 use super::plan::Task;
 use crate::error::{Error, Remedy, Result};
 use crate::run_dir;
@@ -43,6 +44,11 @@ pub(super) fn failed(dir: &Path, task: &Task) -> PathBuf {
     dir.join(TASKS).join(format!("{}.failed.json", task.id))
 }
 
+/// Who is at a task.
+pub(super) fn claim(dir: &Path, task: &Task) -> PathBuf {
+    dir.join(TASKS).join(format!("{}.claim", task.id))
+}
+
 /// Where a task stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskState {
@@ -50,7 +56,9 @@ pub enum TaskState {
     Finished,
     /// It was tried, and stopped for this reason.
     Failed(Failure),
-    /// It is running, or was interrupted and goes on when it is run again.
+    /// A process is at it, and which.
+    Running(String),
+    /// It was interrupted, and goes on when it is run again.
     Begun,
     /// It was not tried yet.
     Waiting,
@@ -74,14 +82,26 @@ impl Failure {
 /// Where a task of the study in `dir` stands.
 ///
 /// # Errors
-/// If a record of a failure can't be read.
+/// If a claim or the record of a failure can't be read.
 pub fn state(dir: &Path, task: &Task) -> Result<TaskState> {
+    // Asked for first: a task that finishes in between is then finished, not gone.
+    let claim = claim::find(&claim(dir, task))?;
     if finished(dir, task).join(FINISHED).is_file() {
         return Ok(TaskState::Finished);
+    }
+    if let Some(found) = claim.filter(|found| !found.is_stale()) {
+        return Ok(TaskState::Running(by_whom(&found)));
     }
     let failed = failed(dir, task);
     if failed.is_file() {
         return Ok(TaskState::Failed(run_dir::read_json(&failed)?));
     }
     Ok(if unfinished(dir, task).is_dir() { TaskState::Begun } else { TaskState::Waiting })
+}
+
+/// `node7, process 4411, job 12_3, heard of 8 s ago`.
+fn by_whom(found: &Found) -> String {
+    let holder =
+        found.holder.as_ref().map_or_else(|| "a process that has just begun".to_owned(), ToString::to_string);
+    format!("{holder}, heard of {} s ago", found.silence().as_secs())
 }

@@ -1,0 +1,207 @@
+//! How long a fold takes to train, predicted from the model and the sizes of its bags.
+//!
+//! CrossFusion's steps are counted in floating-point operations of their matrix products, a forward and a backward pass being
+//! [`TRAINING_PASSES`] forward passes; those of the other models are so many seconds per patch at 20x, as they were measured on the
+//! mean bag. Both meet what `docs/benchmarks.md` has for two threads with AVX-512. Other processors, disks and GPUs differ by a
+//! factor of two or three, so what is asked of a cluster has to leave room; a task that is cut off goes on where it was.
+
+use cf_model::{CrossFusionConfig, ModelConfig, ModelName, Variant};
+
+use crate::config::{LossKind, Precision, TrainingConfig};
+use crate::memory::BagSize;
+
+/// Operations per second and thread, by the mean and the largest bag of `docs/benchmarks.md`.
+const THREAD_RATE: f64 = 85e9;
+
+/// Operations per second of a GPU of a data centre, on the mean bag.
+const GPU_RATE: f64 = 150e12;
+
+/// Threads with which the other models were timed.
+const TIMED_THREADS: f64 = 2.0;
+
+/// How much faster the other models are taken to be on a GPU than on those threads; cautious.
+const GPU_GAIN: f64 = 20.0;
+
+/// Forward passes that a training step is worth.
+const TRAINING_PASSES: f64 = 3.5;
+
+/// Seconds of every pass whatever its bag: small operations, the optimiser.
+const PASS_SECONDS: f64 = 0.004;
+
+/// How much longer double precision takes.
+const F64_COST: f64 = 2.5;
+
+/// Bytes per second of reading bags.
+const READING_RATE: f64 = 1e9;
+
+/// What a fold is computed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Processor {
+    /// So many threads.
+    Threads(u16),
+    /// A GPU.
+    Gpu,
+}
+
+/// Predicts the seconds of one fold on features of `dim` columns, with all of its epochs: at most, where training may stop early.
+pub fn fold_seconds(
+    model: &ModelConfig,
+    training: &TrainingConfig,
+    dim: usize,
+    train: &[BagSize],
+    validation: &[BagSize],
+    processor: Processor,
+) -> f64 {
+    let pass = |bag: &BagSize| {
+        PASS_SECONDS + forward_seconds(model, training, dim, *bag, processor) + reading_seconds(dim, *bag)
+    };
+    let validated: f64 = validation.iter().map(pass).sum();
+    let trained: f64 = train.iter().map(|bag| step_seconds(model, training, dim, *bag, processor)).sum();
+    let epochs = training.max_epochs as f64;
+    // At its end a fold predicts its training slides once, and those it validates on for two epochs.
+    epochs * (trained + validated) + train.iter().map(pass).sum::<f64>() + 2.0 * validated
+}
+
+/// Predicts the seconds of one training step, the bag's reading included.
+pub fn step_seconds(
+    model: &ModelConfig,
+    training: &TrainingConfig,
+    dim: usize,
+    bag: BagSize,
+    processor: Processor,
+) -> f64 {
+    // Groups of the Cox loss pass twice.
+    let passes = TRAINING_PASSES + f64::from(u8::from(training.loss == LossKind::Cox));
+    let pass = PASS_SECONDS + forward_seconds(model, training, dim, bag, processor);
+    PASS_SECONDS + passes * pass + reading_seconds(dim, bag)
+}
+
+fn reading_seconds(dim: usize, bag: BagSize) -> f64 {
+    (bag.total() * dim * size_of::<f32>()) as f64 / READING_RATE
+}
+
+fn forward_seconds(
+    model: &ModelConfig,
+    training: &TrainingConfig,
+    dim: usize,
+    bag: BagSize,
+    processor: Processor,
+) -> f64 {
+    let precision = if training.precision == Precision::F64 { F64_COST } else { 1.0 };
+    precision
+        * match (model.as_crossfusion(), processor) {
+            (Some((variant, settings)), Processor::Threads(n)) => {
+                crossfusion_operations(variant, settings, dim, bag) / (THREAD_RATE * f64::from(n))
+            }
+            (Some((variant, settings)), Processor::Gpu) => {
+                crossfusion_operations(variant, settings, dim, bag) / GPU_RATE
+            }
+            (None, processor) => {
+                let timed = timed_seconds(model.name(), dim, bag) / TRAINING_PASSES;
+                match processor {
+                    Processor::Threads(n) => timed * TIMED_THREADS / f64::from(n),
+                    Processor::Gpu => timed / GPU_GAIN,
+                }
+            }
+        }
+}
+
+/// Operations of the matrix products of a forward pass; a multiplication with its addition counts as two.
+fn crossfusion_operations(variant: Variant, settings: &CrossFusionConfig, dim: usize, bag: BagSize) -> f64 {
+    let (d, h) = (settings.embed_dim as f64, settings.hidden_dim() as f64);
+    let layers = 2.0 * settings.num_layers as f64;
+    let projection = |n: usize| 2.0 * n as f64 * d * dim as f64;
+    let cross = |n: usize, m: usize| {
+        let (n, m) = (n as f64, m as f64);
+        n * (4.0 * d * d + 4.0 * d * h) + m * 4.0 * d * d + 4.0 * n * m * d
+    };
+    let (source, n_branches) = match variant {
+        Variant::Full | Variant::Concat => (bag.x10, 3.0),
+        Variant::Single => (bag.x20, 1.0),
+    };
+    let square = (source as f64).sqrt().ceil().powi(2);
+    let layer = square * (8.0 * d * d + 4.0 * d * h) + 4.0 * square * square * d;
+    // The last layer of all asks for one token.
+    let branches = (n_branches * layers + layers - 1.0) * layer;
+    match variant {
+        Variant::Single => projection(bag.x20) + branches,
+        Variant::Full | Variant::Concat => {
+            projection(bag.total()) + cross(bag.x10, bag.x5) + cross(bag.x10, bag.x20) + branches
+        }
+    }
+}
+
+/// Seconds of a training step of the other models, in proportion to the mean bag's.
+fn timed_seconds(name: ModelName, dim: usize, bag: BagSize) -> f64 {
+    let (seconds, mean) = match name {
+        ModelName::Amil => (0.469, 13_496.0),
+        ModelName::Dsmil => (0.149, 13_496.0),
+        ModelName::TransMil => (3.332, 13_496.0),
+        ModelName::DeepGraphSurv => (0.578, 13_496.0),
+        ModelName::PatchGcn => (0.978, 13_496.0),
+        ModelName::Scmil => (12.646, 13_496.0),
+        ModelName::ProtoSurv => (18.645, 13_496.0),
+        ModelName::ZoomMil => (0.259, 13_496.0),
+        ModelName::MustMil => (0.362, 13_496.0),
+        ModelName::CsMil => (0.0045, 13_496.0),
+        // Counted above.
+        ModelName::Crossfusion | ModelName::CrossfusionWoCp | ModelName::CrossfusionWoFc => (0.0, 1.0),
+    };
+    // Landmarks and what is made of them are as many for a bag of any size.
+    let fixed = if name == ModelName::TransMil { 0.35 } else { 0.0 };
+    fixed + (seconds - fixed) * bag.x20 as f64 / mean * dim as f64 / 2048.0
+}
+
+#[cfg(test)]
+mod tests {
+    use cf_model::ModelConfig;
+
+    use super::*;
+
+    fn training() -> TrainingConfig {
+        let mut training = toml::Table::new();
+        training.insert("protocol".to_owned(), "sound".into());
+        let mut table = toml::Table::new();
+        for section in ["cohort", "features", "model"] {
+            table.insert(section.to_owned(), toml::Table::new().into());
+        }
+        table.insert("training".to_owned(), training.into());
+        crate::config_keys::fill_defaults(&mut table).unwrap();
+        table["training"].clone().try_into().unwrap()
+    }
+
+    /// Within a third of what `docs/benchmarks.md` has of steps and passes on two threads.
+    #[test]
+    fn predictions_meet_the_times_that_were_measured() {
+        let (model, training) = (ModelConfig::default_of(ModelName::Crossfusion), training());
+        let mean = BagSize { x5: 895, x10: 3_449, x20: 13_496 };
+        let largest = BagSize { x5: 9_000, x10: 35_000, x20: 137_990 };
+        let forward = |bag| forward_seconds(&model, &training, 2048, bag, Processor::Threads(2));
+        for (predicted, measured) in [
+            (forward(mean), 2.549),
+            (TRAINING_PASSES * forward(mean), 9.528),
+            (TRAINING_PASSES * forward(largest), 636.4),
+        ] {
+            assert!((predicted / measured - 1.0).abs() < 0.34, "{predicted} {measured}");
+        }
+        let gpu = TRAINING_PASSES * forward_seconds(&model, &training, 2048, mean, Processor::Gpu);
+        assert!((0.005..0.02).contains(&gpu), "{gpu}");
+    }
+
+    #[test]
+    fn more_threads_take_less_and_more_epochs_more_time() {
+        let training = training();
+        let longer = TrainingConfig { max_epochs: 2 * training.max_epochs, ..training.clone() };
+        let bags = [BagSize { x5: 90, x10: 345, x20: 1_350 }; 20];
+        for name in [ModelName::Crossfusion, ModelName::TransMil] {
+            let model = ModelConfig::default_of(name);
+            let seconds = |training: &TrainingConfig, n| {
+                fold_seconds(&model, training, 2048, &bags[..16], &bags[16..], Processor::Threads(n))
+            };
+            let (two, four) = (seconds(&training, 2), seconds(&training, 4));
+            assert!(four < two && two < 2.0 * four, "{two} {four}");
+            let doubled = seconds(&longer, 2) / two;
+            assert!((1.8..2.0).contains(&doubled), "{doubled}");
+        }
+    }
+}
