@@ -9,6 +9,7 @@ mod fold_balance;
 mod forest;
 mod kaplan_meier;
 mod over_time;
+mod patient_place;
 mod survival_curves;
 mod svg;
 mod training;
@@ -17,6 +18,7 @@ pub use calibration::calibration_plot;
 pub use cohort_flow::cohort_flow;
 pub use forest::{ForestPlot, ForestRow, ForestScale, forest_plot};
 pub use over_time::{TimeCurve, TimeCurves, TimeQuantity, time_curves};
+pub use patient_place::patient_in_cohort;
 pub use survival_curves::{SurvivalCurve, survival_curves};
 
 pub(crate) use forest::draw as draw_forest;
