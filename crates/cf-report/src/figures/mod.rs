@@ -9,6 +9,7 @@ mod fold_balance;
 mod forest;
 mod kaplan_meier;
 mod over_time;
+mod predicted_survival;
 mod survival_curves;
 mod svg;
 mod training;
@@ -17,7 +18,9 @@ pub use calibration::calibration_plot;
 pub use cohort_flow::cohort_flow;
 pub use forest::{ForestPlot, ForestRow, ForestScale, forest_plot};
 pub use over_time::{TimeCurve, TimeCurves, TimeQuantity, time_curves};
+pub use predicted_survival::predicted_survival;
 pub use survival_curves::{SurvivalCurve, survival_curves};
+pub use svg::{Anchor, Ink, Svg};
 
 pub(crate) use forest::draw as draw_forest;
 pub(crate) use svg::dark_rules;
