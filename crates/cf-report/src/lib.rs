@@ -65,8 +65,9 @@ mod wording;
 
 pub use error::{Error, Result};
 pub use figures::{
-    Figure, ForestPlot, ForestRow, ForestScale, SurvivalCurve, TimeCurve, TimeCurves, TimeQuantity,
-    calibration_plot, cohort_flow, figures, forest_plot, patient_in_cohort, survival_curves, time_curves,
+    Anchor, Figure, ForestPlot, ForestRow, ForestScale, Ink, SurvivalCurve, Svg, TimeCurve, TimeCurves,
+    TimeQuantity, calibration_plot, cohort_flow, figures, forest_plot, patient_in_cohort, predicted_survival, survival_curves,
+    time_curves,
 };
 pub use html::render_html;
 #[cfg(feature = "png")]

@@ -10,6 +10,7 @@ mod forest;
 mod kaplan_meier;
 mod over_time;
 mod patient_place;
+mod predicted_survival;
 mod survival_curves;
 mod svg;
 mod training;
@@ -19,7 +20,9 @@ pub use cohort_flow::cohort_flow;
 pub use forest::{ForestPlot, ForestRow, ForestScale, forest_plot};
 pub use over_time::{TimeCurve, TimeCurves, TimeQuantity, time_curves};
 pub use patient_place::patient_in_cohort;
+pub use predicted_survival::predicted_survival;
 pub use survival_curves::{SurvivalCurve, survival_curves};
+pub use svg::{Anchor, Ink, Svg};
 
 pub(crate) use forest::draw as draw_forest;
 pub(crate) use svg::dark_rules;

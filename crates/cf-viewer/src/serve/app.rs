@@ -82,6 +82,9 @@ impl App {
 
     /// The heatmaps of a slide; made by the model the first time, one slide at a time.
     pub(super) async fn heat(self: &Arc<Self>, id: Arc<str>) -> Result<Arc<ReadyHeat>, Refusal> {
+        if let Some(heat) = self.heat.held(&id) {
+            return Ok(heat);
+        }
         let _alone = self.predicting.acquire().await.map_err(|_| Refusal::closing())?;
         let app = Arc::clone(self);
         blocking(move || app.heat_now(&id)).await

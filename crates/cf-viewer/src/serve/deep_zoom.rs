@@ -137,7 +137,9 @@ mod tests {
 
     #[test]
     fn levels_halve_down_to_one_pixel() {
-        for (size, last) in [([1, 1], 0), ([2, 1], 1), ([256, 200], 8), ([257, 3], 9), ([100_000, 80_000], 17)] {
+        for (size, last) in
+            [([1, 1], 0), ([2, 1], 1), ([256, 200], 8), ([257, 3], 9), ([100_000, 80_000], 17)]
+        {
             let zoom = DeepZoom::of(size);
             assert_eq!(zoom.last_level(), last, "{size:?}");
             assert_eq!(zoom.tile(0, 0, 0).unwrap().size, [1, 1]);

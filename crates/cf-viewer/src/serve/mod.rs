@@ -46,9 +46,6 @@ pub fn serve(
         let hosts = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
         let app = Arc::new(App::new(study, hosts.to_vec()));
         ready(address);
-        axum::serve(listener, routes::router(app))
-            .with_graceful_shutdown(stop)
-            .await
-            .map_err(failed("serve"))
+        axum::serve(listener, routes::router(app)).with_graceful_shutdown(stop).await.map_err(failed("serve"))
     })
 }

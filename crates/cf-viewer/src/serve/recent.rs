@@ -54,6 +54,13 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
         value.clone()
     }
 
+    /// The value of `key`, if it is held and made.
+    pub(super) fn held(&self, key: &K) -> Option<Arc<V>> {
+        let mut held = self.lock();
+        // Asking for what is not there must not leave a place for it.
+        held.entries.contains_key(key).then(|| held.slot(key))?.get()?.clone().ok()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Held<K, V>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }

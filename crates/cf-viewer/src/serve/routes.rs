@@ -257,10 +257,7 @@ async fn patch(
     Ok(kept("image/jpeg", &app.patch(id, number(&layer, "layer")?, patch).await?))
 }
 
-async fn figure(
-    State(app): Shared,
-    Path((id, name)): Path<(String, String)>,
-) -> Result<Response, Refusal> {
+async fn figure(State(app): Shared, Path((id, name)): Path<(String, String)>) -> Result<Response, Refusal> {
     let (_, row) = app.slide(&id)?;
     let cannot = |error: cf_report::Error| Refusal::cannot(whole_text(&error));
     let Figure { svg, .. } = match name.as_str() {

@@ -11,6 +11,7 @@ use super::deep_zoom::{DeepZoom, TILE, ZoomTile, read_tile};
 use super::study::SlideHeat;
 use crate::colour_map::ColourMap;
 use crate::layer::HeatLayer;
+use crate::patch_sheet::patch_picture;
 use crate::raster::ShadeMap;
 use crate::scaling::Scaling;
 use crate::slide_frame::SlideFrame;
@@ -29,7 +30,8 @@ impl OpenSlide {
     pub(super) fn open(path: &Path) -> Result<Self, String> {
         let reader = wsi_slides::open(path).map_err(|error| whole_text(&error))?;
         let info = wsi_bags::SlideInfo::default();
-        let frame = SlideFrame::of_slide(path, reader.as_ref(), None, &info, []).map_err(|error| whole_text(&error))?;
+        let frame = SlideFrame::of_slide(path, reader.as_ref(), None, &info, [])
+            .map_err(|error| whole_text(&error))?;
         Ok(Self { reader, frame })
     }
 
@@ -51,17 +53,10 @@ impl OpenSlide {
         jpeg(&picture)
     }
 
-    /// A patch as JPEG, from the level that is nearest to its size on the sheet.
+    /// A patch as JPEG.
     pub(super) fn patch(&self, corner: [i64; 2], side: u32) -> Result<Vec<u8>, String> {
-        let levels = self.reader.levels();
-        let wanted = f64::from(side) / f64::from(PATCH_PICTURE);
-        let number = levels.iter().rposition(|level| level.downsample <= wanted.max(1.0) * 1.001).unwrap_or(0);
-        let downsample = levels.get(number).map_or(1.0, |level| level.downsample);
-        let read = (f64::from(side) / downsample).round().clamp(1.0, 4096.0) as u32;
-        let region =
-            self.reader.read_region(number, corner, [read; 2]).map_err(|error| whole_text(&error))?;
-        let filter = image::imageops::FilterType::Triangle;
-        jpeg(&image::imageops::resize(&region, PATCH_PICTURE, PATCH_PICTURE, filter))
+        let picture = patch_picture(self.reader.as_ref(), corner, side, PATCH_PICTURE);
+        jpeg(&picture.map_err(|error| whole_text(&error))?)
     }
 }
 
@@ -98,7 +93,12 @@ impl ReadyHeat {
     }
 
     /// A tile of one layer as PNG, clear where nothing is drawn; `None` without such a layer.
-    pub(super) fn tile(&self, index: usize, tile: &ZoomTile, drawing: Drawing) -> Option<Result<Vec<u8>, String>> {
+    pub(super) fn tile(
+        &self,
+        index: usize,
+        tile: &ZoomTile,
+        drawing: Drawing,
+    ) -> Option<Result<Vec<u8>, String>> {
         let (layer, shades) = self.heat.layers.get(index).zip(self.shades.get(index))?;
         let by = match drawing.scaling {
             Scaling::Rank => &shades[0],

@@ -1,0 +1,2 @@
+//! `cf-heatmap`: where a model looks.
+fn main() {}

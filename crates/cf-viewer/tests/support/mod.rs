@@ -1,0 +1,60 @@
+//! Slides whose pixels are known.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use cf_viewer::{HeatLayer, PatchBoxes};
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+use wsi_bags::Magnification;
+use wsi_slides::{LevelTags, PyramidWriter, TileCompression};
+
+/// Writes a slide of white glass with black rectangles `[left, top, right, bottom)` in level-0 pixels. Each pixel of each
+/// level is the share of it that is not black, by area, whatever the ratio of the levels.
+pub fn marked_slide(path: &Path, levels: &[[u32; 2]], mpp: f64, marks: &[[f64; 4]]) {
+    let mut writer = PyramidWriter::create(path, TileCompression::Deflate).unwrap();
+    let tile = PyramidWriter::TILE;
+    for size in levels {
+        let scale = [0, 1].map(|axis| f64::from(levels[0][axis]) / f64::from(size[axis]));
+        writer.begin_level(size[0], size[1]);
+        for (row, column) in
+            (0..size[1].div_ceil(tile)).flat_map(|row| (0..size[0].div_ceil(tile)).map(move |column| (row, column)))
+        {
+            let mut samples = Vec::with_capacity((tile * tile * 3) as usize);
+            for (y, x) in (0..tile).flat_map(|y| (0..tile).map(move |x| (row * tile + y, column * tile + x))) {
+                let share = |axis: usize, at: u32, from: f64, to: f64| {
+                    let (start, end) = (f64::from(at) * scale[axis], f64::from(at + 1) * scale[axis]);
+                    ((end.min(to) - start.max(from)) / scale[axis]).max(0.0)
+                };
+                let black: f64 = marks
+                    .iter()
+                    .map(|[left, top, right, bottom]| share(0, x, *left, *right) * share(1, y, *top, *bottom))
+                    .sum();
+                samples.extend([(255.0 * (1.0 - black.min(1.0))).round() as u8; 3]);
+            }
+            let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(&samples).unwrap();
+            writer.tile(&encoder.finish().unwrap()).unwrap();
+        }
+    }
+    let tags = |_: usize, size: [u32; 2]| LevelTags {
+        description: String::new(),
+        mpp: Some(mpp * f64::from(levels[0][0]) / f64::from(size[0])),
+    };
+    writer.finish(tags).unwrap();
+}
+
+/// A layer whose patches lie on a lattice from the origin over `columns` x `rows`, scored by place.
+pub fn lattice_layer(
+    module: &str,
+    magnification: Magnification,
+    side: u32,
+    [columns, rows]: [u32; 2],
+    score: impl Fn(u32, u32) -> f32,
+) -> HeatLayer {
+    let cells: Vec<[u32; 2]> = (0..rows).flat_map(|row| (0..columns).map(move |column| [column, row])).collect();
+    let corners = cells.iter().map(|cell| cell.map(|at| i64::from(at * side))).collect();
+    let scores = cells.iter().map(|[column, row]| score(*column, *row)).collect();
+    HeatLayer::new(module, Arc::new(PatchBoxes { magnification, side, corners }), scores).unwrap()
+}
