@@ -46,6 +46,8 @@ pub struct Subject<'a> {
     pub slide: Option<&'a dyn SlideReader>,
     /// Shown in margins.
     pub prediction: Option<Prediction>,
+    /// What the caller could not score, to be listed.
+    pub unscored: Vec<LeftOut>,
     /// Where the scores come from, as names and values: kept in `render.json`.
     pub origin: Vec<(String, String)>,
 }
@@ -225,7 +227,7 @@ fn plan<'a>(
     layers: &'a [HeatLayer],
     options: &RenderOptions,
 ) -> (Vec<Output<'a>>, Vec<LeftOut>) {
-    let mut left_out = Vec::new();
+    let mut left_out = subject.unscored.clone();
     let mut leave = |what: &str, reason: &str| {
         left_out.push(LeftOut { what: what.to_owned(), reason: reason.to_owned() });
     };

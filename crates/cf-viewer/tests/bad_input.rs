@@ -75,7 +75,7 @@ fn settings_outside_their_range_and_layers_of_one_name_are_refused() {
     let layer = lattice_layer("a", Magnification::X20, 256, [3, 2], |_, _| 0.0);
     let info = SlideInfo::default();
     let frame = SlideFrame::of_features(None, &info, [layer.boxes().as_ref()]).unwrap();
-    let subject = Subject { slide_id: "s", frame, info, slide: None, prediction: None, origin: Vec::new() };
+    let subject = Subject { slide_id: "s", frame, info, slide: None, prediction: None, unscored: Vec::new(), origin: Vec::new() };
     let refused = |layers: &[HeatLayer], options: RenderOptions| {
         render(&subject, layers, &dir.path().join("out"), &options, &|_, _| {}).unwrap_err().to_string()
     };
