@@ -141,8 +141,7 @@ fn openslide(root: &Path) -> Result<(), Failure> {
         println!("skipped: pkg-config finds no `openslide` (Debian: libopenslide-dev, libclang-dev)");
         return Ok(());
     }
-    let lint =
-        ["clippy", "-p", "wsi-slides", "-p", "wsi-extract", "-p", "cf-viewer", "-p", "cf-heatmap"];
+    let lint = ["clippy", "-p", "wsi-slides", "-p", "wsi-extract", "-p", "cf-viewer", "-p", "cf-heatmap"];
     let features = ["--features", "openslide", "--all-targets", "--", "-D", "warnings"];
     Step::cargo(root, &[&lint[..], &features].concat()).run()?;
     test::run(root, &["-p", "wsi-slides", "--features", "openslide"].map(str::to_owned))?;

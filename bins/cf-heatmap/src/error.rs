@@ -116,7 +116,9 @@ fn is_temporary(error: &(dyn StdError + 'static)) -> bool {
 fn hint(error: &cf_viewer::Error) -> Option<&'static str> {
     use cf_viewer::Error::{NoCoords, NoPatchSide, SlideMpp};
     Some(match error {
-        NoCoords { .. } => "`.pt` files have no room for coordinates; the HDF5 files of the same extraction have them",
+        NoCoords { .. } => {
+            "`.pt` files have no room for coordinates; the HDF5 files of the same extraction have them"
+        }
         NoPatchSide { .. } => {
             "`wsi-bags convert` keeps what is stated; patches that were cut by `wsi-extract` state their size"
         }

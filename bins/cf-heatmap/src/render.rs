@@ -46,9 +46,7 @@ pub(crate) fn run(arguments: &RenderArguments, quiet: bool) -> Result<(), CliErr
     let (prediction, layers, unscored) = scores(arguments, loaded, &bar)?;
     let boxes = layers.iter().map(|layer| layer.boxes().as_ref());
     let frame = match (&slide, &arguments.slide_file) {
-        (Some(slide), Some(path)) => {
-            SlideFrame::of_slide(path, slide.as_ref(), arguments.mpp, &info, boxes)?
-        }
+        (Some(slide), Some(path)) => SlideFrame::of_slide(path, slide.as_ref(), arguments.mpp, &info, boxes)?,
         _ => SlideFrame::of_features(arguments.mpp, &info, boxes)?,
     };
     let model_seconds = start.elapsed().as_secs_f64();
@@ -95,7 +93,8 @@ fn scores(
     let mut found = attribution.layers;
     let mut left_out = Vec::new();
     if found.is_empty() && arguments.occlusion.is_none() {
-        let reason = format!("{} has no attention to its patches; --occlusion N measures effects", arguments.model);
+        let reason =
+            format!("{} has no attention to its patches; --occlusion N measures effects", arguments.model);
         left_out.push(LeftOut { what: "maps of attention".to_owned(), reason });
     }
     if let Some(most) = arguments.occlusion {

@@ -23,8 +23,11 @@ struct Trained {
 
 fn trained(dir: &Path, backbone_dim: usize) -> Trained {
     let (cohort, run) = (dir.join("cohort"), dir.join("run"));
-    let options =
-        SimulateOptions { n_patients: 25, backbone_dim, ..SimulateOptions::new(cohort.clone(), CohortKind::Additive) };
+    let options = SimulateOptions {
+        n_patients: 25,
+        backbone_dim,
+        ..SimulateOptions::new(cohort.clone(), CohortKind::Additive)
+    };
     simulate(&options, &mut |_, _| {}).unwrap();
     let settings = [("training.max_epochs", "1"), ("model.embed_dim", "32"), ("model.num_heads", "2")];
     let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -64,7 +67,13 @@ impl Trained {
     }
 
     /// Writes the slide's bag into a directory of its own, changed.
-    fn changed(&self, dir: PathBuf, info: SlideInfo, magnifications: &[Magnification], shift: i64) -> PathBuf {
+    fn changed(
+        &self,
+        dir: PathBuf,
+        info: SlideInfo,
+        magnifications: &[Magnification],
+        shift: i64,
+    ) -> PathBuf {
         std::fs::create_dir(&dir).unwrap();
         let bag = self.bag();
         let sets = magnifications.iter().map(|magnification| {
@@ -93,8 +102,11 @@ fn a_slide_is_drawn_and_what_does_not_fit_is_refused() {
     let done = trained.render(&features, &at("maps"), &["--json"]);
     assert!(done.status.success(), "{}", text(&done.stderr));
     let report: Value = serde_json::from_slice(&done.stdout).unwrap();
-    let files: Vec<&str> = report["files"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
-    for wanted in ["scores.csv", "scores.h5", "figure.png", "x5-coarse-cab.png", "x20-fine-cab.tiff", "x10.geojson"] {
+    let files: Vec<&str> =
+        report["files"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    for wanted in
+        ["scores.csv", "scores.h5", "figure.png", "x5-coarse-cab.png", "x20-fine-cab.tiff", "x10.geojson"]
+    {
         assert!(files.contains(&wanted), "{wanted} in {files:?}");
     }
     let directory = at("maps").join(&trained.slide);
@@ -148,7 +160,8 @@ fn a_slide_is_drawn_and_what_does_not_fit_is_refused() {
             (magnification, patch.with_coords(vec![[0, 0]]).unwrap().with_geometry(set.geometry()).unwrap())
         });
         let one = Bag::new(trained.slide.as_str(), sets).unwrap();
-        native::write(&directory.join(format!("{}.h5", trained.slide)), &one, &trained.backbone, &info).unwrap();
+        native::write(&directory.join(format!("{}.h5", trained.slide)), &one, &trained.backbone, &info)
+            .unwrap();
         directory
     };
     refused(&inside, &file, 3, "--mpp X states the resolution");

@@ -99,7 +99,8 @@ pub fn model_config(name: ModelName, file: Option<&Path>) -> Result<ModelConfig>
         source,
     })?;
     let fault = |reason: String| Error::Config { path: path.to_owned(), reason };
-    let mut settings: toml::Table = text.parse().map_err(|error: toml::de::Error| fault(error.to_string()))?;
+    let mut settings: toml::Table =
+        text.parse().map_err(|error: toml::de::Error| fault(error.to_string()))?;
     let value = toml::Value::String(name.as_str().to_owned());
     if settings.insert("name".to_owned(), value).is_some() {
         return Err(fault("unknown field `name`: --model says it".to_owned()));

@@ -40,7 +40,9 @@ impl HeatLayer {
             let (found, wanted) = (scores.len(), boxes.len());
             return Err(Error::ScoreCount { module, magnification, found, wanted });
         }
-        if let Some((patch_idx, found)) = scores.iter().copied().enumerate().find(|(_, score)| !score.is_finite()) {
+        if let Some((patch_idx, found)) =
+            scores.iter().copied().enumerate().find(|(_, score)| !score.is_finite())
+        {
             return Err(Error::Score { module, magnification, patch_idx, found });
         }
         Ok(Self { name: module.clone(), module, boxes, scores })

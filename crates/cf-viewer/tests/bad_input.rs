@@ -62,7 +62,8 @@ fn a_slide_of_another_size_or_resolution_and_patches_outside_it_are_refused() {
     );
     let corrected = frame(Some(0.25), SlideInfo { mpp: Some(0.25), ..info }, layer.boxes());
     assert_eq!(corrected.unwrap().mpp, Some(0.25), "what the user states wins");
-    let outside = PatchBoxes { magnification: Magnification::X5, side: 1024, corners: vec![[0, 0], [1024, 0]] };
+    let outside =
+        PatchBoxes { magnification: Magnification::X5, side: 1024, corners: vec![[0, 0], [1024, 0]] };
     assert_eq!(
         frame(None, info, &outside).unwrap_err(),
         "x5: patch 1 lies at (1024, 0), outside the slide of 1000 x 700 level-0 pixels"
@@ -75,18 +76,25 @@ fn settings_outside_their_range_and_layers_of_one_name_are_refused() {
     let layer = lattice_layer("a", Magnification::X20, 256, [3, 2], |_, _| 0.0);
     let info = SlideInfo::default();
     let frame = SlideFrame::of_features(None, &info, [layer.boxes().as_ref()]).unwrap();
-    let subject = Subject { slide_id: "s", frame, info, slide: None, prediction: None, unscored: Vec::new(), origin: Vec::new() };
+    let subject = Subject {
+        slide_id: "s",
+        frame,
+        info,
+        slide: None,
+        prediction: None,
+        unscored: Vec::new(),
+        origin: Vec::new(),
+    };
     let refused = |layers: &[HeatLayer], options: RenderOptions| {
         render(&subject, layers, &dir.path().join("out"), &options, &|_, _| {}).unwrap_err().to_string()
     };
     let usual = RenderOptions::default();
     let one = [layer.clone()];
-    assert_eq!(
-        refused(&one, RenderOptions { opacity: 1.5, ..usual }),
-        "the opacity is 1.5, expected 0 to 1"
-    );
+    assert_eq!(refused(&one, RenderOptions { opacity: 1.5, ..usual }), "the opacity is 1.5, expected 0 to 1");
     assert!(refused(&one, RenderOptions { opacity: f32::NAN, ..usual }).starts_with("the opacity is NaN"));
-    assert!(refused(&one, RenderOptions { longest_side: 50, ..usual }).contains("is 50, expected 100 to 10000"));
+    assert!(
+        refused(&one, RenderOptions { longest_side: 50, ..usual }).contains("is 50, expected 100 to 10000")
+    );
     assert!(refused(&one, RenderOptions { top_k: 201, ..usual }).contains("at most 200"));
     assert!(refused(&one, RenderOptions { most_polygons: 0, ..usual }).contains("1 or more"));
     assert_eq!(refused(&[], usual), "there is no layer to draw");

@@ -14,7 +14,9 @@ use wsi_bags::Magnification;
 
 fn layers(lattice: [u32; 2]) -> [HeatLayer; 2] {
     ["source PT", "final PT"].map(|module| {
-        lattice_layer(module, Magnification::X10, 1024, lattice, |column, row| 0.1 * (column * 7 + row) as f32)
+        lattice_layer(module, Magnification::X10, 1024, lattice, |column, row| {
+            0.1 * (column * 7 + row) as f32
+        })
     })
 }
 

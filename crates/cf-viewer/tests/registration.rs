@@ -40,7 +40,8 @@ fn marked_cells([columns, rows]: [u32; 2]) -> Vec<[u32; 2]> {
 /// The rectangle `[left, top, right, bottom)` of pixels that fulfil a condition, within a window.
 fn bounds(window: [u32; 4], is_in: impl Fn(u32, u32) -> bool) -> Option<[u32; 4]> {
     let [left, top, right, bottom] = window;
-    let pixels = (top..bottom).flat_map(|y| (left..right).map(move |x| (x, y))).filter(|(x, y)| is_in(*x, *y));
+    let pixels =
+        (top..bottom).flat_map(|y| (left..right).map(move |x| (x, y))).filter(|(x, y)| is_in(*x, *y));
     pixels.fold(None, |held, (x, y)| {
         let [l, t, r, b] = held.unwrap_or([x, y, x + 1, y + 1]);
         Some([l.min(x), t.min(y), r.max(x + 1), b.max(y + 1)])

@@ -8,9 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use cf_model::{AttributionLayer, Module};
-use cf_viewer::{
-    Prediction, RenderOptions, Rendered, SlideFrame, Subject, heat_layers, render, thumbnail,
-};
+use cf_viewer::{Prediction, RenderOptions, Rendered, SlideFrame, Subject, heat_layers, render, thumbnail};
 use support::marked_slide;
 use wsi_bags::{Bag, FeatureMatrix, Magnification, PatchGeometry, PatchSet, SlideInfo};
 use wsi_slides::{SlideReader, open};
@@ -67,8 +65,14 @@ fn draw(out: &Path, slide: Option<(&Path, &dyn SlideReader)>) -> Rendered {
         unscored: Vec::new(),
         origin: vec![("model".to_owned(), "crossfusion".to_owned())],
     };
-    render(&subject, &layers, out, &RenderOptions { longest_side: 800, ..RenderOptions::default() }, &|_, _| {})
-        .unwrap()
+    render(
+        &subject,
+        &layers,
+        out,
+        &RenderOptions { longest_side: 800, ..RenderOptions::default() },
+        &|_, _| {},
+    )
+    .unwrap()
 }
 
 fn listed(out: &Path) -> BTreeSet<String> {
@@ -84,7 +88,8 @@ fn a_slide_with_its_file_gets_everything_and_a_summary_of_it() {
     let out = dir.path().join("maps/slide-1");
     let rendered = draw(&out, Some((&path, slide.as_ref())));
     assert!(rendered.left_out.is_empty());
-    let mut wanted = BTreeSet::from(["scores.csv", "scores.h5", "figure.png", "render.json"].map(str::to_owned));
+    let mut wanted =
+        BTreeSet::from(["scores.csv", "scores.h5", "figure.png", "render.json"].map(str::to_owned));
     for layer in ["x5-coarse-cab", "x20-fine-cab", "x10-source-pt", "x10-final-pt"] {
         wanted.extend(["png", "patches.png", "tiff"].map(|ending| format!("{layer}.{ending}")));
     }
@@ -109,9 +114,11 @@ fn a_slide_with_its_file_gets_everything_and_a_summary_of_it() {
     assert_eq!(page.get_pixel(24 + 50, 24 + 50).0, expected);
 
     // Again into the same directory: the same bytes.
-    let before: Vec<Vec<u8>> = listed(&out).iter().map(|name| std::fs::read(out.join(name)).unwrap()).collect();
+    let before: Vec<Vec<u8>> =
+        listed(&out).iter().map(|name| std::fs::read(out.join(name)).unwrap()).collect();
     draw(&out, Some((&path, slide.as_ref())));
-    let after: Vec<Vec<u8>> = listed(&out).iter().map(|name| std::fs::read(out.join(name)).unwrap()).collect();
+    let after: Vec<Vec<u8>> =
+        listed(&out).iter().map(|name| std::fs::read(out.join(name)).unwrap()).collect();
     assert!(before == after);
 }
 

@@ -21,8 +21,8 @@ pub(crate) fn marked_slide(path: &Path, levels: &[[u32; 2]], mpp: f64, marks: &[
         let scale = [0, 1].map(|axis| f64::from(levels[0][axis]) / f64::from(size[axis]));
         writer.begin_level(size[0], size[1]);
         let mut glass = None;
-        for (row, column) in
-            (0..size[1].div_ceil(tile)).flat_map(|row| (0..size[0].div_ceil(tile)).map(move |column| (row, column)))
+        for (row, column) in (0..size[1].div_ceil(tile))
+            .flat_map(|row| (0..size[0].div_ceil(tile)).map(move |column| (row, column)))
         {
             let [start, end] = [[column, row], [column + 1, row + 1]]
                 .map(|[x, y]| [f64::from(x * tile) * scale[0], f64::from(y * tile) * scale[1]]);
@@ -34,7 +34,8 @@ pub(crate) fn marked_slide(path: &Path, levels: &[[u32; 2]], mpp: f64, marks: &[
                 continue;
             }
             let mut samples = Vec::with_capacity((tile * tile * 3) as usize);
-            for (y, x) in (0..tile).flat_map(|y| (0..tile).map(move |x| (row * tile + y, column * tile + x))) {
+            for (y, x) in (0..tile).flat_map(|y| (0..tile).map(move |x| (row * tile + y, column * tile + x)))
+            {
                 let share = |axis: usize, at: u32, from: f64, to: f64| {
                     let (start, end) = (f64::from(at) * scale[axis], f64::from(at + 1) * scale[axis]);
                     ((end.min(to) - start.max(from)) / scale[axis]).max(0.0)
@@ -68,7 +69,8 @@ pub(crate) fn lattice_layer(
     [columns, rows]: [u32; 2],
     score: impl Fn(u32, u32) -> f32,
 ) -> HeatLayer {
-    let cells: Vec<[u32; 2]> = (0..rows).flat_map(|row| (0..columns).map(move |column| [column, row])).collect();
+    let cells: Vec<[u32; 2]> =
+        (0..rows).flat_map(|row| (0..columns).map(move |column| [column, row])).collect();
     let corners = cells.iter().map(|cell| cell.map(|at| i64::from(at * side))).collect();
     let scores = cells.iter().map(|[column, row]| score(*column, *row)).collect();
     HeatLayer::new(module, Arc::new(PatchBoxes { magnification, side, corners }), scores).unwrap()
@@ -76,7 +78,12 @@ pub(crate) fn lattice_layer(
 
 /// Reads whole levels of a slide and its overlay: where the slide is black, the overlay has the highest colour, and
 /// nowhere else, but for a pixel along the edges of marks.
-pub(crate) fn assert_registers(slide: &dyn SlideReader, overlay: &dyn SlideReader, highest: [u8; 3], name: &str) {
+pub(crate) fn assert_registers(
+    slide: &dyn SlideReader,
+    overlay: &dyn SlideReader,
+    highest: [u8; 3],
+    name: &str,
+) {
     for (number, level) in slide.levels().iter().enumerate() {
         let of_overlay = overlay.levels()[number];
         assert_eq!((of_overlay.width, of_overlay.height), (level.width, level.height), "{name} {number}");
