@@ -66,8 +66,8 @@ mod wording;
 pub use error::{Error, Result};
 pub use figures::{
     Anchor, Figure, ForestPlot, ForestRow, ForestScale, Ink, SurvivalCurve, Svg, TimeCurve, TimeCurves,
-    TimeQuantity, calibration_plot, cohort_flow, figures, forest_plot, patient_in_cohort, predicted_survival, survival_curves,
-    time_curves,
+    TimeQuantity, calibration_plot, cohort_flow, figures, forest_plot, patient_in_cohort, predicted_survival,
+    survival_curves, time_curves,
 };
 pub use html::render_html;
 #[cfg(feature = "png")]

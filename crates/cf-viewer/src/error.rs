@@ -9,7 +9,9 @@ use wsi_bags::Magnification;
 #[non_exhaustive]
 pub enum Error {
     /// Patches whose places are not known.
-    #[error("slide {slide}, {magnification}: the features have no coordinates, without which nothing can be drawn")]
+    #[error(
+        "slide {slide}, {magnification}: the features have no coordinates, without which nothing can be drawn"
+    )]
     NoCoords {
         /// The slide.
         slide: String,

@@ -36,13 +36,14 @@ pub(crate) fn figure(
     let colours = options.colours.table();
     let mut panels: Vec<(String, RgbImage)> = Vec::with_capacity(layers.len() + 1);
     if let Some(picture) = picture {
-        let small =
-            image::imageops::resize(picture, size[0], size[1], image::imageops::FilterType::Triangle);
+        let small = image::imageops::resize(picture, size[0], size[1], image::imageops::FilterType::Triangle);
         panels.push(("Slide".to_owned(), small));
     }
     for layer in layers {
         let map = ShadeMap::of_patches(&grid, layer.boxes(), &options.scaling.shades(layer.scores()));
-        panels.push((layer.title(), map_alone(&map, size, &colours)));
+        let [low, high] = range(layer.scores());
+        let equal = if low == high { " (all equal)" } else { "" };
+        panels.push((format!("{}{equal}", layer.title()), map_alone(&map, size, &colours)));
     }
     // A tall, narrow slide leaves its panels room for their names.
     let column = size[0].max(190);
@@ -53,11 +54,16 @@ pub(crate) fn figure(
 
     let mut page = Page::new([width, height], &format!("{}: where the model looks", subject.slide_id));
     let room = f64::from(width - 2 * EDGE);
-    page.text([f64::from(EDGE), 38.0], Ink::Text, HEADING, &fitted(subject.slide_id, room - 460.0, 13.5));
+    page.text([f64::from(EDGE), 38.0], Ink::Text, HEADING, &fitted(subject.slide_id, room - 560.0, 13.5));
     if let Some(prediction) = &subject.prediction {
         let survival: Vec<String> =
             prediction.survival.iter().map(|value| format!("{:.0} %", value * 100.0)).collect();
-        let text = format!("{}   survival past each bin {}", risk_text(prediction), survival.join(", "));
+        let text = format!(
+            "{}; survival past time bins 1 to {}: {}",
+            risk_text(prediction),
+            survival.len(),
+            survival.join(", ")
+        );
         page.text_before([f64::from(width - EDGE), 38.0], Ink::Muted, LABEL, &text);
     }
     for (at, (name, panel)) in (0u32..).zip(panels) {

@@ -78,9 +78,14 @@ impl Page {
                 None => ("lowest".to_owned(), "highest".to_owned(), "score of each map"),
             },
         };
+        // Where there is nothing to tell apart, the middle of the colours means nothing.
+        let meaning = match range {
+            Some([low, high]) if low == high => format!("all patches score {}", score_text(low)),
+            _ => meaning.to_owned(),
+        };
         self.text([left, below], Ink::Text, NOTE, &low);
         self.text_before([right, below], Ink::Text, NOTE, &high);
-        self.text([left, below + 20.0], Ink::Muted, NOTE, meaning);
+        self.text([left, below + 20.0], Ink::Muted, NOTE, &meaning);
     }
 
     /// Risk and survival curve of the slide, 360 x 310 pixels.
@@ -111,16 +116,16 @@ pub(crate) fn risk_text(prediction: &Prediction) -> String {
     format!("Risk {sign}{:.2}", risk.abs())
 }
 
-/// Three significant digits.
+/// Four significant digits, since attention is spread thinly.
 pub(crate) fn score_text(score: f32) -> String {
     let size = score.abs();
     let text = if size == 0.0 {
         "0".to_owned()
     } else if (1e-3..1e4).contains(&size) {
-        let decimals = (2 - size.log10().floor() as i32).max(0) as usize;
+        let decimals = (3 - size.log10().floor() as i32).max(0) as usize;
         format!("{size:.decimals$}")
     } else {
-        format!("{size:.2e}")
+        format!("{size:.3e}")
     };
     if score < 0.0 { format!("\u{2212}{text}") } else { text }
 }
@@ -150,9 +155,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_have_three_digits() {
+    fn numbers_have_four_digits() {
         let texts = [0.0, 0.012_345, -3.0, 123.4, 1e-6, 9999.0].map(score_text);
-        assert_eq!(texts, ["0", "0.0123", "\u{2212}3.00", "123", "1.00e-6", "9999"]);
+        assert_eq!(texts, ["0", "0.01235", "\u{2212}3.000", "123.4", "1.000e-6", "9999"]);
     }
 
     #[test]

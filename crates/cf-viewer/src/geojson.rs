@@ -58,7 +58,8 @@ pub fn write_geojson(path: &Path, layers: &[&HeatLayer], most: usize) -> Result<
     let label = boxes.magnification.label();
     let mut n_polygons = 0;
     replace(path, |out| {
-        let mut write = |bytes: &[u8]| out.write_all(bytes).map_err(|source| Error::io(path, "write the file", source));
+        let mut write =
+            |bytes: &[u8]| out.write_all(bytes).map_err(|source| Error::io(path, "write the file", source));
         write(b"{\"type\":\"FeatureCollection\",\"features\":[")?;
         let mut feature = |corner: [i64; 2], patches: &[u32]| {
             let separator: &[u8] = if n_polygons == 0 { b"\n" } else { b",\n" };

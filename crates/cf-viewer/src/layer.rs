@@ -15,13 +15,15 @@ use crate::patch_boxes::PatchBoxes;
 /// use wsi_bags::Magnification;
 ///
 /// let boxes = PatchBoxes { magnification: Magnification::X10, side: 1024, corners: vec![[0, 0], [1024, 0]] };
-/// let layer = HeatLayer::new("source PT", Arc::new(boxes), vec![0.25, 0.75])?;
+/// let layer = HeatLayer::new("source_pt", Arc::new(boxes), vec![0.25, 0.75])?.named("Source PT");
 /// assert_eq!(layer.file_stem(), "x10-source-pt");
+/// assert_eq!(layer.title(), "Source PT, 10x");
 /// # Ok::<(), cf_viewer::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeatLayer {
     module: String,
+    name: String,
     // Layers of one magnification share their boxes.
     boxes: Arc<PatchBoxes>,
     scores: Vec<f32>,
@@ -38,13 +40,22 @@ impl HeatLayer {
             let (found, wanted) = (scores.len(), boxes.len());
             return Err(Error::ScoreCount { module, magnification, found, wanted });
         }
-        if let Some((patch_idx, found)) = scores.iter().copied().enumerate().find(|(_, score)| !score.is_finite()) {
+        if let Some((patch_idx, found)) =
+            scores.iter().copied().enumerate().find(|(_, score)| !score.is_finite())
+        {
             return Err(Error::Score { module, magnification, patch_idx, found });
         }
-        Ok(Self { module, boxes, scores })
+        Ok(Self { name: module.clone(), module, boxes, scores })
     }
 
-    /// What was scored, such as `coarse CAB`.
+    /// Gives the module a name for people; it is shown as it is called otherwise.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// What was scored, such as `coarse_cab`.
     #[must_use]
     pub fn module(&self) -> &str {
         &self.module
@@ -79,10 +90,10 @@ impl HeatLayer {
         stem
     }
 
-    /// The layer's name for readers, such as `coarse CAB, 5x`.
+    /// The name for people and the magnification, such as `Coarse CAB, 5x`.
     #[must_use]
     pub fn title(&self) -> String {
-        format!("{}, {}x", self.module, self.magnification().power())
+        format!("{}, {}x", self.name, self.magnification().power())
     }
 
     /// Indices of the `k` patches with the highest scores, the highest first, the first row first among equals.

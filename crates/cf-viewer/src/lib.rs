@@ -21,7 +21,7 @@
 //! let info = SlideInfo { width: Some(4000), height: Some(3000), mpp: Some(0.25) };
 //! let frame = SlideFrame::of_features(None, &info, layers.iter().map(|layer| layer.boxes().as_ref()))?;
 //! let subject =
-//!     Subject { slide_id: "slide-1", frame, info, slide: None, prediction: None, origin: Vec::new() };
+//!     Subject { slide_id: "slide-1", frame, info, slide: None, prediction: None, unscored: Vec::new(), origin: Vec::new() };
 //!
 //! let rendered = render(&subject, &layers, &out, &RenderOptions::default(), &|_, _| {})?;
 //! assert_eq!(rendered.files[..3], ["scores.csv", "scores.h5", "figure.png"]);
@@ -30,6 +30,7 @@
 //! # Ok::<(), cf_viewer::Error>(())
 //! ```
 
+mod attribution;
 mod colour_map;
 mod error;
 mod figure;
@@ -51,6 +52,7 @@ mod slide_frame;
 mod thumbnail;
 mod tiff_overlay;
 
+pub use attribution::heat_layers;
 pub use colour_map::ColourMap;
 pub use error::{Error, Result};
 pub use geojson::{MOST_POLYGONS, PolygonCount, write_geojson};

@@ -66,9 +66,7 @@ impl PatchBoxes {
     pub fn check_within(&self, size: [u32; 2]) -> Result<()> {
         let side = i64::from(self.side);
         let is_outside = |corner: &[i64; 2]| {
-            (0..2).any(|axis| {
-                corner[axis] >= i64::from(size[axis]) || corner[axis].saturating_add(side) <= 0
-            })
+            (0..2).any(|axis| corner[axis] >= i64::from(size[axis]) || corner[axis].saturating_add(side) <= 0)
         };
         match self.corners.iter().position(is_outside) {
             None => Ok(()),
@@ -105,7 +103,9 @@ fn side_from_lattices(bag: &Bag, magnification: Magnification) -> Result<u32, St
             (None, Some(_)) => side = by_other,
             (Some(side), Some(other)) if side == other => {}
             _ => {
-                let reason = format!("the lattices of the magnifications do not fit: {other} patches lie {found} apart");
+                let reason = format!(
+                    "the lattices of the magnifications do not fit: {other} patches lie {found} apart"
+                );
                 return Err(reason);
             }
         }
@@ -142,7 +142,8 @@ mod tests {
 
     #[test]
     fn lattices_that_do_not_fit_and_single_patches_have_no_side() {
-        let bag = Bag::new("s", [(X5, set(&[[0, 0], [1024, 0]], None)), (X20, set(&[[0, 0], [512, 0]], None))]);
+        let bag =
+            Bag::new("s", [(X5, set(&[[0, 0], [1024, 0]], None)), (X20, set(&[[0, 0], [512, 0]], None))]);
         let error = PatchBoxes::of(&bag.unwrap(), X20).unwrap_err();
         assert_eq!(
             error.to_string(),

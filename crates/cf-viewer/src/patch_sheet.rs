@@ -47,18 +47,19 @@ pub(crate) fn patch_sheet(
     let left = f64::from(EDGE);
     let room = f64::from(size[0] - 2 * EDGE);
     page.text([left, 38.0], Ink::Text, HEADING, &fitted(subject.slide_id, room, 13.5));
-    let text = format!("{}: the {} of {} patches with the highest scores", layer.title(), chosen.len(), boxes.len());
+    let text =
+        format!("{}: the {} of {} patches with the highest scores", layer.title(), chosen.len(), boxes.len());
     page.text([left, 68.0], Ink::Text, LABEL, &fitted(&text, room - 200.0, 9.0));
     let scale = f64::from(boxes.side) / f64::from(SHEET_PATCH);
-    if let Some(bar) = subject.frame.mpp.and_then(|mpp| ScaleBar::new(mpp * scale, f64::from(SHEET_PATCH) / 2.0)) {
+    if let Some(bar) =
+        subject.frame.mpp.and_then(|mpp| ScaleBar::new(mpp * scale, f64::from(SHEET_PATCH) / 2.0))
+    {
         let right = f64::from(size[0] - EDGE);
         page.scale_bar([right - bar.pixels - 62.0, 62.0], &bar);
     }
     for (at, (patch_idx, patch)) in (0u32..).zip(chosen.iter().zip(patches)) {
-        let corner = [
-            EDGE + at % COLUMNS * (SHEET_PATCH + GAP),
-            HEAD + at / COLUMNS * (SHEET_PATCH + CAPTION),
-        ];
+        let corner =
+            [EDGE + at % COLUMNS * (SHEET_PATCH + GAP), HEAD + at / COLUMNS * (SHEET_PATCH + CAPTION)];
         page.frame(corner, [SHEET_PATCH; 2], Ink::Grid);
         page.picture(patch, corner);
         let [x, y] = boxes.corners.get(*patch_idx).copied().unwrap_or_default();

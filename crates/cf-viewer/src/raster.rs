@@ -84,7 +84,8 @@ impl ShadeMap {
     /// - `shades`: one per patch, in the order of `boxes`.
     #[must_use]
     pub fn of_patches(grid: &PixelGrid, boxes: &PatchBoxes, shades: &[u8]) -> Self {
-        let rectangle = |(corner, shade): (&[i64; 2], &u8)| Some((grid.rectangle(*corner, boxes.side)?, *shade));
+        let rectangle =
+            |(corner, shade): (&[i64; 2], &u8)| Some((grid.rectangle(*corner, boxes.side)?, *shade));
         Self::draw(grid.size, boxes.corners.iter().zip(shades).filter_map(rectangle))
     }
 

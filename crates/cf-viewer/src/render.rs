@@ -46,6 +46,8 @@ pub struct Subject<'a> {
     pub slide: Option<&'a dyn SlideReader>,
     /// Shown in margins.
     pub prediction: Option<Prediction>,
+    /// What the caller could not score, to be listed.
+    pub unscored: Vec<LeftOut>,
     /// Where the scores come from, as names and values: kept in `render.json`.
     pub origin: Vec<(String, String)>,
 }
@@ -183,7 +185,8 @@ pub fn render(
         on_file(&name, outputs.len() + 1);
         Ok((name, polygons))
     };
-    let written: Vec<(String, Option<PolygonCount>)> = outputs.par_iter().map(write).collect::<Result<_>>()?;
+    let written: Vec<(String, Option<PolygonCount>)> =
+        outputs.par_iter().map(write).collect::<Result<_>>()?;
     let polygons = written.iter().filter_map(|(name, count)| Some((name.clone(), (*count)?))).collect();
     let files = written.into_iter().map(|(name, _)| name).collect();
     let rendered = Rendered { files, left_out, polygons };
@@ -225,7 +228,7 @@ fn plan<'a>(
     layers: &'a [HeatLayer],
     options: &RenderOptions,
 ) -> (Vec<Output<'a>>, Vec<LeftOut>) {
-    let mut left_out = Vec::new();
+    let mut left_out = subject.unscored.clone();
     let mut leave = |what: &str, reason: &str| {
         left_out.push(LeftOut { what: what.to_owned(), reason: reason.to_owned() });
     };
@@ -247,7 +250,8 @@ fn plan<'a>(
         }
         outputs.push(Output::Tiff(layer));
     }
-    let has = |magnification: &Magnification| layers.iter().any(|layer| layer.magnification() == *magnification);
+    let has =
+        |magnification: &Magnification| layers.iter().any(|layer| layer.magnification() == *magnification);
     outputs.extend(Magnification::ALL.into_iter().filter(has).map(Output::GeoJson));
     (outputs, left_out)
 }
@@ -285,11 +289,8 @@ fn write_summary(
         .collect();
     let origin: serde_json::Map<String, serde_json::Value> =
         subject.origin.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
-    let polygons: serde_json::Map<String, serde_json::Value> = rendered
-        .polygons
-        .iter()
-        .map(|(name, count)| (name.clone(), serde_json::json!(count)))
-        .collect();
+    let polygons: serde_json::Map<String, serde_json::Value> =
+        rendered.polygons.iter().map(|(name, count)| (name.clone(), serde_json::json!(count))).collect();
     let summary = serde_json::json!({
         "slide": subject.slide_id,
         "width": subject.frame.size[0],

@@ -23,7 +23,11 @@ impl FromStr for Scaling {
         match text {
             "rank" => Ok(Self::Rank),
             "raw" => Ok(Self::Raw),
-            _ => Err(Error::UnknownName { what: "scaling", found: text.to_owned(), known: vec!["rank", "raw"] }),
+            _ => Err(Error::UnknownName {
+                what: "scaling",
+                found: text.to_owned(),
+                known: vec!["rank", "raw"],
+            }),
         }
     }
 }

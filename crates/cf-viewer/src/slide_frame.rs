@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn a_canvas_has_the_stated_size_or_holds_every_patch() {
-        let boxes = PatchBoxes { magnification: Magnification::X5, side: 100, corners: vec![[0, 0], [300, 50]] };
+        let boxes =
+            PatchBoxes { magnification: Magnification::X5, side: 100, corners: vec![[0, 0], [300, 50]] };
         let stated = SlideInfo { width: Some(1000), height: Some(800), mpp: Some(0.25) };
         let frame = SlideFrame::of_features(None, &stated, [&boxes]).unwrap();
         assert_eq!(frame, SlideFrame { size: [1000, 800], mpp: Some(0.25) });

@@ -74,7 +74,9 @@ pub fn write_tiff(
             }
             let streams: Vec<Vec<u8>> = new
                 .par_iter()
-                .map(|plan| compressed(plan, &colours).map_err(|source| Error::io(path, "compress a tile", source)))
+                .map(|plan| {
+                    compressed(plan, &colours).map_err(|source| Error::io(path, "compress a tile", source))
+                })
                 .collect::<Result<_>>()?;
             let mut places: Vec<Option<TilePlace>> = vec![None; streams.len()];
             for at in place_of {
@@ -159,12 +161,8 @@ fn plan_row(grid: &PixelGrid, row: u32, boxes: &PatchBoxes, rows: &RowOrder, sha
             let start = column * TILE;
             // At most the side of a tile.
             let within = |at: u32, start: u32| at.saturating_sub(start).min(TILE) as u16;
-            let rectangle = [
-                within(left, start),
-                within(upper, top),
-                within(right, start),
-                within(lower, top),
-            ];
+            let rectangle =
+                [within(left, start), within(upper, top), within(right, start), within(lower, top)];
             if let Some(plan) = plans.get_mut(column as usize) {
                 plan.push((rectangle, shade));
             }

@@ -14,7 +14,8 @@ fn maps_have_the_colours_that_their_names_stand_for() {
             reference["steps"].as_array().unwrap().iter().zip(reference[map.label()].as_array().unwrap())
         {
             let step = step.as_u64().unwrap() as usize;
-            let wanted: Vec<i64> = wanted.as_array().unwrap().iter().map(|value| value.as_i64().unwrap()).collect();
+            let wanted: Vec<i64> =
+                wanted.as_array().unwrap().iter().map(|value| value.as_i64().unwrap()).collect();
             for (found, wanted) in table[step].iter().zip(wanted) {
                 // Matplotlib tabulates coolwarm at 33 places and draws straight lines between them, in steps of 1/256.
                 let tolerance = if map == ColourMap::Coolwarm { 2 } else { 1 };

@@ -92,8 +92,7 @@ impl PyramidWriter {
         name.push(path.file_name().unwrap_or_default());
         name.push(format!(".{}.tmp", std::process::id()));
         let beside = path.with_file_name(name);
-        let file =
-            File::create(&beside).map_err(|source| io("create the file", source).in_file(path))?;
+        let file = File::create(&beside).map_err(|source| io("create the file", source).in_file(path))?;
         let mut writer = Self {
             path: path.to_owned(),
             beside,

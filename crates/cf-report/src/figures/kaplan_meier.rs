@@ -91,7 +91,8 @@ fn draw_marked(svg: &mut Svg, plot: &Plot, groups: &RiskGroups, marked: Marked) 
     // Two half circles: a ring that stays one in grey.
     let ring = format!("M{} {}a5 5 0 1 0 10 0a5 5 0 1 0 -10 0", number(x - 5.0), number(y));
     svg.path(&ring, Ink::Text, r#"stroke-width="2""#);
-    let (anchor, shift) = if x > (plot.left + plot.right) / 2.0 { (Anchor::End, -8.0) } else { (Anchor::Start, 8.0) };
+    let (anchor, shift) =
+        if x > (plot.left + plot.right) / 2.0 { (Anchor::End, -8.0) } else { (Anchor::Start, 8.0) };
     svg.text(x + shift, plot.bottom - 6.0, anchor, Ink::Text, &marked.words());
 }
 

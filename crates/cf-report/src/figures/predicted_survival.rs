@@ -22,7 +22,8 @@ pub fn predicted_survival(title: &str, survival: &[f64]) -> Result<Figure> {
     for value in survival {
         // Written so that NaN is refused.
         if !(0.0..=before).contains(value) {
-            let reason = format!("a survival of {value} follows one of {before}, expected a curve that falls");
+            let reason =
+                format!("a survival of {value} follows one of {before}, expected a curve that falls");
             return Err(Error::Figure { figure: NAME, reason });
         }
         before = *value;

@@ -186,15 +186,7 @@ impl Svg {
     }
 
     /// Text with further attributes, such as a `font-size` or a `transform`.
-    pub fn text_with(
-        &mut self,
-        x: f64,
-        y: f64,
-        anchor: Anchor,
-        ink: Ink,
-        attributes: &str,
-        text: &str,
-    ) {
+    pub fn text_with(&mut self, x: f64, y: f64, anchor: Anchor, ink: Ink, attributes: &str, text: &str) {
         let anchor = match anchor {
             Anchor::Start => "start",
             Anchor::Middle => "middle",
