@@ -203,8 +203,10 @@ async function choose(index) {
     element("layer-facts").textContent = "";
     return;
   }
-  element("layer-facts").textContent =
-    `${layer.patches} patches of ${layer.side} level-0 pixels; scores ${layer.low.toPrecision(3)} to ${layer.high.toPrecision(3)}`;
+  // Attention that is spread evenly has no places to show.
+  const [low, high] = [layer.low, layer.high].map((score) => score.toPrecision(3));
+  const scores = low === high ? `all score ${low} to three digits` : `scores ${low} to ${high}`;
+  element("layer-facts").textContent = `${layer.patches} patches of ${layer.side} level-0 pixels; ${scores}`;
   const { slide, request } = { slide: state.slide, request: state.request };
   try {
     const sheet = await fetchJson(address("api", "slides", slide.id, "layers", String(index), "top"));
