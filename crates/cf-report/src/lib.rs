@@ -33,6 +33,7 @@
 //!     model_paper: String::new(),
 //!     software_version: "0.1.0".to_owned(),
 //!     config_toml: String::new(),
+//!     heatmaps: Vec::new(),
 //!     wall_seconds: 0.0,
 //!     peak_rss_bytes: 0,
 //! };
@@ -73,8 +74,8 @@ pub use html::render_html;
 #[cfg(feature = "png")]
 pub use png::svg_to_png;
 pub use report::{
-    CIndexSummary, CrossValidationReport, Dropped, EpochRow, FlowStep, FoldReport, InputHash, PredictionRow,
-    Selection, SiteOverlap,
+    CIndexSummary, CrossValidationReport, Dropped, EpochRow, FlowStep, FoldReport, Heatmap, InputHash,
+    PredictionRow, Selection, SiteOverlap,
 };
 pub use study::{
     CohortEstimates, EpochChoice, Mark, MethodEstimate, MissingTask, PairedNumbers, PublishedValue,
