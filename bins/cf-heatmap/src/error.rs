@@ -31,12 +31,6 @@ impl From<cf_train::Error> for CliError {
     }
 }
 
-impl From<cf_model::Error> for CliError {
-    fn from(error: cf_model::Error) -> Self {
-        Self::Train(error.into())
-    }
-}
-
 impl From<cf_viewer::Error> for CliError {
     fn from(error: cf_viewer::Error) -> Self {
         Self::Viewer(error)

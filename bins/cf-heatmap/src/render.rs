@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use cf_model::{attribute, occlude};
-use cf_train::predict::{self, LoadedSlide, Target};
+use cf_train::predict::{self, AttributionOptions, SlideAttribution, Target};
 use cf_viewer::{HeatLayer, LeftOut, Prediction, Rendered, SlideFrame, Subject, heat_layers, render};
 use serde::Serialize;
 use wsi_bags::slide_stem;
@@ -39,11 +38,21 @@ pub(crate) fn run(arguments: &RenderArguments, quiet: bool) -> Result<(), CliErr
         slide: &arguments.slide,
         device,
     };
-    let loaded = predict::load(&target)?;
-    let info = loaded.info;
     let slide_id = slide_stem(&arguments.slide);
     let bar = progress(quiet);
-    let (prediction, layers, unscored) = scores(arguments, loaded, &bar)?;
+    bar.set_prefix("occlusion");
+    let mut on_pass = |done: usize, all: usize| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    };
+    let occlusion = arguments.occlusion.map(|most| most as usize);
+    let options = AttributionOptions { occlusion, progress: Some(&mut on_pass) };
+    let found = predict::attribute(&target, options)?;
+    let info = found.info;
+    let prediction = Prediction { risk: found.prediction.risk, survival: found.prediction.survival.to_vec() };
+    let (layers, unscored) = layers(arguments, &found)?;
+    // The features are not drawn.
+    drop(found);
     let boxes = layers.iter().map(|layer| layer.boxes().as_ref());
     let frame = match (&slide, &arguments.slide_file) {
         (Some(slide), Some(path)) => SlideFrame::of_slide(path, slide.as_ref(), arguments.mpp, &info, boxes)?,
@@ -81,41 +90,24 @@ pub(crate) fn run(arguments: &RenderArguments, quiet: bool) -> Result<(), CliErr
     if arguments.json { print_json(&report) } else { print(&in_words(&report)) }
 }
 
-/// The model's prediction, its layers and, where asked for, those of occlusion; and what has no number.
-fn scores(
+/// The layers that have a number for every patch, and those that have not.
+fn layers(
     arguments: &RenderArguments,
-    loaded: LoadedSlide,
-    bar: &indicatif::ProgressBar,
-) -> Result<(Prediction, Vec<HeatLayer>, Vec<LeftOut>), CliError> {
-    let LoadedSlide { model, bag, tensors, .. } = loaded;
-    let attribution = attribute(model.as_ref(), &tensors)?;
-    let distribution = attribution.output.distribution()?;
-    let mut found = attribution.layers;
+    found: &SlideAttribution,
+) -> Result<(Vec<HeatLayer>, Vec<LeftOut>), CliError> {
+    let (whole, partial): (Vec<_>, Vec<_>) =
+        found.layers.iter().cloned().partition(|layer| layer.scores.iter().all(|score| score.is_finite()));
     let mut left_out = Vec::new();
-    if found.is_empty() && arguments.occlusion.is_none() {
-        let reason =
-            format!("{} has no attention to its patches; --occlusion N measures effects", arguments.model);
+    if found.layers.is_empty() {
+        let reason = format!("{} attends to no patches; --occlusion N measures effects", arguments.model);
         left_out.push(LeftOut { what: "maps of attention".to_owned(), reason });
     }
-    if let Some(most) = arguments.occlusion {
-        bar.set_prefix("occlusion");
-        let layers = occlude(model.as_ref(), &tensors, most as usize, |done, all| {
-            bar.set_length(all as u64);
-            bar.set_position(done as u64);
-        })?;
-        for layer in layers {
-            if layer.scores.iter().all(|score| score.is_finite()) {
-                found.push(layer);
-            } else {
-                let what = format!("{} of the {} patches", layer.module.title(), layer.magnification);
-                let reason = "without one of its parts, a magnification has no patches".to_owned();
-                left_out.push(LeftOut { what, reason });
-            }
-        }
+    for layer in partial {
+        let what = format!("{} of the {} patches", layer.module.title(), layer.magnification);
+        let reason = "without one of its parts, a magnification has no patches".to_owned();
+        left_out.push(LeftOut { what, reason });
     }
-    let layers = heat_layers(&bag, &found)?;
-    let prediction = Prediction { risk: distribution.risk(), survival: distribution.survival.to_vec() };
-    Ok((prediction, layers, left_out))
+    Ok((heat_layers(&found.bag, &whole)?, left_out))
 }
 
 fn origin(arguments: &RenderArguments) -> Vec<(String, String)> {

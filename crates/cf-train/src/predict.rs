@@ -1,11 +1,13 @@
-//! One slide through one checkpoint: its survival curve, the gradients of its loss, or both loaded for another use.
+//! One slide through one checkpoint: its survival curve, where the model looked, or the gradients of its loss.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{DType, Device};
 use cf_model::weights::{Checkpoint, METADATA_ROW_ORDER};
-use cf_model::{BagTensors, ForwardCtx, ModelConfig, ModelName, N_BINS, SurvivalModel};
+use cf_model::{
+    Attribution, AttributionLayer, BagTensors, ForwardCtx, ModelConfig, ModelName, N_BINS, SurvivalOutput,
+};
 use serde::Serialize;
 use survival_metrics::Status;
 use wsi_bags::{Bag, BagStore, Layout, SlideInfo, slide_stem};
@@ -62,29 +64,39 @@ pub struct SlideGradients {
     pub grad_norms: BTreeMap<String, f64>,
 }
 
-/// A slide, and the model that reads it.
-pub struct LoadedSlide {
-    /// The model, for evaluation.
-    pub model: Box<dyn SurvivalModel>,
-    /// The bag at the magnifications that the model reads.
+impl SlidePrediction {
+    fn new(slide: &str, output: &SurvivalOutput) -> Result<Self> {
+        let distribution = output.distribution()?;
+        Ok(Self {
+            slide: slide_stem(slide).to_owned(),
+            logits: output.logit_values()?,
+            hazards: distribution.hazards,
+            survival: distribution.survival,
+            risk: distribution.risk(),
+        })
+    }
+}
+
+/// A slide's prediction, where the model looked for it, and the patches that it looked at.
+#[derive(Debug)]
+pub struct SlideAttribution {
+    /// As [`predict`] gives it.
+    pub prediction: SlidePrediction,
+    /// A number for each patch, from each part of the model that attends; with [`AttributionOptions::occlusion`] also its effect.
+    pub layers: Vec<AttributionLayer>,
+    /// The slide's patches: places, sizes and what their file states.
     pub bag: Bag,
-    /// The bag on the device.
-    pub tensors: BagTensors,
-    /// What the files of the bag state of the slide.
+    /// What the file of the patches states of the slide.
     pub info: SlideInfo,
 }
 
-/// Reads the checkpoint and the bag of a target.
-///
-/// # Errors
-/// If the checkpoint is of another model or width, or the bag can't be read.
-pub fn load(target: &Target<'_>) -> Result<LoadedSlide> {
-    let checkpoint = Checkpoint::read(target.checkpoint)?;
-    let (config, backbone_dim) = checkpoint.describe(target.model.name(), &target.model)?;
-    let (_, model) = checkpoint.build(&config, backbone_dim, &target.device)?;
-    let (bag, info) = read_bag(target, &checkpoint, &config, backbone_dim)?;
-    let tensors = bag_tensors(target, &bag)?;
-    Ok(LoadedSlide { model, bag, tensors, info })
+/// What [`attribute`] computes beside attention.
+#[derive(Default)]
+pub struct AttributionOptions<'a> {
+    /// The parts of the slide to remove, one pass each, at most; none leaves occlusion out.
+    pub occlusion: Option<usize>,
+    /// Is told of each pass of occlusion: how many are done, and of how many.
+    pub progress: Option<&'a mut dyn FnMut(usize, usize)>,
 }
 
 /// The settings of a model: the paper's, or those of a file (TOML) for what a released checkpoint's shapes cannot tell.
@@ -114,19 +126,36 @@ pub fn model_config(name: ModelName, file: Option<&Path>) -> Result<ModelConfig>
 /// Predicts the survival of one slide.
 ///
 /// # Errors
-/// Those of [`load`].
+/// If the checkpoint is of another model or width, or the bag can't be read.
 pub fn predict(target: &Target<'_>) -> Result<SlidePrediction> {
-    let LoadedSlide { model, bag, tensors, .. } = load(target)?;
-    drop(bag);
-    let pass = || Ok(model.forward(&tensors, &mut ForwardCtx::eval())?);
-    let output = naming_the_bag(&target.device, target.slide, BagSize::of(&tensors), pass)?;
-    let distribution = output.distribution()?;
-    Ok(SlidePrediction {
-        slide: slide_stem(target.slide).to_owned(),
-        logits: output.logit_values()?,
-        hazards: distribution.hazards,
-        survival: distribution.survival,
-        risk: distribution.risk(),
+    let checkpoint = Checkpoint::read(target.checkpoint)?;
+    let (config, backbone_dim) = checkpoint.describe(target.model.name(), &target.model)?;
+    let (_, model) = checkpoint.build(&config, backbone_dim, &target.device)?;
+    let bag = tensors(target, &read_bag(target, &checkpoint, &config, backbone_dim)?)?;
+    let pass = || Ok(model.forward(&bag, &mut ForwardCtx::eval())?);
+    let output = naming_the_bag(&target.device, target.slide, BagSize::of(&bag), pass)?;
+    SlidePrediction::new(target.slide, &output)
+}
+
+/// [`predict`], and where the model looked.
+///
+/// # Errors
+/// As [`predict`], and those of [`cf_model::occlude`].
+pub fn attribute(target: &Target<'_>, options: AttributionOptions<'_>) -> Result<SlideAttribution> {
+    let checkpoint = Checkpoint::read(target.checkpoint)?;
+    let (config, backbone_dim) = checkpoint.describe(target.model.name(), &target.model)?;
+    let (_, model) = checkpoint.build(&config, backbone_dim, &target.device)?;
+    let bag = read_bag(target, &checkpoint, &config, backbone_dim)?;
+    let info = slide_info(target, &config)?;
+    let on_device = tensors(target, &bag)?;
+    naming_the_bag(&target.device, target.slide, BagSize::of(&on_device), || {
+        let Attribution { output, mut layers } = cf_model::attribute(model.as_ref(), &on_device)?;
+        if let Some(max_parts) = options.occlusion {
+            let mut silent = |_, _| ();
+            let progress = options.progress.unwrap_or(&mut silent);
+            layers.extend(cf_model::occlude(model.as_ref(), &on_device, max_parts, progress)?);
+        }
+        Ok(SlideAttribution { prediction: SlidePrediction::new(target.slide, &output)?, layers, bag, info })
     })
 }
 
@@ -146,7 +175,7 @@ pub fn gradients(target: &Target<'_>, time_bin: usize, status: Status) -> Result
     let (config, backbone_dim) = checkpoint.describe(target.model.name(), &target.model)?;
     let (store, _) = checkpoint.build(&config, backbone_dim, &target.device)?;
     let model = config.build(backbone_dim, store.builder())?;
-    let bag = bag_tensors(target, &read_bag(target, &checkpoint, &config, backbone_dim)?.0)?;
+    let bag = tensors(target, &read_bag(target, &checkpoint, &config, backbone_dim)?)?;
     let (loss, grads) = naming_the_bag(&target.device, target.slide, BagSize::of(&bag), || {
         let output = model.forward(&bag, &mut ForwardCtx::eval())?;
         let (loss, scalar) = output.training_loss(1.0, |logits| {
@@ -172,10 +201,11 @@ fn read_bag(
     checkpoint: &Checkpoint,
     config: &ModelConfig,
     backbone_dim: usize,
-) -> Result<(Bag, SlideInfo)> {
+) -> Result<Bag> {
     let store = BagStore::open(target.features, target.layout, target.backbone).map_err(Error::BagStore)?;
-    let of_slide = |source| Error::Bag { slide_id: target.slide.to_owned(), source };
-    let bag = store.read(target.slide, config.magnifications()).map_err(of_slide)?;
+    let bag = store
+        .read(target.slide, config.magnifications())
+        .map_err(|source| Error::Bag { slide_id: target.slide.to_owned(), source })?;
     config.check_bag(&bag)?;
     if bag.feature_dim() != backbone_dim {
         return Err(Error::data(
@@ -197,15 +227,19 @@ fn read_bag(
             "the bag's rows are in another order than those the model was trained on; it folds them into a grid"
         );
     }
-    // Every magnification has the slide's, as far as its file states it.
-    let info = match config.magnifications().first() {
-        Some(magnification) => store.describe(target.slide, *magnification).map_err(of_slide)?.slide,
-        None => SlideInfo::default(),
-    };
-    Ok((bag, info))
+    Ok(bag)
 }
 
-fn bag_tensors(target: &Target<'_>, bag: &Bag) -> Result<BagTensors> {
+/// What the file of the slide's patches at the model's first magnification states of the slide.
+fn slide_info(target: &Target<'_>, config: &ModelConfig) -> Result<SlideInfo> {
+    let store = BagStore::open(target.features, target.layout, target.backbone).map_err(Error::BagStore)?;
+    let Some(magnification) = config.magnifications().first() else { return Ok(SlideInfo::default()) };
+    let described = store.describe(target.slide, *magnification);
+    Ok(described.map_err(|source| Error::Bag { slide_id: target.slide.to_owned(), source })?.slide)
+}
+
+/// The bag's features where the model computes.
+fn tensors(target: &Target<'_>, bag: &Bag) -> Result<BagTensors> {
     let copy = || Ok(BagTensors::from_bag(bag, &target.device)?);
     naming_the_bag(&target.device, target.slide, BagSize::of_bag(bag), copy)
 }

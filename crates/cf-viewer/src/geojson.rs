@@ -28,7 +28,7 @@ pub struct PolygonCount {
 /// there are at most `most`.
 ///
 /// A tile has the raw score of each layer and its rank (0 to 1) as measurements, the means over its patches where it is a
-/// square, then with the number of patches. Features are written one by one: memory is linear in squares, none is held.
+/// square, then with the number of patches. Features are written one by one, and none is held.
 ///
 /// - `layers`: all with the same patches.
 ///
