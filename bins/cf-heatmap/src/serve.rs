@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use cf_model::attribute;
 use cf_report::PredictionRow;
 use cf_train::RunConfig;
-use cf_train::predict::{self, LoadedSlide, Target};
+use cf_train::predict::{AttributionOptions, Target, attribute};
 use cf_train::run_dir::{CONFIG, fold_dir, fold_files};
 use cf_viewer::heat_layers;
 use cf_viewer::serve::{HeatSource, SlideHeat, Study, serve};
@@ -38,9 +37,8 @@ impl RunHeat {
             slide: &prediction.slide_id,
             device: self.device.clone(),
         };
-        let LoadedSlide { model, bag, tensors, info, .. } = predict::load(&target)?;
-        let attribution = attribute(model.as_ref(), &tensors)?;
-        Ok(SlideHeat { info, layers: heat_layers(&bag, &attribution.layers)? })
+        let found = attribute(&target, AttributionOptions::default())?;
+        Ok(SlideHeat { info: found.info, layers: heat_layers(&found.bag, &found.layers)? })
     }
 }
 
