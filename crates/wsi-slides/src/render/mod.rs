@@ -19,7 +19,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, ErrorKind, Result};
 
-pub use plan::{CellTruth, Signal, SlideTruth};
+pub use plan::{CellTruth, PatchTruth, Signal, SlideTruth};
 
 use paint::Painter;
 use tiff_writer::{PyramidWriter, TILE};
