@@ -240,7 +240,7 @@ fn recorded(name: &str, cases: &[Value]) -> Recorded {
         ),
         "extract" => (
             "From slides to features: wsi-features and the Python stack",
-            "Drawn slides (JPEG tiles, levels of 1, 4 and 16); 16 cells of tissue, `large` 64; patches of 5x, 10x and 20x. `read`: read and resized \
+            "Drawn slides (JPEG tiles, levels of 1, 4 and 16); 8 cells of tissue, `large` 32; patches of 5x, 10x and 20x. `read`: read and resized \
              to 256 pixels, bicubic. `resnet50`: then encoded by ResNet50 (2048 features), the same random weights on both sides, loaded before the \
              clock starts. Our side finds tissue and lays the lattice in its time; the peer is given the coordinates, reads the same \
              levels, on a pool of threads or on one, whichever is quicker, with torch in channels-last.",

@@ -11,7 +11,7 @@ use crate::step::{Step, shown_time};
 
 /// From a folder without anything to a report, few enough slides for a coffee break on two cores.
 const COHORT: SlideCohort<'_> =
-    SlideCohort { folder: "target/demo", kind: "additive", patients: "24", seed: "7", base: "40" };
+    SlideCohort { folder: "target/demo", kind: "additive", patients: "24", seed: "7", base: "20" };
 
 /// Builds, draws slides, extracts features, cross-validates and reports under `target/demo`, which is replaced.
 pub(crate) fn run(root: &Path) -> Result<(), Failure> {
