@@ -98,4 +98,15 @@ impl CrossAttentionBlock {
         };
         kernels::cross_attention_layer(source, context, weights, options)
     }
+
+    /// The mean over heads and source tokens of the attention weight of each context token, `[m]`; see
+    /// [`kernels::attention_received`].
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn received(&self, source: &Tensor, context: &Tensor) -> Result<Tensor> {
+        let q = self.q.forward(&source.broadcast_add(&self.scale_embedding)?)?;
+        let k = self.k.forward(&context.broadcast_add(&self.scale_embedding)?)?;
+        kernels::attention_received(&q, &k, self.n_heads, self.compute)
+    }
 }

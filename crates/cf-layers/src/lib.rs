@@ -80,6 +80,6 @@ pub use param_store::ParamStore;
 pub use perturbed_top_k::{hard_selection, perturbed_selection, top_k};
 pub use ppeg::Ppeg;
 pub use self_attention::{SelfAttention, SelfAttentionConfig};
-pub use square_pad::{square_pad, square_side};
+pub use square_pad::{fold_square_pad, square_pad, square_side};
 pub use transformer_block::{Residual, TransformerBlock, TransformerConfig};
 pub use window_attention::{WindowAttention, cluster_windows};

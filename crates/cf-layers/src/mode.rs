@@ -93,6 +93,11 @@ impl ForwardCtx {
         Self { record: Some(Record::default()), ..self }
     }
 
+    /// Whether this pass notes values: maps of attention are made only then.
+    pub fn is_recording(&self) -> bool {
+        self.record.is_some()
+    }
+
     /// What was noted, if this pass records.
     pub fn record(&self) -> Option<&Record> {
         self.record.as_ref()

@@ -39,7 +39,12 @@ pub struct NystromAttention {
 struct Landmarks {
     /// `[padded, d]`, not scaled.
     q: Tensor,
+    k: Tensor,
     v: Tensor,
+    /// `[m, d]`.
+    q_landmarks: Tensor,
+    /// `pinv(A2)`, `[n_heads, m, m]`.
+    inverse: Tensor,
     /// Key landmarks beside `pinv(A2) A3 v`: `[m, 2 d]`.
     kv: Tensor,
     /// Rows of zeros before the tokens.
@@ -69,7 +74,7 @@ impl NystromAttention {
     /// If `x` is empty or of another width.
     pub fn forward(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
         let n = x.dim(0)?;
-        let Landmarks { q, v, kv, padding } = self.landmarks(x, ctx)?;
+        let Landmarks { q, v, kv, padding, .. } = self.landmarks(x, ctx)?;
         // (A1 Z)(A3 v) = A1 (Z (A3 v)): the same numbers up to rounding, as one attention over the landmarks.
         let attended = kernels::attention(&q, &kv, self.config.n_heads, None, self.qkv.compute())?;
         let merged = (attended + kernels::token_conv(&v, &self.conv_weight)?)?;
@@ -83,7 +88,7 @@ impl NystromAttention {
     /// # Errors
     /// As [`Self::forward`].
     pub fn forward_first(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
-        let Landmarks { q, v, kv, padding } = self.landmarks(x, ctx)?;
+        let Landmarks { q, v, kv, padding, .. } = self.landmarks(x, ctx)?;
         let attended = kernels::attention(
             &q.narrow(0, padding, 1)?,
             &kv,
@@ -96,6 +101,32 @@ impl NystromAttention {
         let around = kernels::token_conv(&v.narrow(0, first, last - first)?, &self.conv_weight)?;
         let merged = (attended + around.narrow(0, padding - first, 1)?)?;
         dropout(&self.out.forward(&merged)?, self.config.dropout, ctx)
+    }
+
+    /// The first token's row of the weights, `softmax(q kL^T) pinv(softmax(qL kL^T)) softmax(qL k^T)`, its mean over heads: `[n]`.
+    /// An approximation of attention: its weights add up to about 1 less what the padding gets, and can be negative.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn first_row(&self, x: &Tensor) -> Result<Tensor> {
+        let NystromConfig { d, n_heads, .. } = self.config;
+        let Landmarks { q, k, q_landmarks, inverse, kv, padding, .. } =
+            self.landmarks(x, &mut ForwardCtx::eval())?;
+        let width = d / n_heads;
+        let scale = 1.0 / (width as f64).sqrt();
+        // A head at a time: the weights of the landmarks over all tokens are [m, n].
+        let rows = (0..n_heads).map(|head| {
+            let of_head = |x: &Tensor| x.narrow(1, head * width, width)?.contiguous();
+            let weights = |queries: &Tensor, keys: &Tensor| {
+                candle_nn::ops::softmax(&(queries.matmul(&keys.t()?.contiguous()?)? * scale)?, D::Minus1)
+            };
+            let over_landmarks =
+                weights(&of_head(&q.narrow(0, padding, 1)?)?, &of_head(&kv.narrow(1, 0, d)?)?)?;
+            let mixed = over_landmarks.matmul(&inverse.get(head)?)?;
+            mixed.matmul(&weights(&of_head(&q_landmarks)?, &of_head(&k)?)?)
+        });
+        let mean = Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)?.mean(0)?;
+        mean.narrow(0, padding, x.dim(0)?)
     }
 
     fn landmarks(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Landmarks> {
@@ -127,8 +158,11 @@ impl NystromAttention {
         }
         Ok(Landmarks {
             q: part(0)?.contiguous()?,
+            k: part(1)?,
             v: part(2)?.contiguous()?,
             kv: Tensor::cat(&[&k_landmarks, &summary], 1)?,
+            q_landmarks,
+            inverse,
             padding,
         })
     }
@@ -150,4 +184,33 @@ fn largest(values: &Tensor) -> Result<Tensor> {
     let is_largest = constant.broadcast_eq(&constant.max(0)?)?.to_dtype(values.dtype())?;
     let share = is_largest.broadcast_div(&is_largest.sum_all()?)?;
     (values * share)?.sum_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::param_store::ParamStore;
+    use candle_core::{DType, Device};
+
+    #[test]
+    fn the_first_row_times_the_values_is_what_the_first_token_attends_to() {
+        let config =
+            NystromConfig { d: 8, n_heads: 1, n_landmarks: 4, n_iterations: 6, conv_taps: 3, dropout: 0.0 };
+        let store = ParamStore::seeded(3, DType::F64, &Device::Cpu);
+        let layer = NystromAttention::new(config, store.builder()).unwrap();
+        for n in [4, 12, 37] {
+            let values: Vec<f64> = (0..n * 8).map(|at| ((at * 37) % 101) as f64 / 17.0 - 3.0).collect();
+            let x = Tensor::from_vec(values, (n, 8), &Device::Cpu).unwrap();
+            let parts = layer.landmarks(&x, &mut ForwardCtx::eval()).unwrap();
+            let first = parts.q.narrow(0, parts.padding, 1).unwrap();
+            let attended = kernels::attention(&first, &parts.kv, 1, None, layer.qkv.compute()).unwrap();
+            let values = parts.v.narrow(0, parts.padding, n).unwrap();
+            let row = layer.first_row(&x).unwrap().unsqueeze(0).unwrap();
+            // What the padding gets, it gives nothing back for: its values are zero.
+            let again = row.matmul(&values).unwrap();
+            let apart: f64 =
+                (attended - again).unwrap().abs().unwrap().max_all().unwrap().to_scalar().unwrap();
+            assert!(apart < 1e-9, "n = {n}: {apart}");
+        }
+    }
 }

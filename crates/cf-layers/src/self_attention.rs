@@ -94,6 +94,28 @@ impl SelfAttention {
         self.out.forward(&kernels::attention(&q, &kv, self.config.n_heads, dropout, self.compute)?)
     }
 
+    /// The mean over heads and queries of the attention weight of each token, `[n]`, without dropout; see
+    /// [`kernels::attention_received`].
+    ///
+    /// # Errors
+    /// If the width of `x` is not `d`.
+    pub fn received(&self, x: &Tensor) -> Result<Tensor> {
+        self.received_from(x, x)
+    }
+
+    /// The first token's row of the attention over all tokens, its mean over heads, `[n]`.
+    ///
+    /// # Errors
+    /// If the width of `x` is not `d`.
+    pub fn received_from_first(&self, x: &Tensor) -> Result<Tensor> {
+        self.received_from(&x.narrow(0, 0, 1)?, x)
+    }
+
+    fn received_from(&self, queries: &Tensor, keys: &Tensor) -> Result<Tensor> {
+        let (q, k) = (self.q.forward(queries)?, self.k.forward(keys)?);
+        kernels::attention_received(&q, &k, self.config.n_heads, self.compute)
+    }
+
     fn dropout(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Option<AttentionDropout>> {
         let active = self.config.dropout > 0.0 && (ctx.mode() == Mode::Train || self.config.dropout_at_eval);
         let n_queries = x.dim(0)?;

@@ -28,6 +28,19 @@ pub fn square_pad(x: &Tensor) -> Result<(Tensor, usize)> {
     }
 }
 
+/// Adds to each of the `n` tokens what its copy after [`square_pad`] has: `[h * h]` to `[n]`, for what tokens receive.
+///
+/// # Errors
+/// If there are fewer than `n` values, or more copies than tokens.
+pub fn fold_square_pad(padded: &Tensor, n: usize) -> Result<Tensor> {
+    let (tokens, n_copies) = (padded.narrow(0, 0, n)?, padded.dim(0)? - n);
+    if n_copies == 0 {
+        return Ok(tokens);
+    }
+    let twice = (tokens.narrow(0, 0, n_copies)? + padded.narrow(0, n, n_copies)?)?;
+    Tensor::cat(&[&twice, &tokens.narrow(0, n_copies, n - n_copies)?], 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,5 +62,19 @@ mod tests {
         let (padded, side) = square_pad(&x).unwrap();
         let values: Vec<f32> = padded.flatten_all().unwrap().to_vec1().unwrap();
         assert_eq!((side, values), (3, vec![0.0, 1.0, 2.0, 3.0, 4.0, 0.0, 1.0, 2.0, 3.0]));
+    }
+
+    #[test]
+    fn copies_are_folded_onto_what_they_copy() {
+        for n in [1_usize, 2, 4, 5, 7, 9] {
+            let x = Tensor::arange(1f64, n as f64 + 1.0, &candle_core::Device::Cpu).unwrap();
+            let (padded, _) = square_pad(&x.unsqueeze(1).unwrap()).unwrap();
+            let folded: Vec<f64> =
+                fold_square_pad(&padded.squeeze(1).unwrap(), n).unwrap().to_vec1().unwrap();
+            let n_copies = square_side(n).pow(2) - n;
+            let wanted: Vec<f64> =
+                (0..n).map(|at| (at + 1) as f64 * if at < n_copies { 2.0 } else { 1.0 }).collect();
+            assert_eq!(folded, wanted, "n = {n}");
+        }
     }
 }

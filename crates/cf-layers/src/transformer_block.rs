@@ -1,6 +1,6 @@
 //! Transformer layers in the released and in the usual pre-norm form.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Error, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::feed_forward::FeedForward;
@@ -81,23 +81,51 @@ impl TransformerBlock {
         Ok(x)
     }
 
+    /// [`Self::forward`], and the attention that each token receives in the last layer, `[n]`.
+    ///
+    /// # Errors
+    /// As [`Self::forward`]; and if the block has no layer.
+    pub fn forward_with_received(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<(Tensor, Tensor)> {
+        let (x, last) = self.before_last(x, ctx)?;
+        let last = last.ok_or_else(|| Error::Msg("attention of a block without layers".to_owned()))?;
+        let received = last.attention.received(&last.attention_norm.forward(&x)?)?;
+        Ok((last.forward(self.residual, &x, ctx)?, received))
+    }
+
+    /// [`Self::forward_first`], and the first token's row of the attention of the last layer, its mean over heads, `[n]`.
+    ///
+    /// # Errors
+    /// As [`Self::forward_with_received`].
+    pub fn forward_first_with_received(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<(Tensor, Tensor)> {
+        let (x, last) = self.before_last(x, ctx)?;
+        let last = last.ok_or_else(|| Error::Msg("attention of a block without layers".to_owned()))?;
+        let normed = last.attention_norm.forward(&x)?;
+        let received = last.attention.received_from_first(&normed)?;
+        Ok((last.forward_first(self.residual, &x, &normed, ctx)?, received))
+    }
+
+    /// What the last layer gets, and that layer.
+    fn before_last(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<(Tensor, Option<&Layer>)> {
+        let mut x = x.clone();
+        let Some((last, layers)) = self.layers.split_last() else {
+            return Ok((x, None));
+        };
+        for layer in layers {
+            x = layer.forward(self.residual, &x, ctx)?;
+        }
+        Ok((x, Some(last)))
+    }
+
     /// What [`Self::forward`] returns for the first token, `[1, d]`. The last layer's other queries are left out: exact, and
     /// for a block whose other tokens nobody reads a twelfth of CrossFusion's work.
     ///
     /// # Errors
     /// If the width of `x` is not that of the block.
     pub fn forward_first(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
-        let Some((last, layers)) = self.layers.split_last() else {
+        let (x, Some(last)) = self.before_last(x, ctx)? else {
             return x.narrow(0, 0, 1);
         };
-        let mut x = x.clone();
-        for layer in layers {
-            x = layer.forward(self.residual, &x, ctx)?;
-        }
-        let normed = last.attention_norm.forward(&x)?;
-        let attended = last.attention.forward_first(&normed, ctx)?;
-        let (x, normed) = (x.narrow(0, 0, 1)?, normed.narrow(0, 0, 1)?);
-        last.after_attention(self.residual, &x, &normed, &attended, ctx)
+        last.forward_first(self.residual, &x, &last.attention_norm.forward(&x)?, ctx)
     }
 }
 
@@ -124,6 +152,18 @@ impl Layer {
                 self.after_attention(residual, x, &normed, &attended, ctx)
             }
         }
+    }
+
+    /// The layer's first token, `[1, d]`; `normed` is `x` after the first norm.
+    fn forward_first(
+        &self,
+        residual: Residual,
+        x: &Tensor,
+        normed: &Tensor,
+        ctx: &mut ForwardCtx,
+    ) -> Result<Tensor> {
+        let attended = self.attention.forward_first(normed, ctx)?;
+        self.after_attention(residual, &x.narrow(0, 0, 1)?, &normed.narrow(0, 0, 1)?, &attended, ctx)
     }
 
     /// The layer from the attention's output on; `x` before and `normed` after its first norm.

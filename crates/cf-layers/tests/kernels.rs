@@ -72,6 +72,33 @@ fn attention_equals_its_reference_with_and_without_dropout() {
 }
 
 #[test]
+fn attention_received_equals_the_column_means_of_the_whole_matrix() {
+    for (dtype, tolerance) in [(DType::F64, 1e-13), (DType::F32, 1e-6)] {
+        for (n, m) in
+            [(1, 1), (1, 200), (65, 3), (64, 64), (129, 63), (127, 257), (2, 2100), (300, 255), (481, 513)]
+        {
+            let (q, k) = (random(1, &[n, 24], dtype), random(2, &[m, 24], dtype));
+            let values = |received: Tensor| received.to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
+            let found = values(kernels::attention_received(&q, &k, 4, Compute::AsStored).unwrap());
+            let wanted = values(reference::attention_received(&q, &k, 4).unwrap());
+            assert!((found.iter().sum::<f64>() - 1.0).abs() < tolerance);
+            let largest = wanted.iter().fold(0.0_f64, |a, &b| a.max(b));
+            let relative = |means: &[f64]| means.iter().map(|mean| mean / largest).collect::<Vec<_>>();
+            assert_same(&format!("{dtype:?} {n} x {m}"), &relative(&found), &relative(&wanted), tolerance);
+        }
+    }
+}
+
+#[test]
+fn attention_received_survives_scores_that_overflow() {
+    let (q, k) = (random(1, &[70, 24], DType::F32), random(2, &[300, 24], DType::F32));
+    let q = (q.as_tensor() * 1e3).unwrap();
+    let received =
+        kernels::attention_received(&q, &k, 4, Compute::AsStored).unwrap().to_vec1::<f32>().unwrap();
+    assert!((received.iter().sum::<f32>() - 1.0).abs() < 1e-3, "{received:?}");
+}
+
+#[test]
 fn self_attention_equals_its_reference_with_and_without_dropout() {
     for (dtype, tolerance) in TOLERANCES {
         for n in [1, 2, 63, 64, 65, 127, 128, 129, 300] {

@@ -6,6 +6,7 @@ use cf_layers::{ForwardCtx, GatedAttention, Linear, attention_pool, dropout};
 use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 
+use crate::attribution::{self, Module};
 use crate::discrete_time::N_BINS;
 use crate::error::Result;
 use crate::input::BagTensors;
@@ -81,6 +82,7 @@ impl SurvivalModel for Amil {
         for (name, value) in [("score", &scores), ("alpha", &weights), ("pooled", &pooled)] {
             ctx.tap(name, value);
         }
+        attribution::note(ctx, Module::Pooling, Magnification::X20, || Ok(weights.clone()))?;
         if let Some(hidden) = &self.hidden {
             pooled = dropout(&hidden.forward_with(&pooled, Activation::Relu)?, self.dropout, ctx)?;
         }

@@ -11,6 +11,7 @@ use cf_layers::{
 };
 use wsi_bags::Magnification;
 
+use crate::attribution::{self, Module};
 use crate::config::CrossFusionConfig;
 use crate::discrete_time::N_BINS;
 use crate::error::{Error, Result};
@@ -34,6 +35,14 @@ impl Variant {
         match self {
             Self::Full | Self::Concat => &Magnification::ALL,
             Self::Single => &[Magnification::X20],
+        }
+    }
+
+    /// The magnification whose patches the tokens of the fused map come from.
+    pub fn source(self) -> Magnification {
+        match self {
+            Self::Full | Self::Concat => Magnification::X10,
+            Self::Single => Magnification::X20,
         }
     }
 
@@ -132,6 +141,21 @@ impl Branch {
         let (tokens, side) = self.transformer.forward(tokens, ctx)?;
         Ok((self.norm.forward(&tokens)?, side))
     }
+
+    /// [`Self::forward`] of the source scale, which is drawn on its patches.
+    fn forward_source(
+        &self,
+        tokens: &Tensor,
+        at: Magnification,
+        ctx: &mut ForwardCtx,
+    ) -> Result<(Tensor, usize)> {
+        if !ctx.is_recording() {
+            return Ok(self.forward(tokens, ctx)?);
+        }
+        let (tokens, side, received) = self.transformer.forward_with_received(tokens, ctx)?;
+        attribution::note(ctx, Module::SourcePt, at, || Ok(received))?;
+        Ok((self.norm.forward(&tokens)?, side))
+    }
 }
 
 impl CrossFusion {
@@ -225,7 +249,7 @@ impl CrossFusion {
                 .source
                 .projection
                 .forward(self.features(bag, Magnification::X20)?, NormedFor::Anything)?;
-            let (map, side) = self.source.forward(&tokens, ctx)?;
+            let (map, side) = self.source.forward_source(&tokens, Magnification::X20, ctx)?;
             return Ok((self.fusion.forward(&[&map], side, ctx)?, side));
         };
         let source =
@@ -234,11 +258,17 @@ impl CrossFusion {
             context.coarse.projection.forward(self.features(bag, Magnification::X5)?, NormedFor::Products)?;
         let fine =
             context.fine.projection.forward(self.features(bag, Magnification::X20)?, NormedFor::Products)?;
+        for (module, at, attention, tokens) in [
+            (Module::CoarseCab, Magnification::X5, &context.coarse_attention, &coarse),
+            (Module::FineCab, Magnification::X20, &context.fine_attention, &fine),
+        ] {
+            attribution::note(ctx, module, at, || Ok(attention.received(&source, tokens)?))?;
+        }
         let coarse = context.coarse_attention.forward(&source, &coarse, ctx)?;
         let fine = context.fine_attention.forward(&source, &fine, ctx)?;
         let (coarse, _) = context.coarse.forward(&coarse, ctx)?;
         let (fine, _) = context.fine.forward(&fine, ctx)?;
-        let (source, side) = self.source.forward(&source, ctx)?;
+        let (source, side) = self.source.forward_source(&source, Magnification::X10, ctx)?;
         Ok((self.fusion.forward(&[&source, &fine, &coarse], side, ctx)?, side))
     }
 }
@@ -259,7 +289,16 @@ impl SurvivalModel for CrossFusion {
     fn forward(&self, bag: &BagTensors, ctx: &mut ForwardCtx) -> Result<SurvivalOutput> {
         let (fused, side) = self.fused(bag, ctx)?;
         let tokens = Tensor::cat(&[&self.class_token, &fused], 0)?;
-        let class_token = self.final_transformer.forward_with_class_token(&tokens, side, ctx)?;
+        let class_token = if ctx.is_recording() {
+            let at = self.variant.source();
+            let n = bag.at(at)?.dim(0)?;
+            let (class_token, row) =
+                self.final_transformer.forward_with_class_token_row(&tokens, (side, n), ctx)?;
+            attribution::note(ctx, Module::FinalPt, at, || Ok(row))?;
+            class_token
+        } else {
+            self.final_transformer.forward_with_class_token(&tokens, side, ctx)?
+        };
         let class_token = self.final_norm.forward(&class_token)?;
         Ok(SurvivalOutput::new(self.head.forward(&class_token)?.squeeze(0)?))
     }

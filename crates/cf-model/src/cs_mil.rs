@@ -12,6 +12,7 @@ use rand_distr::{Distribution, Normal};
 use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 
+use crate::attribution::{self, Module, scatter};
 use crate::config::check_at_least_one;
 use crate::discrete_time::N_BINS;
 use crate::error::Result;
@@ -87,6 +88,13 @@ pub struct CsMil {
     backbone_dim: usize,
 }
 
+/// What the attention over triples makes of a bag.
+struct Pooled {
+    logits: Tensor,
+    /// `[1, n]`.
+    weights: Tensor,
+}
+
 impl CsMil {
     /// Builds the model for features of `backbone_dim` columns.
     ///
@@ -111,6 +119,10 @@ impl CsMil {
     /// # Errors
     /// As [`SurvivalModel::forward`]; and if `fine` is empty or names a patch that is not there.
     pub fn forward_triples(&self, bag: &BagTensors, fine: &[u32], ctx: &mut ForwardCtx) -> Result<Tensor> {
+        Ok(self.pool_triples(bag, fine, ctx)?.logits)
+    }
+
+    fn pool_triples(&self, bag: &BagTensors, fine: &[u32], ctx: &mut ForwardCtx) -> Result<Pooled> {
         let (mut embedded, mut scores) = (Vec::with_capacity(3), Vec::with_capacity(3));
         for at in Magnification::ALL.into_iter().rev() {
             let features = bag.features(at, self.backbone_dim)?;
@@ -144,7 +156,7 @@ impl CsMil {
             ctx.tap(name, value);
         }
         let hidden = dropout(&self.head_in.forward_with(&pooled, Activation::Relu)?, DROPOUT, ctx)?;
-        Ok(self.head_out.forward(&hidden)?.squeeze(0)?)
+        Ok(Pooled { logits: self.head_out.forward(&hidden)?.squeeze(0)?, weights: beta })
     }
 
     /// The cluster of each 20x patch, computed once per slide.
@@ -182,7 +194,9 @@ impl SurvivalModel for CsMil {
         if self.config.sampling == TripleSampling::Full {
             let n = bag.features(Magnification::X20, self.backbone_dim)?.dim(0)?;
             let all: Vec<u32> = (0..n as u32).collect();
-            return Ok(SurvivalOutput::new(self.forward_triples(bag, &all, ctx)?));
+            let Pooled { logits, weights } = self.pool_triples(bag, &all, ctx)?;
+            attribution::note(ctx, Module::Pooling, Magnification::X20, || Ok(weights))?;
+            return Ok(SurvivalOutput::new(logits));
         }
         let mut members = vec![Vec::new(); N_CLUSTERS];
         for (patch, &label) in (0_u32..).zip(self.clusters(bag)?.iter()) {
@@ -193,9 +207,19 @@ impl SurvivalModel for CsMil {
             return Ok(SurvivalOutput::new(self.forward_triples(bag, &drawn, ctx)?));
         }
         let mut rng = random::stream(SEED, &format!("csmil bags/{}", bag.patches.slide_id));
-        let logits: Vec<Tensor> = (0..self.config.num_eval_bags)
-            .map(|_| self.forward_triples(bag, &draw_bag(&members, &mut rng), ctx))
-            .collect::<Result<_>>()?;
+        let n_bags = self.config.num_eval_bags;
+        let (mut logits, mut drawn, mut weights) = (Vec::with_capacity(n_bags), Vec::new(), Vec::new());
+        for _ in 0..n_bags {
+            let fine = draw_bag(&members, &mut rng);
+            let pooled = self.pool_triples(bag, &fine, ctx)?;
+            logits.push(pooled.logits);
+            drawn.extend(fine);
+            weights.push(pooled.weights);
+        }
+        attribution::note(ctx, Module::Pooling, Magnification::X20, || {
+            let mean = (Tensor::cat(&weights, 1)? / n_bags as f64)?;
+            scatter(&mean, &drawn, bag.at(Magnification::X20)?.dim(0)?)
+        })?;
         Ok(SurvivalOutput::new(mean_of_bags(&logits)?))
     }
 

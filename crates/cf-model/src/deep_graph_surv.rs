@@ -10,6 +10,7 @@ use cf_layers::{EdgeDirection, ForwardCtx, GatedAttention, Graph, Linear, attent
 use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 
+use crate::attribution::{self, Module};
 use crate::config::{check_at_least_one, check_probability};
 use crate::discrete_time::N_BINS;
 use crate::error::Result;
@@ -144,6 +145,7 @@ impl SurvivalModel for DeepGraphSurv {
         for (name, value) in [("score", &scores), ("alpha", &weights), ("pooled", &pooled)] {
             ctx.tap(name, value);
         }
+        attribution::note(ctx, Module::Pooling, Magnification::X20, || Ok(weights.clone()))?;
         let hidden = self.hidden.forward_with(&pooled, Activation::Relu)?;
         Ok(SurvivalOutput::new(self.head.forward(&hidden)?.squeeze(0)?))
     }

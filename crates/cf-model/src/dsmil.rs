@@ -7,6 +7,7 @@ use cf_layers::{ForwardCtx, Linear, dropout, init, instance_weights};
 use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 
+use crate::attribution::{self, Module};
 use crate::config::{check_probability, reject};
 use crate::discrete_time::N_BINS;
 use crate::error::Result;
@@ -122,6 +123,7 @@ impl SurvivalModel for Dsmil {
         {
             ctx.tap(name, value);
         }
+        attribution::note(ctx, Module::Pooling, Magnification::X20, || Ok(weights.mean(0)?))?;
         let weight = self.config.instance_loss_weight;
         let mut output = SurvivalOutput { weight: 1.0 - weight, ..SurvivalOutput::new(logits) };
         if weight > 0.0 {

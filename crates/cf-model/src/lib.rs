@@ -37,6 +37,7 @@
 //! ```
 
 mod amil;
+mod attribution;
 mod config;
 mod crossfusion;
 mod cs_mil;
@@ -49,6 +50,7 @@ mod model;
 mod model_name;
 mod must_mil;
 mod needs;
+mod occlusion;
 mod parameter_counter;
 mod patch_gcn;
 mod patches;
@@ -61,6 +63,7 @@ pub mod weights;
 mod zoom_mil;
 
 pub use amil::{Amil, AmilConfig, AmilForm};
+pub use attribution::{Attribution, AttributionLayer, Module, attribute};
 pub use cf_layers::{ForwardCtx, Mode, ParamStore, Record, Residual, kernels, random};
 pub use config::{CrossFusionConfig, ModelConfig, ResidualForm};
 pub use crossfusion::{CrossFusion, Variant};
@@ -74,6 +77,7 @@ pub use model::{SurvivalModel, SurvivalOutput};
 pub use model_name::ModelName;
 pub use must_mil::{MustMil, MustMilConfig};
 pub use needs::Need;
+pub use occlusion::occlude;
 pub use patch_gcn::{PatchGcn, PatchGcnConfig};
 pub use patches::{Derived, DerivedCache, PatchFacts, Patches};
 pub use proto_surv::{ProtoSurv, ProtoSurvConfig, TissuePrior};

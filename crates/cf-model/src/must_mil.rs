@@ -7,6 +7,7 @@ use cf_layers::{ForwardCtx, Linear, attention_pool};
 use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 
+use crate::attribution::{self, Module, scatter};
 use crate::config::reject;
 use crate::discrete_time::N_BINS;
 use crate::error::Result;
@@ -124,6 +125,7 @@ impl SurvivalModel for MustMil {
             // Coarse patches are embedded and scored once, then repeated for each fine patch that they hold.
             let own = embed.forward(bag.features(*at, self.backbone_dim)?)?;
             let mut scores = branches.scores(&own)?;
+            let n_own = own.dim(0)?;
             let mut x = own;
             if *at != Magnification::X20 {
                 let parents = bag.patches.parents(Magnification::X20, *at, NAME)?;
@@ -134,12 +136,20 @@ impl SurvivalModel for MustMil {
             for (name, value) in [("e", &x), ("A", &weights), ("M", &means), ("z", &logits)] {
                 ctx.tap(&format!("{name}_{at}"), value);
             }
+            attribution::note(ctx, Module::Pooling, *at, || {
+                let weights = weights.mean(0)?;
+                if *at == Magnification::X20 {
+                    return Ok(weights);
+                }
+                scatter(&weights, &bag.patches.parents(Magnification::X20, *at, NAME)?, n_own)
+            })?;
             auxiliary.push((logits, self.config.scale_loss_weight));
             embedded.push(x);
         }
         let joint = Tensor::cat(&embedded, 1)?;
         let Pooled { weights, means, logits } = self.joint.pool(&self.joint.scores(&joint)?, &joint)?;
         ctx.tap("A", &weights);
+        attribution::note(ctx, Module::JointPooling, Magnification::X20, || Ok(weights.mean(0)?))?;
         ctx.tap("M", &means);
         Ok(SurvivalOutput { auxiliary, ..SurvivalOutput::new(logits) })
     }

@@ -9,6 +9,7 @@ use cf_layers::{ForwardCtx, GatedAttention, Graph, GraphConv, LayerNorm, Linear,
 use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 
+use crate::attribution::{self, Module};
 use crate::config::{check_at_least_one, check_probability};
 use crate::deep_graph_surv::direction;
 use crate::discrete_time::N_BINS;
@@ -132,6 +133,7 @@ impl SurvivalModel for PatchGcn {
         for (name, value) in [("P", &mixed), ("score", &scores), ("alpha", &weights), ("pooled", &pooled)] {
             ctx.tap(name, value);
         }
+        attribution::note(ctx, Module::Pooling, Magnification::X20, || Ok(weights.clone()))?;
         let hidden =
             dropout(&self.hidden.forward_with(&pooled, Activation::Relu)?, self.config.final_dropout, ctx)?;
         Ok(SurvivalOutput::new(self.head.forward(&hidden)?.squeeze(0)?))

@@ -96,6 +96,10 @@ impl DerivedCache {
     }
 }
 
+fn rows<'a, T: Copy>(all: &'a [T], kept: &'a [u32]) -> impl Iterator<Item = T> + 'a {
+    kept.iter().filter_map(|&index| all.get(index as usize).copied())
+}
+
 impl Patches {
     /// What `bag` says of its patches.
     pub fn of(bag: &Bag) -> Self {
@@ -110,6 +114,33 @@ impl Patches {
         };
         Self {
             slide_id: bag.slide_id().to_owned(),
+            x5: facts(Magnification::X5),
+            x10: facts(Magnification::X10),
+            x20: facts(Magnification::X20),
+            derived: DerivedCache::default(),
+        }
+    }
+
+    /// The patches at the given indices of each magnification, in their (rising) order; parents that are not among them are lost, and so
+    /// is what is not known of a magnification that is not there.
+    pub(crate) fn select(&self, kept: &BTreeMap<Magnification, Vec<u32>>) -> Self {
+        let facts = |magnification: Magnification| {
+            let Some(kept_here) = kept.get(&magnification) else { return PatchFacts::default() };
+            let above = magnification.coarser().and_then(|coarser| kept.get(&coarser));
+            let renumbered = |parent: Option<u32>| {
+                let at = above?.binary_search(&parent?).ok()?;
+                u32::try_from(at).ok()
+            };
+            let PatchFacts { coords, side, parents, tissue } = self.at(magnification);
+            PatchFacts {
+                coords: coords.as_ref().map(|all| rows(all, kept_here).collect()),
+                side: *side,
+                parents: parents.as_ref().map(|all| rows(all, kept_here).map(renumbered).collect()),
+                tissue: tissue.as_ref().map(|all| rows(all, kept_here).collect()),
+            }
+        };
+        Self {
+            slide_id: self.slide_id.clone(),
             x5: facts(Magnification::X5),
             x10: facts(Magnification::X10),
             x20: facts(Magnification::X20),

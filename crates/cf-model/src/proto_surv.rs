@@ -9,6 +9,7 @@ use cf_layers::{ForwardCtx, Graph, GraphConv, LayerNorm, Linear, dropout, kernel
 use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 
+use crate::attribution::{self, Module};
 use crate::config::check_at_least_one;
 use crate::deep_graph_surv::direction;
 use crate::discrete_time::N_BINS;
@@ -155,15 +156,25 @@ impl PrototypeAttention {
         })
     }
 
-    /// `queries` `[m, WIDTH]` over `context` `[n, context_width]`: `[m, WIDTH]`.
-    fn forward(&self, queries: &Tensor, context: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
+    /// Queries `[m, WIDTH]` and keys `[n, WIDTH]`, normalised per head.
+    fn queries_and_keys(&self, queries: &Tensor, context: &Tensor) -> Result<(Tensor, Tensor)> {
         let per_head = |x: &Tensor| -> Result<Tensor> {
             let n = x.dim(0)?;
             let heads = x.reshape((n * N_HEADS, WIDTH / N_HEADS))?;
             Ok(plain_layer_norm(&heads)?.reshape((n, WIDTH))?)
         };
-        let q = per_head(&self.q.forward(queries)?)?;
-        let k = per_head(&self.k.forward(context)?)?;
+        Ok((per_head(&self.q.forward(queries)?)?, per_head(&self.k.forward(context)?)?))
+    }
+
+    /// The mean over heads and queries of the attention weight of each row of `context`, `[n]`.
+    fn received(&self, queries: &Tensor, context: &Tensor) -> Result<Tensor> {
+        let (q, k) = self.queries_and_keys(queries, context)?;
+        Ok(kernels::attention_received(&q, &k, N_HEADS, self.out.compute())?)
+    }
+
+    /// `queries` `[m, WIDTH]` over `context` `[n, context_width]`: `[m, WIDTH]`.
+    fn forward(&self, queries: &Tensor, context: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
+        let (q, k) = self.queries_and_keys(queries, context)?;
         let kv = Tensor::cat(&[&k, &self.v.forward(context)?], 1)?;
         let attended = self.out.forward(&kernels::attention(&q, &kv, N_HEADS, None, self.out.compute())?)?;
         let attended = dropout(&attended, PROTOTYPE_DROPOUT, ctx)?;
@@ -335,6 +346,10 @@ impl SurvivalModel for ProtoSurv {
         ctx.tap("structure", &structure);
         let mut fused = prototypes.clone();
         for (index, layer) in self.fusion.iter().enumerate() {
+            if index + 1 == N_FUSIONS {
+                let at = Magnification::X20;
+                attribution::note(ctx, Module::Prototypes, at, || layer.received(&fused, &structure))?;
+            }
             fused = layer.forward(&fused, &structure, ctx)?;
             ctx.tap(&format!("fusion{}", index + 1), &fused);
         }

@@ -10,6 +10,7 @@ use cf_layers::{
 use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 
+use crate::attribution::{self, Module, scatter};
 use crate::config::{check_at_least_one, reject};
 use crate::discrete_time::N_BINS;
 use crate::error::{Error, Result};
@@ -115,6 +116,8 @@ impl Scmil {
         let select =
             |rows: &[u32]| -> Result<Tensor> { Ok(y.index_select(&Tensor::new(rows, y.device())?, 0)?) };
         let mut parts = Vec::new();
+        // The patch behind each row of z.
+        let mut rows: Vec<u32> = Vec::new();
         if passed.len() > 1 {
             let n_clusters = (passed.len() / WINDOW).max(1);
             let places: Vec<[i64; 2]> = passed.iter().map(|&index| coords[index as usize]).collect();
@@ -122,23 +125,26 @@ impl Scmil {
             let windows = cluster_windows(&labels, n_clusters, WINDOW);
             let mut order: Vec<usize> = (0..passed.len()).collect();
             order.sort_by_key(|&index| labels[index]);
-            let sorted: Vec<u32> = order.into_iter().map(|index| passed[index]).collect();
-            let sorted = select(&sorted)?;
+            rows = order.into_iter().map(|index| passed[index]).collect();
+            let sorted = select(&rows)?;
             ctx.tap("sorted", &sorted);
             parts.push((&sorted + self.attention.forward(&sorted, &windows, ctx)?)?);
         } else if !passed.is_empty() {
             parts.push(select(&passed)?);
+            rows.clone_from(&passed);
         }
         let skipped = passed.len() <= 1;
         if !rest.is_empty() {
             parts.push(select(&rest)?);
         }
+        rows.extend(&rest);
         let z = Tensor::cat(&parts, 0)?;
         let scores = self.pool.forward(&z, ctx)?;
         let (weights, pooled) = attention_pool(&scores, &z)?;
         for (name, value) in [("Z", &z), ("score", &scores), ("alpha", &weights), ("pooled", &pooled)] {
             ctx.tap(name, value);
         }
+        attribution::note(ctx, Module::Pooling, Magnification::X20, || scatter(&weights, &rows, n))?;
         let mut logits = self.head.forward(&pooled)?.squeeze(0)?;
         if skipped {
             logits = logits.broadcast_add(&self.attention.zero()?)?;

@@ -3,10 +3,13 @@
 use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
 use cf_layers::kernels::Activation;
-use cf_layers::{ForwardCtx, LayerNorm, Linear, NystromAttention, NystromConfig, Ppeg, square_pad};
+use cf_layers::{
+    ForwardCtx, LayerNorm, Linear, NystromAttention, NystromConfig, Ppeg, fold_square_pad, square_pad,
+};
 use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 
+use crate::attribution::{self, Module};
 use crate::config::check_probability;
 use crate::discrete_time::N_BINS;
 use crate::error::Result;
@@ -94,7 +97,12 @@ impl SurvivalModel for TransMil {
         let tokens = self.position.forward_past_class_token(&tokens, side)?;
         ctx.tap("ppeg", &tokens);
         // The head reads the class token alone.
-        let attended = attention_2.forward_first(&norm_2.forward(&tokens)?, ctx)?;
+        let normed = norm_2.forward(&tokens)?;
+        let attended = attention_2.forward_first(&normed, ctx)?;
+        attribution::note(ctx, Module::ClassToken, Magnification::X20, || {
+            let row = attention_2.first_row(&normed)?.narrow(0, 1, side * side)?;
+            Ok(fold_square_pad(&row, x.dim(0)?)?)
+        })?;
         let class_token = self.norm.forward(&(tokens.narrow(0, 0, 1)? + attended)?)?;
         ctx.tap("class_token", &class_token);
         Ok(SurvivalOutput::new(self.head.forward(&class_token)?.squeeze(0)?))

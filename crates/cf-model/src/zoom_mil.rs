@@ -1,5 +1,7 @@
 //! ZoomMIL: attention at 5x chooses where to look at 10x, attention at 10x where to look at 20x (Thandiackal et al., 2022).
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use cf_layers::kernels::{Activation, weighted_sums};
@@ -12,6 +14,7 @@ use rand_distr::StandardNormal;
 use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 
+use crate::attribution::{self, Module, scatter};
 use crate::config::{check_at_least_one, check_probability, reject};
 use crate::discrete_time::N_BINS;
 use crate::error::Result;
@@ -74,6 +77,27 @@ struct Scale {
     attention: GatedAttention,
 }
 
+/// One scale of a bag.
+struct Pooled {
+    /// `[n, WIDTH]`.
+    embedded: Tensor,
+    /// `[1, n]`.
+    weights: Tensor,
+    /// `[1, WIDTH]`.
+    mean: Tensor,
+}
+
+/// Features of the 5x patches, of their 4 places at 10x and their 16 at 20x: `[n, d]`, `[4 n, d]`, `[16 n, d]`.
+struct Quadtree {
+    x5: Tensor,
+    x10: Tensor,
+    x20: Tensor,
+    /// The patches at the places at 10x, or [`EMPTY`].
+    of_coarse: Arc<Vec<u32>>,
+    /// The same at 20x.
+    below: Vec<u32>,
+}
+
 impl ZoomMil {
     /// Builds the model for features of `backbone_dim` columns.
     ///
@@ -108,7 +132,7 @@ impl ZoomMil {
         ctx: &mut ForwardCtx,
         mut select: impl FnMut(&Tensor, usize, &mut ForwardCtx) -> Result<Tensor>,
     ) -> Result<SurvivalOutput> {
-        let (x5, x10, x20) = self.quadtree(bag)?;
+        let Quadtree { x5, x10, x20, of_coarse, below } = self.quadtree(bag)?;
         let [coarse, middle, fine] = &self.scales;
         let zoom = |index: usize, x: &Tensor, ctx: &mut ForwardCtx| -> Result<Tensor> {
             let weights = instance_weights(&self.zoom[index].forward(x, ctx)?)?.squeeze(0)?;
@@ -116,8 +140,10 @@ impl ZoomMil {
             Ok(weights)
         };
 
-        let (embedded, mut sum) = self.pool(coarse, &x5, "M1", ctx)?;
+        let Pooled { embedded, weights, mean: mut sum } = self.pool(coarse, &x5, "M1", ctx)?;
+        attribution::note(ctx, Module::Pooling, Magnification::X5, || Ok(weights))?;
         let weights = zoom(0, &embedded, ctx)?;
+        attribution::note(ctx, Module::Zoom, Magnification::X5, || Ok(weights.clone()))?;
         let n_chosen = self.config.num_zoomed.min(x5.dim(0)?);
         let selection = select(&weights, n_chosen, ctx)?;
         ctx.tap("E1", &selection);
@@ -125,36 +151,48 @@ impl ZoomMil {
         let x10 = zoom_in(&selection, &x10, N_CHILDREN)?;
         let x20 = zoom_in(&selection, &x20, N_CHILDREN * N_CHILDREN)?;
         ctx.tap("X10", &x10);
+        let (of_coarse, below) = if ctx.is_recording() {
+            let chosen = chosen(&selection)?;
+            (groups(&of_coarse, &chosen, N_CHILDREN), groups(&below, &chosen, N_CHILDREN * N_CHILDREN))
+        } else {
+            Default::default()
+        };
 
-        let (embedded, pooled) = self.pool(middle, &x10, "M2", ctx)?;
-        sum = (sum + pooled)?;
+        let Pooled { embedded, weights, mean } = self.pool(middle, &x10, "M2", ctx)?;
+        sum = (sum + mean)?;
+        let n = bag.at(Magnification::X10)?.dim(0)?;
+        attribution::note(ctx, Module::Pooling, Magnification::X10, || scatter(&weights, &of_coarse, n))?;
         let weights = zoom(1, &embedded, ctx)?;
+        attribution::note(ctx, Module::Zoom, Magnification::X10, || scatter(&weights, &of_coarse, n))?;
         let selection = select(&weights, self.config.num_zoomed.min(x10.dim(0)?), ctx)?;
         ctx.tap("E2", &selection);
         let x20 = zoom_in(&selection, &x20, N_CHILDREN)?;
         ctx.tap("X20", &x20);
 
-        let (_, pooled) = self.pool(fine, &x20, "M3", ctx)?;
-        Ok(SurvivalOutput::new(self.head.forward(&(sum + pooled)?)?.squeeze(0)?))
+        let Pooled { weights, mean, .. } = self.pool(fine, &x20, "M3", ctx)?;
+        attribution::note(ctx, Module::Pooling, Magnification::X20, || {
+            let below = groups(&below, &chosen(&selection)?, N_CHILDREN);
+            scatter(&weights, &below, bag.at(Magnification::X20)?.dim(0)?)
+        })?;
+        Ok(SurvivalOutput::new(self.head.forward(&(sum + mean)?)?.squeeze(0)?))
     }
 
-    /// Embeddings `[n, WIDTH]` of one scale and their attention-weighted mean `[1, WIDTH]`.
-    fn pool(&self, scale: &Scale, x: &Tensor, tap: &str, ctx: &mut ForwardCtx) -> Result<(Tensor, Tensor)> {
+    fn pool(&self, scale: &Scale, x: &Tensor, tap: &str, ctx: &mut ForwardCtx) -> Result<Pooled> {
         let embedded = dropout(&scale.embed.forward_with(x, Activation::Relu)?, self.config.dropout, ctx)?;
-        let (_, pooled) = attention_pool(&scale.attention.forward(&embedded, ctx)?, &embedded)?;
-        ctx.tap(tap, &pooled);
-        Ok((embedded, pooled))
+        let (weights, mean) = attention_pool(&scale.attention.forward(&embedded, ctx)?, &embedded)?;
+        ctx.tap(tap, &mean);
+        Ok(Pooled { embedded, weights, mean })
     }
 
-    /// Features of the 5x patches, of their 4 places at 10x and their 16 at 20x: `[n, d]`, `[4 n, d]`, `[16 n, d]`.
-    fn quadtree(&self, bag: &BagTensors) -> Result<(Tensor, Tensor, Tensor)> {
+    fn quadtree(&self, bag: &BagTensors) -> Result<Quadtree> {
         let x5 = bag.features(Magnification::X5, self.backbone_dim)?;
         let x10 = bag.features(Magnification::X10, self.backbone_dim)?;
         let x20 = bag.features(Magnification::X20, self.backbone_dim)?;
         let of_coarse = quadtree::children(&bag.patches, (Magnification::X5, Magnification::X10), NAME)?;
         let of_middle = quadtree::children(&bag.patches, (Magnification::X10, Magnification::X20), NAME)?;
         let below = quadtree::grandchildren(&of_coarse, &of_middle);
-        Ok((x5.clone(), gather(x10, &of_coarse)?, gather(x20, &below)?))
+        let (x10, x20) = (gather(x10, &of_coarse)?, gather(x20, &below)?);
+        Ok(Quadtree { x5: x5.clone(), x10, x20, of_coarse, below })
     }
 }
 
@@ -170,6 +208,16 @@ fn gather(x: &Tensor, indices: &[u32]) -> Result<Tensor> {
 fn zoom_in(selection: &Tensor, x: &Tensor, group: usize) -> Result<Tensor> {
     let ((k, n), (_, d)) = (selection.dims2()?, x.dims2()?);
     Ok(weighted_sums(selection, &x.reshape((n, group * d))?)?.reshape((k * group, d))?)
+}
+
+/// The column that each row of a selection is about.
+fn chosen(selection: &Tensor) -> Result<Vec<u32>> {
+    Ok(selection.detach().argmax(1)?.to_vec1()?)
+}
+
+/// The chosen ones of the groups of `group` places.
+fn groups(places: &[u32], chosen: &[u32], group: usize) -> Vec<u32> {
+    chosen.iter().flat_map(|&at| places[at as usize * group..][..group].iter().copied()).collect()
 }
 
 impl SurvivalModel for ZoomMil {

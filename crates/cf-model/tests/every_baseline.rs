@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use cf_model::{
-    AmilConfig, AmilForm, BagTensors, CsMilConfig, DsmilConfig, ForwardCtx, ModelConfig, ModelName,
-    ParamStore, PatchFacts, PatchGcnConfig, Patches, SurvivalModel, TripleSampling,
+    AmilConfig, AmilForm, BagTensors, CsMilConfig, DsmilConfig, ForwardCtx, ModelConfig, ModelName, Module,
+    ParamStore, PatchFacts, PatchGcnConfig, Patches, SurvivalModel, TripleSampling, attribute,
 };
 use oracle::{fingerprint, nll};
 use rand::Rng;
@@ -227,9 +227,8 @@ fn one_patch_and_identical_patches_are_bags() {
     }
 }
 
-#[test]
-fn the_order_of_patches_does_not_matter_where_no_grid_is_folded() {
-    let bag = bag(3);
+/// The same bag with its 20x patches in another order, and that order.
+fn shuffled(bag: &BagTensors) -> (BagTensors, Vec<u32>) {
     let n = bag.x20.as_ref().unwrap().dim(0).unwrap() as u32;
     let order: Vec<u32> = (0..n).map(|i| (i * 29 + 5) % n).collect();
     assert_eq!(order.iter().collect::<std::collections::BTreeSet<_>>().len(), n as usize);
@@ -239,13 +238,20 @@ fn the_order_of_patches_does_not_matter_where_no_grid_is_folded() {
         tissue: facts.tissue.as_ref().map(|t| order.iter().map(|&i| t[i as usize]).collect()),
         ..facts.clone()
     };
-    let index = Tensor::new(order, &Device::Cpu).unwrap();
+    let index = Tensor::new(order.as_slice(), &Device::Cpu).unwrap();
     let patches = Patches { x20, derived: Default::default(), ..(*bag.patches).clone() };
     let shuffled = BagTensors {
         x20: bag.x20.as_ref().map(|x| x.index_select(&index, 0).unwrap()),
         patches: Arc::new(patches),
         ..bag.clone()
     };
+    (shuffled, order)
+}
+
+#[test]
+fn the_order_of_patches_does_not_matter_where_no_grid_is_folded() {
+    let bag = bag(3);
+    let (shuffled, _) = shuffled(&bag);
     let full = ModelConfig::CsMil(CsMilConfig { sampling: TripleSampling::Full, ..Default::default() });
     // TransMIL folds the storage order into a grid; SCMIL's and CSMIL's clusters, ties between neighbours on a lattice and
     // the slots of a quadtree depend on it only through the model's own choices, tested elsewhere.
@@ -271,6 +277,101 @@ fn the_order_of_patches_does_not_matter_where_no_grid_is_folded() {
 }
 
 /// A bag as read from disk; `coords_at` says which magnifications have coordinates, `parents` whether patches state theirs.
+#[test]
+fn patches_get_all_of_the_attention_there_is_and_move_no_logit() {
+    let bag = bag(3);
+    for name in baselines() {
+        let model = built(&ModelConfig::default_of(name));
+        let attribution = attribute(model.as_ref(), &bag).unwrap();
+        assert_eq!(
+            attribution.output.logit_values().unwrap(),
+            run(model.as_ref(), &bag, ForwardCtx::eval()),
+            "{name}"
+        );
+        let modules: Vec<_> =
+            attribution.layers.iter().map(|layer| (layer.module, layer.magnification)).collect();
+        use Magnification::{X5, X10, X20};
+        let wanted: &[_] = match name {
+            ModelName::ZoomMil => &[
+                (Module::Pooling, X5),
+                (Module::Pooling, X10),
+                (Module::Pooling, X20),
+                (Module::Zoom, X5),
+                (Module::Zoom, X10),
+            ],
+            ModelName::MustMil => &[
+                (Module::Pooling, X5),
+                (Module::Pooling, X10),
+                (Module::Pooling, X20),
+                (Module::JointPooling, X20),
+            ],
+            ModelName::TransMil => &[(Module::ClassToken, X20)],
+            ModelName::ProtoSurv => &[(Module::Prototypes, X20)],
+            _ => &[(Module::Pooling, X20)],
+        };
+        assert_eq!(modules, wanted, "{name}");
+        for layer in &attribution.layers {
+            assert_eq!(layer.scores.len(), bag.at(layer.magnification).unwrap().dim(0).unwrap());
+            // The Nystrom form gives a part to the padding and to the class token itself.
+            let total: f64 = layer.scores.iter().sum();
+            let (low, high) =
+                if name == ModelName::TransMil { (0.02, 1.02) } else { (1.0 - 1e-5, 1.0 + 1e-5) };
+            assert!((low..high).contains(&total), "{name} {}: {total}", layer.module);
+        }
+    }
+}
+
+#[test]
+fn a_patch_keeps_its_attention_wherever_it_lies_in_the_bag() {
+    let bag = bag(3);
+    let (shuffled, order) = shuffled(&bag);
+    let full = ModelConfig::CsMil(CsMilConfig { sampling: TripleSampling::Full, ..Default::default() });
+    let configs =
+        [ModelName::Amil, ModelName::Dsmil, ModelName::DeepGraphSurv, ModelName::ZoomMil, ModelName::MustMil];
+    for config in configs.map(ModelConfig::default_of).into_iter().chain([full]) {
+        let model = built(&config);
+        let layers = |bag: &BagTensors| attribute(model.as_ref(), bag).unwrap().layers;
+        for (here, there) in layers(&bag).into_iter().zip(layers(&shuffled)) {
+            let what = format!("{} {} {}", config.name(), here.module, here.magnification);
+            let place = |patch: usize| match here.magnification {
+                Magnification::X20 => order.iter().position(|&at| at as usize == patch).unwrap(),
+                _ => patch,
+            };
+            for (patch, score) in here.scores.iter().enumerate() {
+                assert!((score - there.scores[place(patch)]).abs() < 1e-6, "{what}: patch {patch}");
+            }
+            let mean = 1.0 / here.scores.len() as f64;
+            let spread = here.scores.iter().fold(0.0_f64, |a, score| a.max((score - mean).abs()));
+            assert!(spread > 1e-5, "{what} is alike everywhere: nothing was tested");
+        }
+    }
+}
+
+#[test]
+fn patches_that_are_sorted_by_cluster_keep_their_attention() {
+    let bag = bag(3);
+    let model = built(&ModelConfig::default_of(ModelName::Scmil));
+    let mut ctx = ForwardCtx::eval().recording();
+    model.forward(&bag, &mut ctx).unwrap();
+    let taps = &ctx.record().unwrap().taps;
+    let rows = |name: &str| taps[name].to_vec2::<f32>().unwrap();
+    let (filter, sorted, alpha) = (rows("w"), rows("sorted"), &rows("alpha")[0]);
+    let found = &attribute(model.as_ref(), &bag).unwrap().layers[0].scores;
+    let mut rest = sorted.len();
+    for (patch, features) in bag.x20.as_ref().unwrap().to_vec2::<f32>().unwrap().iter().enumerate() {
+        let filtered: Vec<f32> = features.iter().map(|x| x * filter[patch][0]).collect();
+        let row = match sorted.iter().position(|row| *row == filtered) {
+            Some(row) => row,
+            None => {
+                rest += 1;
+                rest - 1
+            }
+        };
+        assert_eq!(found[patch] as f32, alpha[row], "patch {patch}");
+    }
+    assert!(rest > sorted.len() && sorted.len() > 1, "both sides of the filter: {} of {rest}", sorted.len());
+}
+
 fn read_bag(coords_at: &[Magnification], parents: bool) -> Bag {
     let sets = coords(1).map(|(at, coords, side)| {
         let n = coords.len();

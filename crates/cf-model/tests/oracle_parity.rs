@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, HashMap};
 use candle_core::{DType, Device, Tensor, Var};
 use cf_model::kernels::{self, Retention};
 use cf_model::{
-    BagTensors, CrossFusionConfig, ForwardCtx, ModelConfig, ModelName, ParamStore, SurvivalModel,
+    BagTensors, CrossFusionConfig, ForwardCtx, ModelConfig, ModelName, Module, ParamStore, SurvivalModel,
+    attribute,
 };
 use oracle::{fingerprint, nll};
 
@@ -227,6 +228,68 @@ fn attention_dropout_at_eval_is_random_as_released_and_off_by_default() {
     };
     assert_eq!(run("a"), run("a"));
     assert_ne!(run("a"), run("b"));
+}
+
+/// What the oracle calls the maps.
+const MAPS: [(Module, &str); 4] = [
+    (Module::CoarseCab, "cab_coarse"),
+    (Module::FineCab, "cab_fine"),
+    (Module::SourcePt, "source_post"),
+    (Module::FinalPt, "final_post"),
+];
+
+#[test]
+fn maps_of_attention_are_the_oracles_and_move_no_logit() {
+    let mut n_compared = 0;
+    for file in [
+        "crossfusion",
+        "crossfusion-wo-cp",
+        "crossfusion-wo-fc",
+        "crossfusion-prenorm",
+        "crossfusion-2-layers",
+        "crossfusion-identity",
+    ] {
+        let oracle = Oracle::read(file);
+        for (dtype, tolerance) in [(DType::F32, 1e-6), (DType::F64, 1e-12)] {
+            let (_, model) = oracle.build(dtype);
+            for case in oracle.cases() {
+                let input = |name: &str| {
+                    Some(oracle.tensors[&format!("case/{case}/input/{name}")].to_dtype(dtype).unwrap())
+                };
+                let bag = BagTensors {
+                    x5: input("x5"),
+                    x10: input("x10"),
+                    x20: input("x20"),
+                    ..BagTensors::default()
+                };
+                let attribution = attribute(model.as_ref(), &bag).unwrap();
+                let plain = model.forward(&bag, &mut ForwardCtx::eval()).unwrap();
+                assert_eq!(attribution.output.logit_values().unwrap(), plain.logit_values().unwrap());
+                let mut wanted = oracle
+                    .tensors
+                    .keys()
+                    .filter(|key| key.starts_with(&format!("case/{case}/heat/")))
+                    .count();
+                for layer in attribution.layers {
+                    let (_, name) = MAPS.iter().find(|(module, _)| *module == layer.module).unwrap();
+                    let map = oracle.values(&format!("case/{case}/heat/{name}"));
+                    assert_eq!(layer.scores.len(), map.len(), "{file} {case} {name}");
+                    for (found, wanted) in layer.scores.iter().zip(&map) {
+                        assert!(
+                            (found - wanted).abs() < tolerance,
+                            "{file} {case} {name}: {found}, {wanted}"
+                        );
+                    }
+                    let patches = bag.at(layer.magnification).unwrap().dim(0).unwrap();
+                    assert_eq!(patches, map.len(), "{file} {name} is drawn on {}", layer.magnification);
+                    wanted -= 1;
+                    n_compared += 1;
+                }
+                assert_eq!(wanted, 0, "{file} {case}: the oracle has maps that the model lacks");
+            }
+        }
+    }
+    assert!(n_compared > 100, "{n_compared}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! |---|---|---|---|---|
 //! | [`attention`] | q `[n, d]`, keys beside values `[m, 2 d]` | both | [`reference::attention`] | 1e-5 in f32 |
 //! | [`self_attention`] | q, k and v beside each other `[n, 3 d]` | all | [`reference::self_attention`] | 1e-5 in f32 |
+//! | [`attention_received`] | q `[n, d]`, k `[m, d]` | none | [`reference::attention_received`] | 1e-6 in f32 |
 //! | [`projected_self_attention`] | x `[n, d]`, its projections | all | [`reference::attention`] of [`reference::linear`] | 1e-5 in f32 |
 //! | [`projected_attention`] | source `[n, d]`, context `[m, d]`, their projections | all | [`reference::attention`] of [`reference::linear`] | 1e-5 in f32 |
 //! | [`feed_forward`] | base and x `[n, d]`, two linear layers | all | [`reference::feed_forward`] | 1e-5 in f32 |
@@ -36,6 +37,7 @@
 mod adam;
 mod allocator;
 mod attention;
+mod attention_received;
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
@@ -63,6 +65,7 @@ mod weighted_sums;
 pub use adam::{AdamParameter, AdamStep, adam_step, add_all_in_place, add_in_place};
 pub use allocator::TensorAllocator;
 pub use attention::{AttentionDropout, attention, self_attention};
+pub use attention_received::attention_received;
 pub use dropout::{DropoutMask, add_dropped, dropout};
 pub use feed_forward::{FeedForwardOptions, FeedForwardWeights, feed_forward};
 pub use gate::gate;

@@ -66,6 +66,17 @@ pub fn attention(
     weights.matmul(&heads(&v)?)?.transpose(0, 1)?.contiguous()?.reshape((n, d))
 }
 
+/// [`super::attention_received`] with the whole `[n_heads, n, m]` weights in memory.
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn attention_received(q: &Tensor, k: &Tensor, n_heads: usize) -> Result<Tensor> {
+    let width = q.dim(1)? / n_heads;
+    let heads = |x: &Tensor| x.reshape((x.dim(0)?, n_heads, width))?.transpose(0, 1)?.contiguous();
+    let scores = (heads(q)?.matmul(&heads(k)?.transpose(1, 2)?.contiguous()?)? / (width as f64).sqrt())?;
+    candle_nn::ops::softmax(&scores, D::Minus1)?.mean((0, 1))
+}
+
 /// [`super::self_attention`] as [`attention`] of its parts.
 ///
 /// # Errors

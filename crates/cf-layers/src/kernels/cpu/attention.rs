@@ -3,6 +3,7 @@
 
 mod backward;
 mod operands;
+mod received;
 
 use num_traits::Float;
 
@@ -16,6 +17,7 @@ use crate::kernels::dropout::Drops;
 pub(in crate::kernels) use backward::{backward, self_backward};
 use operands::tiles;
 pub(in crate::kernels) use operands::{Operands, Saved};
+pub(in crate::kernels) use received::received;
 
 /// Queries of a tile of scores: whole register tiles.
 const QUERIES: usize = 240;

@@ -14,6 +14,13 @@ pub(super) struct Columns<'a, T> {
     stride: usize,
 }
 
+impl<'a, T> Columns<'a, T> {
+    /// All of a matrix `[.., d]`.
+    pub(super) fn own(AttentionShape { d, .. }: AttentionShape, values: &'a [T]) -> Self {
+        Self { values, first: 0, stride: d }
+    }
+}
+
 /// Queries, keys and values, wherever they lie.
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct Operands<'a, T> {
@@ -24,9 +31,10 @@ pub(in crate::kernels) struct Operands<'a, T> {
 
 impl<'a, T> Operands<'a, T> {
     /// Queries `[n, d]`, and keys beside values `[m, 2 d]`.
-    pub(in crate::kernels) fn of(AttentionShape { d, .. }: AttentionShape, q: &'a [T], kv: &'a [T]) -> Self {
+    pub(in crate::kernels) fn of(shape: AttentionShape, q: &'a [T], kv: &'a [T]) -> Self {
+        let d = shape.d;
         Self {
-            q: Columns { values: q, first: 0, stride: d },
+            q: Columns::own(shape, q),
             k: Columns { values: kv, first: 0, stride: 2 * d },
             v: Columns { values: kv, first: d, stride: 2 * d },
         }
@@ -75,7 +83,7 @@ impl AttentionShape {
 
     /// One head of an `[n, d]` matrix of its own.
     pub(super) fn own_head<'a, T: Element>(&self, values: &'a [T], head: usize) -> Window<'a, T> {
-        self.head(Columns { values, first: 0, stride: self.d }, head, self.n)
+        self.head(Columns::own(*self, values), head, self.n)
     }
 
     /// Panels of [`Self::channels`] for each head.

@@ -1,0 +1,250 @@
+//! What the risk of a slide loses when a part of it is removed: an effect, to hold maps of attention against.
+//!
+//! Parts are the cells of the 5x lattice with all patches in them, or squares of several cells where a slide has more cells than
+//! passes are to be made. A patch's number is that of its part.
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+use cf_layers::ForwardCtx;
+use wsi_bags::Magnification;
+
+use crate::attribution::{AttributionLayer, Module};
+use crate::error::{Error, Result};
+use crate::input::BagTensors;
+use crate::model::SurvivalModel;
+use crate::patches::Patches;
+
+const NAME: &str = "occlusion";
+
+/// The part of each patch, by magnification, and how many parts there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Parts {
+    of: BTreeMap<Magnification, Vec<u32>>,
+    n: usize,
+}
+
+/// For each patch the risk of the slide minus its risk without the patch's part: above 0 where the part raises the risk. A layer
+/// for each magnification that `bag` holds, from coarse to fine.
+///
+/// Makes a pass for each of at most `max_parts` parts, and tells `progress` (done, all) after each. A part whose removal would
+/// leave a magnification without patches has no number: NaN.
+///
+/// # Errors
+/// If the patches all lie in one part; if it cannot be known which 5x cell a patch is in, or there are more cells than `max_parts`
+/// and no coordinates; and those of the forward pass.
+pub fn occlude(
+    model: &dyn SurvivalModel,
+    bag: &BagTensors,
+    max_parts: usize,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Vec<AttributionLayer>> {
+    let parts = parts(bag, max_parts)?;
+    let risk = |bag: &BagTensors| model.forward(bag, &mut ForwardCtx::eval())?.risk();
+    let whole = risk(bag)?;
+    let mut falls = Vec::with_capacity(parts.n);
+    for part in 0..parts.n as u32 {
+        falls.push(match without(bag, &parts, part)? {
+            Some(rest) => whole - risk(&rest)?,
+            None => f64::NAN,
+        });
+        progress(falls.len(), parts.n);
+    }
+    let layer = |(magnification, of): (Magnification, Vec<u32>)| AttributionLayer {
+        module: Module::Occlusion,
+        magnification,
+        scores: of.into_iter().map(|part| falls[part as usize]).collect(),
+    };
+    Ok(parts.of.into_iter().map(layer).collect())
+}
+
+/// The magnifications that are there, coarse to fine, with their numbers of patches.
+fn present(bag: &BagTensors) -> Result<Vec<(Magnification, usize)>> {
+    let there = Magnification::ALL.into_iter().filter_map(|at| Some((at, bag.at(at).ok()?)));
+    there.map(|(at, features)| Ok((at, features.dim(0)?))).collect()
+}
+
+fn parts(bag: &BagTensors, max_parts: usize) -> Result<Parts> {
+    let fault = |reason: String| Error::Bag { slide_id: bag.patches.slide_id.clone(), reason };
+    let present = present(bag)?;
+    let Some(&(coarsest, n)) = present.first() else {
+        return Err(fault("no patches".to_owned()));
+    };
+    let (of_coarsest, n_parts) = match squares(&bag.patches, coarsest, max_parts) {
+        Some(squares) => squares,
+        None if coarsest == Magnification::X5 && n <= max_parts => ((0..n as u32).collect(), n),
+        None => {
+            return Err(Error::MissingFact {
+                slide_id: bag.patches.slide_id.clone(),
+                model: NAME,
+                magnification: coarsest,
+                what: "coordinates with a patch size",
+            });
+        }
+    };
+    if n_parts < 2 {
+        return Err(fault(format!(
+            "all {n} {coarsest} patches lie in one part: occlusion needs at least two"
+        )));
+    }
+    let mut of = BTreeMap::new();
+    for &(at, _) in present.iter().skip(1) {
+        let parents = bag.patches.parents(at, coarsest, NAME)?;
+        of.insert(at, parents.iter().map(|&parent| of_coarsest[parent as usize]).collect());
+    }
+    of.insert(coarsest, of_coarsest);
+    Ok(Parts { of, n: n_parts })
+}
+
+/// The part of each patch by its place: the smallest squares of whole 5x cells of which there are at most `max_parts`, numbered
+/// row by row.
+fn squares(patches: &Patches, at: Magnification, max_parts: usize) -> Option<(Vec<u32>, usize)> {
+    let facts = patches.at(at);
+    let (coords, side) = (facts.coords.as_deref()?, i64::from(facts.side?));
+    let cell = side
+        * match at {
+            Magnification::X5 => 1,
+            Magnification::X10 => 2,
+            Magnification::X20 => 4,
+        };
+    // Cells count from the first corner: grids of contours do not start at the slide's.
+    let origin = [0, 1].map(|axis| coords.iter().map(|corner| corner[axis]).min().unwrap_or(0));
+    let numbered = |cells: i64| {
+        let place = |corner: &[i64; 2]| {
+            [1, 0].map(|axis| (corner[axis] - origin[axis] + side / 2).div_euclid(cell * cells))
+        };
+        let mut numbers: BTreeMap<[i64; 2], u32> = coords.iter().map(|corner| (place(corner), 0)).collect();
+        numbers.values_mut().zip(0..).for_each(|(number, index)| *number = index);
+        let of_patches: Vec<u32> = coords.iter().map(|corner| numbers[&place(corner)]).collect();
+        (of_patches, numbers.len())
+    };
+    (1..).map(numbered).find(|(_, n)| *n <= max_parts.max(1))
+}
+
+/// The bag without one part; none if that leaves a magnification empty.
+fn without(bag: &BagTensors, parts: &Parts, part: u32) -> Result<Option<BagTensors>> {
+    let kept: BTreeMap<Magnification, Vec<u32>> = parts
+        .of
+        .iter()
+        .map(|(&at, of)| (at, (0_u32..).zip(of).filter(|(_, of)| **of != part).map(|(at, _)| at).collect()))
+        .collect();
+    if kept.values().any(Vec::is_empty) {
+        return Ok(None);
+    }
+    let select = |at: Magnification, features: &Option<Tensor>| -> Result<Option<Tensor>> {
+        let (Some(features), Some(kept)) = (features, kept.get(&at)) else { return Ok(None) };
+        Ok(Some(features.index_select(&Tensor::new(kept.as_slice(), features.device())?, 0)?))
+    };
+    Ok(Some(BagTensors {
+        x5: select(Magnification::X5, &bag.x5)?,
+        x10: select(Magnification::X10, &bag.x10)?,
+        x20: select(Magnification::X20, &bag.x20)?,
+        patches: std::sync::Arc::new(bag.patches.select(&kept)),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::SurvivalOutput;
+    use crate::patches::PatchFacts;
+    use candle_core::{DType, Device};
+    use std::sync::Arc;
+
+    /// Sums the features of all patches and notes how many it saw: a model whose effects are known.
+    struct Sum;
+
+    impl SurvivalModel for Sum {
+        fn forward(&self, bag: &BagTensors, _: &mut ForwardCtx) -> Result<SurvivalOutput> {
+            let sums = present(bag)?.into_iter().map(|(at, _)| Ok(bag.at(at)?.sum_all()?));
+            let total = Tensor::stack(&sums.collect::<Result<Vec<_>>>()?, 0)?.sum_all()?;
+            Ok(SurvivalOutput::new(total.broadcast_as(4)?.contiguous()?))
+        }
+
+        fn magnifications(&self) -> &'static [Magnification] {
+            &Magnification::ALL
+        }
+    }
+
+    /// 3 x 2 cells of 64 pixels, each with its four 10x patches; the feature of cell `(x, y)` and its patches is 1 at (1, 1), else 0.
+    fn bag() -> BagTensors {
+        let lattice = |side: i64| -> Vec<[i64; 2]> {
+            (0..128 / side)
+                .flat_map(|y| (0..192 / side).map(move |x| [100 + x * side, 40 + y * side]))
+                .collect()
+        };
+        let (x5, x10) = (lattice(64), lattice(32));
+        let features = |coords: &[[i64; 2]]| {
+            let of = |&[x, y]: &[i64; 2]| f64::from(u8::from((164..228).contains(&x) && y >= 104));
+            let values: Vec<f64> = coords.iter().map(of).collect();
+            Some(Tensor::from_vec(values, (coords.len(), 1), &Device::Cpu).unwrap())
+        };
+        let (features_5, features_10) = (features(&x5), features(&x10));
+        let facts =
+            |coords, side| PatchFacts { coords: Some(coords), side: Some(side), ..PatchFacts::default() };
+        let patches = Patches { x5: facts(x5, 64), x10: facts(x10, 32), ..Patches::default() };
+        BagTensors { x5: features_5, x10: features_10, x20: None, patches: Arc::new(patches) }
+    }
+
+    #[test]
+    fn only_the_cell_that_counts_has_an_effect_and_its_patches_share_it() {
+        let mut calls = Vec::new();
+        let layers = occlude(&Sum, &bag(), 100, |done, all| calls.push((done, all))).unwrap();
+        assert_eq!(calls, (1..=6).map(|done| (done, 6)).collect::<Vec<_>>());
+        assert_eq!(
+            layers.iter().map(|layer| layer.magnification).collect::<Vec<_>>(),
+            [Magnification::X5, Magnification::X10]
+        );
+        let effect = layers[0].scores[4];
+        assert!(effect > 0.01, "higher features are a higher risk: {effect}");
+        assert_eq!(layers[0].scores, [0.0, 0.0, 0.0, 0.0, effect, 0.0]);
+        let planted = bag().x10.unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+        assert_eq!(layers[1].scores, planted.iter().map(|is| is * effect).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn more_cells_than_passes_are_joined_to_squares() {
+        // 2 x 2 cells make two squares: the third column is the second.
+        let layers = occlude(&Sum, &bag(), 5, |_, _| ()).unwrap();
+        let scores = &layers[0].scores;
+        assert!(scores[0] > 0.01 && [0, 1, 3, 4].iter().all(|&at| scores[at] == scores[0]));
+        assert_eq!((scores[2], scores[5]), (0.0, 0.0));
+    }
+
+    #[test]
+    fn without_coordinates_the_patches_at_5x_are_the_parts() {
+        let mut bag = bag();
+        let parents = (0..24).map(|at| Some((at / 12) * 3 + at % 6 / 2)).collect();
+        bag.patches = Arc::new(Patches {
+            x10: PatchFacts { parents: Some(parents), ..PatchFacts::default() },
+            ..Patches::default()
+        });
+        let layers = occlude(&Sum, &bag, 6, |_, _| ()).unwrap();
+        assert!(
+            layers[0].scores[4] > 0.01 && layers[1].scores.iter().filter(|score| **score != 0.0).count() == 4
+        );
+        let error = occlude(&Sum, &bag, 5, |_, _| ()).unwrap_err().to_string();
+        assert!(error.contains("coordinates with a patch size"), "{error}");
+    }
+
+    #[test]
+    fn one_part_cannot_be_compared_with_the_rest() {
+        let error = occlude(&Sum, &bag(), 1, |_, _| ()).unwrap_err().to_string();
+        assert!(error.contains("one part"), "{error}");
+    }
+
+    #[test]
+    fn a_part_that_holds_all_of_a_magnification_has_no_number() {
+        let mut bag = bag();
+        let (coords, side) = (vec![[100, 40]], Some(32));
+        bag.x10 = Some(Tensor::ones((1, 1), DType::F64, &Device::Cpu).unwrap());
+        bag.patches = Arc::new(Patches {
+            x5: bag.patches.x5.clone(),
+            x10: PatchFacts { coords: Some(coords), side, ..PatchFacts::default() },
+            ..Patches::default()
+        });
+        let layers = occlude(&Sum, &bag, 10, |_, _| ()).unwrap();
+        assert!(layers[0].scores[0].is_nan() && layers[1].scores[0].is_nan());
+        assert!(layers[0].scores[1..].iter().all(|score| score.is_finite()));
+    }
+}
