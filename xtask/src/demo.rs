@@ -6,29 +6,30 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::slides::{Programs, SlideCohort};
 use crate::step::{Step, shown_time};
 
-/// Enough patients for five folds of twenty, few enough for a coffee break on two cores.
-const PATIENTS: &str = "100";
-const SEED: &str = "7";
-const KIND: &str = "additive";
+/// From a folder without anything to a report, few enough slides for a coffee break on two cores.
+const COHORT: SlideCohort<'_> =
+    SlideCohort { folder: "target/demo", kind: "additive", patients: "24", seed: "7", base: "20" };
 
-/// Builds, simulates, cross-validates and reports under `target/demo`, which is replaced.
+/// Builds, draws slides, extracts features, cross-validates and reports under `target/demo`, which is replaced.
 pub(crate) fn run(root: &Path) -> Result<(), Failure> {
     let start = Instant::now();
-    stage("build", || Step::cargo(root, &["build", "--release", "-p", "cf-train", "-p", "survstat"]).run())?;
-    let cf_train = release_binary(root, "cf-train")?;
+    let programs = stage("build", || Programs::build(root, &["-p", "survstat"]))?;
     let folder = fresh_folder(root, "demo")?;
 
     let built = Instant::now();
-    let cf = |name: &str, args: &[&str]| {
-        stage(name, || Step::new(root, &cf_train, args).run_logged(&folder.join(format!("{name}.log"))))
+    let logged = |name: &str, program: &Path, args: &[&str]| {
+        stage(name, || Step::new(root, program, args).run_logged(&folder.join(format!("{name}.log"))))
     };
-    let simulate =
-        ["simulate", "--out", "target/demo/cohort", "--kind", KIND, "--patients", PATIENTS, "--seed", SEED];
-    cf("simulate", &simulate)?;
-    cf("cv", &["cv", "--config", "target/demo/cohort/config.toml", "--out", "target/demo/run"])?;
-    cf("report", &["report", "--run", "target/demo/run"])?;
+    stage("slides", || programs.draw(root, &COHORT))?;
+    // Slides are small here, so that any piece of tissue counts.
+    let bags = ["run", "target/demo/slides", "--out", "target/demo/bags", "--encoder", "stain-texture"];
+    logged("bags", &programs.wsi_extract, &[&bags[..], &["--preset", "bwh_biopsy"]].concat())?;
+    let cv = ["cv", "--config", "target/demo/config.toml", "--out", "target/demo/run"];
+    logged("cv", &programs.cf_train, &cv)?;
+    logged("report", &programs.cf_train, &["report", "--run", "target/demo/run"])?;
     let report = folder.join("report.html");
     let made = folder.join("run/report.html");
     std::fs::copy(&made, &report).map_err(|error| Failure::io("copy", &made, &error))?;
@@ -37,8 +38,8 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
     let mean = summary["c_index"]["mean"]
         .as_f64()
         .ok_or_else(|| Failure::new("target/demo/run/summary.json has no number at `c_index.mean`"))?;
-    let ceiling = ceiling(&json(&folder.join("cohort/truth.json"))?)
-        .ok_or_else(|| Failure::new("target/demo/cohort/truth.json has no ceiling of the latent risk `z`"))?;
+    let ceiling = ceiling(&json(&folder.join("truth.json"))?)
+        .ok_or_else(|| Failure::new("target/demo/truth.json has no ceiling of the latent risk `z`"))?;
     println!(
         "done in {}, {} of it after the build",
         shown_time(start.elapsed()),
@@ -49,11 +50,11 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn stage(name: &str, work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+fn stage<T>(name: &str, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     let begun = Instant::now();
-    work()?;
+    let made = work()?;
     println!("{name:<9}{}", shown_time(begun.elapsed()));
-    Ok(())
+    Ok(made)
 }
 
 /// Where Cargo put a release binary.

@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pyramid_writer::{LevelTags, PyramidWriter, TileCompression};
 
-pub use plan::{CellTruth, Signal, SlideTruth};
+pub use plan::{CellTruth, PatchTruth, Signal, SlideTruth};
 
 use paint::Painter;
 
@@ -97,15 +97,17 @@ fn draw(path: &Path, options: &RenderOptions) -> Result<SlideTruth> {
     let [width, height] = [truth.width, truth.height];
     let mut writer = PyramidWriter::create(path, TileCompression::Jpeg)?;
     let mut smaller = RgbImage::new(width / LEVEL_STEP, height / LEVEL_STEP);
+    // Most of a slide is glass: its tile is encoded once.
+    let glass = paint::bare(TILE);
+    let (small_glass, encoded_glass) = (reduced(&glass), encode(&glass)?);
     let columns: Vec<u32> = (0..width.div_ceil(TILE)).collect();
     writer.begin_level(width, height);
     for row in 0..height.div_ceil(TILE) {
         let drawn: Vec<(RgbImage, Result<Vec<u8>>)> = columns
             .par_iter()
-            .map(|column| {
-                let tile = painter.tile(column * TILE, row * TILE, TILE);
-                let encoded = encode(&tile);
-                (reduced(&tile), encoded)
+            .map(|column| match painter.tile(column * TILE, row * TILE, TILE) {
+                Some(tile) => (reduced(&tile), encode(&tile)),
+                None => (small_glass.clone(), Ok(encoded_glass.clone())),
             })
             .collect();
         for (column, (small, encoded)) in columns.iter().zip(drawn) {
@@ -130,7 +132,7 @@ fn write_level(writer: &mut PyramidWriter, level: &RgbImage) -> Result<()> {
     writer.begin_level(level.width(), level.height());
     for row in 0..level.height().div_ceil(TILE) {
         for column in 0..level.width().div_ceil(TILE) {
-            let mut tile = RgbImage::from_pixel(TILE, TILE, image::Rgb(paint::GLASS));
+            let mut tile = paint::bare(TILE);
             let (left, top) = (column * TILE, row * TILE);
             let size = [TILE.min(level.width() - left), TILE.min(level.height() - top)];
             let part = image::imageops::crop_imm(level, left, top, size[0], size[1]).to_image();
