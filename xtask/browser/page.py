@@ -14,10 +14,11 @@ WIDTHS = (390, 1280)
 
 
 class Page:
-    """A file opened by file:// in Chromium, with everything that it asked for and complained about."""
+    """A file opened by file://, or an address, in Chromium, with everything that it asked for and complained about."""
 
-    def __init__(self, chromium, path):
-        self.url = pathlib.Path(path).resolve().as_uri()
+    def __init__(self, chromium, place):
+        is_address = str(place).startswith("http://")
+        self.url = str(place) if is_address else pathlib.Path(place).resolve().as_uri()
         self.requests, self.complaints = [], []
         self._playwright = sync_playwright().start()
         # In a container, Chromium's sandbox cannot start.

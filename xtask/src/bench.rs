@@ -44,6 +44,14 @@ const METRICS: Bench = Bench {
     python: "bench-metrics-python",
 };
 
+/// Slides: the peer has its own Python, without what trains models.
+const EXTRACT: Bench = Bench {
+    script: "fixtures/generate/bench_extract.py",
+    requirements: "fixtures/generate/requirements-extract.txt",
+    python: "bench-extract-python",
+    ..MODELS
+};
+
 /// What to measure and what to do with the result.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
@@ -88,14 +96,14 @@ impl Options {
                         }
                     }
                 }
-                "model" | "baselines" | "bags" | "metrics" if options.name.is_empty() => {
+                "model" | "baselines" | "bags" | "metrics" | "extract" if options.name.is_empty() => {
                     arg.clone_into(&mut options.name)
                 }
                 other => return Err(Failure::usage(format!("`bench` does not take `{other}`"))),
             }
         }
         if options.name.is_empty() {
-            return Err(Failure::usage("bench what? model, baselines, bags or metrics"));
+            return Err(Failure::usage("bench what? model, baselines, bags, metrics or extract"));
         }
         if options.gpu.is_some() && options.name != "model" {
             return Err(Failure::usage(format!("`{}` has no cases for a GPU; `model` has", options.name)));
@@ -108,7 +116,11 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
     if let Some(device) = &options.gpu {
         return cuda::run(root, device, options);
     }
-    let bench = if options.name == "metrics" { METRICS } else { MODELS };
+    let bench = match options.name.as_str() {
+        "metrics" => METRICS,
+        "extract" => EXTRACT,
+        _ => MODELS,
+    };
     Step::cargo(root, bench.build).run()?;
     let binary = release_binary(root, bench.binary)?;
     let target = target_directory(root)?;
@@ -118,7 +130,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
     };
     let (binary, work) = (binary.display().to_string(), target.join("bench").display().to_string());
     let mut args = vec![bench.script];
-    if options.name != "metrics" {
+    // The scripts of one subject need no name.
+    if bench.script == MODELS.script {
         args.push(&options.name);
     }
     args.extend([bench.flag, &binary, "--work", &work]);
@@ -225,6 +238,13 @@ fn recorded(name: &str, cases: &[Value]) -> Recorded {
             "Simulated outcomes in months with two decimals, half of them censored; both sides read the same arrays and must give the same \
              number to 1e-9. `bootstrap-1000/1000`: 1,000 resamples of 1,000 subjects.",
         ),
+        "extract" => (
+            "From slides to features: wsi-features and the Python stack",
+            "Drawn slides (JPEG tiles, levels of 1, 4 and 16); 8 cells of tissue, `large` 32; patches of 5x, 10x and 20x. `read`: read and resized \
+             to 256 pixels, bicubic. `resnet50`: then encoded by ResNet50 (2048 features), the same random weights on both sides, loaded before the \
+             clock starts. Our side finds tissue and lays the lattice in its time; the peer is given the coordinates, reads the same \
+             levels, on a pool of threads or on one, whichever is quicker, with torch in channels-last.",
+        ),
         _ => (
             "Reading a bag of the mean size",
             "All three magnifications, width 2048; what is read is checked to be finite here and returned as f32. `clam` is uncompressed \
@@ -289,6 +309,8 @@ mod tests {
         assert_eq!(parse("model --device cuda:1").unwrap().gpu.as_deref(), Some("cuda:1"));
         assert!(parse("model --device cuda").unwrap_err().to_string().contains("expected cpu or cuda:N"));
         assert!(parse("bags --device cuda:0").unwrap_err().to_string().contains("no cases for a GPU"));
-        assert!(parse("--json").unwrap_err().to_string().contains("model, baselines, bags or metrics"));
+        assert!(
+            parse("--json").unwrap_err().to_string().contains("model, baselines, bags, metrics or extract")
+        );
     }
 }

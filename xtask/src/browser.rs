@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::demo::{built_binary, fresh_folder};
 use crate::failure::Failure;
+use crate::slides::{Programs, SlideCohort};
 use crate::step::Step;
 
 /// Names under which systems install it.
@@ -19,6 +20,13 @@ const SETTINGS: [&str; 6] = [
     "training.learning_rate=0.003",
     "training.accumulation=4",
 ];
+
+/// Slides for the web viewer, few and small.
+const SLIDES: SlideCohort<'_> =
+    SlideCohort { folder: "target/browser/slides", kind: "additive", patients: "30", seed: "7", base: "20" };
+/// The slide whose place a real one takes, and that one.
+const TAKEN: &str = "SIM-0003-01Z-00-DX1";
+const REAL_SLIDE: &str = "wsi/CMU-1-Small-Region.svs";
 
 /// Two cohorts, three models, two seeds: what a study's tables are made of, on settings that train in a moment.
 const STUDY: &str = r#"[study]
@@ -63,7 +71,8 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     // With the features of the whole workspace, as its tests have just built it.
-    Step::cargo(root, &["build", "--workspace", "--bin", "cf-train"]).run()?;
+    let build = ["build", "--workspace", "--bin", "cf-train", "--bin", "wsi-extract", "--bin", "cf-heatmap"];
+    Step::cargo(root, &build).run()?;
     let cf_train = built_binary(root, "debug", "cf-train")?;
     let folder = fresh_folder(root, "browser")?;
     let simulate = [&["simulate", "--out", "target/browser/cohort"][..], &COHORT].concat();
@@ -86,7 +95,34 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
         let study = [&["study", action][..], arguments].concat();
         Step::new(root, &cf_train, &study).run_logged(&folder.join(format!("study-{action}.log")))?;
     }
-    Step::new(root, &python, &["xtask/browser/study.py", &chromium, "target/browser/study"]).run()
+    Step::new(root, &python, &["xtask/browser/study.py", &chromium, "target/browser/study"]).run()?;
+
+    let programs = Programs { cf_train, wsi_extract: built_binary(root, "debug", "wsi-extract")? };
+    viewer(root, &programs, &chromium, &python)
+}
+
+/// Draws slides, trains on them and tests the web viewer; with test data, one of the slides is a real one.
+fn viewer(root: &Path, programs: &Programs, chromium: &str, python: &str) -> Result<(), Failure> {
+    let folder = root.join(SLIDES.folder);
+    programs.draw(root, &SLIDES)?;
+    let real = std::env::var_os("CF_TEST_DATA").map(|data| PathBuf::from(data).join(REAL_SLIDE));
+    if let Some(real) = &real {
+        let takes = folder.join(format!("slides/{TAKEN}.svs"));
+        std::fs::copy(real, &takes).map_err(|error| Failure::io("copy", real, &error))?;
+    }
+    let bags = ["run", "target/browser/slides/slides", "--out", "target/browser/slides/bags"];
+    let with = ["--encoder", "stain-texture", "--preset", "bwh_biopsy"];
+    Step::new(root, &programs.wsi_extract, &[&bags[..], &with].concat())
+        .run_logged(&folder.join("bags.log"))?;
+    let mut cv =
+        vec!["cv", "--config", "target/browser/slides/config.toml", "--out", "target/browser/slides/run"];
+    cv.extend(SETTINGS.iter().flat_map(|setting| ["--set", setting]));
+    Step::new(root, &programs.cf_train, &cv).run_logged(&folder.join("cv.log"))?;
+    let cf_heatmap = built_binary(root, "debug", "cf-heatmap")?.display().to_string();
+    let mut test = vec!["xtask/browser/viewer.py", chromium, &cf_heatmap, "target/browser/slides/run"];
+    test.extend(["target/browser/slides/bags", "target/browser/slides/slides"]);
+    test.extend(real.is_some().then_some(TAKEN));
+    Step::new(root, python, &test).run()
 }
 
 /// The path of a program that is on the search path.

@@ -135,16 +135,18 @@ fn hdf5(root: &Path) -> Result<(), Failure> {
     test::run(root, &["-p", "wsi-bags", "--features", "hdf5"].map(str::to_owned))
 }
 
-/// Both slide readers compared, where the machine has OpenSlide.
+/// Both slide readers compared, and the viewer's pyramid in OpenSlide, where the machine has OpenSlide.
 fn openslide(root: &Path) -> Result<(), Failure> {
     if !Step::new(root, "pkg-config", &["--exists", "openslide"]).succeeds() {
         println!("skipped: pkg-config finds no `openslide` (Debian: libopenslide-dev, libclang-dev)");
         return Ok(());
     }
-    let lint =
-        ["clippy", "-p", "wsi-slides", "-p", "wsi-extract", "--features", "openslide", "--all-targets"];
-    Step::cargo(root, &[&lint[..], &["--", "-D", "warnings"]].concat()).run()?;
-    test::run(root, &["-p", "wsi-slides", "--features", "openslide"].map(str::to_owned))
+    let lint = ["clippy", "-p", "wsi-slides", "-p", "wsi-extract", "-p", "cf-viewer", "-p", "cf-heatmap"];
+    let features = ["--features", "openslide", "--all-targets", "--", "-D", "warnings"];
+    Step::cargo(root, &[&lint[..], &features].concat()).run()?;
+    test::run(root, &["-p", "wsi-slides", "--features", "openslide"].map(str::to_owned))?;
+    let pyramid = ["test", "-q", "-p", "cf-viewer", "--features", "openslide", "--test", "openslide"];
+    Step::cargo(root, &pyramid).run()
 }
 
 /// What every change must pass.

@@ -19,6 +19,7 @@ mod demo;
 mod failure;
 mod fixtures;
 mod notebooks;
+mod slides;
 mod step;
 mod test;
 mod tidy;
@@ -31,17 +32,19 @@ use failure::Failure;
 const USAGE: &str = "\
 cargo xtask COMMAND
 
-  demo                      build, simulate a cohort with a known answer, cross-validate, write the report
+  demo                      build, draw slides with a known answer, make bags of them, cross-validate, write the report
   test [ARGS]...            every test of the default build; ARGS go to the test runner
   ci                        fmt, clippy, test, docs, tidy: what a change must pass; with --cuda: the kernels' and models' tests on a GPU
   browser                   the report of a small run in headless Chromium, where the machine has it and Playwright
   cluster                   a study on a real Slurm of this machine, disturbed, and through Snakemake: the same bytes as without
-  bench NAME [ARGS]...      time `model`, `baselines`, `bags` or `metrics` against the Python stack: --json, --record, --cases A,B, --python PATH;
+  bench NAME [ARGS]...      time `model`, `baselines`, `bags`, `metrics` or `extract` against the Python stack: --json, --record, --cases A,B, --python PATH;
                             model --device cuda:N: on a GPU, against PyTorch on the same
   cuda-kernels              compile the CUDA kernels and hold their registers and spills against a budget; needs no GPU
   cuda-toolkit              what a build with feature `cuda` needs, as lines to `eval`: an installed toolkit, else one made of PyPI's wheels
                             below target; --kernels-only: the compiler alone
   fixtures [--python PATH]  run the PyTorch oracles that write fixtures/reference
+  fixtures slides [ARGS]... draw slides with a known answer, a cohort per kind of signal, below target/slides:
+                            --patients N, --seed S, --base 20|40
   notebooks [--compile]     execute examples/notebooks with evcxr, which is installed below target; or compile their cells
   tidy [--write]            the house rules; --write regenerates docs/benchmarks.md
 ";
@@ -81,6 +84,7 @@ fn run(root: &Path, command: &str, rest: &[String]) -> Result<(), Failure> {
         }
         ("fixtures", []) => fixtures::run(root, "python3"),
         ("fixtures", [flag, python]) if flag == "--python" => fixtures::run(root, python),
+        ("fixtures", [what, args @ ..]) if what == "slides" => slides::fixtures(root, args),
         ("notebooks", []) => notebooks::run(root, notebooks::Proof::Execute),
         ("notebooks", [flag]) if flag == "--compile" => notebooks::run(root, notebooks::Proof::Compile),
         ("tidy", []) => tidy::run(root, tidy::Mode::Check),

@@ -1,6 +1,7 @@
 //! Timed runs of one benchmark case each; `cargo xtask bench` starts a process per case, so that each peak of memory is its own.
 
 mod bags;
+mod extract;
 mod kernels;
 mod lattice;
 mod model;
@@ -29,6 +30,8 @@ enum Bench {
     Kernels(kernels::Arguments),
     /// Reading one bag of features from disk.
     Bags(bags::Arguments),
+    /// From a slide to features.
+    Extract(extract::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Bench::Model(arguments) => model::run(&arguments),
         Bench::Kernels(arguments) => kernels::run(&arguments),
         Bench::Bags(arguments) => bags::run(&arguments),
+        Bench::Extract(arguments) => extract::run(&arguments),
     };
     #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a binary that prints its result")]
     match measured {

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use patch_encoders::{DeviceName, EncoderName};
+use patch_encoders::{DeviceName, Encoder, EncoderName};
 use wsi_bags::Magnification;
 use wsi_features::{BadTiles, PixelSource, Shard};
+use wsi_slides::render::Base;
 use wsi_slides::tissue::{PenMarks, Preset, Threshold, TissueParams};
 use wsi_slides::{Preference, Resolution, ResolutionOverride, SlideReader, resolve};
 
@@ -53,6 +54,22 @@ pub(crate) enum Command {
         wsi-extract run slides --out bags --encoder uni2-h --weights pytorch_model.bin --shard 1/4\n  \
         wsi-extract run scan.png --out bags --encoder stain-texture --mpp 0.5 --preset bwh_biopsy")]
     Run(Box<RunArguments>),
+    /// Add the features of another encoder to bags that are there, at the patches that they have.
+    ///
+    /// Tissue and lattice are not looked for again: whatever settings laid them, all encoders see the same patches. A slide
+    /// without a bag in DIR is listed with its fault, the others go on, and the exit code is then 3. What is there already is
+    /// left alone.
+    #[command(after_help = "Examples:\n  wsi-extract run slides --out bags --encoder stain-texture\n  \
+        wsi-extract encode slides --out bags --encoder uni2-h --weights pytorch_model.bin")]
+    Encode(EncodeArguments),
+    /// Draw the slides of a simulated cohort: H&E-like pyramids whose truth is known.
+    ///
+    /// PLAN is the slides.csv that `cf-train simulate --slides` writes. Draws DIR/slides/SLIDE.svs, and writes what was planted
+    /// where in DIR/truth/SLIDE.csv, and its shares per slide in DIR/planted.csv.
+    #[command(after_help = "Examples:\n  cf-train simulate --slides --patients 24 --out cohort\n  \
+        wsi-extract render cohort/slides.csv --out cohort\n  \
+        wsi-extract render cohort/slides.csv --out cohort --base 40")]
+    Render(RenderArguments),
     /// Turn a published file of weights (`pytorch_model.bin`) into safetensors.
     #[command(after_help = "Example:\n  wsi-extract convert-weights pytorch_model.bin uni2-h.safetensors")]
     ConvertWeights(ConvertWeightsArguments),
@@ -220,6 +237,52 @@ impl From<BadTilesArgument> for BadTiles {
     }
 }
 
+/// Which encoder, and where it computes.
+#[derive(Debug, Args)]
+pub(crate) struct EncoderArguments {
+    /// The encoder: resnet50, resnet50-clam, conch, uni2-h, quiltnet, prov-gigapath or stain-texture (no weights).
+    #[arg(long, value_name = "NAME")]
+    encoder: EncoderName,
+    /// Its published file of weights. A build with feature `hub` fetches it from Hugging Face if none is named.
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// Device that the encoder computes on: the CPU, or an NVIDIA GPU by its number from 0.
+    #[arg(long, value_name = "cpu|cuda:N", default_value_t)]
+    device: DeviceName,
+}
+
+impl EncoderArguments {
+    pub(crate) fn open(&self) -> patch_encoders::Result<Encoder> {
+        #[cfg(feature = "hub")]
+        if self.weights.is_none() {
+            let fetched = patch_encoders::hub::fetch_weights(self.encoder)?;
+            return Encoder::open_on(self.device, self.encoder, fetched.as_deref());
+        }
+        Encoder::open_on(self.device, self.encoder, self.weights.as_deref())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EncodeArguments {
+    /// Slides, or directories of them.
+    #[arg(required = true, value_name = "SLIDE")]
+    pub(crate) slides: Vec<PathBuf>,
+    /// Directory of the bags.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) encoder: EncoderArguments,
+    /// Every n-th slide, from the i-th: for several machines.
+    #[arg(long, value_name = "i/n", default_value = "1/1")]
+    pub(crate) shard: Shard,
+    /// Which level patches are read from: the nearest one above their resolution, or level0.
+    #[arg(long, value_name = "WHAT", default_value = "nearest")]
+    pub(crate) pixels: PixelsArgument,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
     /// Slides, or directories of them.
@@ -228,15 +291,8 @@ pub(crate) struct RunArguments {
     /// Directory of the bags.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// The encoder: resnet50, resnet50-clam, conch, uni2-h, quiltnet, prov-gigapath or stain-texture (no weights).
-    #[arg(long, value_name = "NAME")]
-    pub(crate) encoder: EncoderName,
-    /// Its published file of weights.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) weights: Option<PathBuf>,
-    /// Device that the encoder computes on: the CPU, or an NVIDIA GPU by its number from 0.
-    #[arg(long, value_name = "cpu|cuda:N", default_value_t)]
-    pub(crate) device: DeviceName,
+    #[command(flatten)]
+    pub(crate) encoder: EncoderArguments,
     /// Table with the columns slide and mpp, mag or both, for slides that state no resolution or a wrong one.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["mpp", "magnification"])]
     pub(crate) slides_csv: Option<PathBuf>,
@@ -265,6 +321,36 @@ pub(crate) struct RunArguments {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Magnification of a drawn slide's level 0.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum BaseArgument {
+    #[value(name = "20")]
+    X20,
+    #[value(name = "40")]
+    X40,
+}
+
+impl From<BaseArgument> for Base {
+    fn from(base: BaseArgument) -> Self {
+        match base {
+            BaseArgument::X20 => Self::X20,
+            BaseArgument::X40 => Self::X40,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RenderArguments {
+    /// Table with the columns slide_id, seed, cells, kind (additive or interaction), z, z5, z10 and z20.
+    pub(crate) plan: PathBuf,
+    /// Directory to write into.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Magnification of level 0: 20 (0.5 micrometres per pixel) or 40 (0.25).
+    #[arg(long, value_name = "M", default_value = "20")]
+    pub(crate) base: BaseArgument,
 }
 
 #[derive(Debug, Args)]

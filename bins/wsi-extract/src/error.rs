@@ -20,6 +20,8 @@ pub(crate) enum CliError {
     Output(PathBuf, io::Error),
     /// A picture that cannot be written.
     Picture(PathBuf, image::ImageError),
+    /// A table of slides to draw that cannot be used: line, column, found and wanted.
+    Plan(PathBuf, String),
     /// Slides that were listed with their fault.
     Faults(usize),
     /// Two slides whose results would have one name.
@@ -59,9 +61,16 @@ impl fmt::Display for CliError {
                 }
             }
             Self::Features(error) => f.write_str(&whole_text(error)),
-            Self::Encoder(error) => f.write_str(&whole_text(error)),
+            Self::Encoder(error) => {
+                f.write_str(&whole_text(error))?;
+                match encoder_hint(error) {
+                    Some(hint) => write!(f, "\n  hint: {hint}"),
+                    None => Ok(()),
+                }
+            }
             Self::Output(path, source) => write!(f, "{}: cannot write: {source}", path.display()),
             Self::Picture(path, source) => write!(f, "{}: cannot write: {source}", path.display()),
+            Self::Plan(path, fault) => write!(f, "{}: {fault}", path.display()),
             Self::Faults(1) => f.write_str("one slide failed"),
             Self::Faults(n_slides) => write!(f, "{n_slides} slides failed"),
             Self::SameName(a, b) => {
@@ -93,7 +102,7 @@ impl CliError {
             ) => 2,
             Self::SameName(..) | Self::Features(wsi_features::Error::SameName { .. }) => 2,
             Self::Features(_) | Self::Encoder(_) => 3,
-            Self::Slide(_) | Self::Output(..) | Self::Picture(..) | Self::Faults(_) => 3,
+            Self::Slide(_) | Self::Plan(..) | Self::Output(..) | Self::Picture(..) | Self::Faults(_) => 3,
             Self::Write(_) | Self::Encode(_) => 1,
         }
     }
@@ -125,6 +134,20 @@ fn is_temporary(error: &(dyn StdError + 'static)) -> bool {
         cause = inner.source();
     }
     false
+}
+
+fn encoder_hint(error: &patch_encoders::Error) -> Option<&'static str> {
+    match error {
+        #[cfg(feature = "hub")]
+        patch_encoders::Error::Hub { .. } => Some(
+            "the file can be downloaded elsewhere and named by --weights FILE; fetching it needs a network, accepted terms on \
+             the encoder's page, and a token in HF_TOKEN or of `hf auth login`",
+        ),
+        patch_encoders::Error::WeightsNeeded { .. } => Some(
+            "--weights FILE names it; a build with `--features hub` fetches it with your token of Hugging Face",
+        ),
+        _ => None,
+    }
 }
 
 fn hint(kind: &ErrorKind) -> Option<&'static str> {

@@ -1,11 +1,15 @@
 //! `wsi-extract`: from whole slide images to bags of patch features.
 
 mod args;
+mod batch;
 mod convert_weights;
+mod encode;
 mod error;
 mod inspect;
 mod lattice;
 mod output;
+mod render;
+mod render_plan;
 mod run;
 mod tissue;
 
@@ -35,6 +39,8 @@ fn dispatch(arguments: &Arguments) -> Result<(), CliError> {
         Command::Lattice(lattice) => lattice::run(lattice, arguments.quiet),
         Command::Tissue(tissue) => tissue::run(tissue, arguments.quiet),
         Command::Run(run) => run::run(run, arguments.quiet),
+        Command::Encode(encode) => encode::run(encode, arguments.quiet),
+        Command::Render(render) => render::run(render, arguments.quiet),
         Command::ConvertWeights(convert) => convert_weights::run(convert),
     }
 }

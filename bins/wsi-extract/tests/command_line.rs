@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use wsi_bags::{Bag, FeatureMatrix, Magnification, PatchSet, native};
 use wsi_slides::render::{RenderOptions, render};
 
 fn program(args: &[&str]) -> Output {
@@ -124,8 +125,92 @@ fn errors_name_the_file_and_the_way_out() {
 }
 
 #[test]
+fn render_draws_what_the_plan_says_and_writes_what_was_planted() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = dir.path().join("slides.csv");
+    let rows = "slide_id,seed,cells,kind,z,z5,z10,z20\n\
+                a.svs,18446744073709551615,4,additive,0,2,0,-2\nb.svs,7,4,interaction,2,0,0,0\n";
+    std::fs::write(&plan, rows).unwrap();
+    let [plan, one, two] =
+        [plan, dir.path().join("one"), dir.path().join("two")].map(|path| path.to_str().unwrap().to_owned());
+    for out in [&one, &two] {
+        let output = program(&["render", &plan, "--out", out, "--base", "40"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    let planted = std::fs::read_to_string(format!("{one}/planted.csv")).unwrap();
+    let rows: Vec<Vec<&str>> = planted.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows[0], ["slide_id", "glands", "vacuoles", "large_nuclei", "contrast"]);
+    let share = |row: usize, column: usize| rows[row][column].parse::<f64>().unwrap();
+    // 0.5 + 0.35 tanh(2) of four cells, half of sixteen quarters, 0.5 - 0.35 tanh(2) of 64 sixteenths.
+    assert_eq!([share(1, 1), share(1, 2), share(1, 3)], [0.75, 0.5, 10.0 / 64.0]);
+    assert_eq!([share(2, 1), share(2, 3), share(2, 4)], [0.5, 0.5, 0.4375]);
+    for slide in ["a", "b"] {
+        let truth = std::fs::read_to_string(format!("{one}/truth/{slide}.csv")).unwrap();
+        assert_eq!(truth.lines().count(), 1 + 4 * 21);
+        let inspected = json(&program(&["inspect", &format!("{one}/slides/{slide}.svs"), "--json"]));
+        assert_eq!(inspected["magnification"], 40.0, "{inspected}");
+        for file in [format!("slides/{slide}.svs"), format!("truth/{slide}.csv")] {
+            let [a, b] = [&one, &two].map(|out| std::fs::read(format!("{out}/{file}")).unwrap());
+            assert!(a == b, "{file} differs");
+        }
+    }
+
+    std::fs::write(&plan, "slide_id,seed,cells,kind,z,z5,z10,z20\na,1,0,interaction,0,0,0,0\n").unwrap();
+    let none = program(&["render", &plan, "--out", &two]);
+    assert_eq!(none.status.code(), Some(3));
+    assert!(text(&none.stderr).contains("number of cells"), "{}", text(&none.stderr));
+}
+
+#[test]
+fn encode_takes_the_patches_of_the_bag_whatever_laid_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = slide(dir.path());
+    let out = dir.path().join("bags");
+    let [path, out_text] = [&path, &out].map(|path| path.to_str().unwrap());
+    let missing = program(&["encode", path, "--out", out_text, "--encoder", "stain-texture"]);
+    assert_eq!(missing.status.code(), Some(3), "there is no directory, hence no table either");
+
+    let run = ["run", path, "--out", out_text, "--encoder", "stain-texture", "--preset", "bwh_biopsy"];
+    assert!(program(&run).status.success());
+    let file = out.join("slide-1.h5");
+    let wanted = native::read(&file, "stain-texture", &Magnification::ALL).unwrap();
+    // A bag of another tool: every second patch, in its own order, with features of its own.
+    let sets = wanted.sets().map(|(magnification, set)| {
+        let coords: Vec<[i64; 2]> = set.coords().unwrap().iter().rev().step_by(2).copied().collect();
+        let features = FeatureMatrix::new(vec![0.5; coords.len()], coords.len(), 1).unwrap();
+        let patches = PatchSet::new(features).with_coords(coords).unwrap();
+        (magnification, patches.with_geometry(set.geometry()).unwrap())
+    });
+    let other = Bag::new("slide-1", sets.collect::<Vec<_>>()).unwrap();
+    native::write(&file, &other, "other", &native::slide_info(&file).unwrap()).unwrap();
+
+    let encode = ["encode", path, "--out", out_text, "--encoder", "stain-texture", "--json"];
+    let rows = json(&program(&encode));
+    assert_eq!((&rows[0]["status"], &rows[0]["rule"]), (&"done".into(), &"patches of the bag".into()));
+    assert_eq!(native::encoders(&file).unwrap(), ["other", "stain-texture"]);
+    let found = native::read(&file, "stain-texture", &Magnification::ALL).unwrap();
+    for (magnification, set) in found.sets() {
+        let all = wanted.at(magnification).unwrap();
+        assert_eq!(set.coords(), other.at(magnification).unwrap().coords());
+        for (row, corner) in set.coords().unwrap().iter().enumerate() {
+            let place = all.coords().unwrap().iter().position(|other| other == corner).unwrap();
+            assert_eq!(set.features().row(row).unwrap(), all.features().row(place).unwrap());
+        }
+    }
+    assert_eq!(json(&program(&encode))[0]["status"], "present");
+
+    // The slide of that name is another one now.
+    render(Path::new(path), &RenderOptions { n_cells: 5, seed: 3, ..RenderOptions::default() }).unwrap();
+    native::write(&file, &other, "other", &native::slide_info(&file).unwrap()).unwrap();
+    let output = program(&encode);
+    assert_eq!(output.status.code(), Some(3));
+    let rows: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(rows[0]["reason"].as_str().unwrap().contains("the bag of another slide"), "{rows}");
+}
+
+#[test]
 fn help_has_an_example_for_every_command() {
-    for command in ["inspect", "lattice", "tissue"] {
+    for command in ["inspect", "lattice", "tissue", "run", "encode", "render"] {
         let help = text(&program(&[command, "--help"]).stdout);
         assert!(help.contains(&format!("wsi-extract {command} ")), "{help}");
     }

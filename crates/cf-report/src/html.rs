@@ -6,6 +6,8 @@ mod over_time;
 mod risk_groups;
 
 use askama::Template;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 use cohort::FlowView;
 use folds::FoldView;
@@ -19,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::figures::{self, ReportFigures};
 use crate::findings::Findings;
 use crate::number;
-use crate::report::CrossValidationReport;
+use crate::report::{CrossValidationReport, Heatmap};
 use crate::table::{CIndexRow, c_index_rows, interval};
 use crate::wording::{self, Headline, Scored};
 
@@ -67,6 +69,7 @@ pub fn render_html(report: &CrossValidationReport) -> Result<String> {
         sites_known: folds.iter().any(|fold| fold.sites.is_some()),
         folds,
         figures: figures::of_report(report, &analysis)?,
+        heatmaps: report.heatmaps.iter().map(HeatmapView::new).collect(),
         wall_time: number::duration(report.wall_seconds),
         peak_memory: number::bytes(report.peak_rss_bytes),
         bibtex: citation::bibtex(&report.software_version),
@@ -98,9 +101,34 @@ struct Page<'a> {
     sites_known: bool,
     folds: Vec<FoldView>,
     figures: ReportFigures,
+    heatmaps: Vec<HeatmapView<'a>>,
     wall_time: String,
     peak_memory: String,
     bibtex: String,
+}
+
+/// The heatmaps of a slide, its picture part of the page.
+struct HeatmapView<'a> {
+    slide_id: &'a str,
+    reason: &'a str,
+    picture: String,
+    folder: &'a str,
+    link: String,
+}
+
+impl<'a> HeatmapView<'a> {
+    fn new(heatmap: &'a Heatmap) -> Self {
+        let Heatmap { slide_id, reason, picture_png, folder } = heatmap;
+        // What a path may hold and an address may not.
+        let escaped = |c: char| match c {
+            '%' | '?' | '#' | ' ' | '"' | '<' | '>' | '\\' => format!("%{:02X}", c as u32),
+            c => c.to_string(),
+        };
+        // A folder is never taken for a scheme, as `a:b` would be.
+        let link = folder.chars().map(escaped).collect::<String>();
+        let link = if link.starts_with(['.', '/']) { link } else { format!("./{link}") };
+        Self { slide_id, reason, picture: STANDARD.encode(picture_png), folder, link }
+    }
 }
 
 /// The C-index over the pairs of all folds.

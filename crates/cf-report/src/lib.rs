@@ -33,6 +33,7 @@
 //!     model_paper: String::new(),
 //!     software_version: "0.1.0".to_owned(),
 //!     config_toml: String::new(),
+//!     heatmaps: Vec::new(),
 //!     wall_seconds: 0.0,
 //!     peak_rss_bytes: 0,
 //! };
@@ -65,15 +66,16 @@ mod wording;
 
 pub use error::{Error, Result};
 pub use figures::{
-    Figure, ForestPlot, ForestRow, ForestScale, SurvivalCurve, TimeCurve, TimeCurves, TimeQuantity,
-    calibration_plot, cohort_flow, figures, forest_plot, survival_curves, time_curves,
+    Anchor, Figure, ForestPlot, ForestRow, ForestScale, Ink, SurvivalCurve, Svg, TimeCurve, TimeCurves,
+    TimeQuantity, calibration_plot, cohort_flow, figures, forest_plot, patient_in_cohort, predicted_survival,
+    survival_curves, time_curves,
 };
 pub use html::render_html;
 #[cfg(feature = "png")]
 pub use png::svg_to_png;
 pub use report::{
-    CIndexSummary, CrossValidationReport, Dropped, EpochRow, FlowStep, FoldReport, InputHash, PredictionRow,
-    Selection, SiteOverlap,
+    CIndexSummary, CrossValidationReport, Dropped, EpochRow, FlowStep, FoldReport, Heatmap, InputHash,
+    PredictionRow, Selection, SiteOverlap,
 };
 pub use study::{
     CohortEstimates, EpochChoice, Mark, MethodEstimate, MissingTask, PairedNumbers, PublishedValue,

@@ -46,12 +46,27 @@ pub struct CrossValidationReport {
     pub model_paper: String,
     /// Version of the software, for the citation block.
     pub software_version: String,
+    /// Heatmaps of slides, in the order to print; none unless they were drawn.
+    pub heatmaps: Vec<Heatmap>,
     /// Resolved configuration, TOML text.
     pub config_toml: String,
     /// Duration of the whole run, seconds.
     pub wall_seconds: f64,
     /// Largest resident set of the process, bytes.
     pub peak_rss_bytes: u64,
+}
+
+/// The heatmaps of one slide.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heatmap {
+    /// The slide.
+    pub slide_id: String,
+    /// Why it is shown, such as `highest predicted risk, −0.41`.
+    pub reason: String,
+    /// The slide beside its maps, a PNG file.
+    pub picture_png: Vec<u8>,
+    /// Where all of its files are, from the directory of the report.
+    pub folder: String,
 }
 
 impl CrossValidationReport {

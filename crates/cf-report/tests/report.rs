@@ -3,7 +3,7 @@
 mod sample;
 
 use cf_report::{
-    CrossValidationReport, Dropped, Error, FlowStep, Selection, c_index_table, figures, render_html,
+    CrossValidationReport, Dropped, Error, FlowStep, Heatmap, Selection, c_index_table, figures, render_html,
     svg_to_png,
 };
 use survival_metrics::{Outcome, Status};
@@ -39,6 +39,22 @@ fn page_refers_to_nothing_outside_itself() {
     for broken in ["NaN", "inf<", "None", "Some("] {
         assert!(!html.contains(broken), "{broken}");
     }
+}
+
+#[test]
+fn heatmaps_are_part_of_the_page_and_lead_to_their_folder() {
+    let mut report = sample::report(60, 5, 8);
+    assert!(!html(&report).contains("id=\"heatmaps\""));
+    report.heatmaps.push(Heatmap {
+        slide_id: "TCGA-1".to_owned(),
+        reason: "predicted risk −0.410, rank 1 of 60 (1 is the highest)".to_owned(),
+        picture_png: vec![0x89, b'P', b'N', b'G'],
+        folder: "../heat maps/#1\"".to_owned(),
+    });
+    let html = html(&report);
+    assert!(html.contains("src=\"data:image/png;base64,iVBORw==\""), "{html}");
+    assert!(html.contains("href=\"../heat%20maps/%231%22\""), "{html}");
+    assert!(html.contains("href=\"#heatmaps\"") && html.contains("alt=\"Slide TCGA-1 beside its heatmaps\""));
 }
 
 #[test]

@@ -108,7 +108,7 @@ pub(crate) fn carry_out(
     };
     let summary = evaluate::summarise(config, &predictions, cost)?;
     run_dir::write_json(&run.join(run_dir::SUMMARY), &summary)?;
-    report::write(run)?;
+    report::write(run, None)?;
     Ok(summary)
 }
 

@@ -5,10 +5,12 @@ use std::path::Path;
 
 use candle_core::{DType, Device};
 use cf_model::weights::{Checkpoint, METADATA_ROW_ORDER};
-use cf_model::{Attribution, AttributionLayer, BagTensors, ForwardCtx, ModelConfig, N_BINS, SurvivalOutput};
+use cf_model::{
+    Attribution, AttributionLayer, BagTensors, ForwardCtx, ModelConfig, ModelName, N_BINS, SurvivalOutput,
+};
 use serde::Serialize;
 use survival_metrics::Status;
-use wsi_bags::{Bag, BagStore, Layout, slide_stem};
+use wsi_bags::{Bag, BagStore, Layout, SlideInfo, slide_stem};
 
 use crate::bags::row_order;
 use crate::device_memory::naming_the_bag;
@@ -84,6 +86,8 @@ pub struct SlideAttribution {
     pub layers: Vec<AttributionLayer>,
     /// The slide's patches: places, sizes and what their file states.
     pub bag: Bag,
+    /// What the file of the patches states of the slide.
+    pub info: SlideInfo,
 }
 
 /// What [`attribute`] computes beside attention.
@@ -93,6 +97,30 @@ pub struct AttributionOptions<'a> {
     pub occlusion: Option<usize>,
     /// Is told of each pass of occlusion: how many are done, and of how many.
     pub progress: Option<&'a mut dyn FnMut(usize, usize)>,
+}
+
+/// The settings of a model: the paper's, or those of a file (TOML) for what a released checkpoint's shapes cannot tell.
+///
+/// # Errors
+/// If the file can't be read, or has a setting that the model has not.
+pub fn model_config(name: ModelName, file: Option<&Path>) -> Result<ModelConfig> {
+    let Some(path) = file else { return Ok(ModelConfig::default_of(name)) };
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    let fault = |reason: String| Error::Config { path: path.to_owned(), reason };
+    let mut settings: toml::Table =
+        text.parse().map_err(|error: toml::de::Error| fault(error.to_string()))?;
+    let value = toml::Value::String(name.as_str().to_owned());
+    if settings.insert("name".to_owned(), value).is_some() {
+        return Err(fault("unknown field `name`: --model says it".to_owned()));
+    }
+    let model: ModelConfig =
+        settings.try_into().map_err(|error: toml::de::Error| fault(error.to_string()))?;
+    model.check().map_err(|error| fault(error.to_string()))?;
+    Ok(model)
 }
 
 /// Predicts the survival of one slide.
@@ -118,6 +146,7 @@ pub fn attribute(target: &Target<'_>, options: AttributionOptions<'_>) -> Result
     let (config, backbone_dim) = checkpoint.describe(target.model.name(), &target.model)?;
     let (_, model) = checkpoint.build(&config, backbone_dim, &target.device)?;
     let bag = read_bag(target, &checkpoint, &config, backbone_dim)?;
+    let info = slide_info(target, &config)?;
     let on_device = tensors(target, &bag)?;
     naming_the_bag(&target.device, target.slide, BagSize::of(&on_device), || {
         let Attribution { output, mut layers } = cf_model::attribute(model.as_ref(), &on_device)?;
@@ -126,7 +155,7 @@ pub fn attribute(target: &Target<'_>, options: AttributionOptions<'_>) -> Result
             let progress = options.progress.unwrap_or(&mut silent);
             layers.extend(cf_model::occlude(model.as_ref(), &on_device, max_parts, progress)?);
         }
-        Ok(SlideAttribution { prediction: SlidePrediction::new(target.slide, &output)?, layers, bag })
+        Ok(SlideAttribution { prediction: SlidePrediction::new(target.slide, &output)?, layers, bag, info })
     })
 }
 
@@ -199,6 +228,14 @@ fn read_bag(
         );
     }
     Ok(bag)
+}
+
+/// What the file of the slide's patches at the model's first magnification states of the slide.
+fn slide_info(target: &Target<'_>, config: &ModelConfig) -> Result<SlideInfo> {
+    let store = BagStore::open(target.features, target.layout, target.backbone).map_err(Error::BagStore)?;
+    let Some(magnification) = config.magnifications().first() else { return Ok(SlideInfo::default()) };
+    let described = store.describe(target.slide, *magnification);
+    Ok(described.map_err(|source| Error::Bag { slide_id: target.slide.to_owned(), source })?.slide)
 }
 
 /// The bag's features where the model computes.

@@ -1,5 +1,7 @@
 //! From a run directory to its report.
 
+mod heatmaps;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -25,10 +27,15 @@ const PNG_SCALE: f32 = 2.0;
 
 /// Writes `figures/*.svg`, `figures/*.png` and, last, `report.html`; returns the path of the report.
 ///
+/// - `heatmaps`: where `cf-heatmap render` wrote; of the slides with the highest and the lowest risk, those that are there are shown.
+///
 /// # Errors
-/// If the run is not complete, or a file can't be written.
-pub fn write(run: &Path) -> Result<PathBuf> {
-    let report = collect(run)?;
+/// If the run is not complete, a file can't be written, or `heatmaps` holds neither slide.
+pub fn write(run: &Path, heatmaps: Option<&Path>) -> Result<PathBuf> {
+    let mut report = collect(run)?;
+    if let Some(folder) = heatmaps {
+        report.heatmaps = heatmaps::of_extremes(run, folder, &report.predictions)?;
+    }
     let figures = run.join("figures");
     run_dir::create_dir(&figures)?;
     for figure in cf_report::figures(&report)? {
@@ -94,6 +101,7 @@ pub fn collect(run: &Path) -> Result<CrossValidationReport> {
         model_paper: config.model.name().paper().to_owned(),
         software_version: environment.cf_train,
         config_toml,
+        heatmaps: Vec::new(),
         wall_seconds: summary.wall_seconds,
         peak_rss_bytes: summary.peak_rss_bytes,
     })

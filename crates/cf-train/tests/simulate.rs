@@ -7,7 +7,9 @@ use std::error::Error as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cf_train::simulate::{CohortKind, Error, OutcomeSource, SimulateOptions, Simulated, simulate};
+use cf_train::simulate::{
+    CohortForm, CohortKind, Error, OutcomeSource, SimulateOptions, Simulated, simulate,
+};
 use survival_metrics::{Outcome, RiskTies, Status, concordance_index};
 use tempfile::TempDir;
 use wsi_bags::{Bag, Magnification, RowOrder};
@@ -79,6 +81,45 @@ fn equal_options_give_equal_bytes_and_another_seed_does_not() {
                 "{} does not depend on the seed",
                 name.display()
             );
+        }
+    }
+}
+
+#[test]
+fn slides_are_planned_for_the_patients_that_bags_would_be_made_of() {
+    for kind in [CohortKind::Additive, CohortKind::Interaction] {
+        let dir = TempDir::new().unwrap();
+        let bags = small(dir.path().join("bags"), kind, 12);
+        let slides =
+            SimulateOptions { form: CohortForm::Slides, ..small(dir.path().join("slides"), kind, 12) };
+        let of_bags = run(&bags).ceilings;
+        let of_slides = run(&slides).ceilings;
+        // What is known of patients, and no more.
+        assert!(of_slides.iter().all(|ceiling| of_bags.contains(ceiling)));
+        assert_eq!(of_slides.len(), if kind == CohortKind::Additive { 4 } else { 1 });
+        let [with_bags, with_slides] = [&bags, &slides].map(|options| contents(&options.out));
+        for (name, bytes) in &with_slides {
+            let is_table = name == Path::new("clinical.csv") || name.starts_with("splits");
+            assert!(!is_table || with_bags.get(name) == Some(bytes), "{}", name.display());
+        }
+        let names: Vec<_> = with_slides.keys().filter(|name| !name.starts_with("splits")).collect();
+        let expected = ["clinical.csv", "config.toml", "slides.csv", "truth.csv", "truth.json"];
+        assert_eq!(names, expected.map(Path::new).iter().collect::<Vec<_>>());
+        let config = fs::read_to_string(slides.out.join("config.toml")).unwrap();
+        assert!(config.contains("backbone = \"stain-texture\""), "{config}");
+
+        let (plan, truth) = (table(&slides.out.join("slides.csv")), table(&slides.out.join("truth.csv")));
+        let before = table(&bags.out.join("truth.csv"));
+        assert_eq!((plan.len(), truth.len()), (12, 12));
+        let mut seeds: Vec<&str> = plan.iter().map(|row| row["seed"].as_str()).collect();
+        seeds.sort_unstable();
+        seeds.dedup();
+        assert_eq!(seeds.len(), 12, "every slide is drawn from its own seed");
+        for ((plan, truth), before) in plan.iter().zip(&truth).zip(&before) {
+            assert_eq!((&plan["slide_id"], &plan["z"]), (&truth["slide_id"], &before["z"]));
+            assert_eq!((&plan["cells"], &plan["kind"]), (&before["n5"], &kind.name().to_owned()));
+            let parts = ["z5", "z10", "z20"].map(|part| number(plan, part));
+            assert!((parts.iter().sum::<f64>() - 3f64.sqrt() * number(plan, "z")).abs() < 1e-9);
         }
     }
 }

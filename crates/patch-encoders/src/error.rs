@@ -26,6 +26,21 @@ pub enum Error {
         published: String,
     },
 
+    /// Weights that cannot be fetched.
+    #[cfg(feature = "hub")]
+    #[error("{encoder} needs {file} of {repository}, which cannot be fetched")]
+    Hub {
+        /// The encoder.
+        encoder: EncoderName,
+        /// The file.
+        file: &'static str,
+        /// Its repository on Hugging Face.
+        repository: &'static str,
+        /// Why.
+        #[source]
+        source: Box<hf_hub::api::sync::ApiError>,
+    },
+
     /// Weights for the encoder that has none.
     #[error("{}: {encoder} takes no weights", path.display())]
     WeightsRefused {

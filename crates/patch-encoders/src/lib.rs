@@ -13,6 +13,8 @@
 //! | `prov-gigapath` | 1536 | 256 x 256, bicubic, centre 224 x 224 | ViT-g/16, class token |
 //! | `stain-texture` | 128 | as it is | none: see [`stain_texture`] |
 //!
+//! With feature `hub`, `hub::fetch_weights` gets the file by name from Hugging Face.
+//!
 //! ```
 //! use patch_encoders::{Encoder, EncoderName, RgbImage};
 //!
@@ -28,6 +30,8 @@ mod conch;
 mod convert;
 mod encoder;
 mod error;
+#[cfg(feature = "hub")]
+pub mod hub;
 mod linear;
 mod name;
 mod ops;

@@ -31,7 +31,7 @@ pub(crate) fn check_frame(coords: &[[i64; 2]], frame: Frame) -> Result<(), Error
             }
         }
     }
-    match (frame.step, lattice_step(coords)) {
+    match (frame.step, usual_distance(coords)) {
         (Some(stated), Some((step, patch_idx))) if step < u64::from(stated) => {
             let fault = format!(
                 "neighbours are {step} apart, but the file says that patches are cut every {stated} level-0 pixels"
@@ -42,11 +42,23 @@ pub(crate) fn check_frame(coords: &[[i64; 2]], frame: Frame) -> Result<(), Error
     }
 }
 
+/// The most frequent distance between neighbours in a row or column of a lattice, in the unit of `coords`: the side of a
+/// patch less its overlap. The smaller of equally frequent ones; `None` where no two patches share a row or column.
+///
+/// ```
+/// assert_eq!(wsi_bags::lattice_step(&[[0, 0], [512, 0], [1024, 0], [0, 512]]), Some(512));
+/// assert_eq!(wsi_bags::lattice_step(&[[0, 0], [7, 9]]), None);
+/// ```
+#[must_use]
+pub fn lattice_step(coords: &[[i64; 2]]) -> Option<u64> {
+    usual_distance(coords).map(|(step, _)| step)
+}
+
 /// The most frequent distance between neighbours in a row or column, the smaller of equally frequent ones, and a patch
 /// that has such a neighbour. `None` where no two patches share a row or column.
 ///
 /// Grids of different tissue pieces are shifted against each other, so single distances may be anything.
-pub(crate) fn lattice_step(coords: &[[i64; 2]]) -> Option<(u64, usize)> {
+pub(crate) fn usual_distance(coords: &[[i64; 2]]) -> Option<(u64, usize)> {
     let mut counts: BTreeMap<u64, (usize, usize)> = BTreeMap::new();
     for (along, across) in [(0, 1), (1, 0)] {
         let mut order: Vec<usize> = (0..coords.len()).collect();
@@ -122,9 +134,9 @@ mod tests {
     fn the_step_is_the_usual_distance_not_the_smallest() {
         // Two grids of step 100, shifted by 30 in the same row.
         let coords = [[0, 0], [100, 0], [200, 0], [230, 0], [330, 0], [430, 0]];
-        assert_eq!(lattice_step(&coords).map(|(step, _)| step), Some(100));
-        assert_eq!(lattice_step(&[[0, 0], [0, 0]]), None, "the same place twice is no distance");
-        assert_eq!(lattice_step(&[]), None);
+        assert_eq!(usual_distance(&coords).map(|(step, _)| step), Some(100));
+        assert_eq!(usual_distance(&[[0, 0], [0, 0]]), None, "the same place twice is no distance");
+        assert_eq!(usual_distance(&[]), None);
     }
 
     #[test]

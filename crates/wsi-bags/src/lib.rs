@@ -94,6 +94,8 @@ mod scale_file;
 #[cfg(feature = "store")]
 mod scale_parents;
 #[cfg(feature = "store")]
+pub mod scores;
+#[cfg(feature = "store")]
 mod slide_info;
 mod slide_name;
 #[cfg(feature = "store")]
@@ -102,6 +104,8 @@ mod store;
 pub use bag::Bag;
 #[cfg(feature = "store")]
 pub use convert::{Converted, ConvertedSet, Converter};
+#[cfg(feature = "store")]
+pub use coords::lattice_step;
 #[cfg(feature = "store")]
 pub use description::PatchDescription;
 pub use error::{BoxedSource, Error, ErrorKind, Result};

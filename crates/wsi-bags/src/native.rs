@@ -191,20 +191,23 @@ pub(crate) fn write_sets(
     replace_file(path, |beside| {
         let writer = Writer::create(beside)?;
         let root = writer.root();
-        root.set_text("producer", env!("CARGO_PKG_NAME"))?;
-        root.set_text("producer_version", env!("CARGO_PKG_VERSION"))?;
-        for (name, value) in [("slide_width", slide.width), ("slide_height", slide.height)] {
-            if let Some(value) = value {
-                root.set_whole(name, value)?;
-            }
-        }
-        if let Some(mpp) = slide.mpp {
-            root.set_float("mpp", mpp)?;
-        }
+        write_slide_info(&root, slide)?;
         let frame = Frame { slide_size: [slide.width, slide.height], step: None };
         write(&SetWriter { root, encoder, frame })?;
         writer.finish()
     })
+}
+
+/// What files of this crate say at their top: who wrote them, and what is known of the slide.
+pub(crate) fn write_slide_info(root: &GroupWriter<'_>, slide: &SlideInfo) -> Result<()> {
+    root.set_text("producer", env!("CARGO_PKG_NAME"))?;
+    root.set_text("producer_version", env!("CARGO_PKG_VERSION"))?;
+    for (name, value) in [("slide_width", slide.width), ("slide_height", slide.height)] {
+        if let Some(value) = value {
+            root.set_whole(name, value)?;
+        }
+    }
+    slide.mpp.map_or(Ok(()), |mpp| root.set_float("mpp", mpp))
 }
 
 fn write_set(

@@ -34,6 +34,6 @@ pub(crate) fn scale_parents(
 fn side_of(source: &PatchSource, coords: &[[i64; 2]]) -> Option<(u32, bool)> {
     match source.geometry.patch_size_level0 {
         Some(side) => Some((side, true)),
-        None => lattice_step(coords).and_then(|(step, _)| u32::try_from(step).ok()).map(|side| (side, false)),
+        None => lattice_step(coords).and_then(|step| u32::try_from(step).ok()).map(|side| (side, false)),
     }
 }

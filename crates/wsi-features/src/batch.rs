@@ -6,9 +6,11 @@ use std::time::Instant;
 
 use wsi_bags::{Magnification, native};
 
+use crate::bag_lattice::features_at;
 use crate::encoder::PatchEncoder;
 use crate::error::{Error, Result};
 use crate::extract::{ExtractOptions, Extracted, extract};
+use crate::patch_reader::PixelSource;
 use crate::slide_list::{SlideEntry, SlideList};
 use crate::status::{Encoded, Outcome, SlideStatus, place, write_status};
 
@@ -69,6 +71,17 @@ impl BatchOptions {
     }
 }
 
+/// How features of another encoder are added to bags.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EncodeOptions {
+    /// Directory of the bags.
+    pub bags: PathBuf,
+    /// Which level patches are read from.
+    pub pixels: PixelSource,
+    /// Which of the slides.
+    pub shard: Shard,
+}
+
 /// What a progress bar hears.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event<'a> {
@@ -101,18 +114,51 @@ pub fn run(
         action: "make the directory",
         source,
     })?;
-    let table = out.join(options.shard.table());
+    each(slides, out, options.shard, on_event, &|entry| {
+        one(entry, encoder, options, &|n| on_event(Event::Patches(n)))
+    })
+}
+
+/// Adds the features of another encoder to the bags of all slides of a shard, at the patches that the bags have.
+///
+/// Tissue and lattice are not looked for again, so that features of all encoders are of the same patches, whatever
+/// settings or tool laid them. A bag that has the encoder's features at all its magnifications is left alone. The rest is as
+/// in [`run`]; a tile that does not decode fails its slide.
+///
+/// # Errors
+/// As [`run`].
+pub fn encode(
+    slides: &SlideList,
+    encoder: &dyn PatchEncoder,
+    options: &EncodeOptions,
+    on_event: &dyn Fn(Event<'_>),
+) -> Result<Vec<SlideStatus>> {
+    each(slides, &options.bags, options.shard, on_event, &|entry| {
+        let bag = options.bags.join(format!("{}.h5", entry.id));
+        features_at(&entry.path, &bag, encoder, options.pixels, &|n| on_event(Event::Patches(n)))
+    })
+}
+
+/// Goes through the slides of a shard and keeps the table in `folder`.
+fn each(
+    slides: &SlideList,
+    folder: &Path,
+    shard: Shard,
+    on_event: &dyn Fn(Event<'_>),
+    one: &dyn Fn(&SlideEntry) -> Result<Outcome>,
+) -> Result<Vec<SlideStatus>> {
+    let table = folder.join(shard.table());
     let entries: Vec<&SlideEntry> = slides
         .entries()
         .iter()
         .enumerate()
-        .filter(|(number, _)| options.shard.has(*number))
+        .filter(|(number, _)| shard.has(*number))
         .map(|(_, entry)| entry)
         .collect();
     let mut statuses = Vec::new();
     for (number, entry) in entries.iter().enumerate() {
         on_event(Event::Begun(&entry.id, number + 1, entries.len()));
-        let outcome = match one(entry, encoder, options, &|n| on_event(Event::Patches(n))) {
+        let outcome = match one(entry) {
             Ok(outcome) => outcome,
             Err(error) if error.is_temporary() => return Err(error),
             Err(error) => Outcome::Failed(whole_text(&error)),
@@ -152,7 +198,7 @@ fn one(
     Ok(Outcome::Done(Encoded {
         n_patches,
         n_unreadable,
-        base: resolution.base,
+        base: Some(resolution.base),
         rule: resolution.rule.label().to_owned(),
         warnings: resolution.warnings.iter().map(ToString::to_string).collect(),
         seconds: begun.elapsed().as_secs_f64(),

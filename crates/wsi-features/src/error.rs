@@ -30,6 +30,33 @@ pub enum Error {
         /// Which step left nothing.
         reason: String,
     },
+    /// No bag to take patches from.
+    #[error("{}: there is no such bag; `wsi-extract run` makes one of the slide", bag.display())]
+    NoBag {
+        /// Where it was looked for.
+        bag: PathBuf,
+    },
+    /// A bag that does not say how large its patches are.
+    #[error("{}: `patch_size_level0` of {magnification} is missing, so its patches cannot be read again", bag.display())]
+    NoPatchSize {
+        /// The bag.
+        bag: PathBuf,
+        /// The magnification.
+        magnification: Magnification,
+    },
+    /// A bag of another slide.
+    #[error(
+        "{}: {found} pixels, but its bag is of a slide of {wanted}: the bag of another slide",
+        slide.display()
+    )]
+    OtherSlide {
+        /// The slide.
+        slide: PathBuf,
+        /// Its size.
+        found: String,
+        /// The size that the bag states.
+        wanted: String,
+    },
     /// Too many patches to leave out.
     #[error("{}: every {magnification} patch lies on a tile that does not decode", slide.display())]
     AllUnreadable {

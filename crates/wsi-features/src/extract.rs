@@ -190,13 +190,13 @@ fn with_parents(mut scales: Vec<NestedPatches>) -> Result<Vec<NestedPatches>> {
 }
 
 /// The features of one magnification, row by row, and which rows there are.
-struct Rows {
-    features: Vec<f32>,
+pub(crate) struct Rows {
+    pub(crate) features: Vec<f32>,
     kept: Vec<bool>,
 }
 
 /// Reads and encodes every patch: one batch is read while the one before is encoded.
-fn encode(
+pub(crate) fn encode(
     path: &Path,
     scales: &[NestedPatches],
     readers: &[PatchReader<'_>],
@@ -270,6 +270,15 @@ fn place_by_place(scales: &[NestedPatches]) -> Vec<Item> {
     items
 }
 
+/// What is written of where features come from.
+pub(crate) fn provenance(encoder: &dyn PatchEncoder) -> Provenance {
+    Provenance {
+        tool: Some(env!("CARGO_PKG_NAME").to_owned()),
+        tool_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        encoder: Some(encoder.name().to_owned()),
+    }
+}
+
 /// Puts the bag together, rows that could not be read left out.
 fn gather(
     path: &Path,
@@ -279,11 +288,7 @@ fn gather(
     resolution: &Resolution,
 ) -> Result<Bag> {
     let dim = encoder.feature_dim();
-    let provenance = Provenance {
-        tool: Some(env!("CARGO_PKG_NAME").to_owned()),
-        tool_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-        encoder: Some(encoder.name().to_owned()),
-    };
+    let provenance = provenance(encoder);
     let mut sets = Vec::new();
     // Where each row of the coarser magnification went.
     let mut moved: Vec<Option<u32>> = Vec::new();

@@ -3,7 +3,8 @@
 //! [`extract`] turns one slide into a bag: resolution, tissue, lattice, then patches read on all threads while the encoder
 //! works on those read before. [`run`] does so for many slides, or for one shard of them: what is there already is
 //! skipped, one bad slide never stops the others, and a table says for each slide what became of it. Bags are native
-//! files, written beside their name and renamed.
+//! files, written beside their name and renamed. [`encode`] gives bags the features of another encoder, at the patches that
+//! they have.
 //!
 //! ```
 //! use patch_encoders::{Encoder, EncoderName};
@@ -23,6 +24,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod bag_lattice;
 mod batch;
 mod encoder;
 mod error;
@@ -31,7 +33,7 @@ mod patch_reader;
 mod slide_list;
 mod status;
 
-pub use batch::{BatchOptions, Event, Shard, run};
+pub use batch::{BatchOptions, EncodeOptions, Event, Shard, encode, run};
 pub use encoder::PatchEncoder;
 pub use error::{Error, Result};
 pub use extract::{BadTiles, ExtractOptions, Extracted, LatticeKind, extract};

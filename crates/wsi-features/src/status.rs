@@ -13,9 +13,9 @@ pub struct Encoded {
     pub n_patches: [usize; 3],
     /// Patches left out because a tile did not decode.
     pub n_unreadable: usize,
-    /// Magnification of level 0.
-    pub base: f64,
-    /// The rule that gave it.
+    /// Magnification of level 0; `None` where the patches are those of a bag, which hold whatever it is.
+    pub base: Option<f64>,
+    /// The rule that gave it, or the bag.
     pub rule: String,
     /// What a person should look at.
     pub warnings: Vec<String>,
@@ -105,7 +105,7 @@ fn row(status: &SlideStatus) -> [String; 11] {
                 *cell = n.to_string();
             }
             row[6] = encoded.n_unreadable.to_string();
-            row[7] = encoded.base.to_string();
+            row[7] = encoded.base.map_or_else(String::new, |base| base.to_string());
             row[8].clone_from(&encoded.rule);
             row[9] = encoded.warnings.join("; ");
             row[10] = format!("{:.1}", encoded.seconds);

@@ -35,6 +35,7 @@ mod jpeg;
 pub mod lattice;
 #[cfg(feature = "openslide")]
 mod openslide;
+mod pyramid_writer;
 mod reader;
 mod region;
 pub mod render;
@@ -50,6 +51,7 @@ pub use error::{BoxedSource, Error, ErrorKind, Result};
 pub use image_slide::ImageSlide;
 #[cfg(feature = "openslide")]
 pub use openslide::OpenSlideReader;
+pub use pyramid_writer::{LevelTags, PyramidWriter, TileCompression, TilePlace};
 pub use reader::{LARGEST_REGION, Level, SlideReader, open};
 pub use resolution::{
     PLAUSIBLE_MPP, Preference, Resolution, ResolutionOverride, ResolutionWarning, Rule, StatedResolution,

@@ -268,6 +268,7 @@ mod tests {
             model_paper: String::new(),
             software_version: String::new(),
             config_toml: String::new(),
+            heatmaps: Vec::new(),
             wall_seconds: 0.0,
             peak_rss_bytes: 0,
         }

@@ -1,9 +1,10 @@
 //! Kaplan-Meier curves of the two risk groups with confidence bands, censor marks and numbers at risk.
 
-use survival_metrics::KaplanMeier;
+use survival_metrics::{KaplanMeier, Outcome, RiskGroup as Side};
 
 use super::axis::{Plot, Ticks};
 use super::svg::{Anchor, Ink, Svg, dash, number, polyline};
+use crate::number::fixed;
 use crate::risk_groups::{RiskGroup, RiskGroups};
 
 const WIDTH: f64 = 560.0;
@@ -14,11 +15,39 @@ const LINE_HEIGHT: f64 = 18.0;
 /// Names at the ends of the curves keep this distance.
 const NAME_DISTANCE: f64 = 14.0;
 
+/// One subject on the curve of its group.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Marked {
+    pub(crate) side: Side,
+    pub(crate) outcome: Outcome,
+}
+
+impl Marked {
+    /// `high risk, event at 23.1 months`.
+    fn words(&self) -> String {
+        let status = if self.outcome.is_event() { "event" } else { "censored" };
+        let side = match self.side {
+            Side::High => "high",
+            Side::Low => "low",
+        };
+        format!("{side} risk, {status} at {} months", fixed(self.outcome.time(), 1))
+    }
+}
+
 /// Draws the curves of both risk groups, or of the only one that has subjects.
 pub(crate) fn draw(name: &str, groups: &RiskGroups) -> String {
+    draw_marking(name, groups, None)
+}
+
+/// [`draw`], with a subject on the curve of its group, if it has one.
+pub(crate) fn draw_marking(name: &str, groups: &RiskGroups, marked: Option<Marked>) -> String {
     let curves = curves(groups);
     let title = format!("Kaplan-Meier curves by predicted risk, {} level", groups.level.noun());
-    let mut svg = Svg::new(name, WIDTH, HEIGHT, &title, &description(groups));
+    let mut description = description(groups);
+    if let Some(marked) = marked {
+        description.push_str(&format!(" Marked {}: {}.", groups.level.noun(), marked.words()));
+    }
+    let mut svg = Svg::new(name, WIDTH, HEIGHT, &title, &description);
     let last_time = curves.iter().filter_map(|c| c.group.curve.times().last().copied()).fold(0.0, f64::max);
     let end = if last_time > 0.0 { last_time } else { 1.0 };
     let plot = Plot::new(FRAME, (0.0, end), (0.0, 1.0));
@@ -39,10 +68,32 @@ pub(crate) fn draw(name: &str, groups: &RiskGroups) -> String {
         svg.path(&step_path(km, &plot), curve.ink, &style);
         svg.path(&censor_path(km, &plot), curve.ink, r#"stroke-width="1""#);
     }
+    if let Some(marked) = marked {
+        draw_marked(&mut svg, &plot, groups, marked);
+    }
     draw_names(&mut svg, &plot, &curves);
     plot.draw_x_axis(&mut svg, &months, "Months");
     draw_numbers_at_risk(&mut svg, &plot, &months, &curves);
     svg.finish()
+}
+
+/// A ring at the subject's time, on the curve of its group, and what it is.
+fn draw_marked(svg: &mut Svg, plot: &Plot, groups: &RiskGroups, marked: Marked) {
+    let group = match marked.side {
+        Side::High => groups.high.as_ref(),
+        Side::Low => groups.low.as_ref(),
+    };
+    let Some(group) = group else { return };
+    let time = marked.outcome.time();
+    let (x, y) = plot.at((time, group.curve.survival_at(time)));
+    let style = r#"stroke-width="1" stroke-dasharray="2 3""#;
+    svg.line((x, y), (x, plot.bottom), Ink::Axis, style);
+    // Two half circles: a ring that stays one in grey.
+    let ring = format!("M{} {}a5 5 0 1 0 10 0a5 5 0 1 0 -10 0", number(x - 5.0), number(y));
+    svg.path(&ring, Ink::Text, r#"stroke-width="2""#);
+    let (anchor, shift) =
+        if x > (plot.left + plot.right) / 2.0 { (Anchor::End, -8.0) } else { (Anchor::Start, 8.0) };
+    svg.text(x + shift, plot.bottom - 6.0, anchor, Ink::Text, &marked.words());
 }
 
 /// A risk group with what tells it apart.

@@ -12,17 +12,28 @@ const FONT_FAMILY: &str =
 /// A colour by its purpose. The six series colours are those of Okabe and Ito (2008), which all common forms of
 /// colour vision tell apart; purple is darker, so that thin lines of it show on white.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ink {
+pub enum Ink {
+    /// Text that is read first.
     Text,
+    /// Text that is read second.
     Muted,
+    /// Axes and frames.
     Axis,
+    /// Lines behind data.
     Grid,
+    /// What is drawn on.
     Paper,
+    /// First series.
     Blue,
+    /// Second series.
     Vermillion,
+    /// Third series.
     Green,
+    /// Fourth series.
     Purple,
+    /// Fifth series.
     Orange,
+    /// Sixth series.
     Sky,
 }
 
@@ -128,14 +139,18 @@ pub(crate) fn dash(position: usize) -> &'static str {
 
 /// Which end of a text its position means.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Anchor {
+pub enum Anchor {
+    /// Its left end.
     Start,
+    /// Its middle.
     Middle,
+    /// Its right end.
     End,
 }
 
-/// An SVG document that grows by elements.
-pub(crate) struct Svg {
+/// An SVG document that grows by elements. Positions and lengths are user units from the top left corner.
+#[derive(Debug)]
+pub struct Svg {
     body: String,
     head: String,
 }
@@ -143,7 +158,8 @@ pub(crate) struct Svg {
 impl Svg {
     /// An empty document of `width` x `height` user units. `name` makes the ids unique within a page, `title` and
     /// `description` are what a screen reader says.
-    pub(crate) fn new(name: &str, width: f64, height: f64, title: &str, description: &str) -> Self {
+    #[must_use]
+    pub fn new(name: &str, width: f64, height: f64, title: &str, description: &str) -> Self {
         let head = format!(
             concat!(
                 r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w} {h}" width="{w}" height="{h}" "#,
@@ -165,20 +181,12 @@ impl Svg {
     }
 
     /// Text of 12 units.
-    pub(crate) fn text(&mut self, x: f64, y: f64, anchor: Anchor, ink: Ink, text: &str) {
+    pub fn text(&mut self, x: f64, y: f64, anchor: Anchor, ink: Ink, text: &str) {
         self.text_with(x, y, anchor, ink, "", text);
     }
 
     /// Text with further attributes, such as a `font-size` or a `transform`.
-    pub(crate) fn text_with(
-        &mut self,
-        x: f64,
-        y: f64,
-        anchor: Anchor,
-        ink: Ink,
-        attributes: &str,
-        text: &str,
-    ) {
+    pub fn text_with(&mut self, x: f64, y: f64, anchor: Anchor, ink: Ink, attributes: &str, text: &str) {
         let anchor = match anchor {
             Anchor::Start => "start",
             Anchor::Middle => "middle",
@@ -191,19 +199,20 @@ impl Svg {
         ));
     }
 
-    pub(crate) fn line(&mut self, from: (f64, f64), to: (f64, f64), ink: Ink, attributes: &str) {
+    /// A stroked line; `attributes` such as a `stroke-width` are put into its element.
+    pub fn line(&mut self, from: (f64, f64), to: (f64, f64), ink: Ink, attributes: &str) {
         let (x1, y1, x2, y2) = (number(from.0), number(from.1), number(to.0), number(to.1));
         let stroke = ink.stroke();
         self.push(&format!(r#"<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" {stroke} {attributes}/>"#));
     }
 
-    /// A stroked path.
-    pub(crate) fn path(&mut self, d: &str, ink: Ink, attributes: &str) {
+    /// A stroked path, `d` being path data.
+    pub fn path(&mut self, d: &str, ink: Ink, attributes: &str) {
         self.push(&format!(r#"<path d="{d}" {} {attributes}/>"#, ink.stroke()));
     }
 
-    /// A filled path.
-    pub(crate) fn area(&mut self, d: &str, ink: Ink, attributes: &str) {
+    /// A filled path, `d` being path data.
+    pub fn area(&mut self, d: &str, ink: Ink, attributes: &str) {
         self.push(&format!(r#"<path d="{d}" {} {attributes}/>"#, ink.fill()));
     }
 
@@ -213,7 +222,8 @@ impl Svg {
     }
 
     /// The whole document.
-    pub(crate) fn finish(self) -> String {
+    #[must_use]
+    pub fn finish(self) -> String {
         format!("{}{}</svg>\n", self.head, self.body)
     }
 }

@@ -21,11 +21,16 @@ pub(super) struct EvaluateArguments {
 
 /// Write the report of a run again.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  cf-train report --run runs/blca")]
+#[command(
+    after_help = "Examples:\n  cf-train report --run runs/blca\n  cf-train report --run runs/blca --heatmaps heatmaps/blca"
+)]
 pub(super) struct ReportArguments {
     /// Run directory of `cf-train cv`.
     #[arg(long, value_name = "DIR")]
     run: PathBuf,
+    /// Directory that `cf-heatmap render` wrote into: the slides with the highest and the lowest risk are shown.
+    #[arg(long, value_name = "DIR")]
+    heatmaps: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &EvaluateArguments) -> Result<(), Failure> {
@@ -55,7 +60,7 @@ pub(super) fn run(arguments: &EvaluateArguments) -> Result<(), Failure> {
 }
 
 pub(super) fn run_report(arguments: &ReportArguments) -> Result<(), Failure> {
-    let path = report::write(&arguments.run)?;
+    let path = report::write(&arguments.run, arguments.heatmaps.as_deref())?;
     print(&path.display().to_string());
     Ok(())
 }

@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use cf_model::{ModelConfig, ModelName};
-use cf_train::Error;
+use cf_model::ModelName;
 use cf_train::predict::{self, Target};
 use survival_metrics::Status;
 use wsi_bags::Layout;
@@ -81,36 +80,13 @@ impl TargetArguments {
     fn target(&self) -> Result<Target<'_>, Failure> {
         Ok(Target {
             checkpoint: &self.checkpoint,
-            model: self.model_config()?,
+            model: predict::model_config(self.model, self.model_config.as_deref())?,
             features: &self.features,
             layout: self.layout,
             backbone: &self.backbone,
             slide: &self.slide,
             device: self.device.open()?,
         })
-    }
-
-    /// The model with the settings of `--model-config`.
-    fn model_config(&self) -> Result<ModelConfig, Failure> {
-        let Some(path) = &self.model_config else {
-            return Ok(ModelConfig::default_of(self.model));
-        };
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
-            action: "read",
-            path: path.clone(),
-            source,
-        })?;
-        let fault = |reason: String| Failure::from(Error::Config { path: path.clone(), reason });
-        let mut settings: toml::Table =
-            text.parse().map_err(|error: toml::de::Error| fault(error.to_string()))?;
-        let name = toml::Value::String(self.model.as_str().to_owned());
-        if settings.insert("name".to_owned(), name).is_some() {
-            return Err(fault("unknown field `name`: --model says it".to_owned()));
-        }
-        let model: ModelConfig =
-            settings.try_into().map_err(|error: toml::de::Error| fault(error.to_string()))?;
-        model.check().map_err(|error| fault(error.to_string()))?;
-        Ok(model)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cf_train::simulate::{CohortKind, OutcomeSource, SimulateOptions, simulate};
+use cf_train::simulate::{CohortForm, CohortKind, OutcomeSource, SimulateOptions, simulate};
 use clap::ValueEnum;
 
 use super::{Failure, print, progress};
@@ -11,7 +11,11 @@ use super::{Failure, print, progress};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  cf-train simulate --out cohort --kind interaction --patients 400\n  \
                         cf-train cv --config cohort/config.toml --out run\n\n  \
-                        cf-train simulate --clinical blca.csv --splits splits/blca --scale 0.005 --out blca")]
+                        cf-train simulate --clinical blca.csv --splits splits/blca --scale 0.005 --out blca\n\n  \
+                        cf-train simulate --slides --patients 24 --out cohort\n  \
+                        wsi-extract render cohort/slides.csv --out cohort\n  \
+                        wsi-extract run cohort/slides --out cohort/bags --encoder stain-texture --preset bwh_biopsy\n  \
+                        cf-train cv --config cohort/config.toml --out run")]
 pub(super) struct Arguments {
     /// Directory to make.
     #[arg(long, value_name = "DIR")]
@@ -28,8 +32,11 @@ pub(super) struct Arguments {
     /// Take the folds from this directory of splits_K.csv.
     #[arg(long, value_name = "DIR", requires = "clinical")]
     splits: Option<PathBuf>,
+    /// Plan slides instead of making bags: `wsi-extract render` draws them of slides.csv.
+    #[arg(long)]
+    slides: bool,
     /// Columns of the features.
-    #[arg(long, default_value_t = 64, value_name = "B")]
+    #[arg(long, default_value_t = 64, value_name = "B", conflicts_with = "slides")]
     backbone_dim: usize,
     /// Factor on the paper's mean bag sizes (13,496 / 3,449 / 895 patches at 20x / 10x / 5x).
     #[arg(long, default_value_t = 0.01, value_name = "S")]
@@ -62,6 +69,7 @@ pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure>
         },
         n_patients: arguments.patients,
         outcomes,
+        form: if arguments.slides { CohortForm::Slides } else { CohortForm::Bags },
         backbone_dim: arguments.backbone_dim,
         scale: arguments.scale,
         seed: arguments.seed,

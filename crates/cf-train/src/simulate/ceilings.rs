@@ -8,7 +8,7 @@ use survival_metrics::{Outcome, RiskTies, concordance_index};
 
 use super::Error;
 use super::features::{CLASS_AMPLITUDE, NOISE_SD, SIGNATURE_DIM, SIGNATURE_SD};
-use super::options::{CohortKind, OutcomeSource, SimulateOptions};
+use super::options::{CohortForm, CohortKind, OutcomeSource, SimulateOptions};
 use super::outcomes::{CENSORED_SHARE, LOG_HAZARD_PER_Z, WEIBULL_SCALE_MONTHS, WEIBULL_SHAPE};
 use super::roster::Roster;
 use super::truth::{SlideTruth, Truth, truths};
@@ -68,7 +68,7 @@ pub(super) fn write(
 ) -> Result<Vec<Ceiling>, Error> {
     let outcomes: Vec<Outcome> =
         roster.slides.iter().map(|slide| roster.patients[slide.patient].outcome).collect();
-    let ceilings = truths(options.kind)
+    let ceilings = truths(options.kind, options.form)
         .iter()
         .enumerate()
         .map(|(column, truth)| {
@@ -77,12 +77,13 @@ pub(super) fn write(
         })
         .collect::<Result<Vec<_>, Error>>()?;
     let n_event_slides = outcomes.iter().filter(|outcome| outcome.is_event()).count();
+    let has_features = options.form == CohortForm::Bags;
     let summary = Summary {
         kind: options.kind,
         outcomes: if options.outcomes == OutcomeSource::Drawn { "drawn" } else { "table" },
         seed: options.seed,
         scale: options.scale,
-        backbone_dim: options.backbone_dim,
+        backbone_dim: has_features.then_some(options.backbone_dim),
         n_patients: roster.patients.len(),
         n_slides: slides.len(),
         n_event_slides,
@@ -92,12 +93,12 @@ pub(super) fn write(
             weibull_scale_months: WEIBULL_SCALE_MONTHS,
             censored_share: CENSORED_SHARE,
         }),
-        features: Features {
+        features: has_features.then(|| Features {
             class_amplitude: CLASS_AMPLITUDE,
             signature_dim: SIGNATURE_DIM,
             signature_sd: SIGNATURE_SD / (options.backbone_dim as f64).sqrt(),
             noise_sd: NOISE_SD / (options.backbone_dim as f64).sqrt(),
-        },
+        }),
         floor: 0.5,
         ceilings: &ceilings,
     };
@@ -125,14 +126,15 @@ struct Summary<'a> {
     outcomes: &'static str,
     seed: u64,
     scale: f64,
-    backbone_dim: usize,
+    /// Absent, as `features`, where slides are drawn and encoded later.
+    backbone_dim: Option<usize>,
     n_patients: usize,
     n_slides: usize,
     n_event_slides: usize,
     log_hazard_per_z: f64,
     /// Absent where times come from a table, whose clock is its own.
     drawn_times: Option<DrawnTimes>,
-    features: Features,
+    features: Option<Features>,
     floor: f64,
     ceilings: &'a [Ceiling],
 }

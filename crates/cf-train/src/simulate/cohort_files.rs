@@ -4,11 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use super::Error;
-use super::options::{CohortKind, OutcomeSource};
+use super::options::{CohortForm, CohortKind, OutcomeSource};
 use super::roster::{Roster, split_files};
 
-/// Name of the encoder under which features are stored.
+/// Name of the encoder under which simulated features are stored.
 pub(super) const ENCODER: &str = "simulated";
+/// Name of the encoder that needs no weights, for slides that are drawn.
+const SLIDE_ENCODER: &str = "stain-texture";
 
 /// Writes `clinical.csv` and `splits/`, drawn or copied byte for byte.
 ///
@@ -65,7 +67,7 @@ fn write_split(path: &Path, roster: &Roster, validated: &[usize]) -> Result<(), 
 ///
 /// # Errors
 /// If the file cannot be written.
-pub(super) fn write_config(dir: &Path, kind: CohortKind) -> Result<(), Error> {
+pub(super) fn write_config(dir: &Path, kind: CohortKind, form: CohortForm) -> Result<(), Error> {
     let path = dir.join("config.toml");
     let text = format!(
         r#"# Cross-validation of CrossFusion on this simulated cohort; the truth is in truth.json.
@@ -79,7 +81,7 @@ splits = "splits"
 [features]
 dir = "bags"
 layout = "native"
-backbone = "{ENCODER}"
+backbone = "{encoder}"
 
 [model]
 name = "crossfusion"
@@ -101,6 +103,10 @@ alpha = 0.2
 seed = 7
 "#,
         kind = kind.name(),
+        encoder = match form {
+            CohortForm::Bags => ENCODER,
+            CohortForm::Slides => SLIDE_ENCODER,
+        },
     );
     fs::write(&path, text).map_err(Error::io("write", &path))
 }

@@ -13,6 +13,7 @@
 //! | `classes` | which patch belongs to which class |
 //! | `features` | class directions, signatures, noise |
 //! | `bag` | the native bag of a slide |
+//! | `slide_plan` | what is drawn on each slide, where slides are wanted instead of bags (`slides.csv`) |
 //! | `outcomes` | drawn event times and censoring; latent risk given a real outcome |
 //! | `roster` | slides with their outcomes and folds, drawn or from a table (`table`) |
 //! | `truth` | what is known per slide (`truth.csv`) and per patch (`truth/<slide>.csv`) |
@@ -34,10 +35,11 @@ mod options;
 mod outcomes;
 mod roster;
 mod run;
+mod slide_plan;
 mod table;
 mod truth;
 
 pub use ceilings::Ceiling;
 pub use error::Error;
-pub use options::{CohortKind, OutcomeSource, SimulateOptions};
+pub use options::{CohortForm, CohortKind, OutcomeSource, SimulateOptions};
 pub use run::{Simulated, simulate};

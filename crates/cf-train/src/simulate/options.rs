@@ -28,6 +28,15 @@ impl CohortKind {
     }
 }
 
+/// What is made of each slide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CohortForm {
+    /// A bag of simulated features.
+    Bags,
+    /// A row of `slides.csv`, of which `wsi-extract render` draws the slide.
+    Slides,
+}
+
 /// Where slide ids, outcomes and folds come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutcomeSource {
@@ -53,7 +62,9 @@ pub struct SimulateOptions {
     pub n_patients: usize,
     /// Where outcomes come from.
     pub outcomes: OutcomeSource,
-    /// Width of the features: 3 to 65,536 columns (three class directions are orthogonal).
+    /// What is made of each slide.
+    pub form: CohortForm,
+    /// Width of the features of [`CohortForm::Bags`]: 3 to 65,536 columns (three class directions are orthogonal).
     pub backbone_dim: usize,
     /// Factor on the paper's mean number of 5x patches, 895; above 0, at most 100.
     pub scale: f64,
@@ -70,6 +81,7 @@ impl SimulateOptions {
             kind,
             n_patients: 400,
             outcomes: OutcomeSource::Drawn,
+            form: CohortForm::Bags,
             backbone_dim: 64,
             scale: 0.01,
             seed: 7,

@@ -10,8 +10,9 @@ use super::classes::Classes;
 use super::cohort_files::{write_config, write_tables};
 use super::features::FeatureSpace;
 use super::geometry::{Lattice, draw_n_cells};
-use super::options::{OutcomeSource, SimulateOptions};
+use super::options::{CohortForm, OutcomeSource, SimulateOptions};
 use super::roster::Roster;
+use super::slide_plan;
 use super::truth::{SlideTruth, write_patches, write_slides};
 use crate::seed::stream;
 
@@ -32,7 +33,7 @@ pub struct Simulated {
 
 /// Writes a simulated cohort into `options.out`: `bags/<slide>.h5` (native layout, encoder "simulated"),
 /// `clinical.csv`, `splits/splits_<fold>.csv`, `config.toml`, `truth.csv`, `truth.json` and
-/// `truth/<slide>.csv`.
+/// `truth/<slide>.csv`. With [`CohortForm::Slides`], `slides.csv` takes the place of `bags/` and `truth/`.
 ///
 /// All is written into a directory beside `out` that takes its name when it is complete, and goes when
 /// something fails. Holds one slide in memory at a time. `progress` is called with the number of slides
@@ -55,13 +56,37 @@ pub fn simulate(
 
     let partial = PartialDirectory::create(&options.out)?;
     let dir = partial.path.as_path();
+    write_tables(dir, &options.outcomes, &roster)?;
+    write_config(dir, options.kind, options.form)?;
+    let truths = match options.form {
+        CohortForm::Bags => write_bags(dir, options, &roster, progress)?,
+        CohortForm::Slides => slide_plan::write(&dir.join("slides.csv"), options, &roster)?,
+    };
+    write_slides(&dir.join("truth.csv"), options.kind, options.form, &roster, &truths)?;
+    let ceilings = ceilings::write(&dir.join("truth.json"), options, &roster, &truths)?;
+    partial.finish(&options.out)?;
+    let is_event = |patient: usize| roster.patients[patient].outcome.is_event();
+    Ok(Simulated {
+        out: options.out.clone(),
+        n_slides: roster.slides.len(),
+        n_patients: roster.patients.len(),
+        n_event_slides: roster.slides.iter().filter(|slide| is_event(slide.patient)).count(),
+        ceilings,
+    })
+}
+
+/// Writes `bags/` and `truth/` below `dir`.
+fn write_bags(
+    dir: &Path,
+    options: &SimulateOptions,
+    roster: &Roster,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<SlideTruth>, Error> {
+    let seed = options.seed;
     let (bags, patch_truth) = (dir.join("bags"), dir.join("truth"));
     for folder in [&bags, &patch_truth] {
         fs::create_dir(folder).map_err(Error::io("create", folder))?;
     }
-    write_tables(dir, &options.outcomes, &roster)?;
-    write_config(dir, options.kind)?;
-
     let space = FeatureSpace::draw(options.backbone_dim, &mut stream(seed, "simulate/features"));
     let n_slides = roster.slides.len();
     let mut truths = Vec::with_capacity(n_slides);
@@ -80,17 +105,7 @@ pub fn simulate(
         truths.push(SlideTruth::measure(options.kind, latent, &lattice, &classes));
         progress(done + 1, n_slides);
     }
-    write_slides(&dir.join("truth.csv"), options.kind, &roster, &truths)?;
-    let ceilings = ceilings::write(&dir.join("truth.json"), options, &roster, &truths)?;
-    partial.finish(&options.out)?;
-    let is_event = |patient: usize| roster.patients[patient].outcome.is_event();
-    Ok(Simulated {
-        out: options.out.clone(),
-        n_slides,
-        n_patients: roster.patients.len(),
-        n_event_slides: roster.slides.iter().filter(|slide| is_event(slide.patient)).count(),
-        ceilings,
-    })
+    Ok(truths)
 }
 
 fn refuse_occupied(out: &Path) -> Result<(), Error> {

@@ -8,7 +8,7 @@ use super::Error;
 use super::classes::Classes;
 use super::geometry::Lattice;
 use super::latent::Latent;
-use super::options::CohortKind;
+use super::options::{CohortForm, CohortKind};
 use super::roster::Roster;
 
 /// A property of a slide that bears on risk, or in the interaction kind must not.
@@ -27,7 +27,8 @@ const fn truth(column: &'static str, magnification: Option<&'static str>) -> Tru
 /// The truths of a kind of cohort, in the order of their columns; the first is the latent risk.
 ///
 /// In the interaction kind 10x patches show region and morphology together, so the contrast is theirs.
-pub(super) fn truths(kind: CohortKind) -> &'static [Truth] {
+/// Of slides that are yet to be drawn, only the latent risk and its parts are known.
+pub(super) fn truths(kind: CohortKind, form: CohortForm) -> &'static [Truth] {
     const ADDITIVE: [Truth; 7] = [
         truth("z", None),
         truth("z5", Some("x5")),
@@ -45,9 +46,11 @@ pub(super) fn truths(kind: CohortKind) -> &'static [Truth] {
         truth("share_a_outside_b", Some("x10")),
         truth("contrast", Some("x10")),
     ];
-    match kind {
-        CohortKind::Additive => &ADDITIVE,
-        CohortKind::Interaction => &INTERACTION,
+    match (kind, form) {
+        (CohortKind::Additive, CohortForm::Bags) => &ADDITIVE,
+        (CohortKind::Additive, CohortForm::Slides) => &ADDITIVE[..4],
+        (CohortKind::Interaction, CohortForm::Bags) => &INTERACTION,
+        (CohortKind::Interaction, CohortForm::Slides) => &INTERACTION[..1],
     }
 }
 
@@ -61,6 +64,16 @@ pub(super) struct SlideTruth {
 }
 
 impl SlideTruth {
+    /// What is known of a slide of `n_cells` before it is drawn.
+    pub(super) fn planned(kind: CohortKind, latent: &Latent, n_cells: usize) -> Self {
+        let [z5, z10, z20] = latent.parts;
+        let values = match kind {
+            CohortKind::Additive => vec![latent.z, z5, z10, z20],
+            CohortKind::Interaction => vec![latent.z],
+        };
+        Self { values, n_patches: [n_cells, 4 * n_cells, 16 * n_cells] }
+    }
+
     /// Counts what was planted.
     pub(super) fn measure(kind: CohortKind, latent: &Latent, lattice: &Lattice, classes: &Classes) -> Self {
         let mean = |values: &mut dyn Iterator<Item = f64>| {
@@ -127,10 +140,11 @@ pub(super) fn write_patches(
 pub(super) fn write_slides(
     path: &Path,
     kind: CohortKind,
+    form: CohortForm,
     roster: &Roster,
     slides: &[SlideTruth],
 ) -> Result<(), Error> {
-    let names = truths(kind).iter().map(|truth| truth.column).collect::<Vec<_>>().join(",");
+    let names = truths(kind, form).iter().map(|truth| truth.column).collect::<Vec<_>>().join(",");
     let mut text = String::new();
     push_line(&mut text, format_args!("case_id,slide_id,survival_months,censorship,{names},n5,n10,n20"));
     for (slide, truth) in roster.slides.iter().zip(slides) {
@@ -153,7 +167,7 @@ pub(super) fn write_slides(
 }
 
 /// A CSV field; ids from a table may hold anything.
-fn quoted(field: &str) -> String {
+pub(super) fn quoted(field: &str) -> String {
     if field.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))
     } else {
@@ -161,7 +175,7 @@ fn quoted(field: &str) -> String {
     }
 }
 
-fn push_line(text: &mut String, line: std::fmt::Arguments<'_>) {
+pub(super) fn push_line(text: &mut String, line: std::fmt::Arguments<'_>) {
     // Writing to a string does not fail.
     let _ = writeln!(text, "{line}");
 }

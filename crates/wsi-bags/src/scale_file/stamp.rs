@@ -87,12 +87,12 @@ fn tile(root: &Group<'_>, stored: &[[f64; 2]]) -> Result<Tile> {
             // Fractions of a pixel are lost here, which does not matter for the distance between tiles.
             let corners: Vec<_> = stored.iter().map(|corner| corner.map(|c| c.round() as i64)).collect();
             match lattice_step(&corners) {
-                Some((step, _)) if step as f64 == OLD_TILE_PX => Ok(Tile {
+                Some(step) if step as f64 == OLD_TILE_PX => Ok(Tile {
                     um_per_unit: OLD_TILE_UM / OLD_TILE_PX,
                     side_um: Some(OLD_TILE_UM),
                     side_px: Some(OLD_TILE_PX),
                 }),
-                Some((step, _)) => {
+                Some(step) => {
                     let found = format!("absent, and tiles are {step} apart");
                     Err(root.wrong_attribute(UNIT, found, "`um`, or absent with tiles 224 apart"))
                 }

@@ -1,5 +1,7 @@
 //! The inverse transform with libjpeg's integers (Loeffler, Ligtenberg and Moschytz 1989; 13 fractional bits).
 
+use pulp::{Arch, Simd, WithSimd};
+
 const BITS: u32 = 13;
 /// Fractional bits kept between the passes.
 const PASS_BITS: u32 = 2;
@@ -14,31 +16,58 @@ pub(super) fn inverse(block: &[i32; 64], last: usize, out: &mut [u8], stride: us
         }
         return;
     }
-    let mut middle = [0i32; 64];
-    for x in 0..8 {
-        let column: [i32; 8] = std::array::from_fn(|y| block[8 * y + x]);
-        for (y, value) in transform(column).into_iter().enumerate() {
-            middle[8 * y + x] = descale(value, BITS - PASS_BITS);
-        }
-    }
-    for (row, target) in middle.chunks_exact(8).zip(out.chunks_mut(stride)) {
-        let row: [i32; 8] = std::array::from_fn(|x| row[x]);
-        for (value, target) in transform(row).into_iter().zip(target.iter_mut()) {
-            *target = sample(descale(value, BITS + PASS_BITS + 3));
-        }
+    let samples = Arch::new().dispatch(Whole(block));
+    for (row, target) in samples.chunks_exact(8).zip(out.chunks_mut(stride)) {
+        target[..8].copy_from_slice(row);
     }
 }
 
+/// A whole block, compiled for each vector unit.
+struct Whole<'a>(&'a [i32; 64]);
+
+impl WithSimd for Whole<'_> {
+    type Output = [u8; 64];
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+        // Eight columns side by side, then eight rows side by side.
+        let columns = pass::<{ BITS - PASS_BITS }>(self.0);
+        let rows = transposed(&pass::<{ BITS + PASS_BITS + 3 }>(&transposed(&columns)));
+        rows.map(sample)
+    }
+}
+
+/// Transforms each column.
+#[inline(always)]
+fn pass<const SHIFT: u32>(block: &[i32; 64]) -> [i32; 64] {
+    let mut out = [0; 64];
+    for x in 0..8 {
+        let column: [i32; 8] = std::array::from_fn(|y| block[8 * y + x]);
+        let values = transform(column);
+        for y in 0..8 {
+            out[8 * y + x] = descale(values[y], SHIFT);
+        }
+    }
+    out
+}
+
+#[inline(always)]
+fn transposed(block: &[i32; 64]) -> [i32; 64] {
+    std::array::from_fn(|at| block[8 * (at % 8) + at / 8])
+}
+
+#[inline(always)]
 fn descale(value: i32, bits: u32) -> i32 {
     value.wrapping_add(1 << (bits - 1)) >> bits
 }
 
+#[inline(always)]
 fn sample(value: i32) -> u8 {
     value.saturating_add(128).clamp(0, 255) as u8
 }
 
 /// One dimension, times 2^13.
-#[inline]
+#[inline(always)]
 fn transform(input: [i32; 8]) -> [i32; 8] {
     let mul = |a: i32, b: i32| a.wrapping_mul(b);
     // Even part.

@@ -1,5 +1,7 @@
 //! Chroma to full size by libjpeg's triangle filter, and colours by its tables.
 
+use pulp::{Arch, Simd, WithSimd};
+
 use crate::jpeg::header::Frame;
 use crate::jpeg::{Colours, Plane};
 
@@ -8,6 +10,7 @@ pub(super) fn to_rgb(frame: &Frame, planes: &[Plane], colours: Colours) -> Vec<u
     let (width, height) = (frame.width as usize, frame.height as usize);
     let mut rgb = vec![0; width * height * 3];
     let mut rows = vec![vec![0u8; width + 16]; planes.len()];
+    let arch = Arch::new();
     for (y, out) in rgb.chunks_exact_mut(width * 3).enumerate() {
         for (number, row) in rows.iter_mut().enumerate() {
             full_row(frame, planes, number, y, row);
@@ -24,9 +27,7 @@ pub(super) fn to_rgb(frame: &Frame, planes: &[Plane], colours: Colours) -> Vec<u
                 }
             }
             ([luma, blue, red], Colours::YCbCr) => {
-                for (x, pixel) in out.chunks_exact_mut(3).enumerate() {
-                    pixel.copy_from_slice(&colour(luma[x], blue[x], red[x]));
-                }
+                arch.dispatch(ColourRow { luma, blue, red, out });
             }
             _ => {}
         }
@@ -34,8 +35,37 @@ pub(super) fn to_rgb(frame: &Frame, planes: &[Plane], colours: Colours) -> Vec<u
     rgb
 }
 
+/// A row of pixels, compiled for each vector unit.
+struct ColourRow<'a> {
+    luma: &'a [u8],
+    blue: &'a [u8],
+    red: &'a [u8],
+    out: &'a mut [u8],
+}
+
+impl WithSimd for ColourRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        /// Pixels whose channels are computed side by side before they are woven together.
+        const SPAN: usize = 64;
+        let spans = self.out.chunks_mut(3 * SPAN).zip(self.luma.chunks(SPAN));
+        for ((out, luma), (blue, red)) in spans.zip(self.blue.chunks(SPAN).zip(self.red.chunks(SPAN))) {
+            let mut channels = [[0u8; SPAN]; 3];
+            let [reds, greens, blues] = &mut channels;
+            for (x, ((luma, blue), red)) in luma.iter().zip(blue).zip(red).enumerate() {
+                [reds[x], greens[x], blues[x]] = colour(*luma, *blue, *red);
+            }
+            for (x, pixel) in out.chunks_exact_mut(3).enumerate() {
+                pixel.copy_from_slice(&[reds[x], greens[x], blues[x]]);
+            }
+        }
+    }
+}
+
 /// ITU-R BT.601 with 16 fractional bits.
-#[inline]
+#[inline(always)]
 fn colour(luma: u8, blue: u8, red: u8) -> [u8; 3] {
     const HALF: i32 = 1 << 15;
     let (y, cb, cr) = (i32::from(luma), i32::from(blue) - 128, i32::from(red) - 128);

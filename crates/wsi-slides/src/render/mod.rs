@@ -7,7 +7,6 @@
 mod nuclei;
 mod paint;
 mod plan;
-mod tiff_writer;
 mod value_noise;
 
 use std::path::Path;
@@ -18,12 +17,14 @@ use image::imageops::FilterType;
 use rayon::prelude::*;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::pyramid_writer::{LevelTags, PyramidWriter, TileCompression};
 
-pub use plan::{CellTruth, Signal, SlideTruth};
+pub use plan::{CellTruth, PatchTruth, Signal, SlideTruth};
 
 use paint::Painter;
-use tiff_writer::{PyramidWriter, TILE};
 
+/// Side of a tile in pixels.
+const TILE: u32 = PyramidWriter::TILE;
 /// How the pyramid is made: each level has a quarter of the side of the one before, as Aperio has it.
 const LEVEL_STEP: u32 = 4;
 /// Below this side a level is not divided further.
@@ -94,17 +95,19 @@ fn draw(path: &Path, options: &RenderOptions) -> Result<SlideTruth> {
     let scale = options.base.scale();
     let painter = Painter::new(&truth, scale);
     let [width, height] = [truth.width, truth.height];
-    let mut writer = PyramidWriter::create(path)?;
+    let mut writer = PyramidWriter::create(path, TileCompression::Jpeg)?;
     let mut smaller = RgbImage::new(width / LEVEL_STEP, height / LEVEL_STEP);
+    // Most of a slide is glass: its tile is encoded once.
+    let glass = paint::bare(TILE);
+    let (small_glass, encoded_glass) = (reduced(&glass), encode(&glass)?);
     let columns: Vec<u32> = (0..width.div_ceil(TILE)).collect();
-    writer.begin_level(width, height)?;
+    writer.begin_level(width, height);
     for row in 0..height.div_ceil(TILE) {
         let drawn: Vec<(RgbImage, Result<Vec<u8>>)> = columns
             .par_iter()
-            .map(|column| {
-                let tile = painter.tile(column * TILE, row * TILE, TILE);
-                let encoded = encode(&tile);
-                (reduced(&tile), encoded)
+            .map(|column| match painter.tile(column * TILE, row * TILE, TILE) {
+                Some(tile) => (reduced(&tile), encode(&tile)),
+                None => (small_glass.clone(), Ok(encoded_glass.clone())),
             })
             .collect();
         for (column, (small, encoded)) in columns.iter().zip(drawn) {
@@ -121,15 +124,15 @@ fn draw(path: &Path, options: &RenderOptions) -> Result<SlideTruth> {
         let (width, height) = (smaller.width() / LEVEL_STEP, smaller.height() / LEVEL_STEP);
         smaller = image::imageops::resize(&smaller, width, height, FilterType::Triangle);
     }
-    writer.finish(options.base)?;
+    writer.finish(|number, size| aperio_tags(number, size, [width, height], options.base))?;
     Ok(truth)
 }
 
 fn write_level(writer: &mut PyramidWriter, level: &RgbImage) -> Result<()> {
-    writer.begin_level(level.width(), level.height())?;
+    writer.begin_level(level.width(), level.height());
     for row in 0..level.height().div_ceil(TILE) {
         for column in 0..level.width().div_ceil(TILE) {
-            let mut tile = RgbImage::from_pixel(TILE, TILE, image::Rgb(paint::GLASS));
+            let mut tile = paint::bare(TILE);
             let (left, top) = (column * TILE, row * TILE);
             let size = [TILE.min(level.width() - left), TILE.min(level.height() - top)];
             let part = image::imageops::crop_imm(level, left, top, size[0], size[1]).to_image();
@@ -163,4 +166,20 @@ fn encode(tile: &RgbImage) -> Result<Vec<u8>> {
         Error::from(ErrorKind::Structure { place, fault, source: Some(Box::new(source)) })
     })?;
     Ok(bytes)
+}
+
+/// What Aperio writes, so that readers take the levels and the magnification for a scanner's. The resolution is that of
+/// level 0 on every level.
+fn aperio_tags(number: usize, level: [u32; 2], [width, height]: [u32; 2], base: Base) -> LevelTags {
+    let (power, mpp) = match base {
+        Base::X20 => (20, 0.5),
+        Base::X40 => (40, 0.25),
+    };
+    let size = format!("{width}x{height} [0,0 {width}x{height}] ({TILE}x{TILE})");
+    let reduced = if number == 0 { String::new() } else { format!(" -> {}x{}", level[0], level[1]) };
+    let description = format!(
+        "Aperio Image Library (rendered)\r\n{size}{reduced} JPEG/RGB Q=85|AppMag = {power}|MPP = {mpp:.4}|\
+         Note = rendered by wsi-slides"
+    );
+    LevelTags { description, mpp: Some(mpp) }
 }

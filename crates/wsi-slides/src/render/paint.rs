@@ -4,10 +4,10 @@ use image::RgbImage;
 
 use crate::render::nuclei::{self, Morphology, Nucleus};
 use crate::render::plan::{CellTruth, SlideTruth};
-use crate::render::value_noise::{at, smooth};
+use crate::render::value_noise::{at, floor, smooth};
 
 /// The colour of bare glass.
-pub(super) const GLASS: [u8; 3] = [243, 243, 245];
+const GLASS: [u8; 3] = [243, 243, 245];
 /// Absorption of red, green and blue by haematoxylin and eosin (Ruifrok and Johnston 2001).
 const HAEMATOXYLIN: [f32; 3] = [0.650, 0.704, 0.286];
 const EOSIN: [f32; 3] = [0.072, 0.990, 0.105];
@@ -23,6 +23,16 @@ const FIBRES: u64 = 11;
 const CLOUDS: u64 = 12;
 const GLANDS: u64 = 13;
 const VACUOLES: u64 = 14;
+
+/// Where a coordinate lies within its cell.
+fn within_cell(x: f32) -> f32 {
+    x - CELL * floor(x / CELL)
+}
+
+/// Glass alone.
+pub(super) fn bare(side: u32) -> RgbImage {
+    RgbImage::from_pixel(side, side, image::Rgb(GLASS))
+}
 
 /// Draws any tile of a slide.
 pub(super) struct Painter<'a> {
@@ -56,8 +66,8 @@ impl<'a> Painter<'a> {
         Self { truth, scale: scale as f32, n_columns, cells, colours }
     }
 
-    /// The tile of `side` level-0 pixels at a corner.
-    pub(super) fn tile(&self, left: u32, top: u32, side: u32) -> RgbImage {
+    /// The tile of `side` level-0 pixels at a corner; `None` if it is bare glass.
+    pub(super) fn tile(&self, left: u32, top: u32, side: u32) -> Option<RgbImage> {
         let place = |at: u32| at as f32 / self.scale;
         let window = [
             place(left) - nuclei::REACH,
@@ -65,10 +75,10 @@ impl<'a> Painter<'a> {
             place(left + side) + nuclei::REACH,
             place(top + side) + nuclei::REACH,
         ];
-        let mut tile = RgbImage::from_pixel(side, side, image::Rgb(GLASS));
         if !self.touches_tissue(window) {
-            return tile;
+            return None;
         }
+        let mut tile = bare(side);
         let mut haematoxylin = vec![0.0f32; (side * side) as usize];
         for nucleus in nuclei::within(self.truth.seed, window, |x, y| self.morphology(x, y)) {
             self.stamp(&mut haematoxylin, &nucleus, [left, top], side);
@@ -82,7 +92,7 @@ impl<'a> Painter<'a> {
             let index = (h * STEPS) as usize * 256 + (eosin.clamp(0.0, 2.55) * STEPS) as usize;
             *pixel = image::Rgb(self.colours[index.min(self.colours.len() - 1)]);
         }
-        tile
+        Some(tile)
     }
 
     fn stamp(&self, densities: &mut [f32], nucleus: &Nucleus, corner: [u32; 2], side: u32) {
@@ -109,7 +119,7 @@ impl<'a> Painter<'a> {
     }
 
     fn cell_at(&self, x: f32, y: f32) -> Option<&CellTruth> {
-        let (column, row) = ((x / CELL).floor(), (y / CELL).floor());
+        let (column, row) = (floor(x / CELL), floor(y / CELL));
         if column < 0.0 || row < 0.0 || column as usize >= self.n_columns {
             return None;
         }
@@ -121,7 +131,7 @@ impl<'a> Painter<'a> {
     fn tissue_at(&self, x: f32, y: f32) -> Option<&CellTruth> {
         const RAGGED: f32 = 72.0;
         let cell = self.cell_at(x, y)?;
-        let (in_x, in_y) = (x.rem_euclid(CELL), y.rem_euclid(CELL));
+        let (in_x, in_y) = (within_cell(x), within_cell(y));
         let near_edge = in_x < RAGGED || in_y < RAGGED || in_x > CELL - RAGGED || in_y > CELL - RAGGED;
         if near_edge {
             let reach = RAGGED * smooth(self.truth.seed, EDGE, x, y, 60.0);
@@ -135,8 +145,7 @@ impl<'a> Painter<'a> {
 
     fn morphology(&self, x: f32, y: f32) -> Option<Morphology> {
         let cell = self.tissue_at(x, y)?;
-        let part =
-            (y.rem_euclid(CELL) / (CELL / 4.0)) as usize * 4 + (x.rem_euclid(CELL) / (CELL / 4.0)) as usize;
+        let part = (within_cell(y) / (CELL / 4.0)) as usize * 4 + (within_cell(x) / (CELL / 4.0)) as usize;
         let large = cell.has_large_nuclei.get(part)?;
         Some(if *large { Morphology::Large } else { Morphology::Small })
     }
@@ -150,7 +159,7 @@ impl<'a> Painter<'a> {
         }
         if cell.is_glandular {
             // A ring of dense epithelium around a pale lumen, one in each square of the gland lattice.
-            let (column, row) = ((x / GLAND).floor(), (y / GLAND).floor());
+            let (column, row) = (floor(x / GLAND), floor(y / GLAND));
             let jitter = |purpose| 0.3 * (at(seed, purpose, column as i64, row as i64) - 0.5);
             let dx = x / GLAND - column - 0.5 - jitter(GLANDS);
             let dy = y / GLAND - row - 0.5 - jitter(GLANDS + 100);
@@ -171,12 +180,11 @@ impl<'a> Painter<'a> {
 
     /// Eosin inside a vacuole, or `None` outside and where the quarter has none.
     fn vacuole(&self, cell: &CellTruth, x: f32, y: f32) -> Option<f32> {
-        let part =
-            (y.rem_euclid(CELL) / (CELL / 2.0)) as usize * 2 + (x.rem_euclid(CELL) / (CELL / 2.0)) as usize;
+        let part = (within_cell(y) / (CELL / 2.0)) as usize * 2 + (within_cell(x) / (CELL / 2.0)) as usize;
         if !cell.has_vacuoles.get(part).copied().unwrap_or(false) {
             return None;
         }
-        let (column, row) = ((x / VACUOLE).floor(), (y / VACUOLE).floor());
+        let (column, row) = (floor(x / VACUOLE), floor(y / VACUOLE));
         let random = |number: u64| at(self.truth.seed, VACUOLES + 100 * number, column as i64, row as i64);
         if random(0) > 0.55 {
             return None;

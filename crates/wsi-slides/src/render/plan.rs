@@ -1,5 +1,7 @@
 //! What is planted where, before anything is drawn.
 
+use wsi_bags::Magnification;
+
 use crate::render::{RenderOptions, value_noise};
 
 /// Pixels at 20x of a cell of each magnification's patch.
@@ -38,6 +40,23 @@ pub struct CellTruth {
     pub has_large_nuclei: [bool; CELLS_20X],
 }
 
+/// What was planted in one patch of tissue.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PatchTruth {
+    /// Which lattice it belongs to.
+    pub magnification: Magnification,
+    /// Top left corner in level-0 pixels.
+    pub corner: [i64; 2],
+    /// Its side in level-0 pixels.
+    pub side: u32,
+    /// Whether its tissue forms glands.
+    pub is_glandular: bool,
+    /// Share of its area that is full of vacuoles, 0 to 1.
+    pub vacuoles: f64,
+    /// Share of its area whose nuclei are large, 0 to 1.
+    pub large_nuclei: f64,
+}
+
 /// What was planted in a slide.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SlideTruth {
@@ -51,6 +70,33 @@ pub struct SlideTruth {
     pub cells: Vec<CellTruth>,
     /// The seed of everything that is not in this truth.
     pub(super) seed: u64,
+}
+
+impl CellTruth {
+    /// The patch at place `part` of `n_side` times `n_side`, row by row.
+    fn patch(&self, magnification: Magnification, n_side: usize, part: usize, cell_side: u32) -> PatchTruth {
+        let (column, row) = (part % n_side, part / n_side);
+        let side = cell_side / n_side as u32;
+        let offset = |place: usize| i64::from(side) * place as i64;
+        PatchTruth {
+            magnification,
+            corner: [self.corner[0] + offset(column), self.corner[1] + offset(row)],
+            side,
+            is_glandular: self.is_glandular,
+            vacuoles: share_within(&self.has_vacuoles, 2, n_side, [column, row]),
+            large_nuclei: share_within(&self.has_large_nuclei, 4, n_side, [column, row]),
+        }
+    }
+}
+
+/// The share of flags, `of` times `of` of them row by row, in one of `n_side` times `n_side` equal squares.
+fn share_within(flags: &[bool], of: usize, n_side: usize, [column, row]: [usize; 2]) -> f64 {
+    let fine = of.max(n_side);
+    let set = |x: usize, y: usize| flags.get((y * of / fine) * of + x * of / fine).copied().unwrap_or(false);
+    let per_patch = fine / n_side;
+    let inside = (0..per_patch * per_patch)
+        .map(|place| set(column * per_patch + place % per_patch, row * per_patch + place / per_patch));
+    inside.filter(|flag| *flag).count() as f64 / (per_patch * per_patch) as f64
 }
 
 impl SlideTruth {
@@ -90,6 +136,17 @@ impl SlideTruth {
             });
         }
         truth
+    }
+
+    /// What was planted in every patch of tissue, at 5x, then at 10x and at 20x, row by row within each cell.
+    #[must_use]
+    pub fn patches(&self) -> Vec<PatchTruth> {
+        let at = |magnification, n_side: usize| {
+            let places =
+                self.cells.iter().flat_map(move |cell| (0..n_side * n_side).map(move |part| (cell, part)));
+            places.map(move |(cell, part)| cell.patch(magnification, n_side, part, self.cell_side))
+        };
+        at(Magnification::X5, 1).chain(at(Magnification::X10, 2)).chain(at(Magnification::X20, 4)).collect()
     }
 
     /// The share of glandular cells, of quarters with vacuoles and of sixteenths with large nuclei.
@@ -212,6 +269,37 @@ mod tests {
             assert!((truth.shares()[2] - 0.5).abs() < 2.0 / 640.0);
             // Each half is rounded to one of 320.
             assert!((truth.contrast().unwrap() - 0.45 * z.tanh()).abs() < 2.0 / 320.0, "{z}");
+        }
+    }
+
+    #[test]
+    fn patches_show_what_their_cell_holds() {
+        let mut truth = plan(Signal::Additive([0.3, 0.5, -0.5]));
+        truth.cells.truncate(2);
+        truth.cells[1].has_vacuoles = [false, true, false, false];
+        truth.cells[1].has_large_nuclei = std::array::from_fn(|part| part == 0 || part == 7);
+        let patches = truth.patches();
+        let of = |magnification| patches.iter().filter(move |patch| patch.magnification == magnification);
+        assert_eq!(Magnification::ALL.map(|magnification| of(magnification).count()), [2, 8, 32]);
+        let coarse = of(Magnification::X5).nth(1).unwrap();
+        assert_eq!((coarse.vacuoles, coarse.large_nuclei, coarse.side), (0.25, 0.125, 2048));
+        let middle: Vec<_> =
+            of(Magnification::X10).skip(4).map(|patch| (patch.vacuoles, patch.large_nuclei)).collect();
+        assert_eq!(middle, [(0.0, 0.25), (1.0, 0.25), (0.0, 0.0), (0.0, 0.0)]);
+        let fine: Vec<_> = of(Magnification::X20).skip(16).collect();
+        let corner = truth.cells[1].corner;
+        assert_eq!(fine[7].corner, [corner[0] + 3 * 512, corner[1] + 512]);
+        assert_eq!((fine[7].vacuoles, fine[7].large_nuclei, fine[6].large_nuclei), (1.0, 1.0, 0.0));
+        for (magnification, at) in [(Magnification::X5, 0), (Magnification::X10, 1), (Magnification::X20, 2)]
+        {
+            let n = of(magnification).count() as f64;
+            let mean = of(magnification)
+                .map(|patch| {
+                    [f64::from(u8::from(patch.is_glandular)), patch.vacuoles, patch.large_nuclei][at]
+                })
+                .sum::<f64>()
+                / n;
+            assert!((mean - truth.shares()[at]).abs() < 1e-12);
         }
     }
 

@@ -1,0 +1,133 @@
+//! What went wrong, the way out, and the exit code.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+
+use cf_train::Remedy;
+
+/// An error as the user reads it.
+#[derive(Debug)]
+pub(crate) enum CliError {
+    /// A checkpoint, a bag, or the model's pass.
+    Train(cf_train::Error),
+    /// A map, or a slide that it does not belong to.
+    Viewer(cf_viewer::Error),
+    /// A slide file.
+    Slide(wsi_slides::Error),
+    /// A folder of slides.
+    Slides(wsi_features::Error),
+    /// A device that is not there.
+    Device(String),
+    /// Results that cannot be printed.
+    Write(io::Error),
+    /// Results that cannot be encoded.
+    Encode(serde_json::Error),
+}
+
+impl From<cf_train::Error> for CliError {
+    fn from(error: cf_train::Error) -> Self {
+        Self::Train(error)
+    }
+}
+
+impl From<cf_viewer::Error> for CliError {
+    fn from(error: cf_viewer::Error) -> Self {
+        Self::Viewer(error)
+    }
+}
+
+impl From<wsi_features::Error> for CliError {
+    fn from(error: wsi_features::Error) -> Self {
+        Self::Slides(error)
+    }
+}
+
+impl From<wsi_slides::Error> for CliError {
+    fn from(error: wsi_slides::Error) -> Self {
+        Self::Slide(error)
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Train(error) => f.write_str(&error.with_causes()),
+            Self::Viewer(error) => {
+                f.write_str(&whole_text(error))?;
+                match hint(error) {
+                    Some(hint) => write!(f, "\n  hint: {hint}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Slide(error) => f.write_str(&whole_text(error)),
+            Self::Slides(error) => f.write_str(&whole_text(error)),
+            Self::Device(reason) => f.write_str(reason),
+            Self::Write(error) => write!(f, "cannot write the result: {error}"),
+            Self::Encode(error) => write!(f, "cannot encode the result as JSON: {error}"),
+        }
+    }
+}
+
+impl CliError {
+    /// 1 unexpected, 2 usage, 3 bad data, 4 too large, 75 temporary.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Train(error) => match error.remedy() {
+                Remedy::FixInput => 3,
+                Remedy::LessMemory => 4,
+                Remedy::Retry => 75,
+                Remedy::Unknown => 1,
+            },
+            Self::Viewer(error) if is_temporary(error) => 75,
+            Self::Viewer(cf_viewer::Error::Setting { .. } | cf_viewer::Error::Serve { .. })
+            | Self::Device(_) => 2,
+            Self::Slide(error) if is_temporary(error) => 75,
+            Self::Slides(error) if is_temporary(error) => 75,
+            Self::Viewer(_) | Self::Slide(_) | Self::Slides(_) => 3,
+            Self::Write(_) | Self::Encode(_) => 1,
+        }
+    }
+}
+
+/// The error and what its causes add.
+fn whole_text(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let line = inner.to_string();
+        if !text.contains(&line) {
+            text.push_str(": ");
+            text.push_str(&line);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+/// Whether a retry may help: the disk is full, or the system interrupted.
+fn is_temporary(error: &(dyn StdError + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(inner) = cause {
+        if let Some(io) = inner.downcast_ref::<io::Error>() {
+            use io::ErrorKind::{Interrupted, QuotaExceeded, StorageFull, TimedOut};
+            return matches!(io.kind(), StorageFull | QuotaExceeded | Interrupted | TimedOut);
+        }
+        cause = inner.source();
+    }
+    false
+}
+
+fn hint(error: &cf_viewer::Error) -> Option<&'static str> {
+    use cf_viewer::Error::{NoCoords, NoPatchSide, SlideMpp};
+    Some(match error {
+        NoCoords { .. } => {
+            "`.pt` files have no room for coordinates; the HDF5 files of the same extraction have them"
+        }
+        NoPatchSide { .. } => {
+            "`wsi-bags convert` keeps what is stated; patches that were cut by `wsi-extract` state their size"
+        }
+        SlideMpp { .. } => "--mpp X states the resolution that the features were cut at",
+        _ => return None,
+    })
+}

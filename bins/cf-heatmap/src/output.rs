@@ -1,0 +1,34 @@
+//! Results on stdout, remarks and bars on stderr.
+
+use std::io::{IsTerminal, Write};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::error::CliError;
+
+/// Prints a text.
+pub(crate) fn print(text: &str) -> Result<(), CliError> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        // The reader has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(CliError::Write),
+    }
+}
+
+/// Prints one line of JSON.
+pub(crate) fn print_json<T: Serialize>(value: &T) -> Result<(), CliError> {
+    print(&(serde_json::to_string(value).map_err(CliError::Encode)? + "\n"))
+}
+
+/// A bar; hidden where nobody would see it.
+pub(crate) fn progress(quiet: bool) -> ProgressBar {
+    if quiet || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {wide_msg}") {
+        bar.set_style(style);
+    }
+    bar
+}

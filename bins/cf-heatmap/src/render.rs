@@ -1,0 +1,150 @@
+//! `cf-heatmap render`.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use cf_train::predict::{self, AttributionOptions, SlideAttribution, Target};
+use cf_viewer::{HeatLayer, LeftOut, Prediction, Rendered, SlideFrame, Subject, heat_layers, render};
+use serde::Serialize;
+use wsi_bags::slide_stem;
+
+use crate::args::RenderArguments;
+use crate::error::CliError;
+use crate::output::{print, print_json, progress};
+
+/// What is printed.
+#[derive(Serialize)]
+struct Report<'a> {
+    slide: &'a str,
+    directory: PathBuf,
+    risk: f64,
+    survival: &'a [f64],
+    #[serde(flatten)]
+    rendered: &'a Rendered,
+    model_seconds: f64,
+    drawing_seconds: f64,
+}
+
+pub(crate) fn run(arguments: &RenderArguments, quiet: bool) -> Result<(), CliError> {
+    let device = arguments.device.open().map_err(|error| CliError::Device(error.to_string()))?;
+    let start = Instant::now();
+    let slide = arguments.slide_file.as_deref().map(wsi_slides::open).transpose()?;
+    let target = Target {
+        checkpoint: &arguments.checkpoint,
+        model: predict::model_config(arguments.model, arguments.model_config.as_deref())?,
+        features: &arguments.features,
+        layout: arguments.layout,
+        backbone: &arguments.backbone,
+        slide: &arguments.slide,
+        device,
+    };
+    let slide_id = slide_stem(&arguments.slide);
+    let bar = progress(quiet);
+    bar.set_prefix("occlusion");
+    let mut on_pass = |done: usize, all: usize| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    };
+    let occlusion = arguments.occlusion.map(|most| most as usize);
+    let options = AttributionOptions { occlusion, progress: Some(&mut on_pass) };
+    let found = predict::attribute(&target, options)?;
+    let info = found.info;
+    let prediction = Prediction { risk: found.prediction.risk, survival: found.prediction.survival.to_vec() };
+    let (layers, unscored) = layers(arguments, &found)?;
+    // The features are not drawn.
+    drop(found);
+    let boxes = layers.iter().map(|layer| layer.boxes().as_ref());
+    let frame = match (&slide, &arguments.slide_file) {
+        (Some(slide), Some(path)) => SlideFrame::of_slide(path, slide.as_ref(), arguments.mpp, &info, boxes)?,
+        _ => SlideFrame::of_features(arguments.mpp, &info, boxes)?,
+    };
+    let model_seconds = start.elapsed().as_secs_f64();
+    let subject = Subject {
+        slide_id,
+        frame,
+        info,
+        slide: slide.as_deref(),
+        prediction: Some(prediction.clone()),
+        unscored,
+        origin: origin(arguments),
+    };
+    let directory = arguments.out.join(slide_id);
+    bar.set_prefix("drawing");
+    bar.set_position(0);
+    let on_file = |name: &str, n_files: usize| {
+        bar.set_length(n_files as u64);
+        bar.set_message(name.to_owned());
+        bar.inc(1);
+    };
+    let rendered = render(&subject, &layers, &directory, &arguments.options(), &on_file)?;
+    bar.finish_and_clear();
+    let report = Report {
+        slide: slide_id,
+        directory,
+        risk: prediction.risk,
+        survival: &prediction.survival,
+        rendered: &rendered,
+        model_seconds,
+        drawing_seconds: start.elapsed().as_secs_f64() - model_seconds,
+    };
+    if arguments.json { print_json(&report) } else { print(&in_words(&report)) }
+}
+
+/// The layers that have a number for every patch, and those that have not.
+fn layers(
+    arguments: &RenderArguments,
+    found: &SlideAttribution,
+) -> Result<(Vec<HeatLayer>, Vec<LeftOut>), CliError> {
+    let (whole, partial): (Vec<_>, Vec<_>) =
+        found.layers.iter().cloned().partition(|layer| layer.scores.iter().all(|score| score.is_finite()));
+    let mut left_out = Vec::new();
+    if found.layers.is_empty() {
+        let reason = format!("{} attends to no patches; --occlusion N measures effects", arguments.model);
+        left_out.push(LeftOut { what: "maps of attention".to_owned(), reason });
+    }
+    for layer in partial {
+        let what = format!("{} of the {} patches", layer.module.title(), layer.magnification);
+        let reason = "without one of its parts, a magnification has no patches".to_owned();
+        left_out.push(LeftOut { what, reason });
+    }
+    Ok((heat_layers(&found.bag, &whole)?, left_out))
+}
+
+fn origin(arguments: &RenderArguments) -> Vec<(String, String)> {
+    let mut origin = vec![
+        ("model".to_owned(), arguments.model.to_string()),
+        ("checkpoint".to_owned(), arguments.checkpoint.display().to_string()),
+        ("features".to_owned(), arguments.features.display().to_string()),
+        ("backbone".to_owned(), arguments.backbone.clone()),
+    ];
+    if let Some(path) = &arguments.slide_file {
+        origin.push(("slide_file".to_owned(), path.display().to_string()));
+    }
+    origin
+}
+
+fn in_words(report: &Report<'_>) -> String {
+    let mut text = format!("slide {}\nrisk  {:.6} (higher is worse)\n", report.slide, report.risk);
+    for name in &report.rendered.files {
+        text.push_str(&format!("  {}\n", report.directory.join(name).display()));
+    }
+    for (name, count) in &report.rendered.polygons {
+        if count.patches_per_side > 1 {
+            text.push_str(&format!(
+                "{name}: {} squares of {side} x {side} patches, since there are more patches than polygons wanted\n",
+                count.n_polygons,
+                side = count.patches_per_side
+            ));
+        }
+    }
+    for left_out in &report.rendered.left_out {
+        text.push_str(&format!("left out: {} ({})\n", left_out.what, left_out.reason));
+    }
+    text.push_str(&format!(
+        "{:.1} s: {:.1} for the model, {:.1} for drawing\n",
+        report.model_seconds + report.drawing_seconds,
+        report.model_seconds,
+        report.drawing_seconds
+    ));
+    text
+}

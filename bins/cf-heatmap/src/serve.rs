@@ -1,0 +1,92 @@
+//! `cf-heatmap serve`: a run in a browser on the same machine.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use cf_report::PredictionRow;
+use cf_train::RunConfig;
+use cf_train::predict::{AttributionOptions, Target, attribute};
+use cf_train::run_dir::{CONFIG, fold_dir, fold_files};
+use cf_viewer::heat_layers;
+use cf_viewer::serve::{HeatSource, SlideHeat, Study, serve};
+use wsi_bags::Layout;
+use wsi_features::SlideList;
+
+use crate::args::ServeArguments;
+use crate::error::CliError;
+use crate::output::print;
+
+/// Makes a slide's heatmaps through the checkpoint that did not see it in training.
+struct RunHeat {
+    run: PathBuf,
+    config: RunConfig,
+    features: PathBuf,
+    layout: Option<Layout>,
+    device: candle_core::Device,
+}
+
+impl RunHeat {
+    fn layers(&self, prediction: &PredictionRow) -> Result<SlideHeat, CliError> {
+        let target = Target {
+            checkpoint: &fold_dir(&self.run, prediction.fold).join(fold_files::BEST),
+            model: self.config.model.clone(),
+            features: &self.features,
+            layout: self.layout,
+            backbone: &self.config.features.backbone,
+            slide: &prediction.slide_id,
+            device: self.device.clone(),
+        };
+        let found = attribute(&target, AttributionOptions::default())?;
+        Ok(SlideHeat { info: found.info, layers: heat_layers(&found.bag, &found.layers)? })
+    }
+}
+
+impl HeatSource for RunHeat {
+    fn heat(&self, prediction: &PredictionRow) -> Result<SlideHeat, String> {
+        let heat = self.layers(prediction).map_err(|error| error.to_string())?;
+        if heat.layers.is_empty() {
+            return Err(format!("{} has no attention to its patches", self.config.model.name()));
+        }
+        Ok(heat)
+    }
+}
+
+pub(crate) fn run(arguments: &ServeArguments, quiet: bool) -> Result<(), CliError> {
+    let device = arguments.device.open().map_err(|error| CliError::Device(error.to_string()))?;
+    let report = cf_train::report::collect(&arguments.run)?;
+    let config = RunConfig::read(&arguments.run.join(CONFIG), &[])?;
+    let slide_files = arguments.slides.as_deref().map(slide_files).transpose()?.unwrap_or_default();
+    let n_slides = report.predictions.len();
+    let n_files = report.predictions.iter().filter(|row| slide_files.contains_key(&row.slide_id)).count();
+    let heat = RunHeat {
+        run: arguments.run.clone(),
+        config,
+        features: arguments.features.clone(),
+        layout: arguments.layout,
+        device,
+    };
+    let study =
+        Study { title: report.title, predictions: report.predictions, slide_files, heat: Box::new(heat) };
+    let ready = |address: SocketAddr| {
+        // The address is all that a program that starts this one needs.
+        let mut text = format!("http://{address}/\n");
+        if !quiet {
+            text.push_str(&format!("{n_files} of {n_slides} slides have a file. Ctrl-C ends.\n"));
+        }
+        let _ = print(&text);
+    };
+    let stop = async {
+        // Where the signal cannot be waited for, the process ends by it all the same.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    Ok(serve(study, arguments.port, ready, stop)?)
+}
+
+/// The slides in a directory, by id.
+fn slide_files(directory: &Path) -> Result<BTreeMap<String, PathBuf>, CliError> {
+    let slides = SlideList::find(&[directory.to_owned()])?;
+    Ok(slides.entries().iter().map(|slide| (slide.id.clone(), slide.path.clone())).collect())
+}

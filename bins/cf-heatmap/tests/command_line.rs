@@ -1,0 +1,181 @@
+//! The program as a user meets it: output, files, exit codes.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::AtomicBool;
+
+use cf_model::kernels::device::DeviceName;
+use cf_train::simulate::{CohortKind, SimulateOptions, simulate};
+use cf_train::{RunConfig, RunOptions, cross_validate};
+use serde_json::Value;
+use wsi_bags::{Bag, BagStore, Magnification, PatchSet, SlideInfo, native, pt};
+use wsi_slides::render::{RenderOptions, render};
+
+/// A checkpoint of one epoch, and one of the slides that it was trained on.
+struct Trained {
+    checkpoint: PathBuf,
+    features: PathBuf,
+    backbone: String,
+    slide: String,
+}
+
+fn trained(dir: &Path, backbone_dim: usize) -> Trained {
+    let (cohort, run) = (dir.join("cohort"), dir.join("run"));
+    let options = SimulateOptions {
+        n_patients: 25,
+        backbone_dim,
+        ..SimulateOptions::new(cohort.clone(), CohortKind::Additive)
+    };
+    simulate(&options, &mut |_, _| {}).unwrap();
+    let settings = [("training.max_epochs", "1"), ("model.embed_dim", "32"), ("model.num_heads", "2")];
+    let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let config = RunConfig::read(&cohort.join("config.toml"), &settings).unwrap();
+    let device_name = DeviceName::Cpu;
+    let device = device_name.open().unwrap();
+    let how = RunOptions { folds: vec![0], resume: false, device_name, device };
+    cross_validate(&config, &run, &how, &AtomicBool::new(false), &mut |_| {}).unwrap();
+    let text = std::fs::read_to_string(cohort.join("config.toml")).unwrap();
+    let quoted = |key: &str| {
+        let line = text.lines().find(|line| line.trim_start().starts_with(key)).unwrap();
+        line.split('"').nth(1).unwrap().to_owned()
+    };
+    let (features, backbone) = (cohort.join(quoted("dir")), quoted("backbone"));
+    let slide = BagStore::open(&features, None, &backbone).unwrap().slide_ids()[0].clone();
+    Trained { checkpoint: run.join("fold_0/best.safetensors"), features, backbone, slide }
+}
+
+impl Trained {
+    fn bag(&self) -> Bag {
+        let store = BagStore::open(&self.features, None, &self.backbone).unwrap();
+        store.read(&self.slide, &Magnification::ALL).unwrap()
+    }
+
+    fn render(&self, features: &Path, out: &Path, more: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_cf-heatmap"))
+            .args(["render", "--model", "crossfusion", "--backbone", &self.backbone, "--slide", &self.slide])
+            .arg("--checkpoint")
+            .arg(&self.checkpoint)
+            .arg("--features")
+            .arg(features)
+            .arg("--out")
+            .arg(out)
+            .args(more)
+            .output()
+            .unwrap()
+    }
+
+    /// Writes the slide's bag into a directory of its own, changed.
+    fn changed(
+        &self,
+        dir: PathBuf,
+        info: SlideInfo,
+        magnifications: &[Magnification],
+        shift: i64,
+    ) -> PathBuf {
+        std::fs::create_dir(&dir).unwrap();
+        let bag = self.bag();
+        let sets = magnifications.iter().map(|magnification| {
+            let set = bag.at(*magnification).unwrap();
+            let coords = set.coords().unwrap().iter().map(|corner| corner.map(|at| at + shift)).collect();
+            let moved = PatchSet::new(set.features().clone()).with_coords(coords).unwrap();
+            (*magnification, moved.with_geometry(set.geometry()).unwrap())
+        });
+        let bag = Bag::new(self.slide.as_str(), sets).unwrap();
+        native::write(&dir.join(format!("{}.h5", self.slide)), &bag, &self.backbone, &info).unwrap();
+        dir
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn a_slide_is_drawn_and_what_does_not_fit_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let trained = trained(dir.path(), 16);
+    let features = trained.features.clone();
+
+    let done = trained.render(&features, &at("maps"), &["--json"]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let report: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let files: Vec<&str> =
+        report["files"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    for wanted in
+        ["scores.csv", "scores.h5", "figure.png", "x5-coarse-cab.png", "x20-fine-cab.tiff", "x10.geojson"]
+    {
+        assert!(files.contains(&wanted), "{wanted} in {files:?}");
+    }
+    let directory = at("maps").join(&trained.slide);
+    assert!(files.iter().all(|name| directory.join(name).exists()) && directory.join("render.json").exists());
+    assert_eq!(report["left_out"][0]["reason"], "no slide file was given");
+    assert_eq!(report["survival"].as_array().unwrap().len(), 4);
+
+    let table = trained.render(&features, &at("maps"), &["--occlusion", "4", "--colours", "inferno"]);
+    assert!(table.status.success(), "{}", text(&table.stderr));
+    assert!(text(&table.stdout).contains("x5-occlusion.png"), "{}", text(&table.stdout));
+
+    let refused = |features: &Path, more: &[&str], code: i32, words: &str| {
+        let output = trained.render(features, &at("refused"), more);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{error}");
+        assert!(error.starts_with("error: ") && error.contains(words), "{words} in {error}");
+        assert!(!at("refused").exists(), "nothing is written");
+    };
+
+    let plain = at("plain");
+    let bag = trained.bag();
+    for (magnification, set) in bag.sets() {
+        let folder = plain.join(&trained.backbone).join(magnification.label()).join("pt_files");
+        std::fs::create_dir_all(&folder).unwrap();
+        pt::write_features(&folder.join(format!("{}.pt", trained.slide)), set.features()).unwrap();
+    }
+    refused(&plain, &[], 3, "the features have no coordinates");
+
+    let all = Magnification::ALL;
+    let without = trained.changed(at("two-scales"), SlideInfo::default(), &all[..2], 0);
+    refused(&without, &[], 3, "no x20 patches");
+
+    let slide = at("slide.svs");
+    let truth = render(&slide, &RenderOptions { n_cells: 1, ..RenderOptions::default() }).unwrap();
+    let file = ["--slide-file", slide.to_str().unwrap()];
+    let [width, height] = [truth.width, truth.height].map(u64::from);
+    let far = trained.changed(at("far"), SlideInfo::default(), &all, 1 << 20);
+    refused(&far, &file, 3, "outside the slide of");
+    let info = SlideInfo { width: Some(1 << 22), height: Some(1 << 22), mpp: Some(0.5) };
+    let other = trained.changed(at("other"), info, &all, 0);
+    refused(&other, &file, 3, "it is another file");
+    let info = SlideInfo { width: Some(width), height: Some(height), mpp: Some(0.25) };
+    let inside = {
+        // One patch for each magnification, at the corner.
+        let directory = at("resolution");
+        std::fs::create_dir(&directory).unwrap();
+        let sets = bag.sets().map(|(magnification, set)| {
+            let row = set.features().row(0).unwrap().to_vec();
+            let n_columns = row.len();
+            let patch = PatchSet::new(wsi_bags::FeatureMatrix::new(row, 1, n_columns).unwrap());
+            (magnification, patch.with_coords(vec![[0, 0]]).unwrap().with_geometry(set.geometry()).unwrap())
+        });
+        let one = Bag::new(trained.slide.as_str(), sets).unwrap();
+        native::write(&directory.join(format!("{}.h5", trained.slide)), &one, &trained.backbone, &info)
+            .unwrap();
+        directory
+    };
+    refused(&inside, &file, 3, "--mpp X states the resolution");
+    refused(&features, &["--alpha", "1.5"], 2, "the opacity is 1.5");
+    refused(&features, &["--slide-file", "no-such-slide.svs"], 3, "no-such-slide.svs");
+
+    let wider = {
+        let dir = at("wider");
+        std::fs::create_dir(&dir).unwrap();
+        self::trained(&dir, 24)
+    };
+    let mixed = Trained { checkpoint: wider.checkpoint, ..trained };
+    let output = mixed.render(&features, &at("refused"), &[]);
+    assert_eq!(output.status.code(), Some(3));
+    let error = text(&output.stderr);
+    assert!(error.contains("reads features of 24 columns"), "{error}");
+}

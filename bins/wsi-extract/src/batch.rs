@@ -1,0 +1,105 @@
+//! A batch of slides as the user sees it: progress on stderr, a table of what became of each on stdout.
+
+use std::cell::Cell;
+use std::time::Instant;
+
+use serde::Serialize;
+use wsi_features::{Event, Outcome, SlideStatus};
+
+use crate::error::CliError;
+use crate::output::{aligned, print, print_json, remark};
+
+#[derive(Serialize)]
+struct Row<'a> {
+    slide: &'a str,
+    status: &'static str,
+    reason: Option<&'a str>,
+    /// Patches at 5x, 10x and 20x, of slides that were done.
+    patches: Option<[usize; 3]>,
+    unreadable_patches: Option<usize>,
+    magnification: Option<f64>,
+    rule: Option<&'a str>,
+    warnings: &'a [String],
+    seconds: Option<f64>,
+}
+
+/// Runs a batch and prints its table, as text or JSON; an error if any slide failed.
+pub(crate) fn follow(
+    quiet: bool,
+    json: bool,
+    batch: impl FnOnce(&dyn Fn(Event<'_>)) -> wsi_features::Result<Vec<SlideStatus>>,
+) -> Result<(), CliError> {
+    let (begun, n_patches) = (Instant::now(), Cell::new(0));
+    let statuses = batch(&|event| match event {
+        Event::Begun(slide, number, count) => remark(quiet, &format!("[{number}/{count}] {slide}")),
+        Event::Patches(n) => n_patches.set(n_patches.get() + n),
+        Event::Finished(status) => remark(quiet, &format!("  {}", told(status))),
+    })?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let rate = n_patches.get() as f64 / seconds.max(1e-9);
+    remark(
+        quiet,
+        &format!(
+            "{} slides, {} patches in {seconds:.1} s: {rate:.1} patches/s",
+            statuses.len(),
+            n_patches.get()
+        ),
+    );
+    if json {
+        print_json(&statuses.iter().map(row).collect::<Vec<_>>())?;
+    } else {
+        print(&text(&statuses))?;
+    }
+    match statuses.iter().filter(|status| matches!(status.outcome, Outcome::Failed(_))).count() {
+        0 => Ok(()),
+        n_failed => Err(CliError::Faults(n_failed)),
+    }
+}
+
+fn told(status: &SlideStatus) -> String {
+    match &status.outcome {
+        Outcome::Done(done) => {
+            let n: usize = done.n_patches.iter().sum();
+            let rate = n as f64 / done.seconds.max(1e-9);
+            let warnings = done.warnings.iter().map(|warning| format!("\n  warning: {warning}"));
+            format!("done: {n} patches, {rate:.1} patches/s{}", warnings.collect::<String>())
+        }
+        Outcome::Present => "present".to_owned(),
+        Outcome::Failed(reason) => format!("failed: {reason}"),
+    }
+}
+
+fn row(status: &SlideStatus) -> Row<'_> {
+    let (done, reason) = match &status.outcome {
+        Outcome::Done(done) => (Some(done), None),
+        Outcome::Present => (None, None),
+        Outcome::Failed(reason) => (None, Some(reason.as_str())),
+    };
+    Row {
+        slide: &status.slide,
+        status: status.outcome.label(),
+        reason,
+        patches: done.map(|done| done.n_patches),
+        unreadable_patches: done.map(|done| done.n_unreadable),
+        magnification: done.and_then(|done| done.base),
+        rule: done.map(|done| done.rule.as_str()),
+        warnings: done.map_or(&[], |done| &done.warnings),
+        seconds: done.map(|done| done.seconds),
+    }
+}
+
+fn text(statuses: &[SlideStatus]) -> String {
+    let mut table = vec![["slide", "status", "x5", "x10", "x20", "reason"].map(str::to_owned).to_vec()];
+    for status in statuses {
+        let mut cells = vec![status.slide.clone(), status.outcome.label().to_owned()];
+        match &status.outcome {
+            Outcome::Done(done) => cells.extend(done.n_patches.iter().map(ToString::to_string)),
+            Outcome::Present | Outcome::Failed(_) => cells.extend(["", "", ""].map(str::to_owned)),
+        }
+        if let Outcome::Failed(reason) = &status.outcome {
+            cells.push(reason.clone());
+        }
+        table.push(cells);
+    }
+    aligned(&table)
+}

@@ -1,0 +1,18 @@
+//! `wsi-extract encode`: features of another encoder for bags that are there.
+
+use wsi_features::{EncodeOptions, SlideList, encode as encode_bags};
+
+use crate::args::EncodeArguments;
+use crate::batch::follow;
+use crate::error::CliError;
+
+pub(crate) fn run(arguments: &EncodeArguments, quiet: bool) -> Result<(), CliError> {
+    let slides = SlideList::find(&arguments.slides)?;
+    let encoder = arguments.encoder.open()?;
+    let options = EncodeOptions {
+        bags: arguments.out.clone(),
+        pixels: arguments.pixels.into(),
+        shard: arguments.shard,
+    };
+    follow(quiet, arguments.json, |on_event| encode_bags(&slides, &encoder, &options, on_event))
+}

@@ -1,0 +1,168 @@
+//! What stands around maps: text, legends, scale bars, survival curves.
+//!
+//! It is drawn as SVG and turned into pixels at once, so that one unit is one pixel; maps are then put at whole pixels
+//! and are not resampled.
+
+use cf_report::{Anchor, Ink, Svg, predicted_survival, svg_to_png};
+use image::RgbImage;
+
+use crate::error::{Error, Result};
+use crate::render::Prediction;
+use crate::scale_bar::ScaleBar;
+use crate::scaling::Scaling;
+
+/// Sizes of text.
+pub(crate) const HEADING: &str = r#"font-size="22" font-weight="600""#;
+pub(crate) const LABEL: &str = r#"font-size="17""#;
+pub(crate) const NOTE: &str = r#"font-size="14""#;
+
+/// A page on which maps are put.
+pub(crate) struct Page {
+    svg: Svg,
+    pictures: Vec<(RgbImage, [u32; 2])>,
+}
+
+impl Page {
+    pub(crate) fn new(size: [u32; 2], title: &str) -> Self {
+        let [width, height] = size.map(f64::from);
+        Self { svg: Svg::new("heatmap", width, height, title, title), pictures: Vec::new() }
+    }
+
+    /// Text whose baseline starts at a place.
+    pub(crate) fn text(&mut self, [x, y]: [f64; 2], ink: Ink, style: &str, text: &str) {
+        self.svg.text_with(x, y, Anchor::Start, ink, style, text);
+    }
+
+    /// Text whose baseline ends at a place.
+    pub(crate) fn text_before(&mut self, [x, y]: [f64; 2], ink: Ink, style: &str, text: &str) {
+        self.svg.text_with(x, y, Anchor::End, ink, style, text);
+    }
+
+    /// A picture, pixel for pixel.
+    pub(crate) fn picture(&mut self, picture: RgbImage, corner: [u32; 2]) {
+        self.pictures.push((picture, corner));
+    }
+
+    /// A thin frame around a picture of a size at a place.
+    pub(crate) fn frame(&mut self, [x, y]: [u32; 2], [width, height]: [u32; 2], ink: Ink) {
+        let (left, top) = (f64::from(x) - 0.5, f64::from(y) - 0.5);
+        let d = format!("M{left} {top}h{}v{}h-{}z", width + 1, height + 1, width + 1);
+        self.svg.path(&d, ink, r#"stroke-width="1""#);
+    }
+
+    /// A scale bar from a place to the right, its name behind it.
+    pub(crate) fn scale_bar(&mut self, [x, y]: [f64; 2], bar: &ScaleBar) {
+        let d = format!("M{x} {}v10M{x} {y}h{p}M{} {}v10", y - 5.0, x + bar.pixels, y - 5.0, p = bar.pixels);
+        self.svg.path(&d, Ink::Text, r#"stroke-width="2""#);
+        self.text([x + bar.pixels + 10.0, y + 5.5], Ink::Text, NOTE, &bar.label);
+    }
+
+    /// The colours of a map from its lowest to its highest score, over `width` pixels, and what the ends mean. Takes 66
+    /// pixels of height.
+    pub(crate) fn legend(
+        &mut self,
+        [x, y]: [u32; 2],
+        width: u32,
+        colours: &[[u8; 3]; 256],
+        scaling: Scaling,
+        range: Option<[f32; 2]>,
+    ) {
+        let shade = |column: u32| colours[(column * 255 / (width - 1).max(1)).min(255) as usize];
+        self.picture(RgbImage::from_fn(width, 18, |column, _| image::Rgb(shade(column))), [x, y]);
+        self.frame([x, y], [width, 18], Ink::Axis);
+        let (left, right, below) = (f64::from(x), f64::from(x + width), f64::from(y) + 36.0);
+        let (low, high, meaning) = match scaling {
+            Scaling::Rank => ("0 %".to_owned(), "100 %".to_owned(), "share of patches that score lower"),
+            Scaling::Raw => match range {
+                Some([low, high]) => (score_text(low), score_text(high), "score"),
+                None => ("lowest".to_owned(), "highest".to_owned(), "score of each map"),
+            },
+        };
+        // Where there is nothing to tell apart, the middle of the colours means nothing.
+        let meaning = match range {
+            Some([low, high]) if low == high => format!("all patches score {}", score_text(low)),
+            _ => meaning.to_owned(),
+        };
+        self.text([left, below], Ink::Text, NOTE, &low);
+        self.text_before([right, below], Ink::Text, NOTE, &high);
+        self.text([left, below + 20.0], Ink::Muted, NOTE, &meaning);
+    }
+
+    /// Risk and survival curve of the slide, 360 x 310 pixels.
+    pub(crate) fn prediction(&mut self, [x, y]: [u32; 2], prediction: &Prediction) -> Result<()> {
+        let (left, top) = (f64::from(x), f64::from(y));
+        self.text([left, top + 18.0], Ink::Text, LABEL, &risk_text(prediction));
+        let worst = format!("from \u{2212}{} (lowest) to 0 (highest)", prediction.survival.len());
+        self.text([left, top + 38.0], Ink::Muted, NOTE, &worst);
+        let curve = predicted_survival("Predicted survival", &prediction.survival)?;
+        self.picture(pixels(&curve.svg)?, [x, y + 50]);
+        Ok(())
+    }
+
+    /// The page as pixels.
+    pub(crate) fn finish(self) -> Result<RgbImage> {
+        let mut page = pixels(&self.svg.finish())?;
+        for (picture, [x, y]) in self.pictures {
+            image::imageops::replace(&mut page, &picture, x.into(), y.into());
+        }
+        Ok(page)
+    }
+}
+
+/// Such as `Risk −2.31`.
+pub(crate) fn risk_text(prediction: &Prediction) -> String {
+    let risk = prediction.risk;
+    let sign = if risk < 0.0 { "\u{2212}" } else { "" };
+    format!("Risk {sign}{:.2}", risk.abs())
+}
+
+/// Four significant digits, since attention is spread thinly.
+pub(crate) fn score_text(score: f32) -> String {
+    let size = score.abs();
+    let text = if size == 0.0 {
+        "0".to_owned()
+    } else if (1e-3..1e4).contains(&size) {
+        let decimals = (3 - size.log10().floor() as i32).max(0) as usize;
+        format!("{size:.decimals$}")
+    } else {
+        format!("{size:.3e}")
+    };
+    if score < 0.0 { format!("\u{2212}{text}") } else { text }
+}
+
+/// An SVG document as pixels, one per unit.
+fn pixels(svg: &str) -> Result<RgbImage> {
+    let png = svg_to_png(svg, 1.0)?;
+    let decoded = image::load_from_memory_with_format(&png, image::ImageFormat::Png)
+        .map_err(|source| Error::Picture { what: "the text of a page", source })?;
+    Ok(decoded.into_rgb8())
+}
+
+/// Text that fits `width` pixels at about `per_character` pixels each, its middle left out where it is longer.
+pub(crate) fn fitted(text: &str, width: f64, per_character: f64) -> String {
+    let most = (width / per_character).max(3.0) as usize;
+    let characters: Vec<char> = text.chars().collect();
+    if characters.len() <= most {
+        return text.to_owned();
+    }
+    let (head, tail) = (most.div_ceil(2), most / 2 - 1);
+    let part = |characters: &[char]| characters.iter().collect::<String>();
+    format!("{}\u{2026}{}", part(&characters[..head]), part(&characters[characters.len() - tail..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_four_digits() {
+        let texts = [0.0, 0.012_345, -3.0, 123.4, 1e-6, 9999.0].map(score_text);
+        assert_eq!(texts, ["0", "0.01235", "\u{2212}3.000", "123.4", "1.000e-6", "9999"]);
+    }
+
+    #[test]
+    fn long_names_lose_their_middle() {
+        assert_eq!(fitted("TCGA-02-0001", 200.0, 10.0), "TCGA-02-0001");
+        assert_eq!(fitted("abcdefghijklmnop", 80.0, 10.0), "abcd\u{2026}nop");
+    }
+}

@@ -1,0 +1,311 @@
+//! Everything that is drawn of one slide, into one directory.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use image::{Rgb, RgbImage};
+use rayon::prelude::*;
+use serde::Serialize;
+use wsi_bags::{Magnification, SlideInfo};
+use wsi_slides::SlideReader;
+
+use crate::colour_map::ColourMap;
+use crate::error::{Error, Result};
+use crate::figure::figure;
+use crate::files::{replace, write_png};
+use crate::geojson::{MOST_POLYGONS, PolygonCount, write_geojson};
+use crate::layer::HeatLayer;
+use crate::overlay_page::overlay_page;
+use crate::patch_sheet::patch_sheet;
+use crate::scaling::{Scaling, range};
+use crate::scores::{write_csv, write_hdf5};
+use crate::slide_frame::SlideFrame;
+use crate::thumbnail::thumbnail;
+use crate::tiff_overlay::write_tiff;
+
+/// What a model predicts for the slide.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Prediction {
+    /// Minus the sum of `survival`; higher is worse.
+    pub risk: f64,
+    /// Probability of surviving past each time bin.
+    pub survival: Vec<f64>,
+}
+
+/// The slide that is drawn.
+#[derive(Clone)]
+pub struct Subject<'a> {
+    /// Its name.
+    pub slide_id: &'a str,
+    /// Its size and resolution.
+    pub frame: SlideFrame,
+    /// What the features state of it.
+    pub info: SlideInfo,
+    /// Its pixels, where there is a file.
+    pub slide: Option<&'a dyn SlideReader>,
+    /// Shown in margins.
+    pub prediction: Option<Prediction>,
+    /// What the caller could not score, to be listed.
+    pub unscored: Vec<LeftOut>,
+    /// Where the scores come from, as names and values: kept in `render.json`.
+    pub origin: Vec<(String, String)>,
+}
+
+/// How maps are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct RenderOptions {
+    /// Colours of the scores.
+    pub colours: ColourMap,
+    /// How scores are spread over them.
+    pub scaling: Scaling,
+    /// Opacity of a map over the slide, from 0 to 1.
+    pub opacity: f32,
+    /// Longer side of the slide in overlays, in pixels, from 100 to 10000.
+    pub longest_side: u32,
+    /// Patches on a sheet, at most 200; no sheets if 0.
+    pub top_k: usize,
+    /// The largest number of polygons in a GeoJSON file, at least 1.
+    pub most_polygons: usize,
+}
+
+impl Default for RenderOptions {
+    /// Viridis by rank at 40 %, overlays of 1600 pixels, 15 patches, 20,000 polygons.
+    fn default() -> Self {
+        Self {
+            colours: ColourMap::default(),
+            scaling: Scaling::default(),
+            opacity: 0.4,
+            longest_side: 1600,
+            top_k: 15,
+            most_polygons: MOST_POLYGONS,
+        }
+    }
+}
+
+/// What was written, and what was not.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Rendered {
+    /// File names in the directory, in the order of the layers.
+    pub files: Vec<String>,
+    /// What could not be made.
+    pub left_out: Vec<LeftOut>,
+    /// How many polygons each GeoJSON file has.
+    pub polygons: Vec<(String, PolygonCount)>,
+}
+
+/// Something that was not made, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// What.
+    pub what: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// One file to write.
+#[derive(Debug, Clone, Copy)]
+enum Output<'a> {
+    Csv,
+    Hdf5,
+    Figure,
+    Page(&'a HeatLayer),
+    Sheet(&'a HeatLayer),
+    Tiff(&'a HeatLayer),
+    GeoJson(Magnification),
+}
+
+impl Output<'_> {
+    fn file_name(&self) -> String {
+        match self {
+            Self::Csv => "scores.csv".to_owned(),
+            Self::Hdf5 => "scores.h5".to_owned(),
+            Self::Figure => "figure.png".to_owned(),
+            Self::Page(layer) => format!("{}.png", layer.file_stem()),
+            Self::Sheet(layer) => format!("{}.patches.png", layer.file_stem()),
+            Self::Tiff(layer) => format!("{}.tiff", layer.file_stem()),
+            Self::GeoJson(magnification) => format!("{magnification}.geojson"),
+        }
+    }
+}
+
+/// Writes scores (`scores.csv`, `scores.h5`), the slide beside its maps (`figure.png`), for each layer an overlay
+/// (`x10-source-pt.png`), the patches that score highest (`.patches.png`) and a pyramid (`.tiff`), for each magnification
+/// its patches for QuPath (`x10.geojson`), and at last `render.json`, which says what there is.
+///
+/// `on_file` hears of each file when it is written: its name, and how many there will be. Memory: the pictures, and the
+/// scores.
+///
+/// # Errors
+/// [`Error::NoLayers`], [`Error::SameLayer`], [`Error::Setting`]; those of reading the slide and writing files.
+pub fn render(
+    subject: &Subject<'_>,
+    layers: &[HeatLayer],
+    out: &Path,
+    options: &RenderOptions,
+    on_file: &(dyn Fn(&str, usize) + Sync),
+) -> Result<Rendered> {
+    check(layers, options)?;
+    fs::create_dir_all(out).map_err(|source| Error::io(out, "make the directory", source))?;
+    let summary = out.join("render.json");
+    // What says that all is there must not stand beside what is being replaced.
+    if summary.exists() {
+        fs::remove_file(&summary).map_err(|source| Error::io(&summary, "remove the file", source))?;
+    }
+    let (outputs, left_out) = plan(subject, layers, options);
+    let size = subject.frame.picture_size(options.longest_side);
+    let shrunk = subject.slide.map(|slide| thumbnail(slide, size)).transpose()?;
+    let blank = RgbImage::from_pixel(size[0], size[1], Rgb([255; 3]));
+    let picture = shrunk.as_ref().unwrap_or(&blank);
+    let write = |output: &Output<'_>| {
+        let name = output.file_name();
+        let path = out.join(&name);
+        let mut polygons = None;
+        match output {
+            Output::Csv => write_csv(&path, subject.slide_id, layers)?,
+            Output::Hdf5 => write_hdf5(&path, &subject.info, layers)?,
+            Output::Figure => write_png(&path, &figure(subject, layers, shrunk.as_ref(), options)?)?,
+            Output::Page(layer) => write_png(&path, &overlay_page(subject, layer, picture, options)?)?,
+            Output::Sheet(layer) => {
+                if let Some(slide) = subject.slide {
+                    write_png(&path, &patch_sheet(subject, layer, slide, options.top_k)?)?;
+                }
+            }
+            Output::Tiff(layer) => {
+                let levels = subject.slide.map(SlideReader::levels).unwrap_or_default();
+                let sizes: Vec<[u32; 2]> = levels.iter().map(|level| [level.width, level.height]).collect();
+                write_tiff(&path, layer, &subject.frame, &sizes, options)?;
+            }
+            Output::GeoJson(magnification) => {
+                let of_scale: Vec<&HeatLayer> =
+                    layers.iter().filter(|layer| layer.magnification() == *magnification).collect();
+                polygons = Some(write_geojson(&path, &of_scale, options.most_polygons)?);
+            }
+        }
+        on_file(&name, outputs.len() + 1);
+        Ok((name, polygons))
+    };
+    let written: Vec<(String, Option<PolygonCount>)> =
+        outputs.par_iter().map(write).collect::<Result<_>>()?;
+    let polygons = written.iter().filter_map(|(name, count)| Some((name.clone(), (*count)?))).collect();
+    let files = written.into_iter().map(|(name, _)| name).collect();
+    let rendered = Rendered { files, left_out, polygons };
+    write_summary(&summary, subject, layers, options, &rendered)?;
+    on_file("render.json", outputs.len() + 1);
+    Ok(rendered)
+}
+
+fn check(layers: &[HeatLayer], options: &RenderOptions) -> Result<()> {
+    if layers.is_empty() {
+        return Err(Error::NoLayers);
+    }
+    for (idx, layer) in layers.iter().enumerate() {
+        if layers.iter().take(idx).any(|other| other.file_stem() == layer.file_stem()) {
+            let (module, magnification) = (layer.module().to_owned(), layer.magnification());
+            return Err(Error::SameLayer { module, magnification });
+        }
+    }
+    let setting = |what, found: String, wanted| Err(Error::Setting { what, found, wanted });
+    if !(0.0..=1.0).contains(&options.opacity) {
+        return setting("the opacity", options.opacity.to_string(), "0 to 1");
+    }
+    if !(100..=10_000).contains(&options.longest_side) {
+        let found = options.longest_side.to_string();
+        return setting("the longer side of overlays in pixels", found, "100 to 10000");
+    }
+    if options.top_k > 200 {
+        return setting("the number of patches on a sheet", options.top_k.to_string(), "at most 200");
+    }
+    if options.most_polygons == 0 {
+        return setting("the largest number of polygons", "0".to_owned(), "1 or more");
+    }
+    Ok(())
+}
+
+/// Which files there will be, and what not.
+fn plan<'a>(
+    subject: &Subject<'_>,
+    layers: &'a [HeatLayer],
+    options: &RenderOptions,
+) -> (Vec<Output<'a>>, Vec<LeftOut>) {
+    let mut left_out = subject.unscored.clone();
+    let mut leave = |what: &str, reason: &str| {
+        left_out.push(LeftOut { what: what.to_owned(), reason: reason.to_owned() });
+    };
+    if subject.slide.is_none() {
+        const NO_FILE: &str = "no slide file was given";
+        leave("the slide beside and below its maps", NO_FILE);
+        if options.top_k > 0 {
+            leave("patch sheets", NO_FILE);
+        }
+    }
+    if subject.frame.mpp.is_none() {
+        leave("scale bars", "neither slide nor features state micrometres per pixel");
+    }
+    let mut outputs = vec![Output::Csv, Output::Hdf5, Output::Figure];
+    for layer in layers {
+        outputs.push(Output::Page(layer));
+        if subject.slide.is_some() && options.top_k > 0 {
+            outputs.push(Output::Sheet(layer));
+        }
+        outputs.push(Output::Tiff(layer));
+    }
+    let has =
+        |magnification: &Magnification| layers.iter().any(|layer| layer.magnification() == *magnification);
+    outputs.extend(Magnification::ALL.into_iter().filter(has).map(Output::GeoJson));
+    (outputs, left_out)
+}
+
+#[derive(Serialize)]
+struct LayerSummary<'a> {
+    module: &'a str,
+    magnification: &'static str,
+    n_patches: usize,
+    patch_size_level0: u32,
+    lowest: f32,
+    highest: f32,
+}
+
+fn write_summary(
+    path: &Path,
+    subject: &Subject<'_>,
+    layers: &[HeatLayer],
+    options: &RenderOptions,
+    rendered: &Rendered,
+) -> Result<()> {
+    let layers: Vec<LayerSummary<'_>> = layers
+        .iter()
+        .map(|layer| {
+            let [lowest, highest] = range(layer.scores());
+            LayerSummary {
+                module: layer.module(),
+                magnification: layer.magnification().label(),
+                n_patches: layer.boxes().len(),
+                patch_size_level0: layer.boxes().side,
+                lowest,
+                highest,
+            }
+        })
+        .collect();
+    let origin: serde_json::Map<String, serde_json::Value> =
+        subject.origin.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+    let polygons: serde_json::Map<String, serde_json::Value> =
+        rendered.polygons.iter().map(|(name, count)| (name.clone(), serde_json::json!(count))).collect();
+    let summary = serde_json::json!({
+        "slide": subject.slide_id,
+        "width": subject.frame.size[0],
+        "height": subject.frame.size[1],
+        "mpp": subject.frame.mpp,
+        "prediction": subject.prediction,
+        "origin": origin,
+        "options": options,
+        "layers": layers,
+        "files": rendered.files,
+        "polygons": polygons,
+        "left_out": rendered.left_out,
+        "producer": format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+    });
+    replace(path, |out| {
+        writeln!(out, "{summary:#}").map_err(|source| Error::io(path, "write the file", source))
+    })
+}

@@ -1,0 +1,152 @@
+//! An open slide, and heatmaps ready to be drawn.
+
+use std::path::Path;
+
+use image::codecs::jpeg::JpegEncoder;
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{ExtendedColorType, ImageEncoder, RgbImage};
+use wsi_slides::SlideReader;
+
+use super::deep_zoom::{DeepZoom, TILE, ZoomTile, read_tile};
+use super::study::SlideHeat;
+use crate::colour_map::ColourMap;
+use crate::layer::HeatLayer;
+use crate::patch_sheet::patch_picture;
+use crate::raster::ShadeMap;
+use crate::scaling::Scaling;
+use crate::slide_frame::SlideFrame;
+
+const JPEG_QUALITY: u8 = 85;
+/// Side of a patch on the patch sheet in pixels.
+const PATCH_PICTURE: u32 = 160;
+
+/// A slide file that is open.
+pub(super) struct OpenSlide {
+    reader: Box<dyn SlideReader>,
+    pub(super) frame: SlideFrame,
+}
+
+impl OpenSlide {
+    pub(super) fn open(path: &Path) -> Result<Self, String> {
+        let reader = wsi_slides::open(path).map_err(|error| whole_text(&error))?;
+        let info = wsi_bags::SlideInfo::default();
+        let frame = SlideFrame::of_slide(path, reader.as_ref(), None, &info, [])
+            .map_err(|error| whole_text(&error))?;
+        Ok(Self { reader, frame })
+    }
+
+    pub(super) fn zoom(&self) -> DeepZoom {
+        DeepZoom::of(self.frame.size)
+    }
+
+    /// Refuses heatmaps of features that were cut from another slide.
+    pub(super) fn check(&self, path: &Path, heat: &SlideHeat) -> Result<(), String> {
+        let boxes = heat.layers.iter().map(|layer| layer.boxes().as_ref());
+        SlideFrame::of_slide(path, self.reader.as_ref(), None, &heat.info, boxes)
+            .map(|_| ())
+            .map_err(|error| whole_text(&error))
+    }
+
+    /// A tile as JPEG.
+    pub(super) fn tile(&self, tile: &ZoomTile) -> Result<Vec<u8>, String> {
+        let picture = read_tile(self.reader.as_ref(), tile).map_err(|error| whole_text(&error))?;
+        jpeg(&picture)
+    }
+
+    /// A patch as JPEG.
+    pub(super) fn patch(&self, corner: [i64; 2], side: u32) -> Result<Vec<u8>, String> {
+        let picture = patch_picture(self.reader.as_ref(), corner, side, PATCH_PICTURE);
+        jpeg(&picture.map_err(|error| whole_text(&error))?)
+    }
+}
+
+/// Layers with their shades.
+pub(super) struct ReadyHeat {
+    pub(super) heat: SlideHeat,
+    /// Of each layer, by rank and by value.
+    shades: Vec<[Vec<u8>; 2]>,
+    /// What layers are drawn on where there is no slide file.
+    pub(super) frame: SlideFrame,
+}
+
+/// How a layer is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(super) struct Drawing {
+    pub(super) colours: ColourMap,
+    pub(super) scaling: Scaling,
+    /// Shades below are left out.
+    pub(super) from: u8,
+}
+
+impl ReadyHeat {
+    pub(super) fn new(heat: SlideHeat) -> Result<Self, String> {
+        let boxes = heat.layers.iter().map(|layer| layer.boxes().as_ref());
+        let frame = SlideFrame::of_features(None, &heat.info, boxes).map_err(|error| whole_text(&error))?;
+        let shades = |layer: &HeatLayer| [Scaling::Rank, Scaling::Raw].map(|by| by.shades(layer.scores()));
+        let shades = heat.layers.iter().map(shades).collect();
+        Ok(Self { heat, shades, frame })
+    }
+
+    /// About how much memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.heat.layers.iter().map(|layer| layer.scores().len() * 24).sum()
+    }
+
+    /// A tile of one layer as PNG, clear where nothing is drawn; `None` without such a layer.
+    pub(super) fn tile(
+        &self,
+        index: usize,
+        tile: &ZoomTile,
+        drawing: Drawing,
+    ) -> Option<Result<Vec<u8>, String>> {
+        let (layer, shades) = self.heat.layers.get(index).zip(self.shades.get(index))?;
+        let by = match drawing.scaling {
+            Scaling::Rank => &shades[0],
+            Scaling::Raw => &shades[1],
+        };
+        let grid = tile.grid();
+        let map = ShadeMap::of_patches(&grid, layer.boxes(), by);
+        let colours = drawing.colours.table();
+        let mut rgba = Vec::with_capacity((TILE * TILE * 4) as usize);
+        for y in 0..grid.size[1] {
+            for x in 0..grid.size[0] {
+                rgba.extend(match map.at(x, y).filter(|shade| *shade >= drawing.from) {
+                    Some(shade) => {
+                        let [red, green, blue] = colours[usize::from(shade)];
+                        [red, green, blue, 255]
+                    }
+                    None => [0; 4],
+                });
+            }
+        }
+        Some(png(&rgba, grid.size))
+    }
+}
+
+fn png(rgba: &[u8], [width, height]: [u32; 2]) -> Result<Vec<u8>, String> {
+    let mut out = Vec::new();
+    PngEncoder::new_with_quality(&mut out, CompressionType::Fast, FilterType::NoFilter)
+        .write_image(rgba, width, height, ExtendedColorType::Rgba8)
+        .map_err(|error| whole_text(&error))?;
+    Ok(out)
+}
+
+fn jpeg(picture: &RgbImage) -> Result<Vec<u8>, String> {
+    let mut out = Vec::new();
+    JpegEncoder::new_with_quality(&mut out, JPEG_QUALITY)
+        .encode_image(picture)
+        .map_err(|error| whole_text(&error))?;
+    Ok(out)
+}
+
+/// An error with what caused it.
+pub(super) fn whole_text(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,96 @@
+//! What is written for QuPath, through an independent reader.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+mod support;
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use cf_viewer::{HeatLayer, PolygonCount, write_geojson};
+use geojson::{Feature, FeatureCollection, GeoJson, GeometryValue};
+use support::lattice_layer;
+use wsi_bags::Magnification;
+
+fn layers(lattice: [u32; 2]) -> [HeatLayer; 2] {
+    ["source PT", "final PT"].map(|module| {
+        lattice_layer(module, Magnification::X10, 1024, lattice, |column, row| {
+            0.1 * (column * 7 + row) as f32
+        })
+    })
+}
+
+fn read(path: &Path) -> FeatureCollection {
+    let text = std::fs::read_to_string(path).unwrap();
+    FeatureCollection::try_from(text.parse::<GeoJson>().unwrap()).unwrap()
+}
+
+/// The square of a feature as left, top, right and bottom.
+fn square(feature: &Feature) -> [f64; 4] {
+    let GeometryValue::Polygon { coordinates } = &feature.geometry.as_ref().unwrap().value else {
+        panic!("no polygon")
+    };
+    let [ring] = &coordinates[..] else { panic!("a hole") };
+    assert_eq!((ring.len(), ring.first()), (5, ring.last()), "a closed ring");
+    let bound = |axis: usize, pick: fn(f64, f64) -> f64| ring.iter().map(|at| at[axis]).reduce(pick).unwrap();
+    let found = [bound(0, f64::min), bound(1, f64::min), bound(0, f64::max), bound(1, f64::max)];
+    // Twice the area, positive where the ring runs as RFC 7946 wants the outer one.
+    let doubled: f64 = ring.windows(2).map(|pair| pair[0][0] * pair[1][1] - pair[1][0] * pair[0][1]).sum();
+    assert_eq!(doubled, 2.0 * (found[2] - found[0]) * (found[3] - found[1]));
+    found
+}
+
+fn measurement(feature: &Feature, name: &str) -> f64 {
+    feature.property("measurements").unwrap()[name].as_f64().unwrap()
+}
+
+#[test]
+fn every_patch_is_a_locked_tile_with_its_box_and_scores() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x10.geojson");
+    let layers = layers([5, 3]);
+    let count = write_geojson(&path, &[&layers[0], &layers[1]], 1000).unwrap();
+    assert_eq!(count, PolygonCount { n_polygons: 15, patches_per_side: 1 });
+    let collection = read(&path);
+    assert_eq!(collection.features.len(), 15);
+    for ((feature, corner), score) in
+        collection.features.iter().zip(&layers[0].boxes().corners).zip(layers[0].scores())
+    {
+        let [x, y] = corner.map(|at| at as f64);
+        assert_eq!(square(feature), [x, y, x + 1024.0, y + 1024.0]);
+        assert_eq!(feature.property("objectType").unwrap(), "tile");
+        assert_eq!(feature.property("isLocked").unwrap(), true);
+        assert_eq!(measurement(feature, "source PT, 10x") as f32, *score);
+        assert!((0.0..=1.0).contains(&measurement(feature, "final PT, 10x, rank")));
+        assert!(feature.property("measurements").unwrap().get("patches").is_none());
+    }
+}
+
+#[test]
+fn more_patches_than_polygons_are_binned_into_squares_that_hold_all_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x10.geojson");
+    let layers = layers([50, 33]);
+    let count = write_geojson(&path, &[&layers[0]], 200).unwrap();
+    assert_eq!(count.patches_per_side, 4, "413 squares of 2 x 2 are too many");
+    assert_eq!(count.n_polygons, 13 * 9);
+    let collection = read(&path);
+    assert_eq!(collection.features.len(), count.n_polygons);
+    let squares: Vec<[f64; 4]> = collection.features.iter().map(square).collect();
+    let distinct: HashSet<[i64; 2]> = squares.iter().map(|[x, y, ..]| [*x as i64, *y as i64]).collect();
+    assert_eq!(distinct.len(), squares.len());
+    let n: f64 = collection.features.iter().map(|feature| measurement(feature, "patches")).sum();
+    assert_eq!(n as usize, 50 * 33);
+    // The mean over squares, weighted, is the mean over patches.
+    let total: f64 = collection
+        .features
+        .iter()
+        .map(|feature| measurement(feature, "patches") * measurement(feature, "source PT, 10x"))
+        .sum();
+    let wanted: f64 = layers[0].scores().iter().map(|score| f64::from(*score)).sum();
+    assert!((total - wanted).abs() < 1e-9 * wanted);
+    assert!(layers[0].boxes().corners.iter().all(|corner| {
+        let [x, y] = corner.map(|at| at as f64);
+        squares.iter().any(|[l, t, r, b]| *l <= x && x < *r && *t <= y && y < *b)
+    }));
+}

@@ -1,0 +1,389 @@
+//! The web viewer over its socket: what it shows, what it refuses, and many who ask at once.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed")]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use cf_report::PredictionRow;
+use cf_viewer::serve::{HeatSource, SlideHeat, Study, serve};
+use cf_viewer::{HeatLayer, PatchBoxes};
+use proptest::prelude::*;
+use survival_metrics::Outcome;
+use wsi_bags::{Magnification, SlideInfo};
+use wsi_slides::render::{RenderOptions, SlideTruth, render};
+
+/// A row of patches along the top of the slide, the third with the highest score. Slide `other` states another size.
+struct Row {
+    side: u32,
+    size: [u64; 2],
+    n_made: Arc<AtomicUsize>,
+}
+
+impl HeatSource for Row {
+    fn heat(&self, prediction: &PredictionRow) -> Result<SlideHeat, String> {
+        self.n_made.fetch_add(1, Ordering::Relaxed);
+        if prediction.slide_id == "broken" {
+            return Err("slide broken, x20: the features are truncated".to_owned());
+        }
+        let n = self.size[0].div_ceil(u64::from(self.side)) as i64;
+        let corners = (0..n).map(|at| [at * i64::from(self.side), 0]).collect();
+        let boxes = PatchBoxes { magnification: Magnification::X20, side: self.side, corners };
+        let scores = (0..n).map(|at| if at == 2 { 1.0 } else { at as f32 * 1e-3 }).collect();
+        let layer = HeatLayer::new("fine CAB", Arc::new(boxes), scores).map_err(|error| error.to_string())?;
+        let width = self.size[0] + u64::from(prediction.slide_id == "other");
+        let info = SlideInfo { width: Some(width), height: Some(self.size[1]), mpp: Some(0.5) };
+        Ok(SlideHeat { info, layers: vec![layer] })
+    }
+}
+
+/// A server that is stopped when it is dropped.
+struct Running {
+    address: SocketAddr,
+    truth: SlideTruth,
+    n_made: Arc<AtomicUsize>,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    _dir: tempfile::TempDir,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.stop.take().unwrap().send(());
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+fn start() -> Running {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("slide 1.svs");
+    let truth = render(&path, &RenderOptions { n_cells: 2, ..RenderOptions::default() }).unwrap();
+    std::fs::write(dir.path().join("secret.txt"), "secret").unwrap();
+    std::fs::write(dir.path().join("no-slide.svs"), "II*\0nothing").unwrap();
+    let n_made = Arc::new(AtomicUsize::new(0));
+    let row = |at: u8, slide: &str| PredictionRow {
+        case_id: format!("patient {at}"),
+        slide_id: slide.to_owned(),
+        patient_id: format!("patient {at}"),
+        fold: 0,
+        outcome: Outcome::event(f64::from(at) + 1.0).unwrap(),
+        risk: -f64::from(at),
+        survival: vec![0.9, 0.7, 0.4, 0.2],
+    };
+    let names = ["slide 1", "other", "broken", "no file", "no slide"];
+    let files = [("slide 1", &*path), ("other", &*path), ("no slide", &dir.path().join("no-slide.svs"))];
+    let study = Study {
+        title: "CrossFusion on <rendered>".to_owned(),
+        predictions: (0..).zip(names).map(|(at, name)| row(at, name)).collect(),
+        slide_files: files.map(|(name, path): (&str, &Path)| (name.to_owned(), path.to_owned())).into(),
+        heat: Box::new(Row {
+            side: truth.cell_side / 4,
+            size: [truth.width, truth.height].map(u64::from),
+            n_made: Arc::clone(&n_made),
+        }),
+    };
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (send, receive) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let ready = move |address| send.send(address).unwrap();
+        serve(study, 0, ready, async { stopped.await.unwrap_or(()) }).unwrap();
+    });
+    let address = receive.recv_timeout(Duration::from_secs(20)).unwrap();
+    Running { address, truth, n_made, stop: Some(stop), thread: Some(thread), _dir: dir }
+}
+
+struct Answer {
+    status: u16,
+    headers: BTreeMap<String, String>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&self.body)))
+    }
+
+    fn picture(&self) -> image::DynamicImage {
+        image::load_from_memory(&self.body).unwrap()
+    }
+}
+
+fn read_answer(reader: &mut impl BufRead) -> std::io::Result<Answer> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let status = line
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .ok_or_else(|| std::io::Error::other(format!("no status line: {line:?}")))?;
+    let mut headers = BTreeMap::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        headers.insert(name.to_ascii_lowercase(), value.to_owned());
+    }
+    let length: usize = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok(Answer { status, headers, body })
+}
+
+/// One request, whose head after the method is sent as it is.
+fn send(address: SocketAddr, method: &str, path: &str, headers: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    read_answer(&mut BufReader::new(stream)).unwrap()
+}
+
+fn get(address: SocketAddr, path: &str) -> Answer {
+    send(address, "GET", path, "")
+}
+
+#[test]
+fn a_slide_its_patient_and_its_map_are_shown() {
+    let server = start();
+    let page = get(server.address, "/");
+    assert_eq!(page.status, 200);
+    let policy = &page.headers["content-security-policy"];
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    for name in ["viewer.js", "viewer.css", "openseadragon.min.js"] {
+        assert_eq!(get(server.address, &format!("/assets/{name}")).status, 200, "{name}");
+    }
+    let study = get(server.address, "/api/study").json();
+    assert_eq!(study["slides"].as_array().unwrap().len(), 5);
+    assert_eq!(study["slides"][0]["id"], "slide 1", "the highest risk first");
+
+    let slide = get(server.address, "/api/slides/slide%201").json();
+    let picture = &slide["picture"];
+    assert_eq!(picture["width"], server.truth.width);
+    assert_eq!((slide["rank"].clone(), slide["status"].clone()), (1.into(), "event".into()));
+    let last = picture["last_level"].as_u64().unwrap();
+    let tile = get(server.address, &format!("/slides/slide%201/tiles/{last}/0_0.jpg"));
+    assert_eq!(tile.headers["content-type"], "image/jpeg");
+    assert_eq!(tile.picture().width(), 256);
+    // The level that shows the whole slide in one tile.
+    let whole = (0..=last)
+        .rev()
+        .find(|level| server.truth.width.max(server.truth.height).div_ceil(1 << (last - level)) <= 256);
+    let whole = whole.unwrap();
+    let small = get(server.address, &format!("/slides/slide%201/tiles/{whole}/0_0.jpg")).picture();
+    let span = 1 << (last - whole);
+    assert_eq!(small.width(), server.truth.width.div_ceil(span));
+
+    let layers = get(server.address, "/api/slides/slide%201/layers").json();
+    assert_eq!(layers["layers"][0]["title"], "fine CAB, 20x");
+    let side = layers["layers"][0]["side"].as_u64().unwrap() as u32;
+    let map = get(server.address, &format!("/slides/slide%201/layers/0/tiles/{whole}/0_0.png"));
+    let map = map.picture().to_rgba8();
+    assert_eq!(map.dimensions(), (small.width(), small.height()), "the map lies on the slide");
+    let clear = |x: u32, y: u32| map.get_pixel(x / span, y / span)[3] == 0;
+    assert!(!clear(side * 2 + side / 2, side / 2) && clear(side * 2, side * 2));
+    let hot = get(
+        server.address,
+        &format!("/slides/slide%201/layers/0/tiles/{whole}/0_0.png?from=255&colours=jet"),
+    );
+    let hot = hot.picture().to_rgba8();
+    let drawn: Vec<(u32, u32)> =
+        hot.enumerate_pixels().filter(|(.., pixel)| pixel[3] > 0).map(|(x, y, _)| (x, y)).collect();
+    let third = |x: &u32| (side * 2 / span..=side * 3 / span).contains(x);
+    assert!(!drawn.is_empty() && drawn.iter().all(|(x, y)| third(x) && *y <= side / span), "{drawn:?}");
+
+    let top = get(server.address, "/api/slides/slide%201/layers/0/top?k=2").json();
+    assert_eq!(top["patches"].as_array().unwrap().len(), 2);
+    assert_eq!((&top["patches"][0]["patch"], &top["patches"][0]["x"]), (&2.into(), &(2 * side).into()));
+    assert_eq!(get(server.address, "/slides/slide%201/layers/0/patches/2.jpg").picture().width(), 160);
+    let figure = get(server.address, "/slides/slide%201/figures/kaplan-meier.svg");
+    assert!(String::from_utf8(figure.body).unwrap().contains("Marked patient"));
+    assert_eq!(
+        get(server.address, "/slides/slide%201/figures/survival.svg").headers["content-type"],
+        "image/svg+xml"
+    );
+    assert_eq!(server.n_made.load(Ordering::Relaxed), 1, "the model ran once");
+}
+
+#[test]
+fn what_cannot_be_shown_says_why_and_the_rest_goes_on() {
+    let server = start();
+    for (slide, reason) in [
+        ("broken", "the features are truncated"),
+        ("other", "it is another file"),
+        ("no%20slide", "no-slide.svs"),
+    ] {
+        let answer = get(server.address, &format!("/api/slides/{slide}/layers"));
+        assert_eq!(answer.status, 422, "{slide}");
+        let error = answer.json()["error"].as_str().unwrap().to_owned();
+        assert!(error.contains(reason), "{slide}: {error}");
+    }
+    // Without a slide file the map is drawn on the extent that the features state.
+    let slide = get(server.address, "/api/slides/no%20file").json();
+    assert!(slide["picture"].is_null() && slide["has_file"] == false);
+    let layers = get(server.address, "/api/slides/no%20file/layers").json();
+    assert_eq!(layers["picture"]["width"], server.truth.width);
+    assert_eq!(get(server.address, "/slides/no%20file/layers/0/tiles/0/0_0.png").status, 200);
+    assert_eq!(get(server.address, "/slides/no%20file/tiles/0/0_0.jpg").status, 404);
+    assert_eq!(get(server.address, "/slides/slide%201/tiles/0/0_0.jpg").status, 200);
+}
+
+#[test]
+fn requests_that_are_none_are_refused() {
+    let server = start();
+    let status = |method: &str, path: &str, headers: &str| send(server.address, method, path, headers).status;
+    for path in [
+        "/../secret.txt",
+        "/assets/../secret.txt",
+        "/assets/..%2fsecret.txt",
+        "/slides/..%2f..%2fetc%2fpasswd/tiles/0/0_0.jpg",
+        "/slides/%2e%2e/tiles/0/0_0.jpg",
+        "/slides/secret/tiles/0/0_0.jpg",
+        "/slides/slide%201/tiles/99/0_0.jpg",
+        "/slides/slide%201/tiles/4294967295/4294967295_4294967295.jpg",
+        "/slides/slide%201/tiles/18446744073709551616/0_0.jpg",
+        "/slides/slide%201/tiles/0/1_0.jpg",
+        "/slides/slide%201/layers/7/tiles/0/0_0.png",
+        "/slides/slide%201/layers/0/patches/99999999999999999999999.jpg",
+        "/nothing",
+    ] {
+        assert_eq!(status("GET", path, ""), 404, "{path}");
+    }
+    for path in [
+        "/slides/slide%201/tiles/-1/0_0.jpg",
+        "/slides/slide%201/tiles/0/0_0.png",
+        "/slides/slide%201/tiles/0/%00",
+        "/slides/slide%201/layers/x/tiles/0/0_0.png",
+        "/slides/slide%201/layers/0/tiles/0/0_0.png?from=300",
+        "/slides/slide%201/layers/0/tiles/0/0_0.png?colours=puce",
+        "/slides/slide%201/layers/0/tiles/0/0_0.png?size=9",
+        "/api/slides/slide%201/layers/0/top?k=100000",
+        "/slides/%ff/tiles/0/0_0.jpg",
+    ] {
+        assert_eq!(status("GET", path, ""), 400, "{path}");
+    }
+    for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"] {
+        assert_eq!(status(method, "/api/study", ""), 405, "{method}");
+    }
+    assert_eq!(status("GET", "/", "range: bytes=9-1\r\n"), 400);
+    assert_eq!(status("GET", "/", "range: lines=1-2\r\n"), 400);
+    assert_eq!(status("GET", "/", "range: bytes=0-10\r\n"), 200);
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n").unwrap();
+    assert_eq!(
+        read_answer(&mut BufReader::new(stream)).unwrap().status,
+        421,
+        "another name may be a rebound one"
+    );
+    let long = "a".repeat(1 << 20);
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    let _ = stream.write_all(format!("GET /{long} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes());
+    let mut answer = String::new();
+    let _ = BufReader::new(stream).take(64).read_to_string(&mut answer);
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    assert_eq!(get(server.address, "/").status, 200, "it still serves");
+}
+
+#[test]
+fn no_path_escapes_or_brings_it_down() {
+    let server = start();
+    let piece = prop_oneof![
+        "[ -~]{0,12}",
+        Just("..".to_owned()),
+        Just("%2e%2e%2f".to_owned()),
+        Just("%00".to_owned()),
+        Just("slides".to_owned()),
+        Just("api".to_owned()),
+        Just("slide%201".to_owned()),
+        Just("tiles".to_owned()),
+        Just("layers".to_owned()),
+        Just("secret.txt".to_owned()),
+        "[0-9]{1,22}",
+        "[0-9]{1,3}_[0-9]{1,3}\\.(jpg|png)",
+        "\\?[a-z]{1,8}=[ -~]{0,8}",
+    ];
+    let paths = prop::collection::vec(piece, 0..7);
+    let mut runner =
+        proptest::test_runner::TestRunner::new(ProptestConfig { cases: 1500, ..Default::default() });
+    let address = server.address;
+    runner
+        .run(&paths, |pieces| {
+            let path: String =
+                pieces.iter().map(|piece| format!("/{}", piece.replace([' ', '\r', '\n'], ""))).collect();
+            let path = if path.is_empty() { "/".to_owned() } else { path };
+            let answer = send(address, "GET", &path, "");
+            prop_assert!(answer.status < 500, "{path}: {}", answer.status);
+            prop_assert!(!answer.body.windows(6).any(|part| part == b"secret"), "{path} escaped");
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(get(address, "/api/study").status, 200);
+}
+
+/// `n_clients` connections that ask for tiles without a pause. Returns how many answers there were.
+fn load(server: &Running, n_clients: usize, duration: Duration) -> usize {
+    let last = get(server.address, "/api/slides/slide%201").json()["picture"]["last_level"].as_u64().unwrap();
+    assert_eq!(get(server.address, "/api/slides/slide%201/layers").status, 200);
+    let (done, n_answers) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for client in 0..n_clients {
+            let (done, n_answers, address) = (&done, &n_answers, server.address);
+            let ask = move || {
+                let mut stream = TcpStream::connect(address).unwrap();
+                stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+                let mut reader = BufReader::new(stream.try_clone().unwrap());
+                let mut at = client as u64;
+                while !done.load(Ordering::Relaxed) {
+                    at = at.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    let (level, column, row) = (last - at % 4, (at >> 32) % 4, (at >> 40) % 4);
+                    let path = match at >> 63 {
+                        0 => format!("tiles/{level}/{column}_{row}.jpg"),
+                        _ => format!("layers/0/tiles/{level}/{column}_{row}.png?from={}", (at >> 16) % 256),
+                    };
+                    let head = format!("GET /slides/slide%201/{path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
+                    stream.write_all(head.as_bytes()).unwrap();
+                    let answer = read_answer(&mut reader).unwrap();
+                    assert!(answer.status == 200 || answer.status == 404, "{path}: {}", answer.status);
+                    n_answers.fetch_add(1, Ordering::Relaxed);
+                }
+            };
+            // A thousand stacks of the usual size would be what is measured.
+            std::thread::Builder::new().stack_size(256 << 10).spawn_scoped(scope, ask).unwrap();
+        }
+        std::thread::sleep(duration);
+        done.store(true, Ordering::Relaxed);
+    });
+    n_answers.into_inner()
+}
+
+#[test]
+fn many_at_once_all_get_their_tiles() {
+    let server = start();
+    let n_answers = load(&server, 100, Duration::from_secs(2));
+    assert!(n_answers > 100, "{n_answers}");
+}
+
+/// Resident memory of this process in MiB, which is server and clients.
+fn resident_mib() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096 / (1 << 20)
+}
+
+/// Recorded in `docs/heatmaps.md`: `cargo test --release -p cf-viewer --test serve -- --ignored --nocapture`.
+#[test]
+#[ignore = "30 seconds of full load"]
+fn a_thousand_at_once_for_thirty_seconds() {
+    let server = start();
+    let before = resident_mib();
+    let started = Instant::now();
+    let n_answers = load(&server, 1000, Duration::from_secs(30));
+    let (seconds, after) = (started.elapsed().as_secs_f64(), resident_mib());
+    println!("{n_answers} answers in {seconds:.1} s, none an error; memory {before} to {after} MiB");
+    assert!(after - before < 400, "{before} to {after} MiB");
+    assert_eq!(get(server.address, "/").status, 200);
+}

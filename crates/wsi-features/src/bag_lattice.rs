@@ -1,0 +1,96 @@
+//! Features of another encoder at the patches that a bag has.
+
+use std::path::Path;
+use std::time::Instant;
+
+use wsi_bags::{Bag, FeatureMatrix, Magnification, PatchSet, SlideInfo, native};
+use wsi_slides::lattice::{NestedPatches, Patches};
+use wsi_slides::{SlideReader, open};
+
+use crate::encoder::PatchEncoder;
+use crate::error::{Error, Result};
+use crate::extract::{BadTiles, encode, provenance};
+use crate::patch_reader::{PatchReader, PixelSource};
+use crate::status::{Encoded, Outcome, place};
+
+/// Encodes the patches of the bag and adds their features to it; `on_patches` hears how many after each batch.
+///
+/// # Errors
+/// [`Error::NoBag`], [`Error::NoPatchSize`] and [`Error::OtherSlide`] for a bag that cannot serve, [`Error::Slide`],
+/// [`Error::Encoder`], [`Error::Bag`].
+pub(crate) fn features_at(
+    path: &Path,
+    bag_path: &Path,
+    encoder: &dyn PatchEncoder,
+    pixels: PixelSource,
+    on_patches: &dyn Fn(usize),
+) -> Result<Outcome> {
+    let begun = Instant::now();
+    if !bag_path.is_file() {
+        return Err(Error::NoBag { bag: bag_path.to_owned() });
+    }
+    let there = most_complete(bag_path)?;
+    let done = native::magnifications(bag_path, encoder.name())?;
+    let wanted: Vec<(Magnification, &PatchSet)> =
+        there.sets().filter(|(magnification, _)| !done.contains(magnification)).collect();
+    if wanted.is_empty() {
+        return Ok(Outcome::Present);
+    }
+    let slide = open(path)?;
+    check_size(path, slide.as_ref(), &native::slide_info(bag_path)?)?;
+    let scales = wanted
+        .iter()
+        .map(|(magnification, set)| lattice(bag_path, *magnification, set))
+        .collect::<Result<Vec<NestedPatches>>>()?;
+    let readers: Vec<PatchReader<'_>> = scales
+        .iter()
+        .map(|scale| PatchReader::new(path, slide.as_ref(), scale.patches.side, encoder.patch_side(), pixels))
+        .collect();
+    let rows = encode(path, &scales, &readers, encoder, BadTiles::FailSlide, on_patches)?;
+    let mut n_patches = [0; 3];
+    let mut sets = Vec::with_capacity(scales.len());
+    for (((magnification, set), scale), rows) in wanted.into_iter().zip(scales).zip(rows) {
+        n_patches[place(magnification)] = set.n_patches();
+        let features = FeatureMatrix::new(rows.features, set.n_patches(), encoder.feature_dim())?;
+        let set = PatchSet::new(features).with_coords(scale.patches.corners)?;
+        sets.push((magnification, set.with_provenance(provenance(encoder))));
+    }
+    native::add_features(bag_path, &Bag::new(there.slide_id(), sets)?, encoder.name())?;
+    Ok(Outcome::Done(Encoded {
+        n_patches,
+        n_unreadable: 0,
+        base: None,
+        rule: "patches of the bag".to_owned(),
+        warnings: Vec::new(),
+        seconds: begun.elapsed().as_secs_f64(),
+    }))
+}
+
+/// The bag with the features of the encoder that was applied at most magnifications; features are mapped, not copied.
+fn most_complete(path: &Path) -> Result<Bag> {
+    let mut most: (String, Vec<Magnification>) = Default::default();
+    for name in native::encoders(path)? {
+        let magnifications = native::magnifications(path, &name)?;
+        if magnifications.len() > most.1.len() {
+            most = (name, magnifications);
+        }
+    }
+    Ok(native::read(path, &most.0, &most.1)?)
+}
+
+fn lattice(bag: &Path, magnification: Magnification, set: &PatchSet) -> Result<NestedPatches> {
+    let missing = || Error::NoPatchSize { bag: bag.to_owned(), magnification };
+    let side = set.geometry().patch_size_level0.ok_or_else(missing)?;
+    let corners = set.coords().unwrap_or_default().to_vec();
+    Ok(NestedPatches { magnification, patches: Patches { side, corners }, parents: None })
+}
+
+fn check_size(path: &Path, slide: &dyn SlideReader, stated: &SlideInfo) -> Result<()> {
+    let (Some(width), Some(height)) = (stated.width, stated.height) else { return Ok(()) };
+    let found = slide.levels().first().map_or([0, 0], |level| [level.width, level.height].map(u64::from));
+    if found == [width, height] {
+        return Ok(());
+    }
+    let text = |[width, height]: [u64; 2]| format!("{width} x {height}");
+    Err(Error::OtherSlide { slide: path.to_owned(), found: text(found), wanted: text([width, height]) })
+}

@@ -1,0 +1,186 @@
+"""The web viewer in a browser: `viewer.py CHROMIUM CF_HEATMAP RUN BAGS SLIDES [SLIDE]`.
+
+RUN is a directory of `cf-train cv` on the features in BAGS of the slides in SLIDES; SLIDE is one of them to be looked at, too,
+beside the two of highest risk. What is tested is what the page does, by mouse and by keyboard, not how its pixels look.
+"""
+
+import csv
+import pathlib
+import re
+import subprocess
+import sys
+
+from page import Page
+
+READY = "() => document.getElementById('status').textContent.includes('heatmaps.')"
+# Every picture that is drawn is there.
+DRAWN = """() => Array.from({length: viewer.world.getItemCount()}, (_, at) => viewer.world.getItemAt(at))
+    .every(image => image.getFullyLoaded())"""
+
+
+def predictions(run):
+    """Risk of each slide."""
+    rows = {}
+    for file in pathlib.Path(run).glob("fold_*/predictions.csv"):
+        with file.open() as text:
+            rows |= {row["slide_id"]: float(row["risk"]) for row in csv.DictReader(text)}
+    return rows
+
+
+def open_slide(page, slide):
+    """Chooses a slide by keyboard alone."""
+    page.locator(f"#slides button[data-slide='{slide}']").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"() => document.getElementById('slide-name').textContent === '{slide}'")
+    page.wait_for_function(READY)
+    page.wait_for_function(DRAWN)
+
+
+def shows_a_slide(page, slide, risk):
+    """Name, patient, curves and picture are those of this slide."""
+    assert page.url.endswith(f"#{slide}"), page.url
+    facts = page.locator("#facts").inner_text()
+    assert f"{risk:.3f}" in facts, facts
+    for figure in ("survival", "kaplan-meier"):
+        picture = page.locator(f"#{figure}")
+        assert re.search(r"\w", picture.get_attribute("alt")), figure
+        page.wait_for_function(f"() => document.getElementById('{figure}').naturalWidth > 100")
+    # The slide has tissue on it, which is not white.
+    inked = page.evaluate(
+        """() => {
+            const canvas = viewer.drawer.canvas, copy = document.createElement('canvas');
+            Object.assign(copy, { width: canvas.width, height: canvas.height });
+            const context = copy.getContext('2d', { willReadFrequently: true });
+            context.drawImage(canvas, 0, 0);
+            const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+            let inked = 0;
+            for (let at = 0; at < pixels.length; at += 4) {
+                inked += pixels[at + 3] > 0 && pixels[at + 1] < 200;
+            }
+            return inked / (pixels.length / 4);
+        }"""
+    )
+    assert inked > 0.01, f"{slide}: {inked:.4f} of the view is darker than glass"
+
+
+def zooms(page):
+    """By keyboard, and the scale bar follows."""
+    def scale():
+        return page.locator("#scale-text").inner_text(), page.locator("#scale-bar").bounding_box()["width"]
+
+    before, shown = page.evaluate("viewer.viewport.getZoom()"), scale()
+    assert re.fullmatch(r"[125]0* µm|[\d.]+ mm", shown[0]), shown
+    page.locator("#viewer .openseadragon-canvas[tabindex='0']").focus()
+    for _ in range(6):
+        page.keyboard.press("+")
+    page.wait_for_timeout(800)
+    assert page.evaluate("viewer.viewport.getZoom()") > 1.5 * before
+    assert scale() != shown
+    page.keyboard.press("0")
+    page.wait_for_timeout(800)
+
+
+def switches_layers(page, requests):
+    """Each layer draws its own tiles and lists its own patches; `none` draws nothing."""
+    layers = page.locator("#layers input")
+    assert layers.count() == 5, f"{layers.count()} choices"
+    for index in range(1, layers.count()):
+        del requests[:]
+        layers.nth(index).check()
+        page.wait_for_function("() => heatImages().length === 1")
+        page.wait_for_function(DRAWN)
+        page.wait_for_function("() => document.querySelectorAll('#patches button').length > 0")
+        # The layer that was chosen already has its tiles.
+        asked = [url for url in requests if f"/layers/{index - 1}/tiles/" in url]
+        assert asked or index == 1, f"no tile of layer {index - 1}"
+    layers.first.check()
+    page.wait_for_function("() => heatImages().length === 0")
+    layers.nth(1).check()
+    page.wait_for_function("() => heatImages().length === 1")
+
+
+def settings_reach_the_map(page, requests):
+    """Opacity at once; threshold, scaling and colours by new tiles."""
+    page.locator("#opacity").fill("80")
+    assert page.evaluate("heatImages()[0].getOpacity()") == 0.8
+    del requests[:]
+    page.locator("#threshold").fill("90")
+    page.locator("#scaling").select_option("raw")
+    page.locator("#colours").select_option("inferno")
+    page.wait_for_function("() => heatImages().length === 1")
+    page.wait_for_function(DRAWN)
+    asked = [url for url in requests if "/tiles/" in url and ".png" in url]
+    assert any("from=230" in url and "scaling=raw" in url and "colours=inferno" in url for url in asked), asked
+    assert "90 %" in page.locator("#threshold-value").inner_text()
+    page.locator("#threshold").fill("0")
+
+
+def patches_lead_to_their_place(page):
+    """A patch of the sheet, chosen by keyboard, is framed and in view."""
+    page.locator("#patches button").nth(1).focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".chosen-patch")
+    page.wait_for_timeout(1000)
+    place = [int(number) for number in re.findall(r"\d+", page.locator("#status").inner_text())][1:3]
+    seen = page.evaluate(
+        """() => {
+            const seen = viewer.world.getItemAt(0).viewportToImageRectangle(viewer.viewport.getBounds());
+            return [seen.x, seen.y, seen.x + seen.width, seen.y + seen.height];
+        }"""
+    )
+    assert seen[0] <= place[0] <= seen[2] and seen[1] <= place[1] <= seen[3], (place, seen)
+    picture = page.locator("#patches img").first
+    assert picture.evaluate("image => image.naturalWidth") > 0
+
+
+def finds_slides(page, slides):
+    """The list is in the order asked for, and shows what is searched."""
+    def listed():
+        return page.locator("#slides button").evaluate_all("buttons => buttons.map(button => button.dataset.slide)")
+
+    by_risk = sorted(slides, key=lambda slide: -slides[slide])
+    assert [slides[slide] for slide in listed()] == [slides[slide] for slide in by_risk]
+    page.get_by_label("Order").select_option("name")
+    assert listed() == sorted(slides)
+    page.get_by_label("Find a slide or patient").fill(by_risk[0].lower())
+    assert listed() == [by_risk[0]]
+    page.get_by_label("Find a slide or patient").fill("")
+    page.get_by_label("Order").select_option("highest")
+    return by_risk
+
+
+def main(chromium, program, run, bags, slides, *others):
+    command = [program, "serve", "--run", run, "--features", bags, "--slides", slides, "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            address = server.stdout.readline().strip()
+            assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", address), address
+            with Page(chromium, address) as opened:
+                page, requests = opened.page, opened.requests
+                page.set_viewport_size({"width": 1280, "height": 900})
+                page.wait_for_function(READY)
+                rows = predictions(run)
+                by_risk = finds_slides(page, rows)
+                seen = [*by_risk[:2], *others]
+                for slide in seen:
+                    open_slide(page, slide)
+                    shows_a_slide(page, slide, rows[slide])
+                zooms(page)
+                switches_layers(page, requests)
+                settings_reach_the_map(page, requests)
+                patches_lead_to_their_place(page)
+                page.screenshot(path=str(pathlib.Path(run).parent / "viewer.png"))
+                opened.fits_every_width()
+                opened.has_headings_in_order()
+                assert all(url.startswith((address, "data:", "blob:")) for url in requests), requests
+                # A layer may be left before its last tile has come.
+                complaints = [text for text in opened.complaints if "loaded before reset" not in text]
+                assert not complaints, complaints
+            assert server.poll() is None, "the server ended"
+        finally:
+            server.terminate()
+    print(f"viewer: {len(rows)} slides listed, {len(seen)} looked at, layers, settings and patches by keyboard")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
