@@ -317,3 +317,23 @@ fn no_changed_byte_causes_a_panic() {
         }
     }
 }
+
+#[test]
+fn sizes_whose_product_overflows_are_refused() {
+    let error = refused_file(|path| {
+        let file = H5File::create(path).unwrap();
+        put_all(&file.create_group("x20").unwrap());
+        file.close().unwrap();
+        let mut bytes = fs::read(path).unwrap();
+        let (small, large) = ([2u64.to_le_bytes(); 2].concat(), [(1u64 << 33).to_le_bytes(); 2].concat());
+        let places: Vec<usize> =
+            (0..bytes.len() - small.len()).filter(|at| bytes[*at..].starts_with(&small)).collect();
+        assert!(places.len() >= 2, "coordinates and features: {places:?}");
+        for at in places {
+            bytes[at..at + large.len()].copy_from_slice(&large);
+        }
+        fs::write(path, bytes).unwrap();
+    });
+    let text = format!("{error:?}");
+    assert!(matches!(error.kind(), ErrorKind::Limit { .. } | ErrorKind::Hdf5 { .. }), "{text}");
+}
