@@ -15,8 +15,10 @@ mod ci;
 mod cuda_kernels;
 mod cuda_toolkit;
 mod demo;
+mod dist;
 mod failure;
 mod fixtures;
+mod fuzz;
 mod notebooks;
 mod step;
 mod test;
@@ -39,6 +41,10 @@ cargo xtask COMMAND
   cuda-kernels              compile the CUDA kernels and hold their registers and spills against a budget; needs no GPU
   cuda-toolkit              what a build with feature `cuda` needs, as lines to `eval`: an installed toolkit, else one made of PyPI's wheels
                             below target; --kernels-only: the compiler alone
+  dist [--check]            stripped programs with man pages, completions, demo and checksums, packed under target/dist;
+                            --check: carries out the image recipes and the demo in a bare Debian (root, debootstrap)
+  fuzz [TARGET] [--seconds N]
+                            try the readers of foreign bytes with made-up ones, ten minutes each (nightly, cargo-fuzz)
   fixtures [--python PATH]  run the PyTorch oracles that write fixtures/reference
   notebooks [--compile]     execute examples/notebooks with evcxr, which is installed below target; or compile their cells
   tidy [--write]            the house rules; --write regenerates docs/benchmarks.md
@@ -76,6 +82,9 @@ fn run(root: &Path, command: &str, rest: &[String]) -> Result<(), Failure> {
         ("cuda-toolkit", [flag]) if flag == "--kernels-only" => {
             cuda_toolkit::run(root, cuda_toolkit::Parts::Compiler)
         }
+        ("dist", []) => dist::run(root),
+        ("dist", [flag]) if flag == "--check" => dist::check(root),
+        ("fuzz", args) => fuzz::run(root, &fuzz::Options::parse(args)?),
         ("fixtures", []) => fixtures::run(root, "python3"),
         ("fixtures", [flag, python]) if flag == "--python" => fixtures::run(root, python),
         ("notebooks", []) => notebooks::run(root, notebooks::Proof::Execute),
@@ -87,7 +96,8 @@ fn run(root: &Path, command: &str, rest: &[String]) -> Result<(), Failure> {
             Ok(())
         }
         (
-            "demo" | "ci" | "browser" | "cuda-kernels" | "cuda-toolkit" | "fixtures" | "notebooks" | "tidy",
+            "demo" | "ci" | "browser" | "cuda-kernels" | "cuda-toolkit" | "dist" | "fixtures" | "notebooks"
+            | "tidy",
             _,
         ) => Err(Failure::usage(format!("`{command}` does not take `{}`", rest.join(" ")))),
         _ => Err(Failure::usage(format!("no command `{command}`"))),
