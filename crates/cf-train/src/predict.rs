@@ -1,14 +1,14 @@
-//! One slide through one checkpoint: its survival curve, or the gradients of its loss.
+//! One slide through one checkpoint: its survival curve, where the model looked, or the gradients of its loss.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{DType, Device};
 use cf_model::weights::{Checkpoint, METADATA_ROW_ORDER};
-use cf_model::{BagTensors, ForwardCtx, ModelConfig, N_BINS};
+use cf_model::{Attribution, AttributionLayer, BagTensors, ForwardCtx, ModelConfig, N_BINS, SurvivalOutput};
 use serde::Serialize;
 use survival_metrics::Status;
-use wsi_bags::{BagStore, Layout, slide_stem};
+use wsi_bags::{Bag, BagStore, Layout, slide_stem};
 
 use crate::bags::row_order;
 use crate::device_memory::naming_the_bag;
@@ -62,6 +62,39 @@ pub struct SlideGradients {
     pub grad_norms: BTreeMap<String, f64>,
 }
 
+impl SlidePrediction {
+    fn new(slide: &str, output: &SurvivalOutput) -> Result<Self> {
+        let distribution = output.distribution()?;
+        Ok(Self {
+            slide: slide_stem(slide).to_owned(),
+            logits: output.logit_values()?,
+            hazards: distribution.hazards,
+            survival: distribution.survival,
+            risk: distribution.risk(),
+        })
+    }
+}
+
+/// A slide's prediction, where the model looked for it, and the patches that it looked at.
+#[derive(Debug)]
+pub struct SlideAttribution {
+    /// As [`predict`] gives it.
+    pub prediction: SlidePrediction,
+    /// A number for each patch, from each part of the model that attends; with [`AttributionOptions::occlusion`] also its effect.
+    pub layers: Vec<AttributionLayer>,
+    /// The slide's patches: places, sizes and what their file states.
+    pub bag: Bag,
+}
+
+/// What [`attribute`] computes beside attention.
+#[derive(Default)]
+pub struct AttributionOptions<'a> {
+    /// The parts of the slide to remove, one pass each, at most; none leaves occlusion out.
+    pub occlusion: Option<usize>,
+    /// Is told of each pass of occlusion: how many are done, and of how many.
+    pub progress: Option<&'a mut dyn FnMut(usize, usize)>,
+}
+
 /// Predicts the survival of one slide.
 ///
 /// # Errors
@@ -70,16 +103,30 @@ pub fn predict(target: &Target<'_>) -> Result<SlidePrediction> {
     let checkpoint = Checkpoint::read(target.checkpoint)?;
     let (config, backbone_dim) = checkpoint.describe(target.model.name(), &target.model)?;
     let (_, model) = checkpoint.build(&config, backbone_dim, &target.device)?;
-    let bag = read_bag(target, &checkpoint, &config, backbone_dim)?;
+    let bag = tensors(target, &read_bag(target, &checkpoint, &config, backbone_dim)?)?;
     let pass = || Ok(model.forward(&bag, &mut ForwardCtx::eval())?);
     let output = naming_the_bag(&target.device, target.slide, BagSize::of(&bag), pass)?;
-    let distribution = output.distribution()?;
-    Ok(SlidePrediction {
-        slide: slide_stem(target.slide).to_owned(),
-        logits: output.logit_values()?,
-        hazards: distribution.hazards,
-        survival: distribution.survival,
-        risk: distribution.risk(),
+    SlidePrediction::new(target.slide, &output)
+}
+
+/// [`predict`], and where the model looked.
+///
+/// # Errors
+/// As [`predict`], and those of [`cf_model::occlude`].
+pub fn attribute(target: &Target<'_>, options: AttributionOptions<'_>) -> Result<SlideAttribution> {
+    let checkpoint = Checkpoint::read(target.checkpoint)?;
+    let (config, backbone_dim) = checkpoint.describe(target.model.name(), &target.model)?;
+    let (_, model) = checkpoint.build(&config, backbone_dim, &target.device)?;
+    let bag = read_bag(target, &checkpoint, &config, backbone_dim)?;
+    let on_device = tensors(target, &bag)?;
+    naming_the_bag(&target.device, target.slide, BagSize::of(&on_device), || {
+        let Attribution { output, mut layers } = cf_model::attribute(model.as_ref(), &on_device)?;
+        if let Some(max_parts) = options.occlusion {
+            let mut silent = |_, _| ();
+            let progress = options.progress.unwrap_or(&mut silent);
+            layers.extend(cf_model::occlude(model.as_ref(), &on_device, max_parts, progress)?);
+        }
+        Ok(SlideAttribution { prediction: SlidePrediction::new(target.slide, &output)?, layers, bag })
     })
 }
 
@@ -99,7 +146,7 @@ pub fn gradients(target: &Target<'_>, time_bin: usize, status: Status) -> Result
     let (config, backbone_dim) = checkpoint.describe(target.model.name(), &target.model)?;
     let (store, _) = checkpoint.build(&config, backbone_dim, &target.device)?;
     let model = config.build(backbone_dim, store.builder())?;
-    let bag = read_bag(target, &checkpoint, &config, backbone_dim)?;
+    let bag = tensors(target, &read_bag(target, &checkpoint, &config, backbone_dim)?)?;
     let (loss, grads) = naming_the_bag(&target.device, target.slide, BagSize::of(&bag), || {
         let output = model.forward(&bag, &mut ForwardCtx::eval())?;
         let (loss, scalar) = output.training_loss(1.0, |logits| {
@@ -125,7 +172,7 @@ fn read_bag(
     checkpoint: &Checkpoint,
     config: &ModelConfig,
     backbone_dim: usize,
-) -> Result<BagTensors> {
+) -> Result<Bag> {
     let store = BagStore::open(target.features, target.layout, target.backbone).map_err(Error::BagStore)?;
     let bag = store
         .read(target.slide, config.magnifications())
@@ -151,6 +198,11 @@ fn read_bag(
             "the bag's rows are in another order than those the model was trained on; it folds them into a grid"
         );
     }
-    let copy = || Ok(BagTensors::from_bag(&bag, &target.device)?);
-    naming_the_bag(&target.device, target.slide, BagSize::of_bag(&bag), copy)
+    Ok(bag)
+}
+
+/// The bag's features where the model computes.
+fn tensors(target: &Target<'_>, bag: &Bag) -> Result<BagTensors> {
+    let copy = || Ok(BagTensors::from_bag(bag, &target.device)?);
+    naming_the_bag(&target.device, target.slide, BagSize::of_bag(bag), copy)
 }
