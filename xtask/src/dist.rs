@@ -31,7 +31,7 @@ const TEXTS: [(&str, &str); 5] = [
 ];
 /// Recipes of images, in which `{archive}` stands for the file name of the archive.
 const RECIPES: [&str; 2] = ["Dockerfile", "apptainer.def"];
-/// Where each shell looks below a prefix: the ending of the file's name, its folder, whether its name starts with `_`.
+/// Where each shell looks below a prefix: the ending of the file's name (Zsh's has none, and starts with `_`), its folder.
 const COMPLETIONS: [(&str, &str); 3] = [
     (".bash", "share/bash-completion/completions"),
     (".fish", "share/fish/vendor_completions.d"),

@@ -45,7 +45,8 @@ pub fn write(mut command: Command, folder: &Path) -> std::io::Result<()> {
     for shell in SHELLS {
         generate_to(shell, &mut command, &name, &completions)?;
     }
-    clap_mangen::generate_to(command, &man)
+    // Else `help` gets a page for each command once more.
+    clap_mangen::generate_to(command.disable_help_subcommand(true), &man)
 }
 
 #[cfg(test)]
@@ -58,6 +59,7 @@ mod tests {
     fn every_command_has_its_page_and_every_shell_its_words() {
         let folder = tempfile::tempdir().unwrap();
         let cut = Command::new("cut").about("Cuts the tissue").arg(Arg::new("mpp").long("mpp"));
+        let cut = cut.subcommand(Command::new("again"));
         write(Command::new("tool").version("1.2").subcommand(cut), folder.path()).unwrap();
         let text = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
         for file in ["tool.bash", "tool.fish", "_tool"] {
@@ -65,5 +67,10 @@ mod tests {
         }
         assert!(text("man1/tool.1").contains("tool 1.2"));
         assert!(text("man1/tool-cut.1").contains("Cuts the tissue"));
+        assert_eq!(
+            std::fs::read_dir(folder.path().join("man1")).unwrap().count(),
+            3,
+            "tool, its command, and its"
+        );
     }
 }
