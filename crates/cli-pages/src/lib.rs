@@ -37,15 +37,15 @@ pub fn write_if_asked(command: Command) -> Option<ExitCode> {
 ///
 /// # Errors
 /// If a folder or a file cannot be written.
-pub fn write(mut command: Command, folder: &Path) -> std::io::Result<()> {
+pub fn write(command: Command, folder: &Path) -> std::io::Result<()> {
     let (completions, man) = (folder.join("completions"), folder.join("man1"));
     std::fs::create_dir_all(&completions)?;
     std::fs::create_dir_all(&man)?;
     let name = command.get_name().to_owned();
     for shell in SHELLS {
-        generate_to(shell, &mut command, &name, &completions)?;
+        // A copy, since completions add the command `help`, and with it a page for each command once more.
+        generate_to(shell, &mut command.clone(), &name, &completions)?;
     }
-    // Else `help` gets a page for each command once more.
     clap_mangen::generate_to(command.disable_help_subcommand(true), &man)
 }
 
