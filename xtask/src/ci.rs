@@ -15,7 +15,7 @@ struct Stage {
     check: fn(&Path) -> Result<(), Failure>,
 }
 
-const STAGES: [Stage; 12] = [
+const STAGES: [Stage; 13] = [
     Stage {
         name: "fmt",
         rerun: "cargo fmt --all",
@@ -37,6 +37,7 @@ const STAGES: [Stage; 12] = [
         },
     },
     Stage { name: "tidy", rerun: "cargo xtask tidy", check: |root| tidy::run(root, tidy::Mode::Check) },
+    Stage { name: "deny", rerun: "cargo deny check licenses bans sources", check: deny },
     Stage { name: "browser", rerun: "cargo xtask browser", check: browser::run },
     Stage {
         name: "notebooks",
@@ -98,6 +99,20 @@ const TESTED_ON_GPU: [&str; 8] =
 fn with_cuda(root: &Path, args: &[&str]) -> Result<(), Failure> {
     let toolkit = cuda_toolkit::provide(root, Parts::All)?;
     toolkit.around(root, Step::cargo(root, args))?.run()
+}
+
+/// Licences, crates and registries of the lock file against `deny.toml`; advisories where their database can be had.
+fn deny(root: &Path) -> Result<(), Failure> {
+    if !Step::cargo(root, &["deny", "--version"]).succeeds() {
+        println!("skipped: no `cargo deny` (`cargo install cargo-deny`)");
+        return Ok(());
+    }
+    Step::cargo(root, &["deny", "check", "licenses", "bans", "sources"]).run()?;
+    if !Step::cargo(root, &["deny", "fetch", "db"]).succeeds() {
+        println!("advisories skipped: the database cannot be reached");
+        return Ok(());
+    }
+    Step::cargo(root, &["deny", "check", "--disable-fetch", "advisories"]).run()
 }
 
 /// `survival-metrics` as others depend on it: without what the workspace turns on, and with all that can be.

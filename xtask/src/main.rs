@@ -16,8 +16,10 @@ mod cluster;
 mod cuda_kernels;
 mod cuda_toolkit;
 mod demo;
+mod dist;
 mod failure;
 mod fixtures;
+mod fuzz;
 mod notebooks;
 mod slides;
 mod step;
@@ -42,6 +44,10 @@ cargo xtask COMMAND
   cuda-kernels              compile the CUDA kernels and hold their registers and spills against a budget; needs no GPU
   cuda-toolkit              what a build with feature `cuda` needs, as lines to `eval`: an installed toolkit, else one made of PyPI's wheels
                             below target; --kernels-only: the compiler alone
+  dist [--check]            stripped programs with man pages, completions, demo and checksums, packed under target/dist;
+                            --check: carries out the image recipes and the demo in a bare Debian (root, debootstrap)
+  fuzz [TARGET] [--seconds N]
+                            try the readers of foreign bytes with made-up ones, ten minutes each (nightly, cargo-fuzz)
   fixtures [--python PATH]  run the PyTorch oracles that write fixtures/reference
   fixtures slides [ARGS]... draw slides with a known answer, a cohort per kind of signal, below target/slides:
                             --patients N, --seed S, --base 20|40
@@ -82,6 +88,9 @@ fn run(root: &Path, command: &str, rest: &[String]) -> Result<(), Failure> {
         ("cuda-toolkit", [flag]) if flag == "--kernels-only" => {
             cuda_toolkit::run(root, cuda_toolkit::Parts::Compiler)
         }
+        ("dist", []) => dist::run(root),
+        ("dist", [flag]) if flag == "--check" => dist::check(root),
+        ("fuzz", args) => fuzz::run(root, &fuzz::Options::parse(args)?),
         ("fixtures", []) => fixtures::run(root, "python3"),
         ("fixtures", [flag, python]) if flag == "--python" => fixtures::run(root, python),
         ("fixtures", [what, args @ ..]) if what == "slides" => slides::fixtures(root, args),
@@ -94,7 +103,7 @@ fn run(root: &Path, command: &str, rest: &[String]) -> Result<(), Failure> {
             Ok(())
         }
         (
-            "demo" | "ci" | "browser" | "cluster" | "cuda-kernels" | "cuda-toolkit" | "fixtures"
+            "demo" | "ci" | "browser" | "cluster" | "cuda-kernels" | "cuda-toolkit" | "dist" | "fixtures"
             | "notebooks" | "tidy",
             _,
         ) => Err(Failure::usage(format!("`{command}` does not take `{}`", rest.join(" ")))),

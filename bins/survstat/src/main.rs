@@ -17,12 +17,15 @@ mod table;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use args::{Arguments, Command};
 use error::CliError;
 
 fn main() -> ExitCode {
+    if let Some(ended) = cli_pages::write_if_asked(Arguments::command()) {
+        return ended;
+    }
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -16,12 +16,15 @@ mod tissue;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use args::{Arguments, Command};
 use error::CliError;
 
 fn main() -> ExitCode {
+    if let Some(ended) = cli_pages::write_if_asked(Arguments::command()) {
+        return ended;
+    }
     let arguments = Arguments::parse();
     match dispatch(&arguments) {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,6 +9,8 @@ use csv::StringRecord;
 use crate::error::{Error, Result};
 use crate::table_text::read_table_text;
 
+/// More slides than any study has; a table of more rows is another kind of file, or made to fill memory.
+const MAX_ROWS: usize = 1_000_000;
 /// Columns that an error lists before it only counts: tables with gene columns have thousands.
 const MAX_LISTED_COLUMNS: usize = 24;
 
@@ -48,7 +50,8 @@ impl DelimitedTable {
     /// Reads a table or a zip with one; rows without any content are left out.
     ///
     /// # Errors
-    /// If [`read_table_text`] can't, two columns have the same name, or a row has another length than it may.
+    /// If [`read_table_text`] can't, two columns have the same name, a row has another length than it may, or there are more
+    /// than a million rows.
     pub(crate) fn read(path: &Path, lengths: RowLengths) -> Result<Self> {
         let text = read_table_text(path)?;
         let fault = |reason: String| Error::data(path, reason);
@@ -70,6 +73,11 @@ impl DelimitedTable {
             let cells = record.map_err(|error| fault(csv_reason(&error)))?;
             // Spreadsheets save rows of nothing but delimiters below the table.
             if cells.iter().any(|cell| !cell.is_empty()) {
+                if rows.len() == MAX_ROWS {
+                    return Err(fault(format!(
+                        "has more than {MAX_ROWS} rows, expected a table of slides or folds"
+                    )));
+                }
                 rows.push(TableRow { line: cells.position().map_or(0, csv::Position::line), cells });
             }
         }

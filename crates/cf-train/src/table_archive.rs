@@ -7,6 +7,10 @@ use zip::ZipArchive;
 
 /// More than any clinical table holds, gene columns included; an archive that unpacks to more is not one.
 const MAX_TABLE_BYTES: u64 = 1 << 30;
+/// A small archive may always unpack to this much.
+const MIN_LIMIT: u64 = 16 << 20;
+/// Text shrinks to a tenth; what shrinks to less than a 64th was made to fill memory.
+const MAX_COMPRESSION: u64 = 64;
 const TABLE_EXTENSIONS: [&str; 3] = [".csv", ".tsv", ".txt"];
 /// GDC packs exposures, family history and follow-ups beside it.
 const GDC_TABLE: &str = "clinical.tsv";
@@ -44,11 +48,11 @@ fn unzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
     }
     let index = the_table("a zip", &names)?;
     let member = archive.by_index(index).map_err(unreadable)?;
-    within_limit(member, names.get(index).map_or("the table", String::as_str))
+    within_limit(member, bytes.len(), names.get(index).map_or("the table", String::as_str))
 }
 
 fn gunzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let whole = within_limit(GzDecoder::new(bytes), "the file")?;
+    let whole = within_limit(GzDecoder::new(bytes), bytes.len(), "the file")?;
     let unreadable = |error: std::io::Error| format!("can't be unpacked: {error}");
     // Where the mark of a tar archive is.
     if whole.get(257..262) != Some(b"ustar") {
@@ -92,16 +96,37 @@ fn the_table(archive: &str, names: &[String]) -> Result<usize, String> {
     }
 }
 
-fn within_limit(packed: impl Read, name: &str) -> Result<Vec<u8>, String> {
+/// Unpacks what came in an archive of `archive_len` bytes.
+fn within_limit(packed: impl Read, archive_len: usize, name: &str) -> Result<Vec<u8>, String> {
+    let limit = (archive_len as u64).saturating_mul(MAX_COMPRESSION).clamp(MIN_LIMIT, MAX_TABLE_BYTES);
     let mut bytes = Vec::new();
     packed
-        .take(MAX_TABLE_BYTES + 1)
+        .take(limit + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| format!("{name} can't be unzipped: {error}"))?;
-    if bytes.len() as u64 > MAX_TABLE_BYTES {
+    if bytes.len() as u64 > limit {
         return Err(format!(
-            "{name} unpacks to more than {MAX_TABLE_BYTES} bytes, expected a clinical table"
+            "{name} unpacks from {archive_len} to more than {limit} bytes, expected a clinical table"
         ));
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn an_archive_that_unpacks_without_end_is_refused() {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        let rows = b"a\n".repeat(1 << 19);
+        (0..17).for_each(|_| packer.write_all(&rows).unwrap());
+        let packed = packer.finish().unwrap();
+        assert!(packed.len() < 64 << 10);
+        let error = unpack(&packed).unwrap_err();
+        let wanted = format!("unpacks from {} to more than {MIN_LIMIT} bytes", packed.len());
+        assert!(error.contains(&wanted), "{error}");
+    }
 }

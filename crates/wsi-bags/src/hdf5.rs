@@ -8,6 +8,7 @@ mod attributes;
 mod backend;
 #[cfg(test)]
 mod exchange;
+mod guarded;
 #[cfg(test)]
 mod matrix;
 mod pure;
@@ -54,7 +55,7 @@ impl Backend {
 
     fn open(self, path: &Path) -> Result<Box<dyn SourceFile>> {
         match self {
-            Self::Pure => Ok(Box::new(pure::Source::open(path)?)),
+            Self::Pure => Ok(Box::new(guarded::Guarded::open(path)?)),
             #[cfg(feature = "hdf5")]
             Self::System => Ok(Box::new(system::Source::open(path)?)),
         }

@@ -317,3 +317,20 @@ fn no_changed_byte_causes_a_panic() {
         }
     }
 }
+
+#[test]
+fn sizes_whose_product_overflows_are_refused() {
+    let error = refused_file(|path| {
+        let mut bytes = fs::read(fixture("native_f32.h5")).unwrap();
+        let sizes = |sizes: [u64; 2]| sizes.map(u64::to_le_bytes).concat();
+        let (found, false_sizes) = (sizes([3, 4]), sizes([1 << 33; 2]));
+        let places: Vec<usize> =
+            (0..bytes.len() - found.len()).filter(|at| bytes[*at..].starts_with(&found)).collect();
+        assert_eq!(places.len(), 2, "the sizes of the features, and the largest that they may become");
+        for at in places {
+            bytes[at..at + false_sizes.len()].copy_from_slice(&false_sizes);
+        }
+        fs::write(path, bytes).unwrap();
+    });
+    assert!(matches!(error.kind(), ErrorKind::Limit { found: u64::MAX, .. }), "{error:?}");
+}

@@ -10,6 +10,7 @@ use crate::error::{BoxedSource, Error, ErrorKind, Result};
 use crate::reader::{LARGEST_REGION, Level, SlideReader, check_region};
 use crate::region;
 use crate::resolution::StatedResolution;
+use crate::tiff_slide::LARGEST_COMPRESSION;
 use crate::tile::Tile;
 
 /// An image that is held in memory whole. It states no resolution: the user must.
@@ -25,7 +26,7 @@ impl ImageSlide {
     /// Decodes the image. Transparency is dropped.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`], [`ErrorKind::Structure`] for a damaged image, [`ErrorKind::Limit`] for one of more than 2^28
+    /// [`ErrorKind::Io`], [`ErrorKind::Structure`] for a damaged image or one that its file is too short for, [`ErrorKind::Limit`] for one of more than 2^28
     /// pixels, [`ErrorKind::Unsupported`] for 16-bit samples.
     pub fn open(path: &Path) -> Result<Self> {
         Self::open_unnamed(path).map_err(|error| error.in_file(path))
@@ -33,6 +34,7 @@ impl ImageSlide {
 
     fn open_unnamed(path: &Path) -> Result<Self> {
         let failed = |source| Error::from(ErrorKind::Io { action: "open the file", source });
+        let length = std::fs::metadata(path).map_err(failed)?.len();
         let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(failed)?;
         let format = match reader.format() {
             Some(image::ImageFormat::Png) => "png",
@@ -45,6 +47,12 @@ impl ImageSlide {
         if found > LARGEST_REGION {
             let what = "an image in pixels";
             return Err(ErrorKind::Limit { what, found, limit: LARGEST_REGION }.into());
+        }
+        if decoder.total_bytes() > length.saturating_mul(LARGEST_COMPRESSION) {
+            let fault = format!("{length} bytes cannot hold {width} by {height} pixels");
+            return Err(
+                ErrorKind::Structure { place: format!("the {format} image"), fault, source: None }.into()
+            );
         }
         match decoder.color_type() {
             ColorType::L8 | ColorType::La8 | ColorType::Rgb8 | ColorType::Rgba8 => {}

@@ -40,6 +40,7 @@ mod reader;
 mod region;
 pub mod render;
 mod resolution;
+mod tiff_entries;
 mod tiff_form;
 mod tiff_page;
 mod tiff_slide;

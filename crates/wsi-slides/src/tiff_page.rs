@@ -1,7 +1,7 @@
 //! The directories of a TIFF file: what a reader must know of each page.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Seek};
 use std::sync::Arc;
 
 use tiff::decoder::ifd::Value;
@@ -10,11 +10,12 @@ use tiff::tags::{IfdPointer, Tag};
 use tiff::{Directory, TiffError};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::tiff_entries::{self, MOST_PAGES};
 
-/// More directories than any slide has: a chain that does not end.
-const MOST_PAGES: usize = 4096;
 /// Offsets and lengths of every tile of the largest slides fit well within.
-const LARGEST_VALUE: usize = 256 << 20;
+const LARGEST_VALUE: u64 = 256 << 20;
+/// What the values of a directory of a small file may take, since some are held in more bytes than the file has.
+const SMALLEST_LIMIT: u64 = 1 << 20;
 /// Tag by which Hamamatsu's files are known.
 const NDPI_FORMAT: Tag = Tag::Unknown(65420);
 const XMP: Tag = Tag::Unknown(700);
@@ -67,37 +68,58 @@ impl Page {
         u64::from(self.width.div_ceil(self.chunk_size[0]))
     }
 
+    /// What the values that are kept take in the file, at least.
+    fn stored_bytes(&self) -> u64 {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let texts = text(&self.description) + text(&self.software) + text(&self.xmp);
+        let tables = self.jpeg_tables.as_ref().map_or(0, |tables| tables.len());
+        let lists = 4 * self.offsets.len() + 2 * self.byte_counts.len() + 2 * self.bits.len();
+        (texts + tables + lists) as u64
+    }
+
     /// Rows of chunks, rounded up.
     pub(crate) fn chunks_down(&self) -> u64 {
         u64::from(self.height.div_ceil(self.chunk_size[1]))
     }
 }
 
-/// Reads every directory: the chain, then those below the first page.
-pub(crate) fn read_pages(file: &File) -> Result<Vec<Page>> {
-    let handle =
-        file.try_clone().map_err(|source| Error::from(ErrorKind::Io { action: "open the file", source }))?;
+/// Reads every directory of a file of `length` bytes: the chain, then those below the first page.
+pub(crate) fn read_pages(file: &File, length: u64) -> Result<Vec<Page>> {
+    tiff_entries::check(file, length)?;
+    let failed = |source| Error::from(ErrorKind::Io { action: "open the file", source });
+    let mut handle = file.try_clone().map_err(failed)?;
+    handle.rewind().map_err(failed)?;
     let decoder = Decoder::new(BufReader::new(handle)).map_err(|source| structure("directory 0", source))?;
     let mut limits = Limits::default();
-    limits.decoding_buffer_size = LARGEST_VALUE;
+    let largest_value = length.clamp(SMALLEST_LIMIT, LARGEST_VALUE);
+    limits.decoding_buffer_size = usize::try_from(largest_value).unwrap_or(usize::MAX);
     let mut decoder = decoder.with_limits(limits);
-    let mut pages = Vec::new();
+    let mut pages: Vec<Page> = Vec::new();
+    let mut stored = 0;
+    // Directories may point to the same values over and over; of an honest file, most bytes are pixels.
+    let mut count = |page: &Page, place: &str| {
+        stored += page.stored_bytes();
+        if stored > length {
+            return Err(fault_at(place, "its values are larger than the file".to_owned()));
+        }
+        Ok(())
+    };
     let mut next = decoder.ifd_pointer();
     while let Some(pointer) = next {
-        if pages.len() == MOST_PAGES {
-            let (found, limit) = (MOST_PAGES as u64 + 1, MOST_PAGES as u64);
-            return Err(ErrorKind::Limit { what: "the number of directories", found, limit }.into());
-        }
         let place = format!("directory {}", pages.len());
         let directory = decoder.read_directory(pointer).map_err(|source| structure(&place, source))?;
-        pages.push(read_page(&mut decoder, &directory, Some(pages.len()), &place)?);
+        let page = read_page(&mut decoder, &directory, Some(pages.len()), &place)?;
+        count(&page, &place)?;
+        pages.push(page);
         next = directory.next();
     }
     let below = pages.first().map(|page| page.sub_pages.clone()).unwrap_or_default();
     for (number, pointer) in below.into_iter().take(MOST_PAGES).enumerate() {
         let place = format!("directory {number} below directory 0");
         let directory = decoder.read_directory(pointer).map_err(|source| structure(&place, source))?;
-        pages.push(read_page(&mut decoder, &directory, None, &place)?);
+        let page = read_page(&mut decoder, &directory, None, &place)?;
+        count(&page, &place)?;
+        pages.push(page);
     }
     Ok(pages)
 }

@@ -21,6 +21,8 @@ use crate::{region, tile_codec};
 const CACHE_BYTES: usize = 128 << 20;
 /// A strip of a plain TIFF image is decoded whole, and must fit the cache.
 const LARGEST_CHUNK: u64 = (CACHE_BYTES / 3) as u64;
+/// More than Deflate (1032) and LZW (some 1340) can shrink anything: no memory is set aside for samples that cannot be there.
+pub(crate) const LARGEST_COMPRESSION: u64 = 1400;
 /// How far the axes of a level may disagree about its downsample, as a share.
 const ASPECT_TOLERANCE: f64 = 0.1;
 
@@ -57,7 +59,7 @@ impl TiffSlide {
         let failed = |source| Error::from(ErrorKind::Io { action: "open the file", source });
         let file = File::open(path).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
-        let pages = read_pages(&file)?;
+        let pages = read_pages(&file, length)?;
         let form = TiffForm::of(&pages)?;
         let (properties, stated) = form.properties(&pages);
         let pages = level_pages(pages)?;
@@ -89,15 +91,15 @@ impl TiffSlide {
             Error::from(ErrorKind::Tile { level, x: x * width, y: y * height, fault }).in_file(&self.path)
         };
         let tile = match held.page.compression {
-            Compression::Lossless => self.lossless(held, number).map_err(at_place)?,
+            Compression::Lossless => self.lossless(held, number, n_bytes).map_err(at_place)?,
             compression => {
                 let mut bytes = vec![0; usize::try_from(n_bytes).unwrap_or(0)];
                 read_at(&self.file, &mut bytes, offset).map_err(|error| at_place(error.to_string()))?;
-                let tables = held.page.jpeg_tables.as_deref();
+                let (tables, largest) = (held.page.jpeg_tables.as_deref(), held.page.chunk_size);
                 let decoded = match compression {
-                    Compression::Jpeg2000Rgb => tile_codec::decode_jpeg2000_rgb(&bytes),
-                    Compression::Jpeg2000YCbCr => tile_codec::decode_jpeg2000_ycbcr(&bytes),
-                    _ => tile_codec::decode_jpeg(&bytes, tables, held.page.photometric),
+                    Compression::Jpeg2000Rgb => tile_codec::decode_jpeg2000_rgb(&bytes, largest),
+                    Compression::Jpeg2000YCbCr => tile_codec::decode_jpeg2000_ycbcr(&bytes, largest),
+                    _ => tile_codec::decode_jpeg(&bytes, tables, held.page.photometric, largest),
                 };
                 decoded.map_err(at_place)?
             }
@@ -113,7 +115,7 @@ impl TiffSlide {
     }
 
     /// A tile or strip through a decoder of the `tiff` crate, which one thread uses at a time.
-    fn lossless(&self, held: &LevelPage, number: u64) -> Result<Tile, String> {
+    fn lossless(&self, held: &LevelPage, number: u64, n_bytes: u64) -> Result<Tile, String> {
         let text = |error: tiff::TiffError| error.to_string();
         let idle = || held.idle_decoders.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = idle().pop();
@@ -129,6 +131,10 @@ impl TiffSlide {
         };
         let number = u32::try_from(number).map_err(|error| error.to_string())?;
         let (width, height) = decoder.chunk_data_dimensions(number);
+        let n_samples = u64::from(width) * u64::from(height) * u64::from(held.page.samples);
+        if n_samples > n_bytes.saturating_mul(LARGEST_COMPRESSION) {
+            return Err(format!("{n_bytes} bytes cannot hold {width} by {height} pixels"));
+        }
         let samples = match decoder.read_chunk(number).map_err(text)? {
             DecodingResult::U8(samples) => samples,
             _ => return Err("samples that are not 8-bit".to_owned()),

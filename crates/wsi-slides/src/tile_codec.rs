@@ -12,24 +12,38 @@ use crate::tile::Tile;
 /// `PhotometricInterpretation` of RGB samples.
 const PHOTOMETRIC_RGB: u16 = 2;
 
+/// Decoders of JPEG 2000 and of rare JPEG set aside several numbers per pixel, however short the stream: such tiles may have
+/// this many pixels.
+const LARGEST_COSTLY_TILE: u64 = 1 << 22;
+
 /// Why a tile does not decode, in words.
 type Fault = String;
 
-/// Decodes a JPEG stream, completed by the tables that its page shares.
+/// Decodes a JPEG stream of at most `largest` (width, height) pixels, completed by the tables that its page shares.
 ///
 /// The page's photometric interpretation, not the stream, says whether three components are RGB or YCbCr: Aperio
 /// writes RGB without the marker that would tell a JPEG reader.
-pub(crate) fn decode_jpeg(bytes: &[u8], tables: Option<&[u8]>, photometric: u16) -> Result<Tile, Fault> {
+pub(crate) fn decode_jpeg(
+    bytes: &[u8],
+    tables: Option<&[u8]>,
+    photometric: u16,
+    largest: [u32; 2],
+) -> Result<Tile, Fault> {
     let colours = if photometric == PHOTOMETRIC_RGB { Colours::Rgb } else { Colours::YCbCr };
-    match jpeg::decode(bytes, tables, colours) {
+    match jpeg::decode(bytes, tables, colours, largest) {
         Ok(tile) => Ok(tile),
         Err(jpeg::Fault::Broken(fault)) => Err(fault),
-        Err(jpeg::Fault::OtherForm) => decode_rare_jpeg(bytes, tables, colours),
+        Err(jpeg::Fault::OtherForm) => decode_rare_jpeg(bytes, tables, colours, largest),
     }
 }
 
 /// Progressive streams and others that slides rarely have.
-fn decode_rare_jpeg(bytes: &[u8], tables: Option<&[u8]>, colours: Colours) -> Result<Tile, Fault> {
+fn decode_rare_jpeg(
+    bytes: &[u8],
+    tables: Option<&[u8]>,
+    colours: Colours,
+    largest: [u32; 2],
+) -> Result<Tile, Fault> {
     let joined;
     let stream = match tables {
         Some(tables) if bytes.starts_with(&[0xff, 0xd8]) => {
@@ -39,9 +53,12 @@ fn decode_rare_jpeg(bytes: &[u8], tables: Option<&[u8]>, colours: Colours) -> Re
         }
         _ => bytes,
     };
-    let options = DecoderOptions::default().set_strict_mode(true);
+    let [width, height] = largest.map(|side| side as usize);
+    let options = DecoderOptions::default().set_strict_mode(true).set_max_width(width).set_max_height(height);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(stream), options);
     decoder.decode_headers().map_err(|error| error.to_string())?;
+    let info = decoder.info().ok_or("the stream has no frame")?;
+    check_costly(info.width.into(), info.height.into(), largest)?;
     let stored = decoder.input_colorspace().ok_or("the stream has no frame")?;
     let (out, n_channels) = match stored {
         ColorSpace::Luma => (ColorSpace::Luma, 1),
@@ -52,14 +69,25 @@ fn decode_rare_jpeg(bytes: &[u8], tables: Option<&[u8]>, colours: Colours) -> Re
     };
     decoder.set_options(options.jpeg_set_out_colorspace(out));
     let samples = decoder.decode().map_err(|error| error.to_string())?;
-    let info = decoder.info().ok_or("the stream has no frame")?;
     tile(info.width.into(), info.height.into(), n_channels, samples)
 }
 
-/// Decodes a JPEG 2000 codestream of RGB samples.
-pub(crate) fn decode_jpeg2000_rgb(bytes: &[u8]) -> Result<Tile, Fault> {
+/// Refuses a tile before memory is set aside for it.
+fn check_costly(width: u32, height: u32, [most_across, most_down]: [u32; 2]) -> Result<(), Fault> {
+    if width > most_across || height > most_down {
+        return Err(format!("{width} by {height} pixels, expected {most_across} by {most_down} at most"));
+    }
+    if u64::from(width) * u64::from(height) > LARGEST_COSTLY_TILE {
+        return Err(format!("{width} by {height} pixels, at most {LARGEST_COSTLY_TILE} pixels are taken"));
+    }
+    Ok(())
+}
+
+/// Decodes a JPEG 2000 codestream of at most `largest` (width, height) RGB pixels.
+pub(crate) fn decode_jpeg2000_rgb(bytes: &[u8], largest: [u32; 2]) -> Result<Tile, Fault> {
     let settings = DecodeSettings { strict: true, ..DecodeSettings::default() };
     let image = Image::new(bytes, &settings).map_err(|error| error.to_string())?;
+    check_costly(image.width(), image.height(), largest)?;
     let mut context = DecoderContext::default();
     let decoded = image.decode(&mut context).map_err(|error| error.to_string())?;
     let n_channels = decoded.components().len();
@@ -67,9 +95,9 @@ pub(crate) fn decode_jpeg2000_rgb(bytes: &[u8]) -> Result<Tile, Fault> {
     tile(image.width(), image.height(), n_channels, samples)
 }
 
-/// Decodes a JPEG 2000 codestream of YCbCr samples.
-pub(crate) fn decode_jpeg2000_ycbcr(bytes: &[u8]) -> Result<Tile, Fault> {
-    let mut tile = decode_jpeg2000_rgb(bytes)?;
+/// Decodes a JPEG 2000 codestream of at most `largest` (width, height) YCbCr pixels.
+pub(crate) fn decode_jpeg2000_ycbcr(bytes: &[u8], largest: [u32; 2]) -> Result<Tile, Fault> {
+    let mut tile = decode_jpeg2000_rgb(bytes, largest)?;
     for pixel in tile.rgb.chunks_exact_mut(3) {
         let [y, cb, cr] = [pixel[0], pixel[1], pixel[2]].map(f32::from);
         let (cb, cr) = (cb - 128.0, cr - 128.0);

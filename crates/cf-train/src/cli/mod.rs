@@ -16,7 +16,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use cf_train::{Error, Remedy};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 /// Cancer survival prediction from whole slide images: CrossFusion and its ablations on bags of patch features.
 #[derive(Debug, Parser)]
@@ -94,6 +94,9 @@ impl<E: Into<Error>> From<E> for Failure {
 
 /// Parses the arguments, runs the command, and tells how it ended.
 pub(crate) fn run() -> ExitCode {
+    if let Some(ended) = cli_pages::write_if_asked(Cli::command()) {
+        return ended;
+    }
     let cli = Cli::parse();
     let show_bars = !cli.quiet && std::io::stderr().is_terminal();
     start_log(cli.quiet, cli.log_format, show_bars);

@@ -99,7 +99,8 @@ impl Source {
                 }
             }
             StorageLayout::Contiguous => {
-                let wanted = (dataset.total_elements() as u64).saturating_mul(dataset.element_size() as u64);
+                let sizes = dataset.shape().into_iter().chain([dataset.element_size()]);
+                let wanted = sizes.fold(1u64, |product, size| product.saturating_mul(size as u64));
                 match self.header(place).and_then(|header| header.contiguous(self.base)) {
                     Some(Place::Unallocated) => Storage::Unwritten,
                     Some(Place::At { offset, len }) if len >= wanted => {
@@ -204,7 +205,8 @@ fn in_blocks<T: ReadNumeric>(dataset: &H5Dataset, convert: impl Fn(T) -> f32) ->
         return Ok(values.into_iter().map(convert).collect());
     };
     // Whole chunks, so that none is decoded twice.
-    let chunk_rows = dataset.chunk_dims().and_then(|chunk| chunk.first().copied()).unwrap_or(1).max(1);
+    let chunk_rows = dataset.chunk_dims().and_then(|chunk| chunk.first().copied()).unwrap_or(1);
+    let chunk_rows = chunk_rows.clamp(1, n_rows.max(1));
     let rows_at_once = (VALUES_AT_ONCE / n_columns.max(1)).max(1).next_multiple_of(chunk_rows);
     let mut values = Vec::with_capacity(n_rows * n_columns);
     for start in (0..n_rows).step_by(rows_at_once) {

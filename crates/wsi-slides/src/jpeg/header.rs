@@ -3,9 +3,6 @@
 use crate::jpeg::entropy::HuffmanTable;
 use crate::jpeg::{Fault, broken};
 
-/// The largest tile or strip that is decoded, in pixels: memory is set aside by what a header says.
-const LARGEST_IMAGE: u64 = 1 << 26;
-
 /// Everything that a scan needs.
 #[derive(Default)]
 pub(super) struct Header {
@@ -139,9 +136,6 @@ impl Header {
         let (height, width) = (u32::from(word(body, 1)?), u32::from(word(body, 3)?));
         if width == 0 || height == 0 {
             return Err(broken("it has no pixels"));
-        }
-        if u64::from(width) * u64::from(height) > LARGEST_IMAGE {
-            return Err(broken(format!("it is {width} by {height} pixels, too large for a tile")));
         }
         let mut components = Vec::new();
         for number in 0..usize::from(byte(5)?) {

@@ -36,20 +36,34 @@ pub(crate) enum Colours {
     YCbCr,
 }
 
-/// Decodes a stream; `tables` are quantisation and Huffman tables that stand elsewhere.
-pub(crate) fn decode(stream: &[u8], tables: Option<&[u8]>, colours: Colours) -> Result<Tile, Fault> {
+/// Decodes a stream of at most `largest` (width, height) pixels; `tables` are quantisation and Huffman tables that stand
+/// elsewhere.
+pub(crate) fn decode(
+    stream: &[u8],
+    tables: Option<&[u8]>,
+    colours: Colours,
+    largest: [u32; 2],
+) -> Result<Tile, Fault> {
     let mut header = Header::default();
     if let Some(tables) = tables {
         header.read(tables)?;
     }
     let start = header.read(stream)?.ok_or_else(|| broken("it has no scan"))?;
     let frame = header.frame.as_ref().ok_or_else(|| broken("it has no frame"))?;
+    if frame.width > largest[0] || frame.height > largest[1] {
+        let [width, height] = largest;
+        let found = format!("{} by {} pixels", frame.width, frame.height);
+        return Err(broken(format!("it has {found}, expected {width} by {height} at most")));
+    }
     let planes = decode_scan(&header, frame, &stream[start..])?;
     let (width, height) = (frame.width as usize, frame.height as usize);
     let rgb = upsample::to_rgb(frame, &planes, colours);
     debug_assert_eq!(rgb.len(), width * height * 3);
     Ok(Tile { width: frame.width, height: frame.height, rgb })
 }
+
+/// A block has at least one code for its first coefficient and one for the end of the others.
+const SHORTEST_BLOCK_BITS: usize = 2;
 
 /// The samples of one component, padded to whole blocks.
 struct Plane {
@@ -59,6 +73,11 @@ struct Plane {
 
 fn decode_scan(header: &Header, frame: &Frame, data: &[u8]) -> Result<Vec<Plane>, Fault> {
     let [across, down] = frame.mcus();
+    let blocks_per_mcu: usize = frame.components.iter().map(|component| component.h * component.v).sum();
+    // Memory is set aside by what a header says: only where there are bits for that many blocks.
+    if across * down * blocks_per_mcu > data.len() * (8 / SHORTEST_BLOCK_BITS) {
+        return Err(broken("it ends before its last block"));
+    }
     let mut planes: Vec<Plane> = frame
         .components
         .iter()
@@ -114,20 +133,35 @@ mod tests {
         let byte = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap();
         for case in cases {
             let stream: Vec<u8> = case["stream"].as_str().unwrap().as_bytes().chunks(2).map(byte).collect();
-            let tile = decode(&stream, None, Colours::YCbCr).unwrap();
+            let tile = decode(&stream, None, Colours::YCbCr, [4096; 2]).unwrap();
             let found: String = Sha256::digest(&tile.rgb).iter().map(|byte| format!("{byte:02x}")).collect();
             assert_eq!(found, case["rgb_sha256"].as_str().unwrap(), "{}", case["name"]);
             // Damage is found, wherever the samples end too soon.
             let cut = &stream[..stream.len() - 4];
-            assert!(matches!(decode(cut, None, Colours::YCbCr), Err(Fault::Broken(_))), "{}", case["name"]);
+            let decoded = decode(cut, None, Colours::YCbCr, [4096; 2]);
+            assert!(matches!(decoded, Err(Fault::Broken(_))), "{}", case["name"]);
         }
     }
 
     #[test]
     fn what_is_no_baseline_stream_is_told_apart_from_damage() {
-        let broken = |stream: &[u8]| matches!(decode(stream, None, Colours::Rgb), Err(Fault::Broken(_)));
+        let broken =
+            |stream: &[u8]| matches!(decode(stream, None, Colours::Rgb, [64; 2]), Err(Fault::Broken(_)));
         assert!(broken(b"") && broken(b"\xff\xd8") && broken(b"\xff\xd8\xff\xc0\x00\x05"));
         let progressive = b"\xff\xd8\xff\xc2\x00\x02";
-        assert_eq!(decode(progressive, None, Colours::Rgb).unwrap_err(), Fault::OtherForm);
+        assert_eq!(decode(progressive, None, Colours::Rgb, [64; 2]).unwrap_err(), Fault::OtherForm);
+    }
+
+    #[test]
+    fn no_memory_is_set_aside_for_pixels_that_cannot_be_there() {
+        // A frame of 8000 by 8000 pixels and a scan of four bytes.
+        let frame = b"\xff\xd8\xff\xc0\x00\x0b\x08\x1f\x40\x1f\x40\x01\x01\x11\x00";
+        let stream = [&frame[..], b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00\0\0\0\0"].concat();
+        let fault = |largest: [u32; 2]| match decode(&stream, None, Colours::Rgb, largest) {
+            Err(Fault::Broken(text)) => text,
+            _ => panic!("it decodes"),
+        };
+        assert_eq!(fault([256; 2]), "it has 8000 by 8000 pixels, expected 256 by 256 at most");
+        assert_eq!(fault([8000; 2]), "it ends before its last block");
     }
 }

@@ -23,8 +23,9 @@ pub(super) fn verify(dataset: &H5Dataset) -> Result<()> {
         return Err(ErrorKind::Hdf5Feature { feature }.into());
     }
     let counts: Vec<usize> =
-        dataset.shape().iter().zip(&chunk).map(|(size, side)| size.div_ceil(*side)).collect();
-    for index in 0..counts.iter().product() {
+        dataset.shape().iter().zip(&chunk).map(|(size, side)| size.div_ceil((*side).max(1))).collect();
+    let n_chunks = counts.iter().try_fold(1usize, |product, count| product.checked_mul(*count));
+    for index in 0..n_chunks.unwrap_or(usize::MAX) {
         let mut rest: usize = index;
         let mut at = vec![0; counts.len()];
         for (at, count) in at.iter_mut().zip(&counts).rev() {
