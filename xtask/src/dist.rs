@@ -15,19 +15,22 @@ use crate::step::Step;
 pub(crate) use check::run as check;
 
 /// Packages with a program, and what the program is called.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 5] = [
     ("cf-train", "cf-train"),
     ("wsi-extract", "wsi-extract"),
     ("wsi-bags-cli", "wsi-bags"),
+    ("cf-heatmap", "cf-heatmap"),
     ("survstat", "survstat"),
 ];
 /// What lies beside `bin` and `share`, and where it comes from.
-const TEXTS: [(&str, &str); 5] = [
+const TEXTS: [(&str, &str); 6] = [
     ("demo.sh", "xtask/dist/demo.sh"),
     ("README.md", "README.md"),
     ("CHANGELOG.md", "CHANGELOG.md"),
     ("SECURITY.md", "SECURITY.md"),
     ("LICENSE", "LICENSE"),
+    // Its script is part of cf-heatmap.
+    ("LICENSE-openseadragon", "crates/cf-viewer/web/openseadragon/LICENSE.txt"),
 ];
 /// Recipes of images, in which `{archive}` stands for the file name of the archive.
 const RECIPES: [&str; 2] = ["Dockerfile", "apptainer.def"];

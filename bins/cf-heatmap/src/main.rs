@@ -9,7 +9,7 @@ mod serve;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use args::{Arguments, Command};
 
@@ -18,6 +18,9 @@ use args::{Arguments, Command};
 static ALLOCATOR: cf_model::kernels::TensorAllocator = cf_model::kernels::TensorAllocator::new();
 
 fn main() -> ExitCode {
+    if let Some(ended) = cli_pages::write_if_asked(Arguments::command()) {
+        return ended;
+    }
     let arguments = Arguments::parse();
     start_log(arguments.quiet);
     let done = match &arguments.command {

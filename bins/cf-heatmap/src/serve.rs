@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use cf_model::kernels::device::DeviceName;
 use cf_report::PredictionRow;
 use cf_train::RunConfig;
 use cf_train::predict::{AttributionOptions, Target, attribute};
@@ -23,7 +24,7 @@ struct RunHeat {
     config: RunConfig,
     features: PathBuf,
     layout: Option<Layout>,
-    device: candle_core::Device,
+    device: DeviceName,
 }
 
 impl RunHeat {
@@ -35,7 +36,7 @@ impl RunHeat {
             layout: self.layout,
             backbone: &self.config.features.backbone,
             slide: &prediction.slide_id,
-            device: self.device.clone(),
+            device: self.device.open().map_err(|error| CliError::Device(error.to_string()))?,
         };
         let found = attribute(&target, AttributionOptions::default())?;
         Ok(SlideHeat { info: found.info, layers: heat_layers(&found.bag, &found.layers)? })
@@ -53,7 +54,6 @@ impl HeatSource for RunHeat {
 }
 
 pub(crate) fn run(arguments: &ServeArguments, quiet: bool) -> Result<(), CliError> {
-    let device = arguments.device.open().map_err(|error| CliError::Device(error.to_string()))?;
     let report = cf_train::report::collect(&arguments.run)?;
     let config = RunConfig::read(&arguments.run.join(CONFIG), &[])?;
     let slide_files = arguments.slides.as_deref().map(slide_files).transpose()?.unwrap_or_default();
@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &ServeArguments, quiet: bool) -> Result<(), CliErro
         config,
         features: arguments.features.clone(),
         layout: arguments.layout,
-        device,
+        device: arguments.device,
     };
     let study =
         Study { title: report.title, predictions: report.predictions, slide_files, heat: Box::new(heat) };

@@ -77,6 +77,9 @@ pub use report::{
     CIndexSummary, CrossValidationReport, Dropped, EpochRow, FlowStep, FoldReport, Heatmap, InputHash,
     PredictionRow, Selection, SiteOverlap,
 };
+/// Of [`PredictionRow`].
+pub use survival_metrics::Outcome;
+
 pub use study::{
     CohortEstimates, EpochChoice, Mark, MethodEstimate, MissingTask, PairedNumbers, PublishedValue,
     RunProvenance, StudyCell, StudyComparison, StudyReport, StudyRow, StudyTable, TableGroup,

@@ -10,11 +10,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use cf_report::PredictionRow;
+use cf_report::{Outcome, PredictionRow};
 use cf_viewer::serve::{HeatSource, SlideHeat, Study, serve};
 use cf_viewer::{HeatLayer, PatchBoxes};
 use proptest::prelude::*;
-use survival_metrics::Outcome;
 use wsi_bags::{Magnification, SlideInfo};
 use wsi_slides::render::{RenderOptions, SlideTruth, render};
 
