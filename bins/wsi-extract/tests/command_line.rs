@@ -148,7 +148,7 @@ fn render_draws_what_the_plan_says_and_writes_what_was_planted() {
         let truth = std::fs::read_to_string(format!("{one}/truth/{slide}.csv")).unwrap();
         assert_eq!(truth.lines().count(), 1 + 4 * 21);
         let inspected = json(&program(&["inspect", &format!("{one}/slides/{slide}.svs"), "--json"]));
-        assert_eq!(inspected["magnification"], 40.0, "{inspected}");
+        assert_eq!(inspected["resolution"]["magnification"], 40.0, "{inspected}");
         for file in [format!("slides/{slide}.svs"), format!("truth/{slide}.csv")] {
             let [a, b] = [&one, &two].map(|out| std::fs::read(format!("{out}/{file}")).unwrap());
             assert!(a == b, "{file} differs");

@@ -31,7 +31,9 @@ fn bytes(bags: &BTreeMap<String, (Vec<u8>, SystemTime)>) -> BTreeMap<&str, &[u8]
 
 fn command(slides: &Path, out: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wsi-extract"));
-    command.arg("--quiet").arg("run").arg(slides).args(["--encoder", "stain-texture", "--out"]).arg(out);
+    command.arg("--quiet").arg("run").arg(slides).args(["--encoder", "stain-texture"]);
+    // Slides are small here, so that any piece of tissue counts.
+    command.args(["--preset", "bwh_biopsy", "--out"]).arg(out);
     command.stdout(Stdio::null());
     command
 }

@@ -82,9 +82,12 @@ fn attention_received_equals_the_column_means_of_the_whole_matrix() {
             let found = values(kernels::attention_received(&q, &k, 4, Compute::AsStored).unwrap());
             let wanted = values(reference::attention_received(&q, &k, 4).unwrap());
             assert!((found.iter().sum::<f64>() - 1.0).abs() < tolerance);
+            let what = format!("{dtype:?} {n} x {m}");
+            assert_same(&what, &found, &wanted, tolerance);
+            // Means of many keys are small: to the digits that their scores have, too.
             let largest = wanted.iter().fold(0.0_f64, |a, &b| a.max(b));
             let relative = |means: &[f64]| means.iter().map(|mean| mean / largest).collect::<Vec<_>>();
-            assert_same(&format!("{dtype:?} {n} x {m}"), &relative(&found), &relative(&wanted), tolerance);
+            assert_same(&what, &relative(&found), &relative(&wanted), 10.0 * tolerance);
         }
     }
 }

@@ -61,6 +61,22 @@ fn wait_for_state(out: &Path, child: &mut Child) {
     }
 }
 
+/// The files by which processes say that they are at a task.
+fn claims(out: &Path) -> Vec<std::path::PathBuf> {
+    let Ok(entries) = std::fs::read_dir(out.join("tasks")) else { return Vec::new() };
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "claim")).collect()
+}
+
+/// Waits until a process is at a task: where one was stopped before, its state is there already.
+fn wait_for_claim(out: &Path, child: &mut Child) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while claims(out).is_empty() && child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "no task was claimed");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
@@ -121,14 +137,7 @@ fn a_task_that_another_process_is_at_is_left_alone_and_told() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let claim = || {
-        std::fs::read_dir(out.join("tasks")).unwrap().find_map(|entry| {
-            let path = entry.unwrap().path();
-            path.extension()
-                .is_some_and(|extension| extension == "claim")
-                .then(|| std::fs::read_to_string(path).ok())?
-        })
-    };
+    let claim = || claims(&out).into_iter().find_map(|path| std::fs::read_to_string(path).ok());
     let deadline = Instant::now() + Duration::from_secs(120);
     let pid = format!("\"pid\":{},", next.id());
     while !claim().is_some_and(|text| text.contains(&pid)) && Instant::now() < deadline {
@@ -189,6 +198,7 @@ fn the_scripts_for_slurm_run_a_study_and_stop_it_when_they_are_told() {
         let mut child =
             element(&out, "jobs-1.txt", "50").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         wait_for_state(&out, &mut child);
+        wait_for_claim(&out, &mut child);
         Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(75), "{signal} {near_limit}");
     }
