@@ -1,7 +1,7 @@
 //! How long a fold takes to train, predicted from the model and the sizes of its bags.
 //!
 //! CrossFusion's steps are counted in floating-point operations of their matrix products, a forward and a backward pass being
-//! [`TRAINING_PASSES`] forward passes; those of the other models are so many seconds per patch at 20x, as they were measured on the
+//! `TRAINING_PASSES` forward passes; those of the other models are so many seconds per patch at 20x, as they were measured on the
 //! mean bag. Both meet what `docs/benchmarks.md` has for two threads with AVX-512. Other processors, disks and GPUs differ by a
 //! factor of two or three, so what is asked of a cluster has to leave room; a task that is cut off goes on where it was.
 
