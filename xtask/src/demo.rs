@@ -100,7 +100,7 @@ fn extremes(run: &Path) -> Result<[(String, String); 2], Failure> {
 fn copy_report(folder: &Path) -> Result<(), Failure> {
     let (made, copy) = (folder.join("run/report.html"), folder.join("report.html"));
     let text = std::fs::read_to_string(&made).map_err(|error| Failure::io("read", &made, &error))?;
-    let text = text.replace("href=\"../heatmaps/", "href=\"./heatmaps/");
+    let text = text.replace("../heatmaps/", "./heatmaps/");
     std::fs::write(&copy, text).map_err(|error| Failure::io("write", &copy, &error))
 }
 
