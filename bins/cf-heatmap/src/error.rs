@@ -1,9 +1,9 @@
 //! What went wrong, the way out, and the exit code.
 
-use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
+use cf_cli::{is_temporary, with_causes};
 use cf_train::Remedy;
 
 /// An error as the user reads it.
@@ -54,14 +54,14 @@ impl fmt::Display for CliError {
         match self {
             Self::Train(error) => f.write_str(&error.with_causes()),
             Self::Viewer(error) => {
-                f.write_str(&whole_text(error))?;
+                f.write_str(&with_causes(error))?;
                 match hint(error) {
                     Some(hint) => write!(f, "\n  hint: {hint}"),
                     None => Ok(()),
                 }
             }
-            Self::Slide(error) => f.write_str(&whole_text(error)),
-            Self::Slides(error) => f.write_str(&whole_text(error)),
+            Self::Slide(error) => f.write_str(&with_causes(error)),
+            Self::Slides(error) => f.write_str(&with_causes(error)),
             Self::Device(reason) => f.write_str(reason),
             Self::Write(error) => write!(f, "cannot write the result: {error}"),
             Self::Encode(error) => write!(f, "cannot encode the result as JSON: {error}"),
@@ -88,34 +88,6 @@ impl CliError {
             Self::Write(_) | Self::Encode(_) => 1,
         }
     }
-}
-
-/// The error and what its causes add.
-fn whole_text(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let line = inner.to_string();
-        if !text.contains(&line) {
-            text.push_str(": ");
-            text.push_str(&line);
-        }
-        cause = inner.source();
-    }
-    text
-}
-
-/// Whether a retry may help: the disk is full, or the system interrupted.
-fn is_temporary(error: &(dyn StdError + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref::<io::Error>() {
-            use io::ErrorKind::{Interrupted, QuotaExceeded, StorageFull, TimedOut};
-            return matches!(io.kind(), StorageFull | QuotaExceeded | Interrupted | TimedOut);
-        }
-        cause = inner.source();
-    }
-    false
 }
 
 fn hint(error: &cf_viewer::Error) -> Option<&'static str> {

@@ -18,7 +18,7 @@ use args::{Arguments, Command};
 static ALLOCATOR: cf_model::kernels::TensorAllocator = cf_model::kernels::TensorAllocator::new();
 
 fn main() -> ExitCode {
-    if let Some(ended) = cli_pages::write_if_asked(Arguments::command()) {
+    if let Some(ended) = cf_cli::pages::write_if_asked(Arguments::command()) {
         return ended;
     }
     let arguments = Arguments::parse();

@@ -1,6 +1,6 @@
 //! Results on stdout, remarks and bars on stderr.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -9,11 +9,7 @@ use crate::error::CliError;
 
 /// Prints a text.
 pub(crate) fn print(text: &str) -> Result<(), CliError> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        // The reader has seen enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(CliError::Write),
-    }
+    cf_cli::print(text).map_err(CliError::Write)
 }
 
 /// Prints one line of JSON.

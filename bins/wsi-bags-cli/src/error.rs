@@ -1,9 +1,9 @@
 //! What went wrong, the way out, and the exit code.
 
-use std::error::Error as _;
 use std::fmt;
 use std::io;
 
+use cf_cli::{is_temporary, with_causes};
 use wsi_bags::{Error, ErrorKind};
 
 /// An error as the user reads it.
@@ -23,7 +23,7 @@ impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bags(error) => {
-                f.write_str(&whole_text(error))?;
+                f.write_str(&with_causes(error))?;
                 match hint(error.kind()) {
                     Some(hint) => write!(f, "\n  hint: {hint}"),
                     None => Ok(()),
@@ -50,34 +50,6 @@ impl CliError {
             Self::Write(_) | Self::Encode(_) => 1,
         }
     }
-}
-
-/// The error and what its causes add.
-pub(crate) fn whole_text(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let line = inner.to_string();
-        if !text.contains(&line) {
-            text.push_str(": ");
-            text.push_str(&line);
-        }
-        cause = inner.source();
-    }
-    text
-}
-
-/// Whether a retry may help: the disk is full, or the system interrupted.
-fn is_temporary(error: &Error) -> bool {
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref::<io::Error>() {
-            use io::ErrorKind::{Interrupted, QuotaExceeded, StorageFull, TimedOut};
-            return matches!(io.kind(), StorageFull | QuotaExceeded | Interrupted | TimedOut);
-        }
-        cause = inner.source();
-    }
-    false
 }
 
 fn hint(kind: &ErrorKind) -> Option<&'static str> {

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use cf_cli::{aligned, with_causes};
 use serde::Serialize;
 use wsi_bags::{BagStore, Magnification, PatchDescription};
 
 use crate::args::InspectArguments;
-use crate::error::{CliError, whole_text};
-use crate::output::{aligned, percent, print, print_json, progress};
+use crate::error::CliError;
+use crate::output::{percent, print, print_json, progress};
 
 /// A store.
 #[derive(Debug, Serialize)]
@@ -81,7 +82,7 @@ fn inspect(store: &BagStore, slide: &str) -> Slide {
     let present: Vec<Magnification> = match store.presence(slide) {
         Ok(presence) => presence.magnifications().collect(),
         Err(error) => {
-            found.faults.push(whole_text(&error));
+            found.faults.push(with_causes(&error));
             return found;
         }
     };
@@ -95,7 +96,7 @@ fn inspect(store: &BagStore, slide: &str) -> Slide {
         });
         match described {
             Ok(set) => found.sets.push(set),
-            Err(error) => found.faults.push(whole_text(&error)),
+            Err(error) => found.faults.push(with_causes(&error)),
         }
     }
     if let Some(pair) = found.sets.windows(2).find(|pair| pair[0].dim != pair[1].dim) {

@@ -61,7 +61,7 @@ pub(crate) enum Command {
     /// left alone.
     #[command(after_help = "Examples:\n  wsi-extract run slides --out bags --encoder stain-texture\n  \
         wsi-extract encode slides --out bags --encoder uni2-h --weights pytorch_model.bin")]
-    Encode(EncodeArguments),
+    Encode(BatchArguments),
     /// Draw the slides of a simulated cohort: H&E-like pyramids whose truth is known.
     ///
     /// PLAN is the slides.csv that `cf-train simulate --slides` writes. Draws DIR/slides/SLIDE.svs, and writes what was planted
@@ -262,8 +262,9 @@ impl EncoderArguments {
     }
 }
 
+/// A batch of slides, and what its features are.
 #[derive(Debug, Args)]
-pub(crate) struct EncodeArguments {
+pub(crate) struct BatchArguments {
     /// Slides, or directories of them.
     #[arg(required = true, value_name = "SLIDE")]
     pub(crate) slides: Vec<PathBuf>,
@@ -285,20 +286,11 @@ pub(crate) struct EncodeArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
-    /// Slides, or directories of them.
-    #[arg(required = true, value_name = "SLIDE")]
-    pub(crate) slides: Vec<PathBuf>,
-    /// Directory of the bags.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: PathBuf,
     #[command(flatten)]
-    pub(crate) encoder: EncoderArguments,
+    pub(crate) batch: BatchArguments,
     /// Table with the columns slide and mpp, mag or both, for slides that state no resolution or a wrong one.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["mpp", "magnification"])]
     pub(crate) slides_csv: Option<PathBuf>,
-    /// Every n-th slide, from the i-th: for several machines.
-    #[arg(long, value_name = "i/n", default_value = "1/1")]
-    pub(crate) shard: Shard,
     /// How patches are laid: nested or clam.
     #[arg(long, value_name = "NAME", default_value = "nested")]
     pub(crate) lattice: LatticeKind,
@@ -308,9 +300,6 @@ pub(crate) struct RunArguments {
     /// Micrometres per pixel of 20x patches, coarser ones 2 and 4 times as many, instead of nominal magnifications.
     #[arg(long, value_name = "X")]
     pub(crate) target_mpp: Option<f64>,
-    /// Which level patches are read from: the nearest one above their resolution, or level0.
-    #[arg(long, value_name = "WHAT", default_value = "nearest")]
-    pub(crate) pixels: PixelsArgument,
     /// What a tile that does not decode does: fail its slide, or skip its patches.
     #[arg(long, value_name = "WHAT", default_value = "fail")]
     pub(crate) bad_tiles: BadTilesArgument,
@@ -318,9 +307,6 @@ pub(crate) struct RunArguments {
     pub(crate) resolution: ResolutionArguments,
     #[command(flatten)]
     pub(crate) segmentation: SegmentationArguments,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// Magnification of a drawn slide's level 0.

@@ -3,11 +3,12 @@
 use std::cell::Cell;
 use std::time::Instant;
 
+use cf_cli::aligned;
 use serde::Serialize;
 use wsi_features::{Event, Outcome, SlideStatus};
 
 use crate::error::CliError;
-use crate::output::{aligned, print, print_json, remark};
+use crate::output::{print, print_json, remark};
 
 #[derive(Serialize)]
 struct Row<'a> {

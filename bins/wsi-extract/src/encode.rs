@@ -2,11 +2,11 @@
 
 use wsi_features::{EncodeOptions, SlideList, encode as encode_bags};
 
-use crate::args::EncodeArguments;
+use crate::args::BatchArguments;
 use crate::batch::follow;
 use crate::error::CliError;
 
-pub(crate) fn run(arguments: &EncodeArguments, quiet: bool) -> Result<(), CliError> {
+pub(crate) fn run(arguments: &BatchArguments, quiet: bool) -> Result<(), CliError> {
     let slides = SlideList::find(&arguments.slides)?;
     let encoder = arguments.encoder.open()?;
     let options = EncodeOptions {

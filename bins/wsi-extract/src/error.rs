@@ -1,10 +1,10 @@
 //! What went wrong, the way out, and the exit code.
 
-use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use cf_cli::{is_temporary, with_causes};
 use wsi_slides::{Error, ErrorKind};
 
 /// An error as the user reads it.
@@ -54,15 +54,15 @@ impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Slide(error) => {
-                f.write_str(&whole_text(error))?;
+                f.write_str(&with_causes(error))?;
                 match hint(error.kind()) {
                     Some(hint) => write!(f, "\n  hint: {hint}"),
                     None => Ok(()),
                 }
             }
-            Self::Features(error) => f.write_str(&whole_text(error)),
+            Self::Features(error) => f.write_str(&with_causes(error)),
             Self::Encoder(error) => {
-                f.write_str(&whole_text(error))?;
+                f.write_str(&with_causes(error))?;
                 match encoder_hint(error) {
                     Some(hint) => write!(f, "\n  hint: {hint}"),
                     None => Ok(()),
@@ -106,34 +106,6 @@ impl CliError {
             Self::Write(_) | Self::Encode(_) => 1,
         }
     }
-}
-
-/// The error and what its causes add.
-pub(crate) fn whole_text(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let line = inner.to_string();
-        if !text.contains(&line) {
-            text.push_str(": ");
-            text.push_str(&line);
-        }
-        cause = inner.source();
-    }
-    text
-}
-
-/// Whether a retry may help: the disk is full, or the system interrupted.
-fn is_temporary(error: &(dyn StdError + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref::<io::Error>() {
-            use io::ErrorKind::{Interrupted, QuotaExceeded, StorageFull, TimedOut};
-            return matches!(io.kind(), StorageFull | QuotaExceeded | Interrupted | TimedOut);
-        }
-        cause = inner.source();
-    }
-    false
 }
 
 fn encoder_hint(error: &patch_encoders::Error) -> Option<&'static str> {

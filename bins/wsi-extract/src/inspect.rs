@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use cf_cli::{aligned, with_causes};
 use serde::Serialize;
 use wsi_bags::Magnification;
 use wsi_slides::lattice::PatchSides;
 use wsi_slides::{Level, Resolution, open};
 
 use crate::args::InspectArguments;
-use crate::error::{CliError, whole_text};
-use crate::output::{aligned, print, print_json};
+use crate::error::CliError;
+use crate::output::{print, print_json};
 
 #[derive(Serialize)]
 struct Inspected {
@@ -52,7 +53,7 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<(), CliError> {
     let resolved = arguments.resolution.resolve(slide.as_ref());
     let (resolution, fault) = match resolved {
         Ok(resolution) => (Some(resolution), None),
-        Err(error) => (None, Some(whole_text(&error))),
+        Err(error) => (None, Some(with_causes(&error))),
     };
     let warnings = resolution.iter().flat_map(|resolution| &resolution.warnings).map(ToString::to_string);
     let inspected = Inspected {

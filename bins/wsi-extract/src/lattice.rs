@@ -1,5 +1,6 @@
 //! `wsi-extract lattice`: where patches would be cut.
 
+use cf_cli::aligned;
 use serde::Serialize;
 use wsi_bags::Magnification;
 use wsi_slides::lattice::{Inclusion, Padding, PatchSides, Patches, clam, nested, slide_wide};
@@ -8,7 +9,7 @@ use wsi_slides::{SlideReader, open};
 
 use crate::args::{LatticeArguments, LatticeKind};
 use crate::error::CliError;
-use crate::output::{aligned, print, print_json, remark};
+use crate::output::{print, print_json, remark};
 
 #[derive(Serialize)]
 struct Row {

@@ -22,7 +22,7 @@ use args::{Arguments, Command};
 use error::CliError;
 
 fn main() -> ExitCode {
-    if let Some(ended) = cli_pages::write_if_asked(Arguments::command()) {
+    if let Some(ended) = cf_cli::pages::write_if_asked(Arguments::command()) {
         return ended;
     }
     let arguments = Arguments::parse();

@@ -10,11 +10,7 @@ use crate::error::CliError;
 
 /// Prints a text.
 pub(crate) fn print(text: &str) -> Result<(), CliError> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        // The reader has seen enough, as in `wsi-extract lattice ... | head`.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(CliError::Write),
-    }
+    cf_cli::print(text).map_err(CliError::Write)
 }
 
 /// Prints one line of JSON.
@@ -28,22 +24,6 @@ pub(crate) fn remark(quiet: bool, text: &str) {
         // Nothing is lost where stderr is closed.
         let _ = writeln!(std::io::stderr(), "{text}");
     }
-}
-
-/// Columns as wide as their widest cell.
-pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
-    let n_columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |at: usize| {
-        rows.iter().filter_map(|row: &Vec<String>| row.get(at)).map(|cell| cell.chars().count()).max()
-    };
-    let widths: Vec<usize> = (0..n_columns).map(|at| width(at).unwrap_or(0)).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));
-        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 /// Makes a file beside its name and renames it.

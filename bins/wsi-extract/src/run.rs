@@ -8,28 +8,29 @@ use crate::batch::follow;
 use crate::error::CliError;
 
 pub(crate) fn run(arguments: &RunArguments, quiet: bool) -> Result<(), CliError> {
-    let slides = SlideList::find(&arguments.slides)?.with_resolution(arguments.resolution.given());
+    let batch = &arguments.batch;
+    let slides = SlideList::find(&batch.slides)?.with_resolution(arguments.resolution.given());
     let slides = match &arguments.slides_csv {
         Some(table) => slides.with_table(table)?,
         None => slides,
     };
-    let encoder = arguments.encoder.open()?;
+    let encoder = batch.encoder.open()?;
     let pen_marks = match arguments.lattice {
         LatticeKind::Clam => PenMarks::Keep,
         LatticeKind::Nested => PenMarks::Remove,
     };
     let options = BatchOptions {
-        out: arguments.out.clone(),
+        out: batch.out.clone(),
         extract: ExtractOptions {
             tissue: arguments.segmentation.params(pen_marks),
             lattice: arguments.lattice.into(),
             magnifications: arguments.magnifications.clone(),
             preference: arguments.resolution.prefer,
             target_mpp: arguments.target_mpp,
-            pixels: arguments.pixels.into(),
+            pixels: batch.pixels.into(),
             bad_tiles: arguments.bad_tiles.into(),
         },
-        shard: arguments.shard,
+        shard: batch.shard,
     };
-    follow(quiet, arguments.json, |on_event| run_batch(&slides, &encoder, &options, on_event))
+    follow(quiet, batch.json, |on_event| run_batch(&slides, &encoder, &options, on_event))
 }

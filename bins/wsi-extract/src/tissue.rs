@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use cf_cli::aligned;
 use image::{DynamicImage, ImageFormat};
 use serde::Serialize;
 use wsi_slides::open;
@@ -10,7 +11,7 @@ use wsi_slides::tissue::{self, PenMarks, TissueParams};
 
 use crate::args::TissueArguments;
 use crate::error::CliError;
-use crate::output::{aligned, print, print_json, replace};
+use crate::output::{print, print_json, replace};
 
 /// Longer side of a thumbnail in pixels.
 const THUMBNAIL: u32 = 2000;

@@ -74,11 +74,10 @@ impl TransformerBlock {
     /// # Errors
     /// If the width of `x` is not that of the block.
     pub fn forward(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
-        let mut x = x.clone();
-        for layer in &self.layers {
-            x = layer.forward(self.residual, &x, ctx)?;
+        match self.before_last(x, ctx)? {
+            (x, Some(last)) => last.forward(self.residual, &x, ctx),
+            (x, None) => Ok(x),
         }
-        Ok(x)
     }
 
     /// [`Self::forward`], and the attention that each token receives in the last layer, `[n]`.
@@ -86,8 +85,7 @@ impl TransformerBlock {
     /// # Errors
     /// As [`Self::forward`]; and if the block has no layer.
     pub fn forward_with_received(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<(Tensor, Tensor)> {
-        let (x, last) = self.before_last(x, ctx)?;
-        let last = last.ok_or_else(|| Error::Msg("attention of a block without layers".to_owned()))?;
+        let (x, last) = self.before_attention(x, ctx)?;
         let received = last.attention.received(&last.attention_norm.forward(&x)?)?;
         Ok((last.forward(self.residual, &x, ctx)?, received))
     }
@@ -97,11 +95,18 @@ impl TransformerBlock {
     /// # Errors
     /// As [`Self::forward_with_received`].
     pub fn forward_first_with_received(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<(Tensor, Tensor)> {
-        let (x, last) = self.before_last(x, ctx)?;
-        let last = last.ok_or_else(|| Error::Msg("attention of a block without layers".to_owned()))?;
+        let (x, last) = self.before_attention(x, ctx)?;
         let normed = last.attention_norm.forward(&x)?;
         let received = last.attention.received_from_first(&normed)?;
         Ok((last.forward_first(self.residual, &x, &normed, ctx)?, received))
+    }
+
+    /// [`Self::before_last`] where there must be one.
+    fn before_attention(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<(Tensor, &Layer)> {
+        match self.before_last(x, ctx)? {
+            (x, Some(last)) => Ok((x, last)),
+            (_, None) => Err(Error::Msg("attention of a block without layers".to_owned())),
+        }
     }
 
     /// What the last layer gets, and that layer.

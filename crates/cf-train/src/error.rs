@@ -239,17 +239,7 @@ impl Error {
     /// The error and its causes on one line, but for causes that are told already.
     #[must_use]
     pub fn with_causes(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(inner) = cause {
-            let line = inner.to_string();
-            if !text.contains(&line) {
-                text.push_str(": ");
-                text.push_str(&line);
-            }
-            cause = inner.source();
-        }
-        text
+        cf_cli::with_causes(self)
     }
 
     pub(crate) fn data(path: &Path, reason: impl Into<String>) -> Self {

@@ -6,7 +6,8 @@ use std::path::Path;
 use candle_core::{DType, Device};
 use cf_model::weights::{Checkpoint, METADATA_ROW_ORDER};
 use cf_model::{
-    Attribution, AttributionLayer, BagTensors, ForwardCtx, ModelConfig, ModelName, N_BINS, SurvivalOutput,
+    Attribution, AttributionLayer, BagTensors, ForwardCtx, ModelConfig, ModelName, N_BINS, SurvivalModel,
+    SurvivalOutput,
 };
 use serde::Serialize;
 use survival_metrics::Status;
@@ -128,10 +129,8 @@ pub fn model_config(name: ModelName, file: Option<&Path>) -> Result<ModelConfig>
 /// # Errors
 /// If the checkpoint is of another model or width, or the bag can't be read.
 pub fn predict(target: &Target<'_>) -> Result<SlidePrediction> {
-    let checkpoint = Checkpoint::read(target.checkpoint)?;
-    let (config, backbone_dim) = checkpoint.describe(target.model.name(), &target.model)?;
-    let (_, model) = checkpoint.build(&config, backbone_dim, &target.device)?;
-    let bag = tensors(target, &read_bag(target, &checkpoint, &config, backbone_dim)?)?;
+    let (_, model, bag) = open(target)?;
+    let bag = tensors(target, &bag)?;
     let pass = || Ok(model.forward(&bag, &mut ForwardCtx::eval())?);
     let output = naming_the_bag(&target.device, target.slide, BagSize::of(&bag), pass)?;
     SlidePrediction::new(target.slide, &output)
@@ -142,10 +141,7 @@ pub fn predict(target: &Target<'_>) -> Result<SlidePrediction> {
 /// # Errors
 /// As [`predict`], and those of [`cf_model::occlude`].
 pub fn attribute(target: &Target<'_>, options: AttributionOptions<'_>) -> Result<SlideAttribution> {
-    let checkpoint = Checkpoint::read(target.checkpoint)?;
-    let (config, backbone_dim) = checkpoint.describe(target.model.name(), &target.model)?;
-    let (_, model) = checkpoint.build(&config, backbone_dim, &target.device)?;
-    let bag = read_bag(target, &checkpoint, &config, backbone_dim)?;
+    let (config, model, bag) = open(target)?;
     let info = slide_info(target, &config)?;
     let on_device = tensors(target, &bag)?;
     naming_the_bag(&target.device, target.slide, BagSize::of(&on_device), || {
@@ -194,6 +190,15 @@ pub fn gradients(target: &Target<'_>, time_bin: usize, status: Status) -> Result
     };
     let grad_norms = store.params().into_iter().map(norm).collect::<Result<_>>()?;
     Ok(SlideGradients { loss, grad_norms })
+}
+
+/// The checkpoint's model, with its settings, and the slide's bag.
+fn open(target: &Target<'_>) -> Result<(ModelConfig, Box<dyn SurvivalModel>, Bag)> {
+    let checkpoint = Checkpoint::read(target.checkpoint)?;
+    let (config, backbone_dim) = checkpoint.describe(target.model.name(), &target.model)?;
+    let (_, model) = checkpoint.build(&config, backbone_dim, &target.device)?;
+    let bag = read_bag(target, &checkpoint, &config, backbone_dim)?;
+    Ok((config, model, bag))
 }
 
 fn read_bag(

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use support::{cohort, path, succeed};
+use support::{COHORT_TABLES, cohort, path, succeed};
 
 /// Files that hold seconds or memory.
 const TIMED: [&str; 4] = ["history.csv", "summary.json", "report.html", "environment.json"];
@@ -22,27 +22,23 @@ const TIMED: [&str; 4] = ["history.csv", "summary.json", "report.html", "environ
 fn study(dir: &Path) -> PathBuf {
     cohort(dir, 24);
     let file = dir.join("study.toml");
-    let text = r#"
+    let text = format!(
+        r#"
 [study]
 name = "Killed"
 cohorts = ["cohort"]
 models = ["crossfusion"]
 backbones = ["simulated"]
 folds = [0, 1]
-[cohort]
-clinical = "{cohort}/clinical.csv"
-preset = "mcat"
-splits = "{cohort}/splits"
-[features]
-dir = "{cohort}/bags"
-[training]
+{COHORT_TABLES}[training]
 protocol = "paper"
 max_epochs = 7
 accumulation = 4
 [models.crossfusion]
 embed_dim = 8
 num_heads = 2
-"#;
+"#
+    );
     std::fs::write(&file, text).unwrap();
     file
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use cf_train::study::{Resources, StudyPlan};
 use serde_json::Value;
-use support::{cf_train, fail, path, succeed};
+use support::{COHORT_TABLES, cf_train, fail, path, succeed};
 
 /// Two simulated cohorts and a study over them in `dir`; settings that train in a moment.
 fn study(dir: &Path, more: &str) -> PathBuf {
@@ -38,14 +38,7 @@ backbones = ["simulated"]
 seeds = [7, 8]
 folds = [0, 1]
 
-[cohort]
-clinical = "{{cohort}}/clinical.csv"
-preset = "mcat"
-splits = "{{cohort}}/splits"
-
-[features]
-dir = "{{cohort}}/bags"
-
+{COHORT_TABLES}
 [training]
 protocol = "sound"
 max_epochs = 2

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{cf_train, cohort, fail, path, succeed};
+use support::{COHORT_TABLES, cf_train, cohort, fail, path, succeed};
 
 /// A study of four tasks, planned; its path has what shells stumble over.
 fn planned(dir: &Path, max_epochs: usize, more: &[&str]) -> PathBuf {
@@ -22,13 +22,7 @@ cohorts = ["cohort"]
 models = ["amil", "dsmil"]
 backbones = ["simulated"]
 folds = [0, 1]
-[cohort]
-clinical = "{{cohort}}/clinical.csv"
-preset = "mcat"
-splits = "{{cohort}}/splits"
-[features]
-dir = "{{cohort}}/bags"
-[training]
+{COHORT_TABLES}[training]
 protocol = "sound"
 max_epochs = {max_epochs}
 accumulation = 4

@@ -94,7 +94,7 @@ impl<E: Into<Error>> From<E> for Failure {
 
 /// Parses the arguments, runs the command, and tells how it ended.
 pub(crate) fn run() -> ExitCode {
-    if let Some(ended) = cli_pages::write_if_asked(Cli::command()) {
+    if let Some(ended) = cf_cli::pages::write_if_asked(Cli::command()) {
         return ended;
     }
     let cli = Cli::parse();

@@ -10,6 +10,16 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+/// The tables of a study that say where a [`cohort`] is.
+pub(crate) const COHORT_TABLES: &str = r#"
+[cohort]
+clinical = "{cohort}/clinical.csv"
+preset = "mcat"
+splits = "{cohort}/splits"
+[features]
+dir = "{cohort}/bags"
+"#;
+
 /// `cf-train` with arguments; no log but errors.
 pub(crate) fn cf_train(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_cf-train")).arg("--quiet").args(arguments).output().unwrap()

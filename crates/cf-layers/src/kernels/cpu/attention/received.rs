@@ -9,7 +9,7 @@ use crate::kernels::attention::AttentionShape;
 use crate::kernels::cpu::panels::{Panels, n_units, pack_steps};
 use crate::kernels::cpu::tile::{COLUMNS, MatrixMut, Write, multiply};
 use crate::kernels::cpu::unit::Unit;
-use crate::kernels::cpu::{map_chunks, map_indices, rows};
+use crate::kernels::cpu::{for_each_chunk, map_indices, rows};
 
 /// Of queries `[n, d]` and keys `[m, d]`, the mean over heads and queries of the weight of each key, `[m]`.
 ///
@@ -27,7 +27,7 @@ pub(in crate::kernels) fn received<U: Unit>(
     };
     let log_sum_exp = pass.log_sum_exp();
     let mut output = vec![num_traits::Zero::zero(); shape.m];
-    map_chunks(&mut output, KEYS, shape.work(), |index, output| {
+    for_each_chunk(&mut output, KEYS, shape.work(), |index, output| {
         pass.of_keys(index * KEYS, &log_sum_exp, output);
     });
     output
