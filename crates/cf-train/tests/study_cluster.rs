@@ -4,9 +4,10 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use support::{COHORT_TABLES, cf_train, cohort, fail, path, succeed};
 
@@ -102,6 +103,20 @@ fn tasks_are_picked_by_lists_and_by_the_index_of_an_array() {
     }
     fail(&["study", "run", path(&out), "--index", "3-4"], 2, &["less than 4"]);
     fail(&["study", "emit", path(&out), "--engine", "slurm"], 3, &["no task that is not finished"]);
+
+    // A process that was killed between the last rename and its clearing up leaves what nobody needs.
+    let names = |out: &Path| -> BTreeSet<PathBuf> {
+        std::fs::read_dir(out.join("tasks")).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let before = names(&out);
+    let task = before.first().unwrap();
+    for left in ["claim", "failed.json"] {
+        let file = std::fs::File::create(format!("{}.{left}", path(task))).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(3600)).unwrap();
+    }
+    assert_eq!(names(&out).len(), before.len() + 2);
+    succeed(&["study", "run", path(&out)]);
+    assert_eq!(names(&out), before);
 }
 
 #[test]

@@ -74,19 +74,21 @@ impl<'a> TaskRunner<'a> {
         let unfinished = study_dir::unfinished(self.dir, task);
         let finished = study_dir::finished(self.dir, task);
         let is_finished = || finished.join(study_dir::FINISHED).is_file();
-        if is_finished() {
+        let (claim, failed) = (study_dir::claim(self.dir, task), study_dir::failed(self.dir, task));
+        if is_finished() && !claim.is_file() && !failed.is_file() {
             return Ok(TaskEnd::WasFinished);
         }
-        let claim = match Claim::make(&study_dir::claim(self.dir, task), self.on_lost).map_err(of_task)? {
+        let claim = match Claim::make(&claim, self.on_lost).map_err(of_task)? {
             Claimed::Ours(claim) => claim,
+            Claimed::Others(_) if is_finished() => return Ok(TaskEnd::WasFinished),
             Claimed::Others(holder) => return Ok(TaskEnd::IsRunning(holder)),
         };
         if is_finished() {
-            // By another process, in between.
+            // By another process, in between, or one that was killed before it had cleared up.
+            forget(&failed).map_err(of_task)?;
             return Ok(TaskEnd::WasFinished);
         }
         run_dir::create_dir(&unfinished).map_err(of_task)?;
-        let failed = study_dir::failed(self.dir, task);
         let trained = self.train(task, &unfinished, stop, observe);
         if !claim.is_held().map_err(of_task)? {
             // Whatever came of it, the task is another process's now.
@@ -96,9 +98,7 @@ impl<'a> TaskRunner<'a> {
             Ok(summary) => {
                 run_dir::write_json(&unfinished.join(study_dir::FINISHED), task).map_err(of_task)?;
                 finish(&unfinished, &finished).map_err(of_task)?;
-                if failed.is_file() {
-                    std::fs::remove_file(&failed).map_err(Error::io("remove", &failed)).map_err(of_task)?;
-                }
+                forget(&failed).map_err(of_task)?;
                 Ok(TaskEnd::Ran(Box::new(summary)))
             }
             Err(error @ Error::Interrupted { .. }) => Err(of_task(error)),
@@ -152,6 +152,14 @@ impl<'a> TaskRunner<'a> {
         };
         let config = study_dir::config(self.dir, &task.run);
         Err(Error::data(&config, format!("{what} are not those that were planned; plan the study again")))
+    }
+}
+
+/// Removes the note of a failure that is past.
+fn forget(failed: &Path) -> Result<()> {
+    match std::fs::remove_file(failed) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove", failed)(error)),
+        _ => Ok(()),
     }
 }
 
