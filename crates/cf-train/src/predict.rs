@@ -243,8 +243,10 @@ fn slide_info(target: &Target<'_>, config: &ModelConfig) -> Result<SlideInfo> {
     Ok(described.map_err(|source| Error::Bag { slide_id: target.slide.to_owned(), source })?.slide)
 }
 
-/// The bag's features where the model computes.
+/// The bag's features where the model computes; the bag itself takes no memory any more where it is mapped.
 fn tensors(target: &Target<'_>, bag: &Bag) -> Result<BagTensors> {
     let copy = || Ok(BagTensors::from_bag(bag, &target.device)?);
-    naming_the_bag(&target.device, target.slide, BagSize::of_bag(bag), copy)
+    let copied = naming_the_bag(&target.device, target.slide, BagSize::of_bag(bag), copy)?;
+    bag.sets().for_each(|(_, set)| set.features().release());
+    Ok(copied)
 }

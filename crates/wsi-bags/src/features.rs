@@ -20,11 +20,19 @@ use crate::error::{Error, ErrorKind, Result};
 /// ```
 #[derive(Clone)]
 pub struct FeatureMatrix {
-    values: Arc<dyn AsRef<[f32]> + Send + Sync>,
+    values: Arc<dyn Floats>,
     n_patches: usize,
     dim: usize,
     mapped: bool,
 }
+
+/// Where values lie.
+pub(crate) trait Floats: AsRef<[f32]> + Send + Sync {
+    /// Gives back the memory that the values can do without until they are read again.
+    fn release(&self) {}
+}
+
+impl Floats for Vec<f32> {}
 
 impl FeatureMatrix {
     /// Checks `values` (row after row) and takes them over.
@@ -56,11 +64,7 @@ impl FeatureMatrix {
 
     /// Like [`FeatureMatrix::new`], over values that stay in a memory-mapped file.
     #[cfg(feature = "pt")]
-    pub(crate) fn mapped(
-        values: Arc<dyn AsRef<[f32]> + Send + Sync>,
-        n_patches: usize,
-        dim: usize,
-    ) -> Result<Self> {
+    pub(crate) fn mapped(values: Arc<dyn Floats>, n_patches: usize, dim: usize) -> Result<Self> {
         Self::checked(values, n_patches, dim, true)
     }
 
@@ -70,17 +74,12 @@ impl FeatureMatrix {
         Self::of(Arc::new(read.values), n_patches, dim, false, |_| read.non_finite)
     }
 
-    fn checked(
-        values: Arc<dyn AsRef<[f32]> + Send + Sync>,
-        n_patches: usize,
-        dim: usize,
-        mapped: bool,
-    ) -> Result<Self> {
+    fn checked(values: Arc<dyn Floats>, n_patches: usize, dim: usize, mapped: bool) -> Result<Self> {
         Self::of(values, n_patches, dim, mapped, find_non_finite)
     }
 
     fn of(
-        values: Arc<dyn AsRef<[f32]> + Send + Sync>,
+        values: Arc<dyn Floats>,
         n_patches: usize,
         dim: usize,
         mapped: bool,
@@ -125,6 +124,12 @@ impl FeatureMatrix {
     pub fn row(&self, patch_idx: usize) -> Option<&[f32]> {
         let start = patch_idx.checked_mul(self.dim)?;
         self.as_slice().get(start..start.checked_add(self.dim)?)
+    }
+
+    /// Gives back the memory of values that lie in a memory-mapped file; they are read from disk again when they are next
+    /// looked at. For who has made a copy of them. Values in memory of this process stay there.
+    pub fn release(&self) {
+        self.values.release();
     }
 
     /// Whether the values lie in a memory-mapped file rather than in memory of this process.

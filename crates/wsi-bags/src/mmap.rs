@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use memmap2::{Mmap, MmapMut};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::features::Floats;
 
 /// A whole file, mapped for reading. The pages are read from disk when first touched.
 #[derive(Debug)]
@@ -55,6 +56,14 @@ impl MappedFile {
         done.map_err(|source| ErrorKind::Io { action: "read the values", source }.into())
     }
 
+    /// Gives back the memory of pages that were read; they are read again when they are next touched.
+    fn release(&self) {
+        // SAFETY: the map is of a file and never written to through it, so that its pages hold what the file holds, and come
+        // back with the same bytes. A system that refuses keeps them.
+        #[cfg(unix)]
+        let _ = unsafe { self.map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+    }
+
     /// All bytes of the file.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.map
@@ -79,6 +88,12 @@ impl MappedFloats {
         let end = len.checked_mul(size_of::<f32>())?.checked_add(offset)?;
         let aligned = file.bytes().get(offset..end)?.as_ptr().cast::<f32>().is_aligned();
         aligned.then(|| Self { file: Arc::clone(file), offset, len })
+    }
+}
+
+impl Floats for MappedFloats {
+    fn release(&self) {
+        self.file.release();
     }
 }
 
@@ -194,6 +209,8 @@ fn give_back_after(map: &MmapMut, n_bytes: usize) {
     let _ = (map, n_bytes);
 }
 
+impl Floats for FloatBuffer {}
+
 impl AsRef<[f32]> for FloatBuffer {
     fn as_ref(&self) -> &[f32] {
         let Some(map) = &self.map else { return &[] };
@@ -239,6 +256,17 @@ mod tests {
         let floats = MappedFloats::new(&file, 4, 2).unwrap();
         assert_eq!(floats.as_ref(), [1.5, -2.0]);
         assert_eq!(MappedFloats::new(&file, 12, 0).unwrap().as_ref(), [0.0; 0]);
+    }
+
+    #[test]
+    fn released_floats_come_back_from_the_file() {
+        let values: Vec<f32> = (0..4096).map(|i| i as f32).collect();
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let (_directory, file) = mapped(&bytes);
+        let floats = MappedFloats::new(&file, 0, 4096).unwrap();
+        assert_eq!(floats.as_ref(), values);
+        floats.release();
+        assert_eq!(floats.as_ref(), values);
     }
 
     #[test]
