@@ -129,7 +129,8 @@ impl CrossFusionConfig {
         if self.num_heads == 0 {
             return reject("num_heads", self.num_heads.to_string(), "at least 1");
         }
-        if self.embed_dim == 0 || !self.embed_dim.is_multiple_of(2 * self.num_heads) {
+        let head_pairs = self.num_heads.checked_mul(2);
+        if self.embed_dim == 0 || !head_pairs.is_some_and(|pairs| self.embed_dim.is_multiple_of(pairs)) {
             let expected = "an even number of channels for each of num_heads heads";
             return reject("embed_dim", self.embed_dim.to_string(), expected);
         }
@@ -393,6 +394,11 @@ pub(crate) fn check_at_least_one(field: &'static str, n: usize) -> Result<()> {
     if n > 0 { Ok(()) } else { reject(field, n, "at least 1") }
 }
 
+/// Refuses a number by which time and memory of a pass grow: a checkpoint, which anyone may have made, states it.
+pub(crate) fn check_costly_count(field: &'static str, n: usize) -> Result<()> {
+    if (1..=10_000).contains(&n) { Ok(()) } else { reject(field, n, "1 to 10000") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -421,6 +427,20 @@ mod tests {
         for (field, settings) in bad {
             let text = ModelConfig::Crossfusion(settings).check().unwrap_err().to_string();
             assert!(text.contains(&format!("model.{field} is")), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_beyond_all_measure_are_refused() {
+        let models = [
+            r#"{"name":"crossfusion","num_heads":18446744073709551615}"#,
+            r#"{"name":"csmil","num_eval_bags":18446744073709551615}"#,
+            r#"{"name":"zoommil","num_noise_samples":18446744073709551615}"#,
+            r#"{"name":"patchgcn","num_neighbours":18446744073709551615}"#,
+        ];
+        for model in models {
+            let config: ModelConfig = serde_json::from_str(model).unwrap();
+            assert!(matches!(config.check(), Err(Error::Config { .. })), "{model}");
         }
     }
 }
