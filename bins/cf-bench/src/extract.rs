@@ -1,6 +1,6 @@
 //! From a slide to features: all of it, or reading and resizing alone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use cf_train::environment;
@@ -65,7 +65,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<serde_json::Value, Box<dyn st
     for _ in 0..=arguments.repeats {
         let started = Instant::now();
         let options = ExtractOptions::default();
-        let extracted = extract(slide, ResolutionOverride::default(), encoder.as_ref(), &options, &|_| {})?;
+        let (given, scratch) = (ResolutionOverride::default(), slide.parent().unwrap_or(Path::new(".")));
+        let extracted = extract(slide, given, encoder.as_ref(), &options, scratch, &|_| {})?;
         seconds.push(started.elapsed().as_secs_f64());
         n_patches = extracted.bag.sets().map(|(_, set)| set.n_patches()).sum();
         native::write(&slide.with_extension("h5"), &extracted.bag, encoder.name(), &extracted.info)?;

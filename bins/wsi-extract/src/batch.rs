@@ -3,12 +3,12 @@
 use std::cell::Cell;
 use std::time::Instant;
 
-use cf_cli::aligned;
+use cf_cli::{LogFormat, aligned};
 use serde::Serialize;
 use wsi_features::{Event, Outcome, SlideStatus};
 
 use crate::error::CliError;
-use crate::output::{print, print_json, remark};
+use crate::output::{Log, print, print_json};
 
 #[derive(Serialize)]
 struct Row<'a> {
@@ -26,26 +26,25 @@ struct Row<'a> {
 
 /// Runs a batch and prints its table, as text or JSON; an error if any slide failed.
 pub(crate) fn follow(
-    quiet: bool,
+    log: Log,
     json: bool,
     batch: impl FnOnce(&dyn Fn(Event<'_>)) -> wsi_features::Result<Vec<SlideStatus>>,
 ) -> Result<(), CliError> {
     let (begun, n_patches) = (Instant::now(), Cell::new(0));
     let statuses = batch(&|event| match event {
-        Event::Begun(slide, number, count) => remark(quiet, &format!("[{number}/{count}] {slide}")),
         Event::Patches(n) => n_patches.set(n_patches.get() + n),
-        Event::Finished(status) => remark(quiet, &format!("  {}", told(status))),
+        event => match log.format {
+            LogFormat::Text => log.remark(&told(event)),
+            LogFormat::Json => record(event),
+        },
     })?;
     let seconds = begun.elapsed().as_secs_f64();
     let rate = n_patches.get() as f64 / seconds.max(1e-9);
-    remark(
-        quiet,
-        &format!(
-            "{} slides, {} patches in {seconds:.1} s: {rate:.1} patches/s",
-            statuses.len(),
-            n_patches.get()
-        ),
-    );
+    log.remark(&format!(
+        "{} slides, {} patches in {seconds:.1} s: {rate:.1} patches/s",
+        statuses.len(),
+        n_patches.get()
+    ));
     if json {
         print_json(&statuses.iter().map(row).collect::<Vec<_>>())?;
     } else {
@@ -57,16 +56,44 @@ pub(crate) fn follow(
     }
 }
 
-fn told(status: &SlideStatus) -> String {
+/// An event for people.
+fn told(event: Event<'_>) -> String {
+    let status = match event {
+        Event::Begun(slide, number, count) => return format!("[{number}/{count}] {slide}"),
+        Event::Patches(n) => return format!("  {n} patches"),
+        Event::Finished(status) => status,
+    };
     match &status.outcome {
         Outcome::Done(done) => {
             let n: usize = done.n_patches.iter().sum();
             let rate = n as f64 / done.seconds.max(1e-9);
             let warnings = done.warnings.iter().map(|warning| format!("\n  warning: {warning}"));
-            format!("done: {n} patches, {rate:.1} patches/s{}", warnings.collect::<String>())
+            format!("  done: {n} patches, {rate:.1} patches/s{}", warnings.collect::<String>())
         }
-        Outcome::Present => "present".to_owned(),
-        Outcome::Failed(reason) => format!("failed: {reason}"),
+        Outcome::Present => "  present".to_owned(),
+        Outcome::Failed(reason) => format!("  failed: {reason}"),
+    }
+}
+
+/// An event for programs.
+fn record(event: Event<'_>) {
+    match event {
+        Event::Begun(slide, number, count) => tracing::info!(slide, number, count, "begun"),
+        Event::Patches(n) => tracing::info!(n, "patches"),
+        Event::Finished(status) => {
+            let slide = status.slide.as_str();
+            match &status.outcome {
+                Outcome::Done(done) => {
+                    let [x5, x10, x20] = done.n_patches;
+                    for warning in &done.warnings {
+                        tracing::warn!(slide, "{warning}");
+                    }
+                    tracing::info!(slide, x5, x10, x20, seconds = done.seconds, "done");
+                }
+                Outcome::Present => tracing::info!(slide, "present"),
+                Outcome::Failed(reason) => tracing::error!(slide, reason, "failed"),
+            }
+        }
     }
 }
 

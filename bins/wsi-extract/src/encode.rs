@@ -5,8 +5,9 @@ use wsi_features::{EncodeOptions, SlideList, encode as encode_bags};
 use crate::args::BatchArguments;
 use crate::batch::follow;
 use crate::error::CliError;
+use crate::output::Log;
 
-pub(crate) fn run(arguments: &BatchArguments, quiet: bool) -> Result<(), CliError> {
+pub(crate) fn run(arguments: &BatchArguments, log: Log) -> Result<(), CliError> {
     let slides = SlideList::find(&arguments.slides)?;
     let encoder = arguments.encoder.open()?;
     let options = EncodeOptions {
@@ -14,5 +15,5 @@ pub(crate) fn run(arguments: &BatchArguments, quiet: bool) -> Result<(), CliErro
         pixels: arguments.pixels.into(),
         shard: arguments.shard,
     };
-    follow(quiet, arguments.json, |on_event| encode_bags(&slides, &encoder, &options, on_event))
+    follow(log, arguments.json, |on_event| encode_bags(&slides, &encoder, &options, on_event))
 }

@@ -9,7 +9,7 @@ use wsi_slides::{SlideReader, open};
 
 use crate::args::{LatticeArguments, LatticeKind};
 use crate::error::CliError;
-use crate::output::{print, print_json, remark};
+use crate::output::{Log, print, print_json};
 
 #[derive(Serialize)]
 struct Row {
@@ -19,11 +19,11 @@ struct Row {
     coords: Vec<[i64; 2]>,
 }
 
-pub(crate) fn run(arguments: &LatticeArguments, quiet: bool) -> Result<(), CliError> {
+pub(crate) fn run(arguments: &LatticeArguments, log: Log) -> Result<(), CliError> {
     let slide = open(&arguments.slide)?;
     let sides = match arguments.patch_level0 {
         Some(_) => None,
-        None => Some(sides(arguments, slide.as_ref(), quiet)?),
+        None => Some(sides(arguments, slide.as_ref(), log)?),
     };
     let pen_marks = match arguments.lattice {
         LatticeKind::Clam => PenMarks::Keep,
@@ -49,15 +49,15 @@ pub(crate) fn run(arguments: &LatticeArguments, quiet: bool) -> Result<(), CliEr
         }
     };
     if found.contours.is_empty() {
-        remark(quiet, "no tissue was found; --preset bwh_biopsy finds smaller pieces");
+        log.remark("no tissue was found; --preset bwh_biopsy finds smaller pieces");
     }
     if arguments.json { print_json(&rows) } else { print(&text(&rows)) }
 }
 
-fn sides(arguments: &LatticeArguments, slide: &dyn SlideReader, quiet: bool) -> Result<PatchSides, CliError> {
+fn sides(arguments: &LatticeArguments, slide: &dyn SlideReader, log: Log) -> Result<PatchSides, CliError> {
     let resolution = arguments.resolution.resolve(slide).map_err(|error| error.in_file(&arguments.slide))?;
     for warning in &resolution.warnings {
-        remark(quiet, &format!("warning: {warning}"));
+        log.remark(&format!("warning: {warning}"));
     }
     let finest = arguments.magnifications.iter().copied().max().unwrap_or(Magnification::X20);
     let sides = match arguments.target_mpp {

@@ -13,37 +13,38 @@ mod render_plan;
 mod run;
 mod tissue;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
 use args::{Arguments, Command};
 use error::CliError;
+use output::Log;
 
 fn main() -> ExitCode {
     if let Some(ended) = cf_cli::pages::write_if_asked(Arguments::command()) {
         return ended;
     }
     let arguments = Arguments::parse();
-    match dispatch(&arguments) {
+    let log = Log { quiet: arguments.quiet, format: arguments.log_format };
+    log.start();
+    match dispatch(&arguments.command, log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nowhere is left to report that stderr is closed.
-            let _ = writeln!(std::io::stderr(), "error: {error}");
+            log.error(&error);
             ExitCode::from(error.exit_code())
         }
     }
 }
 
-fn dispatch(arguments: &Arguments) -> Result<(), CliError> {
-    match &arguments.command {
+fn dispatch(command: &Command, log: Log) -> Result<(), CliError> {
+    match command {
         Command::Inspect(inspect) => inspect::run(inspect),
-        Command::Lattice(lattice) => lattice::run(lattice, arguments.quiet),
-        Command::Tissue(tissue) => tissue::run(tissue, arguments.quiet),
-        Command::Run(run) => run::run(run, arguments.quiet),
-        Command::Encode(encode) => encode::run(encode, arguments.quiet),
-        Command::Render(render) => render::run(render, arguments.quiet),
+        Command::Lattice(lattice) => lattice::run(lattice, log),
+        Command::Tissue(tissue) => tissue::run(tissue, log),
+        Command::Run(run) => run::run(run, log),
+        Command::Encode(encode) => encode::run(encode, log),
+        Command::Render(render) => render::run(render, log),
         Command::ConvertWeights(convert) => convert_weights::run(convert),
     }
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
+use cf_cli::LogFormat;
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -18,11 +19,37 @@ pub(crate) fn print_json<T: Serialize>(value: &T) -> Result<(), CliError> {
     print(&(serde_json::to_string(value).map_err(CliError::Encode)? + "\n"))
 }
 
-/// Says something that is no result.
-pub(crate) fn remark(quiet: bool, text: &str) {
-    if !quiet {
-        // Nothing is lost where stderr is closed.
-        let _ = writeln!(std::io::stderr(), "{text}");
+/// Where that is said which is no result: on stderr, for people or for programs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Log {
+    pub(crate) quiet: bool,
+    pub(crate) format: LogFormat,
+}
+
+impl Log {
+    /// Makes ready to say something. Once per process.
+    pub(crate) fn start(self) {
+        if self.format == LogFormat::Json {
+            self.format.start(if self.quiet { "error" } else { "info" });
+        }
+    }
+
+    /// Says a text. What programs should find in fields is not said by this.
+    pub(crate) fn remark(self, text: &str) {
+        match self.format {
+            LogFormat::Text if self.quiet => (),
+            // Nothing is lost where stderr is closed.
+            LogFormat::Text => _ = writeln!(std::io::stderr(), "{text}"),
+            LogFormat::Json => tracing::info!("{text}"),
+        }
+    }
+
+    /// Says how the program ends.
+    pub(crate) fn error(self, error: &CliError) {
+        match self.format {
+            LogFormat::Text => _ = writeln!(std::io::stderr(), "error: {error}"),
+            LogFormat::Json => tracing::error!(exit_code = error.exit_code(), "{error}"),
+        }
     }
 }
 

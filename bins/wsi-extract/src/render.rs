@@ -9,10 +9,10 @@ use wsi_slides::render::{RenderOptions, SlideTruth, render};
 
 use crate::args::RenderArguments;
 use crate::error::CliError;
-use crate::output::{print, remark, replace};
+use crate::output::{Log, print, replace};
 use crate::render_plan::{self, PlannedSlide};
 
-pub(crate) fn run(arguments: &RenderArguments, quiet: bool) -> Result<(), CliError> {
+pub(crate) fn run(arguments: &RenderArguments, log: Log) -> Result<(), CliError> {
     let plan = render_plan::read(&arguments.plan)?;
     let [slides, truths] = ["slides", "truth"].map(|folder| arguments.out.join(folder));
     fs::create_dir_all(&slides).map_err(|source| CliError::Output(slides.clone(), source))?;
@@ -22,7 +22,7 @@ pub(crate) fn run(arguments: &RenderArguments, quiet: bool) -> Result<(), CliErr
         let options =
             RenderOptions { seed: *seed, n_cells: *n_cells, base: arguments.base.into(), signal: *signal };
         let path = slides.join(format!("{stem}.svs"));
-        remark(quiet, &format!("[{}/{}] {stem}", number + 1, plan.len()));
+        log.remark(&format!("[{}/{}] {stem}", number + 1, plan.len()));
         let truth = render(&path, &options)?;
         write_table(&truths.join(format!("{stem}.csv")), patches(&truth).as_bytes())?;
         planted.slide(stem, &truth)?;

@@ -6,8 +6,9 @@ use wsi_slides::tissue::PenMarks;
 use crate::args::{LatticeKind, RunArguments};
 use crate::batch::follow;
 use crate::error::CliError;
+use crate::output::Log;
 
-pub(crate) fn run(arguments: &RunArguments, quiet: bool) -> Result<(), CliError> {
+pub(crate) fn run(arguments: &RunArguments, log: Log) -> Result<(), CliError> {
     let batch = &arguments.batch;
     let slides = SlideList::find(&batch.slides)?.with_resolution(arguments.resolution.given());
     let slides = match &arguments.slides_csv {
@@ -32,5 +33,5 @@ pub(crate) fn run(arguments: &RunArguments, quiet: bool) -> Result<(), CliError>
         },
         shard: batch.shard,
     };
-    follow(quiet, batch.json, |on_event| run_batch(&slides, &encoder, &options, on_event))
+    follow(log, batch.json, |on_event| run_batch(&slides, &encoder, &options, on_event))
 }

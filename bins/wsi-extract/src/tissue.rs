@@ -11,6 +11,7 @@ use wsi_slides::tissue::{self, PenMarks, TissueParams};
 
 use crate::args::TissueArguments;
 use crate::error::CliError;
+use crate::output::Log;
 use crate::output::{print, print_json, replace};
 
 /// Longer side of a thumbnail in pixels.
@@ -30,7 +31,7 @@ struct Row {
     pen_pixels: usize,
 }
 
-pub(crate) fn run(arguments: &TissueArguments, quiet: bool) -> Result<(), CliError> {
+pub(crate) fn run(arguments: &TissueArguments, log: Log) -> Result<(), CliError> {
     let mut stems: BTreeMap<String, PathBuf> = BTreeMap::new();
     for path in &arguments.slides {
         if let Some(other) = stems.insert(stem(path), path.clone()) {
@@ -45,7 +46,7 @@ pub(crate) fn run(arguments: &TissueArguments, quiet: bool) -> Result<(), CliErr
             // A disk that is full or an output that cannot be written ends all of it.
             Err(error @ (CliError::Output(..) | CliError::Picture(..))) => return Err(error),
             Err(error) => {
-                crate::output::remark(quiet, &format!("{error}"));
+                log.remark(&format!("{error}"));
                 rows.push(failed(path, &error));
             }
         }

@@ -209,6 +209,28 @@ fn encode_takes_the_patches_of_the_bag_whatever_laid_them() {
 }
 
 #[test]
+fn a_log_for_programs_is_json_line_by_line() {
+    let dir = tempfile::tempdir().unwrap();
+    slide(dir.path());
+    std::fs::write(dir.path().join("broken.svs"), "not a slide").unwrap();
+    let [slides, out] = [dir.path().to_owned(), dir.path().join("bags")];
+    let [slides, out] = [&slides, &out].map(|path| path.to_str().unwrap());
+    let run = ["run", slides, "--out", out, "--encoder", "stain-texture", "--preset", "bwh_biopsy"];
+    let output = program(&[&run[..], &["--log-format", "json"]].concat());
+    assert_eq!(output.status.code(), Some(3));
+    let lines: Vec<Value> =
+        text(&output.stderr).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let said = |message: &str| {
+        lines.iter().map(|line| &line["fields"]).find(|fields| fields["message"] == message).unwrap()
+    };
+    assert_eq!((&said("done")["slide"], &said("done")["x20"]), (&"slide-1".into(), &32.into()));
+    assert_eq!(said("failed")["slide"], "broken");
+    assert!(said("failed")["reason"].as_str().unwrap().contains("broken.svs"));
+    let last = lines.last().unwrap();
+    assert_eq!((&last["level"], &last["fields"]["exit_code"]), (&"ERROR".into(), &3.into()));
+}
+
+#[test]
 fn help_has_an_example_for_every_command() {
     for command in ["inspect", "lattice", "tissue", "run", "encode", "render"] {
         let help = text(&program(&[command, "--help"]).stdout);

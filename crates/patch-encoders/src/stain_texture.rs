@@ -24,15 +24,20 @@
 //! | `*_patchiness_S` | 4 | standard deviation over squares of S = 32, 64 |
 //! | `*_size_S` | 12 | stain in objects that a square of S = 6, 10, 14, 18, 26, 34 pixels is the first not to fit into (Matheron's granulometry) |
 //!
-//! A feature that a patch is too small for is 0. Equal patches give equal bytes, on one thread or many.
+//! A feature that a patch is too small for is 0. These are the numbers of [`measure`]; [`encode`] puts each on the scale on
+//! which tissue varies, as the last layer of a learned encoder does: less its mean, by its standard deviation, both from a fixed
+//! table. Else a model would see what all patches have in common, and a few histogram bins. Equal patches give equal
+//! bytes, on one thread or many.
 
 mod amount;
 mod granulometry;
 mod map;
 mod texture;
+mod typical;
 
 use crate::rgb_image::RgbImage;
 use map::Stains;
+use typical::TYPICAL;
 
 /// Width of the feature vector.
 pub const N_FEATURES: usize = 128;
@@ -49,9 +54,23 @@ pub fn feature_names() -> Vec<String> {
     [amount::names(), texture::names(), granulometry::names()].concat()
 }
 
-/// The features of one patch, in the order of [`feature_names`]; all finite.
+/// The features of one patch, in the order of [`feature_names`], each in standard deviations from its mean in tissue; all
+/// finite.
 #[must_use]
 pub fn encode(patch: &RgbImage) -> Vec<f32> {
+    let standardised = |(value, [mean, sd]): (f32, &[f32; 2])| (value - mean) / sd;
+    measure(patch).into_iter().zip(&TYPICAL).map(standardised).collect()
+}
+
+/// Mean and standard deviation of each feature in tissue, with which [`encode`] puts it on one scale.
+#[must_use]
+pub fn typical_features() -> &'static [[f32; 2]; N_FEATURES] {
+    &TYPICAL
+}
+
+/// The features of one patch in the units of the table above, in the order of [`feature_names`]; all finite.
+#[must_use]
+pub fn measure(patch: &RgbImage) -> Vec<f32> {
     let stains = Stains::unmix(patch);
     let pyramid = stains.pyramid();
     [amount::features(&stains), texture::features(&pyramid), granulometry::features(&pyramid)].concat()
@@ -97,15 +116,25 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), N_FEATURES);
         for side in [1, 2, 3, 5, 17, 64, 256] {
-            let features = encode(&noise(side));
+            let features = measure(&noise(side));
             assert_eq!(features.len(), N_FEATURES);
             assert!(features.iter().all(|x| x.is_finite()), "side {side}");
         }
     }
 
     #[test]
+    fn features_are_encoded_in_standard_deviations() {
+        let patch = noise(64);
+        for ((encoded, measured), [mean, sd]) in
+            encode(&patch).iter().zip(measure(&patch)).zip(typical_features())
+        {
+            assert!(*sd > 0.0 && (encoded * sd + mean - measured).abs() < 1e-5);
+        }
+    }
+
+    #[test]
     fn white_is_glass_without_stain_or_texture() {
-        let features = encode(&RgbImage::new(64, 64, vec![255; 64 * 64 * 3]).unwrap());
+        let features = measure(&RgbImage::new(64, 64, vec![255; 64 * 64 * 3]).unwrap());
         let wanted = ["glass", "h_histogram_0", "e_histogram_0", "joint_0_0"];
         for (name, value) in feature_names().iter().zip(features) {
             assert_eq!(value, f32::from(u8::from(wanted.contains(&name.as_str()))), "{name}");
@@ -117,15 +146,15 @@ mod tests {
         let patch = noise(64);
         let turned: Vec<u8> =
             (0..64 * 64).flat_map(|i| patch.row(i % 64)[3 * (63 - i / 64)..][..3].to_vec()).collect();
-        let turned = encode(&RgbImage::new(64, 64, turned).unwrap());
-        for ((name, a), b) in feature_names().iter().zip(encode(&patch)).zip(turned) {
+        let turned = measure(&RgbImage::new(64, 64, turned).unwrap());
+        for ((name, a), b) in feature_names().iter().zip(measure(&patch)).zip(turned) {
             assert!((a - b).abs() < 1e-4 * (1.0 + a.abs()), "{name}: {a} and {b}");
         }
     }
 
     #[test]
     fn the_size_of_objects_shows_in_the_granulometry() {
-        let (small, large) = (encode(&squares(8, 32)), encode(&squares(16, 64)));
+        let (small, large) = (measure(&squares(8, 32)), measure(&squares(16, 64)));
         // A square of 8 pixels holds one of 6 and not one of 10; one of 16 holds 14 and not 18.
         let total: f32 =
             [6, 10, 14, 18, 26, 34].iter().map(|s| feature(&small, &format!("h_size_{s}"))).sum();
@@ -138,8 +167,8 @@ mod tests {
     #[test]
     fn stripes_have_a_direction_and_noise_has_none() {
         let stripes = (0..256 * 256).flat_map(|i| if i % 16 < 8 { [120, 90, 160] } else { [230; 3] });
-        let stripes = encode(&RgbImage::new(256, 256, stripes.collect()).unwrap());
+        let stripes = measure(&RgbImage::new(256, 256, stripes.collect()).unwrap());
         assert!(feature(&stripes, "h_direction_1") > 0.99);
-        assert!(feature(&encode(&noise(256)), "h_direction_1") < 0.05);
+        assert!(feature(&measure(&noise(256)), "h_direction_1") < 0.05);
     }
 }

@@ -36,6 +36,24 @@ impl FeatureMatrix {
         Self::checked(Arc::new(values), n_patches, dim, false)
     }
 
+    /// Like [`FeatureMatrix::new`], over little-endian values that stay in `file`, from its first byte on. They cost no
+    /// memory that cannot be had back; see [`FeatureMatrix::is_mapped`] for what must not happen to the file.
+    ///
+    /// # Errors
+    /// Those of [`FeatureMatrix::new`]; [`ErrorKind::Io`] if the file cannot be mapped.
+    #[cfg(feature = "pt")]
+    pub fn in_file(file: std::fs::File, n_patches: usize, dim: usize) -> Result<Self> {
+        let file = Arc::new(crate::mmap::MappedFile::of(file)?);
+        let n_values = file.bytes().len() / size_of::<f32>();
+        match crate::mmap::MappedFloats::new(&file, 0, n_patches.saturating_mul(dim).min(n_values)) {
+            Some(floats) => Self::mapped(Arc::new(floats), n_patches, dim),
+            None => {
+                let (values, _) = file.bytes().as_chunks();
+                Self::new(values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(), n_patches, dim)
+            }
+        }
+    }
+
     /// Like [`FeatureMatrix::new`], over values that stay in a memory-mapped file.
     #[cfg(feature = "pt")]
     pub(crate) fn mapped(

@@ -19,14 +19,20 @@ pub(crate) struct MappedFile {
 impl MappedFile {
     /// Maps the file; an empty one maps to no bytes.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let failed = |action| move |source| Error::from(ErrorKind::Io { action, source }).in_file(path);
-        let file = File::open(path).map_err(failed("open the file"))?;
+        let failed = |source| ErrorKind::Io { action: "open the file", source };
+        let open = || Self::of(File::open(path).map_err(failed)?);
+        open().map_err(|error: Error| error.in_file(path))
+    }
+
+    /// Maps a file that is open.
+    pub(crate) fn of(file: File) -> Result<Self> {
         // SAFETY: the map is read-only and private to this process. A file changed in place by another process would
         // change under the slices, and one truncated would raise a signal on access; both are stated in the docs of
         // `FeatureMatrix::is_mapped`, and no writer of this workspace does either (files are replaced by renaming).
         // Every bit pattern is a valid `u8`, and values read through the map are checked after they are read, never
         // trusted to stay in bounds.
-        let map = unsafe { Mmap::map(&file) }.map_err(failed("map the file"))?;
+        let map =
+            unsafe { Mmap::map(&file) }.map_err(|source| ErrorKind::Io { action: "map the file", source })?;
         Ok(Self { map, file })
     }
 

@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::time::Instant;
 
-use wsi_bags::{Bag, FeatureMatrix, Magnification, PatchSet, SlideInfo, native};
+use wsi_bags::{Bag, Magnification, PatchSet, SlideInfo, native};
 use wsi_slides::lattice::{NestedPatches, Patches};
 use wsi_slides::{SlideReader, open};
 
 use crate::encoder::PatchEncoder;
 use crate::error::{Error, Result};
-use crate::extract::{BadTiles, encode, provenance};
+use crate::extract::{BadTiles, encode, provenance, spools};
 use crate::patch_reader::{PatchReader, PixelSource};
 use crate::status::{Encoded, Outcome, place};
 
@@ -46,12 +46,15 @@ pub(crate) fn features_at(
         .iter()
         .map(|scale| PatchReader::new(path, slide.as_ref(), scale.patches.side, encoder.patch_side(), pixels))
         .collect();
-    let rows = encode(path, &scales, &readers, encoder, BadTiles::FailSlide, on_patches)?;
+    let scratch = bag_path.parent().unwrap_or(Path::new("."));
+    let spools = spools(&scales, encoder, scratch)?;
+    let spools = encode(path, spools, &scales, &readers, encoder, BadTiles::FailSlide, on_patches)?;
     let mut n_patches = [0; 3];
     let mut sets = Vec::with_capacity(scales.len());
-    for (((magnification, set), scale), rows) in wanted.into_iter().zip(scales).zip(rows) {
+    for (((magnification, set), scale), spool) in wanted.into_iter().zip(scales).zip(spools) {
+        // With no tile left out, only a magnification without patches has none.
+        let Some(features) = spool.into_features()? else { continue };
         n_patches[place(magnification)] = set.n_patches();
-        let features = FeatureMatrix::new(rows.features, set.n_patches(), encoder.feature_dim())?;
         let set = PatchSet::new(features).with_coords(scale.patches.corners)?;
         sets.push((magnification, set.with_provenance(provenance(encoder))));
     }

@@ -185,7 +185,7 @@ fn one(
         return Ok(Outcome::Present);
     }
     let Extracted { bag, info, resolution, n_unreadable } =
-        extract(&entry.path, entry.given, encoder, &options.extract, on_patches)?;
+        extract(&entry.path, entry.given, encoder, &options.extract, &options.out, on_patches)?;
     if is_new {
         native::write(&path, &bag, encoder.name(), &info)?;
     } else {

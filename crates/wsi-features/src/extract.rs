@@ -5,15 +5,14 @@ use std::sync::mpsc::sync_channel;
 
 use patch_encoders::RgbImage;
 use rayon::prelude::*;
-use wsi_bags::{
-    Bag, FeatureMatrix, Magnification, PatchGeometry, PatchSet, Provenance, SlideInfo, Squares, parents,
-};
+use wsi_bags::{Bag, Magnification, PatchGeometry, PatchSet, Provenance, SlideInfo, Squares, parents};
 use wsi_slides::lattice::{Inclusion, NestedPatches, Padding, PatchSides, clam, nested};
 use wsi_slides::tissue::{self, PenMarks, Preset, TissueParams};
 use wsi_slides::{Preference, Resolution, ResolutionOverride, open, resolve};
 
 use crate::encoder::PatchEncoder;
 use crate::error::{Error, Result};
+use crate::feature_spool::FeatureSpool;
 use crate::patch_reader::{PatchReader, PixelSource};
 
 /// Patches that are read, and wait for the encoder, at a time: about 25 MB of pixels.
@@ -96,17 +95,18 @@ struct Item {
 
 /// Reads, encodes and gathers the patches of one slide; `on_patches` hears how many were encoded after each batch.
 ///
-/// Patches of all magnifications are read place by place, so that tiles are decoded once. Memory: a constant for
-/// pixels, and the features.
+/// Patches of all magnifications are read place by place, so that tiles are decoded once. Memory is bounded by a constant:
+/// features lie in files without a name on the disk of the directory `scratch`, and the bag maps them.
 ///
 /// # Errors
 /// [`Error::Slide`] for a slide that cannot be read or has no resolution, [`Error::NoTissue`],
-/// [`Error::AllUnreadable`], [`Error::Encoder`], [`Error::Bag`].
+/// [`Error::AllUnreadable`], [`Error::Encoder`], [`Error::Bag`]; [`Error::Io`] if `scratch` cannot be written to.
 pub fn extract(
     path: &Path,
     given: ResolutionOverride,
     encoder: &dyn PatchEncoder,
     options: &ExtractOptions,
+    scratch: &Path,
     on_patches: &dyn Fn(usize),
 ) -> Result<Extracted> {
     let slide = open(path)?;
@@ -121,10 +121,11 @@ pub fn extract(
             PatchReader::new(path, slide.as_ref(), side, encoder.patch_side(), options.pixels)
         })
         .collect();
-    let rows = encode(path, &scales, &readers, encoder, options.bad_tiles, on_patches)?;
+    let spools = spools(&scales, encoder, scratch)?;
+    let spools = encode(path, spools, &scales, &readers, encoder, options.bad_tiles, on_patches)?;
     let info = SlideInfo { width: Some(size[0].into()), height: Some(size[1].into()), mpp: resolution.mpp };
-    let n_unreadable = rows.iter().map(|rows| rows.kept.iter().filter(|kept| !**kept).count()).sum();
-    let bag = gather(path, scales, rows, encoder, &resolution)?;
+    let n_unreadable = spools.iter().flat_map(FeatureSpool::filled).filter(|filled| !**filled).count();
+    let bag = gather(path, scales, spools, encoder, &resolution)?;
     Ok(Extracted { bag, info, resolution, n_unreadable })
 }
 
@@ -189,29 +190,26 @@ fn with_parents(mut scales: Vec<NestedPatches>) -> Result<Vec<NestedPatches>> {
     Ok(scales)
 }
 
-/// The features of one magnification, row by row, and which rows there are.
-pub(crate) struct Rows {
-    pub(crate) features: Vec<f32>,
-    kept: Vec<bool>,
+/// Room for the features of every patch.
+pub(crate) fn spools(
+    scales: &[NestedPatches],
+    encoder: &dyn PatchEncoder,
+    scratch: &Path,
+) -> Result<Vec<FeatureSpool>> {
+    let n_rows = scales.iter().map(|scale| scale.patches.corners.len());
+    n_rows.map(|n_rows| FeatureSpool::new(scratch, n_rows, encoder.feature_dim())).collect()
 }
 
 /// Reads and encodes every patch: one batch is read while the one before is encoded.
 pub(crate) fn encode(
     path: &Path,
+    mut spools: Vec<FeatureSpool>,
     scales: &[NestedPatches],
     readers: &[PatchReader<'_>],
     encoder: &dyn PatchEncoder,
     bad_tiles: BadTiles,
     on_patches: &dyn Fn(usize),
-) -> Result<Vec<Rows>> {
-    let dim = encoder.feature_dim();
-    let mut rows: Vec<Rows> = scales
-        .iter()
-        .map(|scale| {
-            let n = scale.patches.corners.len();
-            Rows { features: vec![0.0; n * dim], kept: vec![false; n] }
-        })
-        .collect();
+) -> Result<Vec<FeatureSpool>> {
     let items = place_by_place(scales);
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel::<Vec<(Item, Result<RgbImage>)>>(1);
@@ -240,14 +238,12 @@ pub(crate) fn encode(
             let features = encoder
                 .encode(&patches)
                 .map_err(|source| Error::Encoder { slide: path.to_owned(), source })?;
-            for (item, vector) in places.iter().zip(features.chunks_exact(dim.max(1))) {
-                let rows = &mut rows[item.scale];
-                rows.features[item.patch * dim..(item.patch + 1) * dim].copy_from_slice(vector);
-                rows.kept[item.patch] = true;
+            for (item, vector) in places.iter().zip(features.chunks_exact(encoder.feature_dim().max(1))) {
+                spools[item.scale].put(item.patch, vector)?;
             }
             on_patches(places.len());
         }
-        Ok(rows)
+        Ok(spools)
     })
 }
 
@@ -283,47 +279,40 @@ pub(crate) fn provenance(encoder: &dyn PatchEncoder) -> Provenance {
 fn gather(
     path: &Path,
     scales: Vec<NestedPatches>,
-    rows: Vec<Rows>,
+    spools: Vec<FeatureSpool>,
     encoder: &dyn PatchEncoder,
     resolution: &Resolution,
 ) -> Result<Bag> {
-    let dim = encoder.feature_dim();
     let provenance = provenance(encoder);
     let mut sets = Vec::new();
     // Where each row of the coarser magnification went.
     let mut moved: Vec<Option<u32>> = Vec::new();
-    for (scale, rows) in scales.into_iter().zip(rows) {
-        let kept = |idx: usize| rows.kept.get(idx).copied().unwrap_or(false);
-        let coords: Vec<[i64; 2]> =
-            scale.patches.corners.iter().enumerate().filter(|(idx, _)| kept(*idx)).map(|(_, c)| *c).collect();
-        let n = coords.len();
-        if n == 0 {
+    for (scale, spool) in scales.into_iter().zip(spools) {
+        let kept = spool.filled().to_vec();
+        let Some(features) = spool.into_features()? else {
             let magnification = scale.magnification;
             return Err(Error::AllUnreadable { slide: path.to_owned(), magnification });
-        }
-        let features = if n == rows.kept.len() {
-            rows.features
-        } else {
-            let vectors = rows.features.chunks_exact(dim.max(1)).enumerate();
-            vectors.filter(|(idx, _)| kept(*idx)).flat_map(|(_, vector)| vector.iter().copied()).collect()
         };
+        let corners = scale.patches.corners.iter().zip(&kept);
+        let coords = corners.filter(|(_, kept)| **kept).map(|(corner, _)| *corner).collect();
         let geometry = PatchGeometry {
             patch_size_level0: Some(scale.patches.side),
             mpp: resolution.mpp.map(|mpp| mpp * f64::from(scale.patches.side) / encoder.patch_side() as f64),
         };
-        let mut set = PatchSet::new(FeatureMatrix::new(features, n, dim)?)
+        let mut set = PatchSet::new(features)
             .with_coords(coords)?
             .with_geometry(geometry)?
             .with_provenance(provenance.clone());
         if let Some(parents) = &scale.parents {
             let parent = |idx: u32| moved.get(idx as usize).copied().flatten();
-            let of_kept = parents.iter().enumerate().filter(|(idx, _)| kept(*idx));
-            set = set.with_parents(of_kept.map(|(_, parent_idx)| parent(*parent_idx)).collect())?;
+            let of_kept = parents.iter().zip(&kept).filter(|(_, kept)| **kept);
+            set = set.with_parents(of_kept.map(|(parent_idx, _)| parent(*parent_idx)).collect())?;
         }
         let mut next = 0;
-        moved = (0..rows.kept.len())
-            .map(|idx| {
-                kept(idx).then(|| {
+        moved = kept
+            .into_iter()
+            .map(|kept| {
+                kept.then(|| {
                     next += 1;
                     next - 1
                 })

@@ -29,6 +29,7 @@ mod batch;
 mod encoder;
 mod error;
 mod extract;
+mod feature_spool;
 mod patch_reader;
 mod slide_list;
 mod status;

@@ -15,8 +15,9 @@ mod threads;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use cf_cli::LogFormat;
 use cf_train::{Error, Remedy};
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Cancer survival prediction from whole slide images: CrossFusion and its ablations on bags of patch features.
 #[derive(Debug, Parser)]
@@ -34,14 +35,8 @@ struct Cli {
     #[arg(long, global = true)]
     quiet: bool,
     /// How log lines are written to stderr.
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     log_format: LogFormat,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -99,7 +94,12 @@ pub(crate) fn run() -> ExitCode {
     }
     let cli = Cli::parse();
     let show_bars = !cli.quiet && std::io::stderr().is_terminal();
-    start_log(cli.quiet, cli.log_format, show_bars);
+    // Bars say what info lines would say; a log file has no bars.
+    cli.log_format.start(match (cli.quiet, show_bars) {
+        (true, _) => "error",
+        (false, true) => "warn",
+        (false, false) => "info",
+    });
     let result = match &cli.command {
         Command::Cv(arguments) => cv::run(arguments, show_bars),
         Command::Predict(arguments) => predict::run(arguments),
@@ -123,26 +123,6 @@ pub(crate) fn run() -> ExitCode {
             }
             ExitCode::from(code)
         }
-    }
-}
-
-fn start_log(quiet: bool, format: LogFormat, show_bars: bool) {
-    // Bars say what info lines would say; a log file has no bars.
-    let level = match (quiet, show_bars) {
-        (true, _) => "error",
-        (false, true) => "warn",
-        (false, false) => "info",
-    };
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-        .with_target(false);
-    match format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
     }
 }
 

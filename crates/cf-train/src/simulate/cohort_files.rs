@@ -63,12 +63,17 @@ fn write_split(path: &Path, roster: &Roster, validated: &[usize]) -> Result<(), 
     fs::write(path, text).map_err(Error::io("write", path))
 }
 
-/// Writes `config.toml`: the settings under which the published model was seen to learn these cohorts.
+/// Writes `config.toml`: the settings under which the published model was seen to learn these cohorts. Drawn slides want a
+/// smaller learning rate: features of `stain-texture` have larger steps, and at 3e-3 training may fall back to its start.
 ///
 /// # Errors
 /// If the file cannot be written.
 pub(super) fn write_config(dir: &Path, kind: CohortKind, form: CohortForm) -> Result<(), Error> {
     let path = dir.join("config.toml");
+    let (encoder, learning_rate) = match form {
+        CohortForm::Bags => (ENCODER, "3e-3"),
+        CohortForm::Slides => (SLIDE_ENCODER, "1e-3"),
+    };
     let text = format!(
         r#"# Cross-validation of CrossFusion on this simulated cohort; the truth is in truth.json.
 
@@ -96,17 +101,13 @@ residual = "released"
 [training]
 protocol = "sound"
 max_epochs = 16
-learning_rate = 3e-3
+learning_rate = {learning_rate}
 weight_decay = 4e-6
 accumulation = 16
 alpha = 0.2
 seed = 7
 "#,
         kind = kind.name(),
-        encoder = match form {
-            CohortForm::Bags => ENCODER,
-            CohortForm::Slides => SLIDE_ENCODER,
-        },
     );
     fs::write(&path, text).map_err(Error::io("write", &path))
 }
