@@ -1,5 +1,7 @@
 //! Which model, and of what size.
 
+mod ranges;
+
 use candle_nn::VarBuilder;
 use cf_layers::Residual;
 use serde::{Deserialize, Serialize};
@@ -21,6 +23,8 @@ use crate::proto_surv::{self, ProtoSurv, ProtoSurvConfig};
 use crate::scmil::{Scmil, ScmilConfig};
 use crate::transmil::{TransMil, TransMilConfig};
 use crate::zoom_mil::{self, ZoomMil, ZoomMilConfig};
+
+pub(crate) use ranges::{check_at_least_one, check_costly_count, check_probability, reject};
 
 /// A model and its own settings; in TOML a table with a `name` and that model's fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -379,24 +383,6 @@ impl ModelConfig {
         self.build(backbone_dim, counter.builder())?;
         Ok(counter.n_parameters())
     }
-}
-
-/// A setting that describes no model.
-pub(crate) fn reject<T>(field: &'static str, found: impl ToString, expected: &'static str) -> Result<T> {
-    Err(Error::Config { field, found: found.to_string(), expected })
-}
-
-pub(crate) fn check_probability(field: &'static str, p: f64) -> Result<()> {
-    if (0.0..1.0).contains(&p) { Ok(()) } else { reject(field, p, "a probability in [0, 1)") }
-}
-
-pub(crate) fn check_at_least_one(field: &'static str, n: usize) -> Result<()> {
-    if n > 0 { Ok(()) } else { reject(field, n, "at least 1") }
-}
-
-/// Refuses a number by which time and memory of a pass grow: a checkpoint, which anyone may have made, states it.
-pub(crate) fn check_costly_count(field: &'static str, n: usize) -> Result<()> {
-    if (1..=10_000).contains(&n) { Ok(()) } else { reject(field, n, "1 to 10000") }
 }
 
 #[cfg(test)]
