@@ -3,9 +3,12 @@
 Python's standard library is enough. Each target gets a folder of its name; what its first byte means is said in the target.
 """
 
+import gzip
+import io
 import json
 import struct
 import sys
+import tarfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -38,6 +41,39 @@ def pt():
 def hdf5():
     for path in sorted(BAGS.glob("*.h5")) + sorted(FIXTURES.rglob("*.h5")):
         put("hdf5", "-".join(path.relative_to(path.parents[2]).parts), path.read_bytes())
+
+
+def safetensors():
+    for path in sorted(FIXTURES.rglob("*.safetensors")):
+        name = "-".join(path.relative_to(FIXTURES).parts)
+        put("weights", f"bag-{name}", b"\3" + path.read_bytes())
+        put("weights", name, b"\0" + path.read_bytes())
+    for path in sorted(FIXTURES.rglob("*.pt")) + sorted(BAGS.glob("state_*.pt")):
+        put("weights", path.name, b"\1" + path.read_bytes())
+    put("weights", "bag", b"\3" + small_safetensors("features", "coords", ""))
+    put("weights", "bag-scales", b"\3" + small_safetensors("x20/features", "x20/coords", "x20/"))
+    model = {"name": "amil"}
+    metadata = {"model": json.dumps(model), "backbone_dim": "4"}
+    for form in range(3):
+        put("weights", f"small-{form}", bytes([form]) + small_safetensors("final_ln.weight", "attention_net.0.weight", "", metadata))
+
+
+def small_safetensors(features, coords, prefix, metadata=None):
+    metadata = metadata or {
+        "encoder": "resnet50", "mpp": "0.25", "slide_width": "4096", "slide_height": "4096",
+        f"{prefix}patch_size_level0": "512", f"{prefix}patch_mpp": "0.5", f"{prefix}parent_fallbacks": "0",
+    }
+    header = {
+        "__metadata__": metadata,
+        features: {"dtype": "F32", "shape": [3, 4], "data_offsets": [0, 48]},
+        coords: {"dtype": "I64", "shape": [3, 2], "data_offsets": [48, 96]},
+        f"{prefix}parent": {"dtype": "I64", "shape": [3], "data_offsets": [96, 120]},
+        f"{prefix}tissue": {"dtype": "U8", "shape": [3], "data_offsets": [120, 123]},
+    }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    values = struct.pack("<12f6q3q3B", *[0.5] * 12, *[0, 0, 512, 0, 0, 512], -1, 0, 1, 3, 5, 7)
+    return struct.pack("<Q", len(text)) + text + values
 
 
 def jpegs():
@@ -134,8 +170,61 @@ def png():
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 16, 16, 8, 2, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
+TABLE = """case_id,slide_id,site,is_female,age,survival_months,censorship
+TCGA-2F-A9KO-01,TCGA-2F-A9KO-01Z-00-DX1.svs,2F,0,63,24.11,0
+TCGA-2F-A9KP-01,TCGA-2F-A9KP-01Z-00-DX1.svs,2F,0,66,11.96,1
+"""
+SURVPATH = "case_id,slide_id,survival_months,censorship,survival_months_pfi,censorship_pfi\na,a.svs,12,0,3,0\nb,b.svs,4,1,4,1\n"
+MMP = "case_id,slide_id,os_survival_days,os_censorship,pfs_survival_days,pfs_censorship\na,a.svs,365,0,30,0\nb,b.svs,40,1,40,1\n"
+STAMP = "PATIENT,FILENAME,survival_months,event\na,a.h5,12,1\nb,b.h5,4,0\n"
+CBIOPORTAL = "#Patient Identifier\tOverall Survival\n#STRING\tNUMBER\nPATIENT_ID\tOS_MONTHS\tOS_STATUS\nTCGA-01\t12.5\t1:DECEASED\nTCGA-02\t3\t0:LIVING\n"
+GDC = "case_submitter_id\tvital_status\tdays_to_death\tdays_to_last_follow_up\nTCGA-01\tDead\t365\t'--\nTCGA-02\tAlive\t'--\t700\n"
+PATHO_BENCH = "case_id\tslide_id\tOS_days\tOS_event\nTCGA-01\tTCGA-01-DX1\t365\t1\nTCGA-02\tTCGA-02-DX1\t700\t0\n"
+RESOLUTIONS = "slide,mpp,mag\nTCGA-01,0.25,40\nTCGA-02,,20\n"
+
+
+# In the order of the presets; the last is read without one.
+TABLES = (TABLE, SURVPATH, MMP, STAMP, CBIOPORTAL, GDC, PATHO_BENCH, TABLE)
+
+
+def tables():
+    for form, text in enumerate(TABLES):
+        put("clinical", f"plain-{form}", bytes([form]) + text.encode())
+        # Rows without an outcome are skipped, the last endpoint is read, the table is its own table of slides.
+        put("clinical", f"all-{form}", bytes([form | 56]) + text.encode())
+    put("clinical", "semicolons", b"\7\xef\xbb\xbf" + TABLE.replace(",", ";").replace("\n", "\r\n").encode())
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("folder/table.csv", TABLE)
+    put("clinical", "zip", b"\7" + zipped.getvalue())
+    put("clinical", "gzip", b"\7" + gzip.compress(TABLE.encode(), mtime=0))
+    tarred = io.BytesIO()
+    with tarfile.open(fileobj=tarred, mode="w") as archive:
+        for name, text in (("clinical.tsv", GDC), ("exposure.tsv", "a\tb\n1\t2\n")):
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
+    put("clinical", "tar", b"\5" + gzip.compress(tarred.getvalue(), mtime=0))
+    put("clinical", "resolutions", b"\xff" + RESOLUTIONS.encode())
+
+
+def splits():
+    put("splits", "released", b"\0,train,val\n0,TCGA-2F-A9KO-01,TCGA-4Z-AA7M-01\n1,TCGA-2F-A9KP-01,\n")
+    put("splits", "clam", b"\0,train,val,test\n0,a,c,d\n1,b,,\n")
+    put("splits", "mmp", b"\1case_id,slide_id,dss_censorship,dss_survival_days\nTCGA-2F-A9KO-01,a,0,365\n")
+    fold = {"train_patients": ["TCGA-2F-A9KO", "d"], "val_patients": ["TCGA-2F-A9KP"], "test_patients": ["c"]}
+    put("splits", "stamp", b"\2" + json.dumps({"splits": [fold, fold]}).encode())
+    put("splits", "patho-bench", b"\3case_id\tfold_0\tfold_1\nd\ttrain\ttest\nTCGA-2F-A9KP-01\ttest\ttrain\n")
+
+
+def configs():
+    for path in sorted((ROOT / "examples" / "configs").rglob("*.toml")):
+        text = path.read_text()
+        put("config", "-".join(path.parts[-2:]), bytes(["[study]" in text]) + text.encode())
+
+
 OUT = Path(sys.argv[1])
-for make in (pt, hdf5, tiles, slides):
+for make in (pt, hdf5, safetensors, tiles, slides, tables, splits, configs):
     make()
 for folder in sorted(OUT.iterdir()):
     print(f"{folder.name}: {len(list(folder.iterdir()))} seeds")

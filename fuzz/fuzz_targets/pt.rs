@@ -27,7 +27,12 @@ fn archive(pickle: &[u8]) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
     let storage: Vec<u8> = (0..240).collect();
-    let records = [("a/data.pkl", pickle), ("a/byteorder", b"little"), ("a/data/0", &storage), ("a/data/1", &storage[..96])];
+    let records = [
+        ("a/data.pkl", pickle),
+        ("a/byteorder", b"little"),
+        ("a/data/0", &storage),
+        ("a/data/1", &storage[..96]),
+    ];
     for (name, bytes) in records {
         zip.start_file(name, options).expect("a record");
         zip.write_all(bytes).expect("its bytes");

@@ -67,7 +67,9 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
         // The harness has the bounds of one input; these end what never comes back, and single blocks that are too large.
         let bounds = ["-timeout=30", "-malloc_limit_mb=65", "-rss_limit_mb=3072", "-print_final_stats=1"];
         let run = ["run", target, "--", &time, &runs, &longest];
-        fuzzer(root, &[&run[..], &bounds].concat()).run()?;
+        // Safe code cannot return a pointer into its frame, and looking for one takes a fifth of the time.
+        let run = fuzzer(root, &[&run[..], &bounds].concat());
+        run.env("ASAN_OPTIONS", "detect_stack_use_after_return=0").run()?;
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Which model, and of what size.
 
+mod ranges;
+
 use candle_nn::VarBuilder;
 use cf_layers::Residual;
 use serde::{Deserialize, Serialize};
@@ -21,6 +23,8 @@ use crate::proto_surv::{self, ProtoSurv, ProtoSurvConfig};
 use crate::scmil::{Scmil, ScmilConfig};
 use crate::transmil::{TransMil, TransMilConfig};
 use crate::zoom_mil::{self, ZoomMil, ZoomMilConfig};
+
+pub(crate) use ranges::{check_at_least_one, check_costly_count, check_probability, reject};
 
 /// A model and its own settings; in TOML a table with a `name` and that model's fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -129,7 +133,8 @@ impl CrossFusionConfig {
         if self.num_heads == 0 {
             return reject("num_heads", self.num_heads.to_string(), "at least 1");
         }
-        if self.embed_dim == 0 || !self.embed_dim.is_multiple_of(2 * self.num_heads) {
+        let head_pairs = self.num_heads.checked_mul(2);
+        if self.embed_dim == 0 || !head_pairs.is_some_and(|pairs| self.embed_dim.is_multiple_of(pairs)) {
             let expected = "an even number of channels for each of num_heads heads";
             return reject("embed_dim", self.embed_dim.to_string(), expected);
         }
@@ -380,19 +385,6 @@ impl ModelConfig {
     }
 }
 
-/// A setting that describes no model.
-pub(crate) fn reject<T>(field: &'static str, found: impl ToString, expected: &'static str) -> Result<T> {
-    Err(Error::Config { field, found: found.to_string(), expected })
-}
-
-pub(crate) fn check_probability(field: &'static str, p: f64) -> Result<()> {
-    if (0.0..1.0).contains(&p) { Ok(()) } else { reject(field, p, "a probability in [0, 1)") }
-}
-
-pub(crate) fn check_at_least_one(field: &'static str, n: usize) -> Result<()> {
-    if n > 0 { Ok(()) } else { reject(field, n, "at least 1") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -421,6 +413,20 @@ mod tests {
         for (field, settings) in bad {
             let text = ModelConfig::Crossfusion(settings).check().unwrap_err().to_string();
             assert!(text.contains(&format!("model.{field} is")), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_beyond_all_measure_are_refused() {
+        let models = [
+            r#"{"name":"crossfusion","num_heads":18446744073709551615}"#,
+            r#"{"name":"csmil","num_eval_bags":18446744073709551615}"#,
+            r#"{"name":"zoommil","num_noise_samples":18446744073709551615}"#,
+            r#"{"name":"patchgcn","num_neighbours":18446744073709551615}"#,
+        ];
+        for model in models {
+            let config: ModelConfig = serde_json::from_str(model).unwrap();
+            assert!(matches!(config.check(), Err(Error::Config { .. })), "{model}");
         }
     }
 }

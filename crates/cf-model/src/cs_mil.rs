@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 
 use crate::attribution::{self, Module, scatter};
-use crate::config::check_at_least_one;
+use crate::config::check_costly_count;
 use crate::discrete_time::N_BINS;
 use crate::error::Result;
 use crate::input::BagTensors;
@@ -70,7 +70,7 @@ impl Default for CsMilConfig {
 
 impl CsMilConfig {
     pub(crate) fn check(&self) -> Result<()> {
-        check_at_least_one("num_eval_bags", self.num_eval_bags)
+        check_costly_count("num_eval_bags", self.num_eval_bags)
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 
 use crate::attribution::{self, Module};
-use crate::config::{check_at_least_one, check_probability};
+use crate::config::{check_costly_count, check_probability};
 use crate::discrete_time::N_BINS;
 use crate::error::Result;
 use crate::input::BagTensors;
@@ -53,7 +53,7 @@ impl Default for DeepGraphSurvConfig {
 
 impl DeepGraphSurvConfig {
     pub(crate) fn check(&self) -> Result<()> {
-        check_at_least_one("num_neighbours", self.num_neighbours)?;
+        check_costly_count("num_neighbours", self.num_neighbours)?;
         check_probability("resample", self.resample)
     }
 }

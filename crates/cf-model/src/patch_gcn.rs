@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 
 use crate::attribution::{self, Module};
-use crate::config::{check_at_least_one, check_probability};
+use crate::config::{check_costly_count, check_probability};
 use crate::deep_graph_surv::direction;
 use crate::discrete_time::N_BINS;
 use crate::error::Result;
@@ -58,7 +58,7 @@ impl Default for PatchGcnConfig {
 
 impl PatchGcnConfig {
     pub(crate) fn check(&self) -> Result<()> {
-        check_at_least_one("num_neighbours", self.num_neighbours)?;
+        check_costly_count("num_neighbours", self.num_neighbours)?;
         check_probability("residual_dropout", self.residual_dropout)?;
         check_probability("final_dropout", self.final_dropout)
     }

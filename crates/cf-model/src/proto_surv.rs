@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 
 use crate::attribution::{self, Module};
-use crate::config::check_at_least_one;
+use crate::config::check_costly_count;
 use crate::deep_graph_surv::direction;
 use crate::discrete_time::N_BINS;
 use crate::error::{Error, Result};
@@ -80,7 +80,7 @@ impl Default for ProtoSurvConfig {
 
 impl ProtoSurvConfig {
     pub(crate) fn check(&self) -> Result<()> {
-        check_at_least_one("num_neighbours", self.num_neighbours)
+        check_costly_count("num_neighbours", self.num_neighbours)
     }
 
     pub(crate) fn needs(&self) -> &'static [Need] {

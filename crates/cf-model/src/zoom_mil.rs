@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 
 use crate::attribution::{self, Module, scatter};
-use crate::config::{check_at_least_one, check_probability, reject};
+use crate::config::{check_at_least_one, check_costly_count, check_probability, reject};
 use crate::discrete_time::N_BINS;
 use crate::error::Result;
 use crate::input::BagTensors;
@@ -52,7 +52,7 @@ impl Default for ZoomMilConfig {
 impl ZoomMilConfig {
     pub(crate) fn check(&self) -> Result<()> {
         check_at_least_one("num_zoomed", self.num_zoomed)?;
-        check_at_least_one("num_noise_samples", self.num_noise_samples)?;
+        check_costly_count("num_noise_samples", self.num_noise_samples)?;
         check_probability("dropout", self.dropout)?;
         if !self.sigma.is_finite() || self.sigma <= 0.0 {
             return reject("sigma", self.sigma, "a positive number");

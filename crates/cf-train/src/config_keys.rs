@@ -2,6 +2,9 @@
 
 use toml::{Table, Value};
 
+/// Letters by which a misspelt name is compared with valid ones: more than any of these has.
+const COMPARED_LETTERS: usize = 64;
+
 /// What a key holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -165,7 +168,9 @@ pub(crate) fn set(table: &mut Table, dotted: &str, value: &str) -> Result<(), St
 
 /// Refuses keys that nothing reads and values of another kind, naming the line and what would be valid.
 pub(crate) fn check(table: &Table, text: &str) -> Result<(), String> {
-    faults(table, text).into_iter().next().map_or(Ok(()), |fault| Err(fault.reason))
+    let mut found = Vec::new();
+    collect_faults(table, "", text, 1, &mut found);
+    found.pop().map_or(Ok(()), |fault| Err(fault.reason))
 }
 
 /// A key that nothing reads, or with a value of another kind.
@@ -181,24 +186,28 @@ pub(crate) struct KeyFault {
 /// Every fault of a configuration's keys, in the order of the table.
 pub(crate) fn faults(table: &Table, text: &str) -> Vec<KeyFault> {
     let mut found = Vec::new();
-    collect_faults(table, "", text, &mut found);
+    collect_faults(table, "", text, usize::MAX, &mut found);
     found
 }
 
-fn collect_faults(table: &Table, prefix: &str, text: &str, found: &mut Vec<KeyFault>) {
+/// Adds faults to `found` until it holds `most`.
+fn collect_faults(table: &Table, prefix: &str, text: &str, most: usize, found: &mut Vec<KeyFault>) {
     for (key, value) in table {
+        if found.len() >= most {
+            return;
+        }
         let dotted = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-        let line = line_of(text, key);
         match (kind_of(&dotted), value) {
             (None, _) => {
-                let reason = format!("{line}{}", unknown(&dotted));
+                let reason = format!("{}{}", line_of(text, key), unknown(&dotted));
                 found.push(KeyFault { dotted, is_unknown: true, reason });
             }
             (Some(kind), _) if !kind.accepts(value) => {
+                let line = line_of(text, key);
                 let reason = format!("{line}`{dotted}` is {value}, expected {}", kind.in_words());
                 found.push(KeyFault { dotted, is_unknown: false, reason });
             }
-            (Some(_), Value::Table(inner)) => collect_faults(inner, &dotted, text, found),
+            (Some(_), Value::Table(inner)) => collect_faults(inner, &dotted, text, most, found),
             (Some(_), _) => {}
         }
     }
@@ -236,7 +245,9 @@ fn unknown(dotted: &str) -> String {
 
 /// The name that looks most like `found`; empty without names.
 pub(crate) fn nearest(names: impl IntoIterator<Item = String>, found: &str) -> String {
-    let likeness = |name: &String| strsim::jaro_winkler(name, found);
+    let start = |name: &str| name.chars().take(COMPARED_LETTERS).collect::<String>();
+    let found = start(found);
+    let likeness = |name: &String| strsim::jaro_winkler(&start(name), &found);
     names.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or_default()
 }
 

@@ -2,38 +2,56 @@
 //! header. One row is one line of the file, so that errors can name it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use csv::StringRecord;
+use csv_core::ReadFieldResult;
 
 use crate::error::{Error, Result};
 use crate::table_text::read_table_text;
 
 /// More slides than any study has; a table of more rows is another kind of file, or made to fill memory.
 const MAX_ROWS: usize = 1_000_000;
+/// More columns than any clinical table has, gene columns included.
+const MAX_COLUMNS: usize = 500_000;
 /// Columns that an error lists before it only counts: tables with gene columns have thousands.
 const MAX_LISTED_COLUMNS: usize = 24;
 
 /// A table whose header has no name twice.
+///
+/// Its cells lie in one text: a record of its own for every row would take a hundred times what a short row does.
 #[derive(Debug, Clone)]
 pub(crate) struct DelimitedTable {
     path: PathBuf,
     header: Vec<String>,
-    rows: Vec<TableRow>,
+    /// All cells, trimmed, row by row.
+    text: String,
+    /// Where each cell ends in `text`.
+    ends: Vec<usize>,
+    rows: Vec<RowPlace>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct RowPlace {
+    line: u64,
+    /// The number of its first cell among all of the table.
+    first_cell: usize,
 }
 
 /// One row; cells are trimmed.
 #[derive(Debug, Clone)]
-pub(crate) struct TableRow {
+pub(crate) struct TableRow<'a> {
     /// Line in the file, from 1.
     pub(crate) line: u64,
-    cells: StringRecord,
+    table: &'a DelimitedTable,
+    cells: Range<usize>,
 }
 
-impl TableRow {
+impl<'a> TableRow<'a> {
     /// The cell of a column, empty where a ragged row ends before it.
-    pub(crate) fn cell(&self, column: usize) -> &str {
-        self.cells.get(column).unwrap_or_default()
+    pub(crate) fn cell(&self, column: usize) -> &'a str {
+        self.cells.clone().nth(column).map_or("", |cell| self.table.cell(cell))
     }
 }
 
@@ -51,7 +69,7 @@ impl DelimitedTable {
     ///
     /// # Errors
     /// If [`read_table_text`] can't, two columns have the same name, a row has another length than it may, or there are more
-    /// than a million rows.
+    /// than a million rows or half a million columns.
     pub(crate) fn read(path: &Path, lengths: RowLengths) -> Result<Self> {
         let text = read_table_text(path)?;
         let fault = |reason: String| Error::data(path, reason);
@@ -59,6 +77,9 @@ impl DelimitedTable {
         let is_comment = |line: &str| has_comments && line.starts_with('#');
         let header_line = text.lines().find(|line| !line.trim().is_empty() && !is_comment(line));
         let delimiter = delimiter_of(header_line.unwrap_or_default());
+        if widest_row(&text, delimiter) > MAX_COLUMNS {
+            return Err(fault(format!("has a row of more than {MAX_COLUMNS} cells, expected a table")));
+        }
         let mut reader = csv::ReaderBuilder::new()
             .trim(csv::Trim::All)
             .delimiter(delimiter)
@@ -68,20 +89,38 @@ impl DelimitedTable {
         let header = reader.headers().map_err(|error| fault(csv_reason(&error)))?;
         let header: Vec<String> = header.iter().map(str::to_owned).collect();
         check_header(&header).map_err(fault)?;
-        let mut rows = Vec::new();
-        for record in reader.records() {
-            let cells = record.map_err(|error| fault(csv_reason(&error)))?;
+        let (cells, ends, rows) = (String::new(), Vec::new(), Vec::new());
+        let mut table = Self { path: path.to_owned(), header, text: cells, ends, rows };
+        let mut record = StringRecord::new();
+        while reader.read_record(&mut record).map_err(|error| fault(csv_reason(&error)))? {
             // Spreadsheets save rows of nothing but delimiters below the table.
-            if cells.iter().any(|cell| !cell.is_empty()) {
-                if rows.len() == MAX_ROWS {
-                    return Err(fault(format!(
-                        "has more than {MAX_ROWS} rows, expected a table of slides or folds"
-                    )));
-                }
-                rows.push(TableRow { line: cells.position().map_or(0, csv::Position::line), cells });
+            if record.iter().all(str::is_empty) {
+                continue;
             }
+            if table.rows.len() == MAX_ROWS {
+                return Err(fault(format!(
+                    "has more than {MAX_ROWS} rows, expected a table of slides or folds"
+                )));
+            }
+            table.push(&record);
         }
-        Ok(Self { path: path.to_owned(), header, rows })
+        Ok(table)
+    }
+
+    fn push(&mut self, record: &StringRecord) {
+        let line = record.position().map_or(0, csv::Position::line);
+        self.rows.push(RowPlace { line, first_cell: self.ends.len() });
+        for cell in record {
+            self.text.push_str(cell);
+            self.ends.push(self.text.len());
+        }
+    }
+
+    /// A cell by its number among all.
+    fn cell(&self, number: usize) -> &str {
+        let end_of = |cell: usize| self.ends.get(cell).copied().unwrap_or_default();
+        let start = number.checked_sub(1).map_or(0, end_of);
+        self.text.get(start..end_of(number)).unwrap_or_default()
     }
 
     /// The file.
@@ -95,8 +134,13 @@ impl DelimitedTable {
     }
 
     /// The rows, in order.
-    pub(crate) fn rows(&self) -> &[TableRow] {
-        &self.rows
+    pub(crate) fn rows(&self) -> impl Iterator<Item = TableRow<'_>> {
+        let first_cells = self.rows.iter().map(|row| row.first_cell).chain([self.ends.len()]);
+        self.rows.iter().zip(first_cells.skip(1)).map(|(row, end)| TableRow {
+            line: row.line,
+            table: self,
+            cells: row.first_cell..end,
+        })
     }
 
     /// The place of a column.
@@ -145,6 +189,29 @@ fn delimiter_of(header: &str) -> u8 {
     counts.iter().rev().max_by_key(|(_, n)| *n).map_or(b',', |(delimiter, _)| *delimiter)
 }
 
+/// Cells of the widest row, counted without keeping any: a record costs ten times as much as the delimiters that make it.
+fn widest_row(text: &str, delimiter: u8) -> usize {
+    let mut reader = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
+    let (mut rest, mut cell) = (text.as_bytes(), [0; 512]);
+    let (mut n_cells, mut widest) = (0, 0);
+    loop {
+        let (result, n_read, _) = reader.read_field(rest, &mut cell);
+        rest = rest.get(n_read..).unwrap_or_default();
+        match result {
+            // What does not fit is read on; an end without input ends the last row.
+            ReadFieldResult::OutputFull | ReadFieldResult::InputEmpty => {}
+            ReadFieldResult::Field { record_end } => {
+                n_cells += 1;
+                widest = widest.max(n_cells);
+                if record_end {
+                    n_cells = 0;
+                }
+            }
+            ReadFieldResult::End => return widest,
+        }
+    }
+}
+
 fn check_header(header: &[String]) -> std::result::Result<(), String> {
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, name) in header.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
@@ -183,6 +250,31 @@ mod tests {
         assert!(opens_with_comments("#Patient Identifier\tMonths\n"));
         assert!(!opens_with_comments("#,case_id\n0,a\n"));
         assert!(!opens_with_comments("case_id\n#1\n"));
+    }
+
+    #[test]
+    fn a_row_of_any_length_is_measured_before_it_is_kept() {
+        assert_eq!(widest_row("a,b\n1,\"x,\n,\",3\n", b','), 3);
+        assert_eq!(widest_row("a\"b,c\n\n", b','), 2);
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("table.csv");
+        // Line ends within quotes do not hide that it is one row.
+        std::fs::write(&path, format!("a,b\n{}", "\"\n\",,,".repeat(MAX_COLUMNS / 3 + 1))).unwrap();
+        let error = DelimitedTable::read(&path, RowLengths::Ragged).unwrap_err().to_string();
+        assert!(error.contains("has a row of more than 500000 cells"), "{error}");
+    }
+
+    #[test]
+    fn cells_are_those_of_their_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("table.csv");
+        std::fs::write(&path, "a,b,c\n1,,\" x \"\n,,\n2\n,y,z,too far\n").unwrap();
+        let table = DelimitedTable::read(&path, RowLengths::Ragged).unwrap();
+        let cells = |row: TableRow<'_>| (row.line, [0, 1, 2, 3, 4].map(|column| row.cell(column).to_owned()));
+        let rows: Vec<_> = table.rows().map(cells).collect();
+        let wanted =
+            [(2, ["1", "", "x", "", ""]), (4, ["2", "", "", "", ""]), (5, ["", "y", "z", "too far", ""])];
+        assert_eq!(rows, wanted.map(|(line, cells)| (line, cells.map(str::to_owned))));
     }
 
     #[test]

@@ -334,3 +334,25 @@ fn sizes_whose_product_overflows_are_refused() {
     });
     assert!(matches!(error.kind(), ErrorKind::Limit { found: u64::MAX, .. }), "{error:?}");
 }
+
+#[test]
+fn a_chunk_larger_than_the_file_can_hold_is_refused() {
+    let error = refused_file(|path| {
+        let mut bytes = fs::read(fixture("native_gzip.h5")).unwrap();
+        // Version 3, chunked, three sizes: an address, then rows, columns and bytes of a value.
+        let sizes = [1u32, 4, 4].map(u32::to_le_bytes).concat();
+        let is_layout =
+            |at: &usize| bytes[*at..].starts_with(&[3, 2, 3]) && bytes[*at + 11..].starts_with(&sizes);
+        let places: Vec<usize> = (0..bytes.len() - 23).filter(is_layout).collect();
+        assert_eq!(places.len(), 3, "the features of every magnification");
+        for at in places {
+            bytes[at + 11..at + 15].copy_from_slice(&i32::MAX.to_le_bytes());
+        }
+        fs::write(path, bytes).unwrap();
+    });
+    let size = 16 * i32::MAX as u64;
+    assert!(
+        matches!(error.kind(), ErrorKind::Limit { what: "size of a chunk in bytes", found, .. } if *found == size),
+        "{error:?}"
+    );
+}

@@ -8,10 +8,9 @@ use image::{ColorType, DynamicImage, ImageDecoder, ImageReader, RgbImage};
 
 use crate::error::{BoxedSource, Error, ErrorKind, Result};
 use crate::reader::{LARGEST_REGION, Level, SlideReader, check_region};
-use crate::region;
 use crate::resolution::StatedResolution;
-use crate::tiff_slide::LARGEST_COMPRESSION;
 use crate::tile::Tile;
+use crate::{region, tile_codec};
 
 /// An image that is held in memory whole. It states no resolution: the user must.
 pub struct ImageSlide {
@@ -26,7 +25,7 @@ impl ImageSlide {
     /// Decodes the image. Transparency is dropped.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`], [`ErrorKind::Structure`] for a damaged image or one that its file is too short for, [`ErrorKind::Limit`] for one of more than 2^28
+    /// [`ErrorKind::Io`], [`ErrorKind::Structure`] for a damaged image or one that is far larger than its file, [`ErrorKind::Limit`] for one of more than 2^28
     /// pixels, [`ErrorKind::Unsupported`] for 16-bit samples.
     pub fn open(path: &Path) -> Result<Self> {
         Self::open_unnamed(path).map_err(|error| error.in_file(path))
@@ -48,11 +47,9 @@ impl ImageSlide {
             let what = "an image in pixels";
             return Err(ErrorKind::Limit { what, found, limit: LARGEST_REGION }.into());
         }
-        if decoder.total_bytes() > length.saturating_mul(LARGEST_COMPRESSION) {
-            let fault = format!("{length} bytes cannot hold {width} by {height} pixels");
-            return Err(
-                ErrorKind::Structure { place: format!("the {format} image"), fault, source: None }.into()
-            );
+        if let Err(fault) = tile_codec::check_compression(length, width, height) {
+            let place = format!("the {format} image");
+            return Err(ErrorKind::Structure { place, fault, source: None }.into());
         }
         match decoder.color_type() {
             ColorType::L8 | ColorType::La8 | ColorType::Rgb8 | ColorType::Rgba8 => {}

@@ -21,8 +21,6 @@ use crate::{region, tile_codec};
 const CACHE_BYTES: usize = 128 << 20;
 /// A strip of a plain TIFF image is decoded whole, and must fit the cache.
 const LARGEST_CHUNK: u64 = (CACHE_BYTES / 3) as u64;
-/// More than Deflate (1032) and LZW (some 1340) can shrink anything: no memory is set aside for samples that cannot be there.
-pub(crate) const LARGEST_COMPRESSION: u64 = 1400;
 /// How far the axes of a level may disagree about its downsample, as a share.
 const ASPECT_TOLERANCE: f64 = 0.1;
 
@@ -131,10 +129,7 @@ impl TiffSlide {
         };
         let number = u32::try_from(number).map_err(|error| error.to_string())?;
         let (width, height) = decoder.chunk_data_dimensions(number);
-        let n_samples = u64::from(width) * u64::from(height) * u64::from(held.page.samples);
-        if n_samples > n_bytes.saturating_mul(LARGEST_COMPRESSION) {
-            return Err(format!("{n_bytes} bytes cannot hold {width} by {height} pixels"));
-        }
+        tile_codec::check_compression(n_bytes, width, height)?;
         let samples = match decoder.read_chunk(number).map_err(text)? {
             DecodingResult::U8(samples) => samples,
             _ => return Err("samples that are not 8-bit".to_owned()),

@@ -16,6 +16,9 @@ const PHOTOMETRIC_RGB: u16 = 2;
 /// this many pixels.
 const LARGEST_COSTLY_TILE: u64 = 1 << 22;
 
+/// A larger picture has a byte for every so many pixels: an empty one in baseline JPEG has that many, one of tissue far more.
+const MOST_PIXELS_PER_BYTE: u64 = 64;
+
 /// Why a tile does not decode, in words.
 type Fault = String;
 
@@ -79,6 +82,17 @@ fn check_costly(width: u32, height: u32, [most_across, most_down]: [u32; 2]) -> 
     }
     if u64::from(width) * u64::from(height) > LARGEST_COSTLY_TILE {
         return Err(format!("{width} by {height} pixels, at most {LARGEST_COSTLY_TILE} pixels are taken"));
+    }
+    Ok(())
+}
+
+/// Refuses a large picture that so few bytes hold only if they were made to fill memory.
+pub(crate) fn check_compression(n_bytes: u64, width: u32, height: u32) -> Result<(), Fault> {
+    let n_pixels = u64::from(width) * u64::from(height);
+    if n_pixels > LARGEST_COSTLY_TILE.max(n_bytes.saturating_mul(MOST_PIXELS_PER_BYTE)) {
+        return Err(format!(
+            "{n_bytes} bytes for {width} by {height} pixels, expected one for {MOST_PIXELS_PER_BYTE} of them at least"
+        ));
     }
     Ok(())
 }

@@ -250,6 +250,25 @@ fn samples_that_are_not_read_are_named() {
 }
 
 #[test]
+fn pictures_far_larger_than_their_bytes_are_refused_before_memory_is_set_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bomb.png");
+    image::GrayImage::new(3000, 3000).save(&path).unwrap();
+    let text = refused(&path).to_string();
+    assert!(text.contains("bytes for 3000 by 3000 pixels, expected one for 64"), "{text}");
+
+    let path = directory.path().join("bomb.tif");
+    let mut bytes = tiny_tiff(1, 8, 1, 8);
+    // Width, length and rows of the strip.
+    for tag in [0, 1, 7] {
+        bytes[18 + 12 * tag..][..4].copy_from_slice(&3000u32.to_le_bytes());
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let text = opened(&path).read_region(0, [0, 0], [4, 4]).unwrap_err().to_string();
+    assert!(text.contains("16 bytes for 3000 by 3000 pixels"), "{text}");
+}
+
+#[test]
 fn resolution_warnings_are_whole_sentences() {
     let warning = ResolutionWarning::Disagreement { power: 20.0, mpp: 0.25, mpp_magnification: 40.0 };
     assert_eq!(

@@ -43,7 +43,7 @@ pub(super) fn read_rows(
     let mut statuses = StatusReader::new(&form.status);
     let mut rows = Vec::new();
     for row in table.rows() {
-        match read_row(table, form, row, &mut statuses) {
+        match read_row(table, form, &row, &mut statuses) {
             Ok(Some(row)) => rows.push(row),
             Ok(None) => {
                 // Both cells were found to be filled.
@@ -62,7 +62,7 @@ pub(super) fn read_rows(
 fn read_row(
     table: &DelimitedTable,
     form: &TableForm,
-    row: &TableRow,
+    row: &TableRow<'_>,
     statuses: &mut StatusReader<'_>,
 ) -> std::result::Result<Option<ReadRow>, RowFault> {
     let of_id = |error| RowFault { kind: RowFaultKind::EmptyId, error };
@@ -116,7 +116,12 @@ fn read_row(
 }
 
 /// The cell of an id column, which may not be empty.
-pub(super) fn id<'a>(table: &DelimitedTable, row: &'a TableRow, index: usize, name: &str) -> Result<&'a str> {
+pub(super) fn id<'a>(
+    table: &DelimitedTable,
+    row: &TableRow<'a>,
+    index: usize,
+    name: &str,
+) -> Result<&'a str> {
     match row.cell(index) {
         "" => Err(table.fault(format!("line {}, column `{name}`: empty, expected an id", row.line))),
         id => Ok(id),

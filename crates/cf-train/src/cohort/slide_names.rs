@@ -53,8 +53,8 @@ pub(super) fn read(
     let mut lines: BTreeMap<String, u64> = BTreeMap::new();
     let (mut strangers, mut of_skipped) = (Vec::new(), Vec::new());
     for row in table.rows() {
-        let case_id = id(&table, row, case_index, &columns.case_id)?;
-        let slide_id = bag_name_of(id(&table, row, slide_index, &columns.slide_id)?);
+        let case_id = id(&table, &row, case_index, &columns.case_id)?;
+        let slide_id = bag_name_of(id(&table, &row, slide_index, &columns.slide_id)?);
         if let Some(first) = lines.insert(slide_id.to_owned(), row.line) {
             let reason = format!("slide {slide_id} stands in line {first} and in line {}", row.line);
             on_fault.meet(RowFault { kind: RowFaultKind::DuplicateSlide, error: table.fault(reason) })?;
@@ -75,7 +75,7 @@ pub(super) fn read(
         let first = |ids: Option<&str>| ids.unwrap_or("none").to_owned();
         return Err(table.fault(format!(
             "no patient of it is in the clinical table: it says {}, the clinical table {}",
-            first(table.rows().first().map(|row| row.cell(case_index))),
+            first(table.rows().next().map(|row| row.cell(case_index))),
             first(outcomes.keys().next().copied())
         )));
     }

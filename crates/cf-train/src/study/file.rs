@@ -1,5 +1,6 @@
 //! `STUDY.toml`: which models run on which cohorts and features, with which seeds, and what differs where.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use cf_model::ModelName;
@@ -16,6 +17,9 @@ const STUDY_KEYS: [&str; 8] =
 
 /// The sections of a run's configuration that all runs share. Those of `[model]` would suit one model only.
 const SHARED_SECTIONS: [&str; 3] = ["cohort", "features", "training"];
+
+/// More trainings than a cluster is given at once; each run holds a whole configuration in memory.
+const MAX_RUNS: usize = 10_000;
 
 /// A study as its file says, every run with its whole configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,8 +71,8 @@ impl StudyFile {
     /// Reads a study and makes the configuration of every run.
     ///
     /// # Errors
-    /// If the file can't be read, is not TOML, has a key that nothing reads (the error names the nearest valid one), or asks for
-    /// runs whose settings are faulty: all of these are listed.
+    /// If the file can't be read, is not TOML, has a key that nothing reads (the error names the nearest valid one), asks for more
+    /// than 10,000 runs, or for runs whose settings are faulty: all of these are listed.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
         let fault = |reason: String| Error::Config { path: path.to_owned(), reason };
@@ -202,6 +206,14 @@ impl Lists {
         let whole = |key: &str| wholes(section, key).map_err(|reason| format!("study.{key} {reason}"));
         let seeds = whole("seeds")?;
         let folds = whole("folds")?.unwrap_or_default().into_iter().map(|fold| fold as usize).collect();
+        let lengths = [cohorts.len(), models.len(), backbones.len(), seeds.as_ref().map_or(1, Vec::len)];
+        let n_runs = lengths.into_iter().fold(1, usize::saturating_mul);
+        if n_runs > MAX_RUNS {
+            return Err(format!(
+                "asks for {n_runs} runs of every model on every cohort and encoder with every seed, expected {MAX_RUNS} at \
+                 most; make several studies of it"
+            ));
+        }
         let known_model = |key: &str, label: &String| match models.contains(label) {
             true => Ok(()),
             false => {
@@ -257,9 +269,8 @@ fn texts(section: &Table, key: &str) -> std::result::Result<Option<Vec<String>>,
     let list: Option<Vec<String>> =
         items.and_then(|items| items.iter().map(|item| item.as_str().map(str::to_owned)).collect());
     let list = list.ok_or_else(|| format!("is {value}, expected a list of names, at least one"))?;
-    match list.iter().enumerate().find(|(index, item)| list.iter().take(*index).any(|before| before == *item))
-    {
-        Some((_, twice)) => Err(format!("lists `{twice}` twice")),
+    match repeated(&list) {
+        Some(twice) => Err(format!("lists `{twice}` twice")),
         None => Ok(Some(list)),
     }
 }
@@ -272,11 +283,16 @@ fn wholes(section: &Table, key: &str) -> std::result::Result<Option<Vec<u64>>, S
         items.iter().map(|item| item.as_integer().and_then(|item| u64::try_from(item).ok())).collect()
     });
     let list = list.ok_or_else(|| format!("is {value}, expected a list of whole numbers, at least one"))?;
-    match list.iter().enumerate().find(|(index, item)| list.iter().take(*index).any(|before| before == *item))
-    {
-        Some((_, twice)) => Err(format!("lists {twice} twice")),
+    match repeated(&list) {
+        Some(twice) => Err(format!("lists {twice} twice")),
         None => Ok(Some(list)),
     }
+}
+
+/// The first item that stands earlier, too.
+fn repeated<T: Ord>(list: &[T]) -> Option<&T> {
+    let mut seen = BTreeSet::new();
+    list.iter().find(|item| !seen.insert(*item))
 }
 
 /// The sections that every run starts from.

@@ -8,6 +8,9 @@ use toml::{Table, Value};
 use super::file::Lists;
 use crate::config_keys;
 
+/// Bytes of a text after labels were filled in: more than any path has. Labels within labels could fill the memory.
+const MAX_FILLED: usize = 16 << 10;
+
 type Outcome<T> = Result<T, String>;
 
 /// What the runs of a study differ in, in the order in which settings are laid over each other.
@@ -178,7 +181,15 @@ fn fill_placeholders(value: &mut Value, labels: &[(Axis, &String); 3]) -> Outcom
     match value {
         Value::String(text) => {
             for (axis, label) in labels {
-                *text = text.replace(axis.placeholder(), label);
+                let placeholder = axis.placeholder();
+                let n_filled = text.matches(placeholder).count();
+                let filled = text.len().saturating_add(n_filled.saturating_mul(label.len()));
+                if n_filled > 0 && filled > MAX_FILLED {
+                    return Err(format!(
+                        "a text with {n_filled} times {placeholder} becomes longer than {MAX_FILLED} bytes, expected a name or a path"
+                    ));
+                }
+                *text = text.replace(placeholder, label);
             }
             match text.find('{').zip(text.find('}')) {
                 Some((open, close)) if open < close => Err(format!(

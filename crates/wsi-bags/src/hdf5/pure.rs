@@ -19,6 +19,7 @@ use crate::mmap::MappedFile;
 
 use super::backend::{Attribute, Dataset, Element, Members, SourceFile, Storage};
 use super::failed;
+use super::reader::LARGEST_COMPRESSION;
 
 use header::{Header, Place};
 
@@ -76,8 +77,20 @@ impl Source {
     fn found(&self, place: &str) -> Result<H5Dataset> {
         let missing = || ErrorKind::MissingDataset { name: place.to_owned(), found: Vec::new() };
         let dataset = self.find(place)?.ok_or_else(missing)?;
+        self.check_chunk(&dataset)?;
         checksum::verify(&dataset)?;
         Ok(dataset)
+    }
+
+    /// Refuses chunks larger than the file can hold: the library sets memory aside for a whole one, however few rows there are.
+    fn check_chunk(&self, dataset: &H5Dataset) -> Result<()> {
+        let sizes = dataset.chunk_dims().unwrap_or_default().into_iter().chain([dataset.element_size()]);
+        let found = sizes.fold(1u64, |product, size| product.saturating_mul(size as u64));
+        let limit = (self.map.bytes().len() as u64).saturating_mul(LARGEST_COMPRESSION);
+        if found > limit {
+            return Err(ErrorKind::Limit { what: "size of a chunk in bytes", found, limit }.into());
+        }
+        Ok(())
     }
 
     fn header(&self, place: &str) -> Option<Header<'_>> {

@@ -23,7 +23,7 @@ pub(crate) struct Reader {
 }
 
 /// Deflate cannot shrink data further than this, so no honest chunked dataset is larger than the file by more.
-const LARGEST_COMPRESSION: u64 = 1032;
+pub(super) const LARGEST_COMPRESSION: u64 = 1032;
 
 impl Reader {
     /// Opens and maps the file, and lets the library read its table of contents.
