@@ -31,12 +31,16 @@ pub(crate) fn follow(
     batch: impl FnOnce(&dyn Fn(Event<'_>)) -> wsi_features::Result<Vec<SlideStatus>>,
 ) -> Result<(), CliError> {
     let (begun, n_patches) = (Instant::now(), Cell::new(0));
-    let statuses = batch(&|event| match event {
-        Event::Patches(n) => n_patches.set(n_patches.get() + n),
-        event => match log.format {
-            LogFormat::Text => log.remark(&told(event)),
-            LogFormat::Json => record(event),
-        },
+    let statuses = batch(&|event| match (event, log.format) {
+        (Event::Patches(n), _) => n_patches.set(n_patches.get() + n),
+        (Event::Begun(slide, number, count), LogFormat::Text) => {
+            log.remark(&format!("[{number}/{count}] {slide}"));
+        }
+        (Event::Begun(slide, number, count), LogFormat::Json) => {
+            tracing::info!(slide, number, count, "begun");
+        }
+        (Event::Finished(status), LogFormat::Text) => log.remark(&format!("  {}", told(status))),
+        (Event::Finished(status), LogFormat::Json) => record(status),
     })?;
     let seconds = begun.elapsed().as_secs_f64();
     let rate = n_patches.get() as f64 / seconds.max(1e-9);
@@ -56,44 +60,33 @@ pub(crate) fn follow(
     }
 }
 
-/// An event for people.
-fn told(event: Event<'_>) -> String {
-    let status = match event {
-        Event::Begun(slide, number, count) => return format!("[{number}/{count}] {slide}"),
-        Event::Patches(n) => return format!("  {n} patches"),
-        Event::Finished(status) => status,
-    };
+/// What became of a slide, for people.
+fn told(status: &SlideStatus) -> String {
     match &status.outcome {
         Outcome::Done(done) => {
             let n: usize = done.n_patches.iter().sum();
             let rate = n as f64 / done.seconds.max(1e-9);
             let warnings = done.warnings.iter().map(|warning| format!("\n  warning: {warning}"));
-            format!("  done: {n} patches, {rate:.1} patches/s{}", warnings.collect::<String>())
+            format!("done: {n} patches, {rate:.1} patches/s{}", warnings.collect::<String>())
         }
-        Outcome::Present => "  present".to_owned(),
-        Outcome::Failed(reason) => format!("  failed: {reason}"),
+        Outcome::Present => "present".to_owned(),
+        Outcome::Failed(reason) => format!("failed: {reason}"),
     }
 }
 
-/// An event for programs.
-fn record(event: Event<'_>) {
-    match event {
-        Event::Begun(slide, number, count) => tracing::info!(slide, number, count, "begun"),
-        Event::Patches(n) => tracing::info!(n, "patches"),
-        Event::Finished(status) => {
-            let slide = status.slide.as_str();
-            match &status.outcome {
-                Outcome::Done(done) => {
-                    let [x5, x10, x20] = done.n_patches;
-                    for warning in &done.warnings {
-                        tracing::warn!(slide, "{warning}");
-                    }
-                    tracing::info!(slide, x5, x10, x20, seconds = done.seconds, "done");
-                }
-                Outcome::Present => tracing::info!(slide, "present"),
-                Outcome::Failed(reason) => tracing::error!(slide, reason, "failed"),
+/// What became of a slide, for programs.
+fn record(status: &SlideStatus) {
+    let slide = status.slide.as_str();
+    match &status.outcome {
+        Outcome::Done(done) => {
+            let [x5, x10, x20] = done.n_patches;
+            for warning in &done.warnings {
+                tracing::warn!(slide, "{warning}");
             }
+            tracing::info!(slide, x5, x10, x20, seconds = done.seconds, "done");
         }
+        Outcome::Present => tracing::info!(slide, "present"),
+        Outcome::Failed(reason) => tracing::error!(slide, reason, "failed"),
     }
 }
 

@@ -11,8 +11,7 @@ use wsi_slides::tissue::{self, PenMarks, TissueParams};
 
 use crate::args::TissueArguments;
 use crate::error::CliError;
-use crate::output::Log;
-use crate::output::{print, print_json, replace};
+use crate::output::{Log, print, print_json, replace};
 
 /// Longer side of a thumbnail in pixels.
 const THUMBNAIL: u32 = 2000;

@@ -51,13 +51,17 @@ impl FeatureMatrix {
     /// Those of [`FeatureMatrix::new`]; [`ErrorKind::Io`] if the file cannot be mapped.
     #[cfg(feature = "pt")]
     pub fn in_file(file: std::fs::File, n_patches: usize, dim: usize) -> Result<Self> {
-        let file = Arc::new(crate::mmap::MappedFile::of(file)?);
-        let n_values = file.bytes().len() / size_of::<f32>();
-        match crate::mmap::MappedFloats::new(&file, 0, n_patches.saturating_mul(dim).min(n_values)) {
+        use crate::element_type::ElementType;
+        use crate::gather::{Run, gather};
+        use crate::mmap::{MappedFile, MappedFloats};
+
+        let file = Arc::new(MappedFile::of(file)?);
+        let n_values = n_patches.saturating_mul(dim).min(file.bytes().len() / size_of::<f32>());
+        match MappedFloats::new(&file, 0, n_values) {
             Some(floats) => Self::mapped(Arc::new(floats), n_patches, dim),
             None => {
-                let (values, _) = file.bytes().as_chunks();
-                Self::new(values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(), n_patches, dim)
+                let read = gather(&file, ElementType::F32, &[Run { offset: 0, n_values }])?;
+                Self::gathered(read, n_patches, dim)
             }
         }
     }

@@ -9,7 +9,7 @@ use wsi_slides::{SlideReader, open};
 
 use crate::encoder::PatchEncoder;
 use crate::error::{Error, Result};
-use crate::extract::{BadTiles, encode, provenance, spools};
+use crate::extract::{BadTiles, encode, provenance};
 use crate::patch_reader::{PatchReader, PixelSource};
 use crate::status::{Encoded, Outcome, place};
 
@@ -47,13 +47,12 @@ pub(crate) fn features_at(
         .map(|scale| PatchReader::new(path, slide.as_ref(), scale.patches.side, encoder.patch_side(), pixels))
         .collect();
     let scratch = bag_path.parent().unwrap_or(Path::new("."));
-    let spools = spools(&scales, encoder, scratch)?;
-    let spools = encode(path, spools, &scales, &readers, encoder, BadTiles::FailSlide, on_patches)?;
+    let spools = encode(path, scratch, &scales, &readers, encoder, BadTiles::FailSlide, on_patches)?;
     let mut n_patches = [0; 3];
     let mut sets = Vec::with_capacity(scales.len());
     for (((magnification, set), scale), spool) in wanted.into_iter().zip(scales).zip(spools) {
-        // With no tile left out, only a magnification without patches has none.
-        let Some(features) = spool.into_features()? else { continue };
+        let none = || Error::AllUnreadable { slide: path.to_owned(), magnification };
+        let features = spool.into_features()?.ok_or_else(none)?;
         n_patches[place(magnification)] = set.n_patches();
         let set = PatchSet::new(features).with_coords(scale.patches.corners)?;
         sets.push((magnification, set.with_provenance(provenance(encoder))));

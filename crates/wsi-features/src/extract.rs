@@ -121,8 +121,7 @@ pub fn extract(
             PatchReader::new(path, slide.as_ref(), side, encoder.patch_side(), options.pixels)
         })
         .collect();
-    let spools = spools(&scales, encoder, scratch)?;
-    let spools = encode(path, spools, &scales, &readers, encoder, options.bad_tiles, on_patches)?;
+    let spools = encode(path, scratch, &scales, &readers, encoder, options.bad_tiles, on_patches)?;
     let info = SlideInfo { width: Some(size[0].into()), height: Some(size[1].into()), mpp: resolution.mpp };
     let n_unreadable = spools.iter().flat_map(FeatureSpool::filled).filter(|filled| !**filled).count();
     let bag = gather(path, scales, spools, encoder, &resolution)?;
@@ -190,26 +189,21 @@ fn with_parents(mut scales: Vec<NestedPatches>) -> Result<Vec<NestedPatches>> {
     Ok(scales)
 }
 
-/// Room for the features of every patch.
-pub(crate) fn spools(
-    scales: &[NestedPatches],
-    encoder: &dyn PatchEncoder,
-    scratch: &Path,
-) -> Result<Vec<FeatureSpool>> {
-    let n_rows = scales.iter().map(|scale| scale.patches.corners.len());
-    n_rows.map(|n_rows| FeatureSpool::new(scratch, n_rows, encoder.feature_dim())).collect()
-}
-
-/// Reads and encodes every patch: one batch is read while the one before is encoded.
+/// Reads and encodes every patch: one batch is read while the one before is encoded. Features lie in files without a name in
+/// the directory `scratch`, one for each magnification.
 pub(crate) fn encode(
     path: &Path,
-    mut spools: Vec<FeatureSpool>,
+    scratch: &Path,
     scales: &[NestedPatches],
     readers: &[PatchReader<'_>],
     encoder: &dyn PatchEncoder,
     bad_tiles: BadTiles,
     on_patches: &dyn Fn(usize),
 ) -> Result<Vec<FeatureSpool>> {
+    let dim = encoder.feature_dim();
+    let n_rows = scales.iter().map(|scale| scale.patches.corners.len());
+    let mut spools =
+        n_rows.map(|n_rows| FeatureSpool::new(scratch, n_rows, dim)).collect::<Result<Vec<_>>>()?;
     let items = place_by_place(scales);
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel::<Vec<(Item, Result<RgbImage>)>>(1);
@@ -238,7 +232,7 @@ pub(crate) fn encode(
             let features = encoder
                 .encode(&patches)
                 .map_err(|source| Error::Encoder { slide: path.to_owned(), source })?;
-            for (item, vector) in places.iter().zip(features.chunks_exact(encoder.feature_dim().max(1))) {
+            for (item, vector) in places.iter().zip(features.chunks_exact(dim.max(1))) {
                 spools[item.scale].put(item.patch, vector)?;
             }
             on_patches(places.len());
