@@ -21,6 +21,10 @@ use args::{Arguments, Command};
 use error::CliError;
 use output::Log;
 
+/// Encoders make and drop tensors of many megabytes.
+#[global_allocator]
+static ALLOCATOR: patch_encoders::TensorAllocator = patch_encoders::TensorAllocator::new();
+
 fn main() -> ExitCode {
     if let Some(ended) = cf_cli::pages::write_if_asked(Arguments::command()) {
         return ended;

@@ -4,8 +4,9 @@
 
 use candle_core::{DType, Device, Tensor, Var};
 use cf_layers::kernels::{
-    self, Activation, AdamParameter, AdamStep, AttentionDropout, AttentionProjections, Compute, DropoutMask,
-    FeedForwardOptions, FeedForwardWeights, ProjectedAttentionOptions, Retention, reference,
+    self, Activation, AdamParameter, AdamStep, AfterConv, AttentionDropout, AttentionProjections, Compute,
+    DropoutMask, FeedForwardOptions, FeedForwardWeights, PackedConv2d, PackedConvShape,
+    ProjectedAttentionOptions, Retention, SquareMaps, Workers, reference,
 };
 use rand::Rng;
 use rand_distr::StandardNormal;
@@ -306,6 +307,50 @@ fn grouped_conv2d_equals_its_reference_on_maps_smaller_than_the_kernel() {
 }
 
 #[test]
+fn packed_conv2d_equals_its_reference_with_all_that_may_come_after_it() {
+    for (side, kernel, stride, c_in, c_out) in [
+        (1, 3, 1, 16, 16),
+        (5, 3, 1, 16, 48),
+        (8, 3, 1, 32, 16),
+        (14, 3, 1, 256, 16),
+        (15, 3, 1, 3, 40),
+        (9, 3, 2, 30, 16),
+        (20, 7, 2, 3, 64),
+        (6, 1, 1, 300, 33),
+        (7, 1, 2, 8, 5),
+    ] {
+        let shape = PackedConvShape { c_in, c_out, kernel, stride };
+        let x = random(1, &[3, side, side, c_in], DType::F32);
+        let weight = random(2, &[c_out, c_in, kernel, kernel], DType::F32);
+        let bias = random(3, &[c_out], DType::F32);
+        let [exact_x, exact_weight, exact_bias] =
+            [&x, &weight, &bias].map(|t| t.to_dtype(DType::F64).unwrap());
+        let exact = reference::conv2d(&exact_x, &exact_weight, &exact_bias, stride).unwrap();
+        let added = random(4, exact.dims(), DType::F32);
+        let exact_sum = (&exact + added.to_dtype(DType::F64).unwrap()).unwrap();
+        let [x, added] = [&x, &added].map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap());
+        let maps = SquareMaps { values: &x, n_images: 3, side };
+        let conv = PackedConv2d::new(shape, &weight, &bias).unwrap();
+        for (what, after, wanted) in [
+            ("sums", AfterConv::Identity, exact.clone()),
+            ("ReLU", AfterConv::Relu, exact.relu().unwrap()),
+            ("sum and ReLU", AfterConv::AddRelu(&added), exact_sum.relu().unwrap()),
+        ] {
+            let mut found = vec![f32::NAN; exact.elem_count()];
+            conv.forward(maps, after, Workers::Pool, &mut found).unwrap();
+            let found: Vec<f64> = found.into_iter().map(f64::from).collect();
+            let wanted = wanted.flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            println!(
+                "{what} {shape:?} {side} {:e}",
+                found.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+                    / wanted.iter().fold(0.0, |a: f64, b| a.max(b.abs()))
+            );
+            assert_same(&format!("{what} of {shape:?}, side {side}"), &found, &wanted, 1e-5);
+        }
+    }
+}
+
+#[test]
 fn layer_norm_equals_its_reference_far_from_zero() {
     let x = random(1, &[200, 19], DType::F64);
     x.set(&(x.as_tensor() + 1e4).unwrap()).unwrap();
@@ -533,6 +578,18 @@ fn results_do_not_depend_on_the_number_of_threads() {
                 kernels::linear(&tokens, &weight, &bias, Compute::AsStored)
             }));
             all.extend(evaluate(&[&tokens], || kernels::gelu(&tokens, Some(DropoutMask { p: 0.2, key: 3 }))));
+            for stride in [1, 2] {
+                let shape = PackedConvShape { c_in: 16, c_out: 16, kernel: 3, stride };
+                let weight = random(12, &[16, 16, 3, 3], DType::F32);
+                let conv = PackedConv2d::new(shape, &weight, &gain).unwrap();
+                let x = random(13, &[7 * 14 * 14 * 16], DType::F32).to_vec1::<f32>().unwrap();
+                let maps = SquareMaps { values: &x, n_images: 7, side: 14 };
+                for workers in [Workers::Caller, Workers::Pool] {
+                    let mut output = vec![f32::NAN; x.len() / stride / stride];
+                    conv.forward(maps, AfterConv::Identity, workers, &mut output).unwrap();
+                    all.extend(output.into_iter().map(f64::from));
+                }
+            }
             all
         })
     };
@@ -569,6 +626,9 @@ fn shapes_that_do_not_fit_are_errors_that_show_them() {
             .to_string()
             .contains("odd k")
     );
+    let shape = PackedConvShape { c_in: 1, c_out: 6, kernel: 2, stride: 1 };
+    let text = PackedConv2d::new(shape, &even, &random(1, &[6], DType::F32)).unwrap_err().to_string();
+    assert!(text.contains("odd kernel"), "{text}");
     let half = pair.to_dtype(DType::F16).unwrap();
     assert!(kernels::self_attention(&half, 2, None, Compute::AsStored).is_err());
 }

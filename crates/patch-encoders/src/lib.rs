@@ -50,6 +50,7 @@ mod tiny_towers;
 mod vit;
 mod weights;
 
+pub use cf_layers::kernels::TensorAllocator;
 pub use cf_layers::kernels::device::DeviceName;
 pub use convert::{Converted, convert_weights};
 pub use encoder::Encoder;

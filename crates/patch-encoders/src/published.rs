@@ -155,7 +155,7 @@ impl Architecture {
     pub(crate) fn images_per_pass(&self) -> usize {
         const TOKENS: usize = 4096;
         let n_tokens = match self {
-            Self::Resnet(_) => return 8,
+            Self::Resnet(_) => return Resnet::IMAGES_PER_PASS,
             Self::Vit(config) => config.n_tokens(),
             Self::Conch(config) => config.trunk.n_tokens(),
             Self::Clip(config) => config.n_tokens(),
@@ -170,7 +170,7 @@ impl Architecture {
     pub(crate) fn load(&self, encoder: EncoderName, path: &Path, device: &Device) -> crate::Result<Network> {
         let mut weights = Weights::open(path, encoder, &self.parameters(), device)?;
         Ok(match self {
-            Self::Resnet(config) => Network::Resnet(Resnet::load(*config, &mut weights)?),
+            Self::Resnet(config) => Network::Resnet(Resnet::load(*config, &mut weights, device)?),
             Self::Vit(config) => Network::Vit(Vit::load(config, &mut weights, "")?),
             Self::Conch(config) => Network::Conch(Conch::load(config, &mut weights)?),
             Self::Clip(config) => {

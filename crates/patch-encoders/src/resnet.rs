@@ -1,15 +1,17 @@
 //! ResNet50 (He et al., 2016) as torchvision has it: the stride of a bottleneck lies on its 3 x 3 convolution.
 
-mod convolution;
-mod windows;
+mod on_cpu;
+mod on_gpu;
 
-use candle_core::{Result, Tensor};
-use rayon::prelude::*;
+use candle_core::{Device, Result, Tensor};
+use cf_layers::kernels::PackedConvShape as Geometry;
 
 use crate::pixels::Pixels;
 use crate::rgb_image::CHANNELS;
 use crate::weights::{Parameters, Weights};
-use convolution::{Convolution, FeatureMaps, Geometry};
+
+/// PyTorch's epsilon of batch norms.
+const EPS: f64 = 1e-5;
 
 /// Channels inside the bottlenecks of the first stage; each stage doubles them.
 const WIDTH: usize = 64;
@@ -34,7 +36,7 @@ impl ResnetConfig {
     pub(crate) fn parameters(self) -> Parameters {
         let mut wanted = Vec::new();
         for part in self.parts() {
-            wanted.push((format!("{}.weight", part.convolution), part.geometry.weight_shape().to_vec()));
+            wanted.push((format!("{}.weight", part.convolution), part.weight_shape().to_vec()));
             for value in ["weight", "bias", "running_mean", "running_var"] {
                 wanted.push((format!("{}.{value}", part.norm), vec![part.geometry.c_out]));
             }
@@ -102,42 +104,55 @@ impl Part {
         self.convolution.contains("downsample")
     }
 
-    fn load(&self, weights: &mut Weights) -> crate::Result<Convolution> {
+    /// As PyTorch stores it.
+    fn weight_shape(&self) -> [usize; 4] {
+        let Geometry { c_in, c_out, kernel, .. } = self.geometry;
+        [c_out, c_in, kernel, kernel]
+    }
+
+    /// Its weight and its bias, with the batch norm folded in.
+    fn load<C: Convolution>(&self, weights: &mut Weights) -> crate::Result<C> {
         let weight = weights.take(&format!("{}.weight", self.convolution))?;
         let mut norm = |value: &str| weights.take(&format!("{}.{value}", self.norm));
         let (gain, shift) = (norm("weight")?, norm("bias")?);
         let (mean, variance) = (norm("running_mean")?, norm("running_var")?);
-        Ok(Convolution::folded(self.geometry, &weight, [&gain, &shift, &mean, &variance])?)
+        let (weight, bias) = folded(&weight, [&gain, &shift, &mean, &variance])?;
+        Ok(C::new(self.geometry, &weight, &bias)?)
     }
 }
 
+/// The weight `[c_out, c_in, kernel, kernel]` and the bias of a convolution and the norm after it, given by gain, shift, mean and
+/// variance.
+fn folded(weight: &Tensor, norm: [&Tensor; 4]) -> Result<(Tensor, Tensor)> {
+    let [gain, shift, mean, variance] = norm;
+    let factor = (gain / (variance + EPS)?.sqrt()?)?;
+    let weight = weight.broadcast_mul(&factor.reshape((factor.elem_count(), 1, 1, 1))?)?;
+    Ok((weight, (shift - (mean * factor)?)?))
+}
+
+/// A convolution with bias in the form that a device computes.
+trait Convolution: Sized {
+    /// Weight `[c_out, c_in, kernel, kernel]`, bias `[c_out]`.
+    fn new(geometry: Geometry, weight: &Tensor, bias: &Tensor) -> Result<Self>;
+}
+
 #[derive(Debug)]
-struct Bottleneck {
-    narrow: Convolution,
-    spatial: Convolution,
-    widen: Convolution,
-    shortcut: Option<Convolution>,
+struct Bottleneck<C> {
+    narrow: C,
+    spatial: C,
+    widen: C,
+    shortcut: Option<C>,
 }
 
-impl Bottleneck {
-    fn forward(&self, x: &FeatureMaps) -> Result<FeatureMaps> {
-        let inner = self.spatial.forward_relu(&self.narrow.forward_relu(x)?)?;
-        match &self.shortcut {
-            None => self.widen.forward_add_relu(&inner, x),
-            Some(shortcut) => self.widen.forward_add_relu(&inner, &shortcut.forward(x)?),
-        }
-    }
-}
-
-/// The network with its weights.
+/// All layers with their weights.
 #[derive(Debug)]
-pub(crate) struct Resnet {
-    stem: Convolution,
-    blocks: Vec<Bottleneck>,
+struct Layers<C> {
+    stem: C,
+    blocks: Vec<Bottleneck<C>>,
 }
 
-impl Resnet {
-    pub(crate) fn load(config: ResnetConfig, weights: &mut Weights) -> crate::Result<Self> {
+impl<C: Convolution> Layers<C> {
+    fn load(config: ResnetConfig, weights: &mut Weights) -> crate::Result<Self> {
         let parts = config.parts();
         let Some((stem, blocks)) = parts.split_first() else {
             return Err(candle_core::Error::Msg("a ResNet without a stem".to_owned()).into());
@@ -156,58 +171,87 @@ impl Resnet {
         }
         Ok(Self { stem, blocks })
     }
+}
+
+/// The network with its weights.
+#[derive(Debug)]
+pub(crate) enum Resnet {
+    OnCpu(on_cpu::Network),
+    OnGpu(on_gpu::Network),
+}
+
+impl Resnet {
+    /// Images of a call on the CPU: groups for some threads.
+    pub(crate) const IMAGES_PER_PASS: usize = 128;
+
+    pub(crate) fn load(config: ResnetConfig, weights: &mut Weights, device: &Device) -> crate::Result<Self> {
+        Ok(if device.is_cpu() {
+            Self::OnCpu(on_cpu::Network::new(Layers::load(config, weights)?))
+        } else {
+            Self::OnGpu(on_gpu::Network::new(Layers::load(config, weights)?))
+        })
+    }
 
     /// The mean over positions of the last stage, `[n_images, feature_dim]`.
     pub(crate) fn forward(&self, pixels: &Pixels) -> Result<Tensor> {
-        let stem = self.stem.forward_relu(&FeatureMaps::of_pixels(pixels, self.stem.device())?)?;
-        let mut x = if stem.is_on_cpu() { max_pool(&stem)? } else { windows::max_pool(&stem)? };
-        for block in &self.blocks {
-            x = block.forward(&x)?;
+        match self {
+            Self::OnCpu(network) => network.forward(pixels),
+            Self::OnGpu(network) => network.forward(pixels),
         }
-        x.values.reshape((x.n_images, x.side * x.side, x.channels))?.mean(1)
     }
-}
-
-/// The largest value of each 3 x 3 window, at a stride of 2. Windows are cut at the edges, as padding by minus infinity would.
-fn max_pool(x: &FeatureMaps) -> Result<FeatureMaps> {
-    let side = x.side.div_ceil(2);
-    let row_len = x.side * x.channels;
-    let mut output = vec![0.0; x.n_images * side * side * x.channels];
-    x.with_values(|values| {
-        output.par_chunks_mut(side * x.channels).enumerate().for_each(|(index, output)| {
-            let (image, y) = (index / side, index % side);
-            let rows = (2 * y).saturating_sub(1)..(2 * y + 2).min(x.side);
-            for (position, output) in output.chunks_mut(x.channels).enumerate() {
-                output.fill(f32::NEG_INFINITY);
-                let columns = (2 * position).saturating_sub(1)..(2 * position + 2).min(x.side);
-                for row in rows.clone() {
-                    let row = &values[(image * x.side + row) * row_len..][..row_len];
-                    for value in row[columns.start * x.channels..columns.end * x.channels].chunks(x.channels)
-                    {
-                        for (largest, &value) in output.iter_mut().zip(value) {
-                            *largest = if value > *largest { value } else { *largest };
-                        }
-                    }
-                }
-            }
-        });
-    })?;
-    FeatureMaps::new(output, x.n_images, side, x.channels)
 }
 
 #[cfg(test)]
 mod tests {
+    use cf_layers::kernels::{AfterConv, PackedConv2d, SquareMaps, Workers};
+
+    use super::on_gpu::{FeatureMaps, InOneProduct};
     use super::*;
+
+    /// Values without a pattern, in [-1, 1).
+    fn values(n: usize, salt: usize) -> Vec<f32> {
+        let hash = |i: usize| (i + 97 * salt + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+        (0..n).map(|i| hash(i) as f32 / (1 << 23) as f32 - 1.0).collect()
+    }
+
+    fn vector(n: usize, salt: usize) -> Tensor {
+        Tensor::from_vec(values(n, salt), n, &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn both_forms_of_a_convolution_and_its_norm_are_the_same() {
+        for (side, kernel, stride, c_in) in
+            [(9, 7, 2, 3), (8, 3, 1, 16), (7, 3, 2, 4), (8, 1, 2, 5), (6, 1, 1, 5), (14, 3, 1, 32)]
+        {
+            let geometry = Geometry { c_in, c_out: 16, kernel, stride };
+            let weight = values(16 * c_in * kernel * kernel, 2);
+            let weight = Tensor::from_vec(weight, (16, c_in, kernel, kernel), &Device::Cpu).unwrap();
+            let [gain, shift, mean, spread] = [3, 4, 5, 6].map(|salt| vector(16, salt));
+            let variance = (spread.sqr().unwrap() + 0.1).unwrap();
+            let (weight, bias) = folded(&weight, [&gain, &shift, &mean, &variance]).unwrap();
+            let x = values(2 * side * side * c_in, 1);
+            let wanted = InOneProduct::new(geometry, &weight, &bias).unwrap();
+            let wanted = wanted.forward(&FeatureMaps::of_values(x.clone(), 2, side, c_in)).unwrap();
+            let wanted = wanted.values.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let packed = PackedConv2d::new(geometry, &weight, &bias).unwrap();
+            let mut found = vec![f32::NAN; wanted.len()];
+            let maps = SquareMaps { values: &x, n_images: 2, side };
+            packed.forward(maps, AfterConv::Identity, Workers::Pool, &mut found).unwrap();
+            let largest = wanted.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+            let difference = found.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(difference < 1e-5 * largest, "{geometry:?}: {difference:e} of {largest}");
+        }
+    }
 
     #[test]
     fn both_ways_to_pool_give_the_same_values() {
         for side in [1, 2, 7, 8] {
-            let values =
+            let values: Vec<f32> =
                 (0..2 * side * side * 3).map(|i: usize| (i.wrapping_mul(7919) % 101) as f32).collect();
-            let x = FeatureMaps::new(values, 2, side, 3).unwrap();
-            let [a, b] = [max_pool(&x), windows::max_pool(&x)].map(|pooled| pooled.unwrap());
-            assert_eq!(a.side, b.side);
-            assert_eq!(a.values.to_vec2::<f32>().unwrap(), b.values.to_vec2::<f32>().unwrap());
+            let wanted =
+                on_gpu::windows::max_pool(&FeatureMaps::of_values(values.clone(), 2, side, 3)).unwrap();
+            let found = on_cpu::tests::pooled(values, 2, side, 3);
+            assert_eq!(found, wanted.values.flatten_all().unwrap().to_vec1::<f32>().unwrap());
         }
     }
 }

@@ -13,6 +13,7 @@
 //! | [`gate`] | two branches beside each other `[n, 2 h]` | both | [`reference::gate`] | 1e-6 in f32 |
 //! | [`weighted_sums`] | weights `[k, n]`, x `[n, d]` | both | [`reference::weighted_sums`] | 1e-5 in f32 |
 //! | [`grouped_conv2d`] | x `[h, w, c_in]`, weight `[c_out, c_in / c_out, k, k]` | x, weight | [`reference::grouped_conv2d`] | 1e-5 in f32 |
+//! | [`PackedConv2d`] | maps `[n, side, side, c_in]` of f32, packed weights | none | [`reference::conv2d`] | 1e-5 |
 //! | [`layer_norm`] | x `[n, d]`, gain and shift `[d]` | all three | [`reference::layer_norm`] | 1e-5 in f32 |
 //! | [`add_layer_norm`] | the same and a second summand | all four | [`reference::layer_norm`] of the sum | 1e-5 in f32 |
 //! | [`transformer_layer`] | x `[n, d]`, the parameters of a layer | all | composed of the others | that of its parts |
@@ -29,8 +30,8 @@
 //! | [`neighbour_softmax`] | x `[n, d]` on a graph, inverse temperature | both | [`reference::neighbour_softmax`] | 1e-5 in f32 |
 //! | [`adam_step`] | parameters, their gradients and moments | none: in place | PyTorch's Adam, by the oracle's trace | 1e-6 in f32 |
 //!
-//! Each is one public function that checks its shapes, is the custom op and defines its backward; the loops lie
-//! under `cpu`. With the feature `cuda`, ops on tensors of an NVIDIA GPU are those under `cuda`, or the references where there is
+//! Each is one public function (or type, of what is packed once) that checks its shapes, is the custom op and defines its backward; the
+//! loops lie under `cpu`. With the feature `cuda`, ops on tensors of an NVIDIA GPU are those under `cuda`, or the references where there is
 //! none, and gradients come from [`backward()`]. All work in f32 and f64 (the latter for gradient checks). Results do not depend on the number of
 //! threads: work is split along outputs, and sums that cross a split are added in a fixed order.
 
@@ -54,6 +55,7 @@ mod linear_norm;
 mod merged_conv2d;
 mod neighbour_softmax;
 mod neighbour_sum;
+mod packed_conv2d;
 mod projected_attention;
 mod pseudo_inverse;
 pub mod reference;
@@ -78,6 +80,7 @@ pub use linear_norm::{LinearNormOptions, NormedFor, linear_norm};
 pub use merged_conv2d::{ConvBranch, TokenGrid, centre_padded, merged_conv2d};
 pub use neighbour_softmax::neighbour_softmax;
 pub use neighbour_sum::neighbour_sum;
+pub use packed_conv2d::{AfterConv, PackedConv2d, PackedConvShape, SquareMaps, Workers};
 pub use projected_attention::{
     AttentionProjections, ProjectedAttentionOptions, projected_attention, projected_self_attention,
 };

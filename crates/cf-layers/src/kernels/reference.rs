@@ -191,6 +191,16 @@ pub fn gate(branches: &Tensor) -> Result<Tensor> {
     a * b
 }
 
+/// [`super::PackedConv2d`]: `x` `[n, side, side, c_in]`, `weight` `[c_out, c_in, k, k]`, `bias` `[c_out]`.
+///
+/// # Errors
+/// If the shapes do not fit together.
+pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, stride: usize) -> Result<Tensor> {
+    let x = x.permute((0, 3, 1, 2))?.contiguous()?;
+    let output = x.conv2d(weight, weight.dim(3)? / 2, stride, 1, 1)?;
+    output.permute((0, 2, 3, 1))?.contiguous()?.broadcast_add(bias)
+}
+
 /// [`super::grouped_conv2d`] as a sum over kernel taps of shifted maps times a factor per channel.
 ///
 /// # Errors

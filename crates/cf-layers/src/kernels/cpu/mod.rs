@@ -3,6 +3,7 @@
 pub(super) mod activation;
 pub(super) mod adam;
 pub(super) mod attention;
+pub(super) mod conv2d;
 pub(super) mod element;
 pub(super) mod grouped_conv2d;
 pub(super) mod layer_norm;

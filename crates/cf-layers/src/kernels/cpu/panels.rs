@@ -172,6 +172,7 @@ pub(super) fn pack_panel<U: Unit>(of: Window<'_, U::Sum>, panel: usize, output: 
 }
 
 /// Several panels beside each other, all of `n_steps` steps.
+#[derive(Debug)]
 pub(super) struct Panels<U> {
     values: Vec<U>,
     n_steps: usize,

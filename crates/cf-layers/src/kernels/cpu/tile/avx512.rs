@@ -53,12 +53,14 @@ macro_rules! tiles {
                             first_row += unsafe {
                                 match (job.n_rows - first_row, n_columns > 16) {
                                     (12.., true) => tile::<12, 2, ROW_STRIDE>(job, at),
-                                    (6.., true) => tile::<6, 2, ROW_STRIDE>(job, at),
-                                    (3.., true) => tile::<3, 2, ROW_STRIDE>(job, at),
+                                    (8.., true) => tile::<8, 2, ROW_STRIDE>(job, at),
+                                    (4.., true) => tile::<4, 2, ROW_STRIDE>(job, at),
+                                    (2.., true) => tile::<2, 2, ROW_STRIDE>(job, at),
                                     (_, true) => tile::<1, 2, ROW_STRIDE>(job, at),
                                     (12.., false) => tile::<12, 1, ROW_STRIDE>(job, at),
-                                    (6.., false) => tile::<6, 1, ROW_STRIDE>(job, at),
-                                    (3.., false) => tile::<3, 1, ROW_STRIDE>(job, at),
+                                    (8.., false) => tile::<8, 1, ROW_STRIDE>(job, at),
+                                    (4.., false) => tile::<4, 1, ROW_STRIDE>(job, at),
+                                    (2.., false) => tile::<2, 1, ROW_STRIDE>(job, at),
                                     (_, false) => tile::<1, 1, ROW_STRIDE>(job, at),
                                 }
                             };

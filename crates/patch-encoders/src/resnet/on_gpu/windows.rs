@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use super::convolution::FeatureMaps;
+use super::FeatureMaps;
 
 /// The pixels under a square kernel at every output position: `[n_images, positions, kernel * kernel, channels]`, zero outside the
 /// map. The kernel is centred, and positions are `stride` apart.
@@ -19,7 +19,7 @@ pub(super) fn windows(x: &FeatureMaps, kernel: usize, stride: usize) -> Result<T
 }
 
 /// The largest value of each 3 x 3 window, at a stride of 2, of maps without negative values: zeros outside win nowhere.
-pub(super) fn max_pool(x: &FeatureMaps) -> Result<FeatureMaps> {
+pub(in crate::resnet) fn max_pool(x: &FeatureMaps) -> Result<FeatureMaps> {
     let side = x.side.div_ceil(2);
     let seen = windows(x, 3, 2)?;
     let under = |place: usize| seen.narrow(2, place, 1)?.contiguous();
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn windows_are_centred_and_zero_outside() {
         let values = (1..=9).flat_map(|value| [value as f32, -(value as f32)]).collect();
-        let x = FeatureMaps::new(values, 1, 3, 2).unwrap();
+        let x = FeatureMaps::of_values(values, 1, 3, 2);
         let found = windows(&x, 3, 2).unwrap();
         assert_eq!(found.dims(), [1, 4, 9, 2]);
         let first = found.narrow(3, 0, 1).unwrap().reshape((4, 9)).unwrap().to_vec2::<f32>().unwrap();
