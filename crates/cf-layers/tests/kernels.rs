@@ -340,11 +340,6 @@ fn packed_conv2d_equals_its_reference_with_all_that_may_come_after_it() {
             conv.forward(maps, after, Workers::Pool, &mut found).unwrap();
             let found: Vec<f64> = found.into_iter().map(f64::from).collect();
             let wanted = wanted.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-            println!(
-                "{what} {shape:?} {side} {:e}",
-                found.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
-                    / wanted.iter().fold(0.0, |a: f64, b| a.max(b.abs()))
-            );
             assert_same(&format!("{what} of {shape:?}, side {side}"), &found, &wanted, 1e-5);
         }
     }

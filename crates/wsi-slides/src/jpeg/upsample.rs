@@ -48,19 +48,35 @@ impl WithSimd for ColourRow<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        /// Pixels whose channels are computed side by side before they are woven together.
-        const SPAN: usize = 64;
         let spans = self.out.chunks_mut(3 * SPAN).zip(self.luma.chunks(SPAN));
         for ((out, luma), (blue, red)) in spans.zip(self.blue.chunks(SPAN).zip(self.red.chunks(SPAN))) {
-            let mut channels = [[0u8; SPAN]; 3];
-            let [reds, greens, blues] = &mut channels;
-            for (x, ((luma, blue), red)) in luma.iter().zip(blue).zip(red).enumerate() {
-                [reds[x], greens[x], blues[x]] = colour(*luma, *blue, *red);
+            if let (Ok(out), Ok(luma), Ok(blue), Ok(red)) =
+                (out.try_into(), luma.try_into(), blue.try_into(), red.try_into())
+            {
+                colour_span(luma, blue, red, out);
+                continue;
             }
-            for (x, pixel) in out.chunks_exact_mut(3).enumerate() {
-                pixel.copy_from_slice(&[reds[x], greens[x], blues[x]]);
+            for ((pixel, luma), (blue, red)) in out.chunks_exact_mut(3).zip(luma).zip(blue.iter().zip(red)) {
+                pixel.copy_from_slice(&colour(*luma, *blue, *red));
             }
         }
+    }
+}
+
+/// Pixels whose channels are computed side by side before they are woven together.
+const SPAN: usize = 64;
+
+/// Sizes that are known when it is compiled let both loops vectorise.
+#[inline(always)]
+fn colour_span(luma: &[u8; SPAN], blue: &[u8; SPAN], red: &[u8; SPAN], out: &mut [u8; 3 * SPAN]) {
+    let (mut reds, mut greens, mut blues) = ([0; SPAN], [0; SPAN], [0; SPAN]);
+    for x in 0..SPAN {
+        [reds[x], greens[x], blues[x]] = colour(luma[x], blue[x], red[x]);
+    }
+    for x in 0..SPAN {
+        out[3 * x] = reds[x];
+        out[3 * x + 1] = greens[x];
+        out[3 * x + 2] = blues[x];
     }
 }
 

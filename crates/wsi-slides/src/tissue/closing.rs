@@ -28,38 +28,34 @@ pub(super) fn opening(image: &GrayImage, side: u32) -> GrayImage {
     dilation(&extreme(image, side.max(1), 255, u8::min), side)
 }
 
-/// The extreme over the block around each pixel, rows first, then columns: a block is the product of both.
-fn extreme(image: &GrayImage, side: u32, outside: u8, pick: fn(u8, u8) -> u8) -> GrayImage {
-    let (width, height) = (image.width() as usize, image.height() as usize);
+/// The extreme over the block around each pixel, rows first, then columns: a block is the product of both. `outside` gives way to
+/// every value.
+fn extreme(image: &GrayImage, side: u32, outside: u8, pick: impl Fn(u8, u8) -> u8) -> GrayImage {
+    let width = (image.width() as usize).max(1);
     let (back, side) = ((side / 2) as usize, side as usize);
+    let pick_all = |best: &mut [u8], values: &[u8]| {
+        best.iter_mut().zip(values).for_each(|(best, value)| *best = pick(*best, *value));
+    };
     let mut along_rows = image.clone();
-    for (target, source) in along_rows.chunks_exact_mut(width.max(1)).zip(image.chunks_exact(width.max(1))) {
-        for (x, value) in target.iter_mut().enumerate() {
-            *value = over(x, back, side, width, outside, pick, |at| source[at]);
+    for (best, row) in along_rows.chunks_exact_mut(width).zip(image.chunks_exact(width)) {
+        best.fill(outside);
+        for offset in 0..side {
+            // The value at x + offset - back goes to x.
+            let (to, from) = (back.saturating_sub(offset), offset.saturating_sub(back));
+            if to < width && from < width {
+                pick_all(&mut best[to..], &row[from..]);
+            }
         }
     }
     let mut out = along_rows.clone();
-    for y in 0..height {
-        for x in 0..width {
-            let value = over(y, back, side, height, outside, pick, |at| along_rows.as_raw()[at * width + x]);
-            out.as_mut()[y * width + x] = value;
+    let height = image.height() as usize;
+    for (y, best) in out.chunks_exact_mut(width).enumerate() {
+        best.fill(outside);
+        for from in y.saturating_sub(back)..(y + side - back).min(height) {
+            pick_all(best, &along_rows.as_raw()[from * width..][..width]);
         }
     }
     out
-}
-
-fn over(
-    at: usize,
-    back: usize,
-    side: usize,
-    length: usize,
-    outside: u8,
-    pick: fn(u8, u8) -> u8,
-    value: impl Fn(usize) -> u8,
-) -> u8 {
-    let first = at.saturating_sub(back);
-    let end = (at + side - back).min(length);
-    (first..end).fold(outside, |best, at| pick(best, value(at)))
 }
 
 #[cfg(test)]
