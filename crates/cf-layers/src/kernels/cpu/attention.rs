@@ -21,8 +21,8 @@ pub(in crate::kernels) use received::received;
 
 /// Queries of a tile of scores: whole register tiles.
 const QUERIES: usize = 240;
-/// Keys of a tile of scores. With 128 channels per head the tile and each of its operands take at most 0.13 MB.
-const KEYS: usize = 256;
+/// Keys of a tile of scores: whole panels. With 128 channels per head the tile and each of its operands take at most 0.23 MB.
+const KEYS: usize = 240;
 
 /// Dropout with the sizes that its indices count.
 #[derive(Clone, Copy)]

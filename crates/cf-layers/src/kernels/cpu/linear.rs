@@ -153,8 +153,12 @@ fn multiply_rows<U: Unit>(
     }
 }
 
-/// Rows of a block of the weight's gradient: whole register tiles.
-const GRADIENT_ROWS: usize = 516;
+/// Most rows of a block of the weight's gradient.
+const GRADIENT_ROWS: usize = 512;
+/// Rows from which there are two blocks on top of each other, so that two threads have the same to do.
+const HALVED_FROM: usize = 256;
+/// Rows of a register tile.
+const TILE: usize = 8;
 /// Blocks of the weight's gradient, about: they are worked on at once, and each reads all rows of its columns.
 const GRADIENT_BLOCKS: usize = 8;
 
@@ -171,8 +175,9 @@ pub(in crate::kernels) fn weight_gradient<U: Unit>(
             x,
         );
     }
-    let block_rows = GRADIENT_ROWS;
-    let n_down = d_out.div_ceil(block_rows);
+    let n_down = d_out.div_ceil(GRADIENT_ROWS);
+    let n_down = if d_out < HALVED_FROM { n_down } else { n_down.next_multiple_of(2) };
+    let block_rows = d_out.div_ceil(n_down).next_multiple_of(TILE);
     let block_columns = (d_in * n_down).div_ceil(GRADIENT_BLOCKS).next_multiple_of(COLUMNS);
     let n_across = d_in.div_ceil(block_columns);
     let (x, grad) = (Window::new(x, d_in, n, d_in), Window::new(grad, d_out, n, d_out));

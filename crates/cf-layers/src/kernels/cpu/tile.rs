@@ -1,7 +1,7 @@
 //! Products of matrices that fit in the cache, in tiles that fit in registers.
 //!
 //! The left operand has one of two forms ([`Order`]). The right operand is packed into panels of [`COLUMNS`] columns, so that
-//! each step of the inner dimension is one run of memory. Twelve rows by 32 columns of sums stay in registers over all steps.
+//! each step of the inner dimension is one run of memory. Eight rows by 48 columns of sums stay in registers over all steps.
 
 pub(super) mod avx512;
 
@@ -9,7 +9,7 @@ use super::unit::Unit;
 use super::vectorised::vectorised;
 
 /// Columns of a panel.
-pub(super) const COLUMNS: usize = 32;
+pub(super) const COLUMNS: usize = 48;
 
 /// The left operand, in one of two forms. In both the units that a register tile reads for a step lie at distances that the
 /// compiler knows, so that no arithmetic on addresses competes with multiply-adds.
@@ -320,8 +320,8 @@ mod tests {
             Left { values: &left, n_rows: 3, order: Order::Steps { stride: 3 } },
             Right { values: &right, n_steps: 2, n_columns: 2, panel_stride: 2 * COLUMNS },
         );
-        // Rows (0, 3), (1, 4), (2, 5) by columns (0, 32), (1, 33).
-        assert_eq!(output, [97.0, 100.0, 129.0, 134.0, 161.0, 168.0]);
+        // Rows (0, 3), (1, 4), (2, 5) by columns (0, 48), (1, 49).
+        assert_eq!(output, [145.0, 148.0, 193.0, 198.0, 241.0, 248.0]);
     }
 
     #[test]

@@ -18,9 +18,9 @@ use crate::kernels::cpu::{for_each_chunk, map_indices, rows};
 /// Keys of a tile of scores: whole register tiles.
 const KEYS: usize = 240;
 /// Queries of a tile of scores: whole panels.
-const QUERIES: usize = 128;
+const QUERIES: usize = 144;
 /// Numbers between the rows of a tile: not a power of two, so that rows are spread over the sets of the cache.
-const STRIDE: usize = QUERIES + 16;
+const STRIDE: usize = QUERIES + 32;
 /// Parts of the keys that are worked on at once. Each has its own sum for the queries' gradient, and these are added in
 /// order: the number is fixed, so that rounding does not depend on the number of threads.
 const KEY_PARTS: usize = 4;

@@ -9,8 +9,8 @@ use crate::kernels::packed_conv2d::{PackedConvShape, SquareMaps};
 
 /// Positions of a block, about.
 const ROWS: usize = 240;
-/// Rows of a register tile.
-const TILE: usize = 12;
+/// Rows that register tiles of any width divide.
+const TILE: usize = 24;
 /// Most values of a row that a pass multiplies: a panel of so many steps stays in the first-level cache.
 const STEPS: usize = 256;
 
