@@ -156,8 +156,7 @@ const BLOCK: usize = 4096;
 const COST: usize = 8;
 
 fn masked<T: Element>(x: &[T], mask: DropoutMask) -> CpuStorage {
-    let mut output = vec![T::zero(); x.len()];
-    cpu::for_each_chunk(&mut output, BLOCK, COST * x.len(), |block, output| {
+    let output = cpu::filled(x.len(), BLOCK, COST * x.len(), |block, output: &mut [T]| {
         let first = block * BLOCK;
         output.copy_from_slice(&x[first..first + output.len()]);
         cpu::rows::apply_drops(output, mask.drops(), first as u64);
@@ -166,8 +165,7 @@ fn masked<T: Element>(x: &[T], mask: DropoutMask) -> CpuStorage {
 }
 
 fn added<T: Element>(base: &[T], x: &[T], mask: DropoutMask) -> CpuStorage {
-    let mut output = vec![T::zero(); x.len()];
-    cpu::for_each_chunk(&mut output, BLOCK, COST * x.len(), |block, output| {
+    let output = cpu::filled(x.len(), BLOCK, COST * x.len(), |block, output: &mut [T]| {
         let first = block * BLOCK;
         let range = first..first + output.len();
         output.copy_from_slice(&x[range.clone()]);

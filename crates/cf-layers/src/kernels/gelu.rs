@@ -39,8 +39,7 @@ struct Gelu {
 impl Gelu {
     fn forward<T: Element>(&self, x: &[T]) -> CpuStorage {
         let drops = self.mask.map(|mask| mask.drops());
-        let mut output = vec![T::zero(); x.len()];
-        cpu::for_each_chunk(&mut output, BLOCK, COST * x.len(), |block, output| {
+        let output = cpu::filled(x.len(), BLOCK, COST * x.len(), |block, output: &mut [T]| {
             let first = block * BLOCK;
             cpu::rows::gelu(output, &x[first..first + output.len()], drops, first as u64);
         });

@@ -10,7 +10,7 @@ use num_traits::Float;
 use super::panels::{n_units, pack_row, pack_steps, pack_weights};
 use super::tile::{COLUMNS, Left, MatrixMut, Order, ROW_STRIDE, Write, multiply};
 use super::unit::Unit;
-use super::{map_chunks, rows};
+use super::{map_filled, rows};
 use crate::kernels::attention::{AttentionDropout, AttentionShape};
 use crate::kernels::dropout::Drops;
 
@@ -65,10 +65,8 @@ pub(in crate::kernels) fn forward<U: Unit>(
         drops: weight_drops::<U>(shape, dropout),
     };
     let zero = num_traits::Zero::zero();
-    let mut output = vec![zero; n * d];
-    let blocks = map_chunks(&mut output, QUERIES * d, shape.work(), |index, output| {
-        pass.queries(index * QUERIES, output)
-    });
+    let (output, blocks) =
+        map_filled(n * d, QUERIES * d, shape.work(), |index, output| pass.queries(index * QUERIES, output));
     let mut log_sum_exp = vec![zero; n_heads * n];
     for ((first, n_queries), block) in tiles(n, QUERIES).zip(&blocks) {
         for (head, block) in block.chunks(n_queries).enumerate() {

@@ -7,7 +7,7 @@ use super::vector_math;
 
 /// A float with the elementary functions that the kernels need, in a form that vectorises for f32. f64 serves gradient
 /// checks and comparisons and takes the standard library's.
-pub(in crate::kernels) trait Element: WithDType + Float {
+pub(in crate::kernels) trait Element: WithDType + Float + Default {
     /// `exp(self)`.
     fn fast_exp(self) -> Self;
 

@@ -2,7 +2,7 @@
 
 use super::element::Element;
 use super::vectorised::vectorised;
-use super::{for_each_chunk, map_chunks, rows};
+use super::{filled, map_filled, rows};
 
 /// Rows per partial sum of the gain's and shift's gradients; fixed, so that their rounding does not depend on the
 /// number of threads.
@@ -40,16 +40,14 @@ pub(in crate::kernels) fn forward<T: Element>(input: Input<'_, T>, affine: &[T],
     let (gain, shift) = affine.split_at(affine.len() / 2);
     let d = gain.len();
     let block = ROWS_PER_PARTIAL * d;
-    let mut output = vec![T::zero(); input.x.len()];
-    for_each_chunk(&mut output, block, COST * input.x.len(), |index, output| {
+    filled(input.x.len(), block, COST * input.x.len(), |index, output| {
         let first = index * block;
         input.read_into(output, first..first + output.len());
         for row in output.chunks_mut(d) {
             let (mean, inv_sd) = statistics(row, eps);
             normalise(row, mean, inv_sd, gain, shift);
         }
-    });
-    output
+    })
 }
 
 pub(in crate::kernels) fn backward<T: Element>(
@@ -60,8 +58,7 @@ pub(in crate::kernels) fn backward<T: Element>(
 ) -> Gradients<T> {
     let d = gain.len();
     let block = ROWS_PER_PARTIAL * d;
-    let mut dx = vec![T::zero(); input.x.len()];
-    let partials = map_chunks(&mut dx, block, COST * input.x.len(), |index, dx| {
+    let (dx, partials) = map_filled(input.x.len(), block, COST * input.x.len(), |index, dx: &mut [T]| {
         let first = index * block;
         let mut affine = vec![T::zero(); 2 * d];
         let (dgain, dshift) = affine.split_at_mut(d);

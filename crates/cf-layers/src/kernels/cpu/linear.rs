@@ -6,7 +6,7 @@ use super::element::Element;
 use super::panels::{Panels, Window, interleave, n_units, pack_panel, pack_rows, pack_transposed};
 use super::tile::{COLUMNS, Left, MatrixMut, Order, Right, Write, multiply};
 use super::unit::Unit;
-use super::{activation, for_each_chunk, map_indices, rows, weighted_sums};
+use super::{activation, filled, for_each_chunk, map_indices, rows, weighted_sums};
 use crate::kernels::linear::{Activation, LinearShape};
 use crate::kernels::weighted_sums::SumsShape;
 
@@ -43,15 +43,13 @@ pub(in crate::kernels) fn forward_with<U: Unit>(
         let first = panel * COLUMNS;
         pack_transposed(columns.rows(first, COLUMNS.min(d_out - first)), output);
     });
-    let mut output = vec![num_traits::Zero::zero(); n * d_out];
-    for_each_chunk(&mut output, ROWS * d_out, n * d_in * d_out, |index, output| {
+    filled(n * d_out, ROWS * d_out, n * d_in * d_out, |index, output| {
         output.chunks_mut(d_out).for_each(|row| row.copy_from_slice(bias));
         let n_rows = output.len() / d_out;
         let rows = Window::new(x, d_in, n, d_in).rows(index * ROWS, n_rows);
         multiply_rows(rows, &weight, d_out, output);
         activate(activation, output);
-    });
-    output
+    })
 }
 
 /// Outputs up to which packing the rows costs more than their products: scores of a bag's instances, logits.
@@ -69,16 +67,14 @@ fn forward_narrow<T: Element>(
     activation: Activation,
 ) -> Vec<T> {
     let LinearShape { n, d_in, d_out } = shape;
-    let mut output = vec![T::zero(); n * d_out];
-    for_each_chunk(&mut output, ROWS * d_out, n * d_in * d_out, |index, output| {
+    filled(n * d_out, ROWS * d_out, n * d_in * d_out, |index, output: &mut [T]| {
         for (output, x) in output.chunks_mut(d_out).zip(x.chunks(d_in).skip(index * ROWS)) {
             for ((output, weight), &bias) in output.iter_mut().zip(weight.chunks(d_in)).zip(bias) {
                 *output = bias + rows::dot(x, weight);
             }
         }
         activate(activation, output);
-    });
-    output
+    })
 }
 
 fn activate<T: Element>(activation: Activation, output: &mut [T]) {
@@ -103,12 +99,10 @@ pub(in crate::kernels) fn before_activation<'a, T: Element>(
         Activation::Relu => activation::relu_gradient::<T>,
         Activation::Tanh => activation::tanh_gradient::<T>,
     };
-    let mut before = vec![T::zero(); grad.len()];
-    for_each_chunk(&mut before, CHUNK, grad.len(), |index, before| {
+    Cow::Owned(filled(grad.len(), CHUNK, grad.len(), |index, before| {
         let part = index * CHUNK..index * CHUNK + before.len();
         through(before, &output[part.clone()], &grad[part]);
-    });
-    Cow::Owned(before)
+    }))
 }
 
 pub(in crate::kernels) fn input_gradient<U: Unit>(
@@ -124,13 +118,11 @@ pub(in crate::kernels) fn input_gradient<U: Unit>(
     let weight = Panels::<U>::pack(d_in.div_ceil(COLUMNS), n_units::<U>(d_out), |panel, output| {
         pack_panel(steps, panel, output);
     });
-    let mut dx = vec![num_traits::Zero::zero(); n * d_in];
-    for_each_chunk(&mut dx, ROWS * d_in, n * d_in * d_out, |index, dx| {
+    filled(n * d_in, ROWS * d_in, n * d_in * d_out, |index, dx| {
         let n_rows = dx.len() / d_in;
         let rows = Window::new(grad, d_out, n, d_out).rows(index * ROWS, n_rows);
         multiply_rows(rows, &weight, d_in, dx);
-    });
-    dx
+    })
 }
 
 /// Adds the product of some rows and all of `right` to `output`, `[rows, n_columns]`.

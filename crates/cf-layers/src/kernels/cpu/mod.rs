@@ -18,6 +18,8 @@ mod vector_math;
 mod vectorised;
 pub(super) mod weighted_sums;
 
+use std::mem::MaybeUninit;
+
 use candle_core::{Layout, Result, Storage, StorageRef, Tensor, WithDType};
 use rayon::prelude::*;
 
@@ -77,6 +79,35 @@ pub(super) fn map_chunks<T: Send, R: Send>(
     } else {
         output.par_chunks_mut(chunk).enumerate().map(|(index, chunk)| f(index, chunk)).collect()
     }
+}
+
+/// `n` values that `f` writes, chunk by chunk, over its default, zero. The thread that fills a chunk clears it, so that it is in the cache then.
+pub(super) fn filled<T: Default + Copy + Send>(
+    n: usize,
+    chunk: usize,
+    work: usize,
+    f: impl Fn(usize, &mut [T]) + Send + Sync,
+) -> Vec<T> {
+    map_filled(n, chunk, work, f).0
+}
+
+/// Like [`filled`], with a result per chunk, in order.
+#[expect(unsafe_code, reason = "memory is handed out before it is cleared")]
+pub(super) fn map_filled<T: Default + Copy + Send, R: Send>(
+    n: usize,
+    chunk: usize,
+    work: usize,
+    f: impl Fn(usize, &mut [T]) -> R + Send + Sync,
+) -> (Vec<T>, Vec<R>) {
+    let mut values = Vec::with_capacity(n);
+    let results = map_chunks(&mut values.spare_capacity_mut()[..n], chunk, work, |index, chunk| {
+        chunk.fill(MaybeUninit::new(T::default()));
+        // SAFETY: every value of the chunk was written just now.
+        f(index, unsafe { chunk.assume_init_mut() })
+    });
+    // SAFETY: the chunks cover the first `n` values, and every value of a chunk was written.
+    unsafe { values.set_len(n) };
+    (values, results)
 }
 
 /// The results of `f` for `0..n`, in order, across threads where `work` is worth it.

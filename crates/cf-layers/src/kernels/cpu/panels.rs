@@ -180,11 +180,9 @@ pub(super) struct Panels<U> {
 
 impl<U: Unit> Panels<U> {
     /// Room for `n` panels of `n_steps` steps, and a function that fills one.
-    pub(super) fn pack(n: usize, n_steps: usize, fill: impl Fn(usize, &mut [U]) + Sync) -> Self {
-        let mut values = vec![U::default(); n * n_steps * COLUMNS];
-        let work = 4 * values.len();
-        super::for_each_chunk(&mut values, n_steps * COLUMNS, work, fill);
-        Self { values, n_steps }
+    pub(super) fn pack(n: usize, n_steps: usize, fill: impl Fn(usize, &mut [U]) + Send + Sync) -> Self {
+        let n_units = n * n_steps * COLUMNS;
+        Self { values: super::filled(n_units, n_steps * COLUMNS, 4 * n_units, fill), n_steps }
     }
 
     /// `n_columns` columns from the first of `panel` on, and of their steps `n_steps` from `first_step` on.
