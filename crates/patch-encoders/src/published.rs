@@ -150,8 +150,7 @@ impl Architecture {
     }
 
     /// Images that one pass holds: enough to fill the products, few enough that activations stay small. Those of a
-    /// transformer take some 0.3 GB; the maps of a ResNet stay below 32 MB each, above which glibc returns memory to the
-    /// system every time and pays for each page again.
+    /// transformer take some 0.3 GB; a ResNet hands its images to threads in groups, whose maps take 0.1 GB each.
     pub(crate) fn images_per_pass(&self) -> usize {
         const TOKENS: usize = 4096;
         let n_tokens = match self {

@@ -181,7 +181,7 @@ pub(crate) enum Resnet {
 }
 
 impl Resnet {
-    /// Images of a call on the CPU: groups for some threads.
+    /// Images of a call on the CPU: groups for sixteen threads.
     pub(crate) const IMAGES_PER_PASS: usize = 128;
 
     pub(crate) fn load(config: ResnetConfig, weights: &mut Weights, device: &Device) -> crate::Result<Self> {

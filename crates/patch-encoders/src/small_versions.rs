@@ -160,6 +160,26 @@ fn resnet50_agrees_with_torchvision() {
 }
 
 #[test]
+fn features_of_a_patch_do_not_depend_on_the_patches_and_threads_beside_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("model.safetensors");
+    let published = Published::of(EncoderName::Resnet50Clam).unwrap();
+    write_weights(&path, published.architecture, |_, value| value);
+    let encoder = Encoder::load(EncoderName::Resnet50Clam, &published, &path, &Device::Cpu).unwrap();
+    let tiles: Vec<RgbImage> = (0..11).map(tile).collect();
+    let with_threads = |n_threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+        pool.install(|| encoder.encode(&tiles).unwrap())
+    };
+    // Two groups: of a thread each, and of all threads together one after the other.
+    let (apart, together) = (with_threads(2), with_threads(3));
+    assert!(apart == together);
+    for (tile, features) in tiles.iter().zip(apart.chunks(encoder.feature_dim())).skip(7).take(2) {
+        assert!(encoder.encode(std::slice::from_ref(tile)).unwrap() == features);
+    }
+}
+
+#[test]
 fn conch_agrees_with_timm_and_open_clip() {
     agrees("conch", EncoderName::Conch, conch());
 }

@@ -195,6 +195,7 @@ pub fn gate(branches: &Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 /// If the shapes do not fit together.
+#[expect(clippy::disallowed_methods, reason = "slow and obvious")]
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: &Tensor, stride: usize) -> Result<Tensor> {
     let x = x.permute((0, 3, 1, 2))?.contiguous()?;
     let output = x.conv2d(weight, weight.dim(3)? / 2, stride, 1, 1)?;

@@ -202,7 +202,7 @@ vectorised! {
         let zero = [T::zero(); LANES];
         for channel in (0..channels).step_by(LANES) {
             let mut columns = [[zero; INPUTS]; INPUTS];
-            for dx in 0..INPUTS {
+            for (dx, column) in columns.iter_mut().enumerate() {
                 let mut d = [zero; INPUTS];
                 let x = (left + dx).wrapping_sub(1);
                 for (dy, d) in d.iter_mut().enumerate() {
@@ -211,13 +211,11 @@ vectorised! {
                         *d = load(map, (y * side + x) * channels + channel);
                     }
                 }
-                let transformed = input_row(&d);
-                for dy in 0..INPUTS {
-                    columns[dy][dx] = transformed[dy];
-                }
+                *column = input_row(&d);
             }
-            for (dy, row) in columns.iter().enumerate() {
-                for (dx, values) in input_row(row).iter().enumerate() {
+            for dy in 0..INPUTS {
+                let row = std::array::from_fn(|dx| columns[dx][dy]);
+                for (dx, values) in input_row(&row).iter().enumerate() {
                     output[(dy * INPUTS + dx) * stride + channel..][..LANES].copy_from_slice(values);
                 }
             }
@@ -230,19 +228,17 @@ vectorised! {
         let ((stride, channels), (n_rows, n_columns)) = (layout, size);
         let zero = [T::zero(); LANES];
         for channel in (0..channels).step_by(LANES) {
-            let mut columns = [[zero; INPUTS]; OUTPUTS];
-            for dx in 0..INPUTS {
+            let mut columns = [[zero; OUTPUTS]; INPUTS];
+            for (dx, column) in columns.iter_mut().enumerate() {
                 let mut m = [zero; INPUTS];
                 for (dy, m) in m.iter_mut().enumerate() {
                     *m = load(products, (dy * INPUTS + dx) * stride + channel);
                 }
-                let transformed = output_row(&m);
-                for dy in 0..OUTPUTS {
-                    columns[dy][dx] = transformed[dy];
-                }
+                *column = output_row(&m);
             }
-            for (dy, row) in columns.iter().enumerate().take(n_rows) {
-                for (dx, values) in output_row(row).iter().enumerate().take(n_columns) {
+            for dy in 0..n_rows {
+                let row = std::array::from_fn(|dx| columns[dx][dy]);
+                for (dx, values) in output_row(&row).iter().enumerate().take(n_columns) {
                     output[dy * row_stride + dx * channels + channel..][..LANES].copy_from_slice(values);
                 }
             }
