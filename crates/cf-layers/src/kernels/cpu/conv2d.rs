@@ -7,8 +7,7 @@ use std::cell::RefCell;
 
 use rayon::prelude::*;
 
-use super::element::Element;
-use super::vectorised::vectorised;
+use super::{activation, rows};
 use crate::kernels::packed_conv2d::{AfterConv, PackedConvShape, SquareMaps, Workers};
 use direct::Direct;
 use winograd::Winograd;
@@ -77,40 +76,20 @@ impl Conv2d {
 
 /// Adds the bias and does what comes after to a block whose first value is value `first` of the output.
 fn finish(after: AfterConv<'_>, bias: &[f32], first: usize, output: &mut [f32]) {
-    let rows = output.chunks_mut(bias.len());
-    match after {
-        AfterConv::Identity => rows.for_each(|row| add(row, bias)),
-        AfterConv::Relu => rows.for_each(|row| add_relu(row, bias)),
-        AfterConv::AddRelu(added) => {
-            rows.zip(added[first..].chunks(bias.len()))
-                .for_each(|(row, added)| add_both_relu(row, bias, added));
+    for (index, row) in output.chunks_mut(bias.len()).enumerate() {
+        rows::add(row, bias);
+        if let AfterConv::AddRelu(added) = after {
+            rows::add(row, &added[first + index * bias.len()..][..bias.len()]);
+        }
+        if !matches!(after, AfterConv::Identity) {
+            activation::relu(row);
         }
     }
 }
 
-#[inline(always)]
-fn rectified<T: Element>(x: T) -> T {
-    if x < T::zero() { T::zero() } else { x }
-}
-
-vectorised! {
-    fn add<T: Element>(row: &mut [T], bias: &[T]) -> () {
-        for (x, &bias) in row.iter_mut().zip(bias) {
-            *x += bias;
-        }
-    }
-
-    fn add_relu<T: Element>(row: &mut [T], bias: &[T]) -> () {
-        for (x, &bias) in row.iter_mut().zip(bias) {
-            *x = rectified(*x + bias);
-        }
-    }
-
-    fn add_both_relu<T: Element>(row: &mut [T], bias: &[T], added: &[T]) -> () {
-        for ((x, &bias), &added) in row.iter_mut().zip(bias).zip(added) {
-            *x = rectified(*x + bias + added);
-        }
-    }
+/// Makes room for `n` values. What is there stays, and need not be cleared.
+fn grow(values: &mut Vec<f32>, n: usize) {
+    values.resize(values.len().max(n), 0.0);
 }
 
 /// How many of `n` units of `weight` rows each a block has: blocks of about `rows` rows, as many for each worker.

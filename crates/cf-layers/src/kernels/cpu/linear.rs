@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::element::Element;
-use super::panels::{Panels, Window, interleave, n_units, pack_panel, pack_rows, pack_transposed};
+use super::panels::{Panels, Window, interleave, n_units, pack_panel, pack_rows};
 use super::tile::{COLUMNS, Left, MatrixMut, Order, Right, Write, multiply};
 use super::unit::Unit;
 use super::{activation, filled, for_each_chunk, map_indices, rows, weighted_sums};
@@ -38,11 +38,7 @@ pub(in crate::kernels) fn forward_with<U: Unit>(
     if is_narrow::<U>(shape) {
         return forward_narrow(shape, x, weight, bias, activation);
     }
-    let columns = Window::new(weight, d_in, d_out, d_in);
-    let weight = Panels::<U>::pack(d_out.div_ceil(COLUMNS), n_units::<U>(d_in), |panel, output| {
-        let first = panel * COLUMNS;
-        pack_transposed(columns.rows(first, COLUMNS.min(d_out - first)), output);
-    });
+    let weight = Panels::<U>::of_rows(Window::new(weight, d_in, d_out, d_in));
     filled(n * d_out, ROWS * d_out, n * d_in * d_out, |index, output| {
         output.chunks_mut(d_out).for_each(|row| row.copy_from_slice(bias));
         let n_rows = output.len() / d_out;

@@ -185,6 +185,14 @@ impl<U: Unit> Panels<U> {
         Self { values: super::filled(n_units, n_steps * COLUMNS, 4 * n_units, fill), n_steps }
     }
 
+    /// Panels whose columns are the rows of `of`, such as those of a weight `[d_out, d_in]`.
+    pub(super) fn of_rows(of: Window<'_, U::Sum>) -> Self {
+        Self::pack(of.n_rows.div_ceil(COLUMNS), n_units::<U>(of.width), |panel, output| {
+            let first = panel * COLUMNS;
+            pack_transposed(of.rows(first, COLUMNS.min(of.n_rows - first)), output);
+        })
+    }
+
     /// `n_columns` columns from the first of `panel` on, and of their steps `n_steps` from `first_step` on.
     pub(super) fn right(
         &self,

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::{Scratch, units_per_block};
-use crate::kernels::cpu::panels::{Panels, Window, pack_transposed};
-use crate::kernels::cpu::tile::{COLUMNS, Left, MatrixMut, Order, ROW_STRIDE, Write, multiply};
+use super::{Scratch, grow, units_per_block};
+use crate::kernels::cpu::panels::{Panels, Window};
+use crate::kernels::cpu::tile::{Left, MatrixMut, Order, ROW_STRIDE, Write, multiply};
 use crate::kernels::packed_conv2d::{PackedConvShape, SquareMaps};
 
 /// Positions of a block, about.
@@ -31,12 +31,7 @@ impl Direct {
                 *value = weight[at % c_in * places + at / c_in];
             }
         }
-        let rows = Window::new(&rows, row_len, c_out, row_len);
-        let weight = Panels::pack(c_out.div_ceil(COLUMNS), row_len, |panel, output| {
-            let first = panel * COLUMNS;
-            pack_transposed::<f32>(rows.rows(first, COLUMNS.min(c_out - first)), output);
-        });
-        Self { shape, weight }
+        Self { shape, weight: Panels::of_rows(Window::new(&rows, row_len, c_out, row_len)) }
     }
 
     /// Values of a block of the output.
@@ -51,7 +46,7 @@ impl Direct {
         let PackedConvShape { c_in, c_out, kernel, .. } = self.shape;
         let (n_rows, row_len) = (output.len() / c_out, kernel * kernel * c_in);
         let first_row = first / c_out;
-        scratch.input.resize(scratch.input.len().max(n_rows * ROW_STRIDE), 0.0);
+        grow(&mut scratch.input, n_rows * ROW_STRIDE);
         let n_passes = row_len.div_ceil(STEPS);
         let steps = row_len.div_ceil(n_passes);
         for first in (0..row_len).step_by(steps) {

@@ -1,10 +1,10 @@
 //! Convolutions of 3 x 3 in tiles of 4 x 4 outputs: `A^T ((G g G^T) * (B^T d B)) A` for a kernel g and the 6 x 6 inputs d of a tile,
 //! where * multiplies element by element (Lavin and Gray, 2016, section 4.3). Over all channels and tiles it is 36 matrix products.
 
-use super::{Scratch, units_per_block};
+use super::{Scratch, grow, units_per_block};
 use crate::kernels::cpu::element::Element;
-use crate::kernels::cpu::panels::{Panels, Window, pack_transposed};
-use crate::kernels::cpu::tile::{COLUMNS, Left, MatrixMut, Order, ROW_STRIDE, Write, multiply};
+use crate::kernels::cpu::panels::{Panels, Window};
+use crate::kernels::cpu::tile::{Left, MatrixMut, Order, ROW_STRIDE, Write, multiply};
 use crate::kernels::cpu::vectorised::vectorised;
 use crate::kernels::packed_conv2d::{PackedConvShape, SquareMaps};
 
@@ -41,11 +41,7 @@ impl Winograd {
         let weights = (0..PRODUCTS)
             .map(|product| {
                 let of_product: Vec<f32> = transformed.iter().map(|values| values[product]).collect();
-                let rows = Window::new(&of_product, c_in, c_out, c_in);
-                Panels::pack(c_out.div_ceil(COLUMNS), c_in, |panel, output| {
-                    let first = panel * COLUMNS;
-                    pack_transposed::<f32>(rows.rows(first, COLUMNS.min(c_out - first)), output);
-                })
+                Panels::of_rows(Window::new(&of_product, c_in, c_out, c_in))
             })
             .collect();
         Self { c_in, c_out, weights }
@@ -63,7 +59,6 @@ impl Winograd {
         let first_pixel = first / c_out;
         let tiles = Tile::of_pixels(x.side, first_pixel, output.len() / c_out);
         let n_tiles = tiles.len();
-        let grow = |values: &mut Vec<f32>, n: usize| values.resize(values.len().max(n), 0.0);
         grow(&mut scratch.input, PRODUCTS * n_tiles * ROW_STRIDE);
         grow(&mut scratch.products, PRODUCTS * n_tiles * c_out);
         for (index, tile) in tiles.iter().enumerate() {
