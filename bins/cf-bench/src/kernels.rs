@@ -19,6 +19,10 @@ const D: usize = 512;
 const HIDDEN: usize = 1_024;
 const BACKBONE_DIM: usize = 2_048;
 const N_HEADS: usize = 4;
+/// Landmarks and heads of TransMIL's attention, and steps of its pseudo-inverse.
+const LANDMARKS: usize = 256;
+const LANDMARK_HEADS: usize = 8;
+const PSEUDO_INVERSE_STEPS: usize = 6;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -126,7 +130,19 @@ const CASES: &[Case] = &[
         kernel: |x, _| kernels::grouped_conv2d(&x[0], &x[1], &x[2]),
         reference: |x| reference::grouped_conv2d(&x[0], &x[1], &x[2]),
     },
+    Case {
+        name: "pseudo_inverse",
+        inputs: &[&[LANDMARK_HEADS, LANDMARKS, LANDMARKS], &[LANDMARK_HEADS, LANDMARKS, LANDMARKS]],
+        products: 4 * PSEUDO_INVERSE_STEPS * LANDMARK_HEADS * LANDMARKS * LANDMARKS * LANDMARKS,
+        kernel: |x, _| kernels::pseudo_inverse(&small(&x[0])?, &small(&x[1])?, PSEUDO_INVERSE_STEPS),
+        reference: |x| reference::pseudo_inverse(&small(&x[0])?, &small(&x[1])?, PSEUDO_INVERSE_STEPS),
+    },
 ];
+
+/// So small that the steps of a pseudo-inverse stay finite.
+fn small(x: &Tensor) -> Result<Tensor> {
+    x * 0.01
+}
 
 /// An input without a pattern, in [-1, 1).
 fn input(shape: &[usize], salt: usize, device: &Device) -> Result<Var> {

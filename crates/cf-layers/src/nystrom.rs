@@ -41,14 +41,71 @@ struct Landmarks {
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    /// `[m, d]`.
+    alike: Alike,
+    /// Of the landmarks that differ, `[r, d]`.
     q_landmarks: Tensor,
-    /// `pinv(A2)`, `[n_heads, m, m]`.
+    k_landmarks: Tensor,
+    /// `pinv(A2)`, its columns times their counts, `[n_heads, r, r]`.
     inverse: Tensor,
-    /// Key landmarks beside `pinv(A2) A3 v`: `[m, 2 d]`.
+    /// All key landmarks beside `pinv(A2) A3 v`: `[m, 2 d]`.
     kv: Tensor,
     /// Rows of zeros before the tokens.
     padding: usize,
+}
+
+/// The first landmarks of a short bag are means of padding alone, and all alike: one stands for them, with their count.
+///
+/// A matrix `X` over landmarks has equal rows and columns there, and so has all that the pseudo-inverse makes of it. With the
+/// counts `D` and the rows and columns `X'` of those that differ, `D^1/2 X' D^1/2` multiplies as `X` does.
+#[derive(Debug, Clone, Copy)]
+struct Alike {
+    /// At least 1.
+    count: usize,
+}
+
+impl Alike {
+    /// `x` without the copies along dimension `dim`.
+    fn without_copies(self, x: &Tensor, dim: usize) -> Result<Tensor> {
+        let first = self.count - 1;
+        x.narrow(dim, first, x.dim(dim)? - first)
+    }
+
+    /// The copies again.
+    fn with_copies(self, x: &Tensor, dim: usize) -> Result<Tensor> {
+        if self.count == 1 {
+            return Ok(x.clone());
+        }
+        let first = x.narrow(dim, 0, 1)?;
+        let mut shape = first.dims().to_vec();
+        shape[dim] = self.count;
+        Tensor::cat(&[&first.broadcast_as(shape)?, &x.narrow(dim, 1, x.dim(dim)? - 1)?], dim)
+    }
+
+    /// `count^power` for the first of `n`, and 1 for the others.
+    fn factors(self, n: usize, power: f64, like: &Tensor) -> Result<Tensor> {
+        let mut factors = vec![1.0; n];
+        factors[0] = (self.count as f64).powf(power);
+        Tensor::from_vec(factors, n, like.device())?.to_dtype(like.dtype())
+    }
+
+    /// `x` `[.., n, n]` with row `i` times `count_i^rows` and column `j` times `count_j^columns`.
+    fn scaled(self, x: &Tensor, rows: f64, columns: f64) -> Result<Tensor> {
+        if self.count == 1 {
+            return Ok(x.clone());
+        }
+        let n = x.dim(D::Minus1)?;
+        let factors = self
+            .factors(n, rows, x)?
+            .unsqueeze(1)?
+            .broadcast_mul(&self.factors(n, columns, x)?.unsqueeze(0)?)?;
+        x.broadcast_mul(&factors)
+    }
+
+    /// Softmax of scores over the landmarks that differ, each weight times its landmark's count: what all copies get.
+    fn softmax(self, scores: &Tensor) -> Result<Tensor> {
+        let counts = self.factors(scores.dim(D::Minus1)?, 1.0, scores)?.log()?;
+        candle_nn::ops::softmax(&scores.broadcast_add(&counts)?, D::Minus1)
+    }
 }
 
 impl NystromAttention {
@@ -110,20 +167,19 @@ impl NystromAttention {
     /// As [`Self::forward`].
     pub fn first_row(&self, x: &Tensor) -> Result<Tensor> {
         let NystromConfig { d, n_heads, .. } = self.config;
-        let Landmarks { q, k, q_landmarks, inverse, kv, padding, .. } =
+        let Landmarks { q, k, alike, q_landmarks, k_landmarks, inverse, padding, .. } =
             self.landmarks(x, &mut ForwardCtx::eval())?;
         let width = d / n_heads;
         let scale = 1.0 / (width as f64).sqrt();
         // A head at a time: the weights of the landmarks over all tokens are [m, n].
         let rows = (0..n_heads).map(|head| {
             let of_head = |x: &Tensor| x.narrow(1, head * width, width)?.contiguous();
-            let weights = |queries: &Tensor, keys: &Tensor| {
-                candle_nn::ops::softmax(&(queries.matmul(&keys.t()?.contiguous()?)? * scale)?, D::Minus1)
+            let scores = |queries: &Tensor, keys: &Tensor| {
+                of_head(queries)?.matmul(&of_head(keys)?.t()?.contiguous()?)? * scale
             };
-            let over_landmarks =
-                weights(&of_head(&q.narrow(0, padding, 1)?)?, &of_head(&kv.narrow(1, 0, d)?)?)?;
+            let over_landmarks = alike.softmax(&scores(&q.narrow(0, padding, 1)?, &k_landmarks)?)?;
             let mixed = over_landmarks.matmul(&inverse.get(head)?)?;
-            mixed.matmul(&weights(&of_head(&q_landmarks)?, &of_head(&k)?)?)
+            mixed.matmul(&candle_nn::ops::softmax(&scores(&q_landmarks, &k)?, D::Minus1)?)
         });
         let mean = Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)?.mean(0)?;
         mean.narrow(0, padding, x.dim(0)?)
@@ -141,40 +197,55 @@ impl NystromAttention {
         let qkv = self.qkv.forward(&x.pad_with_zeros(0, padding, 0)?)?;
         let part = |index: usize| qkv.narrow(1, index * d, d);
         let means = |rows: &Tensor| rows.reshape((m, run, d))?.mean(1);
-        let (q_landmarks, k_landmarks) = (means(&part(0)?.contiguous()?)?, means(&part(1)?.contiguous()?)?);
-        let heads = |x: &Tensor| x.reshape((m, n_heads, d / n_heads))?.transpose(0, 1)?.contiguous();
+        let alike = Alike { count: (padding / run).max(1) };
+        let landmarks = |index: usize| alike.without_copies(&means(&part(index)?.contiguous()?)?, 0);
+        let (q_landmarks, k_landmarks) = (landmarks(0)?, landmarks(1)?);
+        let r = q_landmarks.dim(0)?;
+        let heads = |x: &Tensor| x.reshape((r, n_heads, d / n_heads))?.transpose(0, 1)?.contiguous();
         let scale = 1.0 / ((d / n_heads) as f64).sqrt();
         let scores =
             heads(&(&q_landmarks * scale)?)?.matmul(&heads(&k_landmarks)?.transpose(1, 2)?.contiguous()?)?;
-        let a2 = candle_nn::ops::softmax(&scores, D::Minus1)?;
-        let inverse = pseudo_inverse(&a2, n_iterations)?;
+        let a2 = alike.softmax(&scores)?;
+        let inverse = alike.pseudo_inverse(&a2, n_iterations)?;
         let summary =
             kernels::attention(&q_landmarks, &qkv.narrow(1, d, 2 * d)?, n_heads, None, self.qkv.compute())?;
-        let summary = inverse.matmul(&heads(&summary)?)?.transpose(0, 1)?.contiguous()?.reshape((m, d))?;
-        for (name, value) in
-            [("qL", &q_landmarks), ("kL", &k_landmarks), ("A2", &a2), ("Z6", &inverse), ("ZA3v", &summary)]
-        {
-            ctx.tap(name, value);
+        let summary = inverse.matmul(&heads(&summary)?)?.transpose(0, 1)?.contiguous()?.reshape((r, d))?;
+        if ctx.is_recording() {
+            for (name, value) in [("qL", &q_landmarks), ("kL", &k_landmarks), ("ZA3v", &summary)] {
+                ctx.tap(name, &alike.with_copies(value, 0)?);
+            }
+            for (name, value) in [("A2", &a2), ("Z6", &inverse)] {
+                let one_copy = alike.scaled(value, 0.0, -1.0)?;
+                ctx.tap(name, &alike.with_copies(&alike.with_copies(&one_copy, 1)?, 2)?);
+            }
         }
         Ok(Landmarks {
             q: part(0)?.contiguous()?,
             k: part(1)?,
             v: part(2)?.contiguous()?,
-            kv: Tensor::cat(&[&k_landmarks, &summary], 1)?,
+            alike,
+            kv: alike.with_copies(&Tensor::cat(&[&k_landmarks, &summary], 1)?, 0)?,
             q_landmarks,
+            k_landmarks,
             inverse,
             padding,
         })
     }
 }
 
-/// `n_iterations` steps of a third-order iteration towards the inverse of each matrix of `a`, `[heads, m, m]`.
-///
-/// The start divides by maxima over *all* heads together, as published: heads are not independent.
-fn pseudo_inverse(a: &Tensor, n_iterations: usize) -> Result<Tensor> {
-    let scale = (largest(&a.abs()?.sum(2)?)? * largest(&a.abs()?.sum(1)?)?)?;
-    let start = a.transpose(1, 2)?.contiguous()?.broadcast_div(&scale)?;
-    kernels::pseudo_inverse(a, &start, n_iterations)
+impl Alike {
+    /// `n_iterations` steps of a third-order iteration towards the inverse of each matrix of `a`, `[heads, r, r]`; columns of `a`
+    /// and of the result times their counts.
+    ///
+    /// The start divides by maxima over *all* heads together, as published: heads are not independent.
+    fn pseudo_inverse(self, a: &Tensor, n_iterations: usize) -> Result<Tensor> {
+        let column_sums = self.scaled(a, 1.0, -1.0)?.abs()?.sum(1)?;
+        let scale = (largest(&a.abs()?.sum(2)?)? * largest(&column_sums)?)?;
+        let even = self.scaled(a, 0.5, -0.5)?;
+        let start = even.transpose(1, 2)?.contiguous()?.broadcast_div(&scale)?;
+        let inverse = kernels::pseudo_inverse(&even, &start, n_iterations)?;
+        self.scaled(&inverse, -0.5, 0.5)
+    }
 }
 
 /// The largest of all values, its gradient shared evenly by those that equal it, as in PyTorch. Columns of padding are equal.
@@ -198,7 +269,7 @@ mod tests {
             NystromConfig { d: 8, n_heads: 1, n_landmarks: 4, n_iterations: 6, conv_taps: 3, dropout: 0.0 };
         let store = ParamStore::seeded(3, DType::F64, &Device::Cpu);
         let layer = NystromAttention::new(config, store.builder()).unwrap();
-        for n in [4, 12, 37] {
+        for n in [1, 2, 4, 5, 12, 37] {
             let values: Vec<f64> = (0..n * 8).map(|at| ((at * 37) % 101) as f64 / 17.0 - 3.0).collect();
             let x = Tensor::from_vec(values, (n, 8), &Device::Cpu).unwrap();
             let parts = layer.landmarks(&x, &mut ForwardCtx::eval()).unwrap();
@@ -211,6 +282,26 @@ mod tests {
             let apart: f64 =
                 (attended - again).unwrap().abs().unwrap().max_all().unwrap().to_scalar().unwrap();
             assert!(apart < 1e-9, "n = {n}: {apart}");
+        }
+    }
+
+    #[test]
+    fn one_landmark_stands_for_all_that_are_alike() {
+        for count in [1, 2, 5] {
+            let alike = Alike { count };
+            let r = 4;
+            let scores: Vec<f64> = (0..2 * r * r).map(|at| ((at * 37) % 101) as f64 / 17.0 - 3.0).collect();
+            let scores = Tensor::from_vec(scores, (2, r, r), &Device::Cpu).unwrap();
+            let all = |x: &Tensor| alike.with_copies(&alike.with_copies(x, 1).unwrap(), 2).unwrap();
+            let full = candle_nn::ops::softmax(&all(&scores), D::Minus1).unwrap();
+            let scale =
+                (largest(&full.sum(2).unwrap()).unwrap() * largest(&full.sum(1).unwrap()).unwrap()).unwrap();
+            let start = full.transpose(1, 2).unwrap().contiguous().unwrap().broadcast_div(&scale).unwrap();
+            let wanted = kernels::reference::pseudo_inverse(&full, &start, 6).unwrap();
+            let found = alike.pseudo_inverse(&alike.softmax(&scores).unwrap(), 6).unwrap();
+            let found = all(&alike.scaled(&found, 0.0, -1.0).unwrap());
+            let apart: f64 = (found - wanted).unwrap().abs().unwrap().max_all().unwrap().to_scalar().unwrap();
+            assert!(apart < 1e-9, "{count} alike: {apart}");
         }
     }
 }

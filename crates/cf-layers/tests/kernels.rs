@@ -271,7 +271,15 @@ fn feed_forward_equals_its_reference_and_its_other_retention() {
 #[test]
 fn linear_equals_its_reference_and_skips_the_gradient_nobody_asked_for() {
     for (dtype, tolerance) in TOLERANCES {
-        for (n, d_in, d_out) in [(1, 1, 1), (1, 65, 3), (257, 33, 64), (300, 128, 127)] {
+        for (n, d_in, d_out) in [
+            (1, 1, 1),
+            (1, 65, 3),
+            (8, 130, 63),
+            (9, 130, 63),
+            (257, 33, 64),
+            (300, 128, 127),
+            (1025, 49, 65),
+        ] {
             let x = random(1, &[n, d_in], dtype);
             let (weight, bias) = (random(2, &[d_out, d_in], dtype), random(3, &[d_out], dtype));
             let found =
@@ -289,6 +297,24 @@ fn linear_equals_its_reference_and_skips_the_gradient_nobody_asked_for() {
         .backward()
         .unwrap();
     assert!(grads.get(&x).is_none() && grads.get(&weight).is_some() && grads.get(&bias).is_some());
+}
+
+#[test]
+fn gradients_that_ops_leave_are_those_of_the_graph() {
+    let (x, weight, bias) =
+        (random(1, &[9, 6], DType::F64), random(2, &[6, 6], DType::F64), random(3, &[6], DType::F64));
+    // The weight is used by two layers and beside them.
+    let linear = |x: &Tensor| kernels::linear(x, &weight, &bias, Compute::AsStored).unwrap();
+    let loss = (linear(&linear(&x)).sqr().unwrap().sum_all().unwrap()
+        + weight.sqr().unwrap().sum_all().unwrap())
+    .unwrap();
+    let (left, through_the_graph) = (kernels::backward(&loss).unwrap(), loss.backward().unwrap());
+    for var in [&x, &weight, &bias] {
+        let of = |grads: &candle_core::backprop::GradStore| {
+            grads.get(var).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap()
+        };
+        assert_same("gradients", &of(&left), &of(&through_the_graph), 1e-12);
+    }
 }
 
 #[test]

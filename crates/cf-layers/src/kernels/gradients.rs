@@ -1,7 +1,7 @@
 //! Gradients of parameters that do not travel through the graph.
 //!
-//! Candle adds every gradient into an array of zeros, and its ops have at most three inputs. Ops on a GPU leave the gradients
-//! of parameters here instead, as they are made, for the [`backward`] that runs them.
+//! Candle adds every gradient into an array of zeros, and its ops have at most three inputs. Ops leave the gradients of
+//! parameters here instead, as they are made, for the [`backward`] that runs them.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -42,10 +42,15 @@ pub fn backward(scalar: &Tensor) -> Result<GradStore> {
     Ok(store)
 }
 
+/// Gives an argument its gradient, an array that nothing else refers to, where the graph wants it: a parameter's is left with
+/// the others'.
+pub(super) fn deliver(argument: &Tensor, gradient: Tensor) -> Result<Option<Tensor>> {
+    if leave(argument, &gradient)? { Ok(None) } else { Ok(Some(gradient)) }
+}
+
 /// Takes the gradient of a parameter, an array that nothing else refers to. False if `argument` is no parameter, or no
 /// [`backward`] of this module runs: then it belongs to the graph.
-#[cfg(feature = "cuda")]
-pub(super) fn leave(argument: &Tensor, gradient: &Tensor) -> Result<bool> {
+fn leave(argument: &Tensor, gradient: &Tensor) -> Result<bool> {
     if !argument.is_variable() {
         return Ok(false);
     }

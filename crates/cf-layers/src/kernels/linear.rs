@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, Te
 use super::cpu::unit::Unit;
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::{Compute, by_unit, contiguous_slice, cpu, reference, unsupported_dtype};
+use super::{Compute, by_unit, contiguous_slice, cpu, gradients, reference, unsupported_dtype};
 
 /// What a linear layer ends with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -111,19 +111,18 @@ impl Linear {
             [x, weight, output, &contiguous_grad].map(cpu::Values::of);
         let before = cpu::linear::before_activation(self.activation, output.as_slice()?, grad.as_slice()?);
         let grad: &[U::Sum] = &before;
+        let deliver =
+            |to: &Tensor, values| gradients::deliver(to, Tensor::from_vec(values, to.shape(), device)?);
         let dx = if x.track_op() {
-            let dx = cpu::linear::input_gradient::<U>(shape, weight_values.as_slice()?, grad);
-            Some(Tensor::from_vec(dx, x.shape(), device)?)
+            deliver(x, cpu::linear::input_gradient::<U>(shape, weight_values.as_slice()?, grad))?
         } else {
             None
         };
-        let dweight = cpu::linear::weight_gradient::<U>(shape, x_values.as_slice()?, grad);
-        let dbias = cpu::linear::bias_gradient(shape, grad);
-        Ok((
-            dx,
-            Some(Tensor::from_vec(dweight, weight.shape(), device)?),
-            Some(Tensor::from_vec(dbias, bias.shape(), device)?),
-        ))
+        let dweight = deliver(weight, cpu::linear::weight_gradient::<U>(shape, x_values.as_slice()?, grad))?;
+        // A layer without a bias has a constant for one.
+        let dbias =
+            if bias.track_op() { deliver(bias, cpu::linear::bias_gradient(shape, grad))? } else { None };
+        Ok((dx, dweight, dbias))
     }
 }
 

@@ -57,7 +57,7 @@ impl WeightedSums {
         let grad = grad.as_slice::<T>()?;
         let dweights = match weights.track_op() {
             true => {
-                let dweights = cpu::weighted_sums::weight_gradient(self.shape, x_values.as_slice()?, grad);
+                let dweights = cpu::weighted_sums::dots(self.shape, x_values.as_slice()?, grad);
                 Some(Tensor::from_vec(dweights, weights.shape(), weights.device())?)
             }
             false => None,

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use super::element::Element;
-use super::panels::{Panels, Window, interleave, n_units, pack_panel, pack_rows};
-use super::tile::{COLUMNS, Left, MatrixMut, Order, Right, Write, multiply};
+use super::panels::{Panels, Window, n_units, pack_columns, pack_panel, pack_rows};
+use super::tile::{COLUMNS, MatrixMut, Right, Write, multiply};
 use super::unit::Unit;
-use super::{activation, filled, for_each_chunk, map_indices, rows, weighted_sums};
+use super::{activation, filled, map_indices, rows, weighted_sums};
 use crate::kernels::linear::{Activation, LinearShape};
 use crate::kernels::weighted_sums::SumsShape;
 
@@ -38,6 +38,12 @@ pub(in crate::kernels) fn forward_with<U: Unit>(
     if is_narrow::<U>(shape) {
         return forward_narrow(shape, x, weight, bias, activation);
     }
+    if is_short::<U>(shape) {
+        let mut output = weighted_sums::dots(SumsShape { k: n, n: d_out, d: d_in }, weight, x);
+        output.chunks_mut(d_out).for_each(|row| rows::add(row, bias));
+        activate(activation, &mut output);
+        return output;
+    }
     let weight = Panels::<U>::of_rows(Window::new(weight, d_in, d_out, d_in));
     filled(n * d_out, ROWS * d_out, n * d_in * d_out, |index, output| {
         output.chunks_mut(d_out).for_each(|row| row.copy_from_slice(bias));
@@ -50,9 +56,15 @@ pub(in crate::kernels) fn forward_with<U: Unit>(
 
 /// Outputs up to which packing the rows costs more than their products: scores of a bag's instances, logits.
 const NARROW: usize = 8;
+/// Rows up to which packing the weight costs more than its products: class tokens, prototypes.
+const SHORT: usize = 8;
 
 fn is_narrow<U: Unit>(shape: LinearShape) -> bool {
     U::EXACT && shape.d_out <= NARROW
+}
+
+fn is_short<U: Unit>(shape: LinearShape) -> bool {
+    U::EXACT && shape.n <= SHORT
 }
 
 fn forward_narrow<T: Element>(
@@ -110,6 +122,9 @@ pub(in crate::kernels) fn input_gradient<U: Unit>(
     if is_narrow::<U>(shape) {
         return weighted_sums::products(SumsShape { k: d_out, n, d: d_in }, grad, weight);
     }
+    if is_short::<U>(shape) {
+        return weighted_sums::forward(SumsShape { k: n, n: d_out, d: d_in }, grad, weight);
+    }
     let steps = Window::new(weight, d_in, d_out, d_in);
     let weight = Panels::<U>::pack(d_in.div_ceil(COLUMNS), n_units::<U>(d_out), |panel, output| {
         pack_panel(steps, panel, output);
@@ -141,14 +156,10 @@ fn multiply_rows<U: Unit>(
     }
 }
 
-/// Most rows of a block of the weight's gradient.
-const GRADIENT_ROWS: usize = 512;
-/// Rows from which there are two blocks on top of each other, so that two threads have the same to do.
-const HALVED_FROM: usize = 256;
-/// Rows of a register tile.
-const TILE: usize = 8;
-/// Blocks of the weight's gradient, about: they are worked on at once, and each reads all rows of its columns.
-const GRADIENT_BLOCKS: usize = 8;
+/// Rows of `x` up to which it is packed once for all blocks of the weight's gradient.
+const PACKED_ROWS: usize = 1024;
+/// Rows of a block of the weight's gradient then.
+const GRADIENT_ROWS: usize = 64;
 
 pub(in crate::kernels) fn weight_gradient<U: Unit>(
     shape: LinearShape,
@@ -157,60 +168,86 @@ pub(in crate::kernels) fn weight_gradient<U: Unit>(
 ) -> Vec<U::Sum> {
     let LinearShape { n, d_in, d_out } = shape;
     if is_narrow::<U>(shape) {
-        return weighted_sums::forward(
-            SumsShape { k: d_out, n, d: d_in },
-            &weighted_sums::transposed(grad, d_out),
-            x,
-        );
+        let grad = weighted_sums::transposed(grad, d_out);
+        return weighted_sums::forward(SumsShape { k: d_out, n, d: d_in }, &grad, x);
     }
-    let n_down = d_out.div_ceil(GRADIENT_ROWS);
+    if is_short::<U>(shape) {
+        let grad = weighted_sums::transposed(grad, d_out);
+        return weighted_sums::products(SumsShape { k: n, n: d_out, d: d_in }, &grad, x);
+    }
+    let (x, grad) = (Window::new(x, d_in, n, d_in), Window::new(grad, d_out, n, d_out));
+    if n <= PACKED_ROWS { gradient_of_few_rows::<U>(x, grad) } else { gradient_in_blocks::<U>(x, grad) }
+}
+
+/// `grad^T x` of so few rows that writing the gradient takes as long as computing it: each block of it is written once.
+fn gradient_of_few_rows<U: Unit>(x: Window<'_, U::Sum>, grad: Window<'_, U::Sum>) -> Vec<U::Sum> {
+    let (n, d_in, d_out) = (x.n_rows(), x.width(), grad.width());
+    let right = Panels::<U>::pack(d_in.div_ceil(COLUMNS), n_units::<U>(n), |panel, output| {
+        pack_panel(x, panel, output);
+    });
+    filled(d_out * d_in, GRADIENT_ROWS * d_in, n * d_in * d_out, |index, block| {
+        let n_rows = block.len() / d_in;
+        let rows = grad.columns(index * GRADIENT_ROWS, n_rows);
+        let mut packed = Vec::new();
+        for first in (0..n).step_by(STEPS) {
+            let n = STEPS.min(n - first);
+            multiply(
+                MatrixMut::new(block, n_rows, d_in, d_in),
+                Write::Accumulate,
+                pack_columns(rows.rows(first, n), &mut packed),
+                right.right(0, d_in, (first / U::NUMBERS, n_units::<U>(n))),
+            );
+        }
+    })
+}
+
+/// Most rows of a block of [`gradient_in_blocks`].
+const BLOCK_ROWS: usize = 512;
+/// Rows from which there are two blocks on top of each other, so that two threads have the same to do.
+const HALVED_FROM: usize = 256;
+/// Rows of a register tile.
+const TILE: usize = 8;
+/// Blocks, about: they are worked on at once, and each reads all rows of its columns.
+const N_BLOCKS: usize = 8;
+
+/// `grad^T x` in a few blocks, each of which stays in the cache while it reads its columns of all rows.
+fn gradient_in_blocks<U: Unit>(x: Window<'_, U::Sum>, grad: Window<'_, U::Sum>) -> Vec<U::Sum> {
+    let (n, d_in, d_out) = (x.n_rows(), x.width(), grad.width());
+    let n_down = d_out.div_ceil(BLOCK_ROWS);
     let n_down = if d_out < HALVED_FROM { n_down } else { n_down.next_multiple_of(2) };
     let block_rows = d_out.div_ceil(n_down).next_multiple_of(TILE);
-    let block_columns = (d_in * n_down).div_ceil(GRADIENT_BLOCKS).next_multiple_of(COLUMNS);
+    let block_columns = (d_in * n_down).div_ceil(N_BLOCKS).next_multiple_of(COLUMNS);
     let n_across = d_in.div_ceil(block_columns);
-    let (x, grad) = (Window::new(x, d_in, n, d_in), Window::new(grad, d_out, n, d_out));
     let blocks = map_indices(n_down * n_across, n * d_in * d_out, |index| {
         let (row, column) = (index / n_across * block_rows, index % n_across * block_columns);
         let n_rows = block_rows.min(d_out - row);
         let n_columns = block_columns.min(d_in - column);
         gradient_block::<U>(grad.columns(row, n_rows), x.columns(column, n_columns), n)
     });
-    let mut dweight = vec![num_traits::Zero::zero(); d_out * d_in];
-    for_each_chunk(&mut dweight, d_in, d_in * d_out, |row, dweight| {
+    filled(d_out * d_in, d_in, d_in * d_out, |row, dweight| {
         let first = row / block_rows * n_across;
         for (dweight, block) in dweight.chunks_mut(block_columns).zip(&blocks[first..]) {
             let start = row % block_rows * dweight.len();
             dweight.copy_from_slice(&block[start..start + dweight.len()]);
         }
-    });
-    dweight
+    })
 }
 
 /// `grad^T x` over `n` rows of both.
 fn gradient_block<U: Unit>(grad: Window<'_, U::Sum>, x: Window<'_, U::Sum>, n: usize) -> Vec<U::Sum> {
     let (n_rows, n_columns) = (grad.width(), x.width());
-    // Rows a power of two apart would share a few sets of the cache.
-    let stride = n_rows + 16;
-    let mut lefts = vec![U::default(); n_units::<U>(STEPS) * stride];
+    let mut packed = Vec::new();
     let mut rights = vec![U::default(); n_columns.div_ceil(COLUMNS) * n_units::<U>(STEPS) * COLUMNS];
-    let zero = vec![num_traits::Zero::zero(); n_rows];
     let mut block = vec![num_traits::Zero::zero(); n_rows * n_columns];
     for first in (0..n).step_by(STEPS) {
         let n = STEPS.min(n - first);
         let n_steps = n_units::<U>(n);
-        for (step, lefts) in lefts.chunks_mut(stride).enumerate().take(n_steps) {
-            let row = |at: usize| {
-                let row = step * U::NUMBERS + at;
-                if row < n { grad.row(first + row) } else { &zero }
-            };
-            interleave(row(0), row(U::NUMBERS - 1), &mut lefts[..n_rows]);
-        }
         let panels = rights.chunks_mut(n_steps * COLUMNS).take(n_columns.div_ceil(COLUMNS));
         panels.enumerate().for_each(|(panel, output)| pack_panel(x.rows(first, n), panel, output));
         multiply(
             MatrixMut::new(&mut block, n_rows, n_columns, n_columns),
             Write::Accumulate,
-            Left { values: &lefts, n_rows, order: Order::Steps { stride } },
+            pack_columns(grad.rows(first, n), &mut packed),
             Right { values: &rights, n_steps, n_columns, panel_stride: n_steps * COLUMNS },
         );
     }

@@ -31,6 +31,10 @@ impl<'a, T: Element> Window<'a, T> {
         Self { values: &self.values[first..], width: n, ..self }
     }
 
+    pub(super) fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
     pub(super) fn width(&self) -> usize {
         self.width
     }
@@ -130,12 +134,59 @@ pub(super) fn pack_steps<'a, U: Unit>(of: Window<'_, U::Sum>, output: &'a mut Ve
     Left { values: output, n_rows: of.n_rows, order: Order::Steps { stride: of.n_rows } }
 }
 
+/// Columns as a left operand in the order of steps, which run along their rows: those as they lie, but not a power of two
+/// apart, for they would then share a few sets of the cache.
+pub(super) fn pack_columns<'a, U: Unit>(of: Window<'_, U::Sum>, output: &'a mut Vec<U>) -> Left<'a, U> {
+    let stride = of.width + 16;
+    output.resize(n_units::<U>(of.n_rows) * stride, U::default());
+    let zero = vec![num_traits::Zero::zero(); of.width];
+    for (step, output) in output.chunks_mut(stride).enumerate() {
+        let row = |at: usize| {
+            let row = step * U::NUMBERS + at;
+            if row < of.n_rows { of.row(row) } else { &zero }
+        };
+        interleave(row(0), row(U::NUMBERS - 1), &mut output[..of.width]);
+    }
+    Left { values: output, n_rows: of.width, order: Order::Steps { stride } }
+}
+
+/// Rows and steps of a block of a transposition: it is turned in registers.
+const SIDE: usize = 16;
+
+vectorised! {
+    /// Writes [`SIDE`] units along each of as many rows to a column of `output`, whose rows are `stride` long.
+    fn transpose_block<U: Unit>(rows: [&[U::Sum]; SIDE], output: &mut [U], stride: usize) -> () {
+        let mut units = [[U::default(); SIDE]; SIDE];
+        for (units, row) in units.iter_mut().zip(rows) {
+            let row = &row[..SIDE * U::NUMBERS];
+            for (step, unit) in units.iter_mut().enumerate() {
+                *unit = U::pack(|at| row[step * U::NUMBERS + at]);
+            }
+        }
+        for (step, output) in output.chunks_mut(stride).take(SIDE).enumerate() {
+            let output = &mut output[..SIDE];
+            for (output, row) in output.iter_mut().zip(&units) {
+                *output = row[step];
+            }
+        }
+    }
+}
+
 /// Writes the units along each row to a column of `output`, whose rows are `stride` long.
 fn transpose<U: Unit>(of: Window<'_, U::Sum>, output: &mut [U], stride: usize) {
-    for column in 0..of.n_rows {
-        for (step, numbers) in of.row(column).chunks(U::NUMBERS).enumerate() {
-            output[step * stride + column] =
-                U::pack(|at| numbers.get(at).copied().unwrap_or_else(num_traits::Zero::zero));
+    for first in (0..n_units::<U>(of.width)).step_by(SIDE) {
+        let numbers = first * U::NUMBERS..of.width.min((first + SIDE) * U::NUMBERS);
+        let n_in_blocks = if numbers.len() == SIDE * U::NUMBERS { of.n_rows - of.n_rows % SIDE } else { 0 };
+        let output = &mut output[first * stride..];
+        for column in (0..n_in_blocks).step_by(SIDE) {
+            let rows = std::array::from_fn(|row| &of.row(column + row)[numbers.clone()]);
+            transpose_block(rows, &mut output[column..], stride);
+        }
+        for column in n_in_blocks..of.n_rows {
+            let output = output.iter_mut().skip(column).step_by(stride);
+            for (output, numbers) in output.zip(of.row(column)[numbers.clone()].chunks(U::NUMBERS)) {
+                *output = U::pack(|at| numbers.get(at).copied().unwrap_or_else(num_traits::Zero::zero));
+            }
         }
     }
 }
@@ -143,7 +194,9 @@ fn transpose<U: Unit>(of: Window<'_, U::Sum>, output: &mut [U], stride: usize) {
 /// One panel of a right operand whose columns are the rows of `of` (at most [`COLUMNS`]) and whose steps run along its
 /// columns: `[n_units(width), COLUMNS]`.
 pub(super) fn pack_transposed<U: Unit>(of: Window<'_, U::Sum>, output: &mut [U]) {
-    output.fill(U::default());
+    if of.n_rows < COLUMNS {
+        output.fill(U::default());
+    }
     transpose(of, output, COLUMNS);
 }
 

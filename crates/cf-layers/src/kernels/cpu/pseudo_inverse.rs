@@ -2,8 +2,8 @@
 
 use super::element::Element;
 use super::map_indices;
-use super::panels::{Window, pack_right, pack_row, pack_rows, pack_transposed};
-use super::tile::{COLUMNS, Left, MatrixMut, Order, Right, Write, multiply};
+use super::panels::{Window, pack_columns, pack_right, pack_rows, pack_transposed};
+use super::tile::{COLUMNS, MatrixMut, Right, Write, multiply};
 use super::unit::Unit;
 
 /// Numbers of the inner dimension per pass.
@@ -28,41 +28,49 @@ pub(in crate::kernels) struct Step<T> {
 /// The steps of each head.
 pub(in crate::kernels) type Steps<T> = Vec<Vec<Step<T>>>;
 
-/// `left right` of `m x m` matrices.
-fn product<U: Unit>(m: usize, left: Side<'_, U::Sum>, right: Side<'_, U::Sum>) -> Vec<U::Sum> {
-    let whole = |values| Window::new(values, m, m, m);
-    let mut output = vec![num_traits::Zero::zero(); m * m];
-    let n_panels = m.div_ceil(COLUMNS);
-    let (mut lefts, mut rights) = (Vec::new(), vec![U::default(); n_panels * STEPS.min(m) * COLUMNS]);
-    for first in (0..m).step_by(STEPS) {
-        let n = STEPS.min(m - first);
-        let panel_stride = n * COLUMNS;
-        match right {
-            Plain(values) => pack_right(whole(values).rows(first, n), &mut rights[..n_panels * panel_stride]),
-            Transposed(values) => {
-                for (panel, output) in rights.chunks_mut(panel_stride).take(n_panels).enumerate() {
-                    let (row, rows) = (panel * COLUMNS, COLUMNS.min(m - panel * COLUMNS));
-                    pack_transposed(whole(values).columns(first, n).rows(row, rows), output);
-                }
-            }
-        }
-        let left = match left {
-            Plain(values) => pack_rows(whole(values).columns(first, n), &mut lefts),
-            Transposed(values) => {
-                // Rows of a transposed matrix run along columns: its steps are rows as they lie. Rows a power of two apart would
-                // share a few sets of the cache.
-                let stride = m + 16;
-                lefts.resize(n * stride, U::default());
-                for (step, output) in lefts.chunks_mut(stride).take(n).enumerate() {
-                    pack_row(whole(values).row(first + step), output);
-                }
-                Left { values: &lefts, n_rows: m, order: Order::Steps { stride } }
-            }
-        };
-        let right = Right { values: &rights, n_steps: n, n_columns: m, panel_stride };
-        multiply(MatrixMut::new(&mut output, m, m, m), Write::Accumulate, left, right);
+/// Products of `m x m` matrices, one after the other, and the memory that they pack their sides into.
+struct Products<U> {
+    m: usize,
+    lefts: Vec<U>,
+    rights: Vec<U>,
+}
+
+impl<U: Unit> Products<U> {
+    fn new(m: usize) -> Self {
+        let n_panels = m.div_ceil(COLUMNS);
+        Self { m, lefts: Vec::new(), rights: vec![U::default(); n_panels * STEPS.min(m) * COLUMNS] }
     }
-    output
+
+    /// `left right`.
+    fn product(&mut self, left: Side<'_, U::Sum>, right: Side<'_, U::Sum>) -> Vec<U::Sum> {
+        let Self { m, lefts, rights } = self;
+        let m = *m;
+        let whole = |values| Window::new(values, m, m, m);
+        let mut output = vec![num_traits::Zero::zero(); m * m];
+        let n_panels = m.div_ceil(COLUMNS);
+        for first in (0..m).step_by(STEPS) {
+            let n = STEPS.min(m - first);
+            let panel_stride = n * COLUMNS;
+            match right {
+                Plain(values) => {
+                    pack_right(whole(values).rows(first, n), &mut rights[..n_panels * panel_stride])
+                }
+                Transposed(values) => {
+                    for (panel, output) in rights.chunks_mut(panel_stride).take(n_panels).enumerate() {
+                        let (row, rows) = (panel * COLUMNS, COLUMNS.min(m - panel * COLUMNS));
+                        pack_transposed(whole(values).columns(first, n).rows(row, rows), output);
+                    }
+                }
+            }
+            let left = match left {
+                Plain(values) => pack_rows(whole(values).columns(first, n), lefts),
+                Transposed(values) => pack_columns(whole(values).rows(first, n), lefts),
+            };
+            let right = Right { values: rights, n_steps: n, n_columns: m, panel_stride };
+            multiply(MatrixMut::new(&mut output, m, m, m), Write::Accumulate, left, right);
+        }
+        output
+    }
 }
 
 /// `diagonal I - x`, in place.
@@ -99,13 +107,14 @@ pub(in crate::kernels) fn forward<U: Unit>(
         let part = index * m * m..(index + 1) * m * m;
         let (a, mut z) = (&a[part.clone()], z[part].to_vec());
         let mut steps = Vec::with_capacity(n_steps);
+        let mut products = Products::<U>::new(m);
         for _ in 0..n_steps {
-            let p = product::<U>(m, Plain(a), Plain(&z));
-            let mut second = product::<U>(m, Plain(&p), Plain(&first_bracket(m, &p)));
+            let p = products.product(Plain(a), Plain(&z));
+            let mut second = products.product(Plain(&p), Plain(&first_bracket(m, &p)));
             subtract_from_identity(m, 15.0, &mut second);
-            let mut third = product::<U>(m, Plain(&p), Plain(&second));
+            let mut third = products.product(Plain(&p), Plain(&second));
             subtract_from_identity(m, 13.0, &mut third);
-            let next = scaled(product::<U>(m, Plain(&z), Plain(&third)), 0.25);
+            let next = scaled(products.product(Plain(&z), Plain(&third)), 0.25);
             steps.push(Step { z: std::mem::replace(&mut z, next), p, second, third });
         }
         (z, steps)
@@ -126,19 +135,20 @@ pub(in crate::kernels) fn backward<U: Unit>(
         let part = index * m * m..(index + 1) * m * m;
         let (a, mut dz) = (&a[part.clone()], grad[part].to_vec());
         let mut da = vec![num_traits::Zero::zero(); m * m];
+        let mut products = Products::<U>::new(m);
         let add = super::rows::add::<U::Sum>;
         for step in steps[index].iter().rev() {
             let Step { z, p, second, third } = step;
             // Z' = Z third / 4; third = 13 I - P second; second = 15 I - P first; first = 7 I - P; P = A Z.
             dz = scaled(dz, 0.25);
-            let d_third = product::<U>(m, Transposed(z), Plain(&dz));
-            let mut before = product::<U>(m, Plain(&dz), Transposed(third));
-            let minus_d_second = product::<U>(m, Transposed(p), Plain(&d_third));
-            let mut dp = product::<U>(m, Plain(&minus_d_second), Transposed(&first_bracket(m, p)));
-            subtract(&mut dp, &product::<U>(m, Plain(&d_third), Transposed(second)));
-            subtract(&mut dp, &product::<U>(m, Transposed(p), Plain(&minus_d_second)));
-            add(&mut da, &product::<U>(m, Plain(&dp), Transposed(z)));
-            add(&mut before, &product::<U>(m, Transposed(a), Plain(&dp)));
+            let d_third = products.product(Transposed(z), Plain(&dz));
+            let mut before = products.product(Plain(&dz), Transposed(third));
+            let minus_d_second = products.product(Transposed(p), Plain(&d_third));
+            let mut dp = products.product(Plain(&minus_d_second), Transposed(&first_bracket(m, p)));
+            subtract(&mut dp, &products.product(Plain(&d_third), Transposed(second)));
+            subtract(&mut dp, &products.product(Transposed(p), Plain(&minus_d_second)));
+            add(&mut da, &products.product(Plain(&dp), Transposed(z)));
+            add(&mut before, &products.product(Transposed(a), Plain(&dp)));
             dz = before;
         }
         (da, dz)

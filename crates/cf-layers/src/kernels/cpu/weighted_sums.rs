@@ -1,11 +1,13 @@
 //! Weighted sums of rows: few sums over many rows, so that reading the rows once is what takes time.
 
 use super::element::Element;
-use super::{for_each_chunk, map_indices, rows};
+use super::{filled, map_indices, rows};
 use crate::kernels::weighted_sums::SumsShape;
 
 /// Rows of a partial sum; fixed, so that rounding does not depend on the number of threads.
 const ROWS: usize = 512;
+/// Rows that a thread takes at once where there are no partial sums.
+const ROWS_AT_ONCE: usize = 64;
 /// Columns of a partial sum: a few sums of so many stay in the first-level cache.
 const COLUMNS: usize = 2048;
 
@@ -54,14 +56,13 @@ pub(super) fn transposed<T: Element>(values: &[T], width: usize) -> Vec<T> {
     (0..width).flat_map(|column| values.iter().skip(column).step_by(width)).copied().collect()
 }
 
-/// `grad x^T`.
-pub(in crate::kernels) fn weight_gradient<T: Element>(shape: SumsShape, x: &[T], grad: &[T]) -> Vec<T> {
+/// `left x^T` of `left` `[k, d]`: the gradient of the weights.
+pub(in crate::kernels) fn dots<T: Element>(shape: SumsShape, x: &[T], left: &[T]) -> Vec<T> {
     let SumsShape { k, n, d } = shape;
-    let mut by_row = vec![T::zero(); n * k];
-    for_each_chunk(&mut by_row, ROWS * k, k * n * d, |index, by_row| {
-        for (dots, x) in by_row.chunks_mut(k).zip(x.chunks(d).skip(index * ROWS)) {
-            for (dot, grad) in dots.iter_mut().zip(grad.chunks(d)) {
-                *dot = rows::dot(grad, x);
+    let by_row = filled(n * k, ROWS_AT_ONCE * k, k * n * d, |index, by_row| {
+        for (dots, x) in by_row.chunks_mut(k).zip(x.chunks(d).skip(index * ROWS_AT_ONCE)) {
+            for (dot, left) in dots.iter_mut().zip(left.chunks(d)) {
+                *dot = rows::dot(left, x);
             }
         }
     });
@@ -76,13 +77,11 @@ pub(in crate::kernels) fn row_gradient<T: Element>(shape: SumsShape, weights: &[
 /// `factors right` of `factors` `[n, k]` and `right` `[k, d]`.
 pub(in crate::kernels) fn products<T: Element>(shape: SumsShape, factors: &[T], right: &[T]) -> Vec<T> {
     let SumsShape { k, n, d } = shape;
-    let mut output = vec![T::zero(); n * d];
-    for_each_chunk(&mut output, ROWS * d, k * n * d, |index, output| {
-        for (output, factors) in output.chunks_mut(d).zip(factors.chunks(k).skip(index * ROWS)) {
+    filled(n * d, ROWS_AT_ONCE * d, k * n * d, |index, output| {
+        for (output, factors) in output.chunks_mut(d).zip(factors.chunks(k).skip(index * ROWS_AT_ONCE)) {
             for (right, &factor) in right.chunks(d).zip(factors) {
                 rows::add_scaled(output, right, factor);
             }
         }
-    });
-    output
+    })
 }

@@ -4,14 +4,13 @@ use std::sync::Mutex;
 
 use candle_core::{CudaStorage, CustomOp3};
 
-use super::super::Retention;
 use super::super::attention::AttentionShape;
 use super::super::linear::Activation;
 use super::super::transformer_layer::{CrossAttentionWeights, TransformerLayerOptions};
+use super::super::{Retention, gradients};
 use super::after_attention::{AfterAttention, Parameters, Shapes, Weights, leave, leave_rows, taken};
 use super::attention::{Saved, Tokens};
 use super::gpu::{plain, transposed};
-use super::linear::deliver;
 use super::*;
 
 /// [`super::super::cross_attention_layer`] of contiguous tensors whose shapes fit.
@@ -227,9 +226,9 @@ impl CustomOp3 for CrossAttentionLayer {
         leave_rows(&gpu, &[expand], after.expand_bias, 1, self.shapes.hidden)?;
         leave_rows(&gpu, &[contract], after.contract_bias, 1, d)?;
         Ok((
-            deliver(source, dsource.into_tensor(&gpu, source.shape()))?,
-            deliver(context, dcontext.into_tensor(&gpu, context.shape()))?,
-            deliver(embedding, dembedding.into_tensor(&gpu, embedding.shape()))?,
+            gradients::deliver(source, dsource.into_tensor(&gpu, source.shape()))?,
+            gradients::deliver(context, dcontext.into_tensor(&gpu, context.shape()))?,
+            gradients::deliver(embedding, dembedding.into_tensor(&gpu, embedding.shape()))?,
         ))
     }
 }

@@ -8,7 +8,6 @@ use super::super::feed_forward::{FeedForwardOptions, FeedForwardWeights};
 use super::super::gradients;
 use super::super::linear::Activation;
 use super::gpu::{plain, transposed};
-use super::linear::deliver;
 use super::*;
 
 /// [`super::super::feed_forward`] of contiguous tensors whose shapes fit. Hidden channels are kept for the backward pass.
@@ -146,6 +145,10 @@ impl CustomOp3 for FeedForward {
         gradients::leave_of_captured(&self.expand_bias, &gradient(dexpand_bias, &self.expand_bias))?;
         gradients::leave_of_captured(&self.contract, &gradient(dcontract, &self.contract))?;
         gradients::leave_of_captured(&self.contract_bias, &gradient(dcontract_bias, &self.contract_bias))?;
-        Ok((Some(grad.clone()), Some(gradient(dx, x)), deliver(expand, gradient(dexpand, expand))?))
+        Ok((
+            Some(grad.clone()),
+            Some(gradient(dx, x)),
+            gradients::deliver(expand, gradient(dexpand, expand))?,
+        ))
     }
 }

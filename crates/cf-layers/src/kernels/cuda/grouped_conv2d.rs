@@ -4,7 +4,6 @@ use candle_core::{CudaStorage, CustomOp3};
 
 use super::super::grouped_conv2d::ConvShape;
 use super::super::linear::Activation;
-use super::linear::deliver;
 use super::*;
 
 /// Output pixels of a map row that one thread makes, as in the `.cu` file.
@@ -168,9 +167,9 @@ impl CustomOp3 for GroupedConv2d {
         let views = (x_input.view()?, weight_input.view()?, grad_input.view()?);
         let [dweight, dbias] = conv.backward(&gpu, views, dx.view())?;
         Ok((
-            deliver(x, dx.into_tensor(&gpu, x.shape()))?,
-            deliver(weight, dweight.into_tensor(&gpu, weight.shape()))?,
-            deliver(bias, dbias.into_tensor(&gpu, bias.shape()))?,
+            gradients::deliver(x, dx.into_tensor(&gpu, x.shape()))?,
+            gradients::deliver(weight, dweight.into_tensor(&gpu, weight.shape()))?,
+            gradients::deliver(bias, dbias.into_tensor(&gpu, bias.shape()))?,
         ))
     }
 }

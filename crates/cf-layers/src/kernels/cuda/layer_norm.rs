@@ -3,7 +3,6 @@
 use candle_core::{CudaStorage, CustomOp3};
 
 use super::super::gradients;
-use super::linear::deliver;
 use super::*;
 
 /// Warps of a block, each with a row at a time.
@@ -226,9 +225,9 @@ impl CustomOp3 for LayerNorm {
         let NormGradient { dx, affine } = gpu.norm_gradient(summed, affine, grads, [n, d], DType::F32)?;
         let affine = affine.into_tensor(&gpu, (3, d));
         Ok((
-            deliver(x, dx.wide.into_tensor(&gpu, x.shape()))?,
-            deliver(gain, affine.get(0)?)?,
-            deliver(shift, affine.get(1)?)?,
+            gradients::deliver(x, dx.wide.into_tensor(&gpu, x.shape()))?,
+            gradients::deliver(gain, affine.get(0)?)?,
+            gradients::deliver(shift, affine.get(1)?)?,
         ))
     }
 }
@@ -294,6 +293,6 @@ impl CustomOp3 for AddLayerNorm {
         let (dx, affine) = (dx.wide.into_tensor(&gpu, x.shape()), affine.into_tensor(&gpu, (3, d)));
         gradients::leave_of_captured(&self.shift, &affine.get(1)?)?;
         // One array for both summands: Candle adds each into its own.
-        Ok((Some(dx.clone()), Some(dx), deliver(gain, affine.get(0)?)?))
+        Ok((Some(dx.clone()), Some(dx), gradients::deliver(gain, affine.get(0)?)?))
     }
 }

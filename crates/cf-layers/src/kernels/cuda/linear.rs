@@ -50,11 +50,6 @@ impl Gpu {
     }
 }
 
-/// Gives an argument its gradient where the graph wants it: a parameter's is left with the others'.
-pub(super) fn deliver(argument: &Tensor, gradient: Tensor) -> Result<Option<Tensor>> {
-    if gradients::leave(argument, &gradient)? { Ok(None) } else { Ok(Some(gradient)) }
-}
-
 struct Linear {
     shape: LinearShape,
     activation: Activation,
@@ -134,13 +129,16 @@ impl CustomOp3 for Linear {
             let dweight = gpu.array(d_out * d_in, DType::F32)?;
             let (a, b) = (transposed(dy, d_out), plain(x.view(), d_in));
             gpu.multiply(dweight.view(), [d_out, d_in, n], a, b, 0.0)?;
-            deliver(weight, dweight.into_tensor(&gpu, weight.shape()))?
+            gradients::deliver(weight, dweight.into_tensor(&gpu, weight.shape()))?
         } else {
             None
         };
-        let dbias =
-            if bias.track_op() { deliver(bias, dbias.into_tensor(&gpu, bias.shape()))? } else { None };
-        let dx = dx.map(|dx| deliver(x, dx)).transpose()?.flatten();
+        let dbias = if bias.track_op() {
+            gradients::deliver(bias, dbias.into_tensor(&gpu, bias.shape()))?
+        } else {
+            None
+        };
+        let dx = dx.map(|dx| gradients::deliver(x, dx)).transpose()?.flatten();
         Ok((dx, dweight, dbias))
     }
 }

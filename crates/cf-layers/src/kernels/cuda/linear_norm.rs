@@ -11,7 +11,6 @@ use super::super::transformer_layer::NormWeights;
 use super::after_attention::{leave, taken};
 use super::gpu::{plain, transposed};
 use super::layer_norm::{Affine, MOST_CHANNELS, Summed};
-use super::linear::deliver;
 use super::*;
 
 /// The sizes of a layer if it has a form here.
@@ -129,14 +128,14 @@ impl CustomOp3 for LinearNorm {
             let weight = gpu.cast(weight_input.view()?, d_out * d_in, self.dtype)?;
             let dx = gpu.array(n * d_in, x.dtype())?;
             gpu.multiply(dx.view(), [n, d_in, d_out], plain(dy, d_out), plain(weight.view(), d_in), 0.0)?;
-            deliver(x, dx.into_tensor(&gpu, x.shape()))?
+            gradients::deliver(x, dx.into_tensor(&gpu, x.shape()))?
         } else {
             None
         };
         let affine = norm.affine.into_tensor(&gpu, (3, d_out));
         gradients::leave_of_captured(&self.gain, &affine.get(0)?)?;
         gradients::leave_of_captured(&self.shift, &affine.get(1)?)?;
-        let dweight = deliver(weight, dweight.into_tensor(&gpu, weight.shape()))?;
-        Ok((dx, dweight, deliver(bias, affine.get(2)?)?))
+        let dweight = gradients::deliver(weight, dweight.into_tensor(&gpu, weight.shape()))?;
+        Ok((dx, dweight, gradients::deliver(bias, affine.get(2)?)?))
     }
 }

@@ -6,7 +6,6 @@ use super::super::gradients;
 use super::super::grouped_conv2d::ConvShape;
 use super::super::merged_conv2d::{ConvBranch, TokenGrid};
 use super::grouped_conv2d::Conv;
-use super::linear::deliver;
 use super::*;
 
 /// Kernels that are merged at once, at most.
@@ -155,6 +154,6 @@ impl CustomOp2 for MergedConv2d {
             gradients::leave_of_captured(parameter, &all.narrow(0, first, n)?.reshape(parameter.shape())?)?;
             first += n;
         }
-        Ok((deliver(x, dx.into_tensor(&gpu, x.shape()))?, None))
+        Ok((gradients::deliver(x, dx.into_tensor(&gpu, x.shape()))?, None))
     }
 }

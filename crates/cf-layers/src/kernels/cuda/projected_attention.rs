@@ -10,7 +10,6 @@ use super::super::linear::Activation;
 use super::super::projected_attention::{AttentionProjections, ProjectedAttentionOptions};
 use super::attention::{Call, Saved, Tokens, token_type};
 use super::gpu::{plain, transposed};
-use super::linear::deliver;
 use super::*;
 
 /// [`super::super::projected_self_attention`] of contiguous tensors whose shapes fit. Tokens are kept for the backward pass; the
@@ -201,7 +200,7 @@ impl CustomOp2 for SelfAttention {
             gradients::leave_of_captured(weight, &dweights.get(part)?)?;
             gradients::leave_of_captured(bias, &dbiases.get(part)?)?;
         }
-        Ok((deliver(x, dx.into_tensor(&gpu, x.shape()))?, None))
+        Ok((gradients::deliver(x, dx.into_tensor(&gpu, x.shape()))?, None))
     }
 }
 
@@ -296,9 +295,9 @@ impl CustomOp3 for CrossAttention {
         gradients::leave_of_captured(keys, &dweights.get(0)?)?;
         gradients::leave_of_captured(values, &dweights.get(1)?)?;
         Ok((
-            deliver(source, dsource.into_tensor(&gpu, source.shape()))?,
-            deliver(context, dcontext.into_tensor(&gpu, context.shape()))?,
-            deliver(biases, Tensor::cat(&dbiases, 0)?)?,
+            gradients::deliver(source, dsource.into_tensor(&gpu, source.shape()))?,
+            gradients::deliver(context, dcontext.into_tensor(&gpu, context.shape()))?,
+            gradients::deliver(biases, Tensor::cat(&dbiases, 0)?)?,
         ))
     }
 }

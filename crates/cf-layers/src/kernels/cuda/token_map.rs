@@ -3,7 +3,6 @@
 use candle_core::{CudaStorage, CustomOp1, CustomOp3};
 
 use super::super::gradients;
-use super::linear::deliver;
 use super::*;
 
 /// Blocks that share the sums over a map.
@@ -44,7 +43,7 @@ impl CustomOp1 for RepeatFirst {
         let dx = gpu.array(n, DType::F32)?;
         let args = [grad.view()?.into(), (&dx).into(), Arg::U64(n as u64), Arg::U64(repeated as u64)];
         gpu.launch("fold_repeated", ([n.div_ceil(4 * 256), 1, 1], [256, 1, 1]), 0, &args)?;
-        deliver(x, dx.into_tensor(&gpu, x.shape()))
+        gradients::deliver(x, dx.into_tensor(&gpu, x.shape()))
     }
 }
 
@@ -128,7 +127,8 @@ impl CustomOp3 for Mix {
         let of_constant = sums.narrow(0, 3, 1)?.reshape(self.constant.shape())?;
         gradients::leave_of_captured(&self.weights, &of_weights)?;
         gradients::leave_of_captured(&self.constant, &of_constant)?;
-        let delivered = |of: &Tensor, array: Array| deliver(of, array.into_tensor(&gpu, of.shape()));
+        let delivered =
+            |of: &Tensor, array: Array| gradients::deliver(of, array.into_tensor(&gpu, of.shape()));
         Ok((delivered(a, da)?, delivered(b, db)?, delivered(c, dc)?))
     }
 }

@@ -7,12 +7,11 @@ use candle_core::{CudaStorage, CustomOp2};
 use super::super::attention::AttentionShape;
 use super::super::linear::Activation;
 use super::super::transformer_layer::{AfterAttentionWeights, NormWeights, TransformerLayerOptions};
-use super::super::{AttentionProjections, Retention};
+use super::super::{AttentionProjections, Retention, gradients};
 use super::after_attention::{self, AfterAttention, Parameters, Shapes, leave, leave_rows, taken};
 use super::attention::{Saved, Tokens};
 use super::gpu::{plain, transposed};
 use super::layer_norm::{Affine, Summed};
-use super::linear::deliver;
 use super::*;
 
 /// The weights of a layer.
@@ -207,6 +206,6 @@ impl CustomOp2 for TransformerLayer {
         leave_rows(&gpu, &[after_gain, after_shift, out], after.affine, 3, d)?;
         leave_rows(&gpu, &[expand], after.expand_bias, 1, self.shapes.hidden)?;
         leave_rows(&gpu, &[contract], after.contract_bias, 1, d)?;
-        Ok((deliver(x, norm.dx.wide.into_tensor(&gpu, x.shape()))?, None))
+        Ok((gradients::deliver(x, norm.dx.wide.into_tensor(&gpu, x.shape()))?, None))
     }
 }
