@@ -29,6 +29,17 @@ impl DiscreteSurvival {
         Self { hazards, survival }
     }
 
+    /// The distribution of a survival curve that was given at the ends of the bins.
+    pub(crate) fn from_survival(survival: [f64; N_BINS]) -> Self {
+        let mut alive = 1.0;
+        let hazards = survival.map(|next| {
+            let hazard = if alive > 0.0 { 1.0 - next / alive } else { 1.0 };
+            alive = next;
+            hazard
+        });
+        Self { hazards, survival }
+    }
+
     /// `-(S_1 + .. + S_n)`: higher is worse.
     pub fn risk(&self) -> f64 {
         -self.survival.iter().sum::<f64>()

@@ -6,6 +6,7 @@ use wsi_bags::Magnification;
 
 use crate::discrete_time::{DiscreteSurvival, N_BINS};
 use crate::error::Result;
+use crate::head::{Head, HeadOutput};
 use crate::input::BagTensors;
 
 /// A model that maps one slide to a discrete-time survival distribution.
@@ -23,23 +24,30 @@ pub trait SurvivalModel: Send + Sync {
 /// The output of a [`SurvivalModel`] for one slide.
 #[derive(Debug, Clone)]
 pub struct SurvivalOutput {
-    /// `[n_bins]`, in the graph: gradients start here.
-    pub logits: Tensor,
-    /// Weight of the survival loss of `logits`: 1, unless other outputs share it.
+    /// The numbers of the head: `[n_bins]` logits of hazards, or what else `head` says. In the graph: gradients start here.
+    pub values: Tensor,
+    /// What they mean.
+    pub head: Head,
+    /// Weight of the survival loss of `values`: 1, unless other outputs share it.
     pub weight: f64,
-    /// Other logits `[n_bins]` that get the survival loss in training, with their weights.
+    /// Other values of the head that get the survival loss in training, with their weights.
     pub auxiliary: Vec<(Tensor, f64)>,
     /// A term of the training loss that does not depend on the outcome, its weight applied.
     pub penalty: Option<Tensor>,
 }
 
 impl SurvivalOutput {
-    /// An output whose loss is that of `logits` alone.
+    /// An output of hazards whose loss is that of `logits` alone.
     pub fn new(logits: Tensor) -> Self {
-        Self { logits, weight: 1.0, auxiliary: Vec::new(), penalty: None }
+        Self::of(Head::Hazards, logits)
     }
 
-    /// The training loss, and a scalar in the graph with its gradient.
+    /// An output of any head whose loss is that of `values` alone.
+    pub fn of(head: Head, values: Tensor) -> Self {
+        Self { values, head, weight: 1.0, auxiliary: Vec::new(), penalty: None }
+    }
+
+    /// The training loss of hazards, and a scalar in the graph with its gradient.
     ///
     /// `loss` maps logits to a loss and its derivative by each of them; the gradient, but not the loss that is returned, is
     /// multiplied by `share`.
@@ -51,7 +59,21 @@ impl SurvivalOutput {
         share: f64,
         mut loss: impl FnMut([f64; N_BINS]) -> (f64, [f64; N_BINS]),
     ) -> Result<(f64, Tensor)> {
-        let main = std::iter::once((&self.logits, self.weight));
+        self.training_loss_of(share, |output| {
+            let (value, gradient) = loss(output.logits()?);
+            Ok((value, gradient.to_vec()))
+        })
+    }
+
+    /// [`Self::training_loss`] of any head.
+    ///
+    /// # Errors
+    /// Those of `loss`.
+    pub fn training_loss_of<E: From<crate::Error>>(
+        &self,
+        share: f64,
+        mut loss: impl FnMut(&HeadOutput) -> std::result::Result<(f64, Vec<f64>), E>,
+    ) -> std::result::Result<(f64, Tensor), E> {
         let mut total = 0.0;
         let mut scalar: Option<Tensor> = None;
         let mut add = |value: f64, term: Tensor| -> Result<()> {
@@ -62,40 +84,51 @@ impl SurvivalOutput {
             });
             Ok(())
         };
-        for (logits, weight) in main.chain(self.auxiliary.iter().map(|(logits, weight)| (logits, *weight))) {
-            let (value, gradient) = loss(values_of(logits)?);
-            let gradient =
-                Tensor::from_slice(&gradient.map(|g| g * weight * share), N_BINS, logits.device())?;
+        let main = std::iter::once((&self.values, self.weight));
+        for (values, weight) in main.chain(self.auxiliary.iter().map(|(values, weight)| (values, *weight))) {
+            let (value, gradient) = loss(&HeadOutput::of(self.head, values)?)?;
             // The derivative of this scalar by every parameter is the loss's.
-            add(weight * value, (logits * gradient.to_dtype(logits.dtype())?)?.sum_all()?)?;
+            add(weight * value, scalar_with(values, gradient.into_iter().map(|g| g * weight * share))?)?;
         }
         if let Some(penalty) = &self.penalty {
-            add(penalty.detach().to_dtype(DType::F64)?.to_scalar()?, (penalty * share)?)?;
+            let value = |penalty: &Tensor| -> Result<(f64, Tensor)> {
+                Ok((penalty.detach().to_dtype(DType::F64)?.to_scalar()?, (penalty * share)?))
+            };
+            let (value, term) = value(penalty)?;
+            add(value, term)?;
         }
-        let empty = || crate::Error::Config { field: "n_bins", found: "0".into(), expected: "4 logits" };
+        let empty = || crate::Error::Config { field: "head", found: "0".into(), expected: "an output" };
         Ok((total, scalar.ok_or_else(empty)?))
+    }
+
+    /// The head's numbers, widened to f64.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    pub fn numbers(&self) -> Result<HeadOutput> {
+        HeadOutput::of(self.head, &self.values)
     }
 
     /// The logits as numbers, widened to f64.
     ///
     /// # Errors
-    /// If there are not [`N_BINS`] of them.
+    /// If the head has no hazards, or there are not [`N_BINS`] of them.
     pub fn logit_values(&self) -> Result<[f64; N_BINS]> {
-        values_of(&self.logits)
+        self.numbers()?.logits()
     }
 
     /// Hazards and survival curve, computed in f64.
     ///
     /// # Errors
-    /// If there are not [`N_BINS`] logits.
+    /// As [`HeadOutput::distribution`].
     pub fn distribution(&self) -> Result<DiscreteSurvival> {
-        Ok(DiscreteSurvival::from_logits(self.logit_values()?))
+        self.numbers()?.distribution()
     }
 
     /// Probability of the event in each bin, given survival up to it.
     ///
     /// # Errors
-    /// If there are not [`N_BINS`] logits.
+    /// As [`Self::distribution`].
     pub fn hazards(&self) -> Result<[f64; N_BINS]> {
         Ok(self.distribution()?.hazards)
     }
@@ -103,7 +136,7 @@ impl SurvivalOutput {
     /// Probability of surviving past each bin.
     ///
     /// # Errors
-    /// If there are not [`N_BINS`] logits.
+    /// As [`Self::distribution`].
     pub fn survival(&self) -> Result<[f64; N_BINS]> {
         Ok(self.distribution()?.survival)
     }
@@ -111,17 +144,14 @@ impl SurvivalOutput {
     /// The risk score; higher is worse.
     ///
     /// # Errors
-    /// If there are not [`N_BINS`] logits.
+    /// As [`HeadOutput::risk`].
     pub fn risk(&self) -> Result<f64> {
-        Ok(self.distribution()?.risk())
+        self.numbers()?.risk()
     }
 }
 
-fn values_of(logits: &Tensor) -> Result<[f64; N_BINS]> {
-    let values: Vec<f64> = logits.detach().to_dtype(DType::F64)?.to_vec1()?;
-    <[f64; N_BINS]>::try_from(values.as_slice()).map_err(|_| crate::Error::Config {
-        field: "n_bins",
-        found: values.len().to_string(),
-        expected: "4 logits",
-    })
+/// A scalar whose derivative by each of `values` is the given one.
+fn scalar_with(values: &Tensor, gradient: impl Iterator<Item = f64>) -> Result<Tensor> {
+    let gradient = Tensor::from_iter(gradient, values.device())?.to_dtype(values.dtype())?;
+    Ok((values * gradient)?.sum_all()?)
 }

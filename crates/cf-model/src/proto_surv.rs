@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 
 use crate::attribution::{self, Module};
-use crate::config::check_costly_count;
+use crate::config::{check_costly_count, check_rising};
 use crate::deep_graph_surv::direction;
 use crate::discrete_time::N_BINS;
 use crate::error::{Error, Result};
+use crate::head::RiskHead;
 use crate::input::BagTensors;
 use crate::model::{SurvivalModel, SurvivalOutput};
 use crate::needs::Need;
@@ -53,6 +54,12 @@ pub struct ProtoSurvConfig {
     pub reverse_edges: bool,
     /// The model's own losses on its prototypes, beside the survival loss.
     pub auxiliary_losses: bool,
+    /// What the model ends with.
+    pub head: RiskHead,
+    /// The cumulative hazard of the baseline at the end of each time bin, for the survival curve of a log risk; training writes
+    /// it into the checkpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<[f64; N_BINS]>,
 }
 
 /// Whether bags must say the tissue class of each 20x patch: 0 tumour, 1 stroma, 2 infiltrate, 3 necrosis, 4 other.
@@ -74,13 +81,16 @@ impl Default for ProtoSurvConfig {
             num_neighbours: 4,
             reverse_edges: false,
             auxiliary_losses: true,
+            head: RiskHead::Hazards,
+            baseline: None,
         }
     }
 }
 
 impl ProtoSurvConfig {
     pub(crate) fn check(&self) -> Result<()> {
-        check_costly_count("num_neighbours", self.num_neighbours)
+        check_costly_count("num_neighbours", self.num_neighbours)?;
+        check_rising("baseline", self.baseline)
     }
 
     pub(crate) fn needs(&self) -> &'static [Need] {
@@ -294,7 +304,11 @@ impl ProtoSurv {
             prototypes: Prototypes::new(backbone_dim, vb.pp("prototypes"))?,
             structure: Structure::new(backbone_dim, vb.pp("structure"))?,
             fusion: (0..N_FUSIONS).map(fusion).collect::<Result<_>>()?,
-            head: Linear::uniform(WIDTH, N_BINS, vb.pp("head"))?,
+            head: match config.head {
+                RiskHead::Hazards => Linear::uniform(WIDTH, N_BINS, vb.pp("head"))?,
+                // A log risk is relative: a bias would do nothing.
+                RiskHead::LogRisk => Linear::uniform_without_bias(WIDTH, 1, vb.pp("head"))?,
+            },
             prototype_head,
             config: config.clone(),
             backbone_dim,
@@ -355,7 +369,8 @@ impl SurvivalModel for ProtoSurv {
         }
         let pooled = plain_layer_norm(&fused.mean_keepdim(0)?)?;
         ctx.tap("pooled", &pooled);
-        let mut output = SurvivalOutput::new(self.head.forward(&pooled)?.squeeze(0)?);
+        let values = self.head.forward(&pooled)?.squeeze(0)?;
+        let mut output = SurvivalOutput::of(self.config.head.with(self.config.baseline), values);
         if let Some(head) = &self.prototype_head {
             output.penalty = Some(head.losses(&prototypes, x, &classes, ctx)?);
         }

@@ -11,11 +11,13 @@ use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 
 use crate::attribution::{self, Module, scatter};
-use crate::config::{check_at_least_one, reject};
+use crate::config::{check_at_least_one, check_rising, reject};
 use crate::discrete_time::N_BINS;
 use crate::error::{Error, Result};
+use crate::head::Head;
 use crate::input::BagTensors;
 use crate::model::{SurvivalModel, SurvivalOutput};
+use crate::time_mixture::MixtureHead;
 
 const NAME: &str = "scmil";
 const FILTER_WIDTH: usize = 256;
@@ -27,6 +29,17 @@ const WINDOW: usize = 64;
 const FEATURE_SHARE: f64 = 0.8;
 const SEED: u64 = 1;
 
+/// What SCMIL ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScmilHead {
+    /// Four hazards, as every model of the comparison.
+    #[default]
+    Hazards,
+    /// The authors' own: a mixture of times. Trains with `loss = "likelihood"`.
+    Mixture,
+}
+
 /// The settings of SCMIL.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -36,18 +49,38 @@ pub struct ScmilConfig {
     pub project_to: usize,
     /// Heads of the attention within windows, at least 1; they divide the width.
     pub num_heads: usize,
+    /// What the model ends with.
+    pub head: ScmilHead,
+    /// The end of each time bin for a mixture's survival curve; training writes it into the checkpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bin_ends_months: Option<[f64; N_BINS]>,
 }
 
 impl Default for ScmilConfig {
     fn default() -> Self {
-        Self { project_to: 0, num_heads: 8 }
+        Self { project_to: 0, num_heads: 8, head: ScmilHead::Hazards, bin_ends_months: None }
     }
 }
 
 impl ScmilConfig {
-    pub(crate) fn check(&self) -> Result<()> {
-        check_at_least_one("num_heads", self.num_heads)
+    pub(crate) fn head(&self) -> Head {
+        match self.head {
+            ScmilHead::Hazards => Head::Hazards,
+            ScmilHead::Mixture => Head::TimeMixture { bin_ends_months: self.bin_ends_months },
+        }
     }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        check_at_least_one("num_heads", self.num_heads)?;
+        check_rising("bin_ends_months", self.bin_ends_months)
+    }
+}
+
+/// The last layers.
+#[derive(Debug, Clone)]
+enum LastLayers {
+    Hazards(Linear),
+    Mixture(MixtureHead),
 }
 
 /// The model. Parameters `soft_filter.{0,2}`, `attention`, `pool`, `head`, and `project` where there is one.
@@ -58,7 +91,8 @@ pub struct Scmil {
     filter_out: Linear,
     attention: WindowAttention,
     pool: GatedAttention,
-    head: Linear,
+    last: LastLayers,
+    head: Head,
     backbone_dim: usize,
 }
 
@@ -79,7 +113,11 @@ impl Scmil {
             filter_out: Linear::uniform(FILTER_WIDTH, 1, vb.pp("soft_filter.2"))?,
             attention: WindowAttention::new(d, config.num_heads, DROPOUT, vb.pp("attention"))?,
             pool: GatedAttention::new(d, ATTENTION_WIDTH, DROPOUT, vb.pp("pool"))?,
-            head: Linear::uniform(d, N_BINS, vb.pp("head"))?,
+            last: match config.head {
+                ScmilHead::Hazards => LastLayers::Hazards(Linear::uniform(d, N_BINS, vb.pp("head"))?),
+                ScmilHead::Mixture => LastLayers::Mixture(MixtureHead::new(d, vb.pp("head"))?),
+            },
+            head: config.head(),
             backbone_dim,
         })
     }
@@ -145,11 +183,14 @@ impl Scmil {
             ctx.tap(name, value);
         }
         attribution::note(ctx, Module::Pooling, Magnification::X20, || scatter(&weights, &rows, n))?;
-        let mut logits = self.head.forward(&pooled)?.squeeze(0)?;
+        let mut values = match &self.last {
+            LastLayers::Hazards(last) => last.forward(&pooled)?.squeeze(0)?,
+            LastLayers::Mixture(last) => last.forward(&pooled, ctx)?,
+        };
         if skipped {
-            logits = logits.broadcast_add(&self.attention.zero()?)?;
+            values = values.broadcast_add(&self.attention.zero()?)?;
         }
-        Ok(SurvivalOutput::new(logits))
+        Ok(SurvivalOutput::of(self.head, values))
     }
 }
 

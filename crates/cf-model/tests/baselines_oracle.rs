@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor, Var};
 use cf_model::{
-    BagTensors, CsMil, Derived, ForwardCtx, ModelConfig, ParamStore, PatchFacts, Patches, Scmil,
-    SurvivalOutput, ZoomMil,
+    BagTensors, CsMil, Derived, ForwardCtx, ModelConfig, ParamStore, PatchFacts, Patches, ProtoSurvConfig,
+    RiskHead, Scmil, ScmilConfig, ScmilHead, SurvivalOutput, ZoomMil,
 };
 use formula::formula;
 use oracle::{fingerprint, nll};
@@ -277,7 +277,7 @@ fn compare(name: &str, dtype: DType) -> usize {
 
 /// The training loss as tensor operations, so that autograd gives its gradient.
 fn total_loss(output: &SurvivalOutput, bin: usize, censored: bool) -> Tensor {
-    let mut total = (nll(&output.logits, bin, censored) * output.weight).unwrap();
+    let mut total = (nll(&output.values, bin, censored) * output.weight).unwrap();
     for (logits, weight) in &output.auxiliary {
         total = (total + (nll(logits, bin, censored) * *weight).unwrap()).unwrap();
     }
@@ -321,6 +321,138 @@ fn parameter_counts_are_the_oracles() {
         let config = ModelConfig::default_of(name);
         for dim in [1024, 2048] {
             let wanted = wanted[dim.to_string()].as_u64().unwrap();
+            assert_eq!(config.n_parameters(dim).unwrap() as u64, wanted, "{name} at {dim}");
+        }
+    }
+}
+
+/// Compares the gradient of `scalar` by every parameter and input with the oracle's fingerprints.
+fn compare_gradients(
+    what: &str,
+    scalar: &Tensor,
+    wanted: &Value,
+    (store, case): (&ParamStore, &Case<'_>),
+    dtype: DType,
+) {
+    let grads = cf_model::kernels::backward(scalar).unwrap();
+    let wanted = wanted.as_object().unwrap();
+    let Tolerance { gradient, floor, .. } = tolerance("native", dtype);
+    let largest =
+        wanted.values().filter(|norm| !norm.is_null()).map(|norm| numbers(norm)[0]).fold(1.0, f64::max);
+    let inputs = case.inputs.iter().map(|(scale, var)| (format!("input/{scale}"), var.clone()));
+    let all: Vec<(String, Var)> = store.params().into_iter().chain(inputs).collect();
+    assert_eq!(all.len(), wanted.len(), "{what}: other parameters than the oracle's");
+    for (name, var) in all {
+        let found = grads.get(&var).map_or([0.0; 3], |grad| fingerprint(&flat(grad)));
+        match &wanted[&name] {
+            Value::Null => assert_eq!(found, [0.0; 3], "{what} {name}"),
+            norm => assert_near(&format!("{what} {name}"), &found, &numbers(norm), gradient, floor * largest),
+        }
+    }
+}
+
+#[test]
+fn the_mixture_of_times_equals_the_oracle() {
+    let oracle = read("scmil_native");
+    let dim = oracle["backbone_dim"].as_u64().unwrap() as usize;
+    let ends = [1.0, 12.5, 87.0, 220.0];
+    let settings =
+        ScmilConfig { head: ScmilHead::Mixture, bin_ends_months: Some(ends), ..ScmilConfig::default() };
+    let config = ModelConfig::Scmil(settings);
+    for dtype in [DType::F64, DType::F32] {
+        let store = formula::store(&config, dim, dtype);
+        for facts in oracle["cases"].as_array().unwrap() {
+            let case = Case::new(facts, dim, dtype);
+            let output = case.run(&config, dim, &store, &mut ForwardCtx::eval().recording());
+            let what = format!("{dtype:?} {}", case.name);
+            let values = output.numbers().unwrap();
+            let (near, parts) = (if dtype == DType::F64 { 1e-9 } else { 1e-5 }, &facts["mixture"]);
+            let weights: Vec<f64> = values.values[..100].iter().map(|log_weight| log_weight.exp()).collect();
+            for (found, wanted) in [
+                (&weights[..], &parts["weights"]),
+                (&values.values[100..200], &parts["mu"]),
+                (&values.values[200..], &parts["sg"]),
+            ] {
+                for (found, wanted) in found.iter().zip(numbers(wanted)) {
+                    assert!(
+                        (found - wanted).abs() <= near * wanted.abs().max(1.0),
+                        "{what}: {found} {wanted}"
+                    );
+                }
+            }
+            let mixture = values.mixture().unwrap();
+            for at in facts["times"].as_array().unwrap() {
+                let of = |key: &str| at[key].as_f64().unwrap();
+                let time = of("time");
+                let close = |found: f64, wanted: f64, what: &str| {
+                    assert!(
+                        (found - wanted).abs() <= 10.0 * near * wanted.abs().max(1.0),
+                        "{what} at {time}: {found} {wanted}"
+                    );
+                };
+                close(mixture.survival(time), of("S"), "survival");
+                close(mixture.log_density(time), of("ln_f"), "density");
+                for (is_event, wanted) in [true, false].into_iter().zip(numbers(&at["loss"])) {
+                    close(mixture.loss(time, is_event).loss, wanted, "loss");
+                }
+                if let Some(bin) = ends.iter().position(|&end| end == time) {
+                    close(output.survival().unwrap()[bin], of("S"), "curve");
+                }
+            }
+            for (target, time, is_event) in [("12.5 event", 12.5, true), ("89 censored", 89.0, false)] {
+                let (_, scalar) = output
+                    .training_loss_of(1.0, |output| {
+                        let at = output.mixture().unwrap().loss(time, is_event);
+                        Ok::<_, cf_model::Error>((at.loss, at.gradient))
+                    })
+                    .unwrap();
+                compare_gradients(
+                    &format!("{what} {target}"),
+                    &scalar,
+                    &facts["gradients"][target],
+                    (&store, &case),
+                    dtype,
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_log_risk_equals_the_oracle() {
+    let oracle = read("protosurv_native");
+    let dim = oracle["backbone_dim"].as_u64().unwrap() as usize;
+    let baseline = [0.1, 0.2, 0.4, 0.8];
+    let settings =
+        ProtoSurvConfig { head: RiskHead::LogRisk, baseline: Some(baseline), ..ProtoSurvConfig::default() };
+    let config = ModelConfig::ProtoSurv(settings);
+    for dtype in [DType::F64, DType::F32] {
+        let store = formula::store(&config, dim, dtype);
+        for facts in oracle["cases"].as_array().unwrap() {
+            let case = Case::new(facts, dim, dtype);
+            let output = case.run(&config, dim, &store, &mut ForwardCtx::eval());
+            let (risk, wanted) = (output.risk().unwrap(), facts["log_risk"].as_f64().unwrap());
+            assert!((risk - wanted).abs() < if dtype == DType::F64 { 1e-9 } else { 1e-5 }, "{risk} {wanted}");
+            let survival = output.survival().unwrap();
+            for (found, hazard) in survival.into_iter().zip(baseline) {
+                assert!((found - (-hazard * risk.exp()).exp()).abs() < 1e-12);
+            }
+            let (_, scalar) =
+                output.training_loss_of(1.0, |_| Ok::<_, cf_model::Error>((0.0, vec![0.7]))).unwrap();
+            compare_gradients("log risk", &scalar, &facts["gradients"]["0.7"], (&store, &case), dtype);
+        }
+    }
+}
+
+#[test]
+fn parameter_counts_of_native_heads_are_the_oracles() {
+    for (name, config) in [
+        ("scmil_native", r#"{"name":"scmil","head":"mixture"}"#),
+        ("protosurv_native", r#"{"name":"protosurv","head":"log-risk"}"#),
+    ] {
+        let config: ModelConfig = serde_json::from_str(config).unwrap();
+        for dim in [1024, 2048] {
+            let wanted = read(name)["parameters"][dim.to_string()].as_u64().unwrap();
             assert_eq!(config.n_parameters(dim).unwrap() as u64, wanted, "{name} at {dim}");
         }
     }

@@ -59,7 +59,7 @@ fn step(config: &ModelConfig, dtype: DType, device: &Device) -> (Vec<f64>, BTree
         let grad = grads.get(&var)?;
         Some((name, numbers(grad)))
     });
-    (numbers(&output.logits), gradients.collect())
+    (numbers(&output.values), gradients.collect())
 }
 
 fn norm(values: impl Iterator<Item = f64>) -> f64 {

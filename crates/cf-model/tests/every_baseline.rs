@@ -88,6 +88,10 @@ fn parameter_counts_are_those_of_table_1_8() {
     let of_json = |text: &str| -> ModelConfig { serde_json::from_str(text).unwrap() };
     assert_eq!(count(&of_json(r#"{"name":"protosurv","auxiliary_losses":false}"#)), [50_234_631, 66_880_775]);
     assert_eq!(count(&of_json(r#"{"name":"mustmil","num_scales":2}"#)), [674_200, 1_198_488]);
+    assert_eq!(count(&of_json(r#"{"name":"scmil","head":"mixture"}"#)), [5_360_406, 18_995_990]);
+    // The table counts modules that the authors build and never use, as many at both widths.
+    let with_dead = count(&of_json(r#"{"name":"protosurv","head":"log-risk"}"#)).map(|live| live + 919_552);
+    assert_eq!(with_dead, [52_988_931, 73_569_283]);
 }
 
 #[test]
@@ -109,7 +113,7 @@ fn every_parameter_learns_but_those_documented_as_dead() {
         let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
         let model = config.build(DIM, store.builder()).unwrap();
         let output = model.forward(&bag, &mut ForwardCtx::train(7, "gradients")).unwrap();
-        let mut loss = (nll(&output.logits, 1, false) * output.weight).unwrap();
+        let mut loss = (nll(&output.values, 1, false) * output.weight).unwrap();
         for (logits, weight) in &output.auxiliary {
             loss = (loss + (nll(logits, 1, false) * *weight).unwrap()).unwrap();
         }

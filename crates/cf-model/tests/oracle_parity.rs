@@ -104,7 +104,7 @@ fn compare(file: &str, dtype: DType, tolerance: &Tolerance) -> usize {
                     "{file} {case} S {found}, oracle {wanted}"
                 );
             }
-            let loss = nll(&output.logits, bin, censored);
+            let loss = nll(&output.values, bin, censored);
             let wanted = oracle.values(&format!("case/{case}/loss"))[2 * bin + usize::from(censored)];
             assert!((flat(&loss)[0] - wanted).abs() < 1e-5, "{file} {case} {target} loss");
 
@@ -178,7 +178,7 @@ fn every_parameter_gets_a_gradient_except_what_softmax_cannot_see() {
         let bag =
             BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20"), ..BagTensors::default() };
         let output = model.forward(&bag, &mut ForwardCtx::train(7, "gradient invariant")).unwrap();
-        let grads = nll(&output.logits, 1, false).backward().unwrap();
+        let grads = nll(&output.values, 1, false).backward().unwrap();
         let norms: Vec<(String, f64)> = store
             .params()
             .iter()
@@ -327,7 +327,7 @@ fn trained(
         ..BagTensors::default()
     };
     let mut ctx = ForwardCtx::train(7, "kernels and references").with_retention(retention);
-    let logits = model.forward(&bag, &mut ctx).unwrap().logits;
+    let logits = model.forward(&bag, &mut ctx).unwrap().values;
     let upstream = Tensor::new(&[0.7f32, -1.1, 0.4, 0.9], &Device::Cpu).unwrap();
     let grads = (&logits * upstream).unwrap().sum_all().unwrap().backward().unwrap();
     let params = store.params();

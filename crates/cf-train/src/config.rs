@@ -5,7 +5,7 @@ mod examined;
 use std::path::{Path, PathBuf};
 
 use candle_core::DType;
-use cf_model::ModelConfig;
+use cf_model::{Head, ModelConfig, ModelName};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -106,6 +106,29 @@ pub enum LossKind {
     CrossEntropy,
     /// Cox partial likelihood of the risk scores within each accumulation group.
     Cox,
+    /// The censored likelihood of the time itself, for a model that ends with a mixture of times.
+    Likelihood,
+}
+
+impl LossKind {
+    /// Why a model that ends with `head` can't be trained on this loss, if it can't.
+    fn fault_with(self, head: Head, model: ModelName) -> Option<String> {
+        let expected = match (head, self) {
+            (Head::Hazards, Self::Nll | Self::CrossEntropy | Self::Cox)
+            | (Head::LogRisk { .. }, Self::Cox)
+            | (Head::TimeMixture { .. }, Self::Likelihood) => return None,
+            (Head::Hazards, Self::Likelihood) => "nll, cross-entropy or cox",
+            (Head::LogRisk { .. }, _) => "cox",
+            (Head::TimeMixture { .. }, _) => "likelihood",
+        };
+        let found = match self {
+            Self::Nll => "nll",
+            Self::CrossEntropy => "cross-entropy",
+            Self::Cox => "cox",
+            Self::Likelihood => "likelihood",
+        };
+        Some(format!("training.loss is {found}, expected {expected}: this {model} ends with {head}"))
+    }
 }
 
 /// The floats of a run's parameters, activations, gradients and optimiser.
@@ -217,6 +240,7 @@ impl RunConfig {
                 self.model.name()
             ));
         }
+        faults.extend(self.training.loss.fault_with(self.model.head(), self.model.name()));
         faults
     }
 

@@ -112,6 +112,7 @@ const SECTIONS: [(&str, &[(&str, Kind)]); 7] = [
             ("sampling", Kind::Text),
             ("num_eval_bags", Kind::Whole),
             ("cross_scale_norm", Kind::Text),
+            ("head", Kind::Text),
         ],
     ),
     (

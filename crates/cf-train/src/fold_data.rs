@@ -8,6 +8,7 @@ use survival_metrics::{Outcome, Status};
 use crate::cohort::{Cohort, Slide};
 use crate::config::TrainingConfig;
 use crate::folds::Fold;
+use crate::loss;
 use crate::protocol::Protocol;
 use crate::seed::stream;
 use crate::time_bins::TimeBins;
@@ -25,6 +26,11 @@ impl LabelledSlide {
     /// Whether the event was seen.
     pub fn status(&self) -> Status {
         self.slide.outcome.status()
+    }
+
+    /// What a loss reads of it.
+    pub(crate) fn outcome(&self) -> loss::Outcome {
+        loss::Outcome { bin: self.bin, time_months: self.slide.outcome.time(), status: self.status() }
     }
 }
 

@@ -1,26 +1,30 @@
 //! The rows of a fold's files.
 
-use cf_model::N_BINS;
+use cf_model::{Head, HeadOutput, N_BINS};
 
+use crate::error::Result;
 use crate::evaluate::Prediction;
 use crate::fold_data::LabelledSlide;
 
 /// The row of one slide with the given model output.
-pub(crate) fn prediction(labelled: &LabelledSlide, fold: usize, logits: [f64; N_BINS]) -> Prediction {
-    let distribution = cf_model::DiscreteSurvival::from_logits(logits);
-    let [s1, s2, s3, s4] = distribution.survival;
-    Prediction {
+pub(crate) fn prediction(labelled: &LabelledSlide, fold: usize, output: &HeadOutput) -> Result<Prediction> {
+    let [s1, s2, s3, s4] = match output.head {
+        // What training selects by is the risk; the curve is known when it ends, before any row is written.
+        Head::LogRisk { baseline: None } => [f64::NAN; N_BINS],
+        Head::Hazards | Head::LogRisk { .. } | Head::TimeMixture { .. } => output.distribution()?.survival,
+    };
+    Ok(Prediction {
         case_id: labelled.slide.case_id.clone(),
         slide_id: labelled.slide.slide_id.clone(),
         fold,
         event_time_months: labelled.slide.outcome.time(),
         status: labelled.status().into(),
-        risk: distribution.risk(),
+        risk: output.risk()?,
         s1,
         s2,
         s3,
         s4,
-    }
+    })
 }
 
 /// A row of `order.csv`.

@@ -3,8 +3,11 @@
 //! A loss of four numbers needs no graph: its value and gradient are computed here, and the gradient is what the model's
 //! backward pass starts from.
 
-use cf_model::{DiscreteSurvival, N_BINS};
+use cf_model::{DiscreteSurvival, Head, HeadOutput, N_BINS};
 use survival_metrics::Status;
+
+use crate::config::LossKind;
+use crate::error::Result;
 
 /// Logs are taken of `max(x, FLOOR)`; below it a term has no gradient, as in the released code.
 const FLOOR: f64 = 1e-7;
@@ -16,6 +19,40 @@ pub struct LossGradient {
     pub loss: f64,
     /// Its derivative by each logit.
     pub gradient: [f64; N_BINS],
+}
+
+/// What became of a slide's patient.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outcome {
+    /// Time bin, from 0.
+    pub bin: usize,
+    /// Time, in months.
+    pub time_months: f64,
+    /// Whether the event was seen.
+    pub status: Status,
+}
+
+/// The loss of one slide by the numbers of its model's head, and its derivative by each of them.
+///
+/// # Errors
+/// If the head is of another kind than the loss is about; [`LossKind::Cox`] couples slides and is none of one.
+pub fn of_output(
+    kind: LossKind,
+    output: &HeadOutput,
+    outcome: Outcome,
+    alpha: f64,
+) -> Result<(f64, Vec<f64>)> {
+    let Outcome { bin, time_months, status } = outcome;
+    if let (LossKind::Likelihood, Some(mixture)) = (kind, output.mixture()) {
+        let at = mixture.loss(time_months, status == Status::Event);
+        return Ok((at.loss, at.gradient));
+    }
+    let logits = output.logits()?;
+    let at = match kind {
+        LossKind::CrossEntropy => cross_entropy(logits, bin, status, alpha),
+        LossKind::Nll | LossKind::Cox | LossKind::Likelihood => nll(logits, bin, status, alpha),
+    };
+    Ok((at.loss, at.gradient.to_vec()))
 }
 
 /// Discrete-time negative log-likelihood (Zadeh and Schmid, 2020), `alpha` down-weighting the censored part.
@@ -91,6 +128,38 @@ pub fn cox(risk: &[f64], time: &[f64], status: &[Status]) -> (f64, Vec<f64>) {
 pub fn risk_gradient(logits: [f64; N_BINS]) -> [f64; N_BINS] {
     let DiscreteSurvival { hazards, survival } = DiscreteSurvival::from_logits(logits);
     std::array::from_fn(|j| hazards[j] * survival[j..].iter().sum::<f64>())
+}
+
+/// The derivative of an output's risk by each of its numbers.
+///
+/// # Errors
+/// If the head is a mixture of times, which no loss of risks trains.
+pub fn risk_gradient_of(output: &HeadOutput) -> Result<Vec<f64>> {
+    match output.head {
+        Head::LogRisk { .. } => Ok(vec![1.0; output.values.len()]),
+        Head::Hazards | Head::TimeMixture { .. } => Ok(risk_gradient(output.logits()?).to_vec()),
+    }
+}
+
+/// The cumulative hazard at each of `ends` of a slide whose log risk is 0, given the log risks of others (Breslow, 1974): the sum
+/// over events up to then of `1 / sum_{j at risk} exp(risk_j)`.
+///
+/// ```
+/// use survival_metrics::Status::{Censored, Event};
+///
+/// let hazard = cf_train::loss::breslow(&[0.0, 0.0, 0.0], &[1.0, 2.0, 3.0], &[Event, Censored, Event], [0.5, 1.0, 2.5, 3.0]);
+/// assert_eq!(hazard, [0.0, 1.0 / 3.0, 1.0 / 3.0, 4.0 / 3.0]);
+/// ```
+pub fn breslow(risk: &[f64], time: &[f64], status: &[Status], ends: [f64; N_BINS]) -> [f64; N_BINS] {
+    let largest = risk.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let steps: Vec<(f64, f64)> = (0..risk.len())
+        .filter(|&i| status[i] == Status::Event)
+        .map(|i| {
+            let at_risk = (0..risk.len()).filter(|&j| time[j] >= time[i]);
+            (time[i], (-largest).exp() / at_risk.map(|j| (risk[j] - largest).exp()).sum::<f64>())
+        })
+        .collect();
+    ends.map(|end| steps.iter().filter(|(time, _)| *time <= end).map(|(_, step)| step).sum())
 }
 
 /// A sum of weighted logs with its gradient by the logits.

@@ -6,8 +6,8 @@ use std::path::Path;
 use candle_core::{DType, Device};
 use cf_model::weights::{Checkpoint, METADATA_ROW_ORDER};
 use cf_model::{
-    Attribution, AttributionLayer, BagTensors, ForwardCtx, ModelConfig, ModelName, N_BINS, SurvivalModel,
-    SurvivalOutput,
+    Attribution, AttributionLayer, BagTensors, ForwardCtx, Head, ModelConfig, ModelName, N_BINS,
+    SurvivalModel, SurvivalOutput,
 };
 use serde::Serialize;
 use survival_metrics::Status;
@@ -46,13 +46,14 @@ pub struct Target<'a> {
 pub struct SlidePrediction {
     /// The slide.
     pub slide: String,
-    /// Model output.
-    pub logits: [f64; N_BINS],
-    /// Their sigmoids.
+    /// Model output, where the model ends with hazards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logits: Option<[f64; N_BINS]>,
+    /// Probability of the event in each bin, given survival up to it: the sigmoids of the logits.
     pub hazards: [f64; N_BINS],
     /// Survival past each bin.
     pub survival: [f64; N_BINS],
-    /// Minus the sum of `survival`; higher is worse.
+    /// Minus the sum of `survival`, or the log risk that the model ends with; higher is worse.
     pub risk: f64,
 }
 
@@ -66,14 +67,21 @@ pub struct SlideGradients {
 }
 
 impl SlidePrediction {
+    /// Whether the risk is minus the sum of the survival curve, and not a log risk.
+    pub fn risk_is_of_survival(&self) -> bool {
+        self.risk == -self.survival.iter().sum::<f64>()
+    }
+
     fn new(slide: &str, output: &SurvivalOutput) -> Result<Self> {
-        let distribution = output.distribution()?;
+        let numbers = output.numbers()?;
+        let distribution = numbers.distribution()?;
+        let logits = if numbers.head == Head::Hazards { Some(numbers.logits()?) } else { None };
         Ok(Self {
             slide: slide_stem(slide).to_owned(),
-            logits: output.logit_values()?,
+            logits,
             hazards: distribution.hazards,
             survival: distribution.survival,
-            risk: distribution.risk(),
+            risk: numbers.risk()?,
         })
     }
 }

@@ -46,6 +46,11 @@ impl TimeBins {
         &self.edges_months
     }
 
+    /// Where each bin ends, in months.
+    pub fn ends_months(&self) -> [f64; N_BINS] {
+        std::array::from_fn(|bin| self.edges_months[bin + 1])
+    }
+
     /// The bin that holds `time_months`. Times outside the fitted range fall into the first or last bin, which happens
     /// where the bins were fitted on other slides.
     pub fn bin_of(&self, time_months: f64) -> usize {

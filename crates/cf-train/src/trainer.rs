@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use cf_model::weights::Checkpoint;
-use cf_model::{BagTensors, ForwardCtx, N_BINS, ParamStore, SurvivalModel, kernels};
+use cf_model::{BagTensors, ForwardCtx, Head, HeadOutput, ParamStore, SurvivalModel, kernels};
 
 use crate::adam::Adam;
 use crate::bags::BagSource;
@@ -79,6 +79,8 @@ struct Trainer<'a> {
     adam: Adam,
     schedule: Schedule,
     state: FoldState,
+    /// What the model ends with, and what is known of time for it.
+    head: Head,
 }
 
 impl<'a> Trainer<'a> {
@@ -96,7 +98,12 @@ impl<'a> Trainer<'a> {
         run_dir::create_dir(&dir)?;
         let saved = FoldState::restore(&dir.join(fold_files::STATE), &store, &mut adam)?;
         let state = saved.unwrap_or_else(FoldState::start);
-        Ok(Self { context, data, store, model, eval_model, adam, schedule, state })
+        let head = match context.config.model.head() {
+            Head::TimeMixture { .. } => Head::TimeMixture { bin_ends_months: Some(data.bins.ends_months()) },
+            head @ Head::Hazards => head,
+            Head::LogRisk { .. } => Head::LogRisk { baseline: None },
+        };
+        Ok(Self { context, data, store, model, eval_model, adam, schedule, state, head })
     }
 
     fn train(&mut self, observe: &mut dyn FnMut(Event)) -> Result<()> {
@@ -134,7 +141,7 @@ impl<'a> Trainer<'a> {
             let (slide_id, bag) = bag?;
             let draw = Draw { epoch, position: self.state.position, slide };
             match training.loss {
-                LossKind::Nll | LossKind::CrossEntropy => {
+                LossKind::Nll | LossKind::CrossEntropy | LossKind::Likelihood => {
                     naming_the_bag(bags.device(), &slide_id, BagSize::of(&bag), || {
                         self.train_bag(&bag, draw)
                     })?;
@@ -170,18 +177,9 @@ impl<'a> Trainer<'a> {
         let data = self.data;
         let labelled = &data.train[draw.slide];
         let output = self.model.forward(bag, &mut self.train_ctx(bag, draw))?;
-        let of_logits = |logits: [f64; N_BINS]| {
-            let at = match training.loss {
-                LossKind::CrossEntropy => {
-                    loss::cross_entropy(logits, labelled.bin, labelled.status(), training.alpha)
-                }
-                LossKind::Nll | LossKind::Cox => {
-                    loss::nll(logits, labelled.bin, labelled.status(), training.alpha)
-                }
-            };
-            (at.loss, at.gradient)
-        };
-        let (loss, scalar) = output.training_loss(1.0 / training.accumulation as f64, of_logits)?;
+        let of_output =
+            |output: &HeadOutput| loss::of_output(training.loss, output, labelled.outcome(), training.alpha);
+        let (loss, scalar) = output.training_loss_of(1.0 / training.accumulation as f64, of_output)?;
         self.record_loss(loss, labelled)?;
         self.adam.accumulate(kernels::backward(&scalar)?)
     }
@@ -194,29 +192,32 @@ impl<'a> Trainer<'a> {
         let slide = |draw: &Draw| &data.train[draw.slide];
         let ids: Vec<String> = draws.iter().map(|draw| slide(draw).slide.slide_id.clone()).collect();
         let bags = self.context.bags;
-        let mut logits = Vec::with_capacity(draws.len());
+        let mut outputs = Vec::with_capacity(draws.len());
         for (bag, &draw) in bags.load(ids.clone()).zip(&draws) {
             let (slide_id, bag) = bag?;
             let risk_pass = || {
                 let output = self.eval_model.forward(&bag, &mut self.train_ctx(&bag, draw))?;
-                Ok(output.logit_values()?)
+                Ok(output.numbers()?)
             };
-            logits.push(naming_the_bag(bags.device(), &slide_id, BagSize::of(&bag), risk_pass)?);
+            outputs.push(naming_the_bag(bags.device(), &slide_id, BagSize::of(&bag), risk_pass)?);
         }
-        let risk: Vec<f64> =
-            logits.iter().map(|&z| cf_model::DiscreteSurvival::from_logits(z).risk()).collect();
+        let risk = outputs.iter().map(HeadOutput::risk).collect::<cf_model::Result<Vec<f64>>>()?;
         let time: Vec<f64> = draws.iter().map(|draw| slide(draw).slide.outcome.time()).collect();
         let status: Vec<_> = draws.iter().map(|draw| slide(draw).status()).collect();
         let (loss, by_risk) = loss::cox(&risk, &time, &status);
         if let Some(last) = draws.last() {
             self.record_loss(loss, slide(last))?;
         }
-        for ((bag, &draw), (z, by_risk)) in bags.load(ids).zip(&draws).zip(logits.iter().zip(by_risk)) {
+        // The loss is a mean over the group's events, a penalty that the model adds one over its slides.
+        let n_slides = draws.len() as f64;
+        for ((bag, &draw), (output, by_risk)) in bags.load(ids).zip(&draws).zip(outputs.iter().zip(by_risk)) {
             let (slide_id, bag) = bag?;
-            let by_logits = loss::risk_gradient(*z).map(|g| g * by_risk);
+            let by_values: Vec<f64> =
+                loss::risk_gradient_of(output)?.into_iter().map(|g| g * by_risk * n_slides).collect();
             let gradient_pass = || {
                 let output = self.model.forward(&bag, &mut self.train_ctx(&bag, draw))?;
-                let (_, scalar) = output.training_loss(1.0, |_| (0.0, by_logits))?;
+                let given = |_: &HeadOutput| Ok::<_, Error>((0.0, by_values.clone()));
+                let (_, scalar) = output.training_loss_of(1.0 / n_slides, given)?;
                 self.adam.accumulate(kernels::backward(&scalar)?)
             };
             naming_the_bag(bags.device(), &slide_id, BagSize::of(&bag), gradient_pass)?;
@@ -268,31 +269,34 @@ impl<'a> Trainer<'a> {
     }
 
     /// Writes the fold's files; its validation predictions last.
-    fn finish(self) -> Result<()> {
+    fn finish(mut self) -> Result<()> {
         let dir = run_dir::fold_dir(self.context.run_dir, self.data.fold);
         let n_epochs = self.state.history.len();
-        let predict = |slides: &[LabelledSlide]| Ok::<_, Error>(self.evaluate(slides, &|| 0.0)?.0);
         run_dir::write_csv(&dir.join(fold_files::HISTORY), &self.state.history)?;
         run_dir::write_csv(&dir.join(fold_files::TRAIN), self.data.train.iter().map(TrainRow::from))?;
         run_dir::write_csv(
             &dir.join(fold_files::ORDER),
             (1..=n_epochs).flat_map(|epoch| self.order_rows(epoch)),
         )?;
-        let last = predict(&self.data.validation)?;
+        self.find_baseline()?;
+        let last = self.predict(&self.data.validation)?;
         run_dir::write_csv(&dir.join(fold_files::PREDICTIONS_LAST), &last)?;
         self.write_weights(fold_files::LAST, n_epochs)?;
         let best = dir.join(fold_files::BEST);
         let selected = match self.state.best {
             Some(best_epoch) if best_epoch.epoch != n_epochs => {
                 self.store.assign(Checkpoint::read(&best)?.values())?;
-                predict(&self.data.validation)?
+                if self.find_baseline()? {
+                    self.write_weights(fold_files::BEST, best_epoch.epoch)?;
+                }
+                self.predict(&self.data.validation)?
             }
             _ => {
                 self.write_weights(fold_files::BEST, n_epochs)?;
                 last
             }
         };
-        let train = predict(&self.data.train)?;
+        let train = self.predict(&self.data.train)?;
         run_dir::write_csv(&dir.join(fold_files::PREDICTIONS_TRAIN), &train)?;
         run_dir::write_csv(&dir.join(fold_files::PREDICTIONS), &selected)?;
         remove_state(self.context.run_dir, self.data.fold)
@@ -300,7 +304,7 @@ impl<'a> Trainer<'a> {
 
     fn write_weights(&self, file: &str, epoch: usize) -> Result<()> {
         let info = CheckpointInfo {
-            model: &self.context.config.model,
+            model: &self.context.config.model.clone().with_head(self.head),
             backbone_dim: self.context.bags.backbone_dim(),
             row_order: self.context.bags.row_order(),
             config_hash: self.context.config_hash,

@@ -1,16 +1,17 @@
-//! Every method of Table 1 goes through `cf-train cv` with its configuration of `examples/configs`.
+//! Every method of Table 1 goes through `cf-train cv` with its configuration of `examples/configs`, in the comparison's form and
+//! in its authors'.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cf_model::ModelName;
 use support::{fail, path, succeed};
 
-/// Runs one epoch of one fold of `examples/configs/blca-<name>.toml` on the bags of `cohort`; `other` are further settings.
-fn arguments(name: &str, cohort: &Path, run: &Path, other: &[&str]) -> Vec<String> {
+/// Runs one epoch of one fold of `examples/configs/<config>.toml` on the bags of `cohort`; `other` are further settings.
+fn arguments(config: &str, cohort: &Path, run: &Path, other: &[&str]) -> Vec<String> {
     let configs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/configs");
     let mut settings = vec![
         format!("cohort.clinical={}", path(&cohort.join("clinical.csv"))),
@@ -22,7 +23,7 @@ fn arguments(name: &str, cohort: &Path, run: &Path, other: &[&str]) -> Vec<Strin
         "training.accumulation=4".to_owned(),
     ];
     settings.extend(other.iter().map(|&setting| setting.to_owned()));
-    let config = format!("{configs}/blca-{name}.toml");
+    let config = format!("{configs}/{config}.toml");
     let mut arguments: Vec<String> =
         ["cv", "--folds", "0", "--out", path(run), "--config", config.as_str()].map(str::to_owned).to_vec();
     arguments.extend(settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]));
@@ -35,7 +36,7 @@ fn trains(name: ModelName) {
     let run = dir.path().join("run");
     // Eight heads do not divide the twelve columns of these bags.
     let heads: &[&str] = if name == ModelName::Scmil { &["model.num_heads=4"] } else { &[] };
-    let arguments = arguments(name.as_str(), &cohort, &run, heads);
+    let arguments = arguments(&format!("blca-{name}"), &cohort, &run, heads);
     succeed(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     let summary = std::fs::read_to_string(run.join("summary.json")).unwrap();
     let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
@@ -69,12 +70,103 @@ trains! {
     csmil_trains: CsMil;
 }
 
+/// One epoch with the authors' own head and loss; the run and the slides' bags.
+fn trains_natively(name: &str, heads: &[&str]) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = support::cohort(dir.path(), 20);
+    let run = dir.path().join("run");
+    let arguments = arguments(&format!("native/blca-{name}"), &cohort, &run, heads);
+    succeed(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    (dir, run)
+}
+
+/// Rows of a predictions file: slide, risk, and survival past each bin.
+fn predictions(run: &Path) -> Vec<(String, f64, [f64; 4])> {
+    let mut reader = csv::Reader::from_path(run.join("fold_0/predictions.csv")).unwrap();
+    let rows = reader.deserialize::<cf_train::evaluate::Prediction>().map(Result::unwrap);
+    rows.map(|row| (row.slide_id, row.risk, [row.s1, row.s2, row.s3, row.s4])).collect()
+}
+
+/// What `cf-train predict` says of a slide, from the run's checkpoint alone.
+fn predicted(dir: &Path, run: &Path, name: &str, slide: &str) -> serde_json::Value {
+    let (bags, checkpoint) = (dir.join("cohort/bags"), run.join("fold_0/best.safetensors"));
+    let text = succeed(&[
+        "predict",
+        "--json",
+        "--model",
+        name,
+        "--backbone",
+        "simulated",
+        "--checkpoint",
+        path(&checkpoint),
+        "--features",
+        path(&bags),
+        "--slide",
+        slide,
+    ]);
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn native_heads_train_and_their_checkpoints_predict_the_same_curves() {
+    for (name, heads) in [("scmil", &["model.num_heads=4"][..]), ("protosurv", &[])] {
+        let (dir, run) = trains_natively(name, heads);
+        let rows = predictions(&run);
+        assert!(!rows.is_empty());
+        for (slide, risk, survival) in rows.iter().take(3) {
+            assert!(
+                survival.is_sorted_by(|a, b| a >= b) && (0.0..=1.0).contains(&survival[3]),
+                "{name} {slide}: {survival:?}"
+            );
+            let found = predicted(dir.path(), &run, name, slide);
+            assert_eq!(found.get("logits"), None, "{name} has none");
+            assert_eq!(found["risk"].as_f64().unwrap(), *risk, "{name} {slide}");
+            for (bin, survival) in survival.iter().enumerate() {
+                assert_eq!(found["survival"][bin].as_f64().unwrap(), *survival, "{name} {slide}");
+            }
+        }
+        match name {
+            // Minus the area under a curve in four steps; a log risk is any number.
+            "scmil" => assert!(rows.iter().all(|(_, risk, s)| (risk + s.iter().sum::<f64>()).abs() < 1e-12)),
+            _ => assert!(rows.iter().any(|(_, risk, s)| (risk + s.iter().sum::<f64>()).abs() > 1e-3)),
+        }
+        let history = std::fs::read_to_string(run.join("fold_0/history.csv")).unwrap();
+        assert!(!history.contains("NaN") && !history.contains("inf"), "{history}");
+    }
+    for name in ["patchgcn", "deepgraphsurv"] {
+        let (_dir, run) = trains_natively(name, &[]);
+        assert!(!predictions(&run).is_empty());
+    }
+}
+
+#[test]
+fn a_loss_that_the_head_has_not_is_refused_with_the_one_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cohort, run) = (dir.path().join("nowhere"), dir.path().join("run"));
+    for (name, setting, wanted) in [
+        (
+            "native/blca-scmil",
+            "training.loss=nll",
+            "expected likelihood: this scmil ends with a mixture of times",
+        ),
+        ("native/blca-protosurv", "training.loss=nll", "expected cox: this protosurv ends with a log risk"),
+        (
+            "blca-amil",
+            "training.loss=likelihood",
+            "expected nll, cross-entropy or cox: this amil ends with hazards",
+        ),
+    ] {
+        let arguments = arguments(name, &cohort, &run, &[setting]);
+        fail(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), 3, &[wanted]);
+    }
+}
+
 #[test]
 fn a_cox_loss_of_several_outputs_is_refused_before_anything_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let cohort = dir.path().join("nowhere");
     let run = dir.path().join("run");
-    let arguments = arguments("mustmil", &cohort, &run, &["training.loss=cox"]);
+    let arguments = arguments("blca-mustmil", &cohort, &run, &["training.loss=cox"]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     fail(&arguments, 3, &["training.loss is cox", "mustmil"]);
 }

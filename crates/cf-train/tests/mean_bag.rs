@@ -42,7 +42,7 @@ fn a_mean_size_bag_trains_one_step_within_2_gib() {
     };
     let logits = |label: &str| {
         let output = model.forward(&bag, &mut ForwardCtx::train(7, label)).unwrap();
-        (output.logit_values().unwrap(), output.logits)
+        (output.logit_values().unwrap(), output.values)
     };
     let (values, tensor) = logits("step");
     let before = loss::nll(values, 1, Status::Event, 0.2);

@@ -65,7 +65,7 @@ fn follow(variant: &str) {
     let logits = |index: i64, step: usize| {
         let mut ctx = ForwardCtx::train(7, &format!("trace {step}"));
         let output = model.forward(&bag(index), &mut ctx).unwrap();
-        (output.logit_values().unwrap(), output.logits)
+        (output.logit_values().unwrap(), output.values)
     };
     let mut n_norms = 0;
     for (step, group) in order.iter().enumerate() {

@@ -19,3 +19,14 @@ pub(crate) fn check_at_least_one(field: &'static str, n: usize) -> Result<()> {
 pub(crate) fn check_costly_count(field: &'static str, n: usize) -> Result<()> {
     if (1..=10_000).contains(&n) { Ok(()) } else { reject(field, n, "1 to 10000") }
 }
+
+/// Refuses anything but rising finite numbers from 0 on: ends of time bins, cumulative hazards.
+pub(crate) fn check_rising<const N: usize>(field: &'static str, numbers: Option<[f64; N]>) -> Result<()> {
+    let Some(numbers) = numbers else { return Ok(()) };
+    let rises = numbers.iter().all(|x| x.is_finite() && *x >= 0.0) && numbers.is_sorted();
+    if rises {
+        Ok(())
+    } else {
+        reject(field, format!("{numbers:?}"), "finite numbers from 0 on that do not fall")
+    }
+}

@@ -96,11 +96,12 @@ pub(super) fn run(arguments: &PredictArguments) -> Result<(), Failure> {
         return print_json(&prediction);
     }
     print(&format!("slide {}", prediction.slide));
-    print(&format!("risk  {:.6} (higher is worse; between -4 and 0)", prediction.risk));
+    let range = if prediction.risk_is_of_survival() { "; between -4 and 0" } else { "; the log risk" };
+    print(&format!("risk  {:.6} (higher is worse{range})", prediction.risk));
     print(&format!("{:<5} {:>10} {:>10} {:>10}", "bin", "logit", "hazard", "survival"));
-    let bins = prediction.logits.iter().zip(&prediction.hazards).zip(&prediction.survival);
-    for (bin, ((logit, hazard), survival)) in bins.enumerate() {
-        print(&format!("{bin:<5} {logit:>10.6} {hazard:>10.6} {survival:>10.6}"));
+    for (bin, (hazard, survival)) in prediction.hazards.iter().zip(&prediction.survival).enumerate() {
+        let logit = prediction.logits.map_or_else(|| "-".to_owned(), |logits| format!("{:.6}", logits[bin]));
+        print(&format!("{bin:<5} {logit:>10} {hazard:>10.6} {survival:>10.6}"));
     }
     Ok(())
 }

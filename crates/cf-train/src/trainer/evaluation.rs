@@ -1,6 +1,7 @@
 //! Predictions and scores of a fold with its present weights.
 
-use cf_model::ForwardCtx;
+use cf_model::{ForwardCtx, Head, HeadOutput};
+use survival_metrics::Status;
 
 use super::Trainer;
 use crate::config::LossKind;
@@ -21,31 +22,50 @@ impl Trainer<'_> {
         seconds: &dyn Fn() -> f64,
     ) -> Result<(Vec<Prediction>, f64)> {
         let ids = slides.iter().map(|labelled| labelled.slide.slide_id.clone()).collect();
+        let kind = self.context.config.training.loss;
         let mut rows = Vec::with_capacity(slides.len());
         let mut losses = Vec::with_capacity(slides.len());
         for (bag, labelled) in self.context.bags.load(ids).zip(slides) {
             let (slide_id, bag) = bag?;
             let pass = || {
                 let output = self.eval_model.forward(&bag, &mut self.eval_ctx(&slide_id))?;
-                Ok(output.logit_values()?)
+                Ok(HeadOutput { head: self.head, ..output.numbers()? })
             };
-            let logits = naming_the_bag(self.context.bags.device(), &slide_id, BagSize::of(&bag), pass)?;
-            let loss = match self.context.config.training.loss {
-                LossKind::CrossEntropy => loss::cross_entropy(logits, labelled.bin, labelled.status(), 0.0),
-                LossKind::Nll | LossKind::Cox => loss::nll(logits, labelled.bin, labelled.status(), 0.0),
-            };
-            losses.push(loss.loss);
-            rows.push(prediction(labelled, self.data.fold, logits));
+            let output = naming_the_bag(self.context.bags.device(), &slide_id, BagSize::of(&bag), pass)?;
+            if kind != LossKind::Cox {
+                losses.push(loss::of_output(kind, &output, labelled.outcome(), 0.0)?.0);
+            }
+            rows.push(prediction(labelled, self.data.fold, &output)?);
             self.stop_if_asked(seconds)?;
         }
-        let mut mean_loss = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
-        if self.context.config.training.loss == LossKind::Cox {
-            let risk: Vec<f64> = rows.iter().map(|row| row.risk).collect();
-            let time: Vec<f64> = rows.iter().map(|row| row.event_time_months).collect();
-            let status: Vec<_> = slides.iter().map(LabelledSlide::status).collect();
-            mean_loss = loss::cox(&risk, &time, &status).0;
-        }
+        let mean_loss = match kind {
+            LossKind::Cox => {
+                let (risk, time, status) = columns(&rows, slides);
+                loss::cox(&risk, &time, &status).0
+            }
+            LossKind::Nll | LossKind::CrossEntropy | LossKind::Likelihood => {
+                losses.iter().sum::<f64>() / losses.len().max(1) as f64
+            }
+        };
         Ok((rows, mean_loss))
+    }
+
+    /// Predictions with the present weights.
+    pub(super) fn predict(&self, slides: &[LabelledSlide]) -> Result<Vec<Prediction>> {
+        Ok(self.evaluate(slides, &|| 0.0)?.0)
+    }
+
+    /// For a model that ends with a log risk, the baseline under the present weights, from the slides trained on; and whether
+    /// this is such a model.
+    pub(super) fn find_baseline(&mut self) -> Result<bool> {
+        if !matches!(self.head, Head::LogRisk { .. }) {
+            return Ok(false);
+        }
+        let train = &self.data.train;
+        let (risk, time, status) = columns(&self.predict(train)?, train);
+        let baseline = loss::breslow(&risk, &time, &status, self.data.bins.ends_months());
+        self.head = Head::LogRisk { baseline: Some(baseline) };
+        Ok(true)
     }
 
     /// C-index in the protocol's unit: slides in `paper`, patients in `sound`.
@@ -61,4 +81,13 @@ impl Trainer<'_> {
         let label = format!("eval/fold {}/epoch {}/{slide_id}", self.data.fold, self.state.epoch);
         ForwardCtx::eval_with_stream(self.context.config.training.seed, &label)
     }
+}
+
+/// Risks, times and what was seen, for the losses that couple slides.
+fn columns(rows: &[Prediction], slides: &[LabelledSlide]) -> (Vec<f64>, Vec<f64>, Vec<Status>) {
+    (
+        rows.iter().map(|row| row.risk).collect(),
+        rows.iter().map(|row| row.event_time_months).collect(),
+        slides.iter().map(LabelledSlide::status).collect(),
+    )
 }

@@ -1,0 +1,94 @@
+//! The settings of CrossFusion.
+
+use cf_layers::Residual;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// The settings of CrossFusion and its ablations; the defaults are the paper's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CrossFusionConfig {
+    /// Channels after the projection; even, and a multiple of `num_heads`.
+    pub embed_dim: usize,
+    /// Attention heads, at least 1.
+    pub num_heads: usize,
+    /// Transformer layers per block, at least 1.
+    pub num_layers: usize,
+    /// Hidden channels of feed-forward parts, as a multiple of `embed_dim`; above 0.
+    pub mlp_ratio: f64,
+    /// Dropout of feed-forward parts and (per channel) of the Convolutional Processor, in `[0, 1)`.
+    pub dropout: f64,
+    /// Dropout of self-attention weights, in `[0, 1)`.
+    pub attention_dropout: f64,
+    /// Keeps attention dropout active in evaluation. The released code does, so its validation scores are random;
+    /// for comparison with it only.
+    pub attention_dropout_at_eval: bool,
+    /// Where the residuals of Transformer layers start.
+    pub residual: ResidualForm,
+}
+
+/// [`Residual`] as it is written in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResidualForm {
+    /// [`Residual::Released`].
+    Released,
+    /// [`Residual::PreNorm`].
+    Prenorm,
+}
+
+impl From<ResidualForm> for Residual {
+    fn from(form: ResidualForm) -> Self {
+        match form {
+            ResidualForm::Released => Self::Released,
+            ResidualForm::Prenorm => Self::PreNorm,
+        }
+    }
+}
+
+impl Default for CrossFusionConfig {
+    fn default() -> Self {
+        Self {
+            embed_dim: 512,
+            num_heads: 4,
+            num_layers: 1,
+            mlp_ratio: 2.0,
+            dropout: 0.3,
+            attention_dropout: 0.2,
+            attention_dropout_at_eval: false,
+            residual: ResidualForm::Released,
+        }
+    }
+}
+
+impl CrossFusionConfig {
+    /// Hidden channels of the feed-forward parts.
+    pub fn hidden_dim(&self) -> usize {
+        (self.embed_dim as f64 * self.mlp_ratio).round() as usize
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        let reject = |field, found: String, expected| Err(Error::Config { field, found, expected });
+        if self.num_heads == 0 {
+            return reject("num_heads", self.num_heads.to_string(), "at least 1");
+        }
+        let head_pairs = self.num_heads.checked_mul(2);
+        if self.embed_dim == 0 || !head_pairs.is_some_and(|pairs| self.embed_dim.is_multiple_of(pairs)) {
+            let expected = "an even number of channels for each of num_heads heads";
+            return reject("embed_dim", self.embed_dim.to_string(), expected);
+        }
+        if self.num_layers == 0 {
+            return reject("num_layers", self.num_layers.to_string(), "at least 1");
+        }
+        if !self.mlp_ratio.is_finite() || self.hidden_dim() == 0 {
+            return reject("mlp_ratio", self.mlp_ratio.to_string(), "a positive number");
+        }
+        for (field, p) in [("dropout", self.dropout), ("attention_dropout", self.attention_dropout)] {
+            if !(0.0..1.0).contains(&p) {
+                return reject(field, p.to_string(), "a probability in [0, 1)");
+            }
+        }
+        Ok(())
+    }
+}
