@@ -41,11 +41,13 @@ pub struct ZoomMilConfig {
     pub num_noise_samples: usize,
     /// Dropout of embeddings and attention, in `[0, 1)`.
     pub dropout: f64,
+    /// Places without a patch get no attention. As published they take part as zeros.
+    pub mask_empty: bool,
 }
 
 impl Default for ZoomMilConfig {
     fn default() -> Self {
-        Self { num_zoomed: 12, sigma: 0.002, num_noise_samples: 100, dropout: 0.25 }
+        Self { num_zoomed: 12, sigma: 0.002, num_noise_samples: 100, dropout: 0.25, mask_empty: false }
     }
 }
 
@@ -96,6 +98,8 @@ struct Quadtree {
     of_coarse: Arc<Vec<u32>>,
     /// The same at 20x.
     below: Vec<u32>,
+    /// With `mask_empty`, 1 where a place at 10x and at 20x has a patch, else 0: `[4 n, 1]`, `[16 n, 1]`.
+    taken: Option<(Tensor, Tensor)>,
 }
 
 impl ZoomMil {
@@ -132,17 +136,20 @@ impl ZoomMil {
         ctx: &mut ForwardCtx,
         mut select: impl FnMut(&Tensor, usize, &mut ForwardCtx) -> Result<Tensor>,
     ) -> Result<SurvivalOutput> {
-        let Quadtree { x5, x10, x20, of_coarse, below } = self.quadtree(bag)?;
+        let Quadtree { x5, x10, x20, of_coarse, below, taken } = self.quadtree(bag)?;
+        let (taken10, taken20) = taken.unzip();
         let [coarse, middle, fine] = &self.scales;
-        let zoom = |index: usize, x: &Tensor, ctx: &mut ForwardCtx| -> Result<Tensor> {
-            let weights = instance_weights(&self.zoom[index].forward(x, ctx)?)?.squeeze(0)?;
-            ctx.tap(&format!("a{}", index + 1), &weights);
-            Ok(weights)
-        };
+        let zoom =
+            |index: usize, x: &Tensor, taken: Option<&Tensor>, ctx: &mut ForwardCtx| -> Result<Tensor> {
+                let scores = among_taken(self.zoom[index].forward(x, ctx)?, taken)?;
+                let weights = instance_weights(&scores)?.squeeze(0)?;
+                ctx.tap(&format!("a{}", index + 1), &weights);
+                Ok(weights)
+            };
 
-        let Pooled { embedded, weights, mean: mut sum } = self.pool(coarse, &x5, "M1", ctx)?;
+        let Pooled { embedded, weights, mean: mut sum } = self.pool(coarse, &x5, None, "M1", ctx)?;
         attribution::note(ctx, Module::Pooling, Magnification::X5, || Ok(weights))?;
-        let weights = zoom(0, &embedded, ctx)?;
+        let weights = zoom(0, &embedded, None, ctx)?;
         attribution::note(ctx, Module::Zoom, Magnification::X5, || Ok(weights.clone()))?;
         let n_chosen = self.config.num_zoomed.min(x5.dim(0)?);
         let selection = select(&weights, n_chosen, ctx)?;
@@ -150,6 +157,10 @@ impl ZoomMil {
         // Features themselves are chosen, so that the gradient of the choice passes through what was seen.
         let x10 = zoom_in(&selection, &x10, N_CHILDREN)?;
         let x20 = zoom_in(&selection, &x20, N_CHILDREN * N_CHILDREN)?;
+        // What a relaxed choice mixes is there if any part of it is.
+        let taken10 = taken10.map(|taken| zoom_in(&selection.detach(), &taken, N_CHILDREN)).transpose()?;
+        let taken20 =
+            taken20.map(|taken| zoom_in(&selection.detach(), &taken, N_CHILDREN * N_CHILDREN)).transpose()?;
         ctx.tap("X10", &x10);
         let (of_coarse, below) = if ctx.is_recording() {
             let chosen = chosen(&selection)?;
@@ -158,18 +169,19 @@ impl ZoomMil {
             Default::default()
         };
 
-        let Pooled { embedded, weights, mean } = self.pool(middle, &x10, "M2", ctx)?;
+        let Pooled { embedded, weights, mean } = self.pool(middle, &x10, taken10.as_ref(), "M2", ctx)?;
         sum = (sum + mean)?;
         let n = bag.at(Magnification::X10)?.dim(0)?;
         attribution::note(ctx, Module::Pooling, Magnification::X10, || scatter(&weights, &of_coarse, n))?;
-        let weights = zoom(1, &embedded, ctx)?;
+        let weights = zoom(1, &embedded, taken10.as_ref(), ctx)?;
         attribution::note(ctx, Module::Zoom, Magnification::X10, || scatter(&weights, &of_coarse, n))?;
         let selection = select(&weights, self.config.num_zoomed.min(x10.dim(0)?), ctx)?;
         ctx.tap("E2", &selection);
         let x20 = zoom_in(&selection, &x20, N_CHILDREN)?;
+        let taken20 = taken20.map(|taken| zoom_in(&selection.detach(), &taken, N_CHILDREN)).transpose()?;
         ctx.tap("X20", &x20);
 
-        let Pooled { weights, mean, .. } = self.pool(fine, &x20, "M3", ctx)?;
+        let Pooled { weights, mean, .. } = self.pool(fine, &x20, taken20.as_ref(), "M3", ctx)?;
         attribution::note(ctx, Module::Pooling, Magnification::X20, || {
             let below = groups(&below, &chosen(&selection)?, N_CHILDREN);
             scatter(&weights, &below, bag.at(Magnification::X20)?.dim(0)?)
@@ -177,9 +189,17 @@ impl ZoomMil {
         Ok(SurvivalOutput::new(self.head.forward(&(sum + mean)?)?.squeeze(0)?))
     }
 
-    fn pool(&self, scale: &Scale, x: &Tensor, tap: &str, ctx: &mut ForwardCtx) -> Result<Pooled> {
+    fn pool(
+        &self,
+        scale: &Scale,
+        x: &Tensor,
+        taken: Option<&Tensor>,
+        tap: &str,
+        ctx: &mut ForwardCtx,
+    ) -> Result<Pooled> {
         let embedded = dropout(&scale.embed.forward_with(x, Activation::Relu)?, self.config.dropout, ctx)?;
-        let (weights, mean) = attention_pool(&scale.attention.forward(&embedded, ctx)?, &embedded)?;
+        let scores = among_taken(scale.attention.forward(&embedded, ctx)?, taken)?;
+        let (weights, mean) = attention_pool(&scores, &embedded)?;
         ctx.tap(tap, &mean);
         Ok(Pooled { embedded, weights, mean })
     }
@@ -191,9 +211,21 @@ impl ZoomMil {
         let of_coarse = quadtree::children(&bag.patches, (Magnification::X5, Magnification::X10), NAME)?;
         let of_middle = quadtree::children(&bag.patches, (Magnification::X10, Magnification::X20), NAME)?;
         let below = quadtree::grandchildren(&of_coarse, &of_middle);
+        let taken = |places: &[u32]| {
+            let taken = places.iter().map(|&at| if at == EMPTY { 0.0 } else { 1.0 });
+            Tensor::from_iter(taken, x5.device())?.to_dtype(x5.dtype())?.reshape((places.len(), 1))
+        };
+        let taken = if self.config.mask_empty { Some((taken(&of_coarse)?, taken(&below)?)) } else { None };
         let (x10, x20) = (gather(x10, &of_coarse)?, gather(x20, &below)?);
-        Ok(Quadtree { x5: x5.clone(), x10, x20, of_coarse, below })
+        Ok(Quadtree { x5: x5.clone(), x10, x20, of_coarse, below, taken })
     }
+}
+
+/// Scores `[n, 1]` whose softmax leaves out the rows that are not taken; all are equal where none is.
+fn among_taken(scores: Tensor, taken: Option<&Tensor>) -> Result<Tensor> {
+    let Some(taken) = taken else { return Ok(scores) };
+    let left_out = (taken.eq(0.0)?.to_dtype(scores.dtype())? * -1e30)?;
+    Ok((scores + left_out)?)
 }
 
 /// The rows of `x` at `indices`, zeros at [`EMPTY`].

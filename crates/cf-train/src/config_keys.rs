@@ -107,6 +107,7 @@ const SECTIONS: [(&str, &[(&str, Kind)]); 7] = [
             ("num_zoomed", Kind::Whole),
             ("sigma", Kind::Number),
             ("num_noise_samples", Kind::Whole),
+            ("mask_empty", Kind::Switch),
             ("num_scales", Kind::Whole),
             ("scale_loss_weight", Kind::Number),
             ("sampling", Kind::Text),
