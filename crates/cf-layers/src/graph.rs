@@ -79,6 +79,29 @@ impl Graph {
         })
     }
 
+    /// The same nodes and the edges that `keep` says, from source and target, asked in the order of sources.
+    #[must_use]
+    pub fn only(&self, mut keep: impl FnMut(u32, u32) -> bool) -> Self {
+        let n = self.n_nodes();
+        let mut outgoing = Adjacency { starts: vec![0], nodes: Vec::new() };
+        let mut incoming = vec![Vec::new(); n];
+        for source in 0..n {
+            for &target in self.targets(source) {
+                if keep(source as u32, target) {
+                    outgoing.nodes.push(target);
+                    incoming[target as usize].push(source as u32);
+                }
+            }
+            outgoing.starts.push(outgoing.nodes.len());
+        }
+        let mut starts = vec![0];
+        starts.extend(incoming.iter().scan(0, |end, sources| {
+            *end += sources.len();
+            Some(*end)
+        }));
+        Self { incoming: Adjacency { starts, nodes: incoming.concat() }, outgoing }
+    }
+
     /// The number of nodes.
     pub fn n_nodes(&self) -> usize {
         self.incoming.starts.len() - 1
@@ -126,6 +149,16 @@ mod tests {
         let reversed = Graph::new(&neighbours, 3, EdgeDirection::FromNeighbours).unwrap();
         assert_eq!([0, 1, 2].map(|node| reversed.sources(node)), [[1], [2], [1]]);
         assert_eq!(reversed.targets(1), [0, 2]);
+    }
+
+    #[test]
+    fn edges_left_out_are_missing_in_both_directions() {
+        let graph = Graph::new(&[1, 2, 0, 2, 0, 1], 3, EdgeDirection::ToNeighbours).unwrap();
+        let some = graph.only(|source, target| source != 0 || target != 2);
+        assert_eq!([0, 1, 2].map(|node| some.targets(node)), [&[1][..], &[0, 2], &[0, 1]]);
+        assert_eq!([0, 1, 2].map(|node| some.sources(node)), [&[1, 2][..], &[0, 2], &[1]]);
+        assert_eq!(graph.only(|_, _| true), graph);
+        assert_eq!(graph.only(|_, _| false).n_edges(), 0);
     }
 
     #[test]

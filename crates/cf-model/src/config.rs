@@ -25,7 +25,7 @@ use crate::scmil::{Scmil, ScmilConfig};
 use crate::transmil::{TransMil, TransMilConfig};
 use crate::zoom_mil::{self, ZoomMil, ZoomMilConfig};
 
-pub use crossfusion::{CrossFusionConfig, ResidualForm};
+pub use crossfusion::{CrossFusionConfig, ResidualForm, SingleMagnification};
 pub(crate) use ranges::{check_at_least_one, check_costly_count, check_probability, check_rising, reject};
 
 /// A model and its own settings; in TOML a table with a `name` and that model's fields.
@@ -140,9 +140,14 @@ impl ModelConfig {
     /// If a setting is out of its range; the error names it.
     pub fn check(&self) -> Result<()> {
         match self {
-            Self::Crossfusion(settings)
-            | Self::CrossfusionWoCp(settings)
-            | Self::CrossfusionWoFc(settings) => settings.check(),
+            Self::CrossfusionWoFc(settings) => settings.check(),
+            Self::Crossfusion(settings) | Self::CrossfusionWoCp(settings) => {
+                if settings.single_magnification != SingleMagnification::X20 {
+                    let expected = "nothing: this form reads all three magnifications";
+                    return reject("single_magnification", "x10", expected);
+                }
+                settings.check()
+            }
             Self::Amil(_) => Ok(()),
             Self::Dsmil(settings) => settings.check(),
             Self::TransMil(settings) => settings.check(),
@@ -166,9 +171,9 @@ impl ModelConfig {
     /// The magnifications that the model reads.
     pub fn magnifications(&self) -> &'static [Magnification] {
         match self {
-            Self::Crossfusion(_) => Variant::Full.magnifications(),
-            Self::CrossfusionWoCp(_) => Variant::Concat.magnifications(),
-            Self::CrossfusionWoFc(_) => Variant::Single.magnifications(),
+            Self::Crossfusion(settings) => settings.magnifications(Variant::Full),
+            Self::CrossfusionWoCp(settings) => settings.magnifications(Variant::Concat),
+            Self::CrossfusionWoFc(settings) => settings.magnifications(Variant::Single),
             Self::Amil(_)
             | Self::Dsmil(_)
             | Self::TransMil(_)

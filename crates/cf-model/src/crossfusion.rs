@@ -25,27 +25,11 @@ pub enum Variant {
     Full,
     /// Three scales, fused by concatenation and projection (w/o CP).
     Concat,
-    /// 20x only, through a Convolutional Processor without a mix (w/o F&C).
+    /// One scale only, 20x as published, through a Convolutional Processor without a mix (w/o F&C).
     Single,
 }
 
 impl Variant {
-    /// The magnifications that this form reads.
-    pub fn magnifications(self) -> &'static [Magnification] {
-        match self {
-            Self::Full | Self::Concat => &Magnification::ALL,
-            Self::Single => &[Magnification::X20],
-        }
-    }
-
-    /// The magnification whose patches the tokens of the fused map come from.
-    pub fn source(self) -> Magnification {
-        match self {
-            Self::Full | Self::Concat => Magnification::X10,
-            Self::Single => Magnification::X20,
-        }
-    }
-
     /// How published checkpoints of this form call the parts of the model.
     fn names(self) -> Names {
         match self {
@@ -86,7 +70,9 @@ pub struct CrossFusion {
     final_transformer: PadTransformer,
     final_norm: LayerNorm,
     head: Linear,
-    variant: Variant,
+    magnifications: &'static [Magnification],
+    /// Where the tokens of the fused map come from.
+    source_at: Magnification,
     backbone_dim: usize,
 }
 
@@ -228,7 +214,8 @@ impl CrossFusion {
             final_transformer: PadTransformer::new(transformer, vb.pp("final_transformer"))?,
             final_norm: LayerNorm::new(d, vb.pp("final_ln"))?,
             head: Linear::new(d, N_BINS, vb.pp("mlp_head.0"))?,
-            variant,
+            magnifications: config.magnifications(variant),
+            source_at: config.source(variant),
             backbone_dim,
         })
     }
@@ -245,11 +232,9 @@ impl CrossFusion {
     /// Fused tokens `[side * side, d]` and the side.
     fn fused(&self, bag: &BagTensors, ctx: &mut ForwardCtx) -> Result<(Tensor, usize)> {
         let Some(context) = &self.context else {
-            let tokens = self
-                .source
-                .projection
-                .forward(self.features(bag, Magnification::X20)?, NormedFor::Anything)?;
-            let (map, side) = self.source.forward_source(&tokens, Magnification::X20, ctx)?;
+            let tokens =
+                self.source.projection.forward(self.features(bag, self.source_at)?, NormedFor::Anything)?;
+            let (map, side) = self.source.forward_source(&tokens, self.source_at, ctx)?;
             return Ok((self.fusion.forward(&[&map], side, ctx)?, side));
         };
         let source =
@@ -290,7 +275,7 @@ impl SurvivalModel for CrossFusion {
         let (fused, side) = self.fused(bag, ctx)?;
         let tokens = Tensor::cat(&[&self.class_token, &fused], 0)?;
         let class_token = if ctx.is_recording() {
-            let at = self.variant.source();
+            let at = self.source_at;
             let n = bag.at(at)?.dim(0)?;
             let (class_token, row) =
                 self.final_transformer.forward_with_class_token_row(&tokens, (side, n), ctx)?;
@@ -304,6 +289,6 @@ impl SurvivalModel for CrossFusion {
     }
 
     fn magnifications(&self) -> &'static [Magnification] {
-        self.variant.magnifications()
+        self.magnifications
     }
 }

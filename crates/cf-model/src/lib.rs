@@ -38,6 +38,7 @@
 
 mod amil;
 mod attribution;
+mod augmentation;
 mod config;
 mod crossfusion;
 mod cs_mil;
@@ -67,7 +68,7 @@ mod zoom_mil;
 pub use amil::{Amil, AmilConfig, AmilForm};
 pub use attribution::{Attribution, AttributionLayer, Module, attribute};
 pub use cf_layers::{ForwardCtx, Mode, ParamStore, Record, Residual, kernels, random};
-pub use config::{CrossFusionConfig, ModelConfig, ResidualForm};
+pub use config::{CrossFusionConfig, ModelConfig, ResidualForm, SingleMagnification};
 pub use crossfusion::{CrossFusion, Variant};
 pub use cs_mil::{CrossScaleNorm, CsMil, CsMilConfig, TripleSampling};
 pub use deep_graph_surv::{DeepGraphSurv, DeepGraphSurvConfig, GraphEdges};

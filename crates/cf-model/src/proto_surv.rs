@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use candle_core::{DType, Tensor};
 use candle_nn::{Init, VarBuilder};
-use cf_layers::{ForwardCtx, Graph, GraphConv, LayerNorm, Linear, dropout, kernels, plain_layer_norm};
+use cf_layers::{ForwardCtx, Graph, GraphConv, LayerNorm, Linear, Mode, dropout, kernels, plain_layer_norm};
 use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 
 use crate::attribution::{self, Module};
+use crate::augmentation;
 use crate::config::{check_costly_count, check_rising};
 use crate::deep_graph_surv::direction;
 use crate::discrete_time::N_BINS;
@@ -54,6 +55,8 @@ pub struct ProtoSurvConfig {
     pub reverse_edges: bool,
     /// The model's own losses on its prototypes, beside the survival loss.
     pub auxiliary_losses: bool,
+    /// In training, noise on some patches, others blank, and edges left out, each a tenth to three tenths of the slide's.
+    pub augmentation: bool,
     /// What the model ends with.
     pub head: RiskHead,
     /// The cumulative hazard of the baseline at the end of each time bin, for the survival curve of a log risk; training writes
@@ -81,6 +84,7 @@ impl Default for ProtoSurvConfig {
             num_neighbours: 4,
             reverse_edges: false,
             auxiliary_losses: true,
+            augmentation: false,
             head: RiskHead::Hazards,
             baseline: None,
         }
@@ -353,7 +357,17 @@ impl SurvivalModel for ProtoSurv {
         let n = x.dim(0)?;
         let classes = self.classes(bag, n)?;
         let neighbours = bag.patches.nearest_places(self.config.num_neighbours, NAME)?;
-        let graph = Arc::new(Graph::new(&neighbours, n, direction(self.config.reverse_edges))?);
+        let mut graph = Graph::new(&neighbours, n, direction(self.config.reverse_edges))?;
+        let disturbed;
+        let x = if self.config.augmentation && ctx.mode() == Mode::Train {
+            let mut rng = ctx.next_stream();
+            graph = augmentation::thin(&graph, &mut rng);
+            disturbed = augmentation::disturb(x, &mut rng)?;
+            &disturbed
+        } else {
+            x
+        };
+        let graph = Arc::new(graph);
         let prototypes = self.prototypes.forward(x, &classes, ctx)?;
         ctx.tap("refined", &prototypes);
         let structure = self.structure.forward(x, &graph, ctx)?;

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, HashMap};
 use candle_core::{DType, Device, Tensor, Var};
 use cf_model::kernels::{self, Retention};
 use cf_model::{
-    BagTensors, CrossFusionConfig, ForwardCtx, ModelConfig, ModelName, Module, ParamStore, SurvivalModel,
-    attribute,
+    BagTensors, CrossFusionConfig, ForwardCtx, ModelConfig, ModelName, Module, ParamStore,
+    SingleMagnification, SurvivalModel, attribute,
 };
 use oracle::{fingerprint, nll};
 
@@ -366,4 +366,36 @@ fn the_whole_model_on_reference_ops_is_the_model_on_kernels() {
             }
         }
     }
+}
+
+/// Without fine and coarse scales the published code reads 20x; its name suggests 10x.
+#[test]
+fn the_form_of_one_scale_reads_the_magnification_that_it_is_told_to() {
+    let config = |single_magnification| {
+        ModelConfig::CrossfusionWoFc(CrossFusionConfig {
+            embed_dim: 8,
+            num_heads: 2,
+            single_magnification,
+            ..CrossFusionConfig::default()
+        })
+    };
+    let patches = |n: usize| {
+        Tensor::arange(0.0_f32, (n * 6) as f32, &Device::Cpu).unwrap().cos().unwrap().reshape((n, 6)).unwrap()
+    };
+    let (few, many) = (patches(5), patches(20));
+    let run = |single_magnification, x10: Option<&Tensor>, x20: Option<&Tensor>| {
+        let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
+        let model = config(single_magnification).build(6, store.builder()).unwrap();
+        let bag = BagTensors { x10: x10.cloned(), x20: x20.cloned(), ..BagTensors::default() };
+        model.forward(&bag, &mut ForwardCtx::eval()).map(|output| output.logit_values().unwrap())
+    };
+    let at_20x = run(SingleMagnification::X20, Some(&many), Some(&few)).unwrap();
+    let at_10x = run(SingleMagnification::X10, Some(&few), Some(&many)).unwrap();
+    assert_eq!(at_20x, at_10x, "the same patches under another name");
+    assert!(run(SingleMagnification::X10, None, Some(&few)).is_err(), "20x patches are no 10x patches");
+    assert_eq!(config(SingleMagnification::X10).magnifications(), [wsi_bags::Magnification::X10]);
+    let settings =
+        CrossFusionConfig { single_magnification: SingleMagnification::X10, ..CrossFusionConfig::default() };
+    let refused = ModelConfig::Crossfusion(settings).check().unwrap_err().to_string();
+    assert!(refused.contains("single_magnification"), "{refused}");
 }

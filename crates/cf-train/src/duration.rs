@@ -117,14 +117,14 @@ fn crossfusion_operations(variant: Variant, settings: &CrossFusionConfig, dim: u
     };
     let (source, n_branches) = match variant {
         Variant::Full | Variant::Concat => (bag.x10, 3.0),
-        Variant::Single => (bag.x20, 1.0),
+        Variant::Single => (bag.at(settings.source(variant)), 1.0),
     };
     let square = (source as f64).sqrt().ceil().powi(2);
     let layer = square * (8.0 * d * d + 4.0 * d * h) + 4.0 * square * square * d;
     // The last layer of all asks for one token.
     let branches = (n_branches * layers + layers - 1.0) * layer;
     match variant {
-        Variant::Single => projection(bag.x20) + branches,
+        Variant::Single => projection(source) + branches,
         Variant::Full | Variant::Concat => {
             projection(bag.total()) + cross(bag.x10, bag.x5) + cross(bag.x10, bag.x20) + branches
         }

@@ -53,7 +53,7 @@ impl BagSize {
             .filter(|(_, coarse, _, fine)| *coarse > 0 && *fine > 0)
     }
 
-    fn at(self, magnification: Magnification) -> usize {
+    pub(crate) fn at(self, magnification: Magnification) -> usize {
         match magnification {
             Magnification::X5 => self.x5,
             Magnification::X10 => self.x10,
@@ -186,7 +186,7 @@ fn crossfusion(
     let (source, n_branches, fusion) = match variant {
         Variant::Full => (bag.x10, 3.0, 9.0),
         Variant::Concat => (bag.x10, 3.0, 5.0),
-        Variant::Single => (bag.x20, 1.0, 4.0),
+        Variant::Single => (bag.at(settings.source(variant)), 1.0, 4.0),
     };
     let square = (source as f64).sqrt().ceil().powi(2);
     let branch = square * (3.0 * d + layers * layer);
@@ -194,7 +194,7 @@ fn crossfusion(
     let activations = n_branches * branch + square * fusion * d + last;
     let own = 17.0 * square * d;
     match variant {
-        Variant::Single => (activations + projection(bag.x20), own),
+        Variant::Single => (activations + projection(source), own),
         Variant::Full | Variant::Concat => {
             let context = projection(bag.total()) + cross(bag.x10, bag.x5) + cross(bag.x10, bag.x20);
             let over = 7.0 * bag.x5.max(bag.x20) as f64 * d + 12.0 * bag.x10 as f64 * d;

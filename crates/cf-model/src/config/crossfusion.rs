@@ -2,7 +2,9 @@
 
 use cf_layers::Residual;
 use serde::{Deserialize, Serialize};
+use wsi_bags::Magnification;
 
+use crate::crossfusion::Variant;
 use crate::error::{Error, Result};
 
 /// The settings of CrossFusion and its ablations; the defaults are the paper's.
@@ -26,6 +28,26 @@ pub struct CrossFusionConfig {
     pub attention_dropout_at_eval: bool,
     /// Where the residuals of Transformer layers start.
     pub residual: ResidualForm,
+    /// The patches that the form of one scale reads (w/o F&C): 20x as its text and code say, or the 10x that its name suggests.
+    #[serde(skip_serializing_if = "SingleMagnification::is_default")]
+    pub single_magnification: SingleMagnification,
+}
+
+/// What [`Variant::Single`] reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SingleMagnification {
+    /// 20x, as published.
+    #[default]
+    X20,
+    /// 10x.
+    X10,
+}
+
+impl SingleMagnification {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// [`Residual`] as it is written in a file.
@@ -58,6 +80,7 @@ impl Default for CrossFusionConfig {
             attention_dropout: 0.2,
             attention_dropout_at_eval: false,
             residual: ResidualForm::Released,
+            single_magnification: SingleMagnification::X20,
         }
     }
 }
@@ -66,6 +89,25 @@ impl CrossFusionConfig {
     /// Hidden channels of the feed-forward parts.
     pub fn hidden_dim(&self) -> usize {
         (self.embed_dim as f64 * self.mlp_ratio).round() as usize
+    }
+
+    /// The magnifications that this form reads.
+    pub fn magnifications(&self, variant: Variant) -> &'static [Magnification] {
+        match (variant, self.single_magnification) {
+            (Variant::Full | Variant::Concat, _) => &Magnification::ALL,
+            (Variant::Single, SingleMagnification::X20) => &[Magnification::X20],
+            (Variant::Single, SingleMagnification::X10) => &[Magnification::X10],
+        }
+    }
+
+    /// The magnification whose patches the tokens of the fused map come from.
+    pub fn source(&self, variant: Variant) -> Magnification {
+        match (variant, self.single_magnification) {
+            (Variant::Full | Variant::Concat, _) | (Variant::Single, SingleMagnification::X10) => {
+                Magnification::X10
+            }
+            (Variant::Single, SingleMagnification::X20) => Magnification::X20,
+        }
     }
 
     pub(super) fn check(&self) -> Result<()> {
