@@ -7,6 +7,7 @@ use candle_core::{DType, Tensor};
 use wsi_bags::{Bag, Magnification, Squares};
 
 use crate::error::{Error, Result};
+use crate::substitutes::{Substitute, SubstituteCount};
 
 /// The patches of one slide, apart from their features.
 #[derive(Debug, Clone, Default)]
@@ -68,10 +69,12 @@ pub enum Derived {
     },
 }
 
-/// Lists that were derived before; clones share it. One slide's cache must not be used for another.
+/// Lists that were derived before, and what stood in for what the bag lacks; clones share it. One slide's cache must not be used
+/// for another.
 #[derive(Debug, Clone, Default)]
 pub struct DerivedCache {
     lists: Arc<Mutex<BTreeMap<Derived, Arc<Vec<u32>>>>>,
+    substitutes: Arc<Mutex<BTreeMap<Substitute, SubstituteCount>>>,
 }
 
 impl DerivedCache {
@@ -87,6 +90,17 @@ impl DerivedCache {
         let list = Arc::new(compute()?);
         lock().insert(name, Arc::clone(&list));
         Ok(list)
+    }
+
+    /// Notes how many of the slide's patches or places have a substitute; the last count of each stays.
+    pub(crate) fn note(&self, substitute: Substitute, n: usize, of: usize) {
+        let mut substitutes = self.substitutes.lock().unwrap_or_else(PoisonError::into_inner);
+        substitutes.insert(substitute, SubstituteCount { n, of });
+    }
+
+    /// What stood in for what the bag lacks, in the passes so far.
+    pub fn substitutes(&self) -> BTreeMap<Substitute, SubstituteCount> {
+        self.substitutes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Every list, by name.
@@ -204,15 +218,10 @@ impl Patches {
         model: &'static str,
     ) -> Result<Arc<Vec<u32>>> {
         self.derived.get(Derived::Parents { fine, coarse }, || {
-            if let (Some(fine), Some(coarse)) = (self.squares(fine), self.squares(coarse)) {
-                let parents = wsi_bags::parents(fine, coarse)?;
-                if parents.n_fallbacks > 0 {
-                    tracing::debug!(
-                        slide = self.slide_id,
-                        share = parents.fallback_share(),
-                        "patches in no coarser patch were given the nearest"
-                    );
-                }
+            if let (Some(of_fine), Some(of_coarse)) = (self.squares(fine), self.squares(coarse)) {
+                let parents = wsi_bags::parents(of_fine, of_coarse)?;
+                let substitute = Substitute::NearestParent { fine, coarse };
+                self.derived.note(substitute, parents.n_fallbacks, parents.index.len());
                 return Ok(parents.index);
             }
             self.stated_parents(fine, coarse).ok_or_else(|| {

@@ -20,6 +20,7 @@ use crate::input::BagTensors;
 use crate::model::{SurvivalModel, SurvivalOutput};
 use crate::needs::Need;
 use crate::prototype_losses::PrototypeHead;
+use crate::substitutes::Substitute;
 
 const NAME: &str = "protosurv";
 const WIDTH: usize = 768;
@@ -69,7 +70,7 @@ pub struct ProtoSurvConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TissuePrior {
-    /// Where a bag says no classes, every patch is "other", with a warning: the model then has one class only.
+    /// Where a bag says no classes, every patch is "other", which is counted: the model then has one class only.
     IfPresent,
     /// A bag without classes is refused.
     Required,
@@ -323,12 +324,8 @@ impl ProtoSurv {
     fn classes(&self, bag: &BagTensors, n: usize) -> Result<Vec<u8>> {
         let fault = |reason| Error::Bag { slide_id: bag.patches.slide_id.clone(), reason };
         let classes = match (self.config.tissue_prior, &bag.patches.x20.tissue) {
-            (TissuePrior::None, _) => return Ok(vec![OTHER; n]),
-            (TissuePrior::IfPresent, None) => {
-                tracing::warn!(
-                    slide = bag.patches.slide_id,
-                    "no tissue classes: all patches are of one class (protosurv without its prior)"
-                );
+            (TissuePrior::None, _) | (TissuePrior::IfPresent, None) => {
+                bag.patches.derived.note(Substitute::OneTissueClass, n, n);
                 return Ok(vec![OTHER; n]);
             }
             (TissuePrior::Required, None) => {
@@ -339,7 +336,10 @@ impl ProtoSurv {
                     what: "tissue classes",
                 });
             }
-            (TissuePrior::IfPresent | TissuePrior::Required, Some(classes)) => classes,
+            (TissuePrior::IfPresent | TissuePrior::Required, Some(classes)) => {
+                bag.patches.derived.note(Substitute::OneTissueClass, 0, n);
+                classes
+            }
         };
         if classes.len() != n {
             return Err(fault(format!("{} tissue classes for {n} x20 patches", classes.len())));

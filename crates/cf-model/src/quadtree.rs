@@ -6,6 +6,7 @@ use wsi_bags::Magnification;
 
 use crate::error::{Error, Result};
 use crate::patches::{Derived, Patches};
+use crate::substitutes::Substitute;
 
 /// A place without a patch.
 pub(crate) const EMPTY: u32 = u32::MAX;
@@ -52,12 +53,7 @@ pub(crate) fn children(
             }
         }
         let n_empty = children.iter().filter(|&&child| child == EMPTY).count();
-        tracing::debug!(
-            slide = patches.slide_id,
-            %coarse,
-            empty_share = n_empty as f64 / children.len().max(1) as f64,
-            "quarters without a patch are zero vectors"
-        );
+        patches.derived.note(Substitute::EmptyQuarter { coarse }, n_empty, children.len());
         Ok(children)
     })
 }
@@ -75,6 +71,7 @@ pub(crate) fn grandchildren(children: &[u32], of_children: &[u32]) -> Vec<u32> {
 mod tests {
     use super::*;
     use crate::patches::PatchFacts;
+    use crate::substitutes::SubstituteCount;
 
     #[test]
     fn quarters_run_down_before_across_and_strays_have_no_place() {
@@ -91,6 +88,12 @@ mod tests {
         };
         let found = children(&patches, (Magnification::X5, Magnification::X10), "test").unwrap();
         assert_eq!(found[..], [EMPTY, 1, 0, EMPTY, 3, EMPTY, EMPTY, EMPTY]);
+        let (coarse, fine) = (Magnification::X5, Magnification::X10);
+        let counted = [
+            (Substitute::NearestParent { fine, coarse }, SubstituteCount { n: 1, of: 4 }),
+            (Substitute::EmptyQuarter { coarse }, SubstituteCount { n: 5, of: 8 }),
+        ];
+        assert_eq!(patches.derived.substitutes(), counted.into());
         let below = grandchildren(&[EMPTY, 1], &[7, 7, 7, 7, 4, EMPTY, 5, 6]);
         assert_eq!(below, [EMPTY, EMPTY, EMPTY, EMPTY, 4, EMPTY, 5, 6]);
     }

@@ -1,6 +1,6 @@
 //! Slides as tensors, in a given order, read ahead of use and checked against the model's width.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +14,7 @@ use crate::device_memory::naming_the_bag;
 use crate::error::{Error, Result};
 use crate::memory::BagSize;
 use crate::resident_bags::ResidentBags;
+use crate::substitutes::{self, SubstituteRow};
 
 /// Bags read ahead of the one in use.
 const AHEAD: usize = 1;
@@ -132,6 +133,13 @@ impl BagSource {
     fn derived_of(&self, slide_id: &str) -> DerivedCache {
         let mut known = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
         known.entry(slide_id.to_owned()).or_default().clone()
+    }
+
+    /// What stood in for what the bags of these slides lack, in the passes so far.
+    pub(crate) fn substitutes<'a>(&self, slide_ids: impl Iterator<Item = &'a str>) -> Vec<SubstituteRow> {
+        let slide_ids: BTreeSet<&str> = slide_ids.collect();
+        let known = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
+        substitutes::sum(slide_ids.into_iter().filter_map(|slide_id| known.get(slide_id)))
     }
 
     /// The bags of `slide_ids`, in that order; ids may repeat.

@@ -14,6 +14,7 @@ use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::protocol::{self, Protocol};
 use crate::run_dir::{self, fold_files};
+use crate::substitutes::{self, SubstituteRow};
 
 /// A row of a predictions file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -193,10 +194,20 @@ pub struct Summary {
     pub n_events: usize,
     /// Patients with an event.
     pub n_event_patients: usize,
+    /// What stood in for what bags lack, over the folds' slides.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub substitutes: Vec<SubstituteRow>,
     /// Training and evaluation, over all sessions of the run.
     pub wall_seconds: f64,
     /// Largest resident memory of the process.
     pub peak_rss_bytes: u64,
+}
+
+impl Summary {
+    /// The model's name, with a word where it ran without what it is named for.
+    pub fn model_label(&self) -> String {
+        substitutes::label(&self.model, &self.substitutes)
+    }
 }
 
 /// The prediction files of one fold.
@@ -210,6 +221,8 @@ pub struct FoldPredictions {
     pub last: Vec<Prediction>,
     /// Training rows, selected epoch.
     pub train: Vec<Prediction>,
+    /// What stood in for what bags lack.
+    pub substitutes: Vec<SubstituteRow>,
 }
 
 /// Reads the predictions of every complete fold.
@@ -231,11 +244,13 @@ pub fn read_predictions(run: &Path) -> Result<Vec<FoldPredictions>> {
         return Err(Error::data(run, "found no fold_K/predictions.csv, expected a run of `cf-train cv`"));
     }
     let read = |(fold, dir): (usize, PathBuf)| {
+        let substitutes = dir.join(fold_files::SUBSTITUTES);
         Ok(FoldPredictions {
             fold,
             selected: run_dir::read_csv(&dir.join(fold_files::PREDICTIONS))?,
             last: run_dir::read_csv(&dir.join(fold_files::PREDICTIONS_LAST))?,
             train: run_dir::read_csv(&dir.join(fold_files::PREDICTIONS_TRAIN))?,
+            substitutes: if substitutes.is_file() { run_dir::read_csv(&substitutes)? } else { Vec::new() },
         })
     };
     folds.into_iter().map(read).collect()
@@ -287,6 +302,7 @@ pub fn summarise(config: &RunConfig, folds: &[FoldPredictions], cost: Cost) -> R
         n_patients: all_patients.len(),
         n_events: outcomes().filter(|outcome| outcome.is_event()).count(),
         n_event_patients: all_patients.values().filter(|&&event| event).count(),
+        substitutes: substitutes::merge(folds.iter().flat_map(|fold| &fold.substitutes)),
         wall_seconds: cost.wall_seconds,
         peak_rss_bytes: cost.peak_rss_bytes,
     })

@@ -54,6 +54,7 @@ pub mod simulate;
 pub mod splits;
 pub mod status_suspicion;
 pub mod study;
+mod substitutes;
 mod table_archive;
 mod table_text;
 pub mod time_bins;

@@ -82,9 +82,9 @@ pub fn collect(run: &Path) -> Result<CrossValidationReport> {
         evaluate::c_index(&last.collect::<Result<Vec<_>>>()?, config.training.seed)?;
     let selection = selection(&config, &folds);
     Ok(CrossValidationReport {
-        title: format!("{} on {}", summary.model, summary.cohort),
+        title: format!("{} on {}", summary.model_label(), summary.cohort),
         protocol_notes: notes(&config, &summary, &folds),
-        model: summary.model,
+        model: summary.model_label(),
         cohort: summary.cohort,
         backbone: summary.backbone,
         protocol: summary.protocol,
@@ -267,6 +267,8 @@ fn notes(config: &RunConfig, summary: &Summary, folds: &[FoldReport]) -> Vec<Str
             notes.push("Epochs are scored per patient, by the mean risk of the patient's slides.".to_owned());
         }
     }
+    let substitutes = summary.substitutes.iter();
+    notes.extend(substitutes.map(|row| format!("In place of what bags lack: {}.", row.text())));
     if let Some(test) = &summary.log_rank_learned_cut {
         notes.push(match test.p_value {
             Some(p) => format!(

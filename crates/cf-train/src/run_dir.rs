@@ -33,6 +33,8 @@ pub mod fold_files {
     pub const PREDICTIONS_LAST: &str = "predictions_last.csv";
     /// Training rows of the selected epoch.
     pub const PREDICTIONS_TRAIN: &str = "predictions_train.csv";
+    /// What stood in for what bags lack, where something did.
+    pub const SUBSTITUTES: &str = "substitutes.csv";
     /// Weights of the selected epoch.
     pub const BEST: &str = "best.safetensors";
     /// Weights of the last epoch.

@@ -298,6 +298,13 @@ impl<'a> Trainer<'a> {
         };
         let train = self.predict(&self.data.train)?;
         run_dir::write_csv(&dir.join(fold_files::PREDICTIONS_TRAIN), &train)?;
+        let slides =
+            [&self.data.train, &self.data.inner_validation, &self.data.validation].into_iter().flatten();
+        let substitutes =
+            self.context.bags.substitutes(slides.map(|labelled| labelled.slide.slide_id.as_str()));
+        if !substitutes.is_empty() {
+            run_dir::write_csv(&dir.join(fold_files::SUBSTITUTES), &substitutes)?;
+        }
         run_dir::write_csv(&dir.join(fold_files::PREDICTIONS), &selected)?;
         remove_state(self.context.run_dir, self.data.fold)
     }

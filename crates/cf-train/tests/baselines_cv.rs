@@ -170,3 +170,31 @@ fn a_cox_loss_of_several_outputs_is_refused_before_anything_is_read() {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     fail(&arguments, 3, &["training.loss is cox", "mustmil"]);
 }
+
+#[test]
+fn what_stood_in_for_missing_facts_is_counted_and_a_model_without_its_prior_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = support::cohort(dir.path(), 20);
+    let run = |config: &str, settings: &[&str]| {
+        let run = dir.path().join(config);
+        let arguments = arguments(config, &cohort, &run, settings);
+        let text = succeed(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        let summary = std::fs::read_to_string(run.join("summary.json")).unwrap();
+        let report = std::fs::read_to_string(run.join("report.html")).unwrap();
+        (text, serde_json::from_str::<serde_json::Value>(&summary).unwrap(), report)
+    };
+    let (text, summary, report) = run("blca-protosurv", &["model.tissue_prior=none"]);
+    assert!(text.starts_with("protosurv (no prior) on blca"), "{text}");
+    assert!(
+        text.contains("in place of what bags lack: the class \"other\", for patches without a tissue class"),
+        "{text}"
+    );
+    let counted = &summary["substitutes"][0];
+    assert_eq!((&counted["n"], &counted["n_slides"]), (&counted["of"], &counted["of_slides"]));
+    assert_eq!(counted["of_slides"], 20);
+    assert!(report.contains("protosurv (no prior)") && report.contains("In place of what bags lack"));
+
+    // The pyramids of these bags are whole.
+    let (text, summary, _) = run("blca-zoommil", &[]);
+    assert!(!text.contains("in place of") && summary.get("substitutes").is_none(), "{text}");
+}

@@ -69,7 +69,10 @@ pub(super) fn run_report(arguments: &ReportArguments) -> Result<(), Failure> {
 pub(super) fn print_summary(summary: &Summary) {
     print(&format!(
         "{} on {} ({}), protocol {}",
-        summary.model, summary.cohort, summary.backbone, summary.protocol
+        summary.model_label(),
+        summary.cohort,
+        summary.backbone,
+        summary.protocol
     ));
     print(&format!(
         "{} validation slides ({} events) of {} patients ({} events)",
@@ -91,6 +94,9 @@ pub(super) fn print_summary(summary: &Summary) {
             "log-rank of the median split: undefined (one group is empty, or nobody has an event)".to_owned()
         }
     });
+    for row in &summary.substitutes {
+        print(&format!("in place of what bags lack: {}", row.text()));
+    }
 }
 
 fn row(label: &str, c_index: &CIndex) -> String {
