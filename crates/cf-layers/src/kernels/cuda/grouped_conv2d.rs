@@ -2,6 +2,7 @@
 
 use candle_core::{CudaStorage, CustomOp3};
 
+use super::super::gradients;
 use super::super::grouped_conv2d::ConvShape;
 use super::super::linear::Activation;
 use super::*;
