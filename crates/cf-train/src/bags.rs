@@ -1,6 +1,6 @@
 //! Slides as tensors, in a given order, read ahead of use and checked against the model's width.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,6 +11,7 @@ use wsi_bags::{Bag, BagStore, Layout, Magnification, OrderedLoader};
 
 use crate::config::{FeaturesConfig, Precision};
 use crate::device_memory::naming_the_bag;
+use crate::edge_cache;
 use crate::error::{Error, Result};
 use crate::memory::BagSize;
 use crate::resident_bags::ResidentBags;
@@ -27,6 +28,8 @@ pub struct BagSource {
     magnifications: Vec<Magnification>,
     /// Neighbours and the like, which follow from a bag and cost more than reading it, by slide.
     derived: Arc<Mutex<HashMap<String, DerivedCache>>>,
+    /// Slides whose lists are beside the bags, or were tried to be put there.
+    kept: Arc<Mutex<HashSet<String>>>,
     resident: Arc<Mutex<ResidentBags>>,
     device: Device,
     dtype: DType,
@@ -60,6 +63,7 @@ impl BagSource {
             model: model.clone(),
             magnifications: magnifications.to_vec(),
             derived: Arc::default(),
+            kept: Arc::default(),
             resident: Arc::default(),
             device: device.clone(),
             dtype,
@@ -130,9 +134,37 @@ impl BagSource {
         self.resident.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn derived_of(&self, slide_id: &str) -> DerivedCache {
+    fn derived_of(&self, slide_id: &str) -> Result<DerivedCache> {
         let mut known = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
-        known.entry(slide_id.to_owned()).or_default().clone()
+        if let Some(derived) = known.get(slide_id) {
+            return Ok(derived.clone());
+        }
+        let derived = DerivedCache::default();
+        for (name, list) in edge_cache::read(&self.store.path_of(slide_id, Magnification::X20)) {
+            derived.get(name, || Ok(list))?;
+            self.kept().insert(slide_id.to_owned());
+        }
+        known.insert(slide_id.to_owned(), derived.clone());
+        Ok(derived)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps beside the bags, for the next run, what took long to find for them. Where they can't be written to, it will be found
+    /// again.
+    pub(crate) fn keep_derived(&self) {
+        let known = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
+        for (slide_id, derived) in known.iter() {
+            if !self.kept().insert(slide_id.clone()) {
+                continue;
+            }
+            let path = self.store.path_of(slide_id, Magnification::X20);
+            if let Err(error) = edge_cache::write(&path, derived) {
+                tracing::debug!(slide_id, %error, "neighbours are not kept beside the bags");
+            }
+        }
     }
 
     /// What stood in for what the bags of these slides lack, in the passes so far.
@@ -177,7 +209,7 @@ impl BagSource {
             ));
         }
         self.model.check_bag(bag)?;
-        let derived = self.derived_of(slide_id);
+        let derived = self.derived_of(slide_id)?;
         let patches = Arc::new(Patches { derived, ..Patches::of(bag) });
         let tensors = naming_the_bag(&self.device, slide_id, BagSize::of_bag(bag), || {
             Ok(BagTensors::from_bag(bag, &self.device)?.to_dtype(self.dtype)?)

@@ -30,6 +30,7 @@ mod delimited;
 mod device_memory;
 pub mod doctor;
 pub mod duration;
+mod edge_cache;
 pub mod environment;
 mod error;
 pub mod evaluate;

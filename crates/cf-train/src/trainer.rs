@@ -238,6 +238,7 @@ impl<'a> Trainer<'a> {
         let (rows, validation_loss) = self.evaluate(&self.data.validation, seconds)?;
         let validation_c_index = self.c_index(&rows)?;
         let (inner, _) = self.evaluate(&self.data.inner_validation, seconds)?;
+        self.context.bags.keep_derived();
         let inner_c_index = if inner.is_empty() { None } else { self.c_index(&inner)? };
 
         let candidate = match training.protocol {
@@ -297,6 +298,8 @@ impl<'a> Trainer<'a> {
             }
         };
         let train = self.predict(&self.data.train)?;
+        // Also of slides that no epoch drew.
+        self.context.bags.keep_derived();
         run_dir::write_csv(&dir.join(fold_files::PREDICTIONS_TRAIN), &train)?;
         let slides =
             [&self.data.train, &self.data.inner_validation, &self.data.validation].into_iter().flatten();

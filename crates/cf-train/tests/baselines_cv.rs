@@ -198,3 +198,28 @@ fn what_stood_in_for_missing_facts_is_counted_and_a_model_without_its_prior_says
     let (text, summary, _) = run("blca-zoommil", &[]);
     assert!(!text.contains("in place of") && summary.get("substitutes").is_none(), "{text}");
 }
+
+#[test]
+fn neighbours_by_features_are_kept_beside_the_bags_and_found_there_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = support::cohort(dir.path(), 20);
+    let kept = cohort.join("bags/.derived");
+    let run = |name: &str| {
+        let run = dir.path().join(name);
+        let arguments = arguments("blca-deepgraphsurv", &cohort, &run, &[]);
+        succeed(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        predictions(&run)
+    };
+    assert!(!kept.exists());
+    let first = run("first");
+    let files = || -> Vec<(std::ffi::OsString, std::time::SystemTime)> {
+        let entries = std::fs::read_dir(&kept).unwrap().map(Result::unwrap);
+        entries.map(|entry| (entry.file_name(), entry.metadata().unwrap().modified().unwrap())).collect()
+    };
+    let written = files();
+    assert_eq!(written.len(), 20, "{written:?}");
+    assert_eq!(run("second"), first);
+    assert_eq!(files(), written, "read, not written again");
+    let store = wsi_bags::BagStore::open(&cohort.join("bags"), None, "simulated").unwrap();
+    assert_eq!(store.slide_ids().len(), 20, "what was kept is no bag, and hides none");
+}
