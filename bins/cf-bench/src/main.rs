@@ -5,6 +5,7 @@ mod extract;
 mod kernels;
 mod lattice;
 mod model;
+mod neighbours;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,8 @@ enum Bench {
     Model(model::Arguments),
     /// One kernel, or its reference.
     Kernels(kernels::Arguments),
+    /// The nearest patches of every patch of a bag.
+    Neighbours(neighbours::Arguments),
     /// Reading one bag of features from disk.
     Bags(bags::Arguments),
     /// From a slide to features.
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     let measured = match Arguments::parse().bench {
         Bench::Model(arguments) => model::run(&arguments),
         Bench::Kernels(arguments) => kernels::run(&arguments),
+        Bench::Neighbours(arguments) => neighbours::run(&arguments),
         Bench::Bags(arguments) => bags::run(&arguments),
         Bench::Extract(arguments) => extract::run(&arguments),
     };

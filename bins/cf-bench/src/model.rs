@@ -15,7 +15,7 @@ use survival_metrics::Status;
 use crate::lattice;
 
 /// Width of the full ResNet50's features.
-const BACKBONE_DIM: usize = 2048;
+pub(crate) const BACKBONE_DIM: usize = 2048;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -33,6 +33,16 @@ pub(crate) struct Arguments {
     /// Timed repetitions after one that is not timed.
     #[arg(long, default_value_t = 3)]
     repeats: usize,
+}
+
+/// Patches at 5x, 10x and 20x of a bag of the paper's.
+pub(crate) fn sizes_of(size: &str) -> Result<[usize; 3], String> {
+    match size {
+        "mean" => Ok([895, 3_449, 13_496]),
+        "tenth" => Ok([90, 345, 1_350]),
+        "largest" => Ok([9_000, 35_000, 137_990]),
+        other => Err(format!("size `{other}`, expected mean, tenth or largest")),
+    }
 }
 
 struct Case {
@@ -56,12 +66,7 @@ impl Case {
                 "case `{text}` is not of the form {{mean,tenth,largest}}/{{train,infer}}/{{f32,bf16}}[/published]"
             ));
         };
-        let sizes = match size {
-            "mean" => [895, 3_449, 13_496],
-            "tenth" => [90, 345, 1_350],
-            "largest" => [9_000, 35_000, 137_990],
-            other => return Err(format!("size `{other}`, expected mean, tenth or largest")),
-        };
+        let sizes = sizes_of(size)?;
         let trains = match work {
             "train" => true,
             "infer" => false,
