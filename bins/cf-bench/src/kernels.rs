@@ -145,7 +145,7 @@ fn small(x: &Tensor) -> Result<Tensor> {
 }
 
 /// An input without a pattern, in [-1, 1).
-fn input(shape: &[usize], salt: usize, device: &Device) -> Result<Var> {
+pub(crate) fn input(shape: &[usize], salt: usize, device: &Device) -> Result<Var> {
     let n: usize = shape.iter().product();
     let values: Vec<f32> = (0..n)
         .map(|at| {

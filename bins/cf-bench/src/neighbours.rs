@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use cf_model::Patches;
 use cf_train::environment;
 use serde_json::json;
 
+use crate::kernels::input;
 use crate::lattice;
 use crate::model::{BACKBONE_DIM, sizes_of};
 
@@ -32,10 +33,7 @@ pub(crate) fn run(
     let sizes = sizes_of(size)?;
     let features = match kind {
         "places" => None,
-        "features" => {
-            let shape = (sizes[2], BACKBONE_DIM);
-            Some(Tensor::randn(0.0_f32, 1.0, shape, &Device::Cpu)?)
-        }
+        "features" => Some(input(&[sizes[2], BACKBONE_DIM], 1, &Device::Cpu)?.as_detached_tensor()),
         other => return Err(format!("kind `{other}`, expected places or features").into()),
     };
     let mut seconds = Vec::new();
