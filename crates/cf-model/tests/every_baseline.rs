@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use cf_model::{
-    AmilConfig, AmilForm, BagTensors, CsMilConfig, DsmilConfig, ForwardCtx, ModelConfig, ModelName, Module,
-    ParamStore, PatchFacts, PatchGcnConfig, Patches, SurvivalModel, TripleSampling, attribute,
+    AmilConfig, AmilForm, BagTensors, CsMilConfig, DeepGraphSurvConfig, DeepGraphSurvForm, DsmilConfig,
+    ForwardCtx, GraphMetric, ModelConfig, ModelName, Module, ParamStore, PatchFacts, PatchGcnConfig, Patches,
+    SurvivalModel, TripleSampling, attribute,
 };
 use oracle::{fingerprint, nll};
 use rand::Rng;
@@ -20,6 +21,17 @@ const SIDE: u32 = 256;
 
 fn baselines() -> impl Iterator<Item = ModelName> {
     ModelName::ALL.into_iter().filter(|name| name.variant().is_none())
+}
+
+fn spectral(metric: GraphMetric) -> ModelConfig {
+    let form = DeepGraphSurvForm::Spectral;
+    ModelConfig::DeepGraphSurv(DeepGraphSurvConfig { form, metric, ..Default::default() })
+}
+
+/// Every method as it is by default, and DeepGraphSurv's other network.
+fn networks() -> impl Iterator<Item = ModelConfig> {
+    let spectral = [GraphMetric::AsPublished, GraphMetric::Mahalanobis].map(spectral);
+    baselines().map(ModelConfig::default_of).chain(spectral)
 }
 
 /// The lattice of `n_coarse` 5x patches in a row, whole.
@@ -83,6 +95,9 @@ fn parameter_counts_are_those_of_table_1_8() {
     }
     let survival = ModelConfig::Amil(AmilConfig { form: AmilForm::Survival });
     assert_eq!(count(&survival), [920_069, 1_444_357]);
+    for metric in [GraphMetric::AsPublished, GraphMetric::Mahalanobis] {
+        assert_eq!(count(&spectral(metric)), [3_418_186, 10_594_378]);
+    }
     let without_bias = ModelConfig::PatchGcn(PatchGcnConfig { mlp_bias: false, ..Default::default() });
     assert_eq!(count(&without_bias), [1_383_304, 1_514_376]);
     let of_json = |text: &str| -> ModelConfig { serde_json::from_str(text).unwrap() };
@@ -104,7 +119,7 @@ fn every_parameter_learns_but_those_documented_as_dead() {
     let bag = bag(3);
     let with_instance_loss =
         ModelConfig::Dsmil(DsmilConfig { instance_loss_weight: 0.5, ..Default::default() });
-    let configs = baselines().map(ModelConfig::default_of).chain([with_instance_loss]);
+    let configs = networks().chain([with_instance_loss]);
     for config in configs {
         let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
         let model = config.build(DIM, store.builder()).unwrap();
@@ -159,6 +174,8 @@ fn dropout_sites_are_the_documented_ones() {
     assert_eq!(of(ModelName::Dsmil), NONE);
     assert_eq!(of(ModelName::TransMil), [0.1; 2]);
     assert_eq!(of(ModelName::DeepGraphSurv), [0.25; 2]);
+    let keep = "after each layer before pooling, none in the attention";
+    assert_eq!(sites(&spectral(GraphMetric::AsPublished), &bag), [0.2; 3], "{keep}");
     assert_eq!(of(ModelName::PatchGcn), [0.25; 4], "input, mix, both branches");
     let newer = PatchGcnConfig { residual_dropout: 0.1, final_dropout: 0.25, ..Default::default() };
     assert_eq!(sites(&ModelConfig::PatchGcn(newer), &bag), [0.25, 0.1, 0.1, 0.25, 0.25, 0.25, 0.25]);
@@ -179,8 +196,9 @@ fn dropout_sites_are_the_documented_ones() {
 #[test]
 fn evaluation_is_the_same_twice_and_training_follows_its_stream() {
     let bag = bag(3);
-    for name in baselines() {
-        let model = built(&ModelConfig::default_of(name));
+    for config in networks() {
+        let name = config.name();
+        let model = built(&config);
         let run = |ctx| run(&*model, &bag, ctx);
         assert_eq!(run(ForwardCtx::eval()), run(ForwardCtx::eval()), "{name}");
         assert_eq!(run(ForwardCtx::eval()), run(ForwardCtx::eval_with_stream(1, "unused")), "{name}");
@@ -216,8 +234,9 @@ fn one_patch_and_identical_patches_are_bags() {
     let flat = |x: &Option<Tensor>| x.as_ref().map(|x| x.ones_like().unwrap());
     let patches = Arc::new(Patches { derived: Default::default(), ..(*whole.patches).clone() });
     let identical = BagTensors { x5: flat(&whole.x5), x10: flat(&whole.x10), x20: flat(&whole.x20), patches };
-    for name in baselines() {
-        let model = built(&ModelConfig::default_of(name));
+    for config in networks() {
+        let name = config.name();
+        let model = built(&config);
         for bag in [&single, &identical] {
             for ctx in [ForwardCtx::eval(), ForwardCtx::train(7, "degenerate")] {
                 let logits = run(&*model, bag, ctx);
@@ -257,7 +276,8 @@ fn the_order_of_patches_does_not_matter_where_no_grid_is_folded() {
     // the slots of a quadtree depend on it only through the model's own choices, tested elsewhere.
     let configs =
         [ModelName::Amil, ModelName::Dsmil, ModelName::DeepGraphSurv, ModelName::ZoomMil, ModelName::MustMil];
-    for config in configs.map(ModelConfig::default_of).into_iter().chain([full]) {
+    let spectral = [GraphMetric::AsPublished, GraphMetric::Mahalanobis].map(spectral);
+    for config in configs.map(ModelConfig::default_of).into_iter().chain(spectral).chain([full]) {
         let model = built(&config);
         let run = |bag| run(&*model, bag, ForwardCtx::eval());
         for (a, b) in run(&bag).into_iter().zip(run(&shuffled)) {
@@ -280,8 +300,9 @@ fn the_order_of_patches_does_not_matter_where_no_grid_is_folded() {
 #[test]
 fn patches_get_all_of_the_attention_there_is_and_move_no_logit() {
     let bag = bag(3);
-    for name in baselines() {
-        let model = built(&ModelConfig::default_of(name));
+    for config in networks() {
+        let name = config.name();
+        let model = built(&config);
         let attribution = attribute(model.as_ref(), &bag).unwrap();
         assert_eq!(
             attribution.output.logit_values().unwrap(),
@@ -416,8 +437,9 @@ fn forward_refuses_what_it_cannot_read() {
     let fails = |model: &dyn SurvivalModel, bag: &BagTensors| {
         model.forward(bag, &mut ForwardCtx::eval()).unwrap_err().to_string()
     };
-    for name in baselines() {
-        let model = built(&ModelConfig::default_of(name));
+    for config in networks() {
+        let name = config.name();
+        let model = built(&config);
         let empty = fails(&*model, &BagTensors::default());
         assert!(empty.contains("the bag has no x"), "{name}: {empty}");
         let narrow = Some(Tensor::ones((4, DIM - 1), DType::F32, &Device::Cpu).unwrap());
@@ -442,6 +464,14 @@ fn settings_out_of_range_are_named() {
         (r#"{"name":"dsmil","value_dropout":0.2}"#, "value_dropout"),
         (r#"{"name":"transmil","dropout":-0.1}"#, "dropout"),
         (r#"{"name":"deepgraphsurv","num_neighbours":0}"#, "num_neighbours"),
+        (r#"{"name":"deepgraphsurv","form":"spectral","max_nodes":0}"#, "max_nodes"),
+        (r#"{"name":"deepgraphsurv","form":"spectral","max_nodes":10001}"#, "max_nodes"),
+        (r#"{"name":"deepgraphsurv","form":"spectral","edges":"spatial"}"#, "edges"),
+        (r#"{"name":"deepgraphsurv","form":"spectral","num_neighbours":4}"#, "num_neighbours"),
+        (r#"{"name":"deepgraphsurv","form":"spectral","reverse_edges":true}"#, "reverse_edges"),
+        (r#"{"name":"deepgraphsurv","form":"spectral","resample":0.5}"#, "resample"),
+        (r#"{"name":"deepgraphsurv","max_nodes":500}"#, "max_nodes"),
+        (r#"{"name":"deepgraphsurv","metric":"mahalanobis"}"#, "metric"),
         (r#"{"name":"patchgcn","residual_dropout":1.5}"#, "residual_dropout"),
         (r#"{"name":"scmil","num_heads":0}"#, "num_heads"),
         (r#"{"name":"protosurv","num_neighbours":0}"#, "num_neighbours"),
