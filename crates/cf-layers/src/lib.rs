@@ -14,6 +14,7 @@
 //! | [`NystromAttention`] | Nystrom attention (Xiong et al., 2021) | `nystrom.rs` |
 //! | [`GraphConv`], [`Graph`] | GENConv (Li et al., 2020) | `graph_conv.rs`, `graph.rs` |
 //! | [`nearest_places()`], [`nearest_features()`] | exact nearest neighbours | a file each |
+//! | [`DistanceGraph`] | graph and Laplacian of the nearest pairs (Li et al., 2018) | `distance_graph.rs` |
 //! | [`WindowAttention`], [`k_means()`] | sparse self-attention of SCMIL (Yang et al., 2024) | a file each |
 //! | [`perturbed_selection`] | perturbed top-k (Cordonnier et al., 2021) | `perturbed_top_k.rs` |
 //! | [`ConvProcessor`] | Convolutional Processor | `conv_processor.rs` |
@@ -37,6 +38,7 @@
 mod attention_pool;
 mod conv_processor;
 mod cross_attention;
+mod distance_graph;
 mod dropout;
 mod feed_forward;
 mod graph;
@@ -64,6 +66,7 @@ mod window_attention;
 pub use attention_pool::{GatedAttention, attention_pool, instance_weights};
 pub use conv_processor::{ConvProcessor, ConvProcessorConfig};
 pub use cross_attention::{CrossAttentionBlock, CrossAttentionConfig};
+pub use distance_graph::DistanceGraph;
 pub use dropout::{channel_dropout, dropout};
 pub use feed_forward::FeedForward;
 pub use graph::{EdgeDirection, Graph};

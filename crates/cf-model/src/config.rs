@@ -10,7 +10,7 @@ use wsi_bags::{Bag, Magnification};
 use crate::amil::{Amil, AmilConfig};
 use crate::crossfusion::{CrossFusion, Variant};
 use crate::cs_mil::{CsMil, CsMilConfig};
-use crate::deep_graph_surv::{DeepGraphSurv, DeepGraphSurvConfig, GraphEdges};
+use crate::deep_graph_surv::{DeepGraphSurv, DeepGraphSurvConfig, DeepGraphSurvForm};
 use crate::dsmil::{self, Dsmil, DsmilConfig};
 use crate::error::{Error, Result};
 use crate::head::Head;
@@ -22,6 +22,7 @@ use crate::parameter_counter::ParameterCounter;
 use crate::patch_gcn::{self, PatchGcn, PatchGcnConfig};
 use crate::proto_surv::{self, ProtoSurv, ProtoSurvConfig};
 use crate::scmil::{Scmil, ScmilConfig};
+use crate::spectral_graph_surv::SpectralGraphSurv;
 use crate::transmil::{TransMil, TransMilConfig};
 use crate::zoom_mil::{self, ZoomMil, ZoomMilConfig};
 
@@ -45,7 +46,7 @@ pub enum ModelConfig {
     /// Nystrom attention in storage order.
     #[serde(rename = "transmil")]
     TransMil(TransMilConfig),
-    /// Graph isomorphism layers on patches.
+    /// Graph isomorphism layers, or spectral convolutions, on patches.
     #[serde(rename = "deepgraphsurv")]
     DeepGraphSurv(DeepGraphSurvConfig),
     /// Graph convolutions on neighbouring patches.
@@ -195,10 +196,7 @@ impl ModelConfig {
             | Self::Amil(_)
             | Self::Dsmil(_)
             | Self::TransMil(_) => &[],
-            Self::DeepGraphSurv(settings) => match settings.edges {
-                GraphEdges::Latent => &[],
-                GraphEdges::Spatial => &[Need::Coordinates],
-            },
+            Self::DeepGraphSurv(settings) => settings.needs(),
             Self::PatchGcn(_) | Self::Scmil(_) => &[Need::Coordinates],
             Self::ProtoSurv(settings) => settings.needs(),
             Self::ZoomMil(_) => &[Need::Squares],
@@ -220,13 +218,13 @@ impl ModelConfig {
         match self {
             Self::Scmil(settings) => settings.head(),
             Self::ProtoSurv(settings) => settings.head.with(settings.baseline),
+            Self::DeepGraphSurv(settings) => settings.head.with(settings.baseline),
             Self::Crossfusion(_)
             | Self::CrossfusionWoCp(_)
             | Self::CrossfusionWoFc(_)
             | Self::Amil(_)
             | Self::Dsmil(_)
             | Self::TransMil(_)
-            | Self::DeepGraphSurv(_)
             | Self::PatchGcn(_)
             | Self::ZoomMil(_)
             | Self::MustMil(_)
@@ -242,6 +240,7 @@ impl ModelConfig {
                 settings.bin_ends_months = bin_ends_months;
             }
             (Self::ProtoSurv(settings), Head::LogRisk { baseline }) => settings.baseline = baseline,
+            (Self::DeepGraphSurv(settings), Head::LogRisk { baseline }) => settings.baseline = baseline,
             _ => {}
         }
         self
@@ -315,7 +314,10 @@ impl ModelConfig {
             Self::Amil(settings) => Box::new(Amil::new(settings, dim, vb)?),
             Self::Dsmil(settings) => Box::new(Dsmil::new(settings, dim, vb)?),
             Self::TransMil(settings) => Box::new(TransMil::new(settings, dim, vb)?),
-            Self::DeepGraphSurv(settings) => Box::new(DeepGraphSurv::new(settings, dim, vb)?),
+            Self::DeepGraphSurv(settings) => match settings.form {
+                DeepGraphSurvForm::Gin => Box::new(DeepGraphSurv::new(settings, dim, vb)?),
+                DeepGraphSurvForm::Spectral => Box::new(SpectralGraphSurv::new(settings, dim, vb)?),
+            },
             Self::PatchGcn(settings) => Box::new(PatchGcn::new(settings, dim, vb)?),
             Self::Scmil(settings) => Box::new(Scmil::new(settings, dim, vb)?),
             Self::ProtoSurv(settings) => Box::new(ProtoSurv::new(settings, dim, vb)?),

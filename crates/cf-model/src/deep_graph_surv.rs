@@ -1,5 +1,5 @@
-//! DeepGraphSurv in the form that later papers compare with: graph isomorphism layers (Xu et al., 2019) and gated attention, on
-//! 20x patches.
+//! DeepGraphSurv: its settings, and the form that later papers compare with: graph isomorphism layers (Xu et al., 2019) and gated
+//! attention, on 20x patches. The form of 2018 is in `spectral_graph_surv.rs`.
 
 use std::sync::Arc;
 
@@ -11,28 +11,57 @@ use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 
 use crate::attribution::{self, Module};
-use crate::config::{check_costly_count, check_probability};
+use crate::config::{check_costly_count, check_probability, check_rising, reject};
 use crate::discrete_time::N_BINS;
 use crate::error::Result;
+use crate::head::RiskHead;
 use crate::input::BagTensors;
 use crate::model::{SurvivalModel, SurvivalOutput};
+use crate::needs::Need;
+use crate::spectral_graph_surv::GraphMetric;
 
 const NAME: &str = "deepgraphsurv";
 const WIDTH: usize = 256;
 const ATTENTION_DROPOUT: f64 = 0.25;
 
-/// The settings of DeepGraphSurv.
+/// The settings of DeepGraphSurv. Those of the form that is not asked for stay at their defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeepGraphSurvConfig {
-    /// What makes patches neighbours.
+    /// Which of the two networks of this name.
+    pub form: DeepGraphSurvForm,
+    /// `gin`: what makes patches neighbours.
     pub edges: GraphEdges,
-    /// Neighbours per patch, at least 1; fewer where the slide has fewer patches.
+    /// `gin`: neighbours per patch, at least 1; fewer where the slide has fewer patches.
     pub num_neighbours: usize,
-    /// A patch hears from its neighbours instead of from those that chose it.
+    /// `gin`: a patch hears from its neighbours instead of from those that chose it.
     pub reverse_edges: bool,
-    /// Dropout of the input features in training, in `[0, 1)`: the published "resampling", which drops entries, not patches.
+    /// `gin`: dropout of the input features in training, in `[0, 1)`: the published "resampling", which drops entries, not patches.
     pub resample: f64,
+    /// `spectral`: patches of a slide that make its graph, at least 1, drawn at random where there are more. Memory and time grow
+    /// with its square. The learnt Laplacian of `n` nodes starts with eigenvalues of about `n / 100`, which each of three layers
+    /// squares: with the published 1000 the tanh before the head may be saturated from the start, so that no layer before it learns.
+    /// With 100 to 300 it is not.
+    pub max_nodes: usize,
+    /// `spectral`: what the learnt part of the graph compares patches by.
+    pub metric: GraphMetric,
+    /// `spectral`: what the model ends with.
+    pub head: RiskHead,
+    /// The cumulative hazard of the baseline at the end of each time bin, for the survival curve of a log risk; training writes
+    /// it into the checkpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<[f64; N_BINS]>,
+}
+
+/// The networks that carry the name DeepGraphSurv.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeepGraphSurvForm {
+    /// Graph isomorphism layers on all patches, as later papers compare with it: see [`DeepGraphSurv`].
+    #[default]
+    Gin,
+    /// Spectral convolutions on some patches, as it was published: see [`crate::SpectralGraphSurv`].
+    Spectral,
 }
 
 /// What makes two patches neighbours.
@@ -47,14 +76,52 @@ pub enum GraphEdges {
 
 impl Default for DeepGraphSurvConfig {
     fn default() -> Self {
-        Self { edges: GraphEdges::Latent, num_neighbours: 8, reverse_edges: false, resample: 0.0 }
+        Self {
+            form: DeepGraphSurvForm::Gin,
+            edges: GraphEdges::Latent,
+            num_neighbours: 8,
+            reverse_edges: false,
+            resample: 0.0,
+            max_nodes: 1000,
+            metric: GraphMetric::AsPublished,
+            head: RiskHead::Hazards,
+            baseline: None,
+        }
     }
 }
 
 impl DeepGraphSurvConfig {
     pub(crate) fn check(&self) -> Result<()> {
         check_costly_count("num_neighbours", self.num_neighbours)?;
-        check_probability("resample", self.resample)
+        check_probability("resample", self.resample)?;
+        check_costly_count("max_nodes", self.max_nodes)?;
+        check_rising("baseline", self.baseline)?;
+        // A setting that nothing reads is a mistake: its run would be taken for what it is not.
+        let plain = Self::default();
+        let (gin, spectral) = ("left out with form = \"spectral\"", "left out with form = \"gin\"");
+        match self.form {
+            DeepGraphSurvForm::Spectral if self.edges != plain.edges => reject("edges", "spatial", gin),
+            DeepGraphSurvForm::Spectral if self.num_neighbours != plain.num_neighbours => {
+                reject("num_neighbours", self.num_neighbours, gin)
+            }
+            DeepGraphSurvForm::Spectral if self.reverse_edges => reject("reverse_edges", true, gin),
+            DeepGraphSurvForm::Spectral if self.resample != 0.0 => reject("resample", self.resample, gin),
+            DeepGraphSurvForm::Gin if self.max_nodes != plain.max_nodes => {
+                reject("max_nodes", self.max_nodes, spectral)
+            }
+            DeepGraphSurvForm::Gin if self.metric != plain.metric => {
+                reject("metric", "mahalanobis", spectral)
+            }
+            DeepGraphSurvForm::Gin if self.head != plain.head => reject("head", "log-risk", spectral),
+            DeepGraphSurvForm::Gin | DeepGraphSurvForm::Spectral => Ok(()),
+        }
+    }
+
+    pub(crate) fn needs(&self) -> &'static [Need] {
+        match self.edges {
+            GraphEdges::Latent => &[],
+            GraphEdges::Spatial => &[Need::Coordinates],
+        }
     }
 }
 

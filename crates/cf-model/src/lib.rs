@@ -9,7 +9,7 @@
 //! | `amil` | `amil.rs` | 20x |
 //! | `dsmil` | `dsmil.rs` | 20x |
 //! | `transmil` | `transmil.rs` | 20x |
-//! | `deepgraphsurv` | `deep_graph_surv.rs` | 20x |
+//! | `deepgraphsurv` | `deep_graph_surv.rs`; `spectral_graph_surv.rs`, its form of 2018 | 20x |
 //! | `patchgcn` | `patch_gcn.rs` | 20x and coordinates |
 //! | `scmil` | `scmil.rs` | 20x and coordinates |
 //! | `protosurv` | `proto_surv.rs` | 20x, coordinates, tissue classes |
@@ -60,6 +60,7 @@ mod proto_surv;
 mod prototype_losses;
 mod quadtree;
 mod scmil;
+mod spectral_graph_surv;
 mod substitutes;
 mod time_mixture;
 mod transmil;
@@ -72,7 +73,7 @@ pub use cf_layers::{ForwardCtx, Mode, ParamStore, Record, Residual, kernels, ran
 pub use config::{CrossFusionConfig, ModelConfig, ResidualForm, SingleMagnification};
 pub use crossfusion::{CrossFusion, Variant};
 pub use cs_mil::{CrossScaleNorm, CsMil, CsMilConfig, TripleSampling};
-pub use deep_graph_surv::{DeepGraphSurv, DeepGraphSurvConfig, GraphEdges};
+pub use deep_graph_surv::{DeepGraphSurv, DeepGraphSurvConfig, DeepGraphSurvForm, GraphEdges};
 pub use discrete_time::{DiscreteSurvival, N_BINS};
 pub use dsmil::{Dsmil, DsmilConfig};
 pub use error::{Error, Result};
@@ -87,6 +88,7 @@ pub use patch_gcn::{PatchGcn, PatchGcnConfig};
 pub use patches::{Derived, DerivedCache, PatchFacts, Patches};
 pub use proto_surv::{ProtoSurv, ProtoSurvConfig, TissuePrior};
 pub use scmil::{Scmil, ScmilConfig, ScmilHead};
+pub use spectral_graph_surv::{GraphMetric, SpectralGraphSurv};
 pub use substitutes::{Substitute, SubstituteCount};
 pub use time_mixture::{MixtureLoss, TimeMixture};
 pub use transmil::{TransMil, TransMilConfig};

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use cf_model::{
-    AmilConfig, AmilForm, BagTensors, CsMilConfig, DsmilConfig, ForwardCtx, ModelConfig, ModelName, Module,
-    ParamStore, PatchFacts, PatchGcnConfig, Patches, SurvivalModel, TripleSampling, attribute,
+    AmilConfig, AmilForm, BagTensors, CsMilConfig, DeepGraphSurvConfig, DeepGraphSurvForm, DsmilConfig,
+    ForwardCtx, GraphMetric, ModelConfig, ModelName, Module, ParamStore, PatchFacts, PatchGcnConfig, Patches,
+    SurvivalModel, TripleSampling, attribute,
 };
 use oracle::{fingerprint, nll};
 use rand::Rng;
@@ -20,6 +21,17 @@ const SIDE: u32 = 256;
 
 fn baselines() -> impl Iterator<Item = ModelName> {
     ModelName::ALL.into_iter().filter(|name| name.variant().is_none())
+}
+
+fn spectral(metric: GraphMetric) -> ModelConfig {
+    let form = DeepGraphSurvForm::Spectral;
+    ModelConfig::DeepGraphSurv(DeepGraphSurvConfig { form, metric, ..Default::default() })
+}
+
+/// Every method as it is by default, and DeepGraphSurv's other network.
+fn networks() -> impl Iterator<Item = ModelConfig> {
+    let spectral = [GraphMetric::AsPublished, GraphMetric::Mahalanobis].map(spectral);
+    baselines().map(ModelConfig::default_of).chain(spectral)
 }
 
 /// The lattice of `n_coarse` 5x patches in a row, whole.
@@ -83,12 +95,17 @@ fn parameter_counts_are_those_of_table_1_8() {
     }
     let survival = ModelConfig::Amil(AmilConfig { form: AmilForm::Survival });
     assert_eq!(count(&survival), [920_069, 1_444_357]);
+    for metric in [GraphMetric::AsPublished, GraphMetric::Mahalanobis] {
+        assert_eq!(count(&spectral(metric)), [3_418_186, 10_594_378]);
+    }
     let without_bias = ModelConfig::PatchGcn(PatchGcnConfig { mlp_bias: false, ..Default::default() });
     assert_eq!(count(&without_bias), [1_383_304, 1_514_376]);
     let of_json = |text: &str| -> ModelConfig { serde_json::from_str(text).unwrap() };
     assert_eq!(count(&of_json(r#"{"name":"protosurv","auxiliary_losses":false}"#)), [50_234_631, 66_880_775]);
     assert_eq!(count(&of_json(r#"{"name":"mustmil","num_scales":2}"#)), [674_200, 1_198_488]);
     assert_eq!(count(&of_json(r#"{"name":"scmil","head":"mixture"}"#)), [5_360_406, 18_995_990]);
+    let spectral = count(&of_json(r#"{"name":"deepgraphsurv","form":"spectral","head":"log-risk"}"#));
+    assert_eq!(spectral.map(|n| n + 3 * 65), [3_418_186, 10_594_378], "one output less three rows");
     // The table counts modules that the authors build and never use, as many at both widths.
     let with_dead = count(&of_json(r#"{"name":"protosurv","head":"log-risk"}"#)).map(|live| live + 919_552);
     assert_eq!(with_dead, [52_988_931, 73_569_283]);
@@ -108,7 +125,7 @@ fn every_parameter_learns_but_those_documented_as_dead() {
     let bag = bag(3);
     let with_instance_loss =
         ModelConfig::Dsmil(DsmilConfig { instance_loss_weight: 0.5, ..Default::default() });
-    let configs = baselines().map(ModelConfig::default_of).chain([with_instance_loss]);
+    let configs = networks().chain([with_instance_loss]);
     for config in configs {
         let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
         let model = config.build(DIM, store.builder()).unwrap();
@@ -163,6 +180,8 @@ fn dropout_sites_are_the_documented_ones() {
     assert_eq!(of(ModelName::Dsmil), NONE);
     assert_eq!(of(ModelName::TransMil), [0.1; 2]);
     assert_eq!(of(ModelName::DeepGraphSurv), [0.25; 2]);
+    let keep = "after each layer before pooling, none in the attention";
+    assert_eq!(sites(&spectral(GraphMetric::AsPublished), &bag), [0.2; 3], "{keep}");
     assert_eq!(of(ModelName::PatchGcn), [0.25; 4], "input, mix, both branches");
     let newer = PatchGcnConfig { residual_dropout: 0.1, final_dropout: 0.25, ..Default::default() };
     assert_eq!(sites(&ModelConfig::PatchGcn(newer), &bag), [0.25, 0.1, 0.1, 0.25, 0.25, 0.25, 0.25]);
@@ -183,8 +202,9 @@ fn dropout_sites_are_the_documented_ones() {
 #[test]
 fn evaluation_is_the_same_twice_and_training_follows_its_stream() {
     let bag = bag(3);
-    for name in baselines() {
-        let model = built(&ModelConfig::default_of(name));
+    for config in networks() {
+        let name = config.name();
+        let model = built(&config);
         let run = |ctx| run(&*model, &bag, ctx);
         assert_eq!(run(ForwardCtx::eval()), run(ForwardCtx::eval()), "{name}");
         assert_eq!(run(ForwardCtx::eval()), run(ForwardCtx::eval_with_stream(1, "unused")), "{name}");
@@ -220,8 +240,9 @@ fn one_patch_and_identical_patches_are_bags() {
     let flat = |x: &Option<Tensor>| x.as_ref().map(|x| x.ones_like().unwrap());
     let patches = Arc::new(Patches { derived: Default::default(), ..(*whole.patches).clone() });
     let identical = BagTensors { x5: flat(&whole.x5), x10: flat(&whole.x10), x20: flat(&whole.x20), patches };
-    for name in baselines() {
-        let model = built(&ModelConfig::default_of(name));
+    for config in networks() {
+        let name = config.name();
+        let model = built(&config);
         for bag in [&single, &identical] {
             for ctx in [ForwardCtx::eval(), ForwardCtx::train(7, "degenerate")] {
                 let logits = run(&*model, bag, ctx);
@@ -261,7 +282,8 @@ fn the_order_of_patches_does_not_matter_where_no_grid_is_folded() {
     // the slots of a quadtree depend on it only through the model's own choices, tested elsewhere.
     let configs =
         [ModelName::Amil, ModelName::Dsmil, ModelName::DeepGraphSurv, ModelName::ZoomMil, ModelName::MustMil];
-    for config in configs.map(ModelConfig::default_of).into_iter().chain([full]) {
+    let spectral = [GraphMetric::AsPublished, GraphMetric::Mahalanobis].map(spectral);
+    for config in configs.map(ModelConfig::default_of).into_iter().chain(spectral).chain([full]) {
         let model = built(&config);
         let run = |bag| run(&*model, bag, ForwardCtx::eval());
         for (a, b) in run(&bag).into_iter().zip(run(&shuffled)) {
@@ -284,8 +306,9 @@ fn the_order_of_patches_does_not_matter_where_no_grid_is_folded() {
 #[test]
 fn patches_get_all_of_the_attention_there_is_and_move_no_logit() {
     let bag = bag(3);
-    for name in baselines() {
-        let model = built(&ModelConfig::default_of(name));
+    for config in networks() {
+        let name = config.name();
+        let model = built(&config);
         let attribution = attribute(model.as_ref(), &bag).unwrap();
         assert_eq!(
             attribution.output.logit_values().unwrap(),
@@ -420,8 +443,9 @@ fn forward_refuses_what_it_cannot_read() {
     let fails = |model: &dyn SurvivalModel, bag: &BagTensors| {
         model.forward(bag, &mut ForwardCtx::eval()).unwrap_err().to_string()
     };
-    for name in baselines() {
-        let model = built(&ModelConfig::default_of(name));
+    for config in networks() {
+        let name = config.name();
+        let model = built(&config);
         let empty = fails(&*model, &BagTensors::default());
         assert!(empty.contains("the bag has no x"), "{name}: {empty}");
         let narrow = Some(Tensor::ones((4, DIM - 1), DType::F32, &Device::Cpu).unwrap());
@@ -446,6 +470,14 @@ fn settings_out_of_range_are_named() {
         (r#"{"name":"dsmil","value_dropout":0.2}"#, "value_dropout"),
         (r#"{"name":"transmil","dropout":-0.1}"#, "dropout"),
         (r#"{"name":"deepgraphsurv","num_neighbours":0}"#, "num_neighbours"),
+        (r#"{"name":"deepgraphsurv","form":"spectral","max_nodes":0}"#, "max_nodes"),
+        (r#"{"name":"deepgraphsurv","form":"spectral","max_nodes":10001}"#, "max_nodes"),
+        (r#"{"name":"deepgraphsurv","form":"spectral","edges":"spatial"}"#, "edges"),
+        (r#"{"name":"deepgraphsurv","form":"spectral","num_neighbours":4}"#, "num_neighbours"),
+        (r#"{"name":"deepgraphsurv","form":"spectral","reverse_edges":true}"#, "reverse_edges"),
+        (r#"{"name":"deepgraphsurv","form":"spectral","resample":0.5}"#, "resample"),
+        (r#"{"name":"deepgraphsurv","max_nodes":500}"#, "max_nodes"),
+        (r#"{"name":"deepgraphsurv","metric":"mahalanobis"}"#, "metric"),
         (r#"{"name":"patchgcn","residual_dropout":1.5}"#, "residual_dropout"),
         (r#"{"name":"scmil","num_heads":0}"#, "num_heads"),
         (r#"{"name":"protosurv","num_neighbours":0}"#, "num_neighbours"),

@@ -99,6 +99,8 @@ const SECTIONS: [(&str, &[(&str, Kind)]); 7] = [
             ("num_neighbours", Kind::Whole),
             ("reverse_edges", Kind::Switch),
             ("resample", Kind::Number),
+            ("max_nodes", Kind::Whole),
+            ("metric", Kind::Text),
             ("residual_dropout", Kind::Number),
             ("final_dropout", Kind::Number),
             ("mlp_bias", Kind::Switch),

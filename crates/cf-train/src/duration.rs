@@ -1,11 +1,11 @@
 //! How long a fold takes to train, predicted from the model and the sizes of its bags.
 //!
-//! CrossFusion's steps are counted in floating-point operations of their matrix products, a forward and a backward pass being
-//! `TRAINING_PASSES` forward passes; those of the other models are so many seconds per patch at 20x, as they were measured on the
+//! Steps of CrossFusion and of spectral convolutions are counted in floating-point operations of their matrix products, a forward and
+//! a backward pass being `TRAINING_PASSES` forward passes; those of the other models are so many seconds per patch at 20x, as they were measured on the
 //! mean bag. Both meet what `docs/benchmarks.md` has for two threads with AVX-512. Other processors, disks and GPUs differ by a
 //! factor of two or three, so what is asked of a cluster has to leave room; a task that is cut off goes on where it was.
 
-use cf_model::{CrossFusionConfig, ModelConfig, ModelName, Variant};
+use cf_model::{CrossFusionConfig, DeepGraphSurvForm, ModelConfig, ModelName, Variant};
 
 use crate::config::{LossKind, Precision, TrainingConfig};
 use crate::memory::BagSize;
@@ -21,6 +21,10 @@ const TIMED_THREADS: f64 = 2.0;
 
 /// How much faster the other models are taken to be on a GPU than on those threads; cautious.
 const GPU_GAIN: f64 = 20.0;
+
+/// How much longer spectral convolutions take than their matrix products at that rate: passes over all pairs, copies; cautious, from a
+/// thousand nodes on a processor with other work.
+const SPECTRAL_COST: f64 = 4.0;
 
 /// Forward passes that a training step is worth.
 const TRAINING_PASSES: f64 = 3.5;
@@ -88,22 +92,31 @@ fn forward_seconds(
     processor: Processor,
 ) -> f64 {
     let precision = if training.precision == Precision::F64 { F64_COST } else { 1.0 };
-    precision
-        * match (model.as_crossfusion(), processor) {
-            (Some((variant, settings)), Processor::Threads(n)) => {
-                crossfusion_operations(variant, settings, dim, bag) / (THREAD_RATE * f64::from(n))
-            }
-            (Some((variant, settings)), Processor::Gpu) => {
-                crossfusion_operations(variant, settings, dim, bag) / GPU_RATE
-            }
-            (None, processor) => {
-                let timed = timed_seconds(model.name(), dim, bag) / TRAINING_PASSES;
-                match processor {
-                    Processor::Threads(n) => timed * TIMED_THREADS / f64::from(n),
-                    Processor::Gpu => timed / GPU_GAIN,
-                }
-            }
+    let operations = match (model.as_crossfusion(), model) {
+        (Some((variant, settings)), _) => Some(crossfusion_operations(variant, settings, dim, bag)),
+        (None, ModelConfig::DeepGraphSurv(settings)) if settings.form == DeepGraphSurvForm::Spectral => {
+            Some(spectral_operations(bag.x20.min(settings.max_nodes), dim))
         }
+        (None, _) => None,
+    };
+    let timed = || timed_seconds(model.name(), dim, bag) / TRAINING_PASSES;
+    precision
+        * match (operations, processor) {
+            (Some(operations), Processor::Threads(n)) => operations / (THREAD_RATE * f64::from(n)),
+            (Some(operations), Processor::Gpu) => operations / GPU_RATE,
+            (None, Processor::Threads(n)) => timed() * TIMED_THREADS / f64::from(n),
+            (None, Processor::Gpu) => timed() / GPU_GAIN,
+        }
+}
+
+/// The same of spectral convolutions on a graph of `n` nodes, times [`SPECTRAL_COST`]: per layer the projection, all pairs' products,
+/// two products with the Laplacian and the linear layer; and all distances.
+fn spectral_operations(n: usize, dim: usize) -> f64 {
+    let (n, dim) = (n as f64, dim as f64);
+    let layer = |d: f64, out: f64| 2.0 * n * d * d + 6.0 * n * n * d + 6.0 * n * d * out;
+    let backbone = layer(dim, 256.0) + layer(256.0, 256.0) + layer(256.0, 128.0);
+    let attention = layer(dim, 32.0) + layer(32.0, 1.0);
+    SPECTRAL_COST * (backbone + attention + 1.5 * n * n * dim)
 }
 
 /// Operations of the matrix products of a forward pass; a multiplication with its addition counts as two.
@@ -186,6 +199,17 @@ mod tests {
         }
         let gpu = TRAINING_PASSES * forward_seconds(&model, &training, 2048, mean, Processor::Gpu);
         assert!((0.005..0.02).contains(&gpu), "{gpu}");
+    }
+
+    #[test]
+    fn a_graph_takes_as_long_for_any_bag_beyond_its_limit() {
+        let (training, processor) = (training(), Processor::Threads(2));
+        let spectral = r#"{"name":"deepgraphsurv","form":"spectral"}"#;
+        let model: ModelConfig = serde_json::from_str(spectral).unwrap();
+        let seconds =
+            |x20| forward_seconds(&model, &training, 2048, BagSize { x5: 0, x10: 0, x20 }, processor);
+        assert_eq!(seconds(1000), seconds(137_990));
+        assert!(seconds(500) < seconds(1000) / 2.0);
     }
 
     #[test]

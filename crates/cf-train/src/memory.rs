@@ -19,11 +19,12 @@
 //! - **program** 64 MiB: code, threads, tables.
 //!
 //! The formula is CrossFusion's; for the other models `P`, bags and program are the same, and activations are so many numbers per
-//! 20x patch. Attention weights are not among them: they are computed twice and never stored.
+//! 20x patch, or of what a layer makes of a graph's nodes. Attention weights are not among them: they are computed twice and never
+//! stored.
 
 use candle_core::{Device, Tensor};
 use cf_model::kernels::{Retention, device};
-use cf_model::{BagTensors, CrossFusionConfig, ModelConfig, ModelName, Variant};
+use cf_model::{BagTensors, CrossFusionConfig, DeepGraphSurvForm, ModelConfig, ModelName, Variant};
 use serde::Serialize;
 use wsi_bags::{Bag, Magnification};
 
@@ -132,9 +133,14 @@ impl StepMemory {
         let bytes = |numbers: f64| (numbers * number_bytes.stored as f64) as u64;
         let read: usize = model.magnifications().iter().map(|&at| bag.at(at)).sum();
         let bag_bytes = bytes(read as f64 * dim as f64);
-        let (activations, gradients) = match model.as_crossfusion() {
-            Some((variant, settings)) => crossfusion((variant, settings), dim, bag, Retention::Recompute),
-            None => baseline(model.name(), dim, bag),
+        let (activations, gradients) = match (model.as_crossfusion(), model) {
+            (Some((variant, settings)), _) => {
+                crossfusion((variant, settings), dim, bag, Retention::Recompute)
+            }
+            (None, ModelConfig::DeepGraphSurv(settings)) if settings.form == DeepGraphSurvForm::Spectral => {
+                spectral(bag.x20.min(settings.max_nodes), dim)
+            }
+            (None, _) => baseline(model.name(), dim, bag),
         };
         let kept = match (model.as_crossfusion(), retention) {
             (Some((variant, settings)), Retention::Keep) => {
@@ -201,6 +207,15 @@ fn crossfusion(
             (activations + context, own.max(over))
         }
     }
+}
+
+/// Activations and gradients in flight of spectral convolutions on a graph of `n` nodes, in numbers: each of five layers of `d` and
+/// `d'` channels keeps nine matrices of all pairs and `13 d + 2 d'` numbers per node; distances are made in f64.
+fn spectral(n: usize, dim: usize) -> (f64, f64) {
+    let (n, dim) = (n as f64, dim as f64);
+    let (inputs, outputs) = (2.0 * dim + 256.0 + 256.0 + 32.0, 256.0 + 256.0 + 128.0 + 32.0 + 1.0);
+    let activations = 46.0 * n * n + n * (13.0 * inputs + 2.0 * outputs + dim);
+    (activations, 6.0 * n * n + 8.0 * n * dim)
 }
 
 /// Activations and gradients in flight of the other models, in numbers: so many per patch at 20x, by counting what their layers
@@ -367,6 +382,23 @@ mod tests {
         let huge = ModelConfig::crossfusion(Variant::Full, huge);
         let huge = StepMemory::predict(&huge, usize::MAX, 64, bag, NumberBytes::SINGLE, Retention::Keep);
         assert!(huge.peak_bytes() > 1 << 62);
+    }
+
+    #[test]
+    fn a_graph_takes_no_more_for_patches_that_are_not_drawn() {
+        let spectral = r#"{"name":"deepgraphsurv","form":"spectral","max_nodes":1000}"#;
+        let model: ModelConfig = serde_json::from_str(spectral).unwrap();
+        let predict = |x20| {
+            let bag = BagSize { x20, ..MEAN };
+            StepMemory::predict(&model, 10_594_378, 2048, bag, NumberBytes::SINGLE, Retention::Keep)
+        };
+        let (small, at_limit, mean) = (predict(500), predict(1000), predict(MEAN.x20));
+        assert_eq!(mean.activation_bytes, at_limit.activation_bytes);
+        assert_eq!(mean.bag_bytes, 13_496 * 2048 * 4);
+        assert!(small.activation_bytes < at_limit.activation_bytes / 2, "pairs grow with the square");
+        // By hand: 46 matrices of all pairs; 13 numbers for each of the 4,640 inputs of five layers, 2 for each of their 673 outputs.
+        let numbers = 46_000_000 + 1000 * (13 * 4_640 + 2 * 673 + 2048);
+        assert_eq!(at_limit.activation_bytes, numbers * 4);
     }
 
     #[test]

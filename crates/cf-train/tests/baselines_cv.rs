@@ -133,7 +133,7 @@ fn native_heads_train_and_their_checkpoints_predict_the_same_curves() {
         let history = std::fs::read_to_string(run.join("fold_0/history.csv")).unwrap();
         assert!(!history.contains("NaN") && !history.contains("inf"), "{history}");
     }
-    for name in ["patchgcn", "deepgraphsurv"] {
+    for name in ["patchgcn", "deepgraphsurv", "deepgraphsurv-spectral"] {
         let (_dir, run) = trains_natively(name, &[]);
         assert!(!predictions(&run).is_empty());
     }

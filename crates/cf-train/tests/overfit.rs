@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use cf_model::{
-    BagTensors, CsMilConfig, ForwardCtx, ModelConfig, ModelName, ParamStore, PatchFacts, Patches,
-    TripleSampling, ZoomMilConfig,
+    BagTensors, CsMilConfig, DeepGraphSurvConfig, DeepGraphSurvForm, ForwardCtx, GraphMetric, ModelConfig,
+    ModelName, ParamStore, PatchFacts, Patches, TripleSampling, ZoomMilConfig,
 };
 use cf_train::adam::Adam;
 use cf_train::loss;
@@ -102,6 +102,15 @@ overfits! {
     mustmil_learns_by_heart: MustMil;
     protosurv_learns_by_heart: ProtoSurv;
     transmil_learns_by_heart: TransMil;
+}
+
+#[test]
+fn deepgraphsurv_learns_by_heart_in_its_spectral_form() {
+    for metric in [GraphMetric::AsPublished, GraphMetric::Mahalanobis] {
+        let form = DeepGraphSurvForm::Spectral;
+        let config = DeepGraphSurvConfig { form, metric, ..DeepGraphSurvConfig::default() };
+        println!("deepgraphsurv {metric:?}: {} epochs", overfit(&ModelConfig::DeepGraphSurv(config)));
+    }
 }
 
 #[test]

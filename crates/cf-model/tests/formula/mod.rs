@@ -20,6 +20,8 @@ pub(crate) fn formula(name: &str, shape: &[usize]) -> Tensor {
         (0.0, 1.0)
     } else if name.ends_with(".bias") {
         (0.0, 0.1)
+    } else if name.ends_with(".alpha") {
+        (0.01, 0.005)
     } else if shape.len() == 1 {
         (1.0, 0.2)
     } else if is_half {
