@@ -117,6 +117,11 @@ impl DeepGraphSurvConfig {
         }
     }
 
+    /// Whether the model finds each patch's nearest by their features, which takes long.
+    pub fn finds_nearest_features(&self) -> bool {
+        self.form == DeepGraphSurvForm::Gin && self.edges == GraphEdges::Latent
+    }
+
     pub(crate) fn needs(&self) -> &'static [Need] {
         match self.edges {
             GraphEdges::Latent => &[],

@@ -89,25 +89,25 @@ impl<'a> TimeMixture<'a> {
     /// `-(1 - c) ln((f + 1e-6) / (S + 1e-6)) - ln(S + 1e-6)`.
     pub fn loss(self, time: f64, is_event: bool) -> MixtureLoss {
         let (g, slope) = inverse_softplus(time);
-        let (survival, f) = (self.survival(time), self.log_density(time).exp());
-        let loss = if is_event { -(f + FLOOR).ln() } else { -(survival + FLOOR).ln() };
+        // Minus its log is the loss: f for an event, S for a censoring.
+        let likelihood = FLOOR + if is_event { self.log_density(time).exp() } else { self.survival(time) };
         let n = self.means.len();
         let mut gradient = vec![0.0; 3 * n];
         for (part, (weight, x, deviation)) in self.parts(g).enumerate() {
             let at_x = weight * density(x) / deviation;
             // The derivatives of f or S, times that of the loss by it.
             let by = if is_event {
-                let factor = -slope / (f + FLOOR);
+                let factor = -slope / likelihood;
                 [at_x, at_x * x / deviation, at_x * (x * x - 1.0) / deviation].map(|d| factor * d)
             } else {
-                let factor = -1.0 / (survival + FLOOR);
+                let factor = -1.0 / likelihood;
                 [weight * cumulative(-x), at_x, at_x * x].map(|d| factor * d)
             };
             for (kind, by) in by.into_iter().enumerate() {
                 gradient[kind * n + part] = by;
             }
         }
-        MixtureLoss { loss, gradient }
+        MixtureLoss { loss: -likelihood.ln(), gradient }
     }
 }
 
@@ -132,7 +132,7 @@ impl MixtureHead {
                 Linear::uniform(HIDDEN, N_PARTS, layers.pp(2))?,
             ],
             mean: Linear::uniform(N_PARTS, N_PARTS, vb.pp("mean"))?,
-            // Kept as the difference from where it starts: weight decay draws it there, and to 0 as published.
+            // Kept as the difference from where it starts: weight decay draws it there, where as published it draws it to 0.
             mean_start: vb.get_with_hints(N_PARTS, "mean_start", Init::Const(0.0))?,
             deviation: Linear::uniform(N_PARTS, N_PARTS, vb.pp("deviation"))?,
             deviation_start: vb.get_with_hints(N_PARTS, "deviation_start", Init::Const(1.0))?,

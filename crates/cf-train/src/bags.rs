@@ -140,12 +140,18 @@ impl BagSource {
             return Ok(derived.clone());
         }
         let derived = DerivedCache::default();
-        for (name, list) in edge_cache::read(&self.store.path_of(slide_id, Magnification::X20)) {
-            derived.get(name, || Ok(list))?;
-            self.kept().insert(slide_id.to_owned());
+        if self.finds_nearest_features() {
+            for (name, list) in edge_cache::read(&self.store.path_of(slide_id, Magnification::X20)) {
+                derived.get(name, || Ok(list))?;
+                self.kept().insert(slide_id.to_owned());
+            }
         }
         known.insert(slide_id.to_owned(), derived.clone());
         Ok(derived)
+    }
+
+    fn finds_nearest_features(&self) -> bool {
+        matches!(&self.model, ModelConfig::DeepGraphSurv(settings) if settings.finds_nearest_features())
     }
 
     fn kept(&self) -> MutexGuard<'_, HashSet<String>> {
@@ -155,6 +161,9 @@ impl BagSource {
     /// Keeps beside the bags, for the next run, what took long to find for them. Where they can't be written to, it will be found
     /// again.
     pub(crate) fn keep_derived(&self) {
+        if !self.finds_nearest_features() {
+            return;
+        }
         let known = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
         for (slide_id, derived) in known.iter() {
             if !self.kept().insert(slide_id.clone()) {

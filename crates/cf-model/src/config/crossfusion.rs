@@ -4,8 +4,9 @@ use cf_layers::Residual;
 use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 
+use super::ranges::{check_at_least_one, check_probability, reject};
 use crate::crossfusion::Variant;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The settings of CrossFusion and its ablations; the defaults are the paper's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -111,26 +112,17 @@ impl CrossFusionConfig {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        let reject = |field, found: String, expected| Err(Error::Config { field, found, expected });
-        if self.num_heads == 0 {
-            return reject("num_heads", self.num_heads.to_string(), "at least 1");
-        }
+        check_at_least_one("num_heads", self.num_heads)?;
         let head_pairs = self.num_heads.checked_mul(2);
         if self.embed_dim == 0 || !head_pairs.is_some_and(|pairs| self.embed_dim.is_multiple_of(pairs)) {
             let expected = "an even number of channels for each of num_heads heads";
-            return reject("embed_dim", self.embed_dim.to_string(), expected);
+            return reject("embed_dim", self.embed_dim, expected);
         }
-        if self.num_layers == 0 {
-            return reject("num_layers", self.num_layers.to_string(), "at least 1");
-        }
+        check_at_least_one("num_layers", self.num_layers)?;
         if !self.mlp_ratio.is_finite() || self.hidden_dim() == 0 {
-            return reject("mlp_ratio", self.mlp_ratio.to_string(), "a positive number");
+            return reject("mlp_ratio", self.mlp_ratio, "a positive number");
         }
-        for (field, p) in [("dropout", self.dropout), ("attention_dropout", self.attention_dropout)] {
-            if !(0.0..1.0).contains(&p) {
-                return reject(field, p.to_string(), "a probability in [0, 1)");
-            }
-        }
-        Ok(())
+        check_probability("dropout", self.dropout)?;
+        check_probability("attention_dropout", self.attention_dropout)
     }
 }

@@ -172,8 +172,7 @@ pub(in crate::kernels) fn weight_gradient<U: Unit>(
         return weighted_sums::forward(SumsShape { k: d_out, n, d: d_in }, &grad, x);
     }
     if is_short::<U>(shape) {
-        let grad = weighted_sums::transposed(grad, d_out);
-        return weighted_sums::products(SumsShape { k: n, n: d_out, d: d_in }, &grad, x);
+        return weighted_sums::row_gradient(SumsShape { k: n, n: d_out, d: d_in }, grad, x);
     }
     let (x, grad) = (Window::new(x, d_in, n, d_in), Window::new(grad, d_out, n, d_out));
     if n <= PACKED_ROWS { gradient_of_few_rows::<U>(x, grad) } else { gradient_in_blocks::<U>(x, grad) }
