@@ -1,11 +1,13 @@
 //! `cargo xtask bench`: timed cases against the Python stack, in one run on one machine.
 
 mod cuda;
+mod host;
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use self::host::Host;
 use crate::demo::{release_binary, target_directory};
 use crate::failure::Failure;
 use crate::step::Step;
@@ -58,7 +60,7 @@ pub(crate) struct Options {
     name: String,
     /// Print JSON instead of a table.
     json: bool,
-    /// Write `docs/benchmarks/<name>.json` and the page made from it.
+    /// Write `docs/benchmarks/<name>-<vendor of the processor>.json` and the page made from it.
     record: bool,
     /// Only these cases, comma-separated.
     cases: Option<String>,
@@ -149,7 +151,12 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
             println!("{}", cells(case).join("  "));
         }
     }
-    if options.record { recorded(&options.name, &cases).write(root, &options.name) } else { Ok(()) }
+    if !options.record {
+        return Ok(());
+    }
+    // Ratios depend on the processor: those of one vendor do not replace those of another.
+    let host = Host::read();
+    recorded(&options.name, &cases, &host).write(root, &format!("{}-{}", options.name, host.file_part()))
 }
 
 /// A Python below the target folder with what `requirements` lists, made if it is not there.
@@ -189,7 +196,7 @@ fn seconds(value: f64) -> String {
 
 /// A table of `docs/benchmarks.md`.
 struct Recorded {
-    title: &'static str,
+    title: String,
     command: String,
     host: String,
     versions: Value,
@@ -199,8 +206,8 @@ struct Recorded {
 }
 
 impl Recorded {
-    /// Writes `docs/benchmarks/<name>.json` and the page made from it.
-    fn write(&self, root: &Path, name: &str) -> Result<(), Failure> {
+    /// Writes `docs/benchmarks/<file>.json` and the page made from it.
+    fn write(&self, root: &Path, file: &str) -> Result<(), Failure> {
         let commit = Step::new(root, "git", &["rev-parse", "--short", "HEAD"]).stdout()?;
         let document = json!({
             "title": self.title,
@@ -212,19 +219,20 @@ impl Recorded {
             "rows": self.rows,
             "notes": self.notes,
         });
-        let path = root.join(format!("docs/benchmarks/{name}.json"));
+        let path = root.join(format!("docs/benchmarks/{file}.json"));
         std::fs::write(&path, format!("{document:#}\n"))
             .map_err(|error| Failure::io("write", &path, &error))?;
         tidy::run(root, tidy::Mode::Write)
     }
 }
 
-fn recorded(name: &str, cases: &[Value]) -> Recorded {
+fn recorded(name: &str, cases: &[Value], host: &Host) -> Recorded {
     let (title, note) = match name {
         "model" => (
             "CrossFusion at full width: cf-train and PyTorch",
             "Embedding 512, backbone 2048; a bag of 13,496/3,449/895 patches (mean) or a tenth of it; training is forward, backward \
-             and optimiser step. Attention dropout 0, except `published`: 0.2, as released.",
+             and optimiser step. Attention dropout 0, except `published`: 0.2, as released. The peer is the faster of PyTorch eager and \
+             `torch.compile`, which compiles for this one size of bag before the clock starts.",
         ),
         "baselines" => (
             "The compared methods: a training step on the mean bag",
@@ -260,32 +268,14 @@ fn recorded(name: &str, cases: &[Value]) -> Recorded {
         "Medians, as many threads as cores on both sides, one process per case."
     };
     Recorded {
-        title,
+        title: format!("{title}, on {}", host.vendor()),
         command: format!("cargo xtask bench {name} --record"),
-        host: host(),
+        host: host.to_string(),
         versions: json!({ "cf-bench": env!("CARGO_PKG_VERSION") }),
         columns: COLUMNS.map(str::to_owned).to_vec(),
         rows: cases.iter().map(cells).collect(),
         notes: vec![note.to_owned(), threads.to_owned()],
     }
-}
-
-/// Cores and processor, as far as the system tells.
-fn host() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let field = |name: &str| {
-        let line = text.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name));
-        line.and_then(|line| line.split_once(':')).map_or("?", |(_, value)| value.trim()).to_owned()
-    };
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let wide = if field("flags").contains("avx512f") { "AVX-512" } else { "no AVX-512" };
-    format!(
-        "{cores} cores, {} (family {}, model {}), {wide}, {}",
-        field("model name"),
-        field("cpu family"),
-        field("model"),
-        std::env::consts::OS
-    )
 }
 
 #[cfg(test)]

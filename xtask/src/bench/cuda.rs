@@ -74,7 +74,7 @@ fn recorded(measured: &Value) -> Recorded {
     ];
     notes.extend(list("attention").iter().map(attention_note));
     Recorded {
-        title: "CrossFusion on a GPU: cf-bench and PyTorch",
+        title: "CrossFusion on a GPU: cf-bench and PyTorch".to_owned(),
         command: "cargo xtask bench model --device cuda:0 --record".to_owned(),
         host: format!("{}, driver {}", text("device"), text("driver")),
         versions: json!({
