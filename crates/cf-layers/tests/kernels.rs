@@ -60,7 +60,9 @@ fn dropouts(n_queries: usize) -> [Option<AttentionDropout>; 2] {
 #[test]
 fn attention_equals_its_reference_with_and_without_dropout() {
     for (dtype, tolerance) in TOLERANCES {
-        for (n, m) in [(1, 1), (1, 200), (65, 3), (64, 64), (129, 63), (127, 257), (2, 2100), (300, 255)] {
+        let edges = [(239, 145), (240, 143), (241, 144), (3, 959), (2, 961), (481, 241)];
+        let sizes = [(1, 1), (1, 200), (65, 3), (64, 64), (129, 63), (127, 257), (2, 2100), (300, 255)];
+        for (n, m) in sizes.into_iter().chain(edges) {
             for dropout in dropouts(n + 5) {
                 let (q, kv) = (random(1, &[n, 24], dtype), random(2, &[m, 48], dtype));
                 let found =
@@ -68,6 +70,19 @@ fn attention_equals_its_reference_with_and_without_dropout() {
                 let wanted = evaluate(&[&q, &kv], || reference::attention(&q, &kv, 4, dropout));
                 assert_same(&format!("{dtype:?} {n} x {m} {dropout:?}"), &found, &wanted, tolerance);
             }
+        }
+    }
+}
+
+#[test]
+fn attention_of_wide_heads_equals_its_reference() {
+    for (dtype, tolerance) in TOLERANCES {
+        for width in [47, 48, 49, 96, 128, 130] {
+            let (q, kv) = (random(1, &[65, 2 * width], dtype), random(2, &[250, 4 * width], dtype));
+            let dropout = dropouts(65)[1];
+            let found = evaluate(&[&q, &kv], || kernels::attention(&q, &kv, 2, dropout, Compute::AsStored));
+            let wanted = evaluate(&[&q, &kv], || reference::attention(&q, &kv, 2, dropout));
+            assert_same(&format!("{dtype:?} {width}"), &found, &wanted, tolerance);
         }
     }
 }
@@ -105,7 +120,7 @@ fn attention_received_survives_scores_that_overflow() {
 #[test]
 fn self_attention_equals_its_reference_with_and_without_dropout() {
     for (dtype, tolerance) in TOLERANCES {
-        for n in [1, 2, 63, 64, 65, 127, 128, 129, 300] {
+        for n in [1, 2, 63, 64, 65, 127, 128, 129, 143, 145, 239, 240, 241, 300, 481] {
             for dropout in dropouts(n) {
                 let qkv = random(1, &[n, 72], dtype);
                 let found =
@@ -186,7 +201,7 @@ fn attention_survives_scores_that_overflow_and_passes_nan_on() {
     assert!(output.to_vec1::<f32>().unwrap().iter().all(|value| value.is_nan()));
 }
 
-/// Kept or made again, and in what products are computed.
+/// What is costly to make again is kept, or made again.
 const RETENTIONS: [Retention; 2] = [Retention::Keep, Retention::Recompute];
 
 #[test]
@@ -279,6 +294,10 @@ fn linear_equals_its_reference_and_skips_the_gradient_nobody_asked_for() {
             (257, 33, 64),
             (300, 128, 127),
             (1025, 49, 65),
+            (119, 257, 144),
+            (120, 256, 48),
+            (121, 513, 145),
+            (1030, 300, 257),
         ] {
             let x = random(1, &[n, d_in], dtype);
             let (weight, bias) = (random(2, &[d_out, d_in], dtype), random(3, &[d_out], dtype));
@@ -580,21 +599,25 @@ fn adam_follows_its_definition_and_refuses_other_shapes() {
 fn results_do_not_depend_on_the_number_of_threads() {
     let run = |n_threads| {
         rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap().install(|| {
-            let (q, kv) = (random(1, &[150, 16], DType::F32), random(2, &[700, 32], DType::F32));
-            let qkv = random(3, &[300, 48], DType::F32);
-            let x = random(4, &[9, 11, 16], DType::F32);
+            // Each large enough to be split, forward and backward: below a million multiply-adds one thread does it all.
+            let (q, kv) = (random(1, &[500, 16], DType::F32), random(2, &[1100, 32], DType::F32));
+            let qkv = random(3, &[500, 48], DType::F32);
+            let x = random(4, &[39, 41, 16], DType::F32);
             let conv = random(5, &[8, 2, 7, 7], DType::F32);
-            let [gain, shift] = [6, 7].map(|seed| random(seed, &[16], DType::F32));
-            let (tokens, weight) = (random(8, &[500, 96], DType::F32), random(9, &[130, 96], DType::F32));
+            let gain = random(6, &[16], DType::F32);
+            let [wide_gain, wide_shift] = [14, 15].map(|seed| random(seed, &[96], DType::F32));
+            let (tokens, weight) = (random(8, &[12_000, 96], DType::F32), random(9, &[130, 96], DType::F32));
             let bias = random(10, &[130], DType::F32);
-            let dropout = dropouts(150)[1];
+            let dropout = dropouts(500)[1];
             let mut all = evaluate(&[&q, &kv], || kernels::attention(&q, &kv, 2, dropout, Compute::AsStored));
             all.extend(evaluate(&[&qkv], || {
-                kernels::self_attention(&qkv, 2, dropouts(300)[1], Compute::AsStored)
+                kernels::self_attention(&qkv, 2, dropouts(500)[1], Compute::AsStored)
             }));
             let conv_bias = random(11, &[8], DType::F32);
             all.extend(evaluate(&[&x, &conv], || kernels::grouped_conv2d(&x, &conv, &conv_bias)));
-            all.extend(evaluate(&[&q, &gain, &shift], || kernels::layer_norm(&q, &gain, &shift, 1e-5)));
+            all.extend(evaluate(&[&tokens, &wide_gain, &wide_shift], || {
+                kernels::layer_norm(&tokens, &wide_gain, &wide_shift, 1e-5)
+            }));
             all.extend(evaluate(&[&tokens, &weight, &bias], || {
                 kernels::linear(&tokens, &weight, &bias, Compute::AsStored)
             }));

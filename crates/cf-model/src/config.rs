@@ -5,7 +5,7 @@ mod ranges;
 
 use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
-use wsi_bags::{Bag, Magnification};
+use wsi_bags::Magnification;
 
 use crate::amil::{Amil, AmilConfig};
 use crate::crossfusion::{CrossFusion, Variant};
@@ -202,15 +202,6 @@ impl ModelConfig {
             Self::ZoomMil(_) => &[Need::Squares],
             Self::MustMil(_) | Self::CsMil(_) => &[Need::Parents],
         }
-    }
-
-    /// Refuses a bag that lacks something that the model needs.
-    ///
-    /// # Errors
-    /// If it does; the error names the slide, the model and what is missing.
-    pub fn check_bag(&self, bag: &Bag) -> Result<()> {
-        let magnifications = self.magnifications();
-        self.needs().iter().try_for_each(|need| need.check(bag, magnifications, self.name().as_str()))
     }
 
     /// What the model ends with.

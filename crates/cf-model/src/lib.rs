@@ -13,12 +13,12 @@
 //! | `patchgcn` | `patch_gcn.rs` | 20x and coordinates |
 //! | `scmil` | `scmil.rs` | 20x and coordinates |
 //! | `protosurv` | `proto_surv.rs` | 20x, coordinates, tissue classes |
-//! | `zoommil` | `zoom_mil.rs` | 5x, 10x, 20x, coordinates |
+//! | `zoommil` | `zoom_mil.rs` | 5x, 10x, 20x, coordinates, patch sizes |
 //! | `mustmil` | `must_mil.rs` | 5x, 10x, 20x, parents |
 //! | `csmil` | `cs_mil.rs` | 5x, 10x, 20x, parents |
 //!
-//! A model is built from a [`ModelConfig`] and a parameter store, maps the tensors of one slide to four logits, and
-//! knows nothing of files of patients, training or metrics.
+//! A model is built from a [`ModelConfig`] and a parameter store, maps the tensors of one slide to the numbers of its
+//! head (four logits of hazards, if nothing else is asked for), and knows nothing of files of patients, training or metrics.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
@@ -82,7 +82,7 @@ pub use input::BagTensors;
 pub use model::{SurvivalModel, SurvivalOutput};
 pub use model_name::ModelName;
 pub use must_mil::{MustMil, MustMilConfig};
-pub use needs::Need;
+pub use needs::{KnownFacts, Need};
 pub use occlusion::occlude;
 pub use patch_gcn::{PatchGcn, PatchGcnConfig};
 pub use patches::{Derived, DerivedCache, PatchFacts, Patches};

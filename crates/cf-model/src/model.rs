@@ -9,9 +9,9 @@ use crate::error::Result;
 use crate::head::{Head, HeadOutput};
 use crate::input::BagTensors;
 
-/// A model that maps one slide to a discrete-time survival distribution.
+/// A model that maps one slide to what its head says of survival.
 pub trait SurvivalModel: Send + Sync {
-    /// The logits of one slide. A function of the bag, the parameters and `ctx`, and of nothing else.
+    /// The head's numbers for one slide. A function of the bag, the parameters and `ctx`, and of nothing else.
     ///
     /// # Errors
     /// If the bag lacks a magnification of [`Self::magnifications`] or has features of another width.

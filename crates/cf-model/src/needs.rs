@@ -29,49 +29,83 @@ impl Need {
         }
     }
 
-    /// Refuses a bag without it.
-    pub(crate) fn check(
+    /// Refuses the bag of `slide_id`, of whose patches `known` tells what is known, without it.
+    fn check(
         self,
-        bag: &Bag,
-        magnifications: &[Magnification],
-        model: &'static str,
+        slide_id: &str,
+        known: &dyn Fn(Magnification) -> KnownFacts,
+        (model, magnifications): (&'static str, &[Magnification]),
     ) -> Result<()> {
-        let missing = |magnification, what| {
-            Err(Error::MissingFact { slide_id: bag.slide_id().to_owned(), model, magnification, what })
+        let needed_at = |magnification: Magnification, what: &'static str, is_there: bool| match is_there {
+            true => Ok(()),
+            false => Err(Error::MissingFact { slide_id: slide_id.to_owned(), model, magnification, what }),
         };
-        let has_squares = |set: Option<&PatchSet>| {
-            set.is_some_and(|set| set.coords().is_some() && set.geometry().patch_size_level0.is_some())
-        };
+        let at_20x = known(Magnification::X20);
         match self {
-            Self::Coordinates => match bag.get(Magnification::X20).and_then(PatchSet::coords) {
-                Some(_) => Ok(()),
-                None => missing(Magnification::X20, "coordinates"),
-            },
-            Self::TissueClasses => match bag.get(Magnification::X20).and_then(PatchSet::tissue) {
-                Some(_) => Ok(()),
-                None => missing(Magnification::X20, "tissue classes"),
-            },
-            Self::Squares => match magnifications.iter().copied().find(|&at| !has_squares(bag.get(at))) {
-                None => Ok(()),
-                Some(at) => missing(at, "coordinates with a patch size"),
-            },
+            Self::Coordinates => needed_at(Magnification::X20, "coordinates", at_20x.coords),
+            Self::TissueClasses => needed_at(Magnification::X20, "tissue classes", at_20x.tissue),
+            Self::Squares => magnifications
+                .iter()
+                .try_for_each(|&at| needed_at(at, "coordinates with a patch size", known(at).is_square())),
+            Self::Parents if magnifications.iter().all(|&at| known(at).is_square()) => Ok(()),
             Self::Parents => {
-                if magnifications.iter().all(|&at| has_squares(bag.get(at))) {
-                    return Ok(());
-                }
-                let is_stated = |set: &PatchSet| set.parents().is_some_and(|p| p.iter().all(Option::is_some));
                 let coarsest = magnifications.iter().min();
-                let fine = magnifications.iter().filter(|at| Some(*at) != coarsest);
-                match fine.copied().find(|&at| !bag.get(at).is_some_and(is_stated)) {
-                    None => Ok(()),
-                    Some(at) => missing(at, "coordinates with a patch size, or a parent for each patch,"),
-                }
+                let mut fine = magnifications.iter().filter(|at| Some(*at) != coarsest);
+                let what = "coordinates with a patch size, or a parent for each patch,";
+                fine.try_for_each(|&at| needed_at(at, what, known(at).parents))
             }
         }
     }
 }
 
+/// What is known of the patches of one magnification beside their features; nothing where a bag has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KnownFacts {
+    /// Coordinates.
+    pub coords: bool,
+    /// The side of a patch in level-0 pixels.
+    pub side: bool,
+    /// The coarser patch that holds each.
+    pub parents: bool,
+    /// Tissue classes.
+    pub tissue: bool,
+}
+
+impl KnownFacts {
+    fn is_square(self) -> bool {
+        self.coords && self.side
+    }
+}
+
+impl From<&PatchSet> for KnownFacts {
+    fn from(set: &PatchSet) -> Self {
+        Self {
+            coords: set.coords().is_some(),
+            side: set.geometry().patch_size_level0.is_some(),
+            parents: set.parents().is_some_and(|parents| parents.iter().all(Option::is_some)),
+            tissue: set.tissue().is_some(),
+        }
+    }
+}
+
 impl ModelConfig {
+    /// Refuses a bag that lacks something that the model needs.
+    ///
+    /// # Errors
+    /// If it does; the error names the slide, the model and what is missing.
+    pub fn check_bag(&self, bag: &Bag) -> Result<()> {
+        self.check_known(bag.slide_id(), |at| bag.get(at).map_or_else(KnownFacts::default, KnownFacts::from))
+    }
+
+    /// [`Self::check_bag`] of a bag of which no more is known than what it has.
+    ///
+    /// # Errors
+    /// As [`Self::check_bag`].
+    pub fn check_known(&self, slide_id: &str, known: impl Fn(Magnification) -> KnownFacts) -> Result<()> {
+        let model = (self.name().as_str(), self.magnifications());
+        self.needs().iter().try_for_each(|need| need.check(slide_id, &known, model))
+    }
+
     /// Whether features of `backbone_dim` columns are known to go into linear layers and nowhere else, so that they may be rounded as
     /// the operands of these are.
     pub fn only_projects_features(&self, backbone_dim: usize) -> bool {

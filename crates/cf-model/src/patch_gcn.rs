@@ -27,8 +27,8 @@ const DROPOUT: f64 = 0.25;
 /// The norm of the first layer, which is built and never used.
 pub(crate) const DEAD: [&str; 2] = ["layers.0.norm.bias", "layers.0.norm.weight"];
 
-/// The settings of Patch-GCN. The defaults are what produced the published numbers; library versions since changed three of
-/// them.
+/// The settings of Patch-GCN. The defaults are what produced the published numbers, but for `final_dropout`, which is that of the
+/// current source. New versions of the graph library changed `residual_dropout` and `mlp_bias`, the authors `final_dropout`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PatchGcnConfig {

@@ -57,10 +57,10 @@ pub enum Derived {
         /// The magnification of the parents.
         coarse: Magnification,
     },
-    /// For each patch of `coarse` those in its quarters at the next finer magnification, row-major `[n, 4]`.
-    Children {
-        /// The magnification of the parents.
-        coarse: Magnification,
+    /// For each 5x patch those of `fine` in its places: row-major `[n, 4]` at 10x, `[n, 16]` at 20x.
+    Places {
+        /// The magnification of the patches.
+        fine: Magnification,
     },
     /// Cluster of each patch at 20x by features.
     Clusters {
@@ -228,6 +228,21 @@ impl Patches {
                 self.missing(model, fine, "coordinates with a patch size, or a parent for each patch,")
             })
         })
+    }
+
+    /// [`Self::parents`] by coordinates alone, for who leaves out the patches that lie in no patch of `coarse`: no substitute is noted.
+    ///
+    /// # Errors
+    /// If there are no coordinates or patch sizes; the error names `model`.
+    pub(crate) fn holders(
+        &self,
+        fine: Magnification,
+        coarse: Magnification,
+        model: &'static str,
+    ) -> Result<Vec<u32>> {
+        let squares =
+            |at| self.squares(at).ok_or_else(|| self.missing(model, at, "coordinates with a patch size"));
+        Ok(wsi_bags::parents(squares(fine)?, squares(coarse)?)?.index)
     }
 
     fn squares(&self, magnification: Magnification) -> Option<Squares<'_>> {

@@ -14,10 +14,15 @@ pub enum Substitute {
         /// The magnification of the parents.
         coarse: Magnification,
     },
-    /// Zeros, for a quarter of a patch of `coarse` that has no patch at the next finer magnification.
-    EmptyQuarter {
-        /// The magnification of the parents.
-        coarse: Magnification,
+    /// Zeros, for a place in a 5x patch that has no patch of `fine`.
+    EmptyPlace {
+        /// The magnification of the place.
+        fine: Magnification,
+    },
+    /// Nothing, for a patch of `fine` that lies in no place of a 5x patch, or in one that is taken.
+    LeftOut {
+        /// The magnification of the patch.
+        fine: Magnification,
     },
     /// The class "other", for every patch of a slide without tissue classes.
     OneTissueClass,
@@ -29,8 +34,9 @@ impl fmt::Display for Substitute {
             Self::NearestParent { fine, coarse } => {
                 write!(f, "the nearest {coarse} patch, for {fine} patches that lie in none")
             }
-            Self::EmptyQuarter { coarse } => {
-                write!(f, "zeros, for quarters of {coarse} patches that have no finer patch")
+            Self::EmptyPlace { fine } => write!(f, "zeros, for {fine} places in x5 patches without a patch"),
+            Self::LeftOut { fine } => {
+                write!(f, "nothing, for {fine} patches outside every place in an x5 patch")
             }
             Self::OneTissueClass => f.write_str("the class \"other\", for patches without a tissue class"),
         }

@@ -97,7 +97,7 @@ struct Quadtree {
     /// The patches at the places at 10x, or [`EMPTY`].
     of_coarse: Arc<Vec<u32>>,
     /// The same at 20x.
-    below: Vec<u32>,
+    below: Arc<Vec<u32>>,
     /// With `mask_empty`, 1 where a place at 10x and at 20x has a patch, else 0: `[4 n, 1]`, `[16 n, 1]`.
     taken: Option<(Tensor, Tensor)>,
 }
@@ -208,9 +208,8 @@ impl ZoomMil {
         let x5 = bag.features(Magnification::X5, self.backbone_dim)?;
         let x10 = bag.features(Magnification::X10, self.backbone_dim)?;
         let x20 = bag.features(Magnification::X20, self.backbone_dim)?;
-        let of_coarse = quadtree::children(&bag.patches, (Magnification::X5, Magnification::X10), NAME)?;
-        let of_middle = quadtree::children(&bag.patches, (Magnification::X10, Magnification::X20), NAME)?;
-        let below = quadtree::grandchildren(&of_coarse, &of_middle);
+        let of_coarse = quadtree::places(&bag.patches, Magnification::X10, NAME)?;
+        let below = quadtree::places(&bag.patches, Magnification::X20, NAME)?;
         let taken = |places: &[u32]| {
             let taken = places.iter().map(|&at| if at == EMPTY { 0.0 } else { 1.0 });
             Tensor::from_iter(taken, x5.device())?.to_dtype(x5.dtype())?.reshape((places.len(), 1))

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 use cf_model::{
-    BagTensors, CsMil, DeepGraphSurvConfig, DeepGraphSurvForm, Derived, ForwardCtx, ModelConfig, ParamStore,
-    PatchFacts, Patches, ProtoSurvConfig, RiskHead, Scmil, ScmilConfig, ScmilHead, SpectralGraphSurv,
-    SurvivalOutput, ZoomMil,
+    BagTensors, CsMil, DeepGraphSurvConfig, DeepGraphSurvForm, Derived, ForwardCtx, HeadOutput, ModelConfig,
+    ParamStore, PatchFacts, Patches, ProtoSurvConfig, RiskHead, Scmil, ScmilConfig, ScmilHead,
+    SpectralGraphSurv, SurvivalOutput, ZoomMil,
 };
 use formula::formula;
 use oracle::{fingerprint, nll};
@@ -162,7 +162,10 @@ impl<'a> Case<'a> {
                     of_kind(&|d| matches!(d, Derived::NearestPlaces { .. } | Derived::NearestFeatures { .. }))
                 }
                 "slots10" => {
-                    of_kind(&|d| matches!(d, Derived::Children { coarse: wsi_bags::Magnification::X5 }))
+                    of_kind(&|d| matches!(d, Derived::Places { fine: wsi_bags::Magnification::X10 }))
+                }
+                "slots20" => {
+                    of_kind(&|d| matches!(d, Derived::Places { fine: wsi_bags::Magnification::X20 }))
                 }
                 "parents_x10" => {
                     of_kind(&|d| matches!(d, Derived::Parents { coarse: wsi_bags::Magnification::X10, .. }))
@@ -187,8 +190,8 @@ impl<'a> Case<'a> {
                     let ones = flat(selection).into_iter().enumerate().filter(|(_, one)| *one == 1.0);
                     ones.map(|(index, _)| (index % n) as u32).collect()
                 }
-                // Given, or checked through the features that they gather.
-                "labels" | "slots20" => continue,
+                // Given.
+                "labels" => continue,
                 other => panic!("{config:?}: nothing to compare `{other}` with"),
             };
             assert_eq!(found, wanted, "{} {name}", self.name);
@@ -244,7 +247,7 @@ fn compare(name: &str, dtype: DType) -> usize {
             assert!((output.risk().unwrap() - facts["risk"].as_f64().unwrap()).abs() < scale, "{what} risk");
             for (bin, by_status) in facts["loss"].as_array().unwrap().iter().enumerate() {
                 for (censored, wanted) in [false, true].into_iter().zip(numbers(by_status)) {
-                    let found = flat(&total_loss(&output, bin, censored))[0];
+                    let (found, _) = training_loss(&output, bin, censored);
                     assert!(
                         (found - wanted).abs() < 1e-5 * wanted.max(1.0),
                         "{what} loss: {found}, oracle {wanted}"
@@ -252,7 +255,8 @@ fn compare(name: &str, dtype: DType) -> usize {
                 }
             }
             for (target, bin, censored) in [("1_event", 1, false), ("3_censored", 3, true)] {
-                let grads = total_loss(&output, bin, censored).backward().unwrap();
+                let (_, scalar) = training_loss(&output, bin, censored);
+                let grads = cf_model::kernels::backward(&scalar).unwrap();
                 let wanted = &facts["gradients"][target];
                 let of = format!("{what} {target}");
                 n_compared += compare_gradients(&of, &grads, wanted, (&store, &case), tolerance);
@@ -262,16 +266,15 @@ fn compare(name: &str, dtype: DType) -> usize {
     n_compared
 }
 
-/// The training loss as tensor operations, so that autograd gives its gradient.
-fn total_loss(output: &SurvivalOutput, bin: usize, censored: bool) -> Tensor {
-    let mut total = (nll(&output.values, bin, censored) * output.weight).unwrap();
-    for (logits, weight) in &output.auxiliary {
-        total = (total + (nll(logits, bin, censored) * *weight).unwrap()).unwrap();
-    }
-    match &output.penalty {
-        Some(penalty) => (total + penalty).unwrap(),
-        None => total,
-    }
+/// The loss as it is trained: that of every output with its weight and the penalty, and a scalar in the graph with its gradient.
+fn training_loss(output: &SurvivalOutput, bin: usize, censored: bool) -> (f64, Tensor) {
+    let of_head = |output: &HeadOutput| {
+        let logits = Var::new(&output.logits()?, &Device::Cpu)?;
+        let loss = nll(&logits, bin, censored);
+        let gradient = loss.backward()?.get(&logits).map(flat).unwrap_or_default();
+        Ok::<_, cf_model::Error>((flat(&loss)[0], gradient))
+    };
+    output.training_loss_of(1.0, of_head).unwrap()
 }
 
 macro_rules! oracle_tests {

@@ -252,6 +252,30 @@ fn one_patch_and_identical_patches_are_bags() {
     }
 }
 
+#[test]
+fn a_graph_in_two_parts_is_two_graphs() {
+    let whole = bag(4);
+    // The right half of the slide, further and further away: nobody's neighbour in the left half.
+    let apart = |gap: i64| {
+        let place = |&[x, y]: &[i64; 2]| [x + if x >= 8 * i64::from(SIDE) { gap } else { 0 }, y];
+        let x20 = PatchFacts {
+            coords: whole.patches.x20.coords.as_ref().map(|coords| coords.iter().map(place).collect()),
+            ..whole.patches.x20.clone()
+        };
+        let patches = Patches { x20, derived: Default::default(), ..(*whole.patches).clone() };
+        BagTensors { patches: Arc::new(patches), ..whole.clone() }
+    };
+    let spatial = serde_json::from_str(r#"{"name":"deepgraphsurv","edges":"spatial"}"#).unwrap();
+    let configs = [ModelName::PatchGcn, ModelName::ProtoSurv].map(ModelConfig::default_of);
+    for config in configs.into_iter().chain([spatial]) {
+        let model = built(&config);
+        let logits = [0, 100_000, 1_000_000].map(|gap| run(&*model, &apart(gap), ForwardCtx::eval()));
+        assert!(logits.as_flattened().iter().all(|z| z.is_finite()), "{}", config.name());
+        assert_eq!(logits[1], logits[2], "{}", config.name());
+        assert_ne!(logits[0], logits[1], "{}", config.name());
+    }
+}
+
 /// The same bag with its 20x patches in another order, and that order.
 fn shuffled(bag: &BagTensors) -> (BagTensors, Vec<u32>) {
     let n = bag.x20.as_ref().unwrap().dim(0).unwrap() as u32;
@@ -302,7 +326,6 @@ fn the_order_of_patches_does_not_matter_where_no_grid_is_folded() {
     assert_eq!(run(&bag), run(&moved), "places scaled and moved");
 }
 
-/// A bag as read from disk; `coords_at` says which magnifications have coordinates, `parents` whether patches state theirs.
 #[test]
 fn patches_get_all_of_the_attention_there_is_and_move_no_logit() {
     let bag = bag(3);
@@ -399,6 +422,7 @@ fn patches_that_are_sorted_by_cluster_keep_their_attention() {
     assert!(rest > sorted.len() && sorted.len() > 1, "both sides of the filter: {} of {rest}", sorted.len());
 }
 
+/// A bag as read from disk; `coords_at` says which magnifications have coordinates, `parents` whether patches state theirs.
 fn read_bag(coords_at: &[Magnification], parents: bool) -> Bag {
     let sets = coords(1).map(|(at, coords, side)| {
         let n = coords.len();

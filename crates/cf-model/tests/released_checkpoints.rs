@@ -4,6 +4,7 @@
 
 mod formula;
 
+use std::io::Write as _;
 use std::path::Path;
 
 use candle_core::{DType, Device};
@@ -80,25 +81,66 @@ fn names_and_shapes_are_those_of_the_released_checkpoints() {
     }
 }
 
+/// Files that `fixtures/generate/baselines/checkpoint.py` made with PyTorch.
+const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/reference/baselines");
+
+/// What the oracle says of a checkpoint: width, patches, tensors in the order of their storages, logits.
+fn written(name: ModelName) -> serde_json::Value {
+    let text = std::fs::read_to_string(format!("{FIXTURES}/{name}_checkpoint.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// An archive as `torch.save` makes it: PyTorch's own pickle, and the numbers, which follow from the tensors' names.
+fn archive(name: ModelName, path: &Path) {
+    let mut zip = zip::ZipWriter::new(std::fs::File::create(path).unwrap());
+    let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    let mut entry = |name: String, bytes: &[u8]| {
+        zip.start_file(name, stored).unwrap();
+        zip.write_all(bytes).unwrap();
+    };
+    entry(format!("{name}/data.pkl"), &std::fs::read(format!("{FIXTURES}/{name}.pkl")).unwrap());
+    entry(format!("{name}/byteorder"), b"little");
+    let tensors: Vec<(String, Vec<usize>)> =
+        serde_json::from_value(written(name)["tensors"].clone()).unwrap();
+    for (storage, (tensor, shape)) in tensors.iter().enumerate() {
+        let values = formula::formula(tensor, shape).flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        entry(format!("{name}/data/{storage}"), &bytes);
+    }
+    entry(format!("{name}/version"), b"3\n");
+    zip.finish().unwrap();
+}
+
 #[test]
 fn a_state_dict_of_pytorch_loads_by_name_and_predicts_as_there() {
-    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/reference/baselines");
-    let text = std::fs::read_to_string(format!("{dir}/dsmil_checkpoint.json")).unwrap();
-    let wanted: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let checkpoint = Checkpoint::read(Path::new(&format!("{dir}/dsmil.pt"))).unwrap();
-    let hints = ModelConfig::default_of(ModelName::Dsmil);
-    let (config, dim) = checkpoint.describe(ModelName::Dsmil, &hints).unwrap();
-    assert_eq!(dim as u64, wanted["backbone_dim"].as_u64().unwrap());
-    let (_, model) = checkpoint.build(&config, dim, &Device::Cpu).unwrap();
-    let n = wanted["n_patches"].as_u64().unwrap() as usize;
-    let x20 = Some(formula::formula("input/checkpoint/x20", &[n, dim]));
-    let output =
-        model.forward(&BagTensors { x20, ..BagTensors::default() }, &mut ForwardCtx::eval()).unwrap();
-    for (found, wanted) in output.logit_values().unwrap().iter().zip(wanted["logits"].as_array().unwrap()) {
-        assert!((found - wanted.as_f64().unwrap()).abs() < 1e-5, "{found}, PyTorch {wanted}");
+    let dir = tempfile::tempdir().unwrap();
+    for name in [ModelName::Amil, ModelName::Dsmil, ModelName::TransMil] {
+        let wanted = written(name);
+        let path = match name {
+            // Small enough to be kept whole.
+            ModelName::Dsmil => Path::new(FIXTURES).join("dsmil.pt"),
+            _ => dir.path().join(format!("{name}.pt")),
+        };
+        if name != ModelName::Dsmil {
+            archive(name, &path);
+        }
+        let checkpoint = Checkpoint::read(&path).unwrap();
+        let hints = ModelConfig::default_of(name);
+        let (config, dim) = checkpoint.describe(name, &hints).unwrap();
+        assert_eq!((&config, dim as u64), (&hints, wanted["backbone_dim"].as_u64().unwrap()));
+        let (_, model) = checkpoint.build(&config, dim, &Device::Cpu).unwrap();
+        let n = wanted["n_patches"].as_u64().unwrap() as usize;
+        let x20 = Some(formula::formula("input/checkpoint/x20", &[n, dim]));
+        let bag = BagTensors { x20, ..BagTensors::default() };
+        let output = model.forward(&bag, &mut ForwardCtx::eval()).unwrap();
+        for (found, wanted) in output.logit_values().unwrap().iter().zip(wanted["logits"].as_array().unwrap())
+        {
+            assert!((found - wanted.as_f64().unwrap()).abs() < 1e-5, "{name}: {found}, PyTorch {wanted}");
+        }
+        let other = if name == ModelName::Amil { ModelName::Dsmil } else { ModelName::Amil };
+        let text = checkpoint.describe(other, &ModelConfig::default_of(other)).unwrap_err().to_string();
+        assert!(text.contains(&format!("holds a {name}, expected a {other}")), "{text}");
     }
-    let text = checkpoint.describe(ModelName::Amil, &hints).unwrap_err().to_string();
-    assert!(text.contains("holds a dsmil, expected a amil"), "{text}");
 }
 
 #[test]

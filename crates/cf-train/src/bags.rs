@@ -1,12 +1,12 @@
 //! Slides as tensors, in a given order, read ahead of use and checked against the model's width.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device};
 use cf_model::kernels::{Compute, device};
-use cf_model::{BagTensors, DerivedCache, ModelConfig, Patches};
+use cf_model::{BagTensors, DerivedCache, KnownFacts, ModelConfig, Patches};
 use wsi_bags::{Bag, BagStore, Layout, Magnification, OrderedLoader};
 
 use crate::config::{FeaturesConfig, Precision};
@@ -17,8 +17,9 @@ use crate::memory::BagSize;
 use crate::resident_bags::ResidentBags;
 use crate::substitutes::{self, SubstituteRow};
 
-/// Bags read ahead of the one in use.
-const AHEAD: usize = 1;
+/// Finished bags that wait beside the one that is read while another is in use: with none, one bag is ahead, as
+/// [`StepMemory`](crate::memory::StepMemory) counts.
+const AHEAD: usize = 0;
 
 /// A directory of bags as one model reads it.
 #[derive(Debug, Clone)]
@@ -98,6 +99,29 @@ impl BagSource {
             self.magnifications.iter().map(|&at| self.store.path_of(slide_id, at)).collect();
         files.dedup();
         files
+    }
+
+    /// Refuses a slide whose bag lacks something beside features that the model needs, without reading its features.
+    ///
+    /// # Errors
+    /// If it does, or the slide's description can't be read.
+    pub(crate) fn check_facts(&self, slide_id: &str) -> Result<()> {
+        if self.model.needs().is_empty() {
+            return Ok(());
+        }
+        let of_bag = |source| Error::Bag { slide_id: slide_id.to_owned(), source };
+        let mut known = BTreeMap::new();
+        for &at in &self.magnifications {
+            let described = self.store.describe(slide_id, at).map_err(of_bag)?;
+            let facts = KnownFacts {
+                coords: described.has_coords,
+                side: described.geometry.patch_size_level0.is_some(),
+                parents: described.has_parents,
+                tissue: described.has_tissue,
+            };
+            known.insert(at, facts);
+        }
+        Ok(self.model.check_known(slide_id, |at| known.get(&at).copied().unwrap_or_default())?)
     }
 
     /// The patches of a slide at the magnifications that the model reads, without reading their features.

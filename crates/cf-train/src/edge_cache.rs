@@ -37,7 +37,7 @@ fn name_of(list: Derived) -> Option<String> {
         Derived::NearestFeatures { k } => Some(format!("{NAME}{k}")),
         Derived::NearestPlaces { .. }
         | Derived::Parents { .. }
-        | Derived::Children { .. }
+        | Derived::Places { .. }
         | Derived::Clusters { .. } => None,
     }
 }

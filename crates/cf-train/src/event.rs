@@ -3,6 +3,15 @@
 /// What a run reports while it goes on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Event {
+    /// What the training step that takes most memory is predicted to take; told before the first.
+    Memory {
+        /// Patches of its bag.
+        n_patches: usize,
+        /// All that the program takes then.
+        predicted_bytes: u64,
+        /// What it may take, where that is known.
+        budget_bytes: Option<u64>,
+    },
     /// An epoch begins or goes on.
     Epoch {
         /// Fold in progress.

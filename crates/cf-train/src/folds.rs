@@ -30,6 +30,26 @@ pub struct JoinedFolds {
     pub without_fold: Vec<Dropped>,
 }
 
+/// Why a slide falls out that has a bag at no magnification.
+pub(crate) const NO_BAG: &str = "slide without a bag";
+
+/// What to say where no slide can be used: what the bags lack, or that none bears a slide's name.
+fn nothing_joins(lacking: &BTreeMap<String, Vec<String>>, slide: Option<&str>, bag_ids: &[String]) -> String {
+    let lacks: Vec<String> = lacking
+        .iter()
+        .filter(|(reason, _)| *reason != NO_BAG)
+        .map(|(reason, ids)| format!("{reason}: {} ({}, ..)", ids.len(), ids[0]))
+        .collect();
+    if !lacks.is_empty() {
+        return format!("no slide has all that the model reads; {}", lacks.join("; "));
+    }
+    format!(
+        "no slide of the clinical table has a bag: the table says {}, the bags are called {}",
+        slide.unwrap_or("none"),
+        bag_ids.first().map_or("none", String::as_str)
+    )
+}
+
 /// Joins table, splits and bags. `missing` says for a slide what its bag lacks, if anything; `bag_ids` lists what lies in
 /// the bag directory.
 ///
@@ -59,15 +79,7 @@ pub fn join(
     let is_stranger = |id: &&String| !known_slides.contains(id.as_str()) && !listed.contains(id.as_str());
     let strangers: Vec<String> = bag_ids.iter().filter(is_stranger).cloned().collect();
     if !has_bag.contains(&true) {
-        let example = |ids: Option<&str>| ids.unwrap_or("none").to_owned();
-        return Err(Error::data(
-            splits_dir,
-            format!(
-                "no slide of the clinical table has a bag: the table says {}, the bags are called {}",
-                example(known_slides.first().copied()),
-                example(bag_ids.first().map(String::as_str))
-            ),
-        ));
+        return Err(Error::data(splits_dir, nothing_joins(&lacking, known_slides.first().copied(), bag_ids)));
     }
 
     let index = IdIndex::of_slides(cohort.slides());

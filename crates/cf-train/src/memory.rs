@@ -258,6 +258,8 @@ pub struct MemoryForecast {
     pub predicted_peak_bytes: u64,
     /// The memory budget, or what the machine offers now; `None` where neither is known.
     pub available_bytes: Option<u64>,
+    /// Patches of a bag of such proportions that fit, about; all of them where that is not known.
+    pub n_fitting: usize,
 }
 
 /// What a run may use, and how each bag's step is made to stay within it.
@@ -310,15 +312,16 @@ impl<'a> MemoryBudget<'a> {
         bags.iter().map(taken).max().unwrap_or(0)
     }
 
-    /// The share of a bag whose step would fit, in `[0, 1]`.
-    fn fitting_share(&self, bag: BagSize) -> f64 {
+    /// Patches of a bag of the proportions of `bag` whose step would fit, about, and no more than it has.
+    pub(crate) fn n_fitting(&self, bag: BagSize) -> usize {
         let needed = self.predict(bag, Retention::Recompute);
         let fixed = needed.weights_bytes + needed.program_bytes;
         let left = self.bytes.unwrap_or(u64::MAX).saturating_sub(fixed) as f64;
-        (left / needed.peak_bytes().saturating_sub(fixed).max(1) as f64).min(1.0)
+        let share = left / needed.peak_bytes().saturating_sub(fixed).max(1) as f64;
+        (share.min(1.0) * bag.total() as f64) as usize
     }
 
-    /// The most that any of `bags` takes, with what it is of.
+    /// The most that a step on any of `bags` takes, with what it is of.
     ///
     /// # Errors
     /// [`Error::DoesNotFit`] if one takes more than the budget although everything is made again that can be.
@@ -332,11 +335,13 @@ impl<'a> MemoryBudget<'a> {
                 n_patches: bag.total(),
                 needed_bytes,
                 budget_bytes,
-                n_fitting: (self.fitting_share(*bag) * bag.total() as f64) as usize,
+                n_fitting: self.n_fitting(*bag),
             });
         }
-        let taken = self.predict(*bag, self.retention(*bag)).peak_bytes();
-        Ok(Some((slide_id.clone(), *bag, taken)))
+        // A smaller bag of which all is kept may take more than the largest.
+        let taken = |&(_, bag): &(String, BagSize)| self.predict(bag, self.retention(bag)).peak_bytes();
+        let most = bags.iter().max_by_key(|bag| taken(bag));
+        Ok(most.map(|bag| (bag.0.clone(), bag.1, taken(bag))))
     }
 }
 

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Device;
+use cf_model::ModelConfig;
 use cf_report::{Dropped as ReportDropped, FlowStep};
 use serde::{Deserialize, Serialize};
-use wsi_bags::BagStore;
+use wsi_bags::{BagStore, Magnification};
 
 use crate::bags::{BagSource, open_store};
 use crate::byte_size::ByteSize;
@@ -15,6 +16,7 @@ use crate::cohort::{ClinicalTable, Cohort, Dropped, Slide};
 use crate::config::RunConfig;
 use crate::device_memory;
 use crate::error::{Error, Result};
+use crate::event::Event;
 use crate::fold_data::{FoldData, LabelledSlide};
 use crate::folds::{self, JoinedFolds};
 use crate::memory::{BagSize, MemoryBudget};
@@ -104,9 +106,8 @@ impl Plan {
             ));
         }
         let store = open_store(&config.features)?;
-        let magnifications = config.model.magnifications();
         let cohort = table.into_cohort(store.slide_ids())?;
-        let missing = |slide: &Slide| missing_from(&store, slide, magnifications);
+        let missing = |slide: &Slide| missing_from(&store, slide, &config.model);
         let joined = folds::join(&cohort, &splits, &config.cohort.splits, store.slide_ids(), missing)?;
         let picked = joined.folds.iter().filter(|fold| only.is_empty() || only.contains(&fold.fold));
         let folds: Vec<FoldData> = picked
@@ -121,28 +122,29 @@ impl Plan {
         let example = example.map_or_else(String::new, |labelled| labelled.slide.slide_id.clone());
         let tensors = (device, config.training.precision);
         let bags = BagSource::new(Arc::new(store), &config.model, tensors, &example)?;
-        Ok(Self { folds, record, bags })
+        let plan = Self { folds, record, bags };
+        for slide_id in slide_ids(plan.slides()) {
+            plan.bags.check_facts(slide_id)?;
+        }
+        Ok(plan)
     }
-}
 
-impl Plan {
-    /// Holds the largest bag's training step against the memory that a run may use, and tells the log what it takes.
+    /// Every slide of every fold, again for each of its parts.
+    fn slides(&self) -> impl Iterator<Item = &LabelledSlide> {
+        let parts =
+            self.folds.iter().flat_map(|fold| [&fold.train, &fold.inner_validation, &fold.validation]);
+        parts.flatten()
+    }
+
+    /// Holds the training steps against the memory that a run may use, and tells the observer what the largest takes.
     ///
     /// # Errors
     /// [`Error::DoesNotFit`] if it takes more, or a bag's description can't be read.
-    pub fn check_memory(&self, budget: &MemoryBudget<'_>) -> Result<()> {
+    pub fn check_memory(&self, budget: &MemoryBudget<'_>, observe: &mut dyn FnMut(Event)) -> Result<()> {
         let trained = self.sizes(self.folds.iter().flat_map(|fold| &fold.train))?;
-        let Some((slide, size, bytes)) = budget.check(&trained)? else {
-            return Ok(());
-        };
-        let budget = budget.bytes.map_or_else(|| "unknown".to_owned(), |bytes| ByteSize(bytes).to_string());
-        tracing::info!(
-            slide,
-            n_patches = size.total(),
-            predicted = %ByteSize(bytes),
-            budget,
-            "memory of a training step on the largest bag"
-        );
+        if let Some((_, size, predicted_bytes)) = budget.check(&trained)? {
+            observe(Event::Memory { n_patches: size.total(), predicted_bytes, budget_bytes: budget.bytes });
+        }
         Ok(())
     }
 
@@ -154,9 +156,7 @@ impl Plan {
         let Some(offered) = device_memory::offered_bytes(self.bags.device())? else {
             return Ok(());
         };
-        let slides =
-            self.folds.iter().flat_map(|fold| [&fold.train, &fold.inner_validation, &fold.validation]);
-        let bags = self.sizes(slides.flatten())?;
+        let bags = self.sizes(self.slides())?;
         let beside = offered.saturating_sub(budget.most_bytes(&bags));
         let (n_resident, bytes) = self.bags.keep_resident(beside, &bags);
         tracing::info!(n_resident, n_bags = bags.len(), memory = %ByteSize(bytes), "bags that stay on the device");
@@ -165,16 +165,16 @@ impl Plan {
 
     /// Slides in order of their ids, and the sizes of their bags.
     fn sizes<'a>(&self, slides: impl Iterator<Item = &'a LabelledSlide>) -> Result<Vec<(String, BagSize)>> {
-        let ids: BTreeSet<&str> = slides.map(|labelled| labelled.slide.slide_id.as_str()).collect();
-        ids.into_iter().map(|slide| Ok((slide.to_owned(), self.bags.size(slide)?))).collect()
+        slide_ids(slides).into_iter().map(|slide| Ok((slide.to_owned(), self.bags.size(slide)?))).collect()
     }
 }
 
-fn missing_from(
-    store: &BagStore,
-    slide: &Slide,
-    magnifications: &[wsi_bags::Magnification],
-) -> Result<Option<String>> {
+fn slide_ids<'a>(slides: impl Iterator<Item = &'a LabelledSlide>) -> BTreeSet<&'a str> {
+    slides.map(|labelled| labelled.slide.slide_id.as_str()).collect()
+}
+
+fn missing_from(store: &BagStore, slide: &Slide, model: &ModelConfig) -> Result<Option<String>> {
+    let magnifications = model.magnifications();
     let presence = store
         .presence(&slide.slide_id)
         .map_err(|source| Error::Bag { slide_id: slide.slide_id.clone(), source })?;
@@ -182,8 +182,8 @@ fn missing_from(
         magnifications.iter().filter(|&&m| !presence.at(m)).map(ToString::to_string).collect();
     Ok(match absent.len() {
         0 => None,
-        n if n == magnifications.len() => Some("slide without a bag".to_owned()),
-        _ => Some(format!("slide whose bag lacks {}", absent.join(" and "))),
+        _ if !Magnification::ALL.iter().any(|&m| presence.at(m)) => Some(folds::NO_BAG.to_owned()),
+        _ => Some(format!("slide whose bag lacks {}, which {} reads", absent.join(" and "), model.name())),
     })
 }
 

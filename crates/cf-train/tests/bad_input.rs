@@ -6,8 +6,9 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
+use cf_train::simulate::{CohortKind, SimulateOptions, simulate};
 use support::{fail, path, succeed};
-use wsi_bags::{FeatureMatrix, pt};
+use wsi_bags::{Bag, FeatureMatrix, Magnification, PatchSet, SlideInfo, native, pt};
 
 const DIM: usize = 6;
 
@@ -190,6 +191,59 @@ fn slides_without_a_magnification_are_listed_and_left_out() {
     }
     let rows = std::fs::read_to_string(run.join("fold_1/predictions.csv")).unwrap();
     assert!(!rows.contains("slide2,") && rows.contains("slide1,"));
+}
+
+#[test]
+fn where_no_slide_has_what_the_model_reads_it_says_what_they_lack() {
+    let study = Study::new();
+    (0..12).for_each(|slide| std::fs::remove_file(study.bag_path(slide, "x10")).unwrap());
+    std::fs::remove_file(study.bag_path(3, "x5")).unwrap();
+    study.fails(
+        3,
+        &[
+            "no slide has all that the model reads",
+            "slide whose bag lacks x10, which crossfusion reads: 11 (slide0, ..)",
+            "slide whose bag lacks x5 and x10, which crossfusion reads: 1 (slide3, ..)",
+        ],
+    );
+}
+
+#[test]
+fn a_bag_without_a_fact_that_the_model_needs_is_refused_before_training() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = dir.path().join("cohort");
+    let options = SimulateOptions {
+        n_patients: 20,
+        backbone_dim: DIM,
+        scale: 0.004,
+        ..SimulateOptions::new(cohort.clone(), CohortKind::Additive)
+    };
+    simulate(&options, &mut |_, _| {}).unwrap();
+    // The last slide alone: neither the size of its patches nor their parents are known.
+    let file =
+        std::fs::read_dir(cohort.join("bags")).unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
+    let bag = native::read(&file, "simulated", &Magnification::ALL).unwrap();
+    let placed = |set: &PatchSet| {
+        PatchSet::new(set.features().clone()).with_coords(set.coords().unwrap().to_vec()).unwrap()
+    };
+    let bare = bag.sets().map(|(at, set)| (at, placed(set)));
+    let bare = Bag::new(bag.slide_id(), bare).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    native::write(&file, &bare, "simulated", &SlideInfo::default()).unwrap();
+    let config = std::fs::read_to_string(cohort.join("config.toml")).unwrap();
+    let (before, after) = (config.find("[model]").unwrap(), config.find("[training]").unwrap());
+    for (model, what) in [
+        ("zoommil", "coordinates with a patch size of the x5 patches"),
+        ("csmil", "coordinates with a patch size, or a parent for each patch, of the x10 patches"),
+    ] {
+        let text =
+            [&config[..before], &format!("[model]\nname = \"{model}\"\n\n"), &config[after..]].concat();
+        std::fs::write(cohort.join("config.toml"), text).unwrap();
+        let (config, out) = (cohort.join("config.toml"), dir.path().join("run"));
+        let wanted = format!("slide {}: {model} needs {what}", bag.slide_id());
+        fail(&["cv", "--config", path(&config), "--out", path(&out)], 3, &[&wanted]);
+        assert!(!out.exists(), "a run was begun");
+    }
 }
 
 #[test]

@@ -32,7 +32,7 @@
 //!
 //! Each is one public function (or type, of what is packed once) that checks its shapes, is the custom op and defines its backward; the
 //! loops lie under `cpu`. With the feature `cuda`, ops on tensors of an NVIDIA GPU are those under `cuda`, or the references where there is
-//! none, and gradients come from [`backward()`]. All work in f32 and f64 (the latter for gradient checks). Results do not depend on the number of
+//! none, and gradients come from [`backward()`]. All but `PackedConv2d` (f32) work in f32 and f64 (the latter for gradient checks). Results do not depend on the number of
 //! threads: work is split along outputs, and sums that cross a split are added in a fixed order.
 
 mod adam;

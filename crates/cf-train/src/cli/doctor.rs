@@ -15,7 +15,7 @@ use super::{Failure, print, print_json, progress};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  cf-train doctor --config study.toml --out runs/study\n\n\
                   Errors are what a run would stop at or get wrong, warnings what it would go on with, notes are good to \
-                  know. Reads every feature once. Exit code 3 where there is an error, else 0. The faults are explained in \
+                  know. Reads every feature once. Exit code 3 where there is an error, 4 where memory is the only one, else 0. The faults are explained in \
                   docs/formats.md.")]
 pub(super) struct Arguments {
     /// Configuration (TOML); its relative paths start from its own directory.
@@ -63,6 +63,9 @@ pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure>
         print_json(&diagnosis)?;
     } else {
         print_diagnosis(&diagnosis, arguments.device.name);
+    }
+    if let Some(error) = diagnosis.does_not_fit() {
+        return Err(error.into());
     }
     match diagnosis.errors {
         0 => Ok(()),

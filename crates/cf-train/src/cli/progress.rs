@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cf_train::byte_size::ByteSize;
 use cf_train::event::Event;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -23,6 +24,22 @@ impl Progress {
 
     pub(super) fn observe(&mut self, event: Event) {
         match event {
+            Event::Memory { n_patches, predicted_bytes, budget_bytes } => {
+                let predicted = ByteSize(predicted_bytes);
+                let budget =
+                    budget_bytes.map_or_else(|| "an unknown amount".to_owned(), |b| ByteSize(b).to_string());
+                match &self.bar {
+                    Some(bar) => bar.println(format!(
+                        "memory: {predicted} predicted for a training step on {n_patches} patches, {budget} may be used"
+                    )),
+                    None => tracing::info!(
+                        n_patches,
+                        %predicted,
+                        budget,
+                        "memory of the training step that takes most"
+                    ),
+                }
+            }
             Event::Epoch { fold, epoch, n_epochs, n_bags } => {
                 if self.place.0 != fold {
                     self.c_index = None;

@@ -16,6 +16,7 @@ use super::finding::{Finding, Severity, place};
 use super::{fold_check, mpp_check, settings, weights_check};
 use crate::byte_size::ByteSize;
 use crate::config::RunConfig;
+use crate::error::Error;
 use crate::fold_data::FoldData;
 use crate::folds;
 use crate::memory::{MemoryBudget, MemoryForecast};
@@ -41,6 +42,23 @@ pub struct Diagnosis {
     pub time: Option<TimeForecast>,
     /// The output's disk; `None` where the size of the model is unknown.
     pub disk: Option<DiskForecast>,
+}
+
+impl Diagnosis {
+    /// The error of a run that would stop at memory, and at nothing else.
+    pub fn does_not_fit(&self) -> Option<Error> {
+        let mut errors = self.findings.iter().filter(|finding| finding.severity == Severity::Error);
+        let memory = self.memory.as_ref().filter(|_| errors.all(|finding| finding.fault == Fault::Memory))?;
+        let budget_bytes =
+            memory.available_bytes.filter(|available| memory.predicted_peak_bytes > *available)?;
+        Some(Error::DoesNotFit {
+            slide_id: memory.slide_id.clone(),
+            n_patches: memory.n_patches.total(),
+            needed_bytes: memory.predicted_peak_bytes,
+            budget_bytes,
+            n_fitting: memory.n_fitting,
+        })
+    }
 }
 
 /// Looks at everything that a run with this configuration would read. `out` is where the run would write, `device` what it
@@ -169,6 +187,7 @@ fn resources(
         parts: predict(bag),
         predicted_peak_bytes: predict(bag).peak_bytes(),
         available_bytes: budget.bytes,
+        n_fitting: budget.n_fitting(bag.size),
     });
     findings.extend(memory.as_ref().and_then(memory_finding));
     let disk = DiskForecast::new(out, n_parameters, budget.number_bytes.stored, n_folds);
@@ -188,11 +207,15 @@ fn memory_finding(forecast: &MemoryForecast) -> Option<Finding> {
         share if share > TIGHT_MEMORY => Severity::Warning,
         _ => return None,
     };
-    let found = format!(
-        "a training step on it is predicted to take {}, {} are available",
+    let mut found = format!(
+        "a training step on its {} patches is predicted to take {}, {} are available",
+        forecast.n_patches.total(),
         ByteSize(forecast.predicted_peak_bytes),
         ByteSize(available)
     );
+    if severity == Severity::Error {
+        found.push_str(&format!(", in which about {} patches fit", forecast.n_fitting));
+    }
     let finding = Finding::new(severity, Fault::Memory, format!("slide {}", forecast.slide_id), found);
     let way_out = format!("{}; see memory.parts of --json for what takes it", finding.way_out);
     Some(finding.with_way_out(way_out))

@@ -1,4 +1,4 @@
-//! Packing of one head's rows into the forms that [`super::tile`] multiplies.
+//! Packing of rows of numbers into the forms that [`super::tile`] multiplies.
 
 use super::element::Element;
 use super::rows;

@@ -86,7 +86,7 @@ impl AttentionShape {
         self.head(Columns::own(*self, values), head, self.n)
     }
 
-    /// Panels of [`Self::channels`] for each head.
+    /// Panels of the channels of each head.
     pub(super) fn channel_panels(&self) -> usize {
         self.width().div_ceil(COLUMNS)
     }

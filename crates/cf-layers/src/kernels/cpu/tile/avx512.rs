@@ -140,13 +140,14 @@ macro_rules! tiles {
                         let (mut left, mut right) = (job.left.add(first_row * ROW_STRIDE), right);
                         for _ in 0..job.n_steps / UNROLLED {
                             steps::<UNROLLED, R, V, ROW_STRIDE>(&mut sums, (left, step_stride), right);
-                            left = left.add(UNROLLED * step_stride);
-                            right = right.add(UNROLLED * super::COLUMNS);
+                            // The last of these may lie past the operand's end, and is not read.
+                            left = left.wrapping_add(UNROLLED * step_stride);
+                            right = right.wrapping_add(UNROLLED * super::COLUMNS);
                         }
                         for _ in 0..job.n_steps % UNROLLED {
                             steps::<1, R, V, ROW_STRIDE>(&mut sums, (left, step_stride), right);
-                            left = left.add(step_stride);
-                            right = right.add(super::COLUMNS);
+                            left = left.wrapping_add(step_stride);
+                            right = right.wrapping_add(super::COLUMNS);
                         }
                         let n_columns = job.n_columns - first_column;
                         for vector in 0..V {
@@ -168,7 +169,8 @@ macro_rules! tiles {
                 }
 
                 if $(is_x86_feature_detected!($feature))&&+ {
-                    // SAFETY: the processor has the features; the rest is passed on.
+                    // SAFETY: the processor has the features, and rows that are not `ROW_STRIDE` apart lie side by side: `Order` has no
+                    // third stride. The rest is passed on.
                     unsafe {
                         match job.row_stride {
                             super::ROW_STRIDE => all::<{ super::ROW_STRIDE }>(job),
