@@ -1,4 +1,4 @@
-//! Weights and inputs from the formula of `fixtures/generate/baselines/shared.py`.
+//! Weights and inputs from the formula of `fixtures/generate/baselines/shared.py` and `fixtures/generate/full_width.py`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,8 @@ pub(crate) fn formula(name: &str, shape: &[usize]) -> Tensor {
     });
     let per_row: usize = shape.iter().skip(1).product();
     let is_given = name.starts_with("input/") || name.starts_with("noise/");
-    let is_half = ["cls_token", "log_spread", "directions"].iter().any(|end| name.ends_with(end));
+    let is_half =
+        ["cls_token", "log_spread", "directions", "scale_embeddings"].iter().any(|end| name.ends_with(end));
     let (centre, scale) = if is_given {
         (0.0, 1.0)
     } else if name.ends_with(".bias") {
