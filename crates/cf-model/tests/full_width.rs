@@ -8,7 +8,7 @@ mod oracle;
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use cf_model::{BagTensors, CrossFusionConfig, ForwardCtx, ModelConfig, ModelName, Patches, kernels};
 use oracle::{fingerprint, nll};
 use serde_json::Value;
@@ -103,20 +103,21 @@ fn compare(name: ModelName, dtype: DType) {
     }
 }
 
+/// CrossFusion and its two ablations.
+const VARIANTS: [ModelName; 3] =
+    [ModelName::Crossfusion, ModelName::CrossfusionWoCp, ModelName::CrossfusionWoFc];
+
 #[test]
 fn the_published_width_equals_the_oracle_in_f64() {
-    [ModelName::Crossfusion, ModelName::CrossfusionWoCp, ModelName::CrossfusionWoFc]
-        .map(|name| compare(name, DType::F64));
+    VARIANTS.into_iter().for_each(|name| compare(name, DType::F64));
 }
 
 #[test]
 fn the_published_width_equals_the_oracle_in_f32() {
-    [ModelName::Crossfusion, ModelName::CrossfusionWoCp, ModelName::CrossfusionWoFc]
-        .map(|name| compare(name, DType::F32));
+    VARIANTS.into_iter().for_each(|name| compare(name, DType::F32));
 }
 
 #[test]
 fn the_published_width_is_near_the_oracle_in_bf16() {
-    [ModelName::Crossfusion, ModelName::CrossfusionWoCp, ModelName::CrossfusionWoFc]
-        .map(|name| compare(name, DType::BF16));
+    VARIANTS.into_iter().for_each(|name| compare(name, DType::BF16));
 }
