@@ -17,7 +17,7 @@ use cf_model::{
     SpectralGraphSurv, SurvivalOutput, ZoomMil,
 };
 use formula::formula;
-use oracle::{fingerprint, nll};
+use oracle::{fingerprint, flat, nll};
 use serde_json::Value;
 
 /// A file of the oracle: `fixtures/reference/baselines/<name>.json`.
@@ -25,10 +25,6 @@ fn read(name: &str) -> Value {
     let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/reference/baselines");
     let text = std::fs::read_to_string(format!("{dir}/{name}.json")).unwrap();
     serde_json::from_str(&text).unwrap()
-}
-
-fn flat(tensor: &Tensor) -> Vec<f64> {
-    tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
 fn numbers(value: &Value) -> Vec<f64> {

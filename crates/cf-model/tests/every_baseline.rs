@@ -12,7 +12,7 @@ use cf_model::{
     ForwardCtx, GraphMetric, ModelConfig, ModelName, Module, ParamStore, PatchFacts, PatchGcnConfig, Patches,
     SurvivalModel, TripleSampling, attribute,
 };
-use oracle::{fingerprint, nll};
+use oracle::{fingerprint, flat, nll};
 use rand::Rng;
 use wsi_bags::{Bag, FeatureMatrix, Magnification, PatchGeometry, PatchSet};
 
@@ -138,10 +138,7 @@ fn every_parameter_learns_but_those_documented_as_dead() {
             loss = (loss + penalty).unwrap();
         }
         let grads = loss.backward().unwrap();
-        let norm = |var: &candle_core::Var| {
-            let grad = grads.get(var)?.to_dtype(DType::F64).unwrap().flatten_all().unwrap();
-            Some(fingerprint(&grad.to_vec1::<f64>().unwrap())[0])
-        };
+        let norm = |var: &candle_core::Var| Some(fingerprint(&flat(grads.get(var)?))[0]);
         let norms: Vec<(String, Option<f64>)> =
             store.params().iter().map(|(name, var)| (name.clone(), norm(var))).collect();
         let largest = norms.iter().filter_map(|(_, norm)| *norm).fold(0.0, f64::max);

@@ -8,17 +8,13 @@ mod oracle;
 
 use std::sync::Arc;
 
-use candle_core::{DType, Tensor, Var};
+use candle_core::{DType, Var};
 use cf_model::{BagTensors, CrossFusionConfig, ForwardCtx, ModelConfig, ModelName, Patches, kernels};
-use oracle::{fingerprint, nll};
+use oracle::{fingerprint, flat, nll};
 use serde_json::Value;
 
 fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
-}
-
-fn flat(tensor: &Tensor) -> Vec<f64> {
-    tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
 /// How far a result may be from the oracle: logits absolutely, a gradient relative to its norm, and all gradients relative to the

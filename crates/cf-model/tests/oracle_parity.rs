@@ -12,7 +12,7 @@ use cf_model::{
     BagTensors, CrossFusionConfig, ForwardCtx, ModelConfig, ModelName, Module, ParamStore,
     SingleMagnification, SurvivalModel, attribute,
 };
-use oracle::{fingerprint, nll};
+use oracle::{fingerprint, flat, nll};
 
 struct Oracle {
     tensors: HashMap<String, Tensor>,
@@ -56,10 +56,6 @@ impl Oracle {
     fn values(&self, key: &str) -> Vec<f64> {
         flat(self.tensors.get(key).unwrap_or_else(|| panic!("oracle has no {key}")))
     }
-}
-
-fn flat(tensor: &Tensor) -> Vec<f64> {
-    tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
 struct Tolerance {

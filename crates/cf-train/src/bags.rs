@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use candle_core::{DType, Device};
 use cf_model::kernels::{Compute, device};
 use cf_model::{BagTensors, DerivedCache, KnownFacts, ModelConfig, Patches};
-use wsi_bags::{Bag, BagStore, Layout, Magnification, OrderedLoader};
+use wsi_bags::{Bag, BagStore, Layout, Magnification, OrderedLoader, PatchDescription};
 
 use crate::config::{FeaturesConfig, Precision};
 use crate::device_memory::naming_the_bag;
@@ -109,19 +109,25 @@ impl BagSource {
         if self.model.needs().is_empty() {
             return Ok(());
         }
-        let of_bag = |source| Error::Bag { slide_id: slide_id.to_owned(), source };
-        let mut known = BTreeMap::new();
-        for &at in &self.magnifications {
-            let described = self.store.describe(slide_id, at).map_err(of_bag)?;
-            let facts = KnownFacts {
-                coords: described.has_coords,
-                side: described.geometry.patch_size_level0.is_some(),
-                parents: described.has_parents,
-                tissue: described.has_tissue,
-            };
-            known.insert(at, facts);
-        }
+        let facts = |described: PatchDescription| KnownFacts {
+            coords: described.has_coords,
+            side: described.geometry.patch_size_level0.is_some(),
+            parents: described.has_parents,
+            tissue: described.has_tissue,
+        };
+        let known: BTreeMap<Magnification, KnownFacts> = self
+            .describe(slide_id)
+            .map(|at| at.map(|(at, described)| (at, facts(described))))
+            .collect::<Result<_>>()?;
         Ok(self.model.check_known(slide_id, |at| known.get(&at).copied().unwrap_or_default())?)
+    }
+
+    /// What the slide's files say at each magnification that the model reads.
+    fn describe(&self, slide_id: &str) -> impl Iterator<Item = Result<(Magnification, PatchDescription)>> {
+        self.magnifications.iter().map(move |&at| {
+            let described = self.store.describe(slide_id, at);
+            Ok((at, described.map_err(|source| Error::Bag { slide_id: slide_id.to_owned(), source })?))
+        })
     }
 
     /// The patches of a slide at the magnifications that the model reads, without reading their features.
@@ -130,10 +136,8 @@ impl BagSource {
     /// If the slide's description can't be read.
     pub(crate) fn size(&self, slide_id: &str) -> Result<BagSize> {
         let mut size = BagSize { x5: 0, x10: 0, x20: 0 };
-        for &magnification in &self.magnifications {
-            let described = self.store.describe(slide_id, magnification);
-            let of_bag = |source| Error::Bag { slide_id: slide_id.to_owned(), source };
-            let n_patches = described.map_err(of_bag)?.n_patches;
+        for described in self.describe(slide_id) {
+            let (magnification, PatchDescription { n_patches, .. }) = described?;
             match magnification {
                 Magnification::X5 => size.x5 = n_patches,
                 Magnification::X10 => size.x10 = n_patches,

@@ -1,8 +1,8 @@
-//! What every comparison with an oracle wants: the loss as tensor ops, and three numbers that pin a tensor.
+//! What every comparison with an oracle wants: the loss as tensor ops, a tensor's numbers, and three that pin it.
 
 use std::sync::OnceLock;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 const ALPHA: f64 = 0.2;
 
@@ -20,6 +20,11 @@ pub(crate) fn nll(logits: &Tensor, bin: usize, censored: bool) -> Tensor {
         return (floor(survival(bin + 1)) * -(1.0 - ALPHA)).unwrap();
     }
     (floor(survival(bin)) + floor(hazards.get(bin).unwrap())).unwrap().neg().unwrap()
+}
+
+/// The numbers of a tensor, row by row.
+pub(crate) fn flat(tensor: &Tensor) -> Vec<f64> {
+    tensor.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
 /// L2 norm, and the sums of `x_i sin(0.7 i + 0.3)` and `x_i cos(1.3 i + 0.2)`.
