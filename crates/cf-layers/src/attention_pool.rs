@@ -40,8 +40,14 @@ impl GatedAttention {
         // One product reads x once for both branches.
         let branches = Linear::forward_side_by_side(&[&self.tanh, &self.sigmoid], x)?;
         let gated = gate(&branches)?;
+        if ctx.is_recording() {
+            let hidden = branches.dim(1)? / 2;
+            ctx.tap("a", &branches.narrow(1, 0, hidden)?.tanh()?);
+            ctx.tap("b", &candle_nn::ops::sigmoid(&branches.narrow(1, hidden, hidden)?)?);
+        }
         // Each branch has its dropout; their factors multiply.
-        let gated = dropout(&dropout(&gated, self.dropout, ctx)?, self.dropout, ctx)?;
+        let gated = dropout(&gated, "attention tanh", self.dropout, ctx)?;
+        let gated = dropout(&gated, "attention sigmoid", self.dropout, ctx)?;
         self.score.forward(&gated)
     }
 }

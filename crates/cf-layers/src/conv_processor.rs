@@ -89,7 +89,7 @@ impl ConvProcessor {
             }
         };
         let features = self.convs.forward(&mixed, TokenGrid::square(side))?.relu()?;
-        let features = channel_dropout(&features, self.config.dropout, ctx)?;
+        let features = channel_dropout(&features, "channels", self.config.dropout, ctx)?;
         self.project.forward_normed(&features, &self.norm, NormedFor::Anything)
     }
 }

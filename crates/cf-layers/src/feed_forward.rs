@@ -44,8 +44,8 @@ impl FeedForward {
     /// How the next pass is computed; takes its dropout sites.
     pub(crate) fn options(&self, ctx: &mut ForwardCtx) -> FeedForwardOptions {
         FeedForwardOptions {
-            hidden_mask: dropout_mask(self.dropout, ctx),
-            output_mask: dropout_mask(self.dropout, ctx),
+            hidden_mask: dropout_mask("feed-forward hidden", self.dropout, ctx),
+            output_mask: dropout_mask("feed-forward output", self.dropout, ctx),
             compute: self.expand.compute(),
             retention: ctx.retention(),
         }

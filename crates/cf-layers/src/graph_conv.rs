@@ -8,6 +8,7 @@ use candle_nn::VarBuilder;
 use crate::graph::Graph;
 use crate::layer_norm::LayerNorm;
 use crate::linear::Linear;
+use crate::mode::ForwardCtx;
 use crate::{init, kernels};
 
 /// `MLP(x_v + agg_v)`: `agg_v` is the softmax-weighted mean of incoming messages, per channel, with a learnt inverse
@@ -35,12 +36,19 @@ impl GraphConv {
         })
     }
 
-    /// `[n, d]`, a row per node, to `[n, d]`.
+    /// `[n, d]`, a row per node, to `[n, d]`. A recording pass notes what came from neighbours as `name`.
     ///
     /// # Errors
     /// If `x` is of another width than this layer, or has another number of rows than the graph has nodes.
-    pub fn forward(&self, x: &Tensor, graph: &Arc<Graph>) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        graph: &Arc<Graph>,
+        name: &str,
+        ctx: &mut ForwardCtx,
+    ) -> Result<Tensor> {
         let aggregated = kernels::neighbour_softmax(x, &self.inverse_temperature, graph)?;
+        ctx.tap(name, &aggregated);
         let hidden = self.norm.forward(&self.widen.forward(&(x + aggregated)?)?)?.relu()?;
         self.narrow.forward(&hidden)
     }

@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::kernels::Retention;
+use crate::kernels::{DropoutMask, Retention};
 use crate::random::{split_mix, stream_key};
 
 /// What a forward pass is for.
@@ -36,8 +36,9 @@ pub struct ForwardCtx {
 pub struct Record {
     /// Intermediate values by the name that the model gives them, such as attention weights.
     pub taps: BTreeMap<String, Tensor>,
-    /// Probability of each dropout site, in the order in which the pass reached them; empty in evaluation.
-    pub dropout: Vec<f64>,
+    /// Name and probability of each dropout site, in the order in which the pass reached them. In evaluation only attention
+    /// weights that a layer was told to drop there have one.
+    pub dropout: Vec<(&'static str, f64)>,
 }
 
 impl ForwardCtx {
@@ -110,11 +111,12 @@ impl ForwardCtx {
         }
     }
 
-    /// Notes a dropout site that is active.
-    pub(crate) fn note_dropout(&mut self, p: f64) {
+    /// The mask of the next dropout site, which is noted under its name if this pass records.
+    pub(crate) fn next_mask(&mut self, site: &'static str, p: f64) -> DropoutMask {
         if let Some(record) = &mut self.record {
-            record.dropout.push(p);
+            record.dropout.push((site, p));
         }
+        DropoutMask { p, key: self.next_site() }
     }
 
     /// A generator for the draws of one place of the model, in the order in which the forward pass reaches them.
@@ -122,8 +124,8 @@ impl ForwardCtx {
         ChaCha8Rng::seed_from_u64(self.next_site())
     }
 
-    /// The mask key of the next dropout site, in the order in which the forward pass reaches them.
-    pub(crate) fn next_site(&mut self) -> u64 {
+    /// The key of the next place of the model that is random, in the order in which the forward pass reaches them.
+    fn next_site(&mut self) -> u64 {
         self.n_sites += 1;
         split_mix(self.key ^ split_mix(self.n_sites))
     }

@@ -137,7 +137,7 @@ impl NystromAttention {
         let merged = (attended + kernels::token_conv(&v, &self.conv_weight)?)?;
         ctx.tap("O", &merged);
         let out = self.out.forward(&merged.narrow(0, padding, n)?)?;
-        dropout(&out, self.config.dropout, ctx)
+        dropout(&out, "attention output", self.config.dropout, ctx)
     }
 
     /// The first row of [`Self::forward`] alone, `[1, d]`.
@@ -157,7 +157,7 @@ impl NystromAttention {
         let (first, last) = (padding.saturating_sub(half), (padding + half + 1).min(v.dim(0)?));
         let around = kernels::token_conv(&v.narrow(0, first, last - first)?, &self.conv_weight)?;
         let merged = (attended + around.narrow(0, padding - first, 1)?)?;
-        dropout(&self.out.forward(&merged)?, self.config.dropout, ctx)
+        dropout(&self.out.forward(&merged)?, "attention output", self.config.dropout, ctx)
     }
 
     /// The first token's row of the weights, `softmax(q kL^T) pinv(softmax(qL kL^T)) softmax(qL k^T)`, its mean over heads: `[n]`.
@@ -211,10 +211,14 @@ impl NystromAttention {
             kernels::attention(&q_landmarks, &qkv.narrow(1, d, 2 * d)?, n_heads, None, self.qkv.compute())?;
         let summary = inverse.matmul(&heads(&summary)?)?.transpose(0, 1)?.contiguous()?.reshape((r, d))?;
         if ctx.is_recording() {
-            for (name, value) in [("qL", &q_landmarks), ("kL", &k_landmarks), ("ZA3v", &summary)] {
+            for (name, value) in [("q", (part(0)? * scale)?), ("k", part(1)?), ("v", part(2)?)] {
+                ctx.tap(name, &value);
+            }
+            for (name, value) in [("qL", &(&q_landmarks * scale)?), ("kL", &k_landmarks)] {
                 ctx.tap(name, &alike.with_copies(value, 0)?);
             }
-            for (name, value) in [("A2", &a2), ("Z6", &inverse)] {
+            let start = alike.scaled(&alike.start(&a2)?, -0.5, 0.5)?;
+            for (name, value) in [("A2", &a2), ("Z0", &start), ("Z6", &inverse)] {
                 let one_copy = alike.scaled(value, 0.0, -1.0)?;
                 ctx.tap(name, &alike.with_copies(&alike.with_copies(&one_copy, 1)?, 2)?);
             }
@@ -236,15 +240,19 @@ impl NystromAttention {
 impl Alike {
     /// `n_iterations` steps of a third-order iteration towards the inverse of each matrix of `a`, `[heads, r, r]`; columns of `a`
     /// and of the result times their counts.
-    ///
-    /// The start divides by maxima over *all* heads together, as published: heads are not independent.
     fn pseudo_inverse(self, a: &Tensor, n_iterations: usize) -> Result<Tensor> {
+        let even = self.scaled(a, 0.5, -0.5)?;
+        let inverse = kernels::pseudo_inverse(&even, &self.start(a)?, n_iterations)?;
+        self.scaled(&inverse, -0.5, 0.5)
+    }
+
+    /// Where the iteration starts, rows and columns times the square roots of their counts.
+    ///
+    /// It divides by maxima over *all* heads together, as published: heads are not independent.
+    fn start(self, a: &Tensor) -> Result<Tensor> {
         let column_sums = self.scaled(a, 1.0, -1.0)?.abs()?.sum(1)?;
         let scale = (largest(&a.abs()?.sum(2)?)? * largest(&column_sums)?)?;
-        let even = self.scaled(a, 0.5, -0.5)?;
-        let start = even.transpose(1, 2)?.contiguous()?.broadcast_div(&scale)?;
-        let inverse = kernels::pseudo_inverse(&even, &start, n_iterations)?;
-        self.scaled(&inverse, -0.5, 0.5)
+        self.scaled(a, 0.5, -0.5)?.transpose(1, 2)?.contiguous()?.broadcast_div(&scale)
     }
 }
 

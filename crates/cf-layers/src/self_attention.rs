@@ -3,9 +3,7 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::kernels::{
-    self, AttentionDropout, AttentionProjections, Compute, DropoutMask, ProjectedAttentionOptions,
-};
+use crate::kernels::{self, AttentionDropout, AttentionProjections, Compute, ProjectedAttentionOptions};
 use crate::linear::Linear;
 use crate::mode::{ForwardCtx, Mode};
 
@@ -120,7 +118,7 @@ impl SelfAttention {
         let active = self.config.dropout > 0.0 && (ctx.mode() == Mode::Train || self.config.dropout_at_eval);
         let n_queries = x.dim(0)?;
         Ok(active.then(|| AttentionDropout {
-            mask: DropoutMask { p: self.config.dropout, key: ctx.next_site() },
+            mask: ctx.next_mask("attention weights", self.config.dropout),
             n_queries,
         }))
     }

@@ -40,13 +40,15 @@ impl WindowAttention {
         let mut start = 0;
         let mut attended = Vec::with_capacity(windows.len());
         for &size in windows.iter().filter(|&&size| size > 0) {
-            let mask = dropout_mask(self.dropout, ctx);
+            let mask = dropout_mask("attention weights", self.dropout, ctx);
             let mask = mask.map(|mask| AttentionDropout { mask, n_queries: size });
             let tokens = qkv.narrow(0, start, size)?;
             attended.push(kernels::self_attention(&tokens, self.n_heads, mask, self.qkv.compute())?);
             start += size;
         }
-        dropout(&self.out.forward(&Tensor::cat(&attended, 0)?)?, self.dropout, ctx)
+        let attended = Tensor::cat(&attended, 0)?;
+        ctx.tap("attended", &attended);
+        dropout(&self.out.forward(&attended)?, "attention output", self.dropout, ctx)
     }
 
     /// Zero, in the graph: gives the parameters a gradient of zero where no token reaches them.

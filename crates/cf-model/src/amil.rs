@@ -1,5 +1,6 @@
 //! AMIL: gated attention pooling (Ilse et al., 2018) on 20x patches.
 
+use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use cf_layers::kernels::Activation;
 use cf_layers::{ForwardCtx, GatedAttention, Linear, attention_pool, dropout};
@@ -35,18 +36,49 @@ pub enum AmilForm {
     Fair,
     /// The form of the Patch-GCN and MCAT comparisons: dropout 0.25 and a hidden layer after pooling.
     Survival,
+    /// `fair` with attention by a tanh layer alone (Ilse et al., 2018, eq. 8).
+    Ungated,
 }
 
-/// Projection, gated attention over patches, linear head. Parameter names are those of released checkpoints; the hidden layer
-/// of the survival form is `hidden`.
+/// Projection, attention over patches, linear head. Parameter names are those of released checkpoints; the hidden layer of the
+/// survival form is `hidden`, the layers of ungated attention `attention_net.2.{0,2}`.
 #[derive(Debug, Clone)]
 pub struct Amil {
     project: Linear,
-    attention: GatedAttention,
+    attention: Attention,
     hidden: Option<Linear>,
     head: Linear,
     dropout: f64,
     backbone_dim: usize,
+}
+
+/// What scores a patch.
+#[derive(Debug, Clone)]
+enum Attention {
+    Gated(GatedAttention),
+    Ungated { hidden: Linear, score: Linear },
+}
+
+impl Attention {
+    fn new(form: AmilForm, dropout: f64, vb: VarBuilder<'_>) -> Result<Self> {
+        Ok(match form {
+            AmilForm::Fair | AmilForm::Survival => {
+                Self::Gated(GatedAttention::new(WIDTH, ATTENTION_WIDTH, dropout, vb)?)
+            }
+            AmilForm::Ungated => Self::Ungated {
+                hidden: Linear::uniform(WIDTH, ATTENTION_WIDTH, vb.pp("0"))?,
+                score: Linear::uniform(ATTENTION_WIDTH, 1, vb.pp("2"))?,
+            },
+        })
+    }
+
+    /// `[n, WIDTH]` to `[n, 1]`.
+    fn forward(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
+        Ok(match self {
+            Self::Gated(attention) => attention.forward(x, ctx)?,
+            Self::Ungated { hidden, score } => score.forward(&hidden.forward_with(x, Activation::Tanh)?)?,
+        })
+    }
 }
 
 impl Amil {
@@ -56,13 +88,13 @@ impl Amil {
     /// If a parameter is missing from `vb` or has another shape.
     pub fn new(config: &AmilConfig, backbone_dim: usize, vb: VarBuilder<'_>) -> Result<Self> {
         let (dropout, hidden) = match config.form {
-            AmilForm::Fair => (0.0, None),
+            AmilForm::Fair | AmilForm::Ungated => (0.0, None),
             AmilForm::Survival => (SURVIVAL_DROPOUT, Some(Linear::uniform(WIDTH, HIDDEN, vb.pp("hidden"))?)),
         };
         let pooled = if hidden.is_some() { HIDDEN } else { WIDTH };
         Ok(Self {
             project: Linear::uniform(backbone_dim, WIDTH, vb.pp("attention_net.0"))?,
-            attention: GatedAttention::new(WIDTH, ATTENTION_WIDTH, dropout, vb.pp("attention_net.2"))?,
+            attention: Attention::new(config.form, dropout, vb.pp("attention_net.2"))?,
             hidden,
             head: Linear::uniform(pooled, N_BINS, vb.pp("classifiers"))?,
             dropout,
@@ -76,7 +108,7 @@ impl SurvivalModel for Amil {
         let x = bag.features(Magnification::X20, self.backbone_dim)?;
         let projected = self.project.forward_with(x, Activation::Relu)?;
         ctx.tap("h1", &projected);
-        let projected = dropout(&projected, self.dropout, ctx)?;
+        let projected = dropout(&projected, "input", self.dropout, ctx)?;
         let scores = self.attention.forward(&projected, ctx)?;
         let (weights, mut pooled) = attention_pool(&scores, &projected)?;
         for (name, value) in [("score", &scores), ("alpha", &weights), ("pooled", &pooled)] {
@@ -84,7 +116,7 @@ impl SurvivalModel for Amil {
         }
         attribution::note(ctx, Module::Pooling, Magnification::X20, || Ok(weights.clone()))?;
         if let Some(hidden) = &self.hidden {
-            pooled = dropout(&hidden.forward_with(&pooled, Activation::Relu)?, self.dropout, ctx)?;
+            pooled = dropout(&hidden.forward_with(&pooled, Activation::Relu)?, "hidden", self.dropout, ctx)?;
         }
         Ok(SurvivalOutput::new(self.head.forward(&pooled)?.squeeze(0)?))
     }

@@ -155,7 +155,7 @@ impl CsMil {
         for (name, value) in [("h", &h), ("beta", &beta), ("M", &pooled)] {
             ctx.tap(name, value);
         }
-        let hidden = dropout(&self.head_in.forward_with(&pooled, Activation::Relu)?, DROPOUT, ctx)?;
+        let hidden = dropout(&self.head_in.forward_with(&pooled, Activation::Relu)?, "hidden", DROPOUT, ctx)?;
         Ok(Pooled { logits: self.head_out.forward(&hidden)?.squeeze(0)?, weights: beta })
     }
 
@@ -225,5 +225,44 @@ impl SurvivalModel for CsMil {
 
     fn magnifications(&self) -> &'static [Magnification] {
         &Magnification::ALL
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+
+    #[test]
+    fn a_bag_takes_as_many_of_each_cluster_as_it_drew_or_as_there_are() {
+        let members = vec![(0..50).collect(), Vec::new(), vec![50], (51..90).collect(), vec![90, 91]];
+        let mut rng = random::stream(3, "bags");
+        let mut drawn = [0_usize; 10];
+        for _ in 0..2000 {
+            let bag = draw_bag(&members, &mut rng);
+            let of = |cluster: usize| bag.iter().filter(|patch| members[cluster].contains(patch)).count();
+            let wanted = of(0);
+            assert_eq!([of(2), of(3), of(4)], [1, wanted, wanted.min(2)]);
+            assert_eq!(bag.len(), 2 * wanted + 1 + wanted.min(2), "only patches of the clusters");
+            drawn[wanted] += 1;
+        }
+        // The whole part of a normal number of mean 3 and deviation 1, at least 1: 2 and 3 are as likely, 0.3413 each.
+        assert_eq!(drawn[0], 0);
+        for (wanted, share) in [(1, 0.1587), (2, 0.3413), (3, 0.3413), (4, 0.1359)] {
+            let found = drawn[wanted] as f64 / 2000.0;
+            assert!((found - share).abs() < 0.04, "{wanted}: {found}, expected {share}");
+        }
+    }
+
+    #[test]
+    fn bags_are_averaged_as_hazards() {
+        let bags = [[0.5_f64, -2.0, 3.0, 0.0], [-1.5, -2.0, 1.0, 4.0]];
+        let logits = bags.map(|bag| Tensor::new(&bag, &Device::Cpu).unwrap());
+        let found: Vec<f64> = mean_of_bags(&logits).unwrap().to_dtype(DType::F64).unwrap().to_vec1().unwrap();
+        let hazard = |z: f64| 1.0 / (1.0 + (-z).exp());
+        for (bin, found) in found.into_iter().enumerate() {
+            let mean = (hazard(bags[0][bin]) + hazard(bags[1][bin])) / 2.0;
+            assert!((hazard(found) - mean).abs() < 1e-12, "bin {bin}");
+        }
     }
 }

@@ -161,10 +161,11 @@ impl GraphIsomorphism {
         })
     }
 
-    fn forward(&self, x: &Tensor, graph: &Arc<Graph>) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, graph: &Arc<Graph>, name: &str, ctx: &mut ForwardCtx) -> Result<Tensor> {
         // The first layer is linear, so it commutes with the sum and narrows what is summed.
         let narrow = self.first.forward_without_bias(x)?;
         let summed = (&narrow + kernels::neighbour_sum(&narrow, graph)?)?;
+        ctx.tap(name, &summed);
         let hidden = summed.broadcast_add(self.first.bias())?.relu()?;
         Ok(self.second.forward_with(&hidden, Activation::Relu)?)
     }
@@ -207,9 +208,9 @@ impl SurvivalModel for DeepGraphSurv {
     fn forward(&self, bag: &BagTensors, ctx: &mut ForwardCtx) -> Result<SurvivalOutput> {
         let x = bag.features(Magnification::X20, self.backbone_dim)?;
         let graph = self.graph(bag, x)?;
-        let mut x = dropout(x, self.config.resample, ctx)?;
+        let mut x = dropout(x, "features", self.config.resample, ctx)?;
         for (index, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x, &graph)?;
+            x = layer.forward(&x, &graph, &format!("Wu{}", index + 1), ctx)?;
             ctx.tap(&format!("layer{}", index + 1), &x);
         }
         let scores = self.attention.forward(&x, ctx)?;

@@ -110,17 +110,22 @@ impl SurvivalModel for Dsmil {
         let weights = instance_weights(&similarity)?;
         let values = match &self.value {
             None => x.clone(),
-            Some(value) => {
-                value.forward_with(&dropout(x, self.config.value_dropout, ctx)?, Activation::Relu)?
-            }
+            Some(value) => value
+                .forward_with(&dropout(x, "features", self.config.value_dropout, ctx)?, Activation::Relu)?,
         };
         let pooled = kernels::weighted_sums(&weights, &values)?;
         let flat = pooled.reshape((1, N_BINS * self.backbone_dim))?;
         let logits =
             kernels::linear(&flat, &self.head_weight, &self.head_bias, Compute::AsStored)?.squeeze(0)?;
-        for (name, value) in
-            [("s", &scores), ("Q", &queries), ("A", &weights), ("B", &pooled), ("m", &critical)]
-        {
+        let taps = [
+            ("s", &scores),
+            ("m", &critical),
+            ("Q", &queries),
+            ("Qstar", &critical_queries),
+            ("A", &weights),
+            ("B", &pooled),
+        ];
+        for (name, value) in taps {
             ctx.tap(name, value);
         }
         attribution::note(ctx, Module::Pooling, Magnification::X20, || Ok(weights.mean(0)?))?;
@@ -136,5 +141,18 @@ impl SurvivalModel for Dsmil {
 
     fn magnifications(&self) -> &'static [Magnification] {
         &[Magnification::X20]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn of_equal_scores_the_first_patch_is_critical() {
+        let scores = [[1.0_f32, 0.0, -3.0], [2.0, 0.0, -3.0], [2.0, 0.0, -1.0], [-5.0, 0.0, -1.0]];
+        let scores = Tensor::new(&scores, &Device::Cpu).unwrap();
+        assert_eq!(critical_instances(&scores).unwrap(), [1, 0, 2]);
     }
 }

@@ -148,9 +148,10 @@ impl SurvivalModel for MustMil {
         }
         let joint = Tensor::cat(&embedded, 1)?;
         let Pooled { weights, means, logits } = self.joint.pool(&self.joint.scores(&joint)?, &joint)?;
-        ctx.tap("A", &weights);
+        for (name, value) in [("e", &joint), ("A", &weights), ("M", &means)] {
+            ctx.tap(name, value);
+        }
         attribution::note(ctx, Module::JointPooling, Magnification::X20, || Ok(weights.mean(0)?))?;
-        ctx.tap("M", &means);
         Ok(SurvivalOutput { auxiliary, ..SurvivalOutput::new(logits) })
     }
 

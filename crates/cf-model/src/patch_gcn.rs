@@ -102,16 +102,16 @@ impl PatchGcn {
 
     /// Input and the output of every layer, `[n, WIDTH]`.
     fn node_features(&self, x: &Tensor, graph: &Arc<Graph>, ctx: &mut ForwardCtx) -> Result<Tensor> {
-        let mut x = dropout(&self.project.forward_with(x, Activation::Relu)?, DROPOUT, ctx)?;
+        let mut x = dropout(&self.project.forward_with(x, Activation::Relu)?, "input", DROPOUT, ctx)?;
         ctx.tap("f0", &x);
         let mut kept = vec![x.clone()];
         for (index, (conv, norm)) in self.layers.iter().enumerate() {
-            let convolved = conv.forward(&x, graph)?;
+            let convolved = conv.forward(&x, graph, &format!("agg{}", index + 1), ctx)?;
             x = match index {
                 0 => convolved,
                 _ => {
                     let sum = (x + norm.forward(&convolved)?.relu()?)?;
-                    dropout(&sum, self.config.residual_dropout, ctx)?
+                    dropout(&sum, "residual", self.config.residual_dropout, ctx)?
                 }
             };
             ctx.tap(&format!("f{}", index + 1), &x);
@@ -127,15 +127,19 @@ impl SurvivalModel for PatchGcn {
         let neighbours = bag.patches.nearest_places(self.config.num_neighbours, NAME)?;
         let graph = Arc::new(Graph::new(&neighbours, x.dim(0)?, direction(self.config.reverse_edges))?);
         let features = self.node_features(x, &graph, ctx)?;
-        let mixed = dropout(&self.mix.forward_with(&features, Activation::Relu)?, DROPOUT, ctx)?;
+        let mixed = dropout(&self.mix.forward_with(&features, Activation::Relu)?, "mix", DROPOUT, ctx)?;
         let scores = self.attention.forward(&mixed, ctx)?;
         let (weights, pooled) = attention_pool(&scores, &mixed)?;
         for (name, value) in [("P", &mixed), ("score", &scores), ("alpha", &weights), ("pooled", &pooled)] {
             ctx.tap(name, value);
         }
         attribution::note(ctx, Module::Pooling, Magnification::X20, || Ok(weights.clone()))?;
-        let hidden =
-            dropout(&self.hidden.forward_with(&pooled, Activation::Relu)?, self.config.final_dropout, ctx)?;
+        let hidden = dropout(
+            &self.hidden.forward_with(&pooled, Activation::Relu)?,
+            "hidden",
+            self.config.final_dropout,
+            ctx,
+        )?;
         Ok(SurvivalOutput::new(self.head.forward(&hidden)?.squeeze(0)?))
     }
 

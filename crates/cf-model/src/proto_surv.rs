@@ -192,11 +192,11 @@ impl PrototypeAttention {
         let (q, k) = self.queries_and_keys(queries, context)?;
         let kv = Tensor::cat(&[&k, &self.v.forward(context)?], 1)?;
         let attended = self.out.forward(&kernels::attention(&q, &kv, N_HEADS, None, self.out.compute())?)?;
-        let attended = dropout(&attended, PROTOTYPE_DROPOUT, ctx)?;
+        let attended = dropout(&attended, "attention output", PROTOTYPE_DROPOUT, ctx)?;
         let queries = (queries + self.attention_norm.forward(&attended)?)?;
         let hidden = self.hidden_norm.forward(&self.expand.forward(&queries)?)?;
         let mlp = self.contract.forward(&kernels::gelu(&hidden, None)?)?;
-        let mlp = dropout(&mlp, PROTOTYPE_DROPOUT, ctx)?;
+        let mlp = dropout(&mlp, "mlp output", PROTOTYPE_DROPOUT, ctx)?;
         Ok((&queries + self.mlp_norm.forward(&mlp)?)?)
     }
 }
@@ -224,15 +224,25 @@ impl Prototypes {
         let means = class_means(x, classes)?;
         ctx.tap("mu_c", &means);
         let centres = kernels::gelu(&self.norm.forward(&self.project.forward(&means)?)?, None)?;
-        let centres = dropout(&centres, PROTOTYPE_DROPOUT, ctx)?;
+        let centres = dropout(&centres, "centres", PROTOTYPE_DROPOUT, ctx)?;
         ctx.tap("p_c", &centres);
         let spread = self.directions.broadcast_mul(&self.log_spread.exp()?)?;
         let seeds = spread.broadcast_add(&centres.unsqueeze(1)?)?;
         ctx.tap("P0", &seeds);
-        let refined = self.refinements.iter().enumerate().map(|(class, layers)| {
-            layers.iter().try_fold(seeds.get(class)?, |prototypes, layer| layer.forward(&prototypes, x, ctx))
-        });
-        Ok(Tensor::cat(&refined.collect::<Result<Vec<_>>>()?, 0)?)
+        let mut refined = vec![Vec::with_capacity(N_CLASSES); N_REFINEMENTS];
+        for (class, layers) in self.refinements.iter().enumerate() {
+            let mut prototypes = seeds.get(class)?;
+            for (layer, refined) in layers.iter().zip(&mut refined) {
+                prototypes = layer.forward(&prototypes, x, ctx)?;
+                refined.push(prototypes.clone());
+            }
+        }
+        if ctx.is_recording() {
+            for (index, of_classes) in refined.iter().enumerate() {
+                ctx.tap(&format!("refined{}", index + 1), &Tensor::cat(of_classes, 0)?);
+            }
+        }
+        Ok(Tensor::cat(&refined[N_REFINEMENTS - 1], 0)?)
     }
 }
 
@@ -273,23 +283,23 @@ impl Structure {
     /// `[n, WIDTH]`.
     fn forward(&self, x: &Tensor, graph: &Arc<Graph>, ctx: &mut ForwardCtx) -> Result<Tensor> {
         let mut x = kernels::gelu(&self.norm.forward(&self.project.forward(x)?)?, None)?;
-        x = dropout(&x, STRUCTURE_DROPOUT, ctx)?;
+        x = dropout(&x, "structure input", STRUCTURE_DROPOUT, ctx)?;
         ctx.tap("g0", &x);
         let mut kept = vec![x.clone()];
         for (index, (conv, norm)) in self.layers.iter().enumerate() {
-            let convolved = conv.forward(&x, graph)?;
+            let convolved = conv.forward(&x, graph, &format!("agg{}", index + 1), ctx)?;
             x = match index {
                 0 => convolved,
                 _ => {
                     let sum = (x + kernels::gelu(&norm.forward(&convolved)?, None)?)?;
-                    dropout(&sum, RESIDUAL_DROPOUT, ctx)?
+                    dropout(&sum, "residual", RESIDUAL_DROPOUT, ctx)?
                 }
             };
             ctx.tap(&format!("g{}", index + 1), &x);
             kept.push(x.clone());
         }
         let mixed = self.mix_norm.forward(&self.mix.forward(&Tensor::cat(&kept, 1)?)?)?;
-        let mixed = dropout(&kernels::gelu(&mixed, None)?, STRUCTURE_DROPOUT, ctx)?;
+        let mixed = dropout(&kernels::gelu(&mixed, None)?, "structure mix", STRUCTURE_DROPOUT, ctx)?;
         Ok(self.out.forward(&mixed)?)
     }
 }
@@ -369,7 +379,6 @@ impl SurvivalModel for ProtoSurv {
         };
         let graph = Arc::new(graph);
         let prototypes = self.prototypes.forward(x, &classes, ctx)?;
-        ctx.tap("refined", &prototypes);
         let structure = self.structure.forward(x, &graph, ctx)?;
         ctx.tap("structure", &structure);
         let mut fused = prototypes.clone();

@@ -183,7 +183,7 @@ impl SpectralGraphSurv {
         let mut h = x.clone();
         for (layer, name) in self.backbone.iter().zip(["layer1", "layer2", "layer3"]) {
             h = layer.forward(&h, &laplacian, Activation::Relu, name, ctx)?;
-            h = dropout(&h, DROPOUT, ctx)?;
+            h = dropout(&h, "layer", DROPOUT, ctx)?;
         }
         let mut scores = x.clone();
         for (layer, name) in self.attention.iter().zip(["attention1", "attention2"]) {

@@ -142,8 +142,9 @@ impl MixtureHead {
     /// `[1, d]` to the numbers of a [`TimeMixture`].
     pub(crate) fn forward(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
         let [first, second, last] = &self.layers;
-        let hidden = dropout(&kernels::gelu(&first.forward(x)?, None)?, DROPOUT, ctx)?;
-        let hidden = dropout(&kernels::gelu(&second.forward(&hidden)?, None)?, DROPOUT, ctx)?;
+        let hidden = dropout(&kernels::gelu(&first.forward(x)?, None)?, "mixture hidden 1", DROPOUT, ctx)?;
+        let hidden =
+            dropout(&kernels::gelu(&second.forward(&hidden)?, None)?, "mixture hidden 2", DROPOUT, ctx)?;
         let log_weights = candle_nn::ops::log_softmax(&last.forward(&hidden)?, D::Minus1)?;
         let evenly = (0..N_PARTS).map(|part| LARGEST_MEAN * part as f64 / (N_PARTS - 1) as f64);
         let evenly = Tensor::from_iter(evenly, x.device())?.to_dtype(x.dtype())?;

@@ -91,8 +91,11 @@ impl SurvivalModel for TransMil {
         ctx.tap("fc", &projected);
         let (grid, side) = square_pad(&projected)?;
         let tokens = Tensor::cat(&[&self.class_token, &grid], 0)?;
+        ctx.tap("h", &tokens);
         let [(norm_1, attention_1), (norm_2, attention_2)] = &self.layers;
-        let tokens = (&tokens + attention_1.forward(&norm_1.forward(&tokens)?, ctx)?)?;
+        let normed = norm_1.forward(&tokens)?;
+        ctx.tap("LN", &normed);
+        let tokens = (&tokens + attention_1.forward(&normed, ctx)?)?;
         ctx.tap("layer1", &tokens);
         let tokens = self.position.forward_past_class_token(&tokens, side)?;
         ctx.tap("ppeg", &tokens);
@@ -103,7 +106,9 @@ impl SurvivalModel for TransMil {
             let row = attention_2.first_row(&normed)?.narrow(0, 1, side * side)?;
             Ok(fold_square_pad(&row, x.dim(0)?)?)
         })?;
-        let class_token = self.norm.forward(&(tokens.narrow(0, 0, 1)? + attended)?)?;
+        let class_token = (tokens.narrow(0, 0, 1)? + attended)?;
+        ctx.tap("layer2", &class_token);
+        let class_token = self.norm.forward(&class_token)?;
         ctx.tap("class_token", &class_token);
         Ok(SurvivalOutput::new(self.head.forward(&class_token)?.squeeze(0)?))
     }

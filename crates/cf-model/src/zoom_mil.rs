@@ -197,7 +197,8 @@ impl ZoomMil {
         tap: &str,
         ctx: &mut ForwardCtx,
     ) -> Result<Pooled> {
-        let embedded = dropout(&scale.embed.forward_with(x, Activation::Relu)?, self.config.dropout, ctx)?;
+        let embedded =
+            dropout(&scale.embed.forward_with(x, Activation::Relu)?, "embedding", self.config.dropout, ctx)?;
         let scores = among_taken(scale.attention.forward(&embedded, ctx)?, taken)?;
         let (weights, mean) = attention_pool(&scores, &embedded)?;
         ctx.tap(tap, &mean);

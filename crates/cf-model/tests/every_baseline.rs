@@ -93,8 +93,11 @@ fn parameter_counts_are_those_of_table_1_8() {
     for (name, wanted) in wanted {
         assert_eq!(count(&ModelConfig::default_of(name)), wanted, "{name}");
     }
-    let survival = ModelConfig::Amil(AmilConfig { form: AmilForm::Survival });
-    assert_eq!(count(&survival), [920_069, 1_444_357]);
+    for (form, wanted) in
+        [(AmilForm::Survival, [920_069, 1_444_357]), (AmilForm::Ungated, [658_437, 1_182_725])]
+    {
+        assert_eq!(count(&ModelConfig::Amil(AmilConfig { form })), wanted, "{form:?}");
+    }
     for metric in [GraphMetric::AsPublished, GraphMetric::Mahalanobis] {
         assert_eq!(count(&spectral(metric)), [3_418_186, 10_594_378]);
     }
@@ -161,7 +164,7 @@ fn every_parameter_learns_but_those_documented_as_dead() {
 
 #[test]
 fn dropout_sites_are_the_documented_ones() {
-    const NONE: [f64; 0] = [];
+    const NONE: [(&str, f64); 0] = [];
     let sites = |config: &ModelConfig, bag: &BagTensors| {
         let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
         let model = config.build(DIM, store.builder()).unwrap();
@@ -173,27 +176,46 @@ fn dropout_sites_are_the_documented_ones() {
     let of = |name: ModelName| sites(&ModelConfig::default_of(name), &bag);
     assert_eq!(of(ModelName::Amil), NONE);
     let survival = ModelConfig::Amil(AmilConfig { form: AmilForm::Survival });
-    assert_eq!(sites(&survival, &bag), [0.25; 4], "projection, both branches, hidden layer");
+    let branches = [("attention tanh", 0.25), ("attention sigmoid", 0.25)];
+    let mut wanted = vec![("input", 0.25)];
+    wanted.extend(branches);
+    wanted.push(("hidden", 0.25));
+    assert_eq!(sites(&survival, &bag), wanted);
+    assert_eq!(sites(&ModelConfig::Amil(AmilConfig { form: AmilForm::Ungated }), &bag), NONE);
     assert_eq!(of(ModelName::Dsmil), NONE);
-    assert_eq!(of(ModelName::TransMil), [0.1; 2]);
-    assert_eq!(of(ModelName::DeepGraphSurv), [0.25; 2]);
-    let keep = "after each layer before pooling, none in the attention";
-    assert_eq!(sites(&spectral(GraphMetric::AsPublished), &bag), [0.2; 3], "{keep}");
-    assert_eq!(of(ModelName::PatchGcn), [0.25; 4], "input, mix, both branches");
+    let learned = DsmilConfig { learned_values: true, value_dropout: 0.2, ..Default::default() };
+    assert_eq!(sites(&ModelConfig::Dsmil(learned), &bag), [("features", 0.2)]);
+    assert_eq!(of(ModelName::TransMil), [("attention output", 0.1); 2]);
+    assert_eq!(of(ModelName::DeepGraphSurv), branches);
+    let resampled = DeepGraphSurvConfig { resample: 0.1, ..Default::default() };
+    let resampled = sites(&ModelConfig::DeepGraphSurv(resampled), &bag);
+    assert_eq!(resampled, [("features", 0.1), branches[0], branches[1]]);
+    // None in the branch of the attention.
+    assert_eq!(sites(&spectral(GraphMetric::AsPublished), &bag), [("layer", 0.2); 3]);
+    assert_eq!(of(ModelName::PatchGcn), [("input", 0.25), ("mix", 0.25), branches[0], branches[1]]);
     let newer = PatchGcnConfig { residual_dropout: 0.1, final_dropout: 0.25, ..Default::default() };
-    assert_eq!(sites(&ModelConfig::PatchGcn(newer), &bag), [0.25, 0.1, 0.1, 0.25, 0.25, 0.25, 0.25]);
-    // One window here: its weights, the output, both branches of the pooling.
-    assert_eq!(of(ModelName::Scmil), [0.25; 4]);
-    // Centres; two per refinement (10) before the structure; its input, two residuals, its mix; two per fusion (4).
-    let mut wanted = vec![0.2];
-    wanted.extend([0.2; 20]);
-    wanted.extend([0.25, 0.1, 0.1, 0.25]);
-    wanted.extend([0.2; 8]);
+    let mut wanted = vec![("input", 0.25), ("residual", 0.1), ("residual", 0.1), ("mix", 0.25)];
+    wanted.extend(branches);
+    wanted.push(("hidden", 0.25));
+    assert_eq!(sites(&ModelConfig::PatchGcn(newer), &bag), wanted);
+    // One window here.
+    let wanted = [("attention weights", 0.25), ("attention output", 0.25), branches[0], branches[1]];
+    assert_eq!(of(ModelName::Scmil), wanted);
+    let mixture: ModelConfig = serde_json::from_str(r#"{"name":"scmil","head":"mixture"}"#).unwrap();
+    assert_eq!(sites(&mixture, &bag)[4..], [("mixture hidden 1", 0.1), ("mixture hidden 2", 0.1)]);
+    // Two refinements of each of five classes, the structure, four fusions.
+    let cross_attention = [("attention output", 0.2), ("mlp output", 0.2)];
+    let mut wanted = vec![("centres", 0.2)];
+    wanted.extend(cross_attention.repeat(10));
+    wanted.extend([("structure input", 0.25), ("residual", 0.1), ("residual", 0.1), ("structure mix", 0.25)]);
+    wanted.extend(cross_attention.repeat(4));
     assert_eq!(of(ModelName::ProtoSurv), wanted);
-    // Per scale an embedding and two branches; two zoom heads of two branches.
-    assert_eq!(of(ModelName::ZoomMil), [0.25; 13]);
+    // Two zoom heads after the scales that they choose from.
+    let scale = [("embedding", 0.25), branches[0], branches[1]];
+    let wanted = [&scale[..], &branches, &scale, &branches, &scale].concat();
+    assert_eq!(of(ModelName::ZoomMil), wanted);
     assert_eq!(of(ModelName::MustMil), NONE);
-    assert_eq!(of(ModelName::CsMil), [0.5]);
+    assert_eq!(of(ModelName::CsMil), [("hidden", 0.5)]);
 }
 
 #[test]
@@ -297,19 +319,36 @@ fn shuffled(bag: &BagTensors) -> (BagTensors, Vec<u32>) {
 #[test]
 fn the_order_of_patches_does_not_matter_where_no_grid_is_folded() {
     let bag = bag(3);
-    let (shuffled, _) = shuffled(&bag);
+    let (shuffled, order) = shuffled(&bag);
     let full = ModelConfig::CsMil(CsMilConfig { sampling: TripleSampling::Full, ..Default::default() });
     // TransMIL folds the storage order into a grid; SCMIL's and CSMIL's clusters, ties between neighbours on a lattice and
     // the slots of a quadtree depend on it only through the model's own choices, tested elsewhere.
     let configs =
         [ModelName::Amil, ModelName::Dsmil, ModelName::DeepGraphSurv, ModelName::ZoomMil, ModelName::MustMil];
     let spectral = [GraphMetric::AsPublished, GraphMetric::Mahalanobis].map(spectral);
-    for config in configs.map(ModelConfig::default_of).into_iter().chain(spectral).chain([full]) {
-        let model = built(&config);
+    let agree = |config: &ModelConfig, bag: &BagTensors, shuffled: &BagTensors| {
+        let model = built(config);
         let run = |bag| run(&*model, bag, ForwardCtx::eval());
-        for (a, b) in run(&bag).into_iter().zip(run(&shuffled)) {
+        for (a, b) in run(bag).into_iter().zip(run(shuffled)) {
             assert!((a - b).abs() < 1e-5, "{}: {a} and {b}", config.name());
         }
+    };
+    for config in configs.map(ModelConfig::default_of).into_iter().chain(spectral).chain([full]) {
+        agree(&config, &bag, &shuffled);
+    }
+    // Off the lattice no two distances are equal, so the edges go with the patches.
+    let off_lattice = |bag: &BagTensors, order: &[u32]| {
+        let place = |&i: &u32| [i64::from(i * i * 37 % 9_973), i64::from(i * i * i * 11 % 9_967)];
+        let x20 = PatchFacts { coords: Some(order.iter().map(place).collect()), ..bag.patches.x20.clone() };
+        let patches = Patches { x20, derived: Default::default(), ..(*bag.patches).clone() };
+        BagTensors { patches: Arc::new(patches), ..bag.clone() }
+    };
+    let unshuffled: Vec<u32> = (0..order.len() as u32).collect();
+    let spatial = serde_json::from_str(r#"{"name":"deepgraphsurv","edges":"spatial"}"#).unwrap();
+    for config in
+        [ModelName::PatchGcn, ModelName::ProtoSurv].map(ModelConfig::default_of).into_iter().chain([spatial])
+    {
+        agree(&config, &off_lattice(&bag, &unshuffled), &off_lattice(&shuffled, &order));
     }
     let far = |facts: &PatchFacts| PatchFacts {
         coords: facts.coords.as_ref().map(|c| c.iter().map(|[x, y]| [3 * x + 700, 3 * y - 90]).collect()),
@@ -417,6 +456,23 @@ fn patches_that_are_sorted_by_cluster_keep_their_attention() {
         assert_eq!(found[patch] as f32, alpha[row], "patch {patch}");
     }
     assert!(rest > sorted.len() && sorted.len() > 1, "both sides of the filter: {} of {rest}", sorted.len());
+}
+
+#[test]
+fn a_patch_alone_has_all_attention_and_a_bag_seen_twice_is_the_same_bag() {
+    let rows = |n: usize| Tensor::arange(0.0_f32, (n * DIM) as f32, &Device::Cpu).unwrap().sin().unwrap();
+    let bag = |x: Tensor| BagTensors { x20: Some(x), ..BagTensors::default() };
+    for form in [AmilForm::Fair, AmilForm::Survival, AmilForm::Ungated] {
+        let model = built(&ModelConfig::Amil(AmilConfig { form }));
+        let alone = bag(rows(1).reshape((1, DIM)).unwrap());
+        assert_eq!(attribute(&*model, &alone).unwrap().layers[0].scores, [1.0], "{form:?}");
+        let once = rows(30).reshape((30, DIM)).unwrap();
+        let twice = bag(Tensor::cat(&[&once, &once], 0).unwrap());
+        let logits = [bag(once), twice].map(|bag| run(&*model, &bag, ForwardCtx::eval()));
+        for (a, b) in logits[0].iter().zip(logits[1]) {
+            assert!((a - b).abs() < 1e-5, "{form:?}: {a} and {b}");
+        }
+    }
 }
 
 /// A bag as read from disk; `coords_at` says which magnifications have coordinates, `parents` whether patches state theirs.

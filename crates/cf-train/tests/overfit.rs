@@ -119,6 +119,12 @@ fn csmil_learns_all_triples_by_heart() {
     println!("csmil: {} epochs", overfit(&ModelConfig::CsMil(config)));
 }
 
+#[test]
+fn csmil_learns_by_heart_from_means_of_bags() {
+    let config = CsMilConfig { num_eval_bags: 10, ..CsMilConfig::default() };
+    println!("csmil of bags: {} epochs", overfit(&ModelConfig::CsMil(config)));
+}
+
 /// Its zoom heads steer a choice that only training relaxes.
 #[test]
 fn zoommil_learns_by_heart_in_training_mode() {
