@@ -57,6 +57,7 @@ mod parameter_counter;
 mod patch_gcn;
 mod patches;
 mod proto_surv;
+mod prototype_attention;
 mod prototype_losses;
 mod quadtree;
 mod scmil;
