@@ -125,7 +125,17 @@ fn metrics_alone(root: &Path) -> Result<(), Failure> {
 
 /// The kernels on an emulated processor without AVX-512; the quicker of their tests, since emulation is slow.
 fn old_processor(root: &Path) -> Result<(), Failure> {
-    const TESTS: [&str; 5] = ["bf16_products", "linear", "layer_norm", "conv2d", "attention_survives"];
+    const TESTS: [&str; 9] = [
+        "bf16_products",
+        "linear",
+        "layer_norm",
+        "conv2d",
+        "attention_survives",
+        "attention_of_wide_heads_equals",
+        "feed_forward_equals",
+        "gate_equals",
+        "gelu_equals",
+    ];
     if !cfg!(all(target_arch = "x86_64", target_os = "linux"))
         || !Step::new(root, "qemu-x86_64", &["-version"]).succeeds()
     {

@@ -39,7 +39,7 @@ cargo xtask COMMAND
   ci                        fmt, clippy, test, docs, tidy: what a change must pass; with --cuda: the kernels' and models' tests on a GPU
   browser                   the report of a small run in headless Chromium, where the machine has it and Playwright
   cluster                   a study on a real Slurm of this machine, disturbed, and through Snakemake: the same bytes as without
-  bench NAME [ARGS]...      time `model`, `baselines`, `bags`, `metrics` or `extract` against the Python stack: --json, --record, --cases A,B, --python PATH;
+  bench NAME [ARGS]...      time `model`, `baselines`, `kernels`, `bags`, `metrics` or `extract` against the Python stack: --json, --record, --cases A,B, --python PATH;
                             model --device cuda:N: on a GPU, against PyTorch on the same
   cuda-kernels              compile the CUDA kernels and hold their registers and spills against a budget; needs no GPU
   cuda-toolkit              what a build with feature `cuda` needs, as lines to `eval`: an installed toolkit, else one made of PyPI's wheels

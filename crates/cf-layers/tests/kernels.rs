@@ -545,6 +545,10 @@ fn dropout_equals_its_reference_and_keeps_the_asked_share() {
     let sum = evaluate(&[&base, &x], || kernels::add_dropped(&base, &x, Some(mask)));
     let wanted = evaluate(&[&base, &x], || base.as_tensor() + reference::dropout(&x, mask)?);
     assert_same("add_dropped", &sum, &wanted, 1e-6);
+    let plain = reference::in_place_of_kernels(|| {
+        evaluate(&[&base, &x], || kernels::add_dropped(&base, &x, Some(mask)))
+    });
+    assert_same("add_dropped by its reference", &plain, &wanted, 0.0);
     let sum = evaluate(&[&base, &x], || kernels::add_dropped(&base, &x, None));
     assert_same("sum", &sum, &evaluate(&[&base, &x], || base.as_tensor() + x.as_tensor()), 0.0);
     let n_zero = found[..20_000].iter().filter(|&&value| value == 0.0).count();
@@ -621,7 +625,17 @@ fn results_do_not_depend_on_the_number_of_threads() {
             all.extend(evaluate(&[&tokens, &weight, &bias], || {
                 kernels::linear(&tokens, &weight, &bias, Compute::AsStored)
             }));
-            all.extend(evaluate(&[&tokens], || kernels::gelu(&tokens, Some(DropoutMask { p: 0.2, key: 3 }))));
+            let mask = DropoutMask { p: 0.2, key: 3 };
+            all.extend(evaluate(&[&tokens], || kernels::gelu(&tokens, Some(mask))));
+            all.extend(evaluate(&[&tokens], || kernels::gate(&tokens)));
+            all.extend(evaluate(&[&tokens], || kernels::dropout(&tokens, mask)));
+            let scores = random(16, &[3, 12_000], DType::F32);
+            all.extend(evaluate(&[&scores, &tokens], || kernels::weighted_sums(&scores, &tokens)));
+            let squares = [17, 18].map(|seed| random(seed, &[2, 96, 96], DType::F32));
+            let small = |x: &Tensor| x * 0.01;
+            all.extend(evaluate(&[&squares[0], &squares[1]], || {
+                kernels::pseudo_inverse(&small(&squares[0])?, &small(&squares[1])?, 6)
+            }));
             for stride in [1, 2] {
                 let shape = PackedConvShape { c_in: 16, c_out: 16, kernel: 3, stride };
                 let weight = random(12, &[16, 16, 3, 3], DType::F32);

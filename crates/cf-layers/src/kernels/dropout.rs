@@ -83,6 +83,7 @@ pub fn add_dropped(base: &Tensor, x: &Tensor, mask: Option<DropoutMask>) -> Resu
     }
     match mask {
         None => base + x,
+        Some(mask) if reference::are_active() => base + reference::dropout(x, mask)?,
         #[cfg(feature = "cuda")]
         Some(mask) if cuda::serves(x) => cuda::rows::add_dropped(&base.contiguous()?, &x.contiguous()?, mask),
         Some(mask) => base.contiguous()?.apply_op2(&x.contiguous()?, AddDropped { mask }),
