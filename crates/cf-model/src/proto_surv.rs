@@ -168,7 +168,7 @@ impl Prototypes {
         let spread = self.directions.broadcast_mul(&self.log_spread.exp()?)?;
         let seeds = spread.broadcast_add(&centres.unsqueeze(1)?)?;
         ctx.tap("P0", &seeds);
-        let mut refined = vec![Vec::with_capacity(N_CLASSES); N_REFINEMENTS];
+        let mut refined = vec![Vec::new(); N_REFINEMENTS];
         for (class, layers) in self.refinements.iter().enumerate() {
             let mut prototypes = seeds.get(class)?;
             for (layer, refined) in layers.iter().zip(&mut refined) {
