@@ -247,8 +247,8 @@ fn recorded(name: &str, cases: &[Value], host: &Host) -> Recorded {
         "kernels" => (
             "Kernels: forward and backward, against PyTorch and plain Candle",
             "Sizes of a training step on the mean bag: 3,481 tokens of 512 channels, 4 heads, 3,449 queries over 13,496 keys. `plain` is the \
-             kernel's reference on Candle's operations, which tests compare it with. The peer reads convolutions in the layout that \
-             suits it better, and bf16 by autocast. `adam`: one step of 24.5 million parameters.",
+             kernel's reference on Candle's operations, which tests compare it with. The peer is PyTorch eager, reads convolutions in the \
+             layout that suits it better, and has bf16 by autocast; its memory includes PyTorch itself. `adam`: one step of 24.5 million parameters.",
         ),
         "metrics" => (
             "Survival statistics: survival-metrics, scikit-survival and lifelines",

@@ -20,7 +20,7 @@ pub(crate) fn dropout_mask(site: &'static str, p: f64, ctx: &mut ForwardCtx) -> 
 }
 
 /// Zeroes each channel (last axis) as a whole with probability `p` in training: `Dropout2d` on a map kept
-/// channels-last.
+/// channels-last. A recording pass notes the site by its name.
 ///
 /// - `x`: `[.., c]`.
 ///

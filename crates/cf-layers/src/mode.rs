@@ -29,9 +29,10 @@ pub struct ForwardCtx {
     n_sites: u64,
     retention: Retention,
     record: Option<Record>,
+    taps: bool,
 }
 
-/// What a recording pass notes: see [`ForwardCtx::recording`].
+/// What a pass notes: see [`ForwardCtx::recording`] and [`ForwardCtx::noting_attention`].
 #[derive(Debug, Clone, Default)]
 pub struct Record {
     /// Intermediate values by the name that the model gives them, such as attention weights.
@@ -50,12 +51,20 @@ impl ForwardCtx {
             n_sites: 0,
             retention: Retention::Keep,
             record: None,
+            taps: false,
         }
     }
 
     /// An evaluation pass. Two of them give the same bytes.
     pub fn eval() -> Self {
-        Self { mode: Mode::Eval, key: 0, n_sites: 0, retention: Retention::Recompute, record: None }
+        Self {
+            mode: Mode::Eval,
+            key: 0,
+            n_sites: 0,
+            retention: Retention::Recompute,
+            record: None,
+            taps: false,
+        }
     }
 
     /// An evaluation pass for models that keep attention dropout active in evaluation, as the released code does.
@@ -67,6 +76,7 @@ impl ForwardCtx {
             n_sites: 0,
             retention: Retention::Recompute,
             record: None,
+            taps: false,
         }
     }
 
@@ -87,16 +97,26 @@ impl ForwardCtx {
         self.mode
     }
 
-    /// The same pass, noting named intermediate values and dropout sites: for heat maps and tests. What is noted stays in
-    /// memory.
+    /// The same pass, noting attention, named intermediate values and dropout sites: for tests. What is noted stays in memory.
     #[must_use]
     pub fn recording(self) -> Self {
-        Self { record: Some(Record::default()), ..self }
+        Self { record: Some(Record::default()), taps: true, ..self }
     }
 
-    /// Whether this pass notes values: maps of attention are made only then.
-    pub fn is_recording(&self) -> bool {
+    /// The same pass, noting attention and no other value: for heat maps of any bag that fits.
+    #[must_use]
+    pub fn noting_attention(self) -> Self {
+        Self { record: Some(Record::default()), taps: false, ..self }
+    }
+
+    /// Whether this pass notes attention: maps of it are made only then.
+    pub fn notes_attention(&self) -> bool {
         self.record.is_some()
+    }
+
+    /// Whether this pass notes intermediate values: what only they need is made only then.
+    pub fn is_recording(&self) -> bool {
+        self.taps
     }
 
     /// What was noted, if this pass records.
@@ -106,6 +126,13 @@ impl ForwardCtx {
 
     /// Notes an intermediate value, if this pass records.
     pub fn tap(&mut self, name: &str, value: &Tensor) {
+        if self.taps {
+            self.note_attention(name, value);
+        }
+    }
+
+    /// Notes a map of attention, if this pass notes those.
+    pub fn note_attention(&mut self, name: &str, value: &Tensor) {
         if let Some(record) = &mut self.record {
             record.taps.insert(name.to_owned(), value.clone());
         }

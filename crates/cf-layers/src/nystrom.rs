@@ -211,13 +211,14 @@ impl NystromAttention {
             kernels::attention(&q_landmarks, &qkv.narrow(1, d, 2 * d)?, n_heads, None, self.qkv.compute())?;
         let summary = inverse.matmul(&heads(&summary)?)?.transpose(0, 1)?.contiguous()?.reshape((r, d))?;
         if ctx.is_recording() {
+            let split = |x: &Tensor| x.reshape((x.dim(0)?, n_heads, d / n_heads))?.transpose(0, 1);
             for (name, value) in [("q", (part(0)? * scale)?), ("k", part(1)?), ("v", part(2)?)] {
-                ctx.tap(name, &value);
+                ctx.tap(name, &split(&value)?);
             }
             for (name, value) in [("qL", &(&q_landmarks * scale)?), ("kL", &k_landmarks)] {
-                ctx.tap(name, &alike.with_copies(value, 0)?);
+                ctx.tap(name, &split(&alike.with_copies(value, 0)?)?);
             }
-            let start = alike.scaled(&alike.start(&a2)?, -0.5, 0.5)?;
+            let start = alike.scaled(&alike.start(&a2, &alike.scaled(&a2, 0.5, -0.5)?)?, -0.5, 0.5)?;
             for (name, value) in [("A2", &a2), ("Z0", &start), ("Z6", &inverse)] {
                 let one_copy = alike.scaled(value, 0.0, -1.0)?;
                 ctx.tap(name, &alike.with_copies(&alike.with_copies(&one_copy, 1)?, 2)?);
@@ -242,17 +243,17 @@ impl Alike {
     /// and of the result times their counts.
     fn pseudo_inverse(self, a: &Tensor, n_iterations: usize) -> Result<Tensor> {
         let even = self.scaled(a, 0.5, -0.5)?;
-        let inverse = kernels::pseudo_inverse(&even, &self.start(a)?, n_iterations)?;
+        let inverse = kernels::pseudo_inverse(&even, &self.start(a, &even)?, n_iterations)?;
         self.scaled(&inverse, -0.5, 0.5)
     }
 
-    /// Where the iteration starts, rows and columns times the square roots of their counts.
+    /// Where the iteration starts, rows and columns times the square roots of their counts, as those of `even`.
     ///
     /// It divides by maxima over *all* heads together, as published: heads are not independent.
-    fn start(self, a: &Tensor) -> Result<Tensor> {
+    fn start(self, a: &Tensor, even: &Tensor) -> Result<Tensor> {
         let column_sums = self.scaled(a, 1.0, -1.0)?.abs()?.sum(1)?;
         let scale = (largest(&a.abs()?.sum(2)?)? * largest(&column_sums)?)?;
-        self.scaled(a, 0.5, -0.5)?.transpose(1, 2)?.contiguous()?.broadcast_div(&scale)
+        even.transpose(1, 2)?.contiguous()?.broadcast_div(&scale)
     }
 }
 

@@ -545,10 +545,6 @@ fn dropout_equals_its_reference_and_keeps_the_asked_share() {
     let sum = evaluate(&[&base, &x], || kernels::add_dropped(&base, &x, Some(mask)));
     let wanted = evaluate(&[&base, &x], || base.as_tensor() + reference::dropout(&x, mask)?);
     assert_same("add_dropped", &sum, &wanted, 1e-6);
-    let plain = reference::in_place_of_kernels(|| {
-        evaluate(&[&base, &x], || kernels::add_dropped(&base, &x, Some(mask)))
-    });
-    assert_same("add_dropped by its reference", &plain, &wanted, 0.0);
     let sum = evaluate(&[&base, &x], || kernels::add_dropped(&base, &x, None));
     assert_same("sum", &sum, &evaluate(&[&base, &x], || base.as_tensor() + x.as_tensor()), 0.0);
     let n_zero = found[..20_000].iter().filter(|&&value| value == 0.0).count();

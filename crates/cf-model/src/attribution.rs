@@ -145,7 +145,7 @@ pub struct Attribution {
 /// # Ok::<(), cf_model::Error>(())
 /// ```
 pub fn attribute(model: &dyn SurvivalModel, bag: &BagTensors) -> Result<Attribution> {
-    let mut ctx = ForwardCtx::eval().recording();
+    let mut ctx = ForwardCtx::eval().noting_attention();
     let output = model.forward(bag, &mut ctx)?;
     let mut layers = Vec::new();
     for module in Module::ALL {
@@ -163,15 +163,15 @@ fn tap_name(module: Module, magnification: Magnification) -> String {
     format!("attribution/{module}/{magnification}")
 }
 
-/// Notes the numbers of one layer, one per patch, if the pass records.
+/// Notes the numbers of one layer, one per patch, if the pass notes attention.
 pub(crate) fn note(
     ctx: &mut ForwardCtx,
     module: Module,
     magnification: Magnification,
     scores: impl FnOnce() -> Result<Tensor>,
 ) -> Result<()> {
-    if ctx.is_recording() {
-        ctx.tap(&tap_name(module, magnification), &scores()?.detach());
+    if ctx.notes_attention() {
+        ctx.note_attention(&tap_name(module, magnification), &scores()?.detach());
     }
     Ok(())
 }

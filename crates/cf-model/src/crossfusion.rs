@@ -135,7 +135,7 @@ impl Branch {
         at: Magnification,
         ctx: &mut ForwardCtx,
     ) -> Result<(Tensor, usize)> {
-        if !ctx.is_recording() {
+        if !ctx.notes_attention() {
             return Ok(self.forward(tokens, ctx)?);
         }
         let (tokens, side, received) = self.transformer.forward_with_received(tokens, ctx)?;
@@ -274,7 +274,7 @@ impl SurvivalModel for CrossFusion {
     fn forward(&self, bag: &BagTensors, ctx: &mut ForwardCtx) -> Result<SurvivalOutput> {
         let (fused, side) = self.fused(bag, ctx)?;
         let tokens = Tensor::cat(&[&self.class_token, &fused], 0)?;
-        let class_token = if ctx.is_recording() {
+        let class_token = if ctx.notes_attention() {
             let at = self.source_at;
             let n = bag.at(at)?.dim(0)?;
             let (class_token, row) =

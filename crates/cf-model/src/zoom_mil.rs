@@ -162,7 +162,7 @@ impl ZoomMil {
         let taken20 =
             taken20.map(|taken| zoom_in(&selection.detach(), &taken, N_CHILDREN * N_CHILDREN)).transpose()?;
         ctx.tap("X10", &x10);
-        let (of_coarse, below) = if ctx.is_recording() {
+        let (of_coarse, below) = if ctx.notes_attention() {
             let chosen = chosen(&selection)?;
             (groups(&of_coarse, &chosen, N_CHILDREN), groups(&below, &chosen, N_CHILDREN * N_CHILDREN))
         } else {
