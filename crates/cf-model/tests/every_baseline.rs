@@ -1,4 +1,4 @@
-//! What holds for every compared method: gradients, dropout sites, repeatability, invariance, and bags that do not fit.
+//! What holds for every compared method (dropout sites: for CrossFusion, too): gradients, dropout sites, repeatability, invariance, and bags that do not fit.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use cf_model::{
-    AmilConfig, AmilForm, BagTensors, CsMilConfig, DeepGraphSurvConfig, DeepGraphSurvForm, DsmilConfig,
-    ForwardCtx, GraphMetric, ModelConfig, ModelName, Module, ParamStore, PatchFacts, PatchGcnConfig, Patches,
-    SurvivalModel, TripleSampling, attribute,
+    AmilConfig, AmilForm, BagTensors, CrossFusionConfig, CsMilConfig, DeepGraphSurvConfig, DeepGraphSurvForm,
+    DsmilConfig, ForwardCtx, GraphMetric, ModelConfig, ModelName, Module, ParamStore, PatchFacts,
+    PatchGcnConfig, Patches, SurvivalModel, TripleSampling, attribute,
 };
 use oracle::{fingerprint, flat, nll};
 use rand::Rng;
@@ -216,6 +216,40 @@ fn dropout_sites_are_the_documented_ones() {
     assert_eq!(of(ModelName::ZoomMil), wanted);
     assert_eq!(of(ModelName::MustMil), NONE);
     assert_eq!(of(ModelName::CsMil), [("hidden", 0.5)]);
+}
+
+#[test]
+fn dropout_sites_of_crossfusion_are_the_documented_ones() {
+    let bag = bag(3);
+    let sites = |config: &ModelConfig, ctx: ForwardCtx| {
+        let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
+        let mut ctx = ctx.recording();
+        config.build(DIM, store.builder()).unwrap().forward(&bag, &mut ctx).unwrap();
+        ctx.record().unwrap().dropout.clone()
+    };
+    let weights = ("attention weights", 0.2);
+    let feed_forward = [("feed-forward hidden", 0.3), ("feed-forward output", 0.3)];
+    // Cross-attention drops no weights. A Pad-Transformer has two blocks of self-attention.
+    let (cross_attention, block) = (feed_forward, [&[weights][..], &feed_forward].concat());
+    let processor = [("channels", 0.3)];
+    for (name, wanted) in [
+        (
+            ModelName::Crossfusion,
+            [&cross_attention.repeat(2)[..], &block.repeat(6), &processor, &block.repeat(2)].concat(),
+        ),
+        (
+            ModelName::CrossfusionWoCp,
+            [&cross_attention.repeat(2)[..], &block.repeat(6), &block.repeat(2)].concat(),
+        ),
+        (ModelName::CrossfusionWoFc, [&block.repeat(2)[..], &processor, &block.repeat(2)].concat()),
+    ] {
+        let config = ModelConfig::default_of(name);
+        assert_eq!(sites(&config, ForwardCtx::train(7, "sites")), wanted, "{name}");
+        assert_eq!(sites(&config, ForwardCtx::eval()), [], "{name}");
+    }
+    let as_released = CrossFusionConfig { attention_dropout_at_eval: true, ..CrossFusionConfig::default() };
+    let as_released = sites(&ModelConfig::Crossfusion(as_released), ForwardCtx::eval_with_stream(7, "sites"));
+    assert_eq!(as_released, [weights; 8]);
 }
 
 #[test]
