@@ -1,4 +1,5 @@
-//! What holds for every compared method (dropout sites: for CrossFusion, too): gradients, dropout sites, repeatability, invariance, and bags that do not fit.
+//! What holds for every compared method: gradients, dropout sites (CrossFusion's, too), repeatability, invariance, and bags that
+//! do not fit.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -162,16 +163,17 @@ fn every_parameter_learns_but_those_documented_as_dead() {
     }
 }
 
+/// Name and probability of the dropout sites that a pass reaches, in order.
+fn sites(config: &ModelConfig, bag: &BagTensors, ctx: ForwardCtx) -> Vec<(&'static str, f64)> {
+    let mut ctx = ctx.recording();
+    built(config).forward(bag, &mut ctx).unwrap();
+    ctx.record().unwrap().dropout.clone()
+}
+
 #[test]
 fn dropout_sites_are_the_documented_ones() {
     const NONE: [(&str, f64); 0] = [];
-    let sites = |config: &ModelConfig, bag: &BagTensors| {
-        let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
-        let model = config.build(DIM, store.builder()).unwrap();
-        let mut ctx = ForwardCtx::train(7, "sites").recording();
-        model.forward(bag, &mut ctx).unwrap();
-        ctx.record().unwrap().dropout.clone()
-    };
+    let sites = |config: &ModelConfig, bag: &BagTensors| sites(config, bag, ForwardCtx::train(7, "sites"));
     let bag = bag(3);
     let of = |name: ModelName| sites(&ModelConfig::default_of(name), &bag);
     assert_eq!(of(ModelName::Amil), NONE);
@@ -221,12 +223,6 @@ fn dropout_sites_are_the_documented_ones() {
 #[test]
 fn dropout_sites_of_crossfusion_are_the_documented_ones() {
     let bag = bag(3);
-    let sites = |config: &ModelConfig, ctx: ForwardCtx| {
-        let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
-        let mut ctx = ctx.recording();
-        config.build(DIM, store.builder()).unwrap().forward(&bag, &mut ctx).unwrap();
-        ctx.record().unwrap().dropout.clone()
-    };
     let weights = ("attention weights", 0.2);
     let feed_forward = [("feed-forward hidden", 0.3), ("feed-forward output", 0.3)];
     // Cross-attention drops no weights. A Pad-Transformer has two blocks of self-attention.
@@ -244,11 +240,12 @@ fn dropout_sites_of_crossfusion_are_the_documented_ones() {
         (ModelName::CrossfusionWoFc, [&block.repeat(2)[..], &processor, &block.repeat(2)].concat()),
     ] {
         let config = ModelConfig::default_of(name);
-        assert_eq!(sites(&config, ForwardCtx::train(7, "sites")), wanted, "{name}");
-        assert_eq!(sites(&config, ForwardCtx::eval()), [], "{name}");
+        assert_eq!(sites(&config, &bag, ForwardCtx::train(7, "sites")), wanted, "{name}");
+        assert_eq!(sites(&config, &bag, ForwardCtx::eval()), [], "{name}");
     }
     let as_released = CrossFusionConfig { attention_dropout_at_eval: true, ..CrossFusionConfig::default() };
-    let as_released = sites(&ModelConfig::Crossfusion(as_released), ForwardCtx::eval_with_stream(7, "sites"));
+    let as_released =
+        sites(&ModelConfig::Crossfusion(as_released), &bag, ForwardCtx::eval_with_stream(7, "sites"));
     assert_eq!(as_released, [weights; 8]);
 }
 
