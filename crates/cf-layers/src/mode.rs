@@ -29,7 +29,6 @@ pub struct ForwardCtx {
     n_sites: u64,
     retention: Retention,
     record: Option<Record>,
-    taps: bool,
 }
 
 /// What a pass notes: see [`ForwardCtx::recording`] and [`ForwardCtx::noting_attention`].
@@ -40,44 +39,25 @@ pub struct Record {
     /// Name and probability of each dropout site, in the order in which the pass reached them. In evaluation only attention
     /// weights that a layer was told to drop there have one.
     pub dropout: Vec<(&'static str, f64)>,
+    /// Whether other values than attention are noted.
+    everything: bool,
 }
 
 impl ForwardCtx {
     /// A training pass whose masks come from the stream named by `seed` and `label`.
     pub fn train(seed: u64, label: &str) -> Self {
-        Self {
-            mode: Mode::Train,
-            key: stream_key(seed, label),
-            n_sites: 0,
-            retention: Retention::Keep,
-            record: None,
-            taps: false,
-        }
+        Self { mode: Mode::Train, key: stream_key(seed, label), retention: Retention::Keep, ..Self::eval() }
     }
 
     /// An evaluation pass. Two of them give the same bytes.
     pub fn eval() -> Self {
-        Self {
-            mode: Mode::Eval,
-            key: 0,
-            n_sites: 0,
-            retention: Retention::Recompute,
-            record: None,
-            taps: false,
-        }
+        Self { mode: Mode::Eval, key: 0, n_sites: 0, retention: Retention::Recompute, record: None }
     }
 
     /// An evaluation pass for models that keep attention dropout active in evaluation, as the released code does.
     /// The masks come from the stream named by `seed` and `label`.
     pub fn eval_with_stream(seed: u64, label: &str) -> Self {
-        Self {
-            mode: Mode::Eval,
-            key: stream_key(seed, label),
-            n_sites: 0,
-            retention: Retention::Recompute,
-            record: None,
-            taps: false,
-        }
+        Self { key: stream_key(seed, label), ..Self::eval() }
     }
 
     /// The same pass with another choice of what it leaves for the backward pass: [`Retention::Keep`] in training and
@@ -100,13 +80,13 @@ impl ForwardCtx {
     /// The same pass, noting attention, named intermediate values and dropout sites: for tests. What is noted stays in memory.
     #[must_use]
     pub fn recording(self) -> Self {
-        Self { record: Some(Record::default()), taps: true, ..self }
+        Self { record: Some(Record { everything: true, ..Record::default() }), ..self }
     }
 
     /// The same pass, noting attention and no other value: for heat maps of any bag that fits.
     #[must_use]
     pub fn noting_attention(self) -> Self {
-        Self { record: Some(Record::default()), taps: false, ..self }
+        Self { record: Some(Record::default()), ..self }
     }
 
     /// Whether this pass notes attention: maps of it are made only then.
@@ -116,7 +96,7 @@ impl ForwardCtx {
 
     /// Whether this pass notes intermediate values: what only they need is made only then.
     pub fn is_recording(&self) -> bool {
-        self.taps
+        self.record.as_ref().is_some_and(|record| record.everything)
     }
 
     /// What was noted, if this pass records.
@@ -126,7 +106,7 @@ impl ForwardCtx {
 
     /// Notes an intermediate value, if this pass records.
     pub fn tap(&mut self, name: &str, value: &Tensor) {
-        if self.taps {
+        if self.is_recording() {
             self.note_attention(name, value);
         }
     }
