@@ -60,7 +60,8 @@ fn dropouts(n_queries: usize) -> [Option<AttentionDropout>; 2] {
 #[test]
 fn attention_equals_its_reference_with_and_without_dropout() {
     for (dtype, tolerance) in TOLERANCES {
-        let edges = [(239, 145), (240, 143), (241, 144), (3, 959), (2, 961), (481, 241)];
+        let edges =
+            [(119, 239), (120, 241), (239, 145), (240, 143), (241, 144), (3, 959), (2, 961), (481, 241)];
         let sizes = [(1, 1), (1, 200), (65, 3), (64, 64), (129, 63), (127, 257), (2, 2100), (300, 255)];
         for (n, m) in sizes.into_iter().chain(edges) {
             for dropout in dropouts(n + 5) {
@@ -120,7 +121,7 @@ fn attention_received_survives_scores_that_overflow() {
 #[test]
 fn self_attention_equals_its_reference_with_and_without_dropout() {
     for (dtype, tolerance) in TOLERANCES {
-        for n in [1, 2, 63, 64, 65, 127, 128, 129, 143, 145, 239, 240, 241, 300, 481] {
+        for n in [1, 2, 63, 64, 65, 119, 120, 121, 127, 128, 129, 143, 145, 239, 240, 241, 300, 481] {
             for dropout in dropouts(n) {
                 let qkv = random(1, &[n, 72], dtype);
                 let found =
@@ -298,6 +299,9 @@ fn linear_equals_its_reference_and_skips_the_gradient_nobody_asked_for() {
             (120, 256, 48),
             (121, 513, 145),
             (1030, 300, 257),
+            (4095, 49, 13),
+            (4096, 13, 49),
+            (4353, 50, 97),
         ] {
             let x = random(1, &[n, d_in], dtype);
             let (weight, bias) = (random(2, &[d_out, d_in], dtype), random(3, &[d_out], dtype));

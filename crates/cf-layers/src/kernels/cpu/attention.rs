@@ -4,13 +4,12 @@
 mod backward;
 mod operands;
 mod received;
+mod softmax;
 
-use num_traits::Float;
-
-use super::panels::{n_units, pack_row, pack_steps, pack_weights};
+use super::panels::{n_units, pack_left};
 use super::tile::{COLUMNS, Left, MatrixMut, Order, ROW_STRIDE, Write, multiply};
 use super::unit::Unit;
-use super::{map_filled, rows};
+use super::{map_filled, rows, rows_per_chunk};
 use crate::kernels::attention::{AttentionDropout, AttentionShape};
 use crate::kernels::dropout::Drops;
 
@@ -18,10 +17,13 @@ pub(in crate::kernels) use backward::{backward, self_backward};
 use operands::tiles;
 pub(in crate::kernels) use operands::{Operands, Saved};
 pub(in crate::kernels) use received::received;
+use softmax::{RunningSoftmax, pack_tile};
 
-/// Queries of a tile of scores: whole register tiles.
-const QUERIES: usize = 240;
-/// Keys of a tile of scores: whole panels. With 128 channels per head the tile and each of its operands take at most 0.23 MB.
+/// Most queries of a tile of scores.
+const QUERIES: usize = 120;
+/// Rows of a register tile.
+const ROWS: usize = 8;
+/// Keys of a tile of scores: whole panels. With 128 channels per head the tile and each of its operands take at most 0.13 MB.
 const KEYS: usize = 240;
 
 /// Dropout with the sizes that its indices count.
@@ -65,10 +67,11 @@ pub(in crate::kernels) fn forward<U: Unit>(
         drops: weight_drops::<U>(shape, dropout),
     };
     let zero = num_traits::Zero::zero();
+    let rows = rows_per_chunk(n, QUERIES, ROWS);
     let (output, blocks) =
-        map_filled(n * d, QUERIES * d, shape.work(), |index, output| pass.queries(index * QUERIES, output));
+        map_filled(n * d, rows * d, shape.work(), |index, output| pass.queries(index * rows, output));
     let mut log_sum_exp = vec![zero; n_heads * n];
-    for ((first, n_queries), block) in tiles(n, QUERIES).zip(&blocks) {
+    for ((first, n_queries), block) in tiles(n, rows).zip(&blocks) {
         for (head, block) in block.chunks(n_queries).enumerate() {
             log_sum_exp[head * n + first..][..n_queries].copy_from_slice(block);
         }
@@ -95,45 +98,43 @@ impl<U: Unit> Forward<'_, U> {
         let (width, n_queries) = (shape.width(), output.len() / shape.d);
         let n_steps = n_units::<U>(width);
         let mut log_sum_exp = vec![zero; n_queries * shape.n_heads];
-        let tile_keys = KEYS.min(shape.m);
-        let mut scores = vec![zero; n_queries * tile_keys];
-        let mut weights = vec![U::default(); n_queries * ROW_STRIDE];
-        let mut packed = Vec::new();
+        let mut tile = vec![zero; n_queries * ROW_STRIDE];
+        let (mut packed, mut packed_weights) = (Vec::new(), Vec::new());
         for head in 0..shape.n_heads {
             let queries = shape.head(self.operands.q, head, shape.n).rows(first_query, n_queries);
-            let queries = pack_steps(queries, &mut packed);
-            let mut largest = vec![<U::Sum as Float>::neg_infinity(); n_queries];
-            let mut total = vec![zero; n_queries];
+            let queries = pack_left(queries, &mut packed);
+            let own = |row: usize| row * shape.d + head * width..row * shape.d + (head + 1) * width;
+            let mut softmax = RunningSoftmax::new(n_queries);
             for (first_key, n_keys) in tiles(shape.m, KEYS) {
-                let tile = &mut scores[..n_queries * n_keys];
                 let panel = head * shape.m.div_ceil(COLUMNS) + first_key / COLUMNS;
                 multiply(
-                    MatrixMut::new(tile, n_queries, n_keys, n_keys),
+                    MatrixMut::new(&mut tile, n_queries, n_keys, ROW_STRIDE),
                     Write::Overwrite,
                     queries,
                     self.keys.right(panel, n_keys, (0, n_steps)),
                 );
-                for (row, scores) in tile.chunks_mut(n_keys).enumerate() {
-                    let larger = Float::max(largest[row], rows::largest(scores) * shape.scale());
-                    let shrink = (largest[row] - larger).exp();
-                    let packed = &mut weights[row * ROW_STRIDE..][..n_units::<U>(n_keys)];
-                    let sum = pack_weights(scores, shape.scale(), larger, packed);
-                    total[row] = total[row] * shrink + sum;
-                    largest[row] = larger;
-                    if first_key > 0 && shrink != num_traits::One::one() {
-                        rows::scale(&mut output[row * shape.d + head * width..][..width], shrink);
+                softmax.soften(&mut tile, n_keys, shape.scale());
+                if first_key > 0 {
+                    for (row, &shrink) in softmax.shrink().iter().enumerate() {
+                        if shrink != num_traits::One::one() {
+                            rows::scale(&mut output[own(row)], shrink);
+                        }
                     }
-                    if let Some(drops) = self.drops {
-                        rows::exp_of_scores(scores, shape.scale(), larger);
+                }
+                if let Some(drops) = self.drops {
+                    for (row, weights) in tile.chunks_mut(ROW_STRIDE).enumerate() {
                         let first = drops.index(head, first_query + row, first_key);
-                        rows::apply_drops(scores, drops.drops, first);
-                        pack_row(scores, packed);
+                        rows::apply_drops(&mut weights[..n_keys], drops.drops, first);
                     }
                 }
                 multiply(
                     MatrixMut::new(&mut output[head * width..], n_queries, width, shape.d),
                     if first_key == 0 { Write::Overwrite } else { Write::Accumulate },
-                    Left { values: &weights, n_rows: n_queries, order: Order::Rows },
+                    Left {
+                        values: pack_tile(&tile, n_keys, &mut packed_weights),
+                        n_rows: n_queries,
+                        order: Order::Rows,
+                    },
                     self.values.right(
                         head * shape.channel_panels(),
                         width,
@@ -141,10 +142,10 @@ impl<U: Unit> Forward<'_, U> {
                     ),
                 );
             }
-            for row in 0..n_queries {
+            for (row, (&total, sum)) in softmax.total().iter().zip(softmax.log_sum_exp()).enumerate() {
                 let one: U::Sum = num_traits::One::one();
-                rows::scale(&mut output[row * shape.d + head * width..][..width], one / total[row]);
-                log_sum_exp[head * n_queries + row] = largest[row] + total[row].ln();
+                rows::scale(&mut output[own(row)], one / total);
+                log_sum_exp[head * n_queries + row] = sum;
             }
         }
         log_sum_exp

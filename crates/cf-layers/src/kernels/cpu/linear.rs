@@ -3,17 +3,22 @@
 use std::borrow::Cow;
 
 use super::element::Element;
-use super::panels::{Panels, Window, n_units, pack_columns, pack_panel, pack_rows};
-use super::tile::{COLUMNS, MatrixMut, Right, Write, multiply};
+use super::panels::{
+    Panels, Window, columns_stride, n_units, pack_columns, pack_columns_into, pack_panel, pack_right,
+    pack_rows,
+};
+use super::tile::{COLUMNS, Left, MatrixMut, Order, Right, Write, multiply};
 use super::unit::Unit;
-use super::{activation, filled, map_indices, rows, weighted_sums};
+use super::{activation, filled, for_each_chunk, map_indices, rows, rows_per_chunk, weighted_sums};
 use crate::kernels::linear::{Activation, LinearShape};
 use crate::kernels::weighted_sums::SumsShape;
 
 /// Rows per partial sum of the bias gradient; fixed, so that its rounding does not depend on the number of threads.
 const ROWS_PER_PARTIAL: usize = 256;
-/// Rows of a block of the destination: whole register tiles.
+/// Most rows of a block of the destination: whole register tiles.
 const ROWS: usize = 120;
+/// Rows of a register tile.
+const TILE: usize = 8;
 /// Numbers of the inner dimension per pass: a panel of so many steps stays in the first-level cache.
 const STEPS: usize = 256;
 
@@ -45,10 +50,10 @@ pub(in crate::kernels) fn forward_with<U: Unit>(
         return output;
     }
     let weight = Panels::<U>::of_rows(Window::new(weight, d_in, d_out, d_in));
-    filled(n * d_out, ROWS * d_out, n * d_in * d_out, |index, output| {
+    let block = rows_per_chunk(n, ROWS, TILE);
+    filled(n * d_out, block * d_out, n * d_in * d_out, |index, output| {
         output.chunks_mut(d_out).for_each(|row| row.copy_from_slice(bias));
-        let n_rows = output.len() / d_out;
-        let rows = Window::new(x, d_in, n, d_in).rows(index * ROWS, n_rows);
+        let rows = Window::new(x, d_in, n, d_in).rows(index * block, output.len() / d_out);
         multiply_rows(rows, &weight, d_out, output);
         activate(activation, output);
     })
@@ -129,9 +134,9 @@ pub(in crate::kernels) fn input_gradient<U: Unit>(
     let weight = Panels::<U>::pack(d_in.div_ceil(COLUMNS), n_units::<U>(d_out), |panel, output| {
         pack_panel(steps, panel, output);
     });
-    filled(n * d_in, ROWS * d_in, n * d_in * d_out, |index, dx| {
-        let n_rows = dx.len() / d_in;
-        let rows = Window::new(grad, d_out, n, d_out).rows(index * ROWS, n_rows);
+    let block = rows_per_chunk(n, ROWS, TILE);
+    filled(n * d_in, block * d_in, n * d_in * d_out, |index, dx| {
+        let rows = Window::new(grad, d_out, n, d_out).rows(index * block, dx.len() / d_in);
         multiply_rows(rows, &weight, d_in, dx);
     })
 }
@@ -204,8 +209,6 @@ fn gradient_of_few_rows<U: Unit>(x: Window<'_, U::Sum>, grad: Window<'_, U::Sum>
 const BLOCK_ROWS: usize = 512;
 /// Rows from which there are two blocks on top of each other, so that two threads have the same to do.
 const HALVED_FROM: usize = 256;
-/// Rows of a register tile.
-const TILE: usize = 8;
 /// Blocks, about: they are worked on at once, and each reads all rows of its columns.
 const N_BLOCKS: usize = 8;
 
@@ -217,12 +220,18 @@ fn gradient_in_blocks<U: Unit>(x: Window<'_, U::Sum>, grad: Window<'_, U::Sum>) 
     let block_rows = d_out.div_ceil(n_down).next_multiple_of(TILE);
     let block_columns = (d_in * n_down).div_ceil(N_BLOCKS).next_multiple_of(COLUMNS);
     let n_across = d_in.div_ceil(block_columns);
-    let blocks = map_indices(n_down * n_across, n * d_in * d_out, |index| {
-        let (row, column) = (index / n_across * block_rows, index % n_across * block_columns);
-        let n_rows = block_rows.min(d_out - row);
-        let n_columns = block_columns.min(d_in - column);
-        gradient_block::<U>(grad.columns(row, n_rows), x.columns(column, n_columns), n)
-    });
+    let mut blocks = vec![Vec::new(); n_down * n_across];
+    for first in (0..n).step_by(PASS) {
+        let n = PASS.min(n - first);
+        let grad = PackedGrad::<U>::of(grad.rows(first, n));
+        for_each_chunk(&mut blocks, 1, n * d_in * d_out, |index, block| {
+            let (row, column) = (index / n_across * block_rows, index % n_across * block_columns);
+            let n_rows = block_rows.min(d_out - row);
+            let x = x.rows(first, n).columns(column, block_columns.min(d_in - column));
+            block[0].resize(n_rows * x.width(), num_traits::Zero::zero());
+            add_gradient_block(&grad, (row, n_rows), x, &mut block[0]);
+        });
+    }
     filled(d_out * d_in, d_in, d_in * d_out, |row, dweight| {
         let first = row / block_rows * n_across;
         for (dweight, block) in dweight.chunks_mut(block_columns).zip(&blocks[first..]) {
@@ -232,25 +241,59 @@ fn gradient_in_blocks<U: Unit>(x: Window<'_, U::Sum>, grad: Window<'_, U::Sum>) 
     })
 }
 
-/// `grad^T x` over `n` rows of both.
-fn gradient_block<U: Unit>(grad: Window<'_, U::Sum>, x: Window<'_, U::Sum>, n: usize) -> Vec<U::Sum> {
-    let (n_rows, n_columns) = (grad.width(), x.width());
-    let mut packed = Vec::new();
-    let mut rights = vec![U::default(); n_columns.div_ceil(COLUMNS) * n_units::<U>(STEPS) * COLUMNS];
-    let mut block = vec![num_traits::Zero::zero(); n_rows * n_columns];
-    for first in (0..n).step_by(STEPS) {
+/// Rows of a gradient that are packed at once for all blocks: a few megabytes, however large the bag.
+const PASS: usize = 16 * STEPS;
+
+/// Some rows of a gradient, whose columns are the rows of left operands.
+struct PackedGrad<U> {
+    /// [`pack_columns`] of [`STEPS`] rows after [`STEPS`] rows.
+    values: Vec<U>,
+    stride: usize,
+}
+
+impl<U: Unit> PackedGrad<U> {
+    fn of(grad: Window<'_, U::Sum>) -> Self {
+        let (n, stride) = (grad.n_rows(), columns_stride(grad.width()));
+        let steps = n_units::<U>(STEPS) * stride;
+        let values = filled(n_units::<U>(n) * stride, steps, n * stride, |index, output| {
+            let first = index * STEPS;
+            pack_columns_into(grad.rows(first, STEPS.min(n - first)), output);
+        });
+        Self { values, stride }
+    }
+
+    /// `n_columns` columns from `first_column` on of the `index`-th [`STEPS`] rows.
+    fn left(&self, index: usize, (first_column, n_columns): (usize, usize)) -> Left<'_, U> {
+        Left {
+            values: &self.values[index * n_units::<U>(STEPS) * self.stride + first_column..],
+            n_rows: n_columns,
+            order: Order::Steps { stride: self.stride },
+        }
+    }
+}
+
+/// Adds `grad^T x` for some columns of the gradient to `block`.
+fn add_gradient_block<U: Unit>(
+    grad: &PackedGrad<U>,
+    columns: (usize, usize),
+    x: Window<'_, U::Sum>,
+    block: &mut [U::Sum],
+) {
+    let (n, n_columns) = (x.n_rows(), x.width());
+    let n_panels = n_columns.div_ceil(COLUMNS);
+    let mut rights = vec![U::default(); n_panels * n_units::<U>(STEPS) * COLUMNS];
+    for (index, first) in (0..n).step_by(STEPS).enumerate() {
         let n = STEPS.min(n - first);
         let n_steps = n_units::<U>(n);
-        let panels = rights.chunks_mut(n_steps * COLUMNS).take(n_columns.div_ceil(COLUMNS));
-        panels.enumerate().for_each(|(panel, output)| pack_panel(x.rows(first, n), panel, output));
+        let rights = &mut rights[..n_panels * n_steps * COLUMNS];
+        pack_right(x.rows(first, n), rights);
         multiply(
-            MatrixMut::new(&mut block, n_rows, n_columns, n_columns),
+            MatrixMut::new(block, columns.1, n_columns, n_columns),
             Write::Accumulate,
-            pack_columns(grad.rows(first, n), &mut packed),
-            Right { values: &rights, n_steps, n_columns, panel_stride: n_steps * COLUMNS },
+            grad.left(index, columns),
+            Right { values: rights, n_steps, n_columns, panel_stride: n_steps * COLUMNS },
         );
     }
-    block
 }
 
 pub(in crate::kernels) fn bias_gradient<T: super::element::Element>(

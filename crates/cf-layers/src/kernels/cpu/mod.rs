@@ -52,6 +52,12 @@ impl<'a> Values<'a> {
 /// of calls a second that are far below it.
 const PARALLEL_FROM: usize = 1 << 20;
 
+/// Rows of a chunk of `n`: `most`, or fewer so that each thread has two chunks, in multiples of `step`. For loops whose results do not
+/// depend on it.
+pub(super) fn rows_per_chunk(n: usize, most: usize, step: usize) -> usize {
+    n.div_ceil(2 * rayon::current_num_threads()).next_multiple_of(step).clamp(step, most)
+}
+
 /// Applies `f` to each chunk of `output` with its index, across threads where `work` (in multiply-adds, all chunks together) is
 /// worth it. The result does not depend on that.
 pub(super) fn for_each_chunk<T: Send>(

@@ -1,7 +1,6 @@
 //! Packing of rows of numbers into the forms that [`super::tile`] multiplies.
 
 use super::element::Element;
-use super::rows;
 use super::tile::{COLUMNS, Left, Order, ROW_STRIDE, Right};
 use super::unit::Unit;
 use super::vectorised::vectorised;
@@ -66,50 +65,6 @@ vectorised! {
         pack::<U>(row, output);
     }
 
-    /// Writes units of `exp(score * scale - shift)` along a row of scores and returns the sum of those numbers.
-    pub(super) fn pack_weights<U: Unit>(scores: &[U::Sum], scale: U::Sum, shift: U::Sum, output: &mut [U]) -> U::Sum {
-        const LANES: usize = 32;
-        let zero: U::Sum = num_traits::Zero::zero();
-        let (blocks, rest) = scores.as_chunks::<LANES>();
-        let mut sums = [zero; LANES];
-        for (numbers, units) in blocks.iter().zip(output.chunks_mut(LANES / U::NUMBERS)) {
-            let mut weights = [zero; LANES];
-            for ((weight, sum), &score) in weights.iter_mut().zip(&mut sums).zip(numbers) {
-                *weight = score.fused(scale, -shift).fast_exp();
-                *sum += *weight;
-            }
-            for (unit, numbers) in units.iter_mut().zip(weights.chunks_exact(U::NUMBERS)) {
-                *unit = U::pack(|at| numbers[at]);
-            }
-        }
-        let mut last = zero;
-        let n_packed = blocks.len() * LANES / U::NUMBERS;
-        for (unit, numbers) in output[n_packed..].iter_mut().zip(rest.chunks(U::NUMBERS)) {
-            *unit = U::pack(|at| {
-                let weight = numbers.get(at).map_or(zero, |&score| score.fused(scale, -shift).fast_exp());
-                last += weight;
-                weight
-            });
-        }
-        rows::sum(&sums) + last
-    }
-
-    /// Replaces the gradient `g` of each weight by that of its score, `weight * (g - inner)`, and writes their units.
-    pub(super) fn pack_score_gradients<U: Unit>(grads: &mut [U::Sum], weights: &[U::Sum], inner: &[U::Sum], output: &mut [U]) -> () {
-        for ((grad, &weight), &inner) in grads.iter_mut().zip(weights).zip(inner) {
-            *grad = weight * (*grad - inner);
-        }
-        pack::<U>(grads, output);
-    }
-
-    /// Replaces each score `x` by `exp(x * scale - shift)`, with a shift for each, and writes their units.
-    pub(super) fn pack_weights_of<U: Unit>(scores: &mut [U::Sum], scale: U::Sum, shifts: &[U::Sum], output: &mut [U]) -> () {
-        for (x, &shift) in scores.iter_mut().zip(shifts) {
-            *x = (*x).fused(scale, -shift).fast_exp();
-        }
-        pack::<U>(scores, output);
-    }
-
     /// Units each of which takes its numbers from the same place of `first` and, if it holds two, of `second`.
     pub(super) fn interleave<U: Unit>(first: &[U::Sum], second: &[U::Sum], output: &mut [U]) -> () {
         for ((unit, &first), &second) in output.iter_mut().zip(first).zip(second) {
@@ -128,26 +83,40 @@ pub(super) fn pack_rows<'a, U: Unit>(of: Window<'_, U::Sum>, output: &'a mut Vec
 }
 
 /// Rows as a left operand in the order of steps, which run along their columns.
-pub(super) fn pack_steps<'a, U: Unit>(of: Window<'_, U::Sum>, output: &'a mut Vec<U>) -> Left<'a, U> {
+fn pack_steps<'a, U: Unit>(of: Window<'_, U::Sum>, output: &'a mut Vec<U>) -> Left<'a, U> {
     output.resize(of.n_rows * n_units::<U>(of.width), U::default());
     transpose(of, output, of.n_rows);
     Left { values: output, n_rows: of.n_rows, order: Order::Steps { stride: of.n_rows } }
 }
 
-/// Columns as a left operand in the order of steps, which run along their rows: those as they lie, but not a power of two
-/// apart, for they would then share a few sets of the cache.
+/// Rows as a left operand in whichever order takes so many units.
+pub(super) fn pack_left<'a, U: Unit>(of: Window<'_, U::Sum>, output: &'a mut Vec<U>) -> Left<'a, U> {
+    if n_units::<U>(of.width) <= ROW_STRIDE { pack_rows(of, output) } else { pack_steps(of, output) }
+}
+
+/// Columns as a left operand in the order of steps, which run along their rows: those as they lie, [`columns_stride`] apart.
 pub(super) fn pack_columns<'a, U: Unit>(of: Window<'_, U::Sum>, output: &'a mut Vec<U>) -> Left<'a, U> {
-    let stride = of.width + 16;
+    let stride = columns_stride(of.width);
     output.resize(n_units::<U>(of.n_rows) * stride, U::default());
+    pack_columns_into(of, output);
+    Left { values: output, n_rows: of.width, order: Order::Steps { stride } }
+}
+
+/// Units between the steps of `width` columns: not a power of two, for they would then share a few sets of the cache.
+pub(super) fn columns_stride(width: usize) -> usize {
+    width + 16
+}
+
+/// [`pack_columns`] into as many units as it takes.
+pub(super) fn pack_columns_into<U: Unit>(of: Window<'_, U::Sum>, output: &mut [U]) {
     let zero = vec![num_traits::Zero::zero(); of.width];
-    for (step, output) in output.chunks_mut(stride).enumerate() {
+    for (step, output) in output.chunks_mut(columns_stride(of.width)).enumerate() {
         let row = |at: usize| {
             let row = step * U::NUMBERS + at;
             if row < of.n_rows { of.row(row) } else { &zero }
         };
         interleave(row(0), row(U::NUMBERS - 1), &mut output[..of.width]);
     }
-    Left { values: output, n_rows: of.width, order: Order::Steps { stride } }
 }
 
 /// Rows and steps of a block of a transposition: it is turned in registers.

@@ -23,31 +23,10 @@ fn sum_lanes<T: Element>(mut lanes: [T; LANES], rest: T) -> T {
 }
 
 vectorised! {
-    /// The largest value, negative infinity for an empty row. NaN may be passed over.
-    pub(in crate::kernels) fn largest<T: Element>(row: &[T]) -> T {
-        let (blocks, rest) = row.as_chunks::<LANES>();
-        let mut lanes = [T::neg_infinity(); LANES];
-        for block in blocks {
-            for (lane, &x) in lanes.iter_mut().zip(block) {
-                *lane = if x > *lane { x } else { *lane };
-            }
-        }
-        lanes.iter().chain(rest).fold(T::neg_infinity(), |a, &b| if b > a { b } else { a })
-    }
-
     /// Replaces each score `x` by `exp(x * scale - shift)`.
     pub(in crate::kernels) fn exp_of_scores<T: Element>(scores: &mut [T], scale: T, shift: T) -> () {
         for x in scores {
             *x = (*x).fused(scale, -shift).fast_exp();
-        }
-    }
-
-    /// The factors of a dropout site on elements `first, first + step ..`.
-    pub(in crate::kernels) fn drop_factors<T: Element>(factors: &mut [T], drops: Drops<T>, at: (u64, u64)) -> () {
-        let (mut index, step) = at;
-        for factor in factors {
-            *factor = if drops.drops(index) { T::zero() } else { drops.kept };
-            index += step;
         }
     }
 
@@ -125,13 +104,6 @@ vectorised! {
     /// Multiplies by one factor.
     pub(in crate::kernels) fn scale<T: Element>(row: &mut [T], factor: T) -> () {
         for x in row {
-            *x *= factor;
-        }
-    }
-
-    /// Multiplies each value by that of another row.
-    pub(in crate::kernels) fn multiply<T: Element>(row: &mut [T], factors: &[T]) -> () {
-        for (x, &factor) in row.iter_mut().zip(factors) {
             *x *= factor;
         }
     }

@@ -14,6 +14,11 @@ pub(in crate::kernels) trait Unit: Copy + Default + Send + Sync + 'static {
     /// Whether numbers are packed as they are.
     const EXACT: bool;
 
+    /// The numbers as units, if they are packed as they are.
+    fn of_numbers(_: &[Self::Sum]) -> Option<&[Self]> {
+        None
+    }
+
     /// A unit of the numbers that `number` gives for `0..NUMBERS`.
     fn pack(number: impl FnMut(usize) -> Self::Sum) -> Self;
 
@@ -33,6 +38,10 @@ impl Unit for f32 {
     type Sum = Self;
     const NUMBERS: usize = 1;
     const EXACT: bool = true;
+
+    fn of_numbers(numbers: &[Self]) -> Option<&[Self]> {
+        Some(numbers)
+    }
 
     #[inline(always)]
     fn pack(mut number: impl FnMut(usize) -> Self) -> Self {
@@ -102,6 +111,10 @@ impl Unit for f64 {
     type Sum = Self;
     const NUMBERS: usize = 1;
     const EXACT: bool = true;
+
+    fn of_numbers(numbers: &[Self]) -> Option<&[Self]> {
+        Some(numbers)
+    }
 
     #[inline(always)]
     fn pack(mut number: impl FnMut(usize) -> Self) -> Self {

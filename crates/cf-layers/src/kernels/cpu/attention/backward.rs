@@ -5,22 +5,18 @@
 //! queries: what `dV` and `dK` sum over then lies along their rows.
 
 use super::operands::{Operands, Saved, tiles};
+use super::softmax::{TileDrops, differentiate, pack_tile};
 use super::{WeightDrops, weight_drops};
 use crate::kernels::attention::{AttentionDropout, AttentionShape};
-use crate::kernels::cpu::panels::{
-    Panels, Window, interleave, n_units, pack_right, pack_row, pack_score_gradients, pack_steps,
-    pack_weights_of,
-};
+use crate::kernels::cpu::panels::{Panels, Window, interleave, n_units, pack_left, pack_right};
 use crate::kernels::cpu::tile::{COLUMNS, Left, MatrixMut, Order, ROW_STRIDE, Right, Write, multiply};
 use crate::kernels::cpu::unit::Unit;
-use crate::kernels::cpu::{for_each_chunk, map_indices, rows};
+use crate::kernels::cpu::{filled, for_each_chunk, map_indices, rows};
 
 /// Keys of a tile of scores: whole register tiles.
 const KEYS: usize = 240;
 /// Queries of a tile of scores: whole panels.
 const QUERIES: usize = 144;
-/// Numbers between the rows of a tile: not a power of two, so that rows are spread over the sets of the cache.
-const STRIDE: usize = QUERIES + 32;
 /// Parts of the keys that are worked on at once. Each has its own sum for the queries' gradient, and these are added in
 /// order: the number is fixed, so that rounding does not depend on the number of threads.
 const KEY_PARTS: usize = 4;
@@ -57,6 +53,7 @@ pub(in crate::kernels) fn self_backward<U: Unit>(
 
 /// What one part of the keys gives one head.
 struct Part<T> {
+    first_key: usize,
     /// `[n, width]`, to be added to that of the head's other parts.
     dq: Vec<T>,
     /// `[n_keys, width]`.
@@ -79,15 +76,17 @@ fn parts<U: Unit>(
     let n = shape.n;
     let queries = |head| shape.head(saved.operands.q, head, n);
     let grads = |head| shape.own_head(grad, head);
-    let inner = (0..shape.n_heads * n).map(|index| {
-        let (head, query) = (index / n, index % n);
-        rows::dot(shape.own_head(saved.output, head).row(query), grads(head).row(query))
+    let inner = filled(shape.n_heads * n, QUERIES, n * shape.d, |index, inner: &mut [U::Sum]| {
+        for (index, inner) in (index * QUERIES..).zip(inner) {
+            let (head, query) = (index / n, index % n);
+            *inner = rows::dot(shape.own_head(saved.output, head).row(query), grads(head).row(query));
+        }
     });
     let pass = Backward::<U> {
         shape,
         operands: saved.operands,
         log_sum_exp: saved.log_sum_exp,
-        inner: &inner.collect::<Vec<_>>(),
+        inner: &inner,
         query_columns: shape.transposed(n, queries),
         query_steps: shape.steps(n, queries),
         grad_columns: shape.transposed(n, grads),
@@ -169,27 +168,18 @@ struct KeyTile<'a, U: Unit> {
     key_steps: &'a [U],
 }
 
-/// Tiles of `[keys, queries]`, kept from one to the next.
+/// Tiles whose rows are keys and whose columns are queries, kept from one to the next.
 struct Workspace<U: Unit> {
+    /// Scores, then `P F`.
     weights: Vec<U::Sum>,
+    /// The gradients of weights, then `dS`.
     grads: Vec<U::Sum>,
-    /// Factors of dropout for one key.
-    factors: Vec<U::Sum>,
-    /// `P F`, steps along queries.
-    weight_rows: Vec<U>,
-    /// `dS`, steps along queries.
-    grad_rows: Vec<U>,
-    /// `dS`, steps along keys: `[n_units(keys), STRIDE]`. Where units are single numbers it is not used.
+    /// `P F`, steps along queries, where numbers are not packed as they are.
+    packed_weights: Vec<U>,
+    /// `dS`, likewise.
+    packed_grads: Vec<U>,
+    /// `dS`, steps along keys, where units are not single numbers: those of a row belong to the same queries.
     grad_columns: Vec<U>,
-}
-
-impl<U: Unit> Workspace<U> {
-    /// `dS` with queries as rows and keys as steps.
-    fn by_query(&self, n_queries: usize) -> Left<'_, U> {
-        let (values, stride) =
-            if U::NUMBERS == 1 { (&self.grad_rows, ROW_STRIDE) } else { (&self.grad_columns, STRIDE) };
-        Left { values, n_rows: n_queries, order: Order::Steps { stride } }
-    }
 }
 
 impl<U: Unit> Backward<'_, U> {
@@ -198,18 +188,18 @@ impl<U: Unit> Backward<'_, U> {
         let (shape, zero) = (self.shape, num_traits::Zero::zero());
         let width = shape.width();
         let mut part = Part {
+            first_key,
             dq: vec![zero; shape.n * width],
             dk: vec![zero; n_keys * width],
             dv: vec![zero; n_keys * width],
         };
         let [mut packed_keys, mut packed_values, mut key_steps] = [const { Vec::new() }; 3];
         let mut workspace = Workspace {
-            weights: vec![zero; KEYS * STRIDE],
-            grads: vec![zero; KEYS * STRIDE],
-            factors: vec![zero; QUERIES],
-            weight_rows: vec![U::default(); KEYS * ROW_STRIDE],
-            grad_rows: vec![U::default(); KEYS * ROW_STRIDE],
-            grad_columns: vec![U::default(); KEYS * STRIDE],
+            weights: vec![zero; KEYS * ROW_STRIDE],
+            grads: vec![zero; KEYS * ROW_STRIDE],
+            packed_weights: Vec::new(),
+            packed_grads: Vec::new(),
+            grad_columns: Vec::new(),
         };
         for (first, n) in tiles(n_keys, KEYS) {
             let keys = shape.head(self.operands.k, head, shape.m).rows(first_key + first, n);
@@ -218,40 +208,14 @@ impl<U: Unit> Backward<'_, U> {
             let tile = KeyTile {
                 first: first_key + first,
                 n,
-                keys: pack_steps(keys, &mut packed_keys),
-                values: pack_steps(values, &mut packed_values),
+                keys: pack_left(keys, &mut packed_keys),
+                values: pack_left(values, &mut packed_values),
                 key_steps: &key_steps,
             };
             for (first_query, n_queries) in tiles(shape.n, QUERIES) {
-                self.tile(head, &tile, (first_query, n_queries), &mut workspace);
-                let steps = (first_query / U::NUMBERS, n_units::<U>(n_queries));
-                let panel = head * shape.channel_panels();
-                let rows = |values| Left { values, n_rows: n, order: Order::Rows };
-                let window = first * width..(first + n) * width;
-                multiply(
-                    MatrixMut::new(&mut part.dv[window.clone()], n, width, width),
-                    Write::Accumulate,
-                    rows(&workspace.weight_rows),
-                    self.grad_steps.right(panel, width, steps),
-                );
-                multiply(
-                    MatrixMut::new(&mut part.dk[window], n, width, width),
-                    Write::Accumulate,
-                    rows(&workspace.grad_rows),
-                    self.query_steps.right(panel, width, steps),
-                );
-                let n_steps = n_units::<U>(n);
-                multiply(
-                    MatrixMut::new(&mut part.dq[first_query * width..], n_queries, width, width),
-                    Write::Accumulate,
-                    workspace.by_query(n_queries),
-                    Right {
-                        values: tile.key_steps,
-                        n_steps,
-                        n_columns: width,
-                        panel_stride: n_steps * COLUMNS,
-                    },
-                );
+                let queries = (first_query, n_queries);
+                self.tile(head, &tile, queries, &mut workspace);
+                self.add_tile(head, &tile, queries, &mut workspace, &mut part);
             }
         }
         part
@@ -270,53 +234,79 @@ impl<U: Unit> Backward<'_, U> {
         let panel = head * shape.n.div_ceil(COLUMNS) + first_query / COLUMNS;
         let steps = (0, n_units::<U>(width));
         multiply(
-            MatrixMut::new(&mut workspace.weights, n_keys, n_queries, STRIDE),
+            MatrixMut::new(&mut workspace.weights, n_keys, n_queries, ROW_STRIDE),
             Write::Overwrite,
             tile.keys,
             self.query_columns.right(panel, n_queries, steps),
         );
         multiply(
-            MatrixMut::new(&mut workspace.grads, n_keys, n_queries, STRIDE),
+            MatrixMut::new(&mut workspace.grads, n_keys, n_queries, ROW_STRIDE),
             Write::Overwrite,
             tile.values,
             self.grad_columns.right(panel, n_queries, steps),
         );
         let of_queries = head * shape.n + first_query..head * shape.n + first_query + n_queries;
         let (log_sum_exp, inner) = (&self.log_sum_exp[of_queries.clone()], &self.inner[of_queries]);
-        for key in 0..n_keys {
-            let weights = &mut workspace.weights[key * STRIDE..][..n_queries];
-            let grads = &mut workspace.grads[key * STRIDE..][..n_queries];
-            let packed = key * ROW_STRIDE..key * ROW_STRIDE + n_units::<U>(n_queries);
-            let weight_row = &mut workspace.weight_rows[packed.clone()];
-            pack_weights_of(weights, shape.scale(), log_sum_exp, weight_row);
-            let grad_row = &mut workspace.grad_rows[packed];
-            match self.drops {
-                None => pack_score_gradients(grads, weights, inner, grad_row),
-                Some(drops) => {
-                    let factors = &mut workspace.factors[..n_queries];
-                    let first = drops.index(head, first_query, tile.first + key);
-                    rows::drop_factors(factors, drops.drops, (first, drops.n_keys as u64));
-                    rows::multiply(grads, factors);
-                    pack_score_gradients(grads, weights, inner, grad_row);
-                    rows::multiply(weights, factors);
-                    pack_row(weights, weight_row);
-                }
-            }
-        }
-        if U::NUMBERS == 1 {
-            // What lies along keys in pairs is the same as what lies along queries in single numbers.
-            return;
-        }
-        let zero = [<U::Sum as num_traits::Zero>::zero(); QUERIES];
-        for (step, output) in workspace.grad_columns.chunks_mut(STRIDE).enumerate().take(n_units::<U>(n_keys))
-        {
-            let row = |at: usize| {
-                let key = step * U::NUMBERS + at;
-                if key < n_keys { &workspace.grads[key * STRIDE..][..n_queries] } else { &zero[..n_queries] }
-            };
-            interleave(row(0), row(U::NUMBERS - 1), &mut output[..n_queries]);
-        }
+        let rows = ..n_keys * ROW_STRIDE;
+        let (weights, grads) = (&mut workspace.weights[rows], &mut workspace.grads[rows]);
+        let drops = self.drops.map(|drops| TileDrops {
+            drops: drops.drops,
+            first: drops.index(head, first_query, tile.first),
+            step: drops.n_keys as u64,
+        });
+        differentiate(weights, grads, shape.scale(), log_sum_exp, inner, drops);
     }
+
+    /// Adds what a tile gives to the gradients of its keys, values and queries.
+    fn add_tile(
+        &self,
+        head: usize,
+        tile: &KeyTile<'_, U>,
+        (first_query, n_queries): (usize, usize),
+        workspace: &mut Workspace<U>,
+        part: &mut Part<U::Sum>,
+    ) {
+        let (shape, n) = (self.shape, tile.n);
+        let width = shape.width();
+        let Workspace { weights, grads, packed_weights, packed_grads, grad_columns } = workspace;
+        let (weights, grads) = (&weights[..n * ROW_STRIDE], &grads[..n * ROW_STRIDE]);
+        let weight_rows = pack_tile(weights, n_queries, packed_weights);
+        let grad_rows = pack_tile(grads, n_queries, packed_grads);
+        let steps = (first_query / U::NUMBERS, n_units::<U>(n_queries));
+        let panel = head * shape.channel_panels();
+        let window = (tile.first - part.first_key) * width..(tile.first - part.first_key + n) * width;
+        for (gradient, values, right) in
+            [(&mut part.dv, weight_rows, &self.grad_steps), (&mut part.dk, grad_rows, &self.query_steps)]
+        {
+            multiply(
+                MatrixMut::new(&mut gradient[window.clone()], n, width, width),
+                Write::Accumulate,
+                Left { values, n_rows: n, order: Order::Rows },
+                right.right(panel, width, steps),
+            );
+        }
+        // What lies along keys in single numbers is what lies along queries.
+        let by_query = if U::NUMBERS == 1 { grad_rows } else { pair_keys(grads, n_queries, grad_columns) };
+        let n_steps = n_units::<U>(n);
+        multiply(
+            MatrixMut::new(&mut part.dq[first_query * width..], n_queries, width, width),
+            Write::Accumulate,
+            Left { values: by_query, n_rows: n_queries, order: Order::Steps { stride: ROW_STRIDE } },
+            Right { values: tile.key_steps, n_steps, n_columns: width, panel_stride: n_steps * COLUMNS },
+        );
+    }
+}
+
+/// Units of the numbers of neighbouring keys, rows of `tile`, for the same queries.
+fn pair_keys<'a, U: Unit>(tile: &[U::Sum], n_queries: usize, output: &'a mut Vec<U>) -> &'a [U] {
+    let zero = [<U::Sum as num_traits::Zero>::zero(); QUERIES];
+    output.resize(n_units::<U>(tile.len() / ROW_STRIDE) * ROW_STRIDE, U::default());
+    for (keys, output) in tile.chunks(U::NUMBERS * ROW_STRIDE).zip(output.chunks_mut(ROW_STRIDE)) {
+        let (first, second) = keys.split_at(ROW_STRIDE);
+        let second = if second.is_empty() { &zero[..] } else { second };
+        interleave(&first[..n_queries], second, &mut output[..n_queries]);
+    }
+    output
 }
 
 /// [`pack_right`] into a vector of the right size.

@@ -1,13 +1,13 @@
 //! What each key receives of attention: the columns' means of weights that are never all there at once.
 
 use candle_core::WithDType;
-use num_traits::Float;
 
 use super::operands::{Columns, tiles};
+use super::softmax::RunningSoftmax;
 use super::{KEYS, QUERIES};
 use crate::kernels::attention::AttentionShape;
-use crate::kernels::cpu::panels::{Panels, n_units, pack_steps};
-use crate::kernels::cpu::tile::{COLUMNS, MatrixMut, Write, multiply};
+use crate::kernels::cpu::panels::{Panels, n_units, pack_left};
+use crate::kernels::cpu::tile::{COLUMNS, MatrixMut, ROW_STRIDE, Write, multiply};
 use crate::kernels::cpu::unit::Unit;
 use crate::kernels::cpu::{for_each_chunk, map_indices, rows};
 
@@ -47,23 +47,16 @@ impl<U: Unit> Received<'_, U> {
         map_indices(shape.n.div_ceil(QUERIES), shape.work(), |index| {
             let first_query = index * QUERIES;
             let n_queries = QUERIES.min(shape.n - first_query);
-            let mut scores = vec![num_traits::Zero::zero(); n_queries * KEYS.min(shape.m)];
+            let mut scores = vec![num_traits::Zero::zero(); n_queries * ROW_STRIDE];
             let mut packed = Vec::new();
             let mut all = Vec::with_capacity(shape.n_heads * n_queries);
             for head in 0..shape.n_heads {
-                let mut largest = vec![<U::Sum as Float>::neg_infinity(); n_queries];
-                let mut total = vec![<U::Sum as num_traits::Zero>::zero(); n_queries];
-                for (first_key, n_keys) in tiles(shape.m, KEYS) {
-                    let tile = &mut scores[..n_queries * n_keys];
-                    self.scores(head, (first_query, n_queries), (first_key, n_keys), tile, &mut packed);
-                    for (row, scores) in tile.chunks_mut(n_keys).enumerate() {
-                        let larger = Float::max(largest[row], rows::largest(scores) * shape.scale());
-                        rows::exp_of_scores(scores, shape.scale(), larger);
-                        total[row] = total[row] * (largest[row] - larger).exp() + rows::sum(scores);
-                        largest[row] = larger;
-                    }
+                let mut softmax = RunningSoftmax::new(n_queries);
+                for keys in tiles(shape.m, KEYS) {
+                    self.scores(head, (first_query, n_queries), keys, &mut scores, &mut packed);
+                    softmax.soften(&mut scores, keys.1, shape.scale());
                 }
-                all.extend(largest.iter().zip(&total).map(|(&largest, total)| largest + total.ln()));
+                all.extend(softmax.log_sum_exp());
             }
             all
         })
@@ -72,18 +65,19 @@ impl<U: Unit> Received<'_, U> {
     /// The means of the keys from `first_key` on.
     fn of_keys(&self, first_key: usize, log_sum_exp: &[Vec<U::Sum>], output: &mut [U::Sum]) {
         let (shape, n_keys) = (self.shape, output.len());
-        let mut scores = vec![num_traits::Zero::zero(); QUERIES.min(shape.n) * n_keys];
+        let mut scores = vec![num_traits::Zero::zero(); QUERIES.min(shape.n) * ROW_STRIDE];
         let mut packed = Vec::new();
         let mut total = vec![0.0_f64; n_keys];
         for (head, index) in
             (0..shape.n_heads).flat_map(|head| (0..log_sum_exp.len()).map(move |at| (head, at)))
         {
             let n_queries = log_sum_exp[index].len() / shape.n_heads;
-            let tile = &mut scores[..n_queries * n_keys];
+            let tile = &mut scores[..n_queries * ROW_STRIDE];
             self.scores(head, (index * QUERIES, n_queries), (first_key, n_keys), tile, &mut packed);
             output.fill(num_traits::Zero::zero());
             let of_head = &log_sum_exp[index][head * n_queries..][..n_queries];
-            for (scores, &log_sum_exp) in tile.chunks_mut(n_keys).zip(of_head) {
+            for (scores, &log_sum_exp) in tile.chunks_mut(ROW_STRIDE).zip(of_head) {
+                let scores = &mut scores[..n_keys];
                 rows::exp_of_scores(scores, shape.scale(), log_sum_exp);
                 rows::add(output, scores);
             }
@@ -94,7 +88,7 @@ impl<U: Unit> Received<'_, U> {
         output.iter_mut().zip(total).for_each(|(output, total)| *output = U::Sum::from_f64(total * share));
     }
 
-    /// The products of a tile of queries with a tile of keys, `[n_queries, n_keys]`.
+    /// The products of a tile of queries with a tile of keys, in rows [`ROW_STRIDE`] apart.
     fn scores(
         &self,
         head: usize,
@@ -107,9 +101,9 @@ impl<U: Unit> Received<'_, U> {
         let queries = shape.head(self.queries, head, shape.n).rows(first_query, n_queries);
         let panel = head * shape.m.div_ceil(COLUMNS) + first_key / COLUMNS;
         multiply(
-            MatrixMut::new(tile, n_queries, n_keys, n_keys),
+            MatrixMut::new(tile, n_queries, n_keys, ROW_STRIDE),
             Write::Overwrite,
-            pack_steps(queries, packed),
+            pack_left(queries, packed),
             self.keys.right(panel, n_keys, (0, n_units::<U>(shape.width()))),
         );
     }
