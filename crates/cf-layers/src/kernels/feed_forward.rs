@@ -129,12 +129,10 @@ impl FeedForward {
     /// The hidden channels after GELU and dropout.
     fn activated<U: Unit>(&self, z: &[U::Sum]) -> Vec<U::Sum> {
         let drops = self.options.hidden_mask.map(|mask| mask.drops());
-        let mut hidden = vec![num_traits::Zero::zero(); z.len()];
-        cpu::for_each_chunk(&mut hidden, BLOCK, COST * z.len(), |block, hidden| {
+        cpu::filled(z.len(), BLOCK, COST * z.len(), |block, hidden| {
             let first = block * BLOCK;
             rows::gelu(hidden, &z[first..first + hidden.len()], drops, first as u64);
-        });
-        hidden
+        })
     }
 
     fn forward<U: Unit>(&self, inputs: [(&CpuStorage, &Layout); 3]) -> Result<CpuStorage> {
@@ -173,11 +171,11 @@ impl FeedForward {
         let grad_slice = match self.options.output_mask.map(|mask| mask.drops()) {
             None => grad_slice,
             Some(drops) => {
-                let mut values = grad_slice.to_vec();
-                cpu::for_each_chunk(&mut values, BLOCK, 8 * grad_slice.len(), |block, values| {
-                    rows::apply_drops(values, drops, (block * BLOCK) as u64);
+                dropped = cpu::filled(grad_slice.len(), BLOCK, 8 * grad_slice.len(), |block, values| {
+                    let first = block * BLOCK;
+                    values.copy_from_slice(&grad_slice[first..first + values.len()]);
+                    rows::apply_drops(values, drops, first as u64);
                 });
-                dropped = values;
                 &dropped
             }
         };

@@ -34,9 +34,8 @@ struct Gate {
 
 impl Gate {
     fn forward<T: Element>(&self, branches: &[T]) -> CpuStorage {
-        let mut output = vec![T::zero(); self.n * self.hidden];
-        let chunk = ROWS * self.hidden.max(1);
-        cpu::for_each_chunk(&mut output, chunk, COST * self.n * self.hidden, |index, output| {
+        let (chunk, n_values) = (ROWS * self.hidden.max(1), self.n * self.hidden);
+        let output = cpu::filled(n_values, chunk, COST * n_values, |index, output: &mut [T]| {
             let rows = branches.chunks(2 * self.hidden).skip(index * ROWS);
             for (output, row) in output.chunks_mut(self.hidden).zip(rows) {
                 let (a, b) = row.split_at(self.hidden);
@@ -50,9 +49,8 @@ impl Gate {
         let contiguous_grad = grad.contiguous()?;
         let [values, grad] = [branches, &contiguous_grad].map(cpu::Values::of);
         let (values, grad) = (values.as_slice::<T>()?, grad.as_slice::<T>()?);
-        let mut before = vec![T::zero(); values.len()];
         let chunk = 2 * ROWS * self.hidden.max(1);
-        cpu::for_each_chunk(&mut before, chunk, COST * values.len(), |index, before| {
+        let before = cpu::filled(values.len(), chunk, COST * values.len(), |index, before: &mut [T]| {
             let rows = values.chunks(2 * self.hidden).zip(grad.chunks(self.hidden)).skip(index * ROWS);
             for (before, (row, grad)) in before.chunks_mut(2 * self.hidden).zip(rows) {
                 let (da, db) = before.split_at_mut(self.hidden);

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::element::Element;
-use super::{for_each_chunk, rows};
+use super::{filled, for_each_chunk, rows};
 use crate::kernels::grouped_conv2d::ConvShape;
 
 impl ConvShape {
@@ -34,8 +34,8 @@ impl ConvShape {
 
 pub(in crate::kernels) fn forward<T: Element>(shape: ConvShape, x: &[T], weight: &[T], bias: &[T]) -> Vec<T> {
     let taps = taps_first(shape, weight);
-    let mut output = vec![T::zero(); shape.height * shape.width * shape.c_out];
-    for_each_chunk(&mut output, shape.width * shape.c_out, shape.work(), |y, out_row| {
+    let n_values = shape.height * shape.width * shape.c_out;
+    filled(n_values, shape.width * shape.c_out, shape.work(), |y, out_row: &mut [T]| {
         out_row.chunks_mut(shape.c_out).for_each(|cell| cell.copy_from_slice(bias));
         if shape.per_group == 1 {
             depthwise_row(shape, x, &taps, y, out_row);
@@ -48,8 +48,7 @@ pub(in crate::kernels) fn forward<T: Element>(shape: ConvShape, x: &[T], weight:
                 *out += value;
             }
         }
-    });
-    output
+    })
 }
 
 /// Returns the gradients of the map and of the weight.
@@ -71,11 +70,9 @@ pub(in crate::kernels) fn backward<T: Element>(
 fn map_gradient<T: Element>(shape: ConvShape, weight: &[T], grad: &[T]) -> Vec<T> {
     let turned: Vec<T> =
         taps_first(shape, weight).chunks(shape.c_in()).rev().flat_map(|tap| tap.iter().copied()).collect();
-    let mut dx = vec![T::zero(); grad.len()];
-    for_each_chunk(&mut dx, shape.width * shape.c_in(), shape.work(), |y, row| {
+    filled(grad.len(), shape.width * shape.c_in(), shape.work(), |y, row| {
         depthwise_row(shape, grad, &turned, y, row);
-    });
-    dx
+    })
 }
 
 /// One task per kernel row; within it the cells are added in order, so no sum depends on the number of threads.

@@ -8,15 +8,18 @@ use super::operands::{Operands, Saved, tiles};
 use super::softmax::{TileDrops, differentiate, pack_tile};
 use super::{WeightDrops, weight_drops};
 use crate::kernels::attention::{AttentionDropout, AttentionShape};
+use crate::kernels::cpu::element::Element;
 use crate::kernels::cpu::panels::{Panels, Window, interleave, n_units, pack_left, pack_right};
 use crate::kernels::cpu::tile::{COLUMNS, Left, MatrixMut, Order, ROW_STRIDE, Right, Write, multiply};
 use crate::kernels::cpu::unit::Unit;
-use crate::kernels::cpu::{filled, for_each_chunk, map_indices, rows};
+use crate::kernels::cpu::{filled, map_indices, rows};
 
 /// Keys of a tile of scores: whole register tiles.
 const KEYS: usize = 240;
 /// Queries of a tile of scores: whole panels.
 const QUERIES: usize = 144;
+/// Rows of gradients that are put together at once.
+const ROWS: usize = 64;
 /// Parts of the keys that are worked on at once. Each has its own sum for the queries' gradient, and these are added in
 /// order: the number is fixed, so that rounding does not depend on the number of threads.
 const KEY_PARTS: usize = 4;
@@ -28,12 +31,14 @@ pub(in crate::kernels) fn backward<U: Unit>(
     grad: &[U::Sum],
     dropout: Option<AttentionDropout>,
 ) -> (Vec<U::Sum>, Vec<U::Sum>) {
-    let zero = num_traits::Zero::zero();
     let parts = parts::<U>(shape, saved, grad, dropout);
-    let mut dq = vec![zero; shape.n * shape.d];
-    let mut dkv = vec![zero; shape.m * 2 * shape.d];
-    write_queries(shape, &parts, &mut dq, shape.d);
-    write_keys(shape, &parts, &mut dkv, (0, 2 * shape.d));
+    let AttentionShape { n, m, d, .. } = shape;
+    let dq = filled(n * d, ROWS * d, parts.len() * n * d, |index, dq| {
+        write_queries(shape, &parts, index * ROWS, dq, d);
+    });
+    let dkv = filled(m * 2 * d, ROWS * 2 * d, 2 * m * d, |index, dkv| {
+        write_keys(shape, &parts, index * ROWS, dkv, (0, 2 * d));
+    });
     (dq, dkv)
 }
 
@@ -45,10 +50,11 @@ pub(in crate::kernels) fn self_backward<U: Unit>(
     dropout: Option<AttentionDropout>,
 ) -> Vec<U::Sum> {
     let parts = parts::<U>(shape, saved, grad, dropout);
-    let mut dqkv = vec![num_traits::Zero::zero(); shape.n * 3 * shape.d];
-    write_queries(shape, &parts, &mut dqkv, 3 * shape.d);
-    write_keys(shape, &parts, &mut dqkv, (shape.d, 3 * shape.d));
-    dqkv
+    let AttentionShape { n, d, .. } = shape;
+    filled(n * 3 * d, ROWS * 3 * d, parts.len() * n * d, |index, dqkv| {
+        write_queries(shape, &parts, index * ROWS, dqkv, 3 * d);
+        write_keys(shape, &parts, index * ROWS, dqkv, (d, 3 * d));
+    })
 }
 
 /// What one part of the keys gives one head.
@@ -99,50 +105,49 @@ fn parts<U: Unit>(
     })
 }
 
-/// Writes the queries' gradient to the first `d` of the `stride` columns of `output`.
-fn write_queries<T: super::super::element::Element>(
+/// Writes the gradient of the queries from `first_row` on to the first `d` of the `stride` columns of `output`.
+fn write_queries<T: Element>(
     shape: AttentionShape,
     parts: &[Part<T>],
+    first_row: usize,
     output: &mut [T],
     stride: usize,
 ) {
     let (width, n_parts) = (shape.width(), parts.len() / shape.n_heads);
-    for_each_chunk(output, QUERIES * stride, parts.len() * shape.n * width, |index, output| {
-        for (row, output) in output.chunks_mut(stride).enumerate() {
-            let start = (index * QUERIES + row) * width;
-            for (output, parts) in output.chunks_mut(width).zip(parts.chunks(n_parts)) {
-                output.copy_from_slice(&parts[0].dq[start..][..width]);
-                for part in &parts[1..] {
-                    rows::add(output, &part.dq[start..][..width]);
-                }
-                rows::scale(output, shape.scale());
+    for (query, output) in (first_row..).zip(output.chunks_mut(stride)) {
+        let start = query * width;
+        for (output, parts) in output.chunks_mut(width).zip(parts.chunks(n_parts)) {
+            output.copy_from_slice(&parts[0].dq[start..][..width]);
+            for part in &parts[1..] {
+                rows::add(output, &part.dq[start..][..width]);
             }
+            rows::scale(output, shape.scale());
         }
-    });
+    }
 }
 
-/// Writes the gradients of keys and values to the `2 d` columns of `output`, which has `stride`, from `first` on.
-fn write_keys<T: super::super::element::Element>(
+/// Writes the gradients of the keys and values from `first_row` on to the `2 d` columns of `output`, which has `stride`, from
+/// `first_column` on.
+fn write_keys<T: Element>(
     shape: AttentionShape,
     parts: &[Part<T>],
+    first_row: usize,
     output: &mut [T],
-    (first, stride): (usize, usize),
+    (first_column, stride): (usize, usize),
 ) {
     let (width, d, n_parts) = (shape.width(), shape.d, parts.len() / shape.n_heads);
     let per_part = keys_per_part(shape);
-    for_each_chunk(output, KEYS * stride, 2 * shape.m * d, |index, output| {
-        for (row, output) in output.chunks_mut(stride).enumerate() {
-            let key = index * KEYS + row;
-            let start = key % per_part * width;
-            for (head, parts) in parts.chunks(n_parts).enumerate() {
-                let part = &parts[key / per_part];
-                let dk = &mut output[first + head * width..][..width];
-                dk.copy_from_slice(&part.dk[start..][..width]);
-                rows::scale(dk, shape.scale());
-                output[first + d + head * width..][..width].copy_from_slice(&part.dv[start..][..width]);
-            }
+    for (key, output) in (first_row..).zip(output.chunks_mut(stride)) {
+        let start = key % per_part * width;
+        let (dk, dv) = output[first_column..][..2 * d].split_at_mut(d);
+        let heads = dk.chunks_mut(width).zip(dv.chunks_mut(width)).zip(parts.chunks(n_parts));
+        for ((dk, dv), parts) in heads {
+            let part = &parts[key / per_part];
+            dk.copy_from_slice(&part.dk[start..][..width]);
+            rows::scale(dk, shape.scale());
+            dv.copy_from_slice(&part.dv[start..][..width]);
         }
-    });
+    }
 }
 
 struct Backward<'a, U: Unit> {
