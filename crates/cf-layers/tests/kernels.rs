@@ -60,8 +60,7 @@ fn dropouts(n_queries: usize) -> [Option<AttentionDropout>; 2] {
 #[test]
 fn attention_equals_its_reference_with_and_without_dropout() {
     for (dtype, tolerance) in TOLERANCES {
-        let edges =
-            [(119, 239), (120, 241), (239, 145), (240, 143), (241, 144), (3, 959), (2, 961), (481, 241)];
+        let edges = [(239, 145), (240, 143), (241, 144), (3, 959), (2, 961), (481, 241)];
         let sizes = [(1, 1), (1, 200), (65, 3), (64, 64), (129, 63), (127, 257), (2, 2100), (300, 255)];
         for (n, m) in sizes.into_iter().chain(edges) {
             for dropout in dropouts(n + 5) {
@@ -78,13 +77,53 @@ fn attention_equals_its_reference_with_and_without_dropout() {
 #[test]
 fn attention_of_wide_heads_equals_its_reference() {
     for (dtype, tolerance) in TOLERANCES {
-        for width in [47, 48, 49, 96, 128, 130] {
+        // Up to 272 channels queries are packed by rows, beyond that by steps.
+        for width in [47, 48, 49, 96, 128, 130, 272, 273] {
             let (q, kv) = (random(1, &[65, 2 * width], dtype), random(2, &[250, 4 * width], dtype));
             let dropout = dropouts(65)[1];
             let found = evaluate(&[&q, &kv], || kernels::attention(&q, &kv, 2, dropout, Compute::AsStored));
             let wanted = evaluate(&[&q, &kv], || reference::attention(&q, &kv, 2, dropout));
             assert_same(&format!("{dtype:?} {width}"), &found, &wanted, tolerance);
+            let k = kv.narrow(1, 0, 2 * width).unwrap();
+            let received = |k: &Tensor| kernels::attention_received(&q, k, 2, Compute::AsStored);
+            let (found, wanted) = (received(&k).unwrap(), reference::attention_received(&q, &k, 2).unwrap());
+            let values = |t: Tensor| t.to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
+            assert_same(&format!("received {dtype:?} {width}"), &values(found), &values(wanted), tolerance);
         }
+    }
+}
+
+/// One thread has the largest chunks, so that their edges are where this says whatever the machine.
+#[test]
+fn attention_equals_its_reference_at_the_edges_of_its_chunks() {
+    let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    for (dtype, tolerance) in TOLERANCES {
+        for n in [119, 120, 121, 239, 240, 241, 361] {
+            let dropout = dropouts(n)[1];
+            let (q, kv) = (random(1, &[n, 24], dtype), random(2, &[241, 48], dtype));
+            let found = one_thread.install(|| {
+                evaluate(&[&q, &kv], || kernels::attention(&q, &kv, 4, dropout, Compute::AsStored))
+            });
+            let wanted = evaluate(&[&q, &kv], || reference::attention(&q, &kv, 4, dropout));
+            assert_same(&format!("{dtype:?} {n}"), &found, &wanted, tolerance);
+        }
+    }
+}
+
+#[test]
+fn attention_equals_its_reference_where_scores_rise_from_tile_to_tile() {
+    // The largest score of the later keys is hundreds above that of the earlier ones, whose weights vanish. A weight is as far off, of
+    // itself, as its score in absolute terms: two digits more than elsewhere.
+    for (dtype, tolerance) in TOLERANCES {
+        let q = random(1, &[9, 8], dtype);
+        let rising =
+            (Tensor::arange(0_u32, 600, &Device::Cpu).unwrap().to_dtype(dtype).unwrap() * 0.5).unwrap();
+        let kv = random(2, &[600, 16], dtype);
+        let keys = kv.narrow(1, 0, 8).unwrap().broadcast_mul(&rising.unsqueeze(1).unwrap()).unwrap();
+        kv.set(&Tensor::cat(&[keys, kv.narrow(1, 8, 8).unwrap()], 1).unwrap()).unwrap();
+        let found = evaluate(&[&q, &kv], || kernels::attention(&q, &kv, 1, None, Compute::AsStored));
+        let wanted = evaluate(&[&q, &kv], || reference::attention(&q, &kv, 1, None));
+        assert_same(&format!("{dtype:?}"), &found, &wanted, 100.0 * tolerance);
     }
 }
 
@@ -121,7 +160,7 @@ fn attention_received_survives_scores_that_overflow() {
 #[test]
 fn self_attention_equals_its_reference_with_and_without_dropout() {
     for (dtype, tolerance) in TOLERANCES {
-        for n in [1, 2, 63, 64, 65, 119, 120, 121, 127, 128, 129, 143, 145, 239, 240, 241, 300, 481] {
+        for n in [1, 2, 63, 64, 65, 127, 128, 129, 143, 145, 239, 240, 241, 300, 481] {
             for dropout in dropouts(n) {
                 let qkv = random(1, &[n, 72], dtype);
                 let found =
@@ -168,6 +207,15 @@ fn bf16_gradients_are_those_of_f32_to_two_digits() {
     let run =
         |compute| evaluate_linearly(&[&x, &weight, &bias], || kernels::linear(&x, &weight, &bias, compute));
     assert_near_in_norm("linear", &run(Compute::Bf16), &run(Compute::AsStored));
+    // Of many rows the gradient is packed in passes: an odd end, one after a whole pass, and a pass of one row.
+    for n in [1025, 4095, 4097, 4353] {
+        let x = random(1, &[n, 50], DType::F32);
+        let (weight, bias) = (random(2, &[97, 50], DType::F32), random(3, &[97], DType::F32));
+        let run = |compute| {
+            evaluate_linearly(&[&x, &weight, &bias], || kernels::linear(&x, &weight, &bias, compute))
+        };
+        assert_near_in_norm(&format!("linear {n}"), &run(Compute::Bf16), &run(Compute::AsStored));
+    }
     for (n, m) in [(1, 1), (1, 200), (65, 3), (129, 63), (127, 257), (2, 2101), (301, 255)] {
         for dropout in dropouts(n + 5) {
             let (q, kv) = (random(1, &[n, 36], DType::F32), random(2, &[m, 72], DType::F32));
@@ -625,6 +673,17 @@ fn results_do_not_depend_on_the_number_of_threads() {
             all.extend(evaluate(&[&tokens, &weight, &bias], || {
                 kernels::linear(&tokens, &weight, &bias, Compute::AsStored)
             }));
+            // Chunks of 120, 80 and 32 rows.
+            let few = random(19, &[300, 96], DType::F32);
+            for compute in [Compute::AsStored, Compute::Bf16] {
+                all.extend(evaluate(&[&few, &weight, &bias], || {
+                    kernels::linear(&few, &weight, &bias, compute)
+                }));
+            }
+            all.extend(evaluate(&[&q, &kv], || kernels::attention(&q, &kv, 2, dropout, Compute::Bf16)));
+            let keys = kv.narrow(1, 0, 16).unwrap();
+            let received = kernels::attention_received(&q, &keys, 2, Compute::AsStored).unwrap();
+            all.extend(received.to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap());
             let mask = DropoutMask { p: 0.2, key: 3 };
             all.extend(evaluate(&[&tokens], || kernels::gelu(&tokens, Some(mask))));
             all.extend(evaluate(&[&tokens], || kernels::gate(&tokens)));
@@ -656,11 +715,34 @@ fn results_do_not_depend_on_the_number_of_threads() {
 }
 
 #[test]
+fn a_linear_layer_of_no_rows_gives_none_and_of_no_width_is_an_error() {
+    for compute in [Compute::AsStored, Compute::Bf16] {
+        let layer = |n: usize, d_in: usize, d_out: usize| {
+            let (x, weight) = (random(1, &[n, d_in], DType::F32), random(2, &[d_out, d_in], DType::F32));
+            let bias = random(3, &[d_out], DType::F32);
+            let output = kernels::linear(&x, &weight, &bias, compute)?;
+            let grads = output.sum_all()?.backward()?;
+            let gradient = grads.get(&weight).unwrap().abs()?.sum_all()?.to_scalar::<f32>()?;
+            candle_core::Result::Ok((output.dims2()?, gradient))
+        };
+        for d_out in [3, 70] {
+            assert_eq!(layer(0, 5, d_out).unwrap(), ((0, d_out), 0.0));
+        }
+        for (d_in, d_out) in [(0, 9), (70, 0)] {
+            let text = layer(12, d_in, d_out).unwrap_err().to_string();
+            assert!(text.contains(&format!("[{d_out}, {d_in}]")), "{text}");
+        }
+    }
+}
+
+#[test]
 fn shapes_that_do_not_fit_are_errors_that_show_them() {
     let x = random(1, &[4, 6], DType::F32);
     let pair = random(1, &[4, 12], DType::F32);
     let text = kernels::attention(&x, &pair, 4, None, Compute::AsStored).unwrap_err().to_string();
     assert!(text.contains("width 6 is not a multiple of 4 heads"), "{text}");
+    let empty = random(1, &[4, 0], DType::F32);
+    assert!(kernels::self_attention(&empty, 2, None, Compute::AsStored).is_err());
     assert!(
         kernels::attention(&x, &x, 2, None, Compute::AsStored)
             .unwrap_err()

@@ -34,7 +34,7 @@ struct Gate {
 
 impl Gate {
     fn forward<T: Element>(&self, branches: &[T]) -> CpuStorage {
-        let (chunk, n_values) = (ROWS * self.hidden.max(1), self.n * self.hidden);
+        let (chunk, n_values) = (ROWS * self.hidden, self.n * self.hidden);
         let output = cpu::filled(n_values, chunk, COST * n_values, |index, output: &mut [T]| {
             let rows = branches.chunks(2 * self.hidden).skip(index * ROWS);
             for (output, row) in output.chunks_mut(self.hidden).zip(rows) {
@@ -49,7 +49,7 @@ impl Gate {
         let contiguous_grad = grad.contiguous()?;
         let [values, grad] = [branches, &contiguous_grad].map(cpu::Values::of);
         let (values, grad) = (values.as_slice::<T>()?, grad.as_slice::<T>()?);
-        let chunk = 2 * ROWS * self.hidden.max(1);
+        let chunk = 2 * ROWS * self.hidden;
         let before = cpu::filled(values.len(), chunk, COST * values.len(), |index, before: &mut [T]| {
             let rows = values.chunks(2 * self.hidden).zip(grad.chunks(self.hidden)).skip(index * ROWS);
             for (before, (row, grad)) in before.chunks_mut(2 * self.hidden).zip(rows) {

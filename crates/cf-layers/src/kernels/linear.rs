@@ -26,7 +26,7 @@ pub enum Activation {
 /// - Products are computed in `compute`, sums in the type of the tensors. No gradient is computed for an `x` that records none, such as the features of a bag.
 ///
 /// # Errors
-/// If the shapes do not fit together, or the tensors are neither f32 nor f64.
+/// If the shapes do not fit together, a width is 0, or the tensors are neither f32 nor f64.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, compute: Compute) -> Result<Tensor> {
     linear_with(x, weight, bias, Activation::Identity, compute)
 }
@@ -46,7 +46,7 @@ pub fn linear_with(
         return reference::linear_with(x, weight, bias, activation);
     }
     let ((n, d_in), (d_out, width)) = (x.dims2()?, weight.dims2()?);
-    if width != d_in || bias.dims() != [d_out] {
+    if width != d_in || bias.dims() != [d_out] || d_in == 0 || d_out == 0 {
         return Err(Error::Msg(format!(
             "linear layer of {:?} by {:?} with a bias of {:?}",
             x.dims(),

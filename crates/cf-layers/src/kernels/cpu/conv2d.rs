@@ -91,9 +91,3 @@ fn finish(after: AfterConv<'_>, bias: &[f32], first: usize, output: &mut [f32]) 
 fn grow(values: &mut Vec<f32>, n: usize) {
     values.resize(values.len().max(n), 0.0);
 }
-
-/// How many of `n` units of `weight` rows each a block has: blocks of about `rows` rows, as many for each worker.
-fn units_per_block((n, weight): (usize, usize), rows: usize, n_workers: usize) -> usize {
-    let n_blocks = (n * weight).div_ceil(rows).next_multiple_of(n_workers);
-    n.div_ceil(n_blocks.max(1)).max(1)
-}

@@ -24,6 +24,7 @@ use candle_core::{Layout, Result, Storage, StorageRef, Tensor, WithDType};
 use rayon::prelude::*;
 
 use super::contiguous_slice;
+use tile::TILE_ROWS;
 
 /// A CPU tensor's values, locked for reading.
 pub(super) struct Values<'a> {
@@ -52,10 +53,17 @@ impl<'a> Values<'a> {
 /// of calls a second that are far below it.
 const PARALLEL_FROM: usize = 1 << 20;
 
-/// Rows of a chunk of `n`: `most`, or fewer so that each thread has two chunks, in multiples of `step`. For loops whose results do not
-/// depend on it.
-pub(super) fn rows_per_chunk(n: usize, most: usize, step: usize) -> usize {
-    n.div_ceil(2 * rayon::current_num_threads()).next_multiple_of(step).clamp(step, most)
+/// How many of `n` units of `weight` rows each a block has: blocks of at most about `rows` rows, as many for each worker.
+fn units_per_block((n, weight): (usize, usize), rows: usize, n_workers: usize) -> usize {
+    let n_blocks = (n * weight).div_ceil(rows).next_multiple_of(n_workers);
+    n.div_ceil(n_blocks.max(1)).max(1)
+}
+
+/// Rows of a chunk of `n`: at most `most`, in whole register tiles, and as many chunks for each thread where `work` is worth threads. For
+/// loops whose results do not depend on it.
+fn rows_per_chunk(n: usize, most: usize, work: usize) -> usize {
+    let n_threads = if work < PARALLEL_FROM { 1 } else { rayon::current_num_threads() };
+    units_per_block((n, 1), most, n_threads).next_multiple_of(TILE_ROWS)
 }
 
 /// Applies `f` to each chunk of `output` with its index, across threads where `work` (in multiply-adds, all chunks together) is
@@ -66,6 +74,8 @@ pub(super) fn for_each_chunk<T: Send>(
     work: usize,
     f: impl Fn(usize, &mut [T]) + Sync,
 ) {
+    // Nothing is in chunks of nothing.
+    let chunk = chunk.max(1);
     if work < PARALLEL_FROM {
         output.chunks_mut(chunk).enumerate().for_each(|(index, chunk)| f(index, chunk));
     } else {
@@ -80,6 +90,7 @@ pub(super) fn map_chunks<T: Send, R: Send>(
     work: usize,
     f: impl Fn(usize, &mut [T]) -> R + Send + Sync,
 ) -> Vec<R> {
+    let chunk = chunk.max(1);
     if work < PARALLEL_FROM {
         output.chunks_mut(chunk).enumerate().map(|(index, chunk)| f(index, chunk)).collect()
     } else {

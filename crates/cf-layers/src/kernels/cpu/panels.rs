@@ -82,6 +82,19 @@ pub(super) fn pack_rows<'a, U: Unit>(of: Window<'_, U::Sum>, output: &'a mut Vec
     Left { values: output, n_rows: of.n_rows, order: Order::Rows }
 }
 
+/// Rows of `n_columns` numbers, [`ROW_STRIDE`] apart, as a left operand: as they lie where numbers are units, else packed into `output`.
+pub(super) fn pack_spaced_rows<'a, U: Unit>(
+    rows: &'a [U::Sum],
+    n_columns: usize,
+    output: &'a mut Vec<U>,
+) -> Left<'a, U> {
+    let n_rows = rows.len() / ROW_STRIDE;
+    match U::of_numbers(rows) {
+        Some(values) => Left { values, n_rows, order: Order::Rows },
+        None => pack_rows(Window::new(rows, ROW_STRIDE, n_rows, n_columns), output),
+    }
+}
+
 /// Rows as a left operand in the order of steps, which run along their columns.
 fn pack_steps<'a, U: Unit>(of: Window<'_, U::Sum>, output: &'a mut Vec<U>) -> Left<'a, U> {
     output.resize(of.n_rows * n_units::<U>(of.width), U::default());

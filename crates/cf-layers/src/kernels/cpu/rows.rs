@@ -10,9 +10,10 @@ use crate::kernels::dropout::Drops;
 /// Partial sums of a loop.
 const LANES: usize = 32;
 
+/// The sum of partial sums, a power of two of them, and of what is left over.
 #[inline(always)]
-fn sum_lanes<T: Element>(mut lanes: [T; LANES], rest: T) -> T {
-    let mut width = LANES / 2;
+pub(super) fn sum_lanes<T: Element, const N: usize>(mut lanes: [T; N], rest: T) -> T {
+    let mut width = N / 2;
     while width > 0 {
         for lane in 0..width {
             lanes[lane] += lanes[lane + width];

@@ -10,6 +10,8 @@ use super::vectorised::vectorised;
 
 /// Columns of a panel.
 pub(super) const COLUMNS: usize = 48;
+/// Rows of a register tile where vectors are widest: blocks of whole tiles leave no narrow ones over.
+pub(super) const TILE_ROWS: usize = 8;
 
 /// The left operand, in one of two forms. In both the units that a register tile reads for a step lie at distances that the
 /// compiler knows, so that no arithmetic on addresses competes with multiply-adds.

@@ -11,12 +11,14 @@ pub(in crate::kernels) trait Unit: Copy + Default + Send + Sync + 'static {
     /// Numbers in a unit.
     const NUMBERS: usize;
 
-    /// Whether numbers are packed as they are.
-    const EXACT: bool;
-
     /// The numbers as units, if they are packed as they are.
     fn of_numbers(_: &[Self::Sum]) -> Option<&[Self]> {
         None
+    }
+
+    /// Whether numbers are packed as they are.
+    fn is_exact() -> bool {
+        Self::of_numbers(&[]).is_some()
     }
 
     /// A unit of the numbers that `number` gives for `0..NUMBERS`.
@@ -37,7 +39,6 @@ pub(in crate::kernels) trait Unit: Copy + Default + Send + Sync + 'static {
 impl Unit for f32 {
     type Sum = Self;
     const NUMBERS: usize = 1;
-    const EXACT: bool = true;
 
     fn of_numbers(numbers: &[Self]) -> Option<&[Self]> {
         Some(numbers)
@@ -69,7 +70,6 @@ pub(in crate::kernels) struct Rounded(f32);
 impl Unit for Rounded {
     type Sum = f32;
     const NUMBERS: usize = 1;
-    const EXACT: bool = false;
 
     #[inline(always)]
     fn pack(mut number: impl FnMut(usize) -> f32) -> Self {
@@ -110,7 +110,6 @@ pub(in crate::kernels) fn pairs_are_fast() -> bool {
 impl Unit for f64 {
     type Sum = Self;
     const NUMBERS: usize = 1;
-    const EXACT: bool = true;
 
     fn of_numbers(numbers: &[Self]) -> Option<&[Self]> {
         Some(numbers)
@@ -161,7 +160,6 @@ impl Bf16Pair {
 impl Unit for Bf16Pair {
     type Sum = f32;
     const NUMBERS: usize = 2;
-    const EXACT: bool = false;
 
     #[inline(always)]
     fn pack(mut number: impl FnMut(usize) -> f32) -> Self {

@@ -78,8 +78,8 @@ pub(in crate::kernels) fn row_gradient<T: Element>(shape: SumsShape, weights: &[
 pub(in crate::kernels) fn products<T: Element>(shape: SumsShape, factors: &[T], right: &[T]) -> Vec<T> {
     let SumsShape { k, n, d } = shape;
     filled(n * d, ROWS_AT_ONCE * d, k * n * d, |index, output| {
-        for (output, factors) in output.chunks_mut(d).zip(factors.chunks(k).skip(index * ROWS_AT_ONCE)) {
-            for (right, &factor) in right.chunks(d).zip(factors) {
+        for (row, output) in (index * ROWS_AT_ONCE..).zip(output.chunks_mut(d)) {
+            for (right, &factor) in right.chunks(d).zip(&factors[row * k..(row + 1) * k]) {
                 rows::add_scaled(output, right, factor);
             }
         }

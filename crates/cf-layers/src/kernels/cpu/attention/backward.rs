@@ -5,11 +5,13 @@
 //! queries: what `dV` and `dK` sum over then lies along their rows.
 
 use super::operands::{Operands, Saved, tiles};
-use super::softmax::{TileDrops, differentiate, pack_tile};
+use super::softmax::{TileDrops, differentiate};
 use super::{WeightDrops, weight_drops};
 use crate::kernels::attention::{AttentionDropout, AttentionShape};
 use crate::kernels::cpu::element::Element;
-use crate::kernels::cpu::panels::{Panels, Window, interleave, n_units, pack_left, pack_right};
+use crate::kernels::cpu::panels::{
+    Panels, Window, interleave, n_units, pack_left, pack_right, pack_spaced_rows,
+};
 use crate::kernels::cpu::tile::{COLUMNS, Left, MatrixMut, Order, ROW_STRIDE, Right, Write, multiply};
 use crate::kernels::cpu::unit::Unit;
 use crate::kernels::cpu::{filled, map_indices, rows};
@@ -33,7 +35,7 @@ pub(in crate::kernels) fn backward<U: Unit>(
 ) -> (Vec<U::Sum>, Vec<U::Sum>) {
     let parts = parts::<U>(shape, saved, grad, dropout);
     let AttentionShape { n, m, d, .. } = shape;
-    let dq = filled(n * d, ROWS * d, parts.len() * n * d, |index, dq| {
+    let dq = filled(n * d, ROWS * d, KEY_PARTS * n * d, |index, dq| {
         write_queries(shape, &parts, index * ROWS, dq, d);
     });
     let dkv = filled(m * 2 * d, ROWS * 2 * d, 2 * m * d, |index, dkv| {
@@ -51,7 +53,7 @@ pub(in crate::kernels) fn self_backward<U: Unit>(
 ) -> Vec<U::Sum> {
     let parts = parts::<U>(shape, saved, grad, dropout);
     let AttentionShape { n, d, .. } = shape;
-    filled(n * 3 * d, ROWS * 3 * d, parts.len() * n * d, |index, dqkv| {
+    filled(n * 3 * d, ROWS * 3 * d, KEY_PARTS * n * d, |index, dqkv| {
         write_queries(shape, &parts, index * ROWS, dqkv, 3 * d);
         write_keys(shape, &parts, index * ROWS, dqkv, (d, 3 * d));
     })
@@ -59,6 +61,7 @@ pub(in crate::kernels) fn self_backward<U: Unit>(
 
 /// What one part of the keys gives one head.
 struct Part<T> {
+    /// Its first key among all.
     first_key: usize,
     /// `[n, width]`, to be added to that of the head's other parts.
     dq: Vec<T>,
@@ -166,6 +169,7 @@ struct Backward<'a, U: Unit> {
 
 /// The keys of one tile in every form that products want them in.
 struct KeyTile<'a, U: Unit> {
+    /// Its first key among all.
     first: usize,
     n: usize,
     keys: Left<'a, U>,
@@ -179,11 +183,11 @@ struct Workspace<U: Unit> {
     weights: Vec<U::Sum>,
     /// The gradients of weights, then `dS`.
     grads: Vec<U::Sum>,
-    /// `P F`, steps along queries, where numbers are not packed as they are.
+    /// `P F`, steps along queries; unused where numbers are units.
     packed_weights: Vec<U>,
     /// `dS`, likewise.
     packed_grads: Vec<U>,
-    /// `dS`, steps along keys, where units are not single numbers: those of a row belong to the same queries.
+    /// `dS`, steps along keys: a unit holds those of neighbouring keys for one query. Unused where a unit is one number.
     grad_columns: Vec<U>,
 }
 
@@ -252,8 +256,8 @@ impl<U: Unit> Backward<'_, U> {
         );
         let of_queries = head * shape.n + first_query..head * shape.n + first_query + n_queries;
         let (log_sum_exp, inner) = (&self.log_sum_exp[of_queries.clone()], &self.inner[of_queries]);
-        let rows = ..n_keys * ROW_STRIDE;
-        let (weights, grads) = (&mut workspace.weights[rows], &mut workspace.grads[rows]);
+        let n = n_keys * ROW_STRIDE;
+        let (weights, grads) = (&mut workspace.weights[..n], &mut workspace.grads[..n]);
         let drops = self.drops.map(|drops| TileDrops {
             drops: drops.drops,
             first: drops.index(head, first_query, tile.first),
@@ -275,23 +279,24 @@ impl<U: Unit> Backward<'_, U> {
         let width = shape.width();
         let Workspace { weights, grads, packed_weights, packed_grads, grad_columns } = workspace;
         let (weights, grads) = (&weights[..n * ROW_STRIDE], &grads[..n * ROW_STRIDE]);
-        let weight_rows = pack_tile(weights, n_queries, packed_weights);
-        let grad_rows = pack_tile(grads, n_queries, packed_grads);
+        let weight_rows = pack_spaced_rows(weights, n_queries, packed_weights);
+        let grad_rows = pack_spaced_rows(grads, n_queries, packed_grads);
         let steps = (first_query / U::NUMBERS, n_units::<U>(n_queries));
         let panel = head * shape.channel_panels();
         let window = (tile.first - part.first_key) * width..(tile.first - part.first_key + n) * width;
-        for (gradient, values, right) in
+        for (gradient, left, right) in
             [(&mut part.dv, weight_rows, &self.grad_steps), (&mut part.dk, grad_rows, &self.query_steps)]
         {
             multiply(
                 MatrixMut::new(&mut gradient[window.clone()], n, width, width),
                 Write::Accumulate,
-                Left { values, n_rows: n, order: Order::Rows },
+                left,
                 right.right(panel, width, steps),
             );
         }
         // What lies along keys in single numbers is what lies along queries.
-        let by_query = if U::NUMBERS == 1 { grad_rows } else { pair_keys(grads, n_queries, grad_columns) };
+        let by_query =
+            if U::NUMBERS == 1 { grad_rows.values } else { pair_keys(grads, n_queries, grad_columns) };
         let n_steps = n_units::<U>(n);
         multiply(
             MatrixMut::new(&mut part.dq[first_query * width..], n_queries, width, width),

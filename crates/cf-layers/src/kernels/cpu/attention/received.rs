@@ -44,6 +44,7 @@ impl<U: Unit> Received<'_, U> {
     /// `[query tiles][n_heads, queries of the tile]`.
     fn log_sum_exp(&self) -> Vec<Vec<U::Sum>> {
         let shape = self.shape;
+        // Tiles of a fixed size: sums over queries are split there.
         map_indices(shape.n.div_ceil(QUERIES), shape.work(), |index| {
             let first_query = index * QUERIES;
             let n_queries = QUERIES.min(shape.n - first_query);

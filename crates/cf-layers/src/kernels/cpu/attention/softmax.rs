@@ -3,9 +3,8 @@
 //! Rows of a tile are [`ROW_STRIDE`] numbers apart, as a product wants its left operand.
 
 use crate::kernels::cpu::element::Element;
-use crate::kernels::cpu::panels::pack_row;
+use crate::kernels::cpu::rows::sum_lanes;
 use crate::kernels::cpu::tile::ROW_STRIDE;
-use crate::kernels::cpu::unit::Unit;
 use crate::kernels::cpu::vectorised::vectorised;
 use crate::kernels::dropout::Drops;
 
@@ -44,6 +43,16 @@ impl<T: Element> RunningSoftmax<T> {
     }
 }
 
+/// The factors of dropout on a tile whose rows are keys.
+#[derive(Clone, Copy)]
+pub(super) struct TileDrops<T> {
+    pub(super) drops: Drops<T>,
+    /// The index of the weight of the tile's first key and first query.
+    pub(super) first: u64,
+    /// How far the indices of neighbouring queries are apart; those of neighbouring keys are 1.
+    pub(super) step: u64,
+}
+
 /// Partial sums and largest values of a row.
 const LANES: usize = 16;
 
@@ -76,24 +85,7 @@ fn weigh<T: Element>(scores: &mut [T], scale: T, shift: T) -> T {
         *x = x.fused(scale, -shift).fast_exp();
         total += *x;
     }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
-        }
-        width /= 2;
-    }
-    sums[0] + total
-}
-
-/// The factors of dropout on a tile whose rows are keys.
-#[derive(Clone, Copy)]
-pub(super) struct TileDrops<T> {
-    pub(super) drops: Drops<T>,
-    /// The index of the weight of the tile's first key and first query.
-    pub(super) first: u64,
-    /// How far the indices of neighbouring queries are apart; those of neighbouring keys are 1.
-    pub(super) step: u64,
+    sum_lanes(sums, total)
 }
 
 vectorised! {
@@ -109,8 +101,8 @@ vectorised! {
         }
     }
 
-    /// Of a tile whose rows are keys, replaces the score of each query by its weight, `exp(score * scale - log_sum_exp)`, with
-    /// dropout, and the weight's gradient `g` by the score's, `weight * (g - inner)`.
+    /// Of a tile whose rows are keys, replaces the score of each query by `weight * factor`, where the weight is `exp(score * scale -
+    /// log_sum_exp)` and the factor dropout's, and the gradient `g` of that product by the score's, `weight * (g * factor - inner)`.
     pub(super) fn differentiate<T: Element>(
         scores: &mut [T],
         grads: &mut [T],
@@ -144,20 +136,4 @@ vectorised! {
             }
         }
     }
-}
-
-/// The units of a tile's numbers as a left operand in the order of rows: the numbers themselves, or packed into `output`.
-pub(super) fn pack_tile<'a, U: Unit>(
-    tile: &'a [U::Sum],
-    n_columns: usize,
-    output: &'a mut Vec<U>,
-) -> &'a [U] {
-    if let Some(units) = U::of_numbers(tile) {
-        return units;
-    }
-    output.resize(tile.len(), U::default());
-    for (row, output) in tile.chunks(ROW_STRIDE).zip(output.chunks_mut(ROW_STRIDE)) {
-        pack_row(&row[..n_columns], output);
-    }
-    output
 }

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Scratch, grow, units_per_block};
+use super::super::units_per_block;
+use super::{Scratch, grow};
 use crate::kernels::cpu::panels::{Panels, Window};
 use crate::kernels::cpu::tile::{Left, MatrixMut, Order, ROW_STRIDE, Write, multiply};
 use crate::kernels::packed_conv2d::{PackedConvShape, SquareMaps};

@@ -1,7 +1,8 @@
 //! Convolutions of 3 x 3 in tiles of 4 x 4 outputs: `A^T ((G g G^T) * (B^T d B)) A` for a kernel g and the 6 x 6 inputs d of a tile,
 //! where * multiplies element by element (Lavin and Gray, 2016, section 4.3). Over all channels and tiles it is 36 matrix products.
 
-use super::{Scratch, grow, units_per_block};
+use super::super::units_per_block;
+use super::{Scratch, grow};
 use crate::kernels::cpu::element::Element;
 use crate::kernels::cpu::panels::{Panels, Window};
 use crate::kernels::cpu::tile::{Left, MatrixMut, Order, ROW_STRIDE, Write, multiply};
