@@ -111,12 +111,12 @@ impl AttentionShape {
     /// If heads do not divide the channels, or there is nothing to attend with or to.
     pub(super) fn check(&self) -> Result<()> {
         let AttentionShape { n, m, d, n_heads } = *self;
-        if n_heads == 0 || d == 0 || !d.is_multiple_of(n_heads) {
+        if n_heads == 0 || !d.is_multiple_of(n_heads) {
             return Err(Error::Msg(format!("attention width {d} is not a multiple of {n_heads} heads")));
         }
-        if n == 0 || m == 0 {
+        if n == 0 || m == 0 || d == 0 {
             return Err(Error::Msg(format!(
-                "attention of {n} queries over {m} keys: both must be at least 1"
+                "attention of {n} queries over {m} keys of {d} channels: each must be at least 1"
             )));
         }
         Ok(())

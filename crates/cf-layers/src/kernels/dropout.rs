@@ -101,8 +101,8 @@ impl CustomOp1 for Dropout {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let output = match storage.dtype() {
-            DType::F32 => masked::<f32>(contiguous_slice(storage, layout)?, self.mask),
-            DType::F64 => masked::<f64>(contiguous_slice(storage, layout)?, self.mask),
+            DType::F32 => CpuStorage::F32(masked(contiguous_slice(storage, layout)?, self.mask)),
+            DType::F64 => CpuStorage::F64(masked(contiguous_slice(storage, layout)?, self.mask)),
             dtype => return Err(unsupported_dtype("dropout", dtype)),
         };
         Ok((output, layout.shape().clone()))
@@ -156,13 +156,13 @@ const BLOCK: usize = 4096;
 /// Multiply-adds that a mask element costs, about.
 const COST: usize = 8;
 
-fn masked<T: Element>(x: &[T], mask: DropoutMask) -> CpuStorage {
-    let output = cpu::filled(x.len(), BLOCK, COST * x.len(), |block, output: &mut [T]| {
+/// [`dropout`] of values on the CPU.
+pub(super) fn masked<T: Element>(x: &[T], mask: DropoutMask) -> Vec<T> {
+    cpu::filled(x.len(), BLOCK, COST * x.len(), |block, output: &mut [T]| {
         let first = block * BLOCK;
         output.copy_from_slice(&x[first..first + output.len()]);
         cpu::rows::apply_drops(output, mask.drops(), first as u64);
-    });
-    T::to_cpu_storage_owned(output)
+    })
 }
 
 fn added<T: Element>(base: &[T], x: &[T], mask: DropoutMask) -> CpuStorage {

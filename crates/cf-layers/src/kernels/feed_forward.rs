@@ -9,7 +9,8 @@ use super::cpu::rows;
 use super::cpu::unit::Unit;
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::dropout::DropoutMask;
+use super::dropout::{DropoutMask, masked};
+use super::gelu::activated;
 use super::linear::LinearShape;
 use super::{Compute, Retention, by_unit, contiguous_slice, cpu, reference, unsupported_dtype};
 
@@ -126,21 +127,12 @@ impl FeedForward {
         cpu::linear::forward::<U>(self.expand_shape(), x, parts.expand, parts.expand_bias)
     }
 
-    /// The hidden channels after GELU and dropout.
-    fn activated<U: Unit>(&self, z: &[U::Sum]) -> Vec<U::Sum> {
-        let drops = self.options.hidden_mask.map(|mask| mask.drops());
-        cpu::filled(z.len(), BLOCK, COST * z.len(), |block, hidden| {
-            let first = block * BLOCK;
-            rows::gelu(hidden, &z[first..first + hidden.len()], drops, first as u64);
-        })
-    }
-
     fn forward<U: Unit>(&self, inputs: [(&CpuStorage, &Layout); 3]) -> Result<CpuStorage> {
         let [base, x, weights] = inputs;
         let (base, x) = (contiguous_slice::<U::Sum>(base.0, base.1)?, contiguous_slice(x.0, x.1)?);
         let parts = self.parts(contiguous_slice(weights.0, weights.1)?);
         let z = self.expanded::<U>(x, &parts);
-        let hidden = self.activated::<U>(&z);
+        let hidden = activated(&z, self.options.hidden_mask);
         if self.options.retention == Retention::Keep {
             self.hidden_values.get_or_init(|| U::Sum::to_cpu_storage_owned(z));
         } else {
@@ -168,14 +160,10 @@ impl FeedForward {
         let grad_slice: &[U::Sum] = grad_values.as_slice()?;
         let parts = self.parts(weight_slice);
         let dropped;
-        let grad_slice = match self.options.output_mask.map(|mask| mask.drops()) {
+        let grad_slice = match self.options.output_mask {
             None => grad_slice,
-            Some(drops) => {
-                dropped = cpu::filled(grad_slice.len(), BLOCK, 8 * grad_slice.len(), |block, values| {
-                    let first = block * BLOCK;
-                    values.copy_from_slice(&grad_slice[first..first + values.len()]);
-                    rows::apply_drops(values, drops, first as u64);
-                });
+            Some(mask) => {
+                dropped = masked(grad_slice, mask);
                 &dropped
             }
         };
@@ -187,7 +175,7 @@ impl FeedForward {
                 &again
             }
         };
-        let hidden = self.activated::<U>(z);
+        let hidden = activated(z, self.options.hidden_mask);
         let (expand, contract) = (self.expand_shape(), self.contract_shape());
         let mut dweights = cpu::linear::weight_gradient::<U>(contract, &hidden, grad_slice);
         drop(hidden);

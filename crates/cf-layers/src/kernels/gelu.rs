@@ -32,18 +32,22 @@ pub fn gelu(x: &Tensor, mask: Option<DropoutMask>) -> Result<Tensor> {
     x.contiguous()?.apply_op1(Gelu { mask })
 }
 
+/// [`gelu`] of values on the CPU.
+pub(super) fn activated<T: Element>(x: &[T], mask: Option<DropoutMask>) -> Vec<T> {
+    let drops = mask.map(|mask| mask.drops());
+    cpu::filled(x.len(), BLOCK, COST * x.len(), |block, output: &mut [T]| {
+        let first = block * BLOCK;
+        cpu::rows::gelu(output, &x[first..first + output.len()], drops, first as u64);
+    })
+}
+
 struct Gelu {
     mask: Option<DropoutMask>,
 }
 
 impl Gelu {
     fn forward<T: Element>(&self, x: &[T]) -> CpuStorage {
-        let drops = self.mask.map(|mask| mask.drops());
-        let output = cpu::filled(x.len(), BLOCK, COST * x.len(), |block, output: &mut [T]| {
-            let first = block * BLOCK;
-            cpu::rows::gelu(output, &x[first..first + output.len()], drops, first as u64);
-        });
-        T::to_cpu_storage_owned(output)
+        T::to_cpu_storage_owned(activated(x, self.mask))
     }
 
     fn backward<T: Element>(&self, x: &Tensor, grad: &Tensor) -> Result<Tensor> {

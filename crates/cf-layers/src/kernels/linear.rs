@@ -46,12 +46,17 @@ pub fn linear_with(
         return reference::linear_with(x, weight, bias, activation);
     }
     let ((n, d_in), (d_out, width)) = (x.dims2()?, weight.dims2()?);
-    if width != d_in || bias.dims() != [d_out] || d_in == 0 || d_out == 0 {
+    if width != d_in || bias.dims() != [d_out] {
         return Err(Error::Msg(format!(
             "linear layer of {:?} by {:?} with a bias of {:?}",
             x.dims(),
             weight.dims(),
             bias.dims()
+        )));
+    }
+    if d_in == 0 || d_out == 0 {
+        return Err(Error::Msg(format!(
+            "linear layer of weight [{d_out}, {d_in}]: both widths must be at least 1"
         )));
     }
     let shape = LinearShape { n, d_in, d_out };

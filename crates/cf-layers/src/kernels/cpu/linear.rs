@@ -7,7 +7,7 @@ use super::panels::{
     Panels, Window, columns_stride, n_units, pack_columns, pack_columns_into, pack_panel, pack_right,
     pack_rows,
 };
-use super::tile::{COLUMNS, Left, MatrixMut, Order, Right, TILE_ROWS, Write, multiply};
+use super::tile::{COLUMNS, Left, MatrixMut, Order, TILE_ROWS, Write, multiply};
 use super::unit::Unit;
 use super::{activation, filled, for_each_chunk, map_indices, rows, rows_per_chunk, weighted_sums};
 use crate::kernels::linear::{Activation, LinearShape};
@@ -283,18 +283,13 @@ fn add_gradient_block<U: Unit>(
     block: &mut [U::Sum],
 ) {
     let (n, n_columns) = (x.n_rows(), x.width());
-    let n_panels = n_columns.div_ceil(COLUMNS);
-    let mut rights = vec![U::default(); n_panels * n_units::<U>(STEPS) * COLUMNS];
+    let mut packed = Vec::new();
     for (index, first) in (0..n).step_by(STEPS).enumerate() {
-        let n = STEPS.min(n - first);
-        let n_steps = n_units::<U>(n);
-        let rights = &mut rights[..n_panels * n_steps * COLUMNS];
-        pack_right(x.rows(first, n), rights);
         multiply(
             MatrixMut::new(block, n_rows, n_columns, n_columns),
             Write::Accumulate,
             grad.left(index, (first_row, n_rows)),
-            Right { values: rights, n_steps, n_columns, panel_stride: n_steps * COLUMNS },
+            pack_right(x.rows(first, STEPS.min(n - first)), &mut packed),
         );
     }
 }

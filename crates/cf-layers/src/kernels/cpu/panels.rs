@@ -66,7 +66,7 @@ vectorised! {
     }
 
     /// Units each of which takes its numbers from the same place of `first` and, if it holds two, of `second`.
-    pub(super) fn interleave<U: Unit>(first: &[U::Sum], second: &[U::Sum], output: &mut [U]) -> () {
+    fn interleave<U: Unit>(first: &[U::Sum], second: &[U::Sum], output: &mut [U]) -> () {
         for ((unit, &first), &second) in output.iter_mut().zip(first).zip(second) {
             *unit = U::pack(|at| if at == 0 { first } else { second });
         }
@@ -184,14 +184,23 @@ pub(super) fn pack_transposed<U: Unit>(of: Window<'_, U::Sum>, output: &mut [U])
 
 /// A right operand whose columns are those of `of` and whose steps run along its rows:
 /// `[ceil(width / COLUMNS), n_units(n_rows), COLUMNS]`.
-pub(super) fn pack_right<U: Unit>(of: Window<'_, U::Sum>, output: &mut [U]) {
+pub(super) fn pack_panels<U: Unit>(of: Window<'_, U::Sum>, output: &mut [U]) {
     let n_steps = n_units::<U>(of.n_rows);
     for (panel, output) in output.chunks_mut(n_steps * COLUMNS).enumerate() {
         pack_panel(of, panel, output);
     }
 }
 
-/// One panel of [`pack_right`], `[n_units(n_rows), COLUMNS]`.
+/// [`pack_panels`] as an operand.
+pub(super) fn pack_right<'a, U: Unit>(of: Window<'_, U::Sum>, output: &'a mut Vec<U>) -> Right<'a, U> {
+    let (n_steps, n_columns) = (n_units::<U>(of.n_rows), of.width);
+    let panel_stride = n_steps * COLUMNS;
+    output.resize(n_columns.div_ceil(COLUMNS) * panel_stride, U::default());
+    pack_panels(of, output);
+    Right { values: output, n_steps, n_columns, panel_stride }
+}
+
+/// One panel of [`pack_panels`], `[n_units(n_rows), COLUMNS]`.
 pub(super) fn pack_panel<U: Unit>(of: Window<'_, U::Sum>, panel: usize, output: &mut [U]) {
     let first = panel * COLUMNS;
     let n_columns = COLUMNS.min(of.width - first);

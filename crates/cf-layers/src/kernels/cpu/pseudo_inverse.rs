@@ -2,7 +2,7 @@
 
 use super::element::Element;
 use super::map_indices;
-use super::panels::{Window, pack_columns, pack_right, pack_rows, pack_transposed};
+use super::panels::{Window, pack_columns, pack_panels, pack_rows, pack_transposed};
 use super::tile::{COLUMNS, MatrixMut, Right, Write, multiply};
 use super::unit::Unit;
 
@@ -53,7 +53,7 @@ impl<U: Unit> Products<U> {
             let panel_stride = n * COLUMNS;
             match right {
                 Plain(values) => {
-                    pack_right(whole(values).rows(first, n), &mut rights[..n_panels * panel_stride])
+                    pack_panels(whole(values).rows(first, n), &mut rights[..n_panels * panel_stride])
                 }
                 Transposed(values) => {
                     for (panel, output) in rights.chunks_mut(panel_stride).take(n_panels).enumerate() {

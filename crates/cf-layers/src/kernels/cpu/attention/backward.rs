@@ -10,7 +10,7 @@ use super::{WeightDrops, weight_drops};
 use crate::kernels::attention::{AttentionDropout, AttentionShape};
 use crate::kernels::cpu::element::Element;
 use crate::kernels::cpu::panels::{
-    Panels, Window, interleave, n_units, pack_left, pack_right, pack_spaced_rows,
+    Panels, Window, n_units, pack_columns, pack_left, pack_right, pack_spaced_rows,
 };
 use crate::kernels::cpu::tile::{COLUMNS, Left, MatrixMut, Order, ROW_STRIDE, Right, Write, multiply};
 use crate::kernels::cpu::unit::Unit;
@@ -174,7 +174,7 @@ struct KeyTile<'a, U: Unit> {
     n: usize,
     keys: Left<'a, U>,
     values: Left<'a, U>,
-    key_steps: &'a [U],
+    key_steps: Right<'a, U>,
 }
 
 /// Tiles whose rows are keys and whose columns are queries, kept from one to the next.
@@ -202,7 +202,7 @@ impl<U: Unit> Backward<'_, U> {
             dk: vec![zero; n_keys * width],
             dv: vec![zero; n_keys * width],
         };
-        let [mut packed_keys, mut packed_values, mut key_steps] = [const { Vec::new() }; 3];
+        let [mut packed_keys, mut packed_values, mut packed_steps] = [const { Vec::new() }; 3];
         let mut workspace = Workspace {
             weights: vec![zero; KEYS * ROW_STRIDE],
             grads: vec![zero; KEYS * ROW_STRIDE],
@@ -213,13 +213,12 @@ impl<U: Unit> Backward<'_, U> {
         for (first, n) in tiles(n_keys, KEYS) {
             let keys = shape.head(self.operands.k, head, shape.m).rows(first_key + first, n);
             let values = shape.head(self.operands.v, head, shape.m).rows(first_key + first, n);
-            pack_all(keys, n, shape.channel_panels(), &mut key_steps);
             let tile = KeyTile {
                 first: first_key + first,
                 n,
                 keys: pack_left(keys, &mut packed_keys),
                 values: pack_left(values, &mut packed_values),
-                key_steps: &key_steps,
+                key_steps: pack_right(keys, &mut packed_steps),
             };
             for (first_query, n_queries) in tiles(shape.n, QUERIES) {
                 let queries = (first_query, n_queries);
@@ -295,33 +294,17 @@ impl<U: Unit> Backward<'_, U> {
             );
         }
         // What lies along keys in single numbers is what lies along queries.
-        let by_query =
-            if U::NUMBERS == 1 { grad_rows.values } else { pair_keys(grads, n_queries, grad_columns) };
-        let n_steps = n_units::<U>(n);
+        let by_query = if U::NUMBERS == 1 {
+            let order = Order::Steps { stride: ROW_STRIDE };
+            Left { values: grad_rows.values, n_rows: n_queries, order }
+        } else {
+            pack_columns(Window::new(grads, ROW_STRIDE, n, n_queries), grad_columns)
+        };
         multiply(
             MatrixMut::new(&mut part.dq[first_query * width..], n_queries, width, width),
             Write::Accumulate,
-            Left { values: by_query, n_rows: n_queries, order: Order::Steps { stride: ROW_STRIDE } },
-            Right { values: tile.key_steps, n_steps, n_columns: width, panel_stride: n_steps * COLUMNS },
+            by_query,
+            tile.key_steps,
         );
     }
-}
-
-/// Units of the numbers of neighbouring keys, rows of `tile`, for the same queries.
-fn pair_keys<'a, U: Unit>(tile: &[U::Sum], n_queries: usize, output: &'a mut Vec<U>) -> &'a [U] {
-    let zero = [<U::Sum as num_traits::Zero>::zero(); QUERIES];
-    output.resize(n_units::<U>(tile.len() / ROW_STRIDE) * ROW_STRIDE, U::default());
-    for (keys, output) in tile.chunks(U::NUMBERS * ROW_STRIDE).zip(output.chunks_mut(ROW_STRIDE)) {
-        let (first, second) = keys.split_at(ROW_STRIDE);
-        let second = if second.is_empty() { &zero[..] } else { second };
-        interleave(&first[..n_queries], second, &mut output[..n_queries]);
-    }
-    output
-}
-
-/// [`pack_right`] into a vector of the right size.
-fn pack_all<U: Unit>(of: Window<'_, U::Sum>, n_rows: usize, n_panels: usize, output: &mut Vec<U>) {
-    output.clear();
-    output.resize(n_panels * n_units::<U>(n_rows) * COLUMNS, U::default());
-    pack_right(of, output);
 }
