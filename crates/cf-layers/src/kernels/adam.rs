@@ -1,12 +1,15 @@
 //! One step of Adam, in place.
 
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, DType, Error, InplaceOp2, InplaceOp3, Layout, Result, Tensor};
+use std::cell::Cell;
+use std::marker::PhantomData;
+
+use candle_core::{CpuStorage, DType, Error, InplaceOp1, Layout, Result, Tensor};
 
 use super::cpu::element::Element;
+use super::cpu::{self, Values};
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::{contiguous_slice, cpu, unsupported_dtype};
+use super::unsupported_dtype;
 
 /// The settings of one step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,7 +44,7 @@ pub struct AdamParameter<'a> {
 /// One step of Adam (Kingma and Ba, 2015) as PyTorch computes it, on every parameter, in place.
 ///
 /// # Errors
-/// If the shapes of a parameter differ, or tensors are neither f32 nor f64.
+/// If the shapes of a parameter differ, two of its tensors share memory, or tensors are neither f32 nor f64.
 pub fn adam_step(parameters: &[AdamParameter<'_>], step: AdamStep) -> Result<()> {
     for parameter in parameters {
         let AdamParameter { value, gradient, first_moment, second_moment } = parameter;
@@ -54,23 +57,48 @@ pub fn adam_step(parameters: &[AdamParameter<'_>], step: AdamStep) -> Result<()>
                 second_moment.shape()
             )));
         }
+        let all = [value, gradient, first_moment, second_moment];
+        if all
+            .iter()
+            .enumerate()
+            .any(|(at, one)| all.iter().skip(at + 1).any(|other| share_memory(one, other)))
+        {
+            return Err(Error::Msg(format!("an Adam step of {shape:?} whose tensors share memory")));
+        }
     }
     #[cfg(feature = "cuda")]
     if parameters.iter().all(|parameter| cuda::serves(parameter.value)) {
         return cuda::optimiser::adam(parameters, step);
     }
-    for &AdamParameter { value, gradient, first_moment, second_moment } in parameters {
-        first_moment.inplace_op3(gradient, value, &Moment { step, order: Order::First })?;
-        second_moment.inplace_op3(gradient, value, &Moment { step, order: Order::Second })?;
-        value.inplace_op3(first_moment, second_moment, &Update { step })?;
-    }
+    parameters.iter().try_for_each(|parameter| match parameter.value.dtype() {
+        DType::F32 => step_on_cpu::<f32>(*parameter, step),
+        DType::F64 => step_on_cpu::<f64>(*parameter, step),
+        dtype => Err(unsupported_dtype("adam_step", dtype)),
+    })
+}
+
+fn step_on_cpu<T: Element>(parameter: AdamParameter<'_>, step: AdamStep) -> Result<()> {
+    let coefficients = cpu::adam::Coefficients::<T>::of(step);
+    let gradient = Values::of(parameter.gradient);
+    let gradient = gradient.as_slice::<T>()?;
+    change(parameter.value, |value: &mut [T]| {
+        change(parameter.first_moment, |first: &mut [T]| {
+            change(parameter.second_moment, |second: &mut [T]| {
+                let work = COST * gradient.len();
+                cpu::for_each_chunks([value, first, second], BLOCK, work, |block, [value, first, second]| {
+                    let gradient = &gradient[block * BLOCK..][..value.len()];
+                    cpu::adam::step(value, first, second, gradient, coefficients);
+                });
+            })
+        })?
+    })??;
     Ok(())
 }
 
 /// Adds `other` to `total`, in place.
 ///
 /// # Errors
-/// If the shapes differ, or the tensors are neither f32 nor f64.
+/// If the shapes differ, or the tensors share memory or are neither f32 nor f64.
 pub fn add_in_place(total: &Tensor, other: &Tensor) -> Result<()> {
     if total.shape() != other.shape() {
         return Err(Error::Msg(format!("sum of {:?} and {:?}", total.shape(), other.shape())));
@@ -87,169 +115,67 @@ pub fn add_all_in_place(pairs: &[[&Tensor; 2]]) -> Result<()> {
     if pairs.iter().all(|[total, _]| cuda::serves(total)) {
         return cuda::optimiser::add_all(pairs);
     }
-    pairs.iter().try_for_each(|[total, other]| total.inplace_op2(other, &Add))
+    pairs.iter().try_for_each(|[total, other]| match total.dtype() {
+        DType::F32 => add_on_cpu::<f32>(total, other),
+        DType::F64 => add_on_cpu::<f64>(total, other),
+        dtype => Err(unsupported_dtype("add_in_place", dtype)),
+    })
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Order {
-    First,
-    Second,
+fn add_on_cpu<T: Element>(total: &Tensor, other: &Tensor) -> Result<()> {
+    if share_memory(total, other) {
+        return Err(Error::Msg("a sum in place of tensors that share memory".to_owned()));
+    }
+    let other = Values::of(other);
+    let other = other.as_slice::<T>()?;
+    change(total, |total: &mut [T]| {
+        cpu::for_each_chunk(total, BLOCK, COST * other.len(), |block, total| {
+            cpu::rows::add(total, &other[block * BLOCK..][..total.len()]);
+        });
+    })
 }
 
-struct Moment {
-    step: AdamStep,
-    order: Order,
-}
-
-struct Update {
-    step: AdamStep,
-}
-
-struct Add;
-
+/// Elements that a thread works on at a time.
 const BLOCK: usize = 4096;
-/// Multiply-adds per element, about.
+/// Multiply-adds of a step per element, about.
 const COST: usize = 8;
 
-/// Runs `f` on blocks of `target` and of two others.
-fn in_blocks<T: Element>(
-    target: &mut CpuStorage,
-    layout: &Layout,
-    [a, b]: [&[T]; 2],
-    f: impl Fn(&mut [T], &[T], &[T]) + Sync,
-) -> Result<()> {
-    let outside = || {
-        Error::Msg(
-            "a tensor that is changed in place must be contiguous and of the type of the others".to_owned(),
-        )
-    };
-    let (start, end) = layout.contiguous_offsets().ok_or_else(outside)?;
-    let target = T::values_mut(target).and_then(|values| values.get_mut(start..end)).ok_or_else(outside)?;
-    let work = COST * target.len();
-    cpu::for_each_chunk(target, BLOCK, work, |block, target| {
-        let range = block * BLOCK..block * BLOCK + target.len();
-        f(target, &a[range.clone()], &b[range]);
-    });
-    Ok(())
+/// Whether two tensors are views of one storage: locking both for writing would wait for ever.
+fn share_memory(a: &Tensor, b: &Tensor) -> bool {
+    let (a, b) = (a.storage_and_layout().0, b.storage_and_layout().0);
+    std::ptr::eq(&raw const *a, &raw const *b)
 }
 
-impl Moment {
-    fn run<T: Element>(&self, moment: &mut CpuStorage, layout: &Layout, inputs: [&[T]; 2]) -> Result<()> {
-        let decay = T::from_f64(self.step.weight_decay);
-        match self.order {
-            Order::First => {
-                let (kept, new) = (T::from_f64(self.step.beta_1), T::from_f64(1.0 - self.step.beta_1));
-                in_blocks(moment, layout, inputs, |m, g, p| {
-                    cpu::adam::first_moment(m, g, p, kept, new, decay)
-                })
-            }
-            Order::Second => {
-                let (kept, new) = (T::from_f64(self.step.beta_2), T::from_f64(1.0 - self.step.beta_2));
-                in_blocks(moment, layout, inputs, |v, g, p| {
-                    cpu::adam::second_moment(v, g, p, kept, new, decay)
-                })
-            }
-        }
-    }
+/// Calls `f` with the values of a contiguous tensor, to be changed, and returns what it returns.
+fn change<T: Element, R>(tensor: &Tensor, f: impl FnOnce(&mut [T]) -> R) -> Result<R> {
+    let op = Change { f: Cell::new(Some(f)), result: Cell::new(None), element: PhantomData };
+    tensor.inplace_op1(&op)?;
+    op.result.into_inner().ok_or_else(|| Error::Msg("a change in place that did not run".to_owned()))
 }
 
-impl InplaceOp3 for Moment {
+/// An op that runs a closure once: Candle hands out a tensor's memory for writing to ops alone, one tensor to each.
+struct Change<T, R, F> {
+    f: Cell<Option<F>>,
+    result: Cell<Option<R>>,
+    element: PhantomData<T>,
+}
+
+impl<T: Element, R, F: FnOnce(&mut [T]) -> R> InplaceOp1 for Change<T, R, F> {
     fn name(&self) -> &'static str {
-        "adam_moment"
+        "change"
     }
 
-    fn cpu_fwd(
-        &self,
-        moment: &mut CpuStorage,
-        layout: &Layout,
-        gradient: &CpuStorage,
-        gradient_layout: &Layout,
-        param: &CpuStorage,
-        param_layout: &Layout,
-    ) -> Result<()> {
-        match param.dtype() {
-            DType::F32 => {
-                let inputs = [
-                    contiguous_slice::<f32>(gradient, gradient_layout)?,
-                    contiguous_slice(param, param_layout)?,
-                ];
-                self.run(moment, layout, inputs)
-            }
-            DType::F64 => {
-                let inputs = [
-                    contiguous_slice::<f64>(gradient, gradient_layout)?,
-                    contiguous_slice(param, param_layout)?,
-                ];
-                self.run(moment, layout, inputs)
-            }
-            dtype => Err(unsupported_dtype("adam_step", dtype)),
-        }
-    }
-}
-
-impl Update {
-    fn run<T: Element>(&self, param: &mut CpuStorage, layout: &Layout, moments: [&[T]; 2]) -> Result<()> {
-        let AdamStep { learning_rate, beta_1, beta_2, eps, n_steps, .. } = self.step;
-        let bias = |beta: f64| 1.0 - beta.powf(n_steps as f64);
-        let rate = T::from_f64(learning_rate / bias(beta_1));
-        let root = T::from_f64(1.0 / bias(beta_2).sqrt());
-        let eps = T::from_f64(eps);
-        in_blocks(param, layout, moments, |p, m, v| cpu::adam::update(p, m, v, rate, root, eps))
-    }
-}
-
-impl InplaceOp3 for Update {
-    fn name(&self) -> &'static str {
-        "adam_update"
-    }
-
-    fn cpu_fwd(
-        &self,
-        param: &mut CpuStorage,
-        layout: &Layout,
-        first: &CpuStorage,
-        first_layout: &Layout,
-        second: &CpuStorage,
-        second_layout: &Layout,
-    ) -> Result<()> {
-        match first.dtype() {
-            DType::F32 => {
-                let moments =
-                    [contiguous_slice::<f32>(first, first_layout)?, contiguous_slice(second, second_layout)?];
-                self.run(param, layout, moments)
-            }
-            DType::F64 => {
-                let moments =
-                    [contiguous_slice::<f64>(first, first_layout)?, contiguous_slice(second, second_layout)?];
-                self.run(param, layout, moments)
-            }
-            dtype => Err(unsupported_dtype("adam_step", dtype)),
-        }
-    }
-}
-
-impl InplaceOp2 for Add {
-    fn name(&self) -> &'static str {
-        "add_in_place"
-    }
-
-    fn cpu_fwd(
-        &self,
-        total: &mut CpuStorage,
-        layout: &Layout,
-        other: &CpuStorage,
-        other_layout: &Layout,
-    ) -> Result<()> {
-        match other.dtype() {
-            DType::F32 => {
-                let other = contiguous_slice::<f32>(other, other_layout)?;
-                in_blocks(total, layout, [other, other], |total, other, _| cpu::rows::add(total, other))
-            }
-            DType::F64 => {
-                let other = contiguous_slice::<f64>(other, other_layout)?;
-                in_blocks(total, layout, [other, other], |total, other, _| cpu::rows::add(total, other))
-            }
-            dtype => Err(unsupported_dtype("add_in_place", dtype)),
-        }
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let outside = || {
+            Error::Msg(
+                "a tensor that is changed in place must be contiguous and of the type of the others"
+                    .to_owned(),
+            )
+        };
+        let (start, end) = layout.contiguous_offsets().ok_or_else(outside)?;
+        let values =
+            T::values_mut(storage).and_then(|values| values.get_mut(start..end)).ok_or_else(outside)?;
+        self.result.set(self.f.take().map(|f| f(values)));
+        Ok(())
     }
 }

@@ -83,6 +83,24 @@ pub(super) fn for_each_chunk<T: Send>(
     }
 }
 
+/// [`for_each_chunk`] of several outputs of one length, the chunks of one place together.
+pub(super) fn for_each_chunks<T: Send, const N: usize>(
+    outputs: [&mut [T]; N],
+    chunk: usize,
+    work: usize,
+    f: impl Fn(usize, [&mut [T]; N]) + Sync,
+) {
+    let n_chunks = outputs.first().map_or(0, |output| output.len().div_ceil(chunk));
+    let mut rest = outputs.map(|output| output.chunks_mut(chunk));
+    let together = (0..n_chunks).map(|_| rest.each_mut().map(|chunks| chunks.next().unwrap_or_default()));
+    if work < PARALLEL_FROM {
+        together.enumerate().for_each(|(index, chunks)| f(index, chunks));
+    } else {
+        let together: Vec<_> = together.collect();
+        together.into_par_iter().enumerate().for_each(|(index, chunks)| f(index, chunks));
+    }
+}
+
 /// Like [`for_each_chunk`], with a result per chunk, in order.
 pub(super) fn map_chunks<T: Send, R: Send>(
     output: &mut [T],
