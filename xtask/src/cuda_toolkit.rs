@@ -1,6 +1,6 @@
 //! `cargo xtask cuda-toolkit`: the CUDA compiler and libraries that feature `cuda` is built with.
 
-mod driver_stub;
+pub(crate) mod driver_stub;
 mod wheels;
 
 use std::path::{Path, PathBuf};

@@ -13,6 +13,7 @@ mod bench;
 mod browser;
 mod ci;
 mod cluster;
+mod cuda_emulator;
 mod cuda_kernels;
 mod cuda_toolkit;
 mod demo;
@@ -41,6 +42,7 @@ cargo xtask COMMAND
   cluster                   a study on a real Slurm of this machine, disturbed, and through Snakemake: the same bytes as without
   bench NAME [ARGS]...      time `model`, `baselines`, `kernels`, `bags`, `metrics` or `extract` against the Python stack: --json, --record, --cases A,B, --python PATH;
                             model --device cuda:N: on a GPU, against PyTorch on the same
+  cuda-emulate [ARGS]...    the tests of kernels and models for a GPU on a machine without: thread by thread, a quarter of an hour; ARGS go to the test programs
   cuda-kernels              compile the CUDA kernels and hold their registers and spills against a budget; needs no GPU
   cuda-toolkit              what a build with feature `cuda` needs, as lines to `eval`: an installed toolkit, else one made of PyPI's wheels
                             below target; --kernels-only: the compiler alone
@@ -83,6 +85,7 @@ fn run(root: &Path, command: &str, rest: &[String]) -> Result<(), Failure> {
         ("browser", []) => browser::run(root),
         ("cluster", []) => cluster::run(root),
         ("bench", args) => bench::run(root, &bench::Options::parse(args)?),
+        ("cuda-emulate", args) => cuda_emulator::run(root, args),
         ("cuda-kernels", []) => cuda_kernels::run(root),
         ("cuda-toolkit", []) => cuda_toolkit::run(root, cuda_toolkit::Parts::All),
         ("cuda-toolkit", [flag]) if flag == "--kernels-only" => {

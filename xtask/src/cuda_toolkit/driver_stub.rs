@@ -33,6 +33,13 @@ pub(super) fn write(root: &Path, home: &Path) -> Result<(), Failure> {
     Step::new(root, "cc", &args).run()
 }
 
+/// The driver's functions that programs may link to.
+pub(crate) fn driver_functions(root: &Path) -> Result<Vec<String>, Failure> {
+    let bindings = bindings(root)?;
+    let text = fs::read_to_string(&bindings).map_err(|error| Failure::io("read", &bindings, &error))?;
+    Ok(functions(&text).into_iter().map(str::to_owned).collect())
+}
+
 /// The file in which `cudarc`, through which Candle reaches the driver, declares its functions.
 fn bindings(root: &Path) -> Result<PathBuf, Failure> {
     let args = ["metadata", "--format-version", "1", "--features", "cf-layers/cuda"];

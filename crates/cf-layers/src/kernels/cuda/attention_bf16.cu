@@ -24,7 +24,7 @@ template <int D>
 __device__ void forward(const bf16 *q, uint64_t q_stride, const bf16 *k, const bf16 *v, uint64_t kv_stride, bf16 *out,
                         float *partial, float *log_sum_exp, const Shape &shape, const Mask &mask, int tiles_per_split) {
     constexpr int ROWS = 128, KEYS = 64, THREADS = 128, N = KEYS / 8;
-    extern __shared__ __align__(128) unsigned char shared[];
+    DYNAMIC_SHARED(unsigned char, shared);
     uint32_t q_tile = shared_address(shared);
     uint32_t k_tile = q_tile + ROWS * D * 2, v_tile = k_tile + 2 * KEYS * D * 2;
     const int head = blockIdx.y, split = blockIdx.z, first_query = blockIdx.x * ROWS;
@@ -243,7 +243,7 @@ __device__ void backward(const bf16 *q, uint64_t q_stride, const bf16 *k, const 
                          const bf16 *dout, const float *log_sum_exp, const float *delta, float *dq, bf16 *dk, bf16 *dv,
                          uint64_t dkv_stride, float *partial, const Shape &shape, const Mask &mask, int tiles_per_split) {
     constexpr int KEYS = 128, ROWS = 64, THREADS = 256, N = ROWS / 8;
-    extern __shared__ __align__(128) unsigned char shared[];
+    DYNAMIC_SHARED(unsigned char, shared);
     const uint32_t k_tile = shared_address(shared), v_tile = k_tile + KEYS * D * 2;
     const uint32_t q_tile = v_tile + KEYS * D * 2, dout_tile = q_tile + 2 * ROWS * D * 2;
     const uint32_t ds_tile = dout_tile + 2 * ROWS * D * 2;
@@ -438,7 +438,7 @@ __device__ void backward_queries(const bf16 *q, uint64_t q_stride, const bf16 *k
                                  const bf16 *dout, const float *log_sum_exp, const float *delta, bf16 *dq,
                                  uint64_t dq_stride, const Shape &shape, const Mask &mask) {
     constexpr int ROWS = 128, KEYS = 64, THREADS = 256, N = KEYS / 8;
-    extern __shared__ __align__(128) unsigned char shared[];
+    DYNAMIC_SHARED(unsigned char, shared);
     const uint32_t q_tile = shared_address(shared), dout_tile = q_tile + ROWS * D * 2;
     const uint32_t k_tile = dout_tile + ROWS * D * 2, v_tile = k_tile + 2 * KEYS * D * 2;
     const int head = blockIdx.y, first_query = blockIdx.x * ROWS;

@@ -65,7 +65,7 @@ __device__ __forceinline__ void row_products(float (&s)[R][C], const Tile<D> &a,
 template <int D>
 __device__ void forward(const float *q, uint64_t q_stride, const float *k, const float *v, uint64_t kv_stride, float *out,
                         float *log_sum_exp, const Shape &shape, const Mask &mask) {
-    extern __shared__ __align__(16) float shared[];
+    DYNAMIC_SHARED(float, shared);
     const Tile<D> queries{shared}, keys{queries.row(64)}, values{keys.row(64)};
     const Tile<64> weights{values.row(64)};
     const int head = blockIdx.y, first_query = blockIdx.x * 64, tx = threadIdx.x, ty = threadIdx.y;
@@ -167,7 +167,7 @@ template <int D>
 __device__ void backward_keys(const float *q, uint64_t q_stride, const float *k, const float *v, uint64_t kv_stride,
                               const float *dout, const float *log_sum_exp, const float *delta, float *dk, float *dv,
                               uint64_t dkv_stride, const Shape &shape, const Mask &mask) {
-    extern __shared__ __align__(16) float shared[];
+    DYNAMIC_SHARED(float, shared);
     const Tile<D> keys{shared}, values{keys.row(64)}, queries{values.row(64)}, douts{queries.row(32)};
     const Tile<64> weights{douts.row(32)}, gradients{weights.row(32)};
     const int head = blockIdx.y, first_key = blockIdx.x * 64, tx = threadIdx.x, ty = threadIdx.y;
@@ -229,7 +229,7 @@ template <int D>
 __device__ void backward_queries(const float *q, uint64_t q_stride, const float *k, const float *v, uint64_t kv_stride,
                                  const float *dout, const float *log_sum_exp, const float *delta, float *dq,
                                  uint64_t dq_stride, const Shape &shape, const Mask &mask) {
-    extern __shared__ __align__(16) float shared[];
+    DYNAMIC_SHARED(float, shared);
     const Tile<D> queries{shared}, douts{queries.row(64)}, keys{douts.row(64)}, values{keys.row(32)};
     const Tile<32> gradients{values.row(32)};
     const int head = blockIdx.y, first_query = blockIdx.x * 64, tx = threadIdx.x, ty = threadIdx.y;

@@ -110,7 +110,7 @@ __device__ __forceinline__ void soften(float (&s)[KEYS / 2], Rows &rows, float (
         top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
         top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
         const float shift = top * scale_2;
-        shrink[half] = exp2_of(fmaf(rows.highest[half], scale_2, -shift));
+        shrink[half] = exp2_fast(fmaf(rows.highest[half], scale_2, -shift));
         rows.highest[half] = top;
         float total = 0.0f;
 #pragma unroll
@@ -118,7 +118,7 @@ __device__ __forceinline__ void soften(float (&s)[KEYS / 2], Rows &rows, float (
 #pragma unroll
             for (int e = 0; e < 2; e++) {
                 float &weight = s[4 * c + 2 * half + e];
-                weight = exp2_of(fmaf(weight, scale_2, -shift));
+                weight = exp2_fast(fmaf(weight, scale_2, -shift));
                 total += weight;
                 if (DROPOUT && gone.at(4 * c + 2 * half + e)) weight = 0.0f;
             }
@@ -167,7 +167,7 @@ __device__ __forceinline__ void hopper_forward(Queries queries, Keys keys, bf16 
                                                const Shape &shape, const Mask &mask, int tiles_per_split) {
     constexpr int D = HOPPER_D, ROWS = CONSUMERS * 64, TILE = KEYS * 256;
     extern __shared__ __align__(1024) unsigned char shared[];
-    const uint32_t q_tile = (shared_at(shared) + 1023) & ~1023u, k_tile = q_tile + ROWS * 256, v_tile = k_tile + STAGES * TILE;
+    const uint32_t q_tile = (shared_address(shared) + 1023) & ~1023u, k_tile = q_tile + ROWS * 256, v_tile = k_tile + STAGES * TILE;
     const uint32_t barriers = v_tile + STAGES * TILE;
     // Copied, for queries and each stage of keys and values, and free again, for each stage.
     const uint32_t q_there = barriers, k_there = q_there + 8, v_there = k_there + STAGES * 8;
@@ -351,7 +351,7 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
     constexpr int D = HOPPER_D, KEYS = 128, ROWS = 64, TILE = ROWS * 256;
     typedef BackwardShared Parts;
     extern __shared__ __align__(1024) unsigned char shared[];
-    const uint32_t base = (shared_at(shared) + 1023) & ~1023u;
+    const uint32_t base = (shared_address(shared) + 1023) & ~1023u;
     const uint32_t k_tile = base + Parts::K, v_tile = base + Parts::V, q_tile = base + Parts::Q, dout_tile = base + Parts::DOUT;
     const uint32_t ds_tile = base + Parts::DS, row_values = base + Parts::ROWS, barriers = base + Parts::BARRIERS;
     const uint32_t kv_there = barriers, q_there = barriers + 8, dout_there = q_there + 16, q_free = dout_there + 16;
@@ -478,10 +478,10 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
 #pragma unroll
             for (int c = 0; c < 8; c++) {
                 const float2 lse = load_2(lse_at + c * 32);
-                s[4 * c] = exp2_of(fmaf(s[4 * c], scale_2, -lse.x));
-                s[4 * c + 1] = exp2_of(fmaf(s[4 * c + 1], scale_2, -lse.y));
-                s[4 * c + 2] = exp2_of(fmaf(s[4 * c + 2], scale_2, -lse.x));
-                s[4 * c + 3] = exp2_of(fmaf(s[4 * c + 3], scale_2, -lse.y));
+                s[4 * c] = exp2_fast(fmaf(s[4 * c], scale_2, -lse.x));
+                s[4 * c + 1] = exp2_fast(fmaf(s[4 * c + 1], scale_2, -lse.y));
+                s[4 * c + 2] = exp2_fast(fmaf(s[4 * c + 2], scale_2, -lse.x));
+                s[4 * c + 3] = exp2_fast(fmaf(s[4 * c + 3], scale_2, -lse.y));
             }
             if (cut) {
 #pragma unroll

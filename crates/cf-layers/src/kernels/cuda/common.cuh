@@ -1,19 +1,12 @@
 // What every kernel file shares: element types, dropout masks, reductions within a warp.
 #pragma once
 
-#include <stdint.h>
+#include "instructions.cuh"
 
 // bf16 as its bits: the upper half of an f32.
 typedef uint16_t bf16;
 
 __device__ __forceinline__ float widened(bf16 value) { return __uint_as_float((uint32_t)value << 16); }
-
-// Two values rounded to bf16, the first in the lower half.
-__device__ __forceinline__ uint32_t packed(float low, float high) {
-    uint32_t pair;
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
-    return pair;
-}
 
 __device__ __forceinline__ bf16 rounded(float value) { return (bf16)packed(value, 0.0f); }
 

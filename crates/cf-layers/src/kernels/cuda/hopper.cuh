@@ -18,14 +18,6 @@
 
 #ifdef HOPPER
 
-__device__ __forceinline__ uint32_t shared_at(const void *at) { return (uint32_t)__cvta_generic_to_shared(at); }
-
-__device__ __forceinline__ float exp2_of(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-
 // ---- barriers ------------------------------------------------------------------------------------------------------
 
 __device__ __forceinline__ void barrier_init(uint32_t barrier, int arrivals) {

@@ -1,0 +1,151 @@
+// The threads of a block as fibers of one thread, which take turns where they wait for each other: the first first, or, with
+// CF_EMULATED_ORDER=reverse, the last. A kernel that reads what another thread has not yet written, because it does not wait, gives other
+// numbers in one order than in the other.
+#include "cuda_words.h"
+#include "instructions.cuh"
+#include "launch.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <sys/mman.h>
+
+#ifndef __x86_64__
+#error "fibers are switched by a few instructions of x86-64"
+#endif
+
+Indices threadIdx, blockIdx, blockDim, gridDim;
+int current;
+unsigned char *dynamic_shared;
+Fragments fragments[32][32];
+
+static const int MOST_THREADS = 1024, MOST_WARPS = 32;
+static const size_t STACK = 128 << 10, MOST_SHARED = 1 << 20;
+
+std::map<std::string, Thread> &kernels() {
+    static std::map<std::string, Thread> all;
+    return all;
+}
+
+// ---- fibers ----------------------------------------------------------------------------------------------------------
+
+// Saves this stack's pointer to `from` and goes on where `to` was left.
+extern "C" void switch_stack(void **from, void *to);
+asm(R"(
+.text
+.globl switch_stack
+.type switch_stack, @function
+switch_stack:
+    pushq %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    movq %rsp, (%rdi)
+    movq %rsi, %rsp
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbx
+    popq %rbp
+    ret
+)");
+
+static void *scheduler, *stacks[MOST_THREADS];
+static bool has_ended[MOST_THREADS];
+static Thread thread_of_launch;
+static void **arguments_of_launch;
+
+// Threads of a block or a warp that have not ended, how many of them wait, and how often all have come.
+struct Barrier {
+    int n_live, n_waiting, n_passed;
+
+    void pass() {
+        n_waiting = 0;
+        n_passed++;
+    }
+    void wait() {
+        const int before = n_passed;
+        if (++n_waiting == n_live) return pass();
+        while (n_passed == before) switch_stack(&stacks[current], scheduler);
+    }
+    void leave() {
+        if (--n_live > 0 && n_waiting == n_live) pass();
+    }
+};
+static Barrier of_block, of_warps[MOST_WARPS];
+
+void wait_for_block() { of_block.wait(); }
+void wait_for_warp() { of_warps[warp()].wait(); }
+
+uint32_t exchanged(uint32_t value, int from) {
+    static uint32_t given[MOST_WARPS][32];
+    given[warp()][lane()] = value;
+    wait_for_warp();
+    const uint32_t taken = given[warp()][from];
+    wait_for_warp();
+    return taken;
+}
+
+static void run_thread() {
+    thread_of_launch(arguments_of_launch);
+    has_ended[current] = true;
+    of_block.leave();
+    of_warps[warp()].leave();
+    switch_stack(&stacks[current], scheduler);
+    abort(); // nobody goes on with a thread that has ended
+}
+
+static unsigned char *mapped(size_t n_bytes) {
+    void *at = mmap(nullptr, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) abort();
+    return (unsigned char *)at;
+}
+
+static bool is_reversed() {
+    static const char *const order = getenv("CF_EMULATED_ORDER");
+    return order && std::string(order) == "reverse";
+}
+
+static void run_block(int n_threads) {
+    static unsigned char *memory = mapped(MOST_THREADS * STACK);
+    of_block = {n_threads, 0, 0};
+    for (int w = 0; w < MOST_WARPS; w++) of_warps[w] = {std::clamp(n_threads - 32 * w, 0, 32), 0, 0};
+    for (int t = 0; t < n_threads; t++) {
+        has_ended[t] = false;
+        void **top = (void **)(memory + (t + 1) * STACK - 64);
+        *--top = nullptr; // where `run_thread` would return to
+        *--top = (void *)run_thread;
+        top -= 6; // the registers that `switch_stack` takes back
+        stacks[t] = top;
+    }
+    while (of_block.n_live > 0) {
+        for (int turn = 0; turn < n_threads; turn++) {
+            current = is_reversed() ? n_threads - 1 - turn : turn;
+            if (has_ended[current]) continue;
+            const unsigned t = current;
+            threadIdx = {t % blockDim.x, t / blockDim.x % blockDim.y, t / (blockDim.x * blockDim.y)};
+            switch_stack(&scheduler, stacks[current]);
+        }
+    }
+}
+
+bool run_blocks(const char *name, const unsigned (&grid)[3], const unsigned (&block)[3], unsigned shared, void **arguments) {
+    const auto found = kernels().find(name);
+    if (found == kernels().end()) return false;
+    static unsigned char *const shared_memory = mapped(MOST_SHARED);
+    thread_of_launch = found->second;
+    arguments_of_launch = arguments;
+    dynamic_shared = shared_memory;
+    gridDim = {grid[0], grid[1], grid[2]};
+    blockDim = {block[0], block[1], block[2]};
+    const size_t n_blocks = (size_t)grid[0] * grid[1] * grid[2];
+    for (size_t turn = 0; turn < n_blocks; turn++) {
+        const size_t at = is_reversed() ? n_blocks - 1 - turn : turn;
+        blockIdx = {(unsigned)(at % grid[0]), (unsigned)(at / grid[0] % grid[1]), (unsigned)(at / grid[0] / grid[1])};
+        memset(shared_memory, 0xff, std::min<size_t>(shared + 256, MOST_SHARED)); // NaN
+        run_block(block[0] * block[1] * block[2]);
+    }
+    return true;
+}

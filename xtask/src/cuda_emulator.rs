@@ -1,0 +1,223 @@
+//! `cargo xtask cuda-emulate`: the tests of kernels and models on a GPU, on a GPU that is not there.
+//!
+//! `xtask/cuda/emulator` is a CUDA driver whose launches run the kernels' own sources, compiled as C++, thread by thread. What is left
+//! out is what only a chip has: Hopper's kernels, threads that truly run at once, and speed.
+
+use std::path::{Path, PathBuf};
+
+use crate::cuda_toolkit::driver_stub::driver_functions;
+use crate::cuda_toolkit::{self, Parts};
+use crate::demo::fresh_folder;
+use crate::failure::Failure;
+use crate::step::Step;
+
+const KERNELS: &str = "crates/cf-layers/src/kernels/cuda";
+const EMULATOR: &str = "xtask/cuda/emulator";
+/// The packages whose test program `cuda` is run: those of runs would take hours, and encoders use more of Candle's kernels.
+const PACKAGES: [&str; 2] = ["cf-layers", "cf-model"];
+/// A test whose attention has 270 million weights a head.
+const TOO_LONG: &str = "long_sequences_in_evaluation";
+/// Takes the place of the kernels' own.
+const INSTRUCTIONS: &str = "instructions.cuh";
+const FLAGS: [&str; 7] =
+    ["-std=c++17", "-O2", "-fPIC", "-fno-semantic-interposition", "-w", "-include", "cuda_words.h"];
+
+/// Builds the test programs and the emulator, and runs them with `args`, such as the name of a test.
+pub(crate) fn run(root: &Path, args: &[String]) -> Result<(), Failure> {
+    let toolkit = cuda_toolkit::provide(root, Parts::All)?;
+    let mut build: Vec<&str> =
+        vec!["test", "--release", "--no-run", "--message-format=json", "--test", "cuda"];
+    build.extend(PACKAGES.iter().flat_map(|package| ["-p", package]));
+    build.extend(["--features", "cf-model/cuda"]);
+    let programs = programs(&toolkit.around(root, Step::cargo(root, &build))?.stdout()?);
+    if programs.len() != PACKAGES.len() {
+        return Err(Failure::new(format!(
+            "found {} test programs, expected {}",
+            programs.len(),
+            PACKAGES.len()
+        )));
+    }
+    let libraries = libraries(root, &programs)?;
+    println!(
+        "programs with feature `cuda` run on it, too: LD_LIBRARY_PATH={} PROGRAM --device cuda:0\n\
+         (CF_EMULATED_GPU=memory: nothing is computed, and what tensors take is counted as on a GPU)",
+        libraries.display()
+    );
+    let always = ["--test-threads", "1", "--skip", TOO_LONG];
+    let args: Vec<&str> = always.into_iter().chain(args.iter().map(String::as_str)).collect();
+    for program in &programs {
+        let step = Step::new(root, program, &args);
+        step.env("LD_LIBRARY_PATH", &libraries.display().to_string()).run()?;
+    }
+    Ok(())
+}
+
+/// The test programs among what Cargo says it made.
+fn programs(messages: &str) -> Vec<PathBuf> {
+    let executable = |line: &str| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let is_test = message["target"]["kind"] == serde_json::json!(["test"]);
+        let path = message["executable"].as_str().filter(|_| is_test)?;
+        Some(PathBuf::from(path))
+    };
+    messages.lines().filter_map(executable).collect()
+}
+
+/// A folder with the libraries that `programs` are linked to.
+fn libraries(root: &Path, programs: &[PathBuf]) -> Result<PathBuf, Failure> {
+    let out = fresh_folder(root, "cuda-emulator")?;
+    let kernels = files(&root.join(KERNELS))?;
+    for source in files(&root.join(EMULATOR))?.iter().chain(kernels.iter().filter(|path| is_emulated(path))) {
+        let to = out.join(source.file_name().unwrap_or_default());
+        std::fs::copy(source, &to).map_err(|error| Failure::io("write", &to, &error))?;
+    }
+    let mut sources: Vec<String> = Vec::new();
+    for file in files(&out)? {
+        match file.extension().and_then(|extension| extension.to_str()) {
+            Some("cc") => sources.push(name_of(&file)),
+            Some("cu") => sources.push(with_names(&out, &file)?),
+            _ => {}
+        }
+    }
+    let mut compile: Vec<&str> = vec!["-c"];
+    compile.extend(FLAGS);
+    compile.extend(sources.iter().map(String::as_str));
+    Step::new(&out, "g++", &compile).run()?;
+
+    let folder = out.join("lib");
+    std::fs::create_dir_all(&folder).map_err(|error| Failure::io("make", &folder, &error))?;
+    let objects: Vec<String> = sources.iter().map(|source| source.replace(".cc", ".o")).collect();
+    // First without stubs, to see what it has.
+    link(&out, "libcuda.so.1", &objects, None)?;
+    let table = Step::new(&out, "nm", &["-D", "--defined-only", "lib/libcuda.so.1"]).stdout()?;
+    let has: Vec<&str> = table.lines().filter_map(|line| line.split_whitespace().last()).collect();
+    let mut wanted = of_all(programs, |program| functions(&out, program))?;
+    // Other programs call other functions of the driver.
+    wanted.extend(driver_functions(root)?);
+    wanted.sort();
+    wanted.dedup();
+    let stub = |name: &String| format!("int {name}(void) {{ return missing(\"{name}\"); }}\n");
+    let stubs: String = wanted.iter().filter(|name| !has.contains(&name.as_str())).map(stub).collect();
+    let stubs = format!("int missing(const char *name);\n{stubs}");
+    write(&out.join("stubs.c"), &stubs)?;
+    Step::new(&out, "gcc", &["-c", "-fPIC", "-w", "stubs.c"]).run()?;
+    link(&out, "libcuda.so.1", &[objects, vec!["stubs.o".to_owned()]].concat(), None)?;
+    // The others need only be there: a function is looked for in all.
+    for library in of_all(programs, |program| libraries_beside(&out, program))? {
+        // The version of its functions is called as the library.
+        write(&out.join("versions"), &format!("{library} {{}};\n"))?;
+        link(&out, &library, &[], Some("-Wl,--version-script=versions"))?;
+    }
+    Ok(folder)
+}
+
+/// Whether a file of the kernels is taken as it is.
+fn is_emulated(path: &Path) -> bool {
+    let (name, extension) = (name_of(path), path.extension().and_then(|extension| extension.to_str()));
+    matches!(extension, Some("cu" | "cuh")) && !name.contains("hopper") && name != INSTRUCTIONS
+}
+
+/// Writes `NAME.cc`: a kernel file, and a line for each of its kernels by which a launch finds it.
+fn with_names(out: &Path, file: &Path) -> Result<String, Failure> {
+    let name = name_of(file);
+    let mut preprocess: Vec<&str> = vec!["-E", "-P", "-x", "c++"];
+    preprocess.extend(FLAGS);
+    preprocess.push(&name);
+    let text = Step::new(out, "g++", &preprocess).stdout()?;
+    let lines: String = kernel_names(&text).into_iter().map(|kernel| format!("KERNEL({kernel})\n")).collect();
+    let to = name.replace(".cu", ".cc");
+    write(&out.join(&to), &format!("#include \"{name}\"\n#include \"launch.h\"\n{lines}"))?;
+    Ok(to)
+}
+
+/// The functions that a preprocessed file declares `extern "C" void`.
+fn kernel_names(text: &str) -> Vec<&str> {
+    fn name(declaration: &str) -> Option<&str> {
+        declaration.trim_start().strip_prefix("void")?.split_once('(')?.0.split_whitespace().last()
+    }
+    text.split("extern \"C\"").skip(1).filter_map(name).collect()
+}
+
+/// Functions of CUDA's that a program calls.
+fn functions(out: &Path, program: &str) -> Result<Vec<String>, Failure> {
+    let table = Step::new(out, "nm", &["-D", "--undefined-only", program]).stdout()?;
+    let symbols = table.lines().filter_map(|line| line.split_whitespace().last());
+    Ok(symbols.filter_map(cuda_function).map(str::to_owned).collect())
+}
+
+/// CUDA's libraries that a program asks for, but for the driver's.
+fn libraries_beside(out: &Path, program: &str) -> Result<Vec<String>, Failure> {
+    let table = Step::new(out, "readelf", &["-d", program]).stdout()?;
+    let names = table.lines().filter_map(|line| line.split_once("Shared library: [")?.1.strip_suffix(']'));
+    let of_cuda =
+        |name: &&str| ["libcublas", "libcurand", "libcudart"].iter().any(|start| name.starts_with(start));
+    Ok(names.filter(of_cuda).map(str::to_owned).collect())
+}
+
+/// A symbol without its version, if it is one of CUDA's.
+fn cuda_function(symbol: &str) -> Option<&str> {
+    let name = symbol.split('@').next()?;
+    let of_cuda = ["cublas", "curand", "cuda", "__cuda"].iter().any(|start| name.starts_with(start))
+        || name
+            .strip_prefix("cu")
+            .is_some_and(|rest| rest.starts_with(|letter: char| letter.is_ascii_uppercase()));
+    of_cuda.then_some(name)
+}
+
+/// What `f` finds in all programs, once each.
+fn of_all(
+    programs: &[PathBuf],
+    f: impl Fn(&str) -> Result<Vec<String>, Failure>,
+) -> Result<Vec<String>, Failure> {
+    let found = programs.iter().map(|program| f(&program.display().to_string()));
+    let mut all = found.collect::<Result<Vec<_>, _>>()?.concat();
+    all.sort();
+    all.dedup();
+    Ok(all)
+}
+
+fn link(out: &Path, library: &str, objects: &[String], option: Option<&str>) -> Result<(), Failure> {
+    let (name, to) = (format!("-Wl,-soname,{library}"), format!("lib/{library}"));
+    let mut args: Vec<&str> = vec!["-shared", "-fPIC", "-Wl,-Bsymbolic-functions", &name, "-o", &to];
+    args.extend(option);
+    args.extend(objects.iter().map(String::as_str));
+    Step::new(out, "g++", &args).run()
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let listed = std::fs::read_dir(folder).map_err(|error| Failure::io("list", folder, &error))?;
+    let mut files: Vec<PathBuf> =
+        listed.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file()).collect();
+    files.sort();
+    Ok(files)
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text).map_err(|error| Failure::io("write", path, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_found_by_their_declarations() {
+        let text = "extern \"C\" void switch_stack(void **a);\n void f() {}\n\
+                    extern \"C\"   void\n layer_norm_4(const float *x) {}\nextern \"C\" { int cuInit(unsigned); }";
+        assert_eq!(kernel_names(text), ["switch_stack", "layer_norm_4"]);
+    }
+
+    #[test]
+    fn only_what_cuda_has_is_stubbed() {
+        assert_eq!(cuda_function("cublasCreate_v2@libcublas.so.13"), Some("cublasCreate_v2"));
+        assert_eq!(
+            ["cuInit", "__cudaRegisterVar"].map(cuda_function),
+            [Some("cuInit"), Some("__cudaRegisterVar")]
+        );
+        assert_eq!(["curl_init", "custom", "malloc"].map(cuda_function), [None; 3]);
+    }
+}
