@@ -112,11 +112,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<serde_json::Value, Box<dyn st
     let patches = Arc::new(lattice::patches(case.sizes));
     let bag = BagTensors { x5: Some(x5?), x10: Some(x10?), x20: Some(x20?), patches };
     let builder = if case.trains { store.builder() } else { store.eval_builder() };
-    let model = config.build(BACKBONE_DIM, builder)?;
+    let mut model = config.build(BACKBONE_DIM, builder)?;
     let mut optimiser = match case.trains {
         true => Some(Adam::new(&store, 4e-6)?.without(|name| config.is_dead(name))),
-        false => None,
+        false => {
+            model.freeze()?;
+            None
+        }
     };
+    drop(store);
     let mut seconds = Vec::new();
     // On a GPU what is made again costs a thirtieth of a step.
     let recompute = arguments.recompute || arguments.case.starts_with("largest") || device.is_cuda();

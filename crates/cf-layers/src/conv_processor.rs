@@ -70,6 +70,14 @@ impl ConvProcessor {
         })
     }
 
+    /// For a processor that is only evaluated from here on; see [`Linear::freeze`].
+    ///
+    /// # Errors
+    /// As [`Linear::freeze`].
+    pub fn freeze(&mut self) -> Result<()> {
+        Linear::freeze(&mut [&mut self.project])
+    }
+
     /// `maps`: the scales in the order (source, fine, coarse), each `[side * side, d]`. Returns `[side * side, d]`.
     ///
     /// # Errors
@@ -88,7 +96,33 @@ impl ConvProcessor {
                 )));
             }
         };
+        self.forward_mixed(mixed, side, ctx)
+    }
+
+    /// The part of one map in the mix of all: `total` and the map times its weight, or without a `total` the constant and that. `index` is
+    /// the map's place in the order of [`Self::forward`]. For maps that are made one after the other.
+    ///
+    /// # Errors
+    /// If this processor has no such map.
+    pub fn mix_in(&self, total: Option<Tensor>, map: Tensor, index: usize) -> Result<Tensor> {
+        let Some(mix) = &self.mix else {
+            return Ok(map);
+        };
+        let weighted = map.broadcast_mul(&mix.weights.flatten_all()?.narrow(0, index, 1)?)?;
+        drop(map);
+        match total {
+            Some(total) => total + weighted,
+            None => weighted.broadcast_add(&mix.bias),
+        }
+    }
+
+    /// [`Self::forward`] from the mix of its maps on.
+    ///
+    /// # Errors
+    /// If the map does not hold `side * side` tokens of the width of this processor.
+    pub fn forward_mixed(&self, mixed: Tensor, side: usize, ctx: &mut ForwardCtx) -> Result<Tensor> {
         let features = self.convs.forward(&mixed, TokenGrid::square(side))?.relu()?;
+        drop(mixed);
         let features = channel_dropout(&features, "channels", self.config.dropout, ctx)?;
         self.project.forward_normed(&features, &self.norm, NormedFor::Anything)
     }

@@ -65,6 +65,20 @@ impl CrossAttentionBlock {
         })
     }
 
+    /// For a block that is only evaluated from here on; see [`Linear::freeze`].
+    ///
+    /// # Errors
+    /// As [`Linear::freeze`].
+    pub fn freeze(&mut self) -> Result<()> {
+        // Of the weights in full: the biases take the embedding, and none is left.
+        for layer in [&mut self.q, &mut self.k, &mut self.v] {
+            layer.absorb(&self.scale_embedding)?;
+        }
+        self.scale_embedding = self.scale_embedding.zeros_like()?;
+        let [expand, contract] = self.feed_forward.layers_mut();
+        Linear::freeze(&mut [&mut self.q, &mut self.k, &mut self.v, &mut self.out, expand, contract])
+    }
+
     /// Cross-attention of the source scale over one context scale.
     ///
     /// - `source`: `[n, d]`, 10x tokens; `context`: `[m, d]`, 5x or 20x tokens. Returns `[n, d]`.
@@ -73,6 +87,20 @@ impl CrossAttentionBlock {
     /// # Errors
     /// If either is empty or of another width than this block.
     pub fn forward(&self, source: &Tensor, context: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
+        self.forward_over(source, (context.dim(0)?, &|first, n| context.narrow(0, first, n)), ctx)
+    }
+
+    /// [`Self::forward`] over a context whose rows are made when they are wanted, its first and how many: of `m`, `[n, d]`. A long
+    /// context need not be whole then; see [`kernels::cross_attention_layer_of_rows`].
+    ///
+    /// # Errors
+    /// As [`Self::forward`], and those of `rows`.
+    pub fn forward_over(
+        &self,
+        source: &Tensor,
+        (m, rows): (usize, &dyn Fn(usize, usize) -> Result<Tensor>),
+        ctx: &mut ForwardCtx,
+    ) -> Result<Tensor> {
         let options = TransformerLayerOptions {
             attention: ProjectedAttentionOptions {
                 n_heads: self.n_heads,
@@ -96,7 +124,7 @@ impl CrossAttentionBlock {
                 feed_forward: self.feed_forward.weights(),
             },
         };
-        kernels::cross_attention_layer(source, context, weights, options)
+        kernels::cross_attention_layer_of_rows(source, (m, rows), weights, options)
     }
 
     /// The mean over heads and source tokens of the attention weight of each context token, `[m]`; see
@@ -106,7 +134,7 @@ impl CrossAttentionBlock {
     /// As [`Self::forward`].
     pub fn received(&self, source: &Tensor, context: &Tensor) -> Result<Tensor> {
         let q = self.q.forward(&source.broadcast_add(&self.scale_embedding)?)?;
-        let k = self.k.forward(&context.broadcast_add(&self.scale_embedding)?)?;
+        let k = self.k.forward(&context.to_dtype(source.dtype())?.broadcast_add(&self.scale_embedding)?)?;
         kernels::attention_received(&q, &k, self.n_heads, self.compute)
     }
 }

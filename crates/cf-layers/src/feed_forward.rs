@@ -37,6 +37,11 @@ impl FeedForward {
         kernels::feed_forward(base, x, self.weights(), self.options(ctx))
     }
 
+    /// Its layers, for [`Linear::freeze`].
+    pub(crate) fn layers_mut(&mut self) -> [&mut Linear; 2] {
+        [&mut self.expand, &mut self.contract]
+    }
+
     pub(crate) fn weights(&self) -> FeedForwardWeights<'_> {
         FeedForwardWeights { expand: self.expand.parameters(), contract: self.contract.parameters() }
     }

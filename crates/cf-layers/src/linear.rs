@@ -84,6 +84,26 @@ impl Linear {
         kernels::linear_norm(x, self.parameters(), norm.parameters(), options)
     }
 
+    /// Lets go of the weights of layers that are only evaluated from here on, where products take another form of them: see
+    /// [`kernels::device::as_operands`].
+    ///
+    /// # Errors
+    /// If the device can't hold them twice for a moment.
+    pub fn freeze(layers: &mut [&mut Self]) -> Result<()> {
+        let compute = layers.first().map(|layer| layer.compute).unwrap_or_default();
+        let weights: Vec<&Tensor> = layers.iter().map(|layer| &layer.weight).collect();
+        let frozen = kernels::device::as_operands(&weights, compute)?;
+        layers.iter_mut().zip(frozen).for_each(|(layer, weight)| layer.weight = weight);
+        Ok(())
+    }
+
+    /// Makes this the layer of `x + vector`, by `W (x + v) + b = W x + (W v + b)`, for evaluation.
+    pub(crate) fn absorb(&mut self, vector: &Tensor) -> Result<()> {
+        let bias = kernels::linear(&vector.unsqueeze(0)?, &self.weight, &self.bias, Compute::AsStored)?;
+        self.bias = bias.squeeze(0)?.detach();
+        Ok(())
+    }
+
     /// Weight and bias.
     pub(crate) fn parameters(&self) -> (&Tensor, &Tensor) {
         (&self.weight, &self.bias)

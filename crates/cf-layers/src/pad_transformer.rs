@@ -29,11 +29,20 @@ impl PadTransformer {
         })
     }
 
-    /// `[n, d]` to `[side * side, d]` and the side. The padded tokens stay in: nothing is cropped.
+    /// For a Pad-Transformer that is only evaluated from here on; see [`crate::Linear::freeze`].
+    ///
+    /// # Errors
+    /// As [`crate::Linear::freeze`].
+    pub fn freeze(&mut self) -> Result<()> {
+        self.pre.freeze()?;
+        self.post.freeze()
+    }
+
+    /// `[n, d]` to `[side * side, d]` and the side. The padded tokens stay in: nothing is cropped. `x` is let go of as soon as it is padded.
     ///
     /// # Errors
     /// If `x` is empty or of another width.
-    pub fn forward(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<(Tensor, usize)> {
+    pub fn forward(&self, x: Tensor, ctx: &mut ForwardCtx) -> Result<(Tensor, usize)> {
         let (x, side) = self.before_post(x, ctx)?;
         Ok((self.post.forward(&x, ctx)?, side))
     }
@@ -43,7 +52,7 @@ impl PadTransformer {
     ///
     /// # Errors
     /// As [`Self::forward`]; and if the block after the position encoding has no layer.
-    pub fn forward_with_received(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<(Tensor, usize, Tensor)> {
+    pub fn forward_with_received(&self, x: Tensor, ctx: &mut ForwardCtx) -> Result<(Tensor, usize, Tensor)> {
         let n = x.dim(0)?;
         let (x, side) = self.before_post(x, ctx)?;
         let (x, received) = self.post.forward_with_received(&x, ctx)?;
@@ -54,9 +63,9 @@ impl PadTransformer {
     ///
     /// # Errors
     /// If `x` does not hold `1 + side * side` tokens of this width.
-    pub fn forward_with_class_token(&self, x: &Tensor, side: usize, ctx: &mut ForwardCtx) -> Result<Tensor> {
+    pub fn forward_with_class_token(&self, x: Tensor, side: usize, ctx: &mut ForwardCtx) -> Result<Tensor> {
         let x = self.before_post_with_class_token(x, side, ctx)?;
-        self.post.forward_first(&x, ctx)
+        self.post.forward_first(x, ctx)
     }
 
     /// [`Self::forward_with_class_token`], and what the class token gives to each of the `n` tokens behind the grid, `[n]`: the
@@ -66,23 +75,26 @@ impl PadTransformer {
     /// As [`Self::forward_with_class_token`]; and if the block after the position encoding has no layer.
     pub fn forward_with_class_token_row(
         &self,
-        x: &Tensor,
+        x: Tensor,
         (side, n): (usize, usize),
         ctx: &mut ForwardCtx,
     ) -> Result<(Tensor, Tensor)> {
         let x = self.before_post_with_class_token(x, side, ctx)?;
-        let (class_token, row) = self.post.forward_first_with_received(&x, ctx)?;
+        let (class_token, row) = self.post.forward_first_with_received(x, ctx)?;
         Ok((class_token, fold_square_pad(&row.narrow(0, 1, side * side)?, n)?))
     }
 
-    fn before_post(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<(Tensor, usize)> {
-        let (x, side) = square_pad(x)?;
-        let x = self.pre.forward(&x, ctx)?;
-        Ok((self.ppeg.forward(&x, side)?, side))
+    fn before_post(&self, x: Tensor, ctx: &mut ForwardCtx) -> Result<(Tensor, usize)> {
+        let (padded, side) = square_pad(&x)?;
+        drop(x);
+        let encoded = self.pre.forward(&padded, ctx)?;
+        drop(padded);
+        Ok((self.ppeg.forward(&encoded, side)?, side))
     }
 
-    fn before_post_with_class_token(&self, x: &Tensor, side: usize, ctx: &mut ForwardCtx) -> Result<Tensor> {
-        let x = self.pre.forward(x, ctx)?;
-        self.ppeg.forward_past_class_token(&x, side)
+    fn before_post_with_class_token(&self, x: Tensor, side: usize, ctx: &mut ForwardCtx) -> Result<Tensor> {
+        let encoded = self.pre.forward(&x, ctx)?;
+        drop(x);
+        self.ppeg.forward_past_class_token(&encoded, side)
     }
 }

@@ -58,6 +58,11 @@ impl SelfAttention {
         self.out.forward(&kernels::projected_self_attention(x, self.projections(), options)?)
     }
 
+    /// Its layers, for [`Linear::freeze`].
+    pub(crate) fn layers_mut(&mut self) -> [&mut Linear; 4] {
+        [&mut self.q, &mut self.k, &mut self.v, &mut self.out]
+    }
+
     pub(crate) fn projections(&self) -> AttentionProjections<'_> {
         AttentionProjections {
             queries: self.q.parameters(),

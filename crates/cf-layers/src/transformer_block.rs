@@ -6,6 +6,7 @@ use candle_nn::VarBuilder;
 use crate::feed_forward::FeedForward;
 use crate::kernels::{self, AfterAttentionWeights, TransformerLayerOptions};
 use crate::layer_norm::{EPS, LayerNorm};
+use crate::linear::Linear;
 use crate::mode::ForwardCtx;
 use crate::self_attention::{SelfAttention, SelfAttentionConfig};
 
@@ -69,6 +70,18 @@ impl TransformerBlock {
         Ok(Self { layers, residual: config.residual })
     }
 
+    /// For a block that is only evaluated from here on; see [`Linear::freeze`].
+    ///
+    /// # Errors
+    /// As [`Linear::freeze`].
+    pub fn freeze(&mut self) -> Result<()> {
+        self.layers.iter_mut().try_for_each(|layer| {
+            let [q, k, v, out] = layer.attention.layers_mut();
+            let [expand, contract] = layer.feed_forward.layers_mut();
+            Linear::freeze(&mut [q, k, v, out, expand, contract])
+        })
+    }
+
     /// `[n, d]` to `[n, d]`.
     ///
     /// # Errors
@@ -94,11 +107,11 @@ impl TransformerBlock {
     ///
     /// # Errors
     /// As [`Self::forward_with_received`].
-    pub fn forward_first_with_received(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<(Tensor, Tensor)> {
-        let (x, last) = self.before_attention(x, ctx)?;
+    pub fn forward_first_with_received(&self, x: Tensor, ctx: &mut ForwardCtx) -> Result<(Tensor, Tensor)> {
+        let (x, last) = self.before_attention(&x, ctx)?;
         let normed = last.attention_norm.forward(&x)?;
         let received = last.attention.received_from_first(&normed)?;
-        Ok((last.forward_first(self.residual, &x, &normed, ctx)?, received))
+        Ok((last.forward_first(self.residual, x, &normed, ctx)?, received))
     }
 
     /// [`Self::before_last`] where there must be one.
@@ -122,15 +135,18 @@ impl TransformerBlock {
     }
 
     /// What [`Self::forward`] returns for the first token, `[1, d]`. The last layer's other queries are left out: exact, and
-    /// for a block whose other tokens nobody reads a twelfth of CrossFusion's work.
+    /// for a block whose other tokens nobody reads a twelfth of CrossFusion's work. `x` is let go of as soon as it is normed.
     ///
     /// # Errors
     /// If the width of `x` is not that of the block.
-    pub fn forward_first(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
-        let (x, Some(last)) = self.before_last(x, ctx)? else {
-            return x.narrow(0, 0, 1);
+    pub fn forward_first(&self, x: Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
+        let (before, last) = self.before_last(&x, ctx)?;
+        drop(x);
+        let Some(last) = last else {
+            return before.narrow(0, 0, 1);
         };
-        last.forward_first(self.residual, &x, &last.attention_norm.forward(&x)?, ctx)
+        let normed = last.attention_norm.forward(&before)?;
+        last.forward_first(self.residual, before, &normed, ctx)
     }
 }
 
@@ -163,12 +179,15 @@ impl Layer {
     fn forward_first(
         &self,
         residual: Residual,
-        x: &Tensor,
+        x: Tensor,
         normed: &Tensor,
         ctx: &mut ForwardCtx,
     ) -> Result<Tensor> {
+        // In memory of its own: the other tokens are not wanted any more.
+        let first = x.narrow(0, 0, 1)?.force_contiguous()?;
+        drop(x);
         let attended = self.attention.forward_first(normed, ctx)?;
-        self.after_attention(residual, &x.narrow(0, 0, 1)?, &normed.narrow(0, 0, 1)?, &attended, ctx)
+        self.after_attention(residual, &first, &normed.narrow(0, 0, 1)?, &attended, ctx)
     }
 
     /// The layer from the attention's output on; `x` before and `normed` after its first norm.

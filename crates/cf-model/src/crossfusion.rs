@@ -7,7 +7,7 @@ use candle_nn::VarBuilder;
 use cf_layers::kernels::NormedFor;
 use cf_layers::{
     ConvProcessor, ConvProcessorConfig, CrossAttentionBlock, CrossAttentionConfig, ForwardCtx, LayerNorm,
-    Linear, PadTransformer, SelfAttentionConfig, TransformerConfig, init,
+    Linear, Mode, PadTransformer, SelfAttentionConfig, TransformerConfig, init,
 };
 use wsi_bags::Magnification;
 
@@ -74,7 +74,14 @@ pub struct CrossFusion {
     /// Where the tokens of the fused map come from.
     source_at: Magnification,
     backbone_dim: usize,
+    drops_in_evaluation: bool,
 }
+
+/// Source patches from which an evaluation on a GPU makes one branch after the other.
+const ONE_BRANCH_FROM: usize = 16_384;
+
+/// A scale that the source looks at.
+type Scale<'a> = (Magnification, &'a Branch, &'a CrossAttentionBlock);
 
 /// The coarse and fine scales, and how the source looks at them.
 #[derive(Debug, Clone)]
@@ -123,7 +130,14 @@ impl Projection {
 }
 
 impl Branch {
-    fn forward(&self, tokens: &Tensor, ctx: &mut ForwardCtx) -> TensorResult<(Tensor, usize)> {
+    fn freeze(&mut self) -> TensorResult<()> {
+        if let Projection::Linear(project, _) = &mut self.projection {
+            Linear::freeze(&mut [project])?;
+        }
+        self.transformer.freeze()
+    }
+
+    fn forward(&self, tokens: Tensor, ctx: &mut ForwardCtx) -> TensorResult<(Tensor, usize)> {
         let (tokens, side) = self.transformer.forward(tokens, ctx)?;
         Ok((self.norm.forward(&tokens)?, side))
     }
@@ -131,7 +145,7 @@ impl Branch {
     /// [`Self::forward`] of the source scale, which is drawn on its patches.
     fn forward_source(
         &self,
-        tokens: &Tensor,
+        tokens: Tensor,
         at: Magnification,
         ctx: &mut ForwardCtx,
     ) -> Result<(Tensor, usize)> {
@@ -217,6 +231,7 @@ impl CrossFusion {
             magnifications: config.magnifications(variant),
             source_at: config.source(variant),
             backbone_dim,
+            drops_in_evaluation: config.attention_dropout_at_eval && config.attention_dropout > 0.0,
         })
     }
 
@@ -232,33 +247,93 @@ impl CrossFusion {
     /// Fused tokens `[side * side, d]` and the side.
     fn fused(&self, bag: &BagTensors, ctx: &mut ForwardCtx) -> Result<(Tensor, usize)> {
         let Some(context) = &self.context else {
-            let tokens =
-                self.source.projection.forward(self.features(bag, self.source_at)?, NormedFor::Anything)?;
-            let (map, side) = self.source.forward_source(&tokens, self.source_at, ctx)?;
+            let tokens = self.source_tokens(bag)?;
+            let (map, side) = self.source.forward_source(tokens, self.source_at, ctx)?;
             return Ok((self.fusion.forward(&[&map], side, ctx)?, side));
         };
-        let source =
-            self.source.projection.forward(self.features(bag, Magnification::X10)?, NormedFor::Anything)?;
-        let coarse =
-            context.coarse.projection.forward(self.features(bag, Magnification::X5)?, NormedFor::Products)?;
-        let fine =
-            context.fine.projection.forward(self.features(bag, Magnification::X20)?, NormedFor::Products)?;
-        for (module, at, attention, tokens) in [
-            (Module::CoarseCab, Magnification::X5, &context.coarse_attention, &coarse),
-            (Module::FineCab, Magnification::X20, &context.fine_attention, &fine),
-        ] {
-            attribution::note(ctx, module, at, || Ok(attention.received(&source, tokens)?))?;
+        let coarse_scale = (Magnification::X5, &context.coarse, &context.coarse_attention);
+        let fine_scale = (Magnification::X20, &context.fine, &context.fine_attention);
+        if let Fusion::ConvProcessor(processor) = &self.fusion
+            && self.had_better_go_by_branches(self.features(bag, self.source_at)?, ctx)
+        {
+            return self.fused_by_branches(bag, [coarse_scale, fine_scale], processor, ctx);
         }
-        let coarse = context.coarse_attention.forward(&source, &coarse, ctx)?;
-        let fine = context.fine_attention.forward(&source, &fine, ctx)?;
-        let (coarse, _) = context.coarse.forward(&coarse, ctx)?;
-        let (fine, _) = context.fine.forward(&fine, ctx)?;
-        let (source, side) = self.source.forward_source(&source, Magnification::X10, ctx)?;
+        let source = self.source_tokens(bag)?;
+        for (module, (at, branch, attention)) in
+            [(Module::CoarseCab, coarse_scale), (Module::FineCab, fine_scale)]
+        {
+            let features = self.features(bag, at)?;
+            attribution::note(ctx, module, at, || {
+                Ok(attention.received(&source, &branch.projection.forward(features, NormedFor::Products)?)?)
+            })?;
+        }
+        let coarse = self.seen_by(&source, bag, coarse_scale, ctx)?;
+        let fine = self.seen_by(&source, bag, fine_scale, ctx)?;
+        let (coarse, _) = context.coarse.forward(coarse, ctx)?;
+        let (fine, _) = context.fine.forward(fine, ctx)?;
+        let (source, side) = self.source.forward_source(source, Magnification::X10, ctx)?;
         Ok((self.fusion.forward(&[&source, &fine, &coarse], side, ctx)?, side))
+    }
+
+    /// Whether an evaluation holds as little as it can: of a long bag on a GPU, and where it makes no difference, as it would to the order of
+    /// dropout sites.
+    fn had_better_go_by_branches(&self, source: &Tensor, ctx: &ForwardCtx) -> bool {
+        let is_long =
+            source.device().is_cuda() && source.dims().first().is_some_and(|&n| n > ONE_BRANCH_FROM);
+        let is_plain = ctx.mode() == Mode::Eval && !self.drops_in_evaluation && !ctx.notes_attention();
+        is_long && is_plain && !self.class_token.track_op()
+    }
+
+    /// [`Self::fused`] of a long bag in evaluation, a branch after the other: the tokens of the source are projected again for each, which
+    /// costs less than to hold them.
+    fn fused_by_branches(
+        &self,
+        bag: &BagTensors,
+        [coarse, fine]: [Scale<'_>; 2],
+        processor: &ConvProcessor,
+        ctx: &mut ForwardCtx,
+    ) -> Result<(Tensor, usize)> {
+        let seen = |scale, ctx: &mut ForwardCtx| self.seen_by(&self.source_tokens(bag)?, bag, scale, ctx);
+        let tokens = seen(fine, ctx)?;
+        let (map, _) = fine.1.forward(tokens, ctx)?;
+        let mixed = processor.mix_in(None, map, 1)?;
+        let tokens = seen(coarse, ctx)?;
+        let (map, _) = coarse.1.forward(tokens, ctx)?;
+        let mixed = processor.mix_in(Some(mixed), map, 2)?;
+        let (map, side) = self.source.forward(self.source_tokens(bag)?, ctx)?;
+        let mixed = processor.mix_in(Some(mixed), map, 0)?;
+        Ok((processor.forward_mixed(mixed, side, ctx)?, side))
+    }
+
+    fn source_tokens(&self, bag: &BagTensors) -> Result<Tensor> {
+        let features = self.features(bag, self.source_at)?;
+        Ok(self.source.projection.forward(features, NormedFor::Anything)?)
+    }
+
+    /// The source's tokens with what they see at another scale.
+    fn seen_by(
+        &self,
+        source: &Tensor,
+        bag: &BagTensors,
+        (at, branch, attention): Scale<'_>,
+        ctx: &mut ForwardCtx,
+    ) -> Result<Tensor> {
+        let features = self.features(bag, at)?;
+        let rows = |first: usize, n: usize| {
+            branch.projection.forward(&features.narrow(0, first, n)?, NormedFor::Products)
+        };
+        Ok(attention.forward_over(source, (features.dim(0)?, &rows), ctx)?)
     }
 }
 
 impl Fusion {
+    fn freeze(&mut self) -> TensorResult<()> {
+        match self {
+            Self::ConvProcessor(processor) => processor.freeze(),
+            Self::Concat { project, .. } => Linear::freeze(&mut [project]),
+        }
+    }
+
     /// `maps` in the order (source, fine, coarse), each `[side * side, d]`.
     fn forward(&self, maps: &[&Tensor], side: usize, ctx: &mut ForwardCtx) -> TensorResult<Tensor> {
         match self {
@@ -274,21 +349,69 @@ impl SurvivalModel for CrossFusion {
     fn forward(&self, bag: &BagTensors, ctx: &mut ForwardCtx) -> Result<SurvivalOutput> {
         let (fused, side) = self.fused(bag, ctx)?;
         let tokens = Tensor::cat(&[&self.class_token, &fused], 0)?;
+        drop(fused);
         let class_token = if ctx.notes_attention() {
             let at = self.source_at;
             let n = bag.at(at)?.dim(0)?;
             let (class_token, row) =
-                self.final_transformer.forward_with_class_token_row(&tokens, (side, n), ctx)?;
+                self.final_transformer.forward_with_class_token_row(tokens, (side, n), ctx)?;
             attribution::note(ctx, Module::FinalPt, at, || Ok(row))?;
             class_token
         } else {
-            self.final_transformer.forward_with_class_token(&tokens, side, ctx)?
+            self.final_transformer.forward_with_class_token(tokens, side, ctx)?
         };
         let class_token = self.final_norm.forward(&class_token)?;
         Ok(SurvivalOutput::new(self.head.forward(&class_token)?.squeeze(0)?))
     }
 
+    fn freeze(&mut self) -> Result<()> {
+        self.source.freeze()?;
+        if let Some(Context { coarse, coarse_attention, fine, fine_attention }) = &mut self.context {
+            [coarse, fine].into_iter().try_for_each(Branch::freeze)?;
+            [coarse_attention, fine_attention].into_iter().try_for_each(CrossAttentionBlock::freeze)?;
+        }
+        self.fusion.freeze()?;
+        self.final_transformer.freeze()?;
+        Ok(Linear::freeze(&mut [&mut self.head])?)
+    }
+
     fn magnifications(&self) -> &'static [Magnification] {
         self.magnifications
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+    use cf_layers::{ParamStore, random};
+    use rand::Rng;
+
+    use super::*;
+
+    #[test]
+    fn branch_after_branch_gives_the_tokens_of_all_at_once() {
+        let config = CrossFusionConfig { embed_dim: 16, num_heads: 2, ..CrossFusionConfig::default() };
+        let store = ParamStore::seeded(3, DType::F64, &Device::Cpu);
+        let model = CrossFusion::new(Variant::Full, &config, 24, store.eval_builder()).unwrap();
+        let mut rng = random::stream(1, "bag");
+        let mut features = |n: usize| {
+            let values: Vec<f64> = (0..n * 24).map(|_| rng.random_range(-1.0..1.0)).collect();
+            Some(Tensor::from_vec(values, (n, 24), &Device::Cpu).unwrap())
+        };
+        let bag =
+            BagTensors { x5: features(5), x10: features(19), x20: features(70), ..BagTensors::default() };
+        let (wanted, side) = model.fused(&bag, &mut ForwardCtx::eval()).unwrap();
+        let (Some(context), Fusion::ConvProcessor(processor)) = (&model.context, &model.fusion) else {
+            panic!("the full model has scales and a processor");
+        };
+        let scales = [
+            (Magnification::X5, &context.coarse, &context.coarse_attention),
+            (Magnification::X20, &context.fine, &context.fine_attention),
+        ];
+        let (found, found_side) =
+            model.fused_by_branches(&bag, scales, processor, &mut ForwardCtx::eval()).unwrap();
+        let difference =
+            (found - wanted).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
+        assert!(difference < 1e-12 && side == found_side, "{difference:e}, sides {side} and {found_side}");
     }
 }

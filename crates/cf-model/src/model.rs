@@ -17,6 +17,14 @@ pub trait SurvivalModel: Send + Sync {
     /// If the bag lacks a magnification of [`Self::magnifications`] or has features of another width.
     fn forward(&self, bag: &BagTensors, ctx: &mut ForwardCtx) -> Result<SurvivalOutput>;
 
+    /// Readies a model that is only evaluated from here on: what memory holds for training alone may go. Outputs stay the same.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    fn freeze(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// The magnifications that this model reads.
     fn magnifications(&self) -> &'static [Magnification];
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
-use cf_layers::ParamStore;
+use cf_layers::{ParamStore, kernels};
 
 use crate::amil::{AmilConfig, AmilForm};
 use crate::config::{CrossFusionConfig, ModelConfig};
@@ -27,6 +27,9 @@ pub const METADATA_BACKBONE_DIM: &str = "backbone_dim";
 
 /// Metadata key of the order of the patches that the model was trained on: `row-major` or `file`.
 pub const METADATA_ROW_ORDER: &str = "row_order";
+
+/// Metadata key of what the model was trained in: `f32`, `bf16` or `f64`.
+pub const METADATA_PRECISION: &str = "precision";
 
 /// A checkpoint in memory: its values by name, and what it says of itself.
 #[derive(Debug)]
@@ -106,6 +109,15 @@ impl Checkpoint {
         Ok((config, backbone_dim))
     }
 
+    /// What the checkpoint's model computes in on `device`: what it was trained in where it says so and the device can, else f32.
+    pub fn compute_dtype(&self, device: &Device) -> DType {
+        match self.metadata.get(METADATA_PRECISION).map(String::as_str) {
+            Some("bf16") => DType::BF16,
+            Some("f64") if kernels::device::computes_in(device, DType::F64) => DType::F64,
+            _ => DType::F32,
+        }
+    }
+
     /// Builds the checkpoint's model on `device`, for evaluation; the store gives gradients to who builds from it again.
     ///
     /// # Errors
@@ -116,7 +128,7 @@ impl Checkpoint {
         backbone_dim: usize,
         device: &Device,
     ) -> Result<(ParamStore, Box<dyn SurvivalModel>)> {
-        let store = ParamStore::from_values(self.values.clone(), DType::F32, device);
+        let store = ParamStore::from_values(self.values.clone(), self.compute_dtype(device), device);
         let model = config.build(backbone_dim, store.eval_builder()).map_err(|error| {
             fault(&self.path, format!("is not a {} of this size: {error}", config.name()))
         })?;

@@ -121,6 +121,47 @@ fn crossfusion_agrees_with_the_cpu_in_bf16() {
     agree(&of_the_paper, DType::BF16, 3e-2, 5e-2);
 }
 
+/// In evaluation a GPU keeps nothing and works by rows; a frozen model has no parameters in f32 beside its operands. Where it looks is
+/// the same, too.
+#[test]
+fn crossfusion_evaluates_and_freezes_to_the_numbers_of_the_cpu() {
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let gpu = Device::new_cuda(0).expect("these tests need an NVIDIA GPU");
+    for name in ModelName::ALL.into_iter().filter(|name| name.variant().is_some()) {
+        let config = ModelConfig::default_of(name);
+        // Logits, and the attention of all maps.
+        let numbers = |dtype, device: &Device, frozen: bool| -> [Vec<f64>; 2] {
+            let store = ParamStore::seeded(7, dtype, device);
+            let mut model = config.build(DIM, store.eval_builder()).unwrap();
+            if frozen {
+                model.freeze().unwrap();
+            }
+            drop(store);
+            let bag = bag(5, 3, device);
+            let output = model.forward(&bag, &mut ForwardCtx::eval()).unwrap();
+            let maps = cf_model::attribute(model.as_ref(), &bag).unwrap().layers;
+            assert!(!maps.is_empty());
+            [output.logit_values().unwrap().to_vec(), maps.into_iter().flat_map(|map| map.scores).collect()]
+        };
+        let apart = |found: &[f64], wanted: &[f64]| {
+            norm(found.iter().zip(wanted).map(|(f, w)| f - w)) / norm(wanted.iter().copied())
+        };
+        let wanted = numbers(DType::F32, &Device::Cpu, false);
+        for (dtype, tolerance) in [(DType::F32, 1e-4), (DType::BF16, 3e-2)] {
+            let [found, frozen] = [false, true].map(|frozen| numbers(dtype, &gpu, frozen));
+            for (at, what) in ["logits", "maps"].into_iter().enumerate() {
+                let (error, by_freezing) = (apart(&found[at], &wanted[at]), apart(&frozen[at], &found[at]));
+                println!("{name} {dtype:?}: {what} {error:.2e}, by freezing {by_freezing:.2e}");
+                assert!(error <= tolerance, "{name} {dtype:?}: {what} {error:.2e}");
+                assert!(
+                    by_freezing <= tolerance / 10.0,
+                    "{name} {dtype:?}: {what} {by_freezing:.2e} by freezing"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn compared_methods_agree_with_the_cpu() {
     let compared: Vec<ModelName> =

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use cf_model::weights::{METADATA_BACKBONE_DIM, METADATA_MODEL, METADATA_ROW_ORDER};
+use cf_model::weights::{METADATA_BACKBONE_DIM, METADATA_MODEL, METADATA_PRECISION, METADATA_ROW_ORDER};
 use cf_model::{ModelConfig, ParamStore};
 
+use crate::config::Precision;
 use crate::error::{Error, Result};
 use crate::run_dir;
 
@@ -19,6 +20,8 @@ pub struct CheckpointInfo<'a> {
     pub backbone_dim: usize,
     /// Order of the patches trained on: `row-major` or `file`.
     pub row_order: &'a str,
+    /// What it was trained in; who predicts with it computes in the same.
+    pub precision: Precision,
     /// Hash of the resolved configuration.
     pub config_hash: u64,
     /// Fold that was validated.
@@ -37,6 +40,7 @@ pub fn write(path: &Path, store: &ParamStore, info: &CheckpointInfo<'_>) -> Resu
         (METADATA_MODEL, model),
         (METADATA_BACKBONE_DIM, info.backbone_dim.to_string()),
         (METADATA_ROW_ORDER, info.row_order.to_owned()),
+        (METADATA_PRECISION, info.precision.as_str().to_owned()),
         ("producer", format!("cf-train {}", env!("CARGO_PKG_VERSION"))),
         ("config_hash", format!("{:016x}", info.config_hash)),
         ("fold", info.fold.to_string()),

@@ -144,6 +144,15 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// As configurations and checkpoints name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F64 => "f64",
+        }
+    }
+
     /// The element type of tensors.
     pub fn dtype(self) -> DType {
         match self {

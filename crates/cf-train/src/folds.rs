@@ -41,7 +41,11 @@ fn nothing_joins(lacking: &BTreeMap<String, Vec<String>>, slide: Option<&str>, b
         .map(|(reason, ids)| format!("{reason}: {} ({}, ..)", ids.len(), ids[0]))
         .collect();
     if !lacks.is_empty() {
-        return format!("no slide has all that the model reads; {}", lacks.join("; "));
+        return format!(
+            "no slide has all that the model reads; {}; extract what they lack (`wsi-extract run`), or choose a model that reads what \
+             is there (`cf-train models`)",
+            lacks.join("; ")
+        );
     }
     format!(
         "no slide of the clinical table has a bag: the table says {}, the bags are called {}",

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{DType, Device};
+use cf_model::kernels::device;
 use cf_model::weights::{Checkpoint, METADATA_ROW_ORDER};
 use cf_model::{
     Attribution, AttributionLayer, BagTensors, ForwardCtx, Head, ModelConfig, ModelName, N_BINS,
@@ -132,13 +133,16 @@ pub fn model_config(name: ModelName, file: Option<&Path>) -> Result<ModelConfig>
     Ok(model)
 }
 
-/// Predicts the survival of one slide.
+/// Predicts the survival of one slide, in the precision that the checkpoint was trained in.
 ///
 /// # Errors
 /// If the checkpoint is of another model or width, or the bag can't be read.
 pub fn predict(target: &Target<'_>) -> Result<SlidePrediction> {
-    let (_, model, bag) = open(target)?;
-    let bag = tensors(target, &bag)?;
+    let Opened { config, model, bag, compute } = open(target)?;
+    let bag = match config.only_projects_features(bag.feature_dim()) {
+        true => tensors(target, &bag, device::operand_type(&target.device, stored(compute), compute.into()))?,
+        false => tensors(target, &bag, stored(compute))?,
+    };
     let pass = || Ok(model.forward(&bag, &mut ForwardCtx::eval())?);
     let output = naming_the_bag(&target.device, target.slide, BagSize::of(&bag), pass)?;
     SlidePrediction::new(target.slide, &output)
@@ -149,9 +153,9 @@ pub fn predict(target: &Target<'_>) -> Result<SlidePrediction> {
 /// # Errors
 /// As [`predict`], and those of [`cf_model::occlude`].
 pub fn attribute(target: &Target<'_>, options: AttributionOptions<'_>) -> Result<SlideAttribution> {
-    let (config, model, bag) = open(target)?;
+    let Opened { config, model, bag, compute } = open(target)?;
     let info = slide_info(target, &config)?;
-    let on_device = tensors(target, &bag)?;
+    let on_device = tensors(target, &bag, stored(compute))?;
     naming_the_bag(&target.device, target.slide, BagSize::of(&on_device), || {
         let Attribution { output, mut layers } = cf_model::attribute(model.as_ref(), &on_device)?;
         if let Some(max_parts) = options.occlusion {
@@ -179,7 +183,8 @@ pub fn gradients(target: &Target<'_>, time_bin: usize, status: Status) -> Result
     let (config, backbone_dim) = checkpoint.describe(target.model.name(), &target.model)?;
     let (store, _) = checkpoint.build(&config, backbone_dim, &target.device)?;
     let model = config.build(backbone_dim, store.builder())?;
-    let bag = tensors(target, &read_bag(target, &checkpoint, &config, backbone_dim)?)?;
+    let bag = read_bag(target, &checkpoint, &config, backbone_dim)?;
+    let bag = tensors(target, &bag, stored(checkpoint.compute_dtype(&target.device)))?;
     let (loss, grads) = naming_the_bag(&target.device, target.slide, BagSize::of(&bag), || {
         let output = model.forward(&bag, &mut ForwardCtx::eval())?;
         let (loss, scalar) = output.training_loss(1.0, |logits| {
@@ -200,13 +205,29 @@ pub fn gradients(target: &Target<'_>, time_bin: usize, status: Status) -> Result
     Ok(SlideGradients { loss, grad_norms })
 }
 
-/// The checkpoint's model, with its settings, and the slide's bag.
-fn open(target: &Target<'_>) -> Result<(ModelConfig, Box<dyn SurvivalModel>, Bag)> {
+/// A checkpoint's model, with its settings, and the slide's bag.
+struct Opened {
+    config: ModelConfig,
+    /// For evaluation alone.
+    model: Box<dyn SurvivalModel>,
+    bag: Bag,
+    /// What the model computes in.
+    compute: DType,
+}
+
+/// What all but products of a model that computes in `compute` is stored in.
+fn stored(compute: DType) -> DType {
+    if compute == DType::F64 { DType::F64 } else { DType::F32 }
+}
+
+fn open(target: &Target<'_>) -> Result<Opened> {
     let checkpoint = Checkpoint::read(target.checkpoint)?;
     let (config, backbone_dim) = checkpoint.describe(target.model.name(), &target.model)?;
-    let (_, model) = checkpoint.build(&config, backbone_dim, &target.device)?;
+    let (_, mut model) = checkpoint.build(&config, backbone_dim, &target.device)?;
+    model.freeze()?;
     let bag = read_bag(target, &checkpoint, &config, backbone_dim)?;
-    Ok((config, model, bag))
+    let compute = checkpoint.compute_dtype(&target.device);
+    Ok(Opened { config, model, bag, compute })
 }
 
 fn read_bag(
@@ -252,8 +273,8 @@ fn slide_info(target: &Target<'_>, config: &ModelConfig) -> Result<SlideInfo> {
 }
 
 /// The bag's features where the model computes; the bag itself takes no memory any more where it is mapped.
-fn tensors(target: &Target<'_>, bag: &Bag) -> Result<BagTensors> {
-    let copy = || Ok(BagTensors::from_bag(bag, &target.device)?);
+fn tensors(target: &Target<'_>, bag: &Bag, dtype: DType) -> Result<BagTensors> {
+    let copy = || Ok(BagTensors::from_bag(bag, &target.device)?.to_dtype(dtype)?);
     let copied = naming_the_bag(&target.device, target.slide, BagSize::of_bag(bag), copy)?;
     bag.sets().for_each(|(_, set)| set.features().release());
     Ok(copied)

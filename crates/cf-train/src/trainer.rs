@@ -317,6 +317,7 @@ impl<'a> Trainer<'a> {
             model: &self.context.config.model.clone().with_head(self.head),
             backbone_dim: self.context.bags.backbone_dim(),
             row_order: self.context.bags.row_order(),
+            precision: self.context.config.training.precision,
             config_hash: self.context.config_hash,
             fold: self.data.fold,
             epoch,

@@ -223,8 +223,14 @@ fn inputs_are_hashed(run: &Path) {
 fn predictions_of_a_checkpoint_are_those_of_the_run() {
     let dir = tempfile::tempdir().unwrap();
     let cohort = cohort(dir.path(), 20);
-    let run = dir.path().join("run");
-    cv(&cohort, &run, &["--folds", "1"]);
+    for precision in ["f32", "bf16", "f64"] {
+        let run = dir.path().join(precision);
+        cv(&cohort, &run, &["--folds", "1", "--set", &format!("training.precision={precision}")]);
+        check_predictions_of_a_checkpoint(&cohort, &run);
+    }
+}
+
+fn check_predictions_of_a_checkpoint(cohort: &Path, run: &Path) {
     let rows = std::fs::read_to_string(run.join("fold_1/predictions.csv")).unwrap();
     let mut reader = csv::Reader::from_reader(rows.as_bytes());
     let rows: Vec<BTreeMap<String, String>> = reader.deserialize().map(Result::unwrap).collect();

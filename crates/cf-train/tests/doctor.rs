@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device};
 use cf_model::{CrossFusionConfig, ModelConfig, ParamStore};
 use cf_train::checkpoint::{self, CheckpointInfo};
+use cf_train::config::Precision;
 use cf_train::doctor::Fault;
 use cf_train::simulate::{CohortKind, SimulateOptions, simulate};
 use serde_json::Value;
@@ -760,8 +761,15 @@ fn weights_to_start_from_are_held_against_model_and_bags() {
         let model = ModelConfig::Crossfusion(settings);
         let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
         model.build(backbone_dim, store.builder()).unwrap();
-        let info =
-            CheckpointInfo { model: &model, backbone_dim, row_order, config_hash: 0, fold: 0, epoch: 1 };
+        let info = CheckpointInfo {
+            model: &model,
+            backbone_dim,
+            row_order,
+            precision: Precision::F32,
+            config_hash: 0,
+            fold: 0,
+            epoch: 1,
+        };
         checkpoint::write(&study.path(name), &store, &info).unwrap();
     };
     weights("fit.safetensors", 32, DIM, "row-major");

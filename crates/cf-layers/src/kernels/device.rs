@@ -8,7 +8,7 @@ mod driver;
 use std::fmt;
 use std::str::FromStr;
 
-use candle_core::{DType, Device, Error, Result};
+use candle_core::{DType, Device, Error, Result, Tensor};
 
 use super::Compute;
 
@@ -146,6 +146,27 @@ pub fn operand_type(device: &Device, stored: DType, compute: Compute) -> DType {
         (Device::Cuda(_), Compute::Bf16) => DType::BF16,
         _ => stored,
     }
+}
+
+/// Matrices of layers as products take them, one after the other in memory of their own: for a model that is only evaluated, whose f32
+/// numbers need not stay. The same tensors where products take what is stored ([`operand_type`]).
+///
+/// # Errors
+/// If the device can't hold them.
+pub fn as_operands(matrices: &[&Tensor], compute: Compute) -> Result<Vec<Tensor>> {
+    let same = |matrix: &&Tensor| operand_type(matrix.device(), matrix.dtype(), compute) == matrix.dtype();
+    if matrices.iter().all(same) {
+        return Ok(matrices.iter().map(|&matrix| matrix.clone()).collect());
+    }
+    let flat = |matrix: &&Tensor| matrix.detach().flatten_all()?.to_dtype(DType::BF16);
+    let all = Tensor::cat(&matrices.iter().map(flat).collect::<Result<Vec<_>>>()?, 0)?;
+    let mut first = 0;
+    let view = |matrix: &&Tensor| {
+        let n = matrix.elem_count();
+        first += n;
+        all.narrow(0, first - n, n)?.reshape(matrix.shape())
+    };
+    matrices.iter().map(view).collect()
 }
 
 /// Whether an operation failed because the device's memory is full.

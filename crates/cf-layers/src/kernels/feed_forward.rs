@@ -36,6 +36,14 @@ pub struct FeedForwardOptions {
     pub retention: Retention,
 }
 
+impl FeedForwardOptions {
+    /// Whether anything is dropped.
+    #[cfg(feature = "cuda")]
+    pub(super) fn drops(&self) -> bool {
+        self.hidden_mask.or(self.output_mask).is_some()
+    }
+}
+
 /// `base + dropout(contract(dropout(gelu(expand(x)))))`, `expand` and `contract` linear.
 ///
 /// - `base`, `x`: `[n, d]`. Returns `[n, d]`.

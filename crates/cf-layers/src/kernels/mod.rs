@@ -89,7 +89,7 @@ pub use token_conv::token_conv;
 pub use token_map::{mix, repeat_first};
 pub use transformer_layer::{
     AfterAttentionWeights, CrossAttentionWeights, NormWeights, TransformerLayerOptions,
-    cross_attention_layer, transformer_layer,
+    cross_attention_layer, cross_attention_layer_of_rows, transformer_layer,
 };
 pub use weighted_sums::weighted_sums;
 
@@ -123,6 +123,14 @@ pub enum Retention {
     /// As little as possible: it is made again from the inputs, to the same bytes.
     #[default]
     Recompute,
+}
+
+impl Retention {
+    /// What is costly to make again, if it is kept; its memory is free from here on if not.
+    #[cfg(feature = "cuda")]
+    fn kept<T>(self, costly: T) -> Option<T> {
+        (self == Self::Keep).then_some(costly)
+    }
 }
 
 static DETERMINISTIC: AtomicBool = AtomicBool::new(false);

@@ -55,7 +55,7 @@ pub fn transformer_layer(
 ) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if !super::reference::are_active()
-        && let Some(shapes) = cuda::after_attention::shapes(x, x, projections, after, options)?
+        && let Some(shapes) = cuda::after_attention::shapes(x, (x, x.dim(0)?), projections, after, options)?
     {
         let weights = cuda::transformer_layer::Weights { attention_norm, projections, after };
         return cuda::transformer_layer::transformer_layer(&x.contiguous()?, weights, shapes, options);
@@ -91,7 +91,8 @@ pub fn cross_attention_layer(
     let CrossAttentionWeights { embedding, projections, after } = weights;
     #[cfg(feature = "cuda")]
     if !super::reference::are_active()
-        && let Some(shapes) = cuda::after_attention::shapes(source, context, projections, after, options)?
+        && let Some(shapes) =
+            cuda::after_attention::shapes(source, (context, context.dim(0)?), projections, after, options)?
     {
         let (source, context) = (source.contiguous()?, context.contiguous()?);
         return cuda::cross_attention_layer::cross_attention_layer(
@@ -111,6 +112,33 @@ pub fn cross_attention_layer(
     };
     let attended = super::projected_attention(source, context, projections, options.attention)?;
     after_attention(source, &attended, after, options)
+}
+
+/// [`cross_attention_layer`] of a context whose rows are made when they are wanted: `rows` gives them, the first and how many, of `m`.
+///
+/// A GPU that is to keep nothing for a backward pass never holds a long context whole; it asks for the same rows more than once.
+///
+/// # Errors
+/// As [`cross_attention_layer`], and those of `rows`.
+pub fn cross_attention_layer_of_rows(
+    source: &Tensor,
+    (m, rows): (usize, &dyn Fn(usize, usize) -> Result<Tensor>),
+    weights: CrossAttentionWeights<'_>,
+    options: TransformerLayerOptions,
+) -> Result<Tensor> {
+    #[cfg(feature = "cuda")]
+    if !super::reference::are_active()
+        && source.device().is_cuda()
+        && cuda::inference::is_long(m)
+        && let (projections, after) = (weights.projections, weights.after)
+        && let Some(shapes) =
+            cuda::after_attention::shapes(source, (&rows(0, 1)?, m), projections, after, options)?
+        && let Some(output) =
+            cuda::cross_attention_layer::of_rows(&source.contiguous()?, rows, weights, shapes, options)?
+    {
+        return Ok(output);
+    }
+    cross_attention_layer(source, &rows(0, m)?, weights, options)
 }
 
 /// `y = LN(base + out(attended)); y + FFN(y)`.

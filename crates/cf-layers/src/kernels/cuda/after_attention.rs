@@ -7,10 +7,11 @@ use super::super::attention::AttentionShape;
 use super::super::feed_forward::FeedForwardOptions;
 use super::super::linear::Activation;
 use super::super::transformer_layer::{AfterAttentionWeights, TransformerLayerOptions};
-use super::super::{AttentionProjections, Retention, gradients};
+use super::super::{AttentionProjections, gradients};
 use super::attention::{Call, token_type};
-use super::gpu::{plain, transposed};
 use super::layer_norm::{self, Affine, Summed};
+use super::linear::Cast;
+use super::product::{plain, transposed};
 use super::*;
 
 /// The sizes of a layer.
@@ -29,18 +30,18 @@ impl Shapes {
     }
 }
 
-/// The sizes of a layer if it has a form here.
+/// The sizes of a layer if it has a form here, over `m` rows like those of `context`.
 ///
 /// # Errors
 /// If the shapes do not fit together.
 pub(in crate::kernels) fn shapes(
     source: &Tensor,
-    context: &Tensor,
+    (context, m): (&Tensor, usize),
     projections: AttentionProjections<'_>,
     after: AfterAttentionWeights<'_>,
     options: TransformerLayerOptions,
 ) -> Result<Option<Shapes>> {
-    let ((n, d), (m, _)) = (source.dims2()?, context.dims2()?);
+    let (n, d) = source.dims2()?;
     projections.check(source, context)?;
     let attention = AttentionShape { n, m, d, n_heads: options.attention.n_heads };
     attention.check()?;
@@ -107,6 +108,16 @@ impl Parameters {
         }
     }
 
+    /// The matrices, locked for reading.
+    pub(super) fn locked_matrices(&self) -> [Input<'_>; 6] {
+        self.matrices.each_ref().map(Input::of)
+    }
+
+    /// Whether any of them wants a gradient.
+    pub(super) fn are_tracked(&self) -> bool {
+        self.matrices.iter().chain(&self.biases).chain(&self.norm).any(Tensor::track_op)
+    }
+
     /// Leaves the gradients of the matrices, one after the other in an array.
     pub(super) fn leave_matrices(&self, gpu: &Gpu, all: Array, n_elements: usize) -> Result<()> {
         let all = all.into_tensor(gpu, n_elements);
@@ -130,22 +141,31 @@ pub(super) fn leave_rows(gpu: &Gpu, vectors: &[&Tensor], all: Array, n_rows: usi
 }
 
 /// All matrices of a layer as operands, one after the other.
-pub(super) struct Weights {
-    all: Array,
-    d: usize,
+pub(super) struct Weights<'a> {
+    all: Cast<'a>,
+    pub(super) d: usize,
     hidden: usize,
 }
 
-impl Weights {
-    pub(super) fn gather(gpu: &Gpu, parameters: &Parameters, shapes: Shapes) -> Result<Self> {
-        let inputs = parameters.matrices.each_ref().map(Input::of);
-        let parts = inputs
+impl<'a> Weights<'a> {
+    /// Of the matrices in the order of [`Parameters`]; those of a layer that was frozen lie as they are wanted.
+    pub(super) fn gather(gpu: &Gpu, matrices: &'a [Input<'_>; 6], shapes: Shapes) -> Result<Self> {
+        let (d, hidden) = (shapes.attention.d, shapes.hidden);
+        let sizes = [d * d, d * d, d * d, d * d, d * hidden, d * hidden];
+        let parts = matrices
             .iter()
-            .zip(&parameters.matrices)
-            .map(|(input, matrix)| Ok((input.view()?, matrix.elem_count())))
+            .zip(sizes)
+            .map(|(matrix, n)| Ok((matrix.view()?, n)))
             .collect::<Result<Vec<_>>>()?;
-        let all = gpu.gathered(&parts, shapes.dtype)?;
-        Ok(Self { all, d: shapes.attention.d, hidden: shapes.hidden })
+        let together = parts.windows(2).all(|pair| match pair {
+            [(part, n), (next, _)] => part.is_followed(*n, *next),
+            _ => true,
+        });
+        let all = match parts.first() {
+            Some((first, _)) if together && first.dtype == shapes.dtype => Cast::Given(*first),
+            _ => Cast::Made(gpu.gathered(&parts, shapes.dtype)?),
+        };
+        Ok(Self { all, d, hidden })
     }
 
     /// Elements of all matrices.
@@ -175,10 +195,10 @@ impl Weights {
 /// The second half of a layer on `n` tokens.
 #[derive(Clone, Copy)]
 pub(super) struct AfterAttention<'a> {
-    gpu: &'a Gpu,
+    pub(super) gpu: &'a Gpu,
     shapes: Shapes,
     options: TransformerLayerOptions,
-    weights: &'a Weights,
+    weights: &'a Weights<'a>,
     /// Of output, expanding and contracting layer.
     biases: [View<'a>; 3],
     /// Gain and shift.
@@ -190,7 +210,7 @@ impl<'a> AfterAttention<'a> {
     pub(super) fn new(
         gpu: &'a Gpu,
         (shapes, options): (Shapes, TransformerLayerOptions),
-        weights: &'a Weights,
+        weights: &'a Weights<'a>,
         biases: &'a [Input<'_>; 6],
         norm: &'a [Input<'_>; 2],
     ) -> Result<Self> {
@@ -230,7 +250,7 @@ pub(super) struct Gradients {
 }
 
 impl AfterAttention<'_> {
-    fn sizes(&self) -> [usize; 3] {
+    pub(super) fn sizes(&self) -> [usize; 3] {
         [self.shapes.attention.n, self.shapes.attention.d, self.shapes.hidden]
     }
 
@@ -246,8 +266,8 @@ impl AfterAttention<'_> {
         Affine { gain: self.norm[0], shift: self.norm[1], eps: self.options.eps as f32 }
     }
 
-    fn expanded(&self, y: View<'_>) -> Result<Array> {
-        let ([n, d, hidden], gpu) = (self.sizes(), self.gpu);
+    fn expanded(&self, y: View<'_>, n: usize) -> Result<Array> {
+        let ([_, d, hidden], gpu) = (self.sizes(), self.gpu);
         let z = gpu.array(n * hidden, self.shapes.dtype)?;
         let expand = self.weights.all.view().from(self.weights.expand_at());
         gpu.multiply(z.view(), [n, hidden, d], plain(y, d), transposed(expand, d), 0.0)?;
@@ -256,30 +276,46 @@ impl AfterAttention<'_> {
 
     /// From `base` and what the attention made of it (of the type of operands) to the layer's output in f32.
     pub(super) fn forward(&self, base: View<'_>, attended: View<'_>) -> Result<(Array, Kept)> {
-        let ([n, d, hidden], gpu, dtype) = (self.sizes(), self.gpu, self.shapes.dtype);
+        let [n, d, _] = self.sizes();
+        let output = self.gpu.array(n * d, DType::F32)?;
+        let kept = self.rows(n, base, &[attended], output.view())?;
+        Ok((output, kept))
+    }
+
+    /// `n` rows of [`Self::forward`], written to `output`; `attended` holds the heads in one group or several.
+    pub(super) fn rows(
+        &self,
+        n: usize,
+        base: View<'_>,
+        attended: &[View<'_>],
+        output: View<'_>,
+    ) -> Result<Kept> {
+        let ([_, d, hidden], gpu, dtype) = (self.sizes(), self.gpu, self.shapes.dtype);
         let [out_bias, expand_bias, contract_bias] = self.biases;
         let all = self.weights.all.view();
         let projected = gpu.array(n * d, dtype)?;
-        let out = all.from(self.weights.out_at());
-        gpu.multiply(projected.view(), [n, d, d], plain(attended, d), transposed(out, d), 0.0)?;
-        let y = gpu.norm(self.summed(base, projected.view(), out_bias), self.affine(), [n, d], dtype)?;
-        let z = self.expanded(y.operand())?;
+        let width = d / attended.len().max(1);
+        for (group, part) in attended.iter().enumerate() {
+            let out = transposed(all.from(self.weights.out_at() + group * width), d);
+            let beta = if group == 0 { 0.0 } else { 1.0 };
+            gpu.multiply(projected.view(), [n, d, width], plain(*part, width), out, beta)?;
+        }
+        let y =
+            gpu.norm_to(self.summed(base, projected.view(), out_bias), self.affine(), output, [n, d], dtype)?;
+        let z = self.expanded(y.as_ref().map_or(output, Array::view), n)?;
+        drop(y);
         let mask = self.perceptron().hidden_mask;
         let h = gpu.gelu(z.view(), Some(expand_bias), [n, hidden], mask)?;
-        let kept = match self.perceptron().retention {
-            Retention::Keep => Some(z),
-            Retention::Recompute => None,
-        };
+        let kept = self.perceptron().retention.kept(z);
         let contracted = gpu.array(n * d, dtype)?;
         let contract = all.from(self.weights.contract_at());
         let (a, b) = (plain(h.view(), hidden), transposed(contract, hidden));
         gpu.multiply(contracted.view(), [n, d, hidden], a, b, 0.0)?;
         drop(h);
-        // Into the place of the base, of which every element is read before its own is written.
-        let output = y.wide;
-        let (base, mask) = (Some(output.view()), self.perceptron().output_mask);
-        gpu.add_masked(base, contracted.view(), Some(contract_bias), output.view(), [n, d], mask)?;
-        Ok((output, Kept { projected, hidden: kept }))
+        // Onto the norm, of which every element is read before its own is written.
+        let mask = self.perceptron().output_mask;
+        gpu.add_masked(Some(output), contracted.view(), Some(contract_bias), output, [n, d], mask)?;
+        Ok(Kept { projected, hidden: kept })
     }
 
     /// From the output's gradient; those of the matrices are written to `dweights`, laid as [`Weights`].
@@ -302,7 +338,7 @@ impl AfterAttention<'_> {
         let z = match &kept.hidden {
             Some(z) => z.view(),
             None => {
-                again = self.expanded(y.view())?;
+                again = self.expanded(y.view(), n)?;
                 again.view()
             }
         };

@@ -5,12 +5,13 @@ use std::sync::Mutex;
 use candle_core::{CudaStorage, CustomOp3};
 
 use super::super::attention::AttentionShape;
+use super::super::gradients;
 use super::super::linear::Activation;
 use super::super::transformer_layer::{CrossAttentionWeights, TransformerLayerOptions};
-use super::super::{Retention, gradients};
 use super::after_attention::{AfterAttention, Parameters, Shapes, Weights, leave, leave_rows, taken};
 use super::attention::{Saved, Tokens};
-use super::gpu::{plain, transposed};
+use super::inference::{context_blocks, row_blocks};
+use super::product::{plain, transposed};
 use super::*;
 
 /// [`super::super::cross_attention_layer`] of contiguous tensors whose shapes fit.
@@ -21,14 +22,23 @@ pub(in crate::kernels) fn cross_attention_layer(
     shapes: Shapes,
     options: TransformerLayerOptions,
 ) -> Result<Tensor> {
-    let op = CrossAttentionLayer {
-        shapes,
-        options,
-        embedding: weights.embedding.clone(),
-        parameters: Parameters::of(weights.projections, weights.after),
-        kept: Mutex::new(None),
-    };
+    let op = CrossAttentionLayer::new(weights, shapes, options);
+    if !context.track_op() && op.is_for_inference(source) {
+        return op.infer(source, &|first, n| context.narrow(0, first, n));
+    }
     source.apply_op3(context, weights.embedding, op)
+}
+
+/// The same of a long context whose rows are made when they are wanted, if no gradient is.
+pub(in crate::kernels) fn of_rows(
+    source: &Tensor,
+    rows: &dyn Fn(usize, usize) -> Result<Tensor>,
+    weights: CrossAttentionWeights<'_>,
+    shapes: Shapes,
+    options: TransformerLayerOptions,
+) -> Result<Option<Tensor>> {
+    let op = CrossAttentionLayer::new(weights, shapes, options);
+    if op.is_for_inference(source) { op.infer(source, rows).map(Some) } else { Ok(None) }
 }
 
 struct CrossAttentionLayer {
@@ -57,6 +67,16 @@ struct Vectors<'a> {
 }
 
 impl CrossAttentionLayer {
+    fn new(weights: CrossAttentionWeights<'_>, shapes: Shapes, options: TransformerLayerOptions) -> Self {
+        Self {
+            shapes,
+            options,
+            embedding: weights.embedding.clone(),
+            parameters: Parameters::of(weights.projections, weights.after),
+            kept: Mutex::new(None),
+        }
+    }
+
     fn vectors(&self) -> Vectors<'_> {
         let [q, k, v, ..] = &self.parameters.matrices;
         Vectors {
@@ -70,11 +90,67 @@ impl CrossAttentionLayer {
     fn after<'a>(
         &self,
         gpu: &'a Gpu,
-        weights: &'a Weights,
+        weights: &'a Weights<'a>,
         vectors: &'a Vectors<'_>,
     ) -> Result<AfterAttention<'a>> {
         let how = (self.shapes, self.options);
         AfterAttention::new(gpu, how, weights, &vectors.biases, &vectors.norm)
+    }
+
+    /// Whether nothing but the context may want a gradient, and no dropout mask counts rows from the first of all.
+    fn is_for_inference(&self, source: &Tensor) -> bool {
+        let tracked = source.track_op() || self.embedding.track_op() || self.parameters.are_tracked();
+        !tracked && !self.options.feed_forward.drops()
+    }
+
+    /// The output where no gradient is wanted; see [`super::inference`]. `context` gives rows of it, the first and how many.
+    fn infer(&self, source: &Tensor, context: &dyn Fn(usize, usize) -> Result<Tensor>) -> Result<Tensor> {
+        let gpu = Gpu::of(source.device())?;
+        let AttentionShape { n, m, d, .. } = self.shapes.attention;
+        let dtype = self.shapes.dtype;
+        let source = Input::of(source);
+        let source_rows = |first: usize| Ok::<_, Error>(source.view()?.from(first * d));
+        let matrices = self.parameters.locked_matrices();
+        let weights = Weights::gather(&gpu, &matrices, self.shapes)?;
+        let vectors = self.vectors();
+        let embedded = self.embedded_biases(&gpu, &vectors)?;
+        let bias = |layer: usize, at: usize| embedded.view().from(layer * d + at);
+        let (call, n_groups) = self.shapes.head_groups(self.options);
+        let width = call.shape.d;
+        let mut attended = Vec::with_capacity(n_groups);
+        for at in (0..d).step_by(width) {
+            let columns = || at..at + width;
+            let q = gpu.array(n * width, dtype)?;
+            for (first, n_rows) in row_blocks(n) {
+                let x = gpu.cast(source_rows(first)?, n_rows * d, dtype)?;
+                weights.project(&gpu, (x.view(), n_rows), (0..1, columns()), q.view().from(first * width))?;
+            }
+            gpu.bias_activation(q.view(), bias(0, at), [n, width], Activation::Identity)?;
+            let kv = gpu.array(m * 2 * width, dtype)?;
+            for (first, n_rows) in context_blocks(m) {
+                let rows = context(first, n_rows)?.contiguous()?;
+                let rows = Input::of(&rows);
+                let x = gpu.cast(rows.view()?, n_rows * d, dtype)?;
+                let to = kv.view().from(first * 2 * width);
+                weights.project(&gpu, (x.view(), n_rows), (1..3, columns()), to)?;
+            }
+            let biases = gpu.gathered(&[(bias(1, at), width), (bias(2, at), width)], DType::F32)?;
+            gpu.bias_activation(kv.view(), biases.view(), [m, 2 * width], Activation::Identity)?;
+            attended.push(gpu.attend(call, Tokens::of(q.view(), kv.view(), width))?.0);
+        }
+        let base = |first: usize, _| Ok(linear::Cast::Given(source_rows(first)?));
+        let output = self.after(&gpu, &weights, &vectors)?.infer(base, &attended)?;
+        Ok(output.into_tensor(&gpu, (n, d)))
+    }
+
+    /// `[3 d]`: the biases that hold the embedding.
+    fn embedded_biases(&self, gpu: &Gpu, vectors: &Vectors<'_>) -> Result<Array> {
+        let d = self.shapes.attention.d;
+        let Vectors { biases: [bq, _, bv, ..], projections: [wq, _, wv], embedding, .. } = vectors;
+        let embedded = gpu.array(3 * d, DType::F32)?;
+        let (weights, biases) = ([wq.view()?, wv.view()?], [bq.view()?, bv.view()?]);
+        gpu.embedded_biases(weights, biases, embedding.view()?, embedded.view(), d)?;
+        Ok(embedded)
     }
 
     /// Queries of the source, keys and values of the context; both given as operands.
@@ -82,16 +158,11 @@ impl CrossAttentionLayer {
         &self,
         gpu: &Gpu,
         [source, context]: [View<'_>; 2],
-        weights: &Weights,
+        weights: &Weights<'_>,
         vectors: &Vectors<'_>,
     ) -> Result<[Array; 2]> {
         let AttentionShape { n, m, d, .. } = self.shapes.attention;
-        let Vectors { biases, projections, embedding, .. } = vectors;
-        let [wq, wk, wv] = projections.each_ref().map(Input::view);
-        let [bq, bk, bv, ..] = biases.each_ref().map(Input::view);
-        let embedded = gpu.array(3 * d, DType::F32)?;
-        let parts = [wq?, wk?, wv?, bq?, bk?, bv?, embedding.view()?];
-        gpu.embedded_biases(parts, embedded.view(), d)?;
+        let embedded = self.embedded_biases(gpu, vectors)?;
         let project = |x: View<'_>, [rows, width]: [usize; 2], first: usize| -> Result<Array> {
             let tokens = gpu.array(rows * width, self.shapes.dtype)?;
             let weight = transposed(weights.projections().from(first * d), d);
@@ -133,7 +204,8 @@ impl CustomOp3 for CrossAttentionLayer {
         let gpu = Gpu::new(&source.device)?;
         let AttentionShape { n, m, d, .. } = self.shapes.attention;
         let dtype = self.shapes.dtype;
-        let weights = Weights::gather(&gpu, &self.parameters, self.shapes)?;
+        let matrices = self.parameters.locked_matrices();
+        let weights = Weights::gather(&gpu, &matrices, self.shapes)?;
         let vectors = self.vectors();
         let base = View::of(source, source_layout)?;
         let operands =
@@ -143,10 +215,7 @@ impl CustomOp3 for CrossAttentionLayer {
         drop(operands);
         let (attended, log_sum_exp) =
             gpu.attend(self.shapes.call(self.options), Tokens::of(q.view(), kv.view(), d))?;
-        let tokens = match self.options.attention.retention {
-            Retention::Keep => Some([q, kv]),
-            Retention::Recompute => None,
-        };
+        let tokens = self.options.attention.retention.kept([q, kv]);
         let (output, after) = self.after(&gpu, &weights, &vectors)?.forward(base, attended.view())?;
         leave(&self.kept, Kept { tokens, attended, log_sum_exp, after });
         Ok((output.into_storage(&gpu), Shape::from((n, d))))
@@ -167,7 +236,8 @@ impl CustomOp3 for CrossAttentionLayer {
         let grad = grad.contiguous()?;
         let [source_input, context_input, grad_input] = [source, context, &grad].map(Input::of);
         let base = source_input.view()?;
-        let weights = Weights::gather(&gpu, &self.parameters, self.shapes)?;
+        let matrices = self.parameters.locked_matrices();
+        let weights = Weights::gather(&gpu, &matrices, self.shapes)?;
         let vectors = self.vectors();
         let dweights = gpu.array(weights.n_elements(), DType::F32)?;
         let after = self.after(&gpu, &weights, &vectors)?.backward(
@@ -199,6 +269,7 @@ impl CustomOp3 for CrossAttentionLayer {
         let dbiases = gpu.array(3 * d, DType::F32)?;
         gpu.row_gradient_to(dq.view(), none, None, dbiases.view(), [n, d], None)?;
         gpu.row_gradient_to(dkv.view(), none, None, dbiases.view().from(d), [m, 2 * d], None)?;
+        gpu.clear(dbiases.view().from(d), d)?;
         let [source_operand, context_operand] = views;
         let (a, b) = (transposed(dq.view(), d), plain(source_operand, d));
         gpu.multiply(dweights.view(), [d, d, n], a, b, 0.0)?;

@@ -7,7 +7,7 @@ use candle_core::{CudaStorage, CustomOp3};
 use super::super::feed_forward::{FeedForwardOptions, FeedForwardWeights};
 use super::super::gradients;
 use super::super::linear::Activation;
-use super::gpu::{plain, transposed};
+use super::product::{plain, transposed};
 use super::*;
 
 /// [`super::super::feed_forward`] of contiguous tensors whose shapes fit. Hidden channels are kept for the backward pass.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::WrapErr;
-use candle_core::cuda_backend::cudarc::cublas::{result, sys as cublas};
+use candle_core::cuda_backend::cudarc::driver::result as driver;
 use candle_core::cuda_backend::cudarc::driver::{
     CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg, sys,
 };
@@ -99,12 +99,17 @@ pub(super) enum Array {
 /// after the other, so what is enqueued sees what was enqueued before.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View<'a> {
-    address: u64,
+    pub(super) address: u64,
     pub(super) dtype: DType,
     owner: PhantomData<&'a ()>,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
+    /// Whether `other` begins right after the first `n` elements of this.
+    pub(super) fn is_followed(&self, n: usize, other: Self) -> bool {
+        self.dtype == other.dtype && self.from(n).address == other.address
+    }
+
     /// The same without its first elements.
     pub(super) fn from(self, n_elements: usize) -> Self {
         Self { address: self.address + (n_elements * self.dtype.size_in_bytes()) as u64, ..self }
@@ -173,24 +178,6 @@ fn address<T>(slice: &CudaSlice<T>) -> u64 {
     slice.device_ptr(slice.stream()).0
 }
 
-/// An operand of a product: its rows are `stride` elements apart.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Operand<'a> {
-    view: View<'a>,
-    stride: usize,
-    transposed: bool,
-}
-
-/// A matrix as it is stored.
-pub(super) fn plain(view: View<'_>, stride: usize) -> Operand<'_> {
-    Operand { view, stride, transposed: false }
-}
-
-/// The transpose of what is stored.
-pub(super) fn transposed(view: View<'_>, stride: usize) -> Operand<'_> {
-    Operand { view, stride, transposed: true }
-}
-
 impl Gpu {
     /// # Errors
     /// If `device` is not a GPU, or the kernels don't run on it.
@@ -240,6 +227,23 @@ impl Gpu {
         Ok(Array::F32(self.device.alloc_zeros(n_elements.max(1))?))
     }
 
+    /// Writes zeros over the first `n` elements.
+    pub(super) fn clear(&self, view: View<'_>, n: usize) -> Result<()> {
+        let n_bytes = n * view.dtype.size_in_bytes();
+        // SAFETY: the view begins an array of at least `n` elements, which lives until this is enqueued.
+        unsafe { driver::memset_d8_async(view.address, 0, n_bytes, self.stream.cu_stream()) }.w()
+    }
+
+    /// The first `n` elements of `from` to `to`, of the same type.
+    pub(super) fn copy(&self, from: View<'_>, to: View<'_>, n: usize) -> Result<()> {
+        if n == 0 {
+            return Ok(());
+        }
+        let n_bytes = n * from.dtype.size_in_bytes();
+        // SAFETY: both views begin arrays of at least `n` elements of one type, which live until this is enqueued.
+        unsafe { driver::memcpy_dtod_async(to.address, from.address, n_bytes, self.stream.cu_stream()) }.w()
+    }
+
     /// A copy of what the host holds.
     pub(super) fn upload<T: candle_core::cuda_backend::cudarc::driver::DeviceRepr>(
         &self,
@@ -281,60 +285,6 @@ impl Gpu {
         // that live until the launch is enqueued, and are freed in the order of the stream, after it has run.
         unsafe { builder.launch(config) }.w()?;
         Ok(())
-    }
-
-    /// `c = a b + beta c` with `a` `[rows, inner]`, `b` `[inner, columns]` and `c` `[rows, columns]`, all row-major. Operands are of
-    /// one type, sums f32.
-    pub(super) fn multiply(
-        &self,
-        c: View<'_>,
-        [rows, columns, inner]: [usize; 3],
-        a: Operand<'_>,
-        b: Operand<'_>,
-        beta: f32,
-    ) -> Result<()> {
-        let operation = |operand: Operand<'_>| match operand.transposed {
-            false => cublas::cublasOperation_t::CUBLAS_OP_N,
-            true => cublas::cublasOperation_t::CUBLAS_OP_T,
-        };
-        let numbers = |view: View<'_>| match view.dtype {
-            DType::BF16 => cublas::cudaDataType_t::CUDA_R_16BF,
-            _ => cublas::cudaDataType_t::CUDA_R_32F,
-        };
-        let reduced = candle_core::cuda::gemm_reduced_precision_f32();
-        let compute = match a.view.dtype {
-            DType::F32 if reduced => cublas::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
-            _ => cublas::cublasComputeType_t::CUBLAS_COMPUTE_32F,
-        };
-        let (alpha, beta) = (1.0_f32, beta);
-        let blas = self.device.cublas_handle();
-        // cuBLAS is column-major: it makes the transpose of `c` from those of `b` and `a`, which are the same bytes.
-        // SAFETY: the views hold as many elements as the sizes and strides say, which are those of the op's shapes; cuBLAS runs on
-        // the stream of the device.
-        unsafe {
-            result::gemm_ex(
-                *blas.handle(),
-                operation(b),
-                operation(a),
-                columns as i32,
-                rows as i32,
-                inner as i32,
-                (&raw const alpha).cast(),
-                b.view.address as *const _,
-                numbers(b.view),
-                b.stride as i32,
-                a.view.address as *const _,
-                numbers(a.view),
-                a.stride as i32,
-                (&raw const beta).cast(),
-                c.address as *mut _,
-                numbers(c),
-                columns as i32,
-                compute,
-                cublas::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
-            )
-        }
-        .w()
     }
 }
 

@@ -111,9 +111,22 @@ impl Gpu {
         dtype: DType,
     ) -> Result<Both> {
         let wide = self.array(n * d, DType::F32)?;
-        let narrow = if dtype == DType::BF16 { Some(self.array(n * d, dtype)?) } else { None };
-        self.write_norm(summed, affine, (Some(wide.view()), narrow.as_ref().map(Array::view)), [n, d])?;
+        let narrow = self.norm_to(summed, affine, wide.view(), [n, d], dtype)?;
         Ok(Both { wide, narrow })
+    }
+
+    /// The norm in f32 to `wide`, and as an operand of `dtype` where that is another type.
+    pub(super) fn norm_to(
+        &self,
+        summed: Summed<'_>,
+        affine: Affine<'_>,
+        wide: View<'_>,
+        [n, d]: [usize; 2],
+        dtype: DType,
+    ) -> Result<Option<Array>> {
+        let narrow = if dtype == DType::BF16 { Some(self.array(n * d, dtype)?) } else { None };
+        self.write_norm(summed, affine, (Some(wide), narrow.as_ref().map(Array::view)), [n, d])?;
+        Ok(narrow)
     }
 
     /// The norm as an operand alone.

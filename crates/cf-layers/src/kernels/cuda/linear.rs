@@ -4,7 +4,7 @@ use candle_core::{CudaStorage, CustomOp3};
 
 use super::super::gradients;
 use super::super::linear::{Activation, LinearShape};
-use super::gpu::{plain, transposed};
+use super::product::{plain, transposed};
 use super::*;
 
 /// [`super::super::linear_with`] of contiguous tensors whose shapes fit.

@@ -9,8 +9,8 @@ use super::super::linear::LinearShape;
 use super::super::linear_norm::{LinearNormOptions, NormedFor};
 use super::super::transformer_layer::NormWeights;
 use super::after_attention::{leave, taken};
-use super::gpu::{plain, transposed};
 use super::layer_norm::{Affine, MOST_CHANNELS, Summed};
+use super::product::{plain, transposed};
 use super::*;
 
 /// The sizes of a layer if it has a form here.

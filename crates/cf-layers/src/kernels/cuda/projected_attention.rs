@@ -9,7 +9,7 @@ use super::super::gradients;
 use super::super::linear::Activation;
 use super::super::projected_attention::{AttentionProjections, ProjectedAttentionOptions};
 use super::attention::{Call, Saved, Tokens, token_type};
-use super::gpu::{plain, transposed};
+use super::product::{plain, transposed};
 use super::*;
 
 /// [`super::super::projected_self_attention`] of contiguous tensors whose shapes fit. Tokens are kept for the backward pass; the
@@ -92,19 +92,21 @@ impl Common {
         gpu.gathered(&views, dtype)
     }
 
-    /// `x weight^T + bias`, of the type of operands: `[n, width]`.
+    /// `x weight^T + bias`, of the type of operands: `[n, width]`. No key needs its bias: softmax does not see what all keys share.
     fn project(
         &self,
         gpu: &Gpu,
         x: View<'_>,
         [n, width]: [usize; 2],
         weight: View<'_>,
-        bias: View<'_>,
+        bias: Option<View<'_>>,
     ) -> Result<Array> {
         let d = self.d();
         let tokens = gpu.array(n * width, self.dtype)?;
         gpu.multiply(tokens.view(), [n, width, d], plain(x, d), transposed(weight, d), 0.0)?;
-        gpu.bias_activation(tokens.view(), bias, [n, width], Activation::Identity)?;
+        if let Some(bias) = bias {
+            gpu.bias_activation(tokens.view(), bias, [n, width], Activation::Identity)?;
+        }
         Ok(tokens)
     }
 
@@ -161,8 +163,9 @@ impl CustomOp2 for SelfAttention {
         let (n, d) = (call.shape.n, call.shape.d);
         let x = gpu.cast(View::of(x, layout)?, n * d, *dtype)?;
         let weights = self.common.gathered(&gpu, &parts.weights, *dtype)?;
-        let biases = self.common.gathered(&gpu, &parts.biases, DType::F32)?;
-        let qkv = self.common.project(&gpu, x.view(), [n, 3 * d], weights.view(), biases.view())?;
+        let qkv = self.common.project(&gpu, x.view(), [n, 3 * d], weights.view(), None)?;
+        let [queries, _, values] = parts.biases.each_ref().map(Input::of);
+        gpu.add_outer_biases(qkv.view(), [queries.view()?, values.view()?], [n, d])?;
         let (output, log_sum_exp) = gpu.attend(*call, Tokens::packed(qkv.view(), d))?;
         self.kept.get_or_init(|| Kept { inputs: vec![x.made()], weights, tokens: vec![qkv], log_sum_exp });
         Ok((output.into_storage(&gpu), Shape::from((n, d))))
@@ -195,6 +198,7 @@ impl CustomOp2 for SelfAttention {
         let x_view = operand(kept.inputs.first().and_then(Option::as_ref), &x_input)?;
         let [dx, dweights, dbiases] =
             self.common.project_gradient(&gpu, (x_view, kept.weights.view()), dqkv.view(), [n, 3 * d])?;
+        gpu.clear(dbiases.view().from(d), d)?;
         let (dweights, dbiases) = (dweights.into_tensor(&gpu, (3, d, d)), dbiases.into_tensor(&gpu, (3, d)));
         for (part, (weight, bias)) in parts.weights.iter().zip(&parts.biases).enumerate() {
             gradients::leave_of_captured(weight, &dweights.get(part)?)?;
@@ -242,8 +246,10 @@ impl CustomOp3 for CrossAttention {
         let context = gpu.cast(View::of(context, context_layout)?, m * d, *dtype)?;
         let weights = self.common.gathered(&gpu, &parts.weights, *dtype)?;
         let biases = View::of(biases, biases_layout)?;
-        let q = self.common.project(&gpu, source.view(), [n, d], weights.view(), biases)?;
-        let (weight, bias) = (weights.view().from(d * d), biases.from(d));
+        let q = self.common.project(&gpu, source.view(), [n, d], weights.view(), Some(biases))?;
+        let none = gpu.zeros(d)?;
+        let bias = gpu.gathered(&[(none.view(), d), (biases.from(2 * d), d)], DType::F32)?;
+        let (weight, bias) = (weights.view().from(d * d), Some(bias.view()));
         let kv = self.common.project(&gpu, context.view(), [m, 2 * d], weight, bias)?;
         let (output, log_sum_exp) = gpu.attend(*call, Tokens::of(q.view(), kv.view(), d))?;
         self.kept.get_or_init(|| Kept {
@@ -288,6 +294,7 @@ impl CustomOp3 for CrossAttention {
         let inputs = (operand(context_made.as_ref(), &context_input)?, weights.from(d * d));
         let [dcontext, dweights, dbiases] =
             self.common.project_gradient(&gpu, inputs, dkv.view(), [m, 2 * d])?;
+        gpu.clear(dbiases.view(), d)?;
         let dweights = dweights.into_tensor(&gpu, (2, d, d));
         let dbiases = [dbias.into_tensor(&gpu, d), dbiases.into_tensor(&gpu, 2 * d)];
         let [queries, keys, values] = &parts.weights;

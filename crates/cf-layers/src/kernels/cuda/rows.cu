@@ -56,19 +56,29 @@ GATHER(gather_bf16, bf16)
 
 // ---- a vector added to every row before a linear layer ----------------------------------------------------------------
 
-// W (x + e) + b = W x + (W e + b): the biases that hold the vector e, of three stacked layers [3 d, d]. A warp per output.
-extern "C" __global__ void embedded_biases(const float *wa, const float *wb, const float *wc, const float *ba,
-                                           const float *bb, const float *bc, const float *e, float *biases, uint32_t d) {
+// W (x + e) + b = W x + (W e + b): the biases that hold the vector e, of three stacked layers [3 d, d]. Those of the second, keys, are 0:
+// softmax does not see what all keys share. A warp per output.
+template <typename W>
+__device__ void embedded_biases(const W *queries, const W *values, const float *query_bias, const float *value_bias, const float *e,
+                                float *biases, uint32_t d) {
     uint32_t row = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
     if (row >= 3 * d) return;
     uint32_t layer = row / d, at = row % d;
-    const float *w = (layer == 0 ? wa : layer == 1 ? wb : wc) + (uint64_t)at * d;
-    const float *b = layer == 0 ? ba : layer == 1 ? bb : bc;
     float sum = 0.0f;
-    for (uint32_t c = lane; c < d; c += 32) sum += w[c] * e[c];
-    sum = warp_sum(sum);
-    if (lane == 0) biases[row] = sum + b[at];
+    if (layer != 1) {
+        const W *w = (layer == 0 ? queries : values) + (uint64_t)at * d;
+        for (uint32_t c = lane; c < d; c += 32) sum += load(w + c) * e[c];
+        sum = warp_sum(sum) + (layer == 0 ? query_bias : value_bias)[at];
+    }
+    if (lane == 0) biases[row] = sum;
 }
+#define EMBEDDED_BIASES(NAME, W)                                                                                       \
+    extern "C" __global__ void NAME(const W *queries, const W *values, const float *query_bias,                        \
+                                    const float *value_bias, const float *e, float *biases, uint32_t d) {              \
+        embedded_biases(queries, values, query_bias, value_bias, e, biases, d);                                        \
+    }
+EMBEDDED_BIASES(embedded_biases_f32, float)
+EMBEDDED_BIASES(embedded_biases_bf16, bf16)
 
 // dw += dbias e^T for the stacked layers.
 extern "C" __global__ void embedded_weight_gradient(float *dw, const float *dbiases, const float *e, uint32_t d) {
@@ -113,31 +123,30 @@ extern "C" __global__ void bias_activation_bf16(bf16 *y, const float *bias, uint
     bias_activation(y, bias, n, d, activation);
 }
 
-// y += the biases of three layers of d channels each, side by side.
+// y += the biases of the first and the last of three layers of d channels each, side by side: queries, keys and values.
 template <typename T>
-__device__ void add_three_biases(T *y, const float *a, const float *b, const float *c, uint64_t n_elements, uint32_t d) {
+__device__ void add_outer_biases(T *y, const float *first, const float *last, uint64_t n_elements, uint32_t d) {
     uint64_t stride = (uint64_t)gridDim.x * blockDim.x * 4;
     for (uint64_t i = ((uint64_t)blockIdx.x * blockDim.x + threadIdx.x) * 4; i < n_elements; i += stride) {
         if (d % 4 == 0) {
             uint32_t column = column_of(i, 3 * d), layer = column / d;
-            float4 v = load4(y + i), bias = load4((layer == 0 ? a : layer == 1 ? b : c) + column - layer * d);
+            if (layer == 1) continue;
+            float4 v = load4(y + i), bias = load4((layer == 0 ? first : last) + column - layer * d);
             store4(y + i, make_float4(v.x + bias.x, v.y + bias.y, v.z + bias.z, v.w + bias.w));
             continue;
         }
         for (uint64_t at = i; at < i + 4 && at < n_elements; at++) {
             uint32_t column = column_of(at, 3 * d), layer = column / d;
-            const float *bias = layer == 0 ? a : layer == 1 ? b : c;
-            store(y + at, load(y + at) + bias[column - layer * d]);
+            if (layer == 1) continue;
+            store(y + at, load(y + at) + (layer == 0 ? first : last)[column - layer * d]);
         }
     }
 }
-extern "C" __global__ void add_three_biases_f32(float *y, const float *a, const float *b, const float *c, uint64_t n,
-                                                uint32_t d) {
-    add_three_biases(y, a, b, c, n, d);
+extern "C" __global__ void add_outer_biases_f32(float *y, const float *first, const float *last, uint64_t n, uint32_t d) {
+    add_outer_biases(y, first, last, n, d);
 }
-extern "C" __global__ void add_three_biases_bf16(bf16 *y, const float *a, const float *b, const float *c, uint64_t n,
-                                                 uint32_t d) {
-    add_three_biases(y, a, b, c, n, d);
+extern "C" __global__ void add_outer_biases_bf16(bf16 *y, const float *first, const float *last, uint64_t n, uint32_t d) {
+    add_outer_biases(y, first, last, n, d);
 }
 
 // ---- gradients of rows ---------------------------------------------------------------------------------------------

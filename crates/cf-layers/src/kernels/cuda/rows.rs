@@ -4,7 +4,7 @@
 use candle_core::{CudaStorage, CustomOp1, CustomOp2};
 
 use super::super::linear::Activation;
-use super::gpu::plain;
+use super::product::plain;
 use super::*;
 
 /// Threads of a block of an element-wise kernel; each takes four elements at a time.
@@ -30,14 +30,6 @@ impl Gpu {
         Ok(y)
     }
 
-    /// The first `n` f32 numbers of one array to another.
-    pub(super) fn copy(&self, from: View<'_>, to: View<'_>, n: usize) -> Result<()> {
-        if n == 0 {
-            return Ok(());
-        }
-        self.add_masked(None, from, None, to, [1, n], None)
-    }
-
     /// bf16 numbers as f32.
     pub(super) fn to_f32(&self, x: View<'_>, n: usize) -> Result<Array> {
         let y = self.array(n, DType::F32)?;
@@ -45,10 +37,18 @@ impl Gpu {
         Ok(y)
     }
 
-    /// Up to six f32 arrays one after the other, as `dtype`.
+    /// Up to six f32 arrays one after the other, as `dtype`; or any number of that type.
     pub(super) fn gathered(&self, parts: &[(View<'_>, usize)], dtype: DType) -> Result<Array> {
         let n: usize = parts.iter().map(|(_, n)| n).sum();
         let to = self.array(n, dtype)?;
+        if dtype == DType::BF16 && parts.iter().all(|(part, _)| part.dtype == dtype) {
+            let mut first = 0;
+            for (part, n) in parts {
+                self.copy(*part, to.view().from(first), *n)?;
+                first += n;
+            }
+            return Ok(to);
+        }
         let mut args: Vec<Arg> =
             (0..MOST_PARTS).map(|at| parts.get(at).map(|(view, _)| *view).into()).collect();
         let end = |at: usize| parts.iter().take(at + 1).map(|(_, n)| n).sum::<usize>();
@@ -73,25 +73,36 @@ impl Gpu {
         self.launch(name, Self::by_fours(n * d), 0, &args)
     }
 
-    /// `y += ` the biases of three layers side by side: `y` is `[n, 3 d]`.
-    pub(super) fn add_three_biases(
+    /// Adds to queries and values, `y` `[n, 3 d]` with keys between them, the biases of their layers. Softmax does not see that of keys,
+    /// and without it keys differ less from their mean, so that rounding takes less of what they differ by. Its gradient is 0.
+    pub(super) fn add_outer_biases(
         &self,
         y: View<'_>,
-        biases: [View<'_>; 3],
+        [queries, values]: [View<'_>; 2],
         [n, d]: [usize; 2],
     ) -> Result<()> {
-        let name = if y.dtype == DType::BF16 { "add_three_biases_bf16" } else { "add_three_biases_f32" };
-        let mut args: Vec<Arg> = vec![y.into()];
-        args.extend(biases.map(Arg::from));
-        args.extend([Arg::U64((n * 3 * d) as u64), Arg::U32(d as u32)]);
+        let name = if y.dtype == DType::BF16 { "add_outer_biases_bf16" } else { "add_outer_biases_f32" };
+        let args =
+            [y.into(), queries.into(), values.into(), Arg::U64((n * 3 * d) as u64), Arg::U32(d as u32)];
         self.launch(name, Self::by_fours(n * 3 * d), 0, &args)
     }
 
-    /// `w e + b` of three layers `[d, d]`, given as three weights, three biases and `e`; written to `biases` `[3 d]`.
-    pub(super) fn embedded_biases(&self, parts: [View<'_>; 7], biases: View<'_>, d: usize) -> Result<()> {
-        let mut args = parts.map(Arg::from).to_vec();
-        args.extend([biases.into(), Arg::U32(d as u32)]);
-        self.launch("embedded_biases", ([(3 * d).div_ceil(8), 1, 1], [256, 1, 1]), 0, &args)
+    /// `w e + b` of the layers `[d, d]` of queries and values, with zeros for keys between them; written to `biases` `[3 d]`.
+    pub(super) fn embedded_biases(
+        &self,
+        weights: [View<'_>; 2],
+        parts: [View<'_>; 2],
+        embedding: View<'_>,
+        biases: View<'_>,
+        d: usize,
+    ) -> Result<()> {
+        let name = match weights[0].dtype {
+            DType::BF16 => "embedded_biases_bf16",
+            _ => "embedded_biases_f32",
+        };
+        let mut args: Vec<Arg> = weights.into_iter().chain(parts).map(Arg::from).collect();
+        args.extend([embedding.into(), biases.into(), Arg::U32(d as u32)]);
+        self.launch(name, ([(3 * d).div_ceil(8), 1, 1], [256, 1, 1]), 0, &args)
     }
 
     /// What an embedding that three layers add to their input adds to the gradients of their weights `[3 d, d]`, and its own

@@ -7,11 +7,13 @@ use candle_core::{CudaStorage, CustomOp2};
 use super::super::attention::AttentionShape;
 use super::super::linear::Activation;
 use super::super::transformer_layer::{AfterAttentionWeights, NormWeights, TransformerLayerOptions};
-use super::super::{AttentionProjections, Retention, gradients};
+use super::super::{AttentionProjections, gradients};
 use super::after_attention::{self, AfterAttention, Parameters, Shapes, leave, leave_rows, taken};
 use super::attention::{Saved, Tokens};
-use super::gpu::{plain, transposed};
+use super::inference::row_blocks;
 use super::layer_norm::{Affine, Summed};
+use super::linear::Cast;
+use super::product::{plain, transposed};
 use super::*;
 
 /// The weights of a layer.
@@ -36,6 +38,9 @@ pub(in crate::kernels) fn transformer_layer(
         norm: [weights.attention_norm.0.clone(), weights.attention_norm.1.clone()],
         kept: Mutex::new(None),
     };
+    if !x.track_op() && op.is_for_inference() {
+        return op.infer(x);
+    }
     // The first weight is an input so that the op is in the graph also where `x` is not.
     x.apply_op2(weights.projections.queries.0, op)
 }
@@ -82,11 +87,51 @@ impl TransformerLayer {
     fn after<'a>(
         &self,
         gpu: &'a Gpu,
-        weights: &'a after_attention::Weights,
+        weights: &'a after_attention::Weights<'a>,
         vectors: &'a Vectors<'_>,
     ) -> Result<AfterAttention<'a>> {
         let how = (self.shapes, self.options);
         AfterAttention::new(gpu, how, weights, &vectors.biases, &vectors.after_norm)
+    }
+
+    /// Whether no parameter wants a gradient, and no dropout mask counts rows from the first of all.
+    fn is_for_inference(&self) -> bool {
+        let tracked = self.parameters.are_tracked() || self.norm.iter().any(Tensor::track_op);
+        !tracked && !self.options.feed_forward.drops()
+    }
+
+    /// The output where no gradient is wanted; see [`super::inference`].
+    fn infer(&self, x: &Tensor) -> Result<Tensor> {
+        let gpu = Gpu::of(x.device())?;
+        let AttentionShape { n, d, .. } = self.shapes.attention;
+        let dtype = self.shapes.dtype;
+        let input = Input::of(x);
+        let x_rows = |first: usize| Ok::<_, Error>(Summed::one(input.view()?.from(first * d)));
+        let matrices = self.parameters.locked_matrices();
+        let weights = after_attention::Weights::gather(&gpu, &matrices, self.shapes)?;
+        let vectors = self.vectors();
+        let affine = self.affine(&vectors)?;
+        let [query_bias, _, value_bias, ..] = &vectors.biases;
+        let (call, n_groups) = self.shapes.head_groups(self.options);
+        let width = call.shape.d;
+        let mut attended = Vec::with_capacity(n_groups);
+        for at in (0..d).step_by(width) {
+            let qkv = gpu.array(n * 3 * width, dtype)?;
+            for (first, n_rows) in row_blocks(n) {
+                let normed = gpu.norm_operand(x_rows(first)?, affine, [n_rows, d], dtype)?;
+                let to = qkv.view().from(first * 3 * width);
+                weights.project(&gpu, (normed.view(), n_rows), (0..3, at..at + width), to)?;
+            }
+            let biases = [query_bias.view()?.from(at), value_bias.view()?.from(at)];
+            gpu.add_outer_biases(qkv.view(), biases, [n, width])?;
+            attended.push(gpu.attend(call, Tokens::packed(qkv.view(), width))?.0);
+        }
+        let base = |first, n_rows| {
+            let normed = gpu.norm_operand(x_rows(first)?, affine, [n_rows, d], DType::F32)?;
+            Ok(Cast::Made(normed))
+        };
+        let output = self.after(&gpu, &weights, &vectors)?.infer(base, &attended)?;
+        Ok(output.into_tensor(&gpu, (n, d)))
     }
 
     /// Queries, keys and values of normed tokens, `[n, 3 d]`.
@@ -94,15 +139,14 @@ impl TransformerLayer {
         &self,
         gpu: &Gpu,
         normed: View<'_>,
-        weights: &after_attention::Weights,
+        weights: &after_attention::Weights<'_>,
         vectors: &Vectors<'_>,
     ) -> Result<Array> {
         let AttentionShape { n, d, .. } = self.shapes.attention;
         let qkv = gpu.array(n * 3 * d, self.shapes.dtype)?;
-        let weights = transposed(weights.projections(), d);
-        gpu.multiply(qkv.view(), [n, 3 * d, d], plain(normed, d), weights, 0.0)?;
-        let [q, k, v, ..] = &vectors.biases;
-        gpu.add_three_biases(qkv.view(), [q.view()?, k.view()?, v.view()?], [n, d])?;
+        weights.project(gpu, (normed, n), (0..3, 0..d), qkv.view())?;
+        let [q, _, v, ..] = &vectors.biases;
+        gpu.add_outer_biases(qkv.view(), [q.view()?, v.view()?], [n, d])?;
         Ok(qkv)
     }
 }
@@ -125,17 +169,15 @@ impl CustomOp2 for TransformerLayer {
     ) -> Result<(CudaStorage, Shape)> {
         let gpu = Gpu::new(&x.device)?;
         let AttentionShape { n, d, .. } = self.shapes.attention;
-        let weights = after_attention::Weights::gather(&gpu, &self.parameters, self.shapes)?;
+        let matrices = self.parameters.locked_matrices();
+        let weights = after_attention::Weights::gather(&gpu, &matrices, self.shapes)?;
         let vectors = self.vectors();
         let summed = Summed::one(View::of(x, layout)?);
         let normed = gpu.norm(summed, self.affine(&vectors)?, [n, d], self.shapes.dtype)?;
         let qkv = self.tokens(&gpu, normed.operand(), &weights, &vectors)?;
         let (attended, log_sum_exp) =
             gpu.attend(self.shapes.call(self.options), Tokens::packed(qkv.view(), d))?;
-        let qkv = match self.options.attention.retention {
-            Retention::Keep => Some(qkv),
-            Retention::Recompute => None,
-        };
+        let qkv = self.options.attention.retention.kept(qkv);
         let after = self.after(&gpu, &weights, &vectors)?;
         let (output, after) = after.forward(normed.wide.view(), attended.view())?;
         leave(&self.kept, Kept { qkv, attended, log_sum_exp, after });
@@ -155,7 +197,8 @@ impl CustomOp2 for TransformerLayer {
         let kept = taken(&self.kept)?;
         let grad = grad.contiguous()?;
         let (x_input, grad_input) = (Input::of(x), Input::of(&grad));
-        let weights = after_attention::Weights::gather(&gpu, &self.parameters, self.shapes)?;
+        let matrices = self.parameters.locked_matrices();
+        let weights = after_attention::Weights::gather(&gpu, &matrices, self.shapes)?;
         let vectors = self.vectors();
         let affine = self.affine(&vectors)?;
         let summed = Summed::one(x_input.view()?);
@@ -188,6 +231,7 @@ impl CustomOp2 for TransformerLayer {
         drop((qkv, kept.attended, kept.log_sum_exp, after.attended));
         let none = (Activation::Identity, None);
         let dbiases = gpu.row_gradient(dqkv.view(), none, None, [n, 3 * d], None)?;
+        gpu.clear(dbiases.view().from(d), d)?;
         let (a, b) = (transposed(dqkv.view(), 3 * d), plain(normed.operand(), d));
         gpu.multiply(dweights.view(), [3 * d, d, n], a, b, 0.0)?;
         // Onto the gradient that came past the attention.

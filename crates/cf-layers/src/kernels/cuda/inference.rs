@@ -1,0 +1,92 @@
+//! How layers work where no gradient is wanted: nothing is kept, what follows from single rows is made a few rows at a time, and
+//! of long sequences half of the heads at a time. What is whole at once is the input, the output, and the tokens of some heads.
+
+use std::ops::Range;
+
+use super::super::attention::AttentionShape;
+use super::super::transformer_layer::TransformerLayerOptions;
+use super::after_attention::{AfterAttention, Shapes, Weights};
+use super::attention::Call;
+use super::linear::Cast;
+use super::product::{plain, transposed};
+use super::*;
+
+/// Rows that are worked on at once, of a sequence and of a long context, where there are more than twice as many: enough to fill a GPU.
+const ROWS: usize = 2048;
+const CONTEXT_ROWS: usize = 8192;
+/// Keys from which half of the heads are taken at a time: their tokens are most of the memory then, and half of them fill a GPU.
+const MANY_KEYS: usize = 16_384;
+
+/// Whether a context of `m` tokens is so long that it had better not be whole.
+pub(in crate::kernels) fn is_long(m: usize) -> bool {
+    m > MANY_KEYS
+}
+
+/// Blocks of `n` rows, each as its first and how many.
+pub(super) fn row_blocks(n: usize) -> impl Iterator<Item = (usize, usize)> {
+    blocks(n, ROWS)
+}
+
+/// The same of a context, which is whole if it is not long.
+pub(super) fn context_blocks(m: usize) -> impl Iterator<Item = (usize, usize)> {
+    blocks(m, if is_long(m) { CONTEXT_ROWS } else { m })
+}
+
+fn blocks(n: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
+    let n_rows = if n > 2 * most { most } else { n.max(1) };
+    (0..n).step_by(n_rows).map(move |first| (first, n_rows.min(n - first)))
+}
+
+impl Shapes {
+    /// The attention of the heads that are taken at once, and how many such groups there are.
+    pub(super) fn head_groups(&self, options: TransformerLayerOptions) -> (Call, usize) {
+        let AttentionShape { m, d, n_heads, .. } = self.attention;
+        // A dropout mask counts all heads.
+        let halves = is_long(m) && n_heads.is_multiple_of(2) && options.attention.dropout.is_none();
+        let n_groups = if halves { 2 } else { 1 };
+        let shape = AttentionShape { d: d / n_groups, n_heads: n_heads / n_groups, ..self.attention };
+        (Call { shape, ..self.call(options) }, n_groups)
+    }
+}
+
+impl Weights<'_> {
+    /// Channels `columns` of layers `which`, of queries (0), keys (1) and values (2), side by side and without biases: from `n` rows `x`
+    /// `[n, d]`.
+    pub(super) fn project(
+        &self,
+        gpu: &Gpu,
+        (x, n): (View<'_>, usize),
+        (which, columns): (Range<usize>, Range<usize>),
+        to: View<'_>,
+    ) -> Result<()> {
+        let (d, width) = (self.d, columns.len());
+        let stride = which.len() * width;
+        let weights = |layer: usize| transposed(self.projections().from((layer * d + columns.start) * d), d);
+        if width == d {
+            return gpu.multiply(to, [n, stride, d], plain(x, d), weights(which.start), 0.0);
+        }
+        which.enumerate().try_for_each(|(at, layer)| {
+            gpu.multiply_to((to.from(at * width), stride), [n, width, d], plain(x, d), weights(layer), 0.0)
+        })
+    }
+}
+
+impl AfterAttention<'_> {
+    /// The layer's output. `base` gives rows of it, the first and how many; `attended` holds the heads in groups.
+    pub(super) fn infer<'b>(
+        &self,
+        base: impl Fn(usize, usize) -> Result<Cast<'b>>,
+        attended: &[Array],
+    ) -> Result<Array> {
+        let [n, d, _] = self.sizes();
+        let output = self.gpu.array(n * d, DType::F32)?;
+        let width = d / attended.len().max(1);
+        for (first, n_rows) in row_blocks(n) {
+            let base = base(first, n_rows)?;
+            let attended: Vec<View<'_>> =
+                attended.iter().map(|part| part.view().from(first * width)).collect();
+            self.rows(n_rows, base.view(), &attended, output.view().from(first * d))?;
+        }
+        Ok(output)
+    }
+}
