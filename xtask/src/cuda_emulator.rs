@@ -26,7 +26,7 @@ const FLAGS: [&str; 7] =
 pub(crate) fn run(root: &Path, args: &[String]) -> Result<(), Failure> {
     let toolkit = cuda_toolkit::provide(root, Parts::All)?;
     let mut build: Vec<&str> =
-        vec!["test", "--release", "--no-run", "--message-format=json", "--test", "cuda"];
+        vec!["test", "--release", "--no-run", "--message-format=json-render-diagnostics", "--test", "cuda"];
     build.extend(PACKAGES.iter().flat_map(|package| ["-p", package]));
     build.extend(["--features", "cf-model/cuda"]);
     let programs = programs(&toolkit.around(root, Step::cargo(root, &build))?.stdout()?);

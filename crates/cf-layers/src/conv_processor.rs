@@ -75,7 +75,7 @@ impl ConvProcessor {
     /// # Errors
     /// As [`Linear::freeze`].
     pub fn freeze(&mut self) -> Result<()> {
-        Linear::freeze(&mut [&mut self.project])
+        self.project.freeze()
     }
 
     /// `maps`: the scales in the order (source, fine, coarse), each `[side * side, d]`. Returns `[side * side, d]`.

@@ -76,7 +76,8 @@ impl CrossAttentionBlock {
         }
         self.scale_embedding = self.scale_embedding.zeros_like()?;
         let [expand, contract] = self.feed_forward.layers_mut();
-        Linear::freeze(&mut [&mut self.q, &mut self.k, &mut self.v, &mut self.out, expand, contract])
+        let sizes = (self.scale_embedding.dim(0)?, self.n_heads);
+        Linear::freeze_around([&mut self.q, &mut self.k, &mut self.v, &mut self.out, expand, contract], sizes)
     }
 
     /// Cross-attention of the source scale over one context scale.

@@ -37,7 +37,7 @@ impl FeedForward {
         kernels::feed_forward(base, x, self.weights(), self.options(ctx))
     }
 
-    /// Its layers, for [`Linear::freeze`].
+    /// Its layers, for [`Linear::freeze_around`].
     pub(crate) fn layers_mut(&mut self) -> [&mut Linear; 2] {
         [&mut self.expand, &mut self.contract]
     }

@@ -1,6 +1,6 @@
 //! A linear layer with the released initialisation.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::init;
@@ -84,16 +84,29 @@ impl Linear {
         kernels::linear_norm(x, self.parameters(), norm.parameters(), options)
     }
 
-    /// Lets go of the weights of layers that are only evaluated from here on, where products take another form of them: see
+    /// Lets go of the weights of a layer that is only evaluated from here on, where products take another form of them: see
     /// [`kernels::device::as_operands`].
     ///
     /// # Errors
-    /// If the device can't hold them twice for a moment.
-    pub fn freeze(layers: &mut [&mut Self]) -> Result<()> {
-        let compute = layers.first().map(|layer| layer.compute).unwrap_or_default();
+    /// If the device can't hold both for a moment.
+    pub fn freeze(&mut self) -> Result<()> {
+        let dtype = kernels::device::operand_type(self.weight.device(), self.weight.dtype(), self.compute);
+        Self::freeze_together([self], dtype)
+    }
+
+    /// The same of the layers around an attention of `n_heads` heads over `d` channels, which a GPU takes as one.
+    pub(crate) fn freeze_around(layers: [&mut Self; 6], (d, n_heads): (usize, usize)) -> Result<()> {
+        let [first, ..] = &layers;
+        let (weight, compute) = (&first.weight, first.compute);
+        let dtype =
+            kernels::device::layer_operand_type(weight.device(), weight.dtype(), compute, (d, n_heads));
+        Self::freeze_together(layers, dtype)
+    }
+
+    fn freeze_together<const N: usize>(layers: [&mut Self; N], dtype: DType) -> Result<()> {
         let weights: Vec<&Tensor> = layers.iter().map(|layer| &layer.weight).collect();
-        let frozen = kernels::device::as_operands(&weights, compute)?;
-        layers.iter_mut().zip(frozen).for_each(|(layer, weight)| layer.weight = weight);
+        let frozen = kernels::device::as_operands(&weights, dtype)?;
+        layers.into_iter().zip(frozen).for_each(|(layer, weight)| layer.weight = weight);
         Ok(())
     }
 

@@ -58,7 +58,12 @@ impl SelfAttention {
         self.out.forward(&kernels::projected_self_attention(x, self.projections(), options)?)
     }
 
-    /// Its layers, for [`Linear::freeze`].
+    /// Channels and heads.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        (self.config.d, self.config.n_heads)
+    }
+
+    /// Its layers, for [`Linear::freeze_around`].
     pub(crate) fn layers_mut(&mut self) -> [&mut Linear; 4] {
         [&mut self.q, &mut self.k, &mut self.v, &mut self.out]
     }

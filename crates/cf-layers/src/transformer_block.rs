@@ -76,9 +76,10 @@ impl TransformerBlock {
     /// As [`Linear::freeze`].
     pub fn freeze(&mut self) -> Result<()> {
         self.layers.iter_mut().try_for_each(|layer| {
+            let sizes = layer.attention.sizes();
             let [q, k, v, out] = layer.attention.layers_mut();
             let [expand, contract] = layer.feed_forward.layers_mut();
-            Linear::freeze(&mut [q, k, v, out, expand, contract])
+            Linear::freeze_around([q, k, v, out, expand, contract], sizes)
         })
     }
 

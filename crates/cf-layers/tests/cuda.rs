@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device, Result, Tensor, Var};
+use cf_layers::kernels::device::as_operands;
 use cf_layers::kernels::{
     self, Activation, AdamParameter, AdamStep, AfterAttentionWeights, AttentionDropout, AttentionProjections,
     Compute, ConvBranch, CrossAttentionWeights, DropoutMask, FeedForwardOptions, FeedForwardWeights,
@@ -404,7 +405,7 @@ fn check_evaluation(sizes: &[(usize, usize, usize, usize)]) {
         let vector = vec![d];
         let shapes: Vec<Vec<usize>> =
             [vec![vec![n, d], vec![m, d], vector], layer_shapes(d, hidden)].concat();
-        let outputs = |device: &Device, dtype, compute| -> Vec<Vec<f64>> {
+        let outputs = |device: &Device, dtype, compute, frozen: bool| -> Vec<Vec<f64>> {
             let x: Vec<Tensor> = (1..)
                 .zip(&shapes)
                 .map(|(seed, shape)| {
@@ -435,6 +436,9 @@ fn check_evaluation(sizes: &[(usize, usize, usize, usize)]) {
             else {
                 panic!("two sequences, an embedding and 14 parameters, found {}", x.len());
             };
+            let operands = if frozen { DType::BF16 } else { dtype };
+            let matrices = as_operands(&[q, k, v, out, expand, contract], operands).unwrap();
+            let [q, k, v, out, expand, contract] = &matrices[..] else { panic!("as many as there were") };
             let projections = AttentionProjections { queries: (q, bq), keys: (k, bk), values: (v, bv) };
             let feed_forward =
                 FeedForwardWeights { expand: (expand, b_expand), contract: (contract, b_contract) };
@@ -461,10 +465,13 @@ fn check_evaluation(sizes: &[(usize, usize, usize, usize)]) {
             assert_eq!(numbers(&whole), numbers(&by_rows), "{n} x {m}: a context made by rows");
             vec![numbers(&own), numbers(&whole)]
         };
-        let wanted = outputs(&Device::Cpu, DType::F64, Compute::AsStored);
+        let wanted = outputs(&Device::Cpu, DType::F64, Compute::AsStored, false);
         for (compute, tolerance) in TOLERANCES_OF_LAYERS {
-            let found = outputs(&gpu, DType::F32, compute);
-            assert_near(&format!("layers {n} x {m}, {compute:?}"), &found, &wanted, tolerance);
+            // Frozen layers have their matrices in bf16, whatever heads and lengths make of them.
+            for frozen in [false, true].into_iter().take(if compute == Compute::Bf16 { 2 } else { 1 }) {
+                let found = outputs(&gpu, DType::F32, compute, frozen);
+                assert_near(&format!("layers {n} x {m}, {compute:?}, {frozen}"), &found, &wanted, tolerance);
+            }
         }
     }
 }

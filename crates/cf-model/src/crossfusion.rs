@@ -132,7 +132,7 @@ impl Projection {
 impl Branch {
     fn freeze(&mut self) -> TensorResult<()> {
         if let Projection::Linear(project, _) = &mut self.projection {
-            Linear::freeze(&mut [project])?;
+            project.freeze()?;
         }
         self.transformer.freeze()
     }
@@ -330,7 +330,7 @@ impl Fusion {
     fn freeze(&mut self) -> TensorResult<()> {
         match self {
             Self::ConvProcessor(processor) => processor.freeze(),
-            Self::Concat { project, .. } => Linear::freeze(&mut [project]),
+            Self::Concat { project, .. } => project.freeze(),
         }
     }
 
@@ -372,7 +372,7 @@ impl SurvivalModel for CrossFusion {
         }
         self.fusion.freeze()?;
         self.final_transformer.freeze()?;
-        Ok(Linear::freeze(&mut [&mut self.head])?)
+        Ok(self.head.freeze()?)
     }
 
     fn magnifications(&self) -> &'static [Magnification] {

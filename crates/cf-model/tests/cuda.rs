@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{DType, Device, Tensor};
 use cf_model::{
-    BagTensors, ForwardCtx, ModelConfig, ModelName, ParamStore, PatchFacts, Patches, kernels, random,
+    BagTensors, CrossFusionConfig, ForwardCtx, ModelConfig, ModelName, ParamStore, PatchFacts, Patches,
+    ResidualForm, kernels, random,
 };
 use rand::Rng;
 use wsi_bags::Magnification;
@@ -127,8 +128,13 @@ fn crossfusion_agrees_with_the_cpu_in_bf16() {
 fn crossfusion_evaluates_and_freezes_to_the_numbers_of_the_cpu() {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let gpu = Device::new_cuda(0).expect("these tests need an NVIDIA GPU");
-    for name in ModelName::ALL.into_iter().filter(|name| name.variant().is_some()) {
-        let config = ModelConfig::default_of(name);
+    let narrow = CrossFusionConfig { embed_dim: 32, num_heads: 4, ..CrossFusionConfig::default() };
+    let prenorm = CrossFusionConfig { residual: ResidualForm::Prenorm, ..CrossFusionConfig::default() };
+    let of_the_paper = ModelName::ALL.into_iter().filter(|name| name.variant().is_some());
+    let configs =
+        of_the_paper.map(ModelConfig::default_of).chain([narrow, prenorm].map(ModelConfig::Crossfusion));
+    for config in configs {
+        let name = config.name();
         // Logits, and the attention of all maps.
         let numbers = |dtype, device: &Device, frozen: bool| -> [Vec<f64>; 2] {
             let store = ParamStore::seeded(7, dtype, device);

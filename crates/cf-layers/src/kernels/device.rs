@@ -148,17 +148,31 @@ pub fn operand_type(device: &Device, stored: DType, compute: Compute) -> DType {
     }
 }
 
-/// Matrices of layers as products take them, one after the other in memory of their own: for a model that is only evaluated, whose f32
-/// numbers need not stay. The same tensors where products take what is stored ([`operand_type`]).
+/// [`operand_type`] of a layer with attention of `n_heads` heads over `d` channels: all of it is in bf16 where tensor cores serve its heads,
+/// and nothing elsewhere.
+pub fn layer_operand_type(
+    device: &Device,
+    stored: DType,
+    compute: Compute,
+    (d, n_heads): (usize, usize),
+) -> DType {
+    let serves = n_heads > 0 && TENSOR_CORE_WIDTHS.contains(&(d / n_heads));
+    if serves { operand_type(device, stored, compute) } else { stored }
+}
+
+/// Channels of heads that the bf16 kernels of attention are made for.
+pub(super) const TENSOR_CORE_WIDTHS: [usize; 3] = [32, 64, 128];
+
+/// Matrices of layers in the type in which products take them, one after the other in memory of their own: for a model that is only
+/// evaluated, whose f32 numbers need not stay. The same tensors where they are of that type.
 ///
 /// # Errors
 /// If the device can't hold them.
-pub fn as_operands(matrices: &[&Tensor], compute: Compute) -> Result<Vec<Tensor>> {
-    let same = |matrix: &&Tensor| operand_type(matrix.device(), matrix.dtype(), compute) == matrix.dtype();
-    if matrices.iter().all(same) {
+pub fn as_operands(matrices: &[&Tensor], dtype: DType) -> Result<Vec<Tensor>> {
+    if matrices.iter().all(|matrix| matrix.dtype() == dtype) {
         return Ok(matrices.iter().map(|&matrix| matrix.clone()).collect());
     }
-    let flat = |matrix: &&Tensor| matrix.detach().flatten_all()?.to_dtype(DType::BF16);
+    let flat = |matrix: &&Tensor| matrix.detach().flatten_all()?.to_dtype(dtype);
     let all = Tensor::cat(&matrices.iter().map(flat).collect::<Result<Vec<_>>>()?, 0)?;
     let mut first = 0;
     let view = |matrix: &&Tensor| {

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use candle_core::{CudaStorage, CustomOp1, CustomOp2};
 
 use super::super::attention::{AttentionDropout, AttentionShape};
+use super::super::device::TENSOR_CORE_WIDTHS;
 use super::*;
 
 /// Channels of a head at most.
@@ -23,11 +24,9 @@ pub(in crate::kernels) fn serves(x: &Tensor, shape: &AttentionShape) -> bool {
 
 /// The type that queries, keys and values of a call are to be in.
 pub(super) fn token_type(shape: &AttentionShape, compute: Compute) -> DType {
-    match (compute, shape.d / shape.n_heads) {
-        // A single query is no work for products of tiles.
-        (Compute::Bf16, 32 | 64 | 128) if shape.n > 1 => DType::BF16,
-        _ => DType::F32,
-    }
+    let is_served = TENSOR_CORE_WIDTHS.contains(&(shape.d / shape.n_heads));
+    // A single query is no work for products of tiles.
+    if compute == Compute::Bf16 && is_served && shape.n > 1 { DType::BF16 } else { DType::F32 }
 }
 
 /// Rows of tokens: where the first begins, and elements between two.

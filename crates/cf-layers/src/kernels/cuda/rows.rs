@@ -37,14 +37,15 @@ impl Gpu {
         Ok(y)
     }
 
-    /// Up to six f32 arrays one after the other, as `dtype`; or any number of that type.
+    /// Up to six arrays one after the other, as `dtype`.
     pub(super) fn gathered(&self, parts: &[(View<'_>, usize)], dtype: DType) -> Result<Array> {
         let n: usize = parts.iter().map(|(_, n)| n).sum();
         let to = self.array(n, dtype)?;
-        if dtype == DType::BF16 && parts.iter().all(|(part, _)| part.dtype == dtype) {
+        if parts.iter().any(|(part, _)| part.dtype != DType::F32) {
+            // Of a frozen model, whose parts lie together as a rule.
             let mut first = 0;
             for (part, n) in parts {
-                self.copy(*part, to.view().from(first), *n)?;
+                self.copy(self.cast(*part, *n, dtype)?.view(), to.view().from(first), *n)?;
                 first += n;
             }
             return Ok(to);
