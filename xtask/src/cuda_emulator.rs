@@ -3,15 +3,17 @@
 //! `xtask/cuda/emulator` is a CUDA driver whose launches run the kernels' own sources, compiled as C++, thread by thread. What is left
 //! out is what only a chip has: Hopper's kernels, threads that truly run at once, and speed.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::cuda_toolkit::driver_stub::driver_functions;
+use crate::cuda_kernels;
+use crate::cuda_toolkit::driver_stub::{driver_functions, is_driver_function};
 use crate::cuda_toolkit::{self, Parts};
 use crate::demo::fresh_folder;
 use crate::failure::Failure;
+use crate::files::{entries, make_folder, write};
 use crate::step::Step;
 
-const KERNELS: &str = "crates/cf-layers/src/kernels/cuda";
 const EMULATOR: &str = "xtask/cuda/emulator";
 /// The packages whose test program `cuda` is run: those of runs would take hours, and encoders use more of Candle's kernels.
 const PACKAGES: [&str; 2] = ["cf-layers", "cf-model"];
@@ -66,13 +68,14 @@ fn programs(messages: &str) -> Vec<PathBuf> {
 /// A folder with the libraries that `programs` are linked to.
 fn libraries(root: &Path, programs: &[PathBuf]) -> Result<PathBuf, Failure> {
     let out = fresh_folder(root, "cuda-emulator")?;
-    let kernels = files(&root.join(KERNELS))?;
-    for source in files(&root.join(EMULATOR))?.iter().chain(kernels.iter().filter(|path| is_emulated(path))) {
-        let to = out.join(source.file_name().unwrap_or_default());
+    let kernels = entries(&root.join(cuda_kernels::FOLDER))?;
+    for source in entries(&root.join(EMULATOR))?.iter().chain(kernels.iter().filter(|path| is_emulated(path)))
+    {
+        let to = out.join(name_of(source));
         std::fs::copy(source, &to).map_err(|error| Failure::io("write", &to, &error))?;
     }
     let mut sources: Vec<String> = Vec::new();
-    for file in files(&out)? {
+    for file in entries(&out)? {
         match file.extension().and_then(|extension| extension.to_str()) {
             Some("cc") => sources.push(name_of(&file)),
             Some("cu") => sources.push(with_names(&out, &file)?),
@@ -84,24 +87,19 @@ fn libraries(root: &Path, programs: &[PathBuf]) -> Result<PathBuf, Failure> {
     compile.extend(sources.iter().map(String::as_str));
     Step::new(&out, "g++", &compile).run()?;
 
-    let folder = out.join("lib");
-    std::fs::create_dir_all(&folder).map_err(|error| Failure::io("make", &folder, &error))?;
-    let objects: Vec<String> = sources.iter().map(|source| source.replace(".cc", ".o")).collect();
-    // First without stubs, to see what it has.
-    link(&out, "libcuda.so.1", &objects, None)?;
-    let table = Step::new(&out, "nm", &["-D", "--defined-only", "lib/libcuda.so.1"]).stdout()?;
-    let has: Vec<&str> = table.lines().filter_map(|line| line.split_whitespace().last()).collect();
+    let mut objects: Vec<String> = sources.iter().map(|source| source.replace(".cc", ".o")).collect();
+    let has = symbols(&out, "--defined-only", &objects.iter().map(String::as_str).collect::<Vec<_>>())?;
     let mut wanted = of_all(programs, |program| functions(&out, program))?;
     // Other programs call other functions of the driver.
     wanted.extend(driver_functions(root)?);
-    wanted.sort();
-    wanted.dedup();
     let stub = |name: &String| format!("int {name}(void) {{ return missing(\"{name}\"); }}\n");
-    let stubs: String = wanted.iter().filter(|name| !has.contains(&name.as_str())).map(stub).collect();
-    let stubs = format!("int missing(const char *name);\n{stubs}");
-    write(&out.join("stubs.c"), &stubs)?;
+    let stubs: String = wanted.difference(&has).map(stub).collect();
+    write(&out.join("stubs.c"), &format!("int missing(const char *name);\n{stubs}"))?;
     Step::new(&out, "gcc", &["-c", "-fPIC", "-w", "stubs.c"]).run()?;
-    link(&out, "libcuda.so.1", &[objects, vec!["stubs.o".to_owned()]].concat(), None)?;
+    objects.push("stubs.o".to_owned());
+    let folder = out.join("lib");
+    make_folder(&folder)?;
+    link(&out, "libcuda.so.1", &objects, None)?;
     // The others need only be there: a function is looked for in all.
     for library in of_all(programs, |program| libraries_beside(&out, program))? {
         // The version of its functions is called as the library.
@@ -138,15 +136,20 @@ fn kernel_names(text: &str) -> Vec<&str> {
     text.split("extern \"C\"").skip(1).filter_map(name).collect()
 }
 
+/// Names in the symbol tables of `files`.
+fn symbols(out: &Path, which: &str, files: &[&str]) -> Result<BTreeSet<String>, Failure> {
+    let table = Step::new(out, "nm", &[&[which], files].concat()).stdout()?;
+    Ok(table.lines().filter_map(|line| line.split_whitespace().last()).map(str::to_owned).collect())
+}
+
 /// Functions of CUDA's that a program calls.
-fn functions(out: &Path, program: &str) -> Result<Vec<String>, Failure> {
-    let table = Step::new(out, "nm", &["-D", "--undefined-only", program]).stdout()?;
-    let symbols = table.lines().filter_map(|line| line.split_whitespace().last());
-    Ok(symbols.filter_map(cuda_function).map(str::to_owned).collect())
+fn functions(out: &Path, program: &str) -> Result<BTreeSet<String>, Failure> {
+    let all = symbols(out, "--undefined-only", &["-D", program])?;
+    Ok(all.iter().filter_map(|symbol| cuda_function(symbol)).map(str::to_owned).collect())
 }
 
 /// CUDA's libraries that a program asks for, but for the driver's.
-fn libraries_beside(out: &Path, program: &str) -> Result<Vec<String>, Failure> {
+fn libraries_beside(out: &Path, program: &str) -> Result<BTreeSet<String>, Failure> {
     let table = Step::new(out, "readelf", &["-d", program]).stdout()?;
     let names = table.lines().filter_map(|line| line.split_once("Shared library: [")?.1.strip_suffix(']'));
     let of_cuda =
@@ -157,23 +160,17 @@ fn libraries_beside(out: &Path, program: &str) -> Result<Vec<String>, Failure> {
 /// A symbol without its version, if it is one of CUDA's.
 fn cuda_function(symbol: &str) -> Option<&str> {
     let name = symbol.split('@').next()?;
-    let of_cuda = ["cublas", "curand", "cuda", "__cuda"].iter().any(|start| name.starts_with(start))
-        || name
-            .strip_prefix("cu")
-            .is_some_and(|rest| rest.starts_with(|letter: char| letter.is_ascii_uppercase()));
-    of_cuda.then_some(name)
+    let starts = ["cublas", "curand", "cuda", "__cuda"];
+    (starts.iter().any(|start| name.starts_with(start)) || is_driver_function(name)).then_some(name)
 }
 
-/// What `f` finds in all programs, once each.
+/// What `f` finds in all programs.
 fn of_all(
     programs: &[PathBuf],
-    f: impl Fn(&str) -> Result<Vec<String>, Failure>,
-) -> Result<Vec<String>, Failure> {
+    f: impl Fn(&str) -> Result<BTreeSet<String>, Failure>,
+) -> Result<BTreeSet<String>, Failure> {
     let found = programs.iter().map(|program| f(&program.display().to_string()));
-    let mut all = found.collect::<Result<Vec<_>, _>>()?.concat();
-    all.sort();
-    all.dedup();
-    Ok(all)
+    Ok(found.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
 fn link(out: &Path, library: &str, objects: &[String], option: Option<&str>) -> Result<(), Failure> {
@@ -184,20 +181,8 @@ fn link(out: &Path, library: &str, objects: &[String], option: Option<&str>) -> 
     Step::new(out, "g++", &args).run()
 }
 
-fn files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let listed = std::fs::read_dir(folder).map_err(|error| Failure::io("list", folder, &error))?;
-    let mut files: Vec<PathBuf> =
-        listed.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file()).collect();
-    files.sort();
-    Ok(files)
-}
-
 fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text).map_err(|error| Failure::io("write", path, &error))
 }
 
 #[cfg(test)]

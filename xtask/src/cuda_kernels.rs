@@ -6,9 +6,11 @@ use std::sync::Mutex;
 use crate::cuda_toolkit::{self, Parts, Version};
 use crate::demo::fresh_folder;
 use crate::failure::Failure;
+use crate::files::entries;
 use crate::step::Step;
 
-const FOLDER: &str = "crates/cf-layers/src/kernels/cuda";
+/// Where they are.
+pub(crate) const FOLDER: &str = "crates/cf-layers/src/kernels/cuda";
 /// As the crate's build script compiles them.
 const FLAGS: [&str; 4] = ["-cubin", "-O3", "-std=c++17", "-Xptxas=-v"];
 /// The chips that get machine code, and how nvcc is told.
@@ -143,18 +145,11 @@ fn judge(usages: &[Usage], compiler: Version) -> Result<(), Failure> {
 /// The files with kernels, in order.
 fn sources(root: &Path) -> Result<Vec<PathBuf>, Failure> {
     let folder = root.join(FOLDER);
-    let entries = std::fs::read_dir(&folder).map_err(|error| Failure::io("read", &folder, &error))?;
-    let mut sources = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|error| Failure::io("read", &folder, &error))?.path();
-        if path.extension().is_some_and(|extension| extension == "cu") {
-            sources.push(path);
-        }
-    }
+    let mut sources = entries(&folder)?;
+    sources.retain(|path| path.extension().is_some_and(|extension| extension == "cu"));
     if sources.is_empty() {
         return Err(Failure::new(format!("{FOLDER} holds no file `*.cu`")));
     }
-    sources.sort();
     Ok(sources)
 }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::files::make_folder;
 use crate::slides::{Programs, SlideCohort};
 use crate::step::{Step, shown_time};
 
@@ -144,7 +145,7 @@ pub(crate) fn fresh_folder(root: &Path, name: &str) -> Result<PathBuf, Failure> 
     if folder.exists() {
         std::fs::remove_dir_all(&folder).map_err(|error| Failure::io("remove", &folder, &error))?;
     }
-    std::fs::create_dir_all(&folder).map_err(|error| Failure::io("make", &folder, &error))?;
+    make_folder(&folder)?;
     Ok(folder)
 }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::demo::{fresh_folder, release_binary};
 use crate::failure::Failure;
+use crate::files::{entries, make_folder, write};
 use crate::step::Step;
 
 pub(crate) use check::run as check;
@@ -108,7 +109,7 @@ fn add_pages(root: &Path, tree: &Path, program: &str) -> Result<(), Failure> {
     let pages = tree.join("pages");
     let packed = tree.join("bin").join(program);
     Step::new(root, &packed, &["pages", text(&pages)?]).run()?;
-    for page in listed(&pages.join("man1"))? {
+    for page in entries(&pages.join("man1"))? {
         let name = page.file_name().unwrap_or_default();
         copy(&page, &tree.join("share/man/man1").join(name))?;
     }
@@ -136,25 +137,11 @@ fn pack(release: &Release) -> Result<(), Failure> {
     Step::new(&release.folder, "sh", &["-c", &tar]).run()
 }
 
-fn listed(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let failed = |error: std::io::Error| Failure::io("read", folder, &error);
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        found.push(entry.map_err(failed)?.path());
-    }
-    found.sort();
-    Ok(found)
-}
-
 fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
     if let Some(folder) = to.parent() {
-        std::fs::create_dir_all(folder).map_err(|error| Failure::io("make", folder, &error))?;
+        make_folder(folder)?;
     }
     std::fs::copy(from, to).map(drop).map_err(|error| Failure::io("copy", from, &error))
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text).map_err(|error| Failure::io("write", path, &error))
 }
 
 fn text(path: &Path) -> Result<&str, Failure> {

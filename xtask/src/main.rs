@@ -19,6 +19,7 @@ mod cuda_toolkit;
 mod demo;
 mod dist;
 mod failure;
+mod files;
 mod fixtures;
 mod fuzz;
 mod notebooks;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::bench::own_python;
 use crate::demo::target_directory;
 use crate::failure::Failure;
+use crate::files::{make_folder, write};
 use crate::step::Step;
 
 const FOLDER: &str = "examples/notebooks";
@@ -165,14 +166,6 @@ impl Program {
         program.source.push_str("Ok(())\n}\n");
         program
     }
-}
-
-fn make_folder(path: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(path).map_err(|error| Failure::io("make", path, &error))
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text).map_err(|error| Failure::io("write", path, &error))
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
+use cf_model::kernels::Retention;
 use cf_model::kernels::device::{self, DeviceName};
-use cf_model::kernels::{Compute, Retention};
 use cf_model::{BagTensors, ForwardCtx, ModelConfig, ModelName, ParamStore, SurvivalModel};
 use cf_train::adam::Adam;
 use cf_train::{environment, loss};
@@ -103,10 +103,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<serde_json::Value, Box<dyn st
     let device = arguments.device.open()?;
     let store = ParamStore::seeded(7, case.dtype, &device);
     // As `cf-train` keeps them.
-    let dtype = match config.only_projects_features(BACKBONE_DIM) {
-        true => device::operand_type(&device, DType::F32, Compute::from(case.dtype)),
-        false => DType::F32,
-    };
+    let dtype = config.feature_type(BACKBONE_DIM, &device, case.dtype);
     let [x5, x10, x20] =
         [0, 1, 2].map(|level| features(case.sizes[level], level as u32 + 1, &device)?.to_dtype(dtype));
     let patches = Arc::new(lattice::patches(case.sizes));

@@ -12,6 +12,7 @@ use candle_nn::{Init, VarBuilder};
 use rand::Rng;
 use rand_distr::StandardNormal;
 
+use crate::kernels::device::stored_type;
 use crate::random::stream;
 
 /// Where a parameter that is asked for the first time comes from.
@@ -122,8 +123,7 @@ impl ParamStore {
         };
         check_shape(name, value.shape(), shape)?;
         // A copy, so that training never writes into memory that the caller still holds.
-        let stored = if self.inner.dtype == DType::BF16 { DType::F32 } else { self.inner.dtype };
-        let value = value.to_dtype(stored)?.to_device(&self.inner.device)?.copy()?;
+        let value = value.to_dtype(stored_type(self.inner.dtype))?.to_device(&self.inner.device)?.copy()?;
         let var = Var::from_tensor(&value)?;
         params.insert(name.to_owned(), var.clone());
         Ok(var)

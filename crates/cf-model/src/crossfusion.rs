@@ -92,6 +92,16 @@ struct Context {
     fine_attention: CrossAttentionBlock,
 }
 
+impl Context {
+    /// Coarse and fine.
+    fn scales(&self) -> [Scale<'_>; 2] {
+        [
+            (Magnification::X5, &self.coarse, &self.coarse_attention),
+            (Magnification::X20, &self.fine, &self.fine_attention),
+        ]
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Fusion {
     ConvProcessor(ConvProcessor),
@@ -251,12 +261,11 @@ impl CrossFusion {
             let (map, side) = self.source.forward_source(tokens, self.source_at, ctx)?;
             return Ok((self.fusion.forward(&[&map], side, ctx)?, side));
         };
-        let coarse_scale = (Magnification::X5, &context.coarse, &context.coarse_attention);
-        let fine_scale = (Magnification::X20, &context.fine, &context.fine_attention);
+        let scales @ [coarse_scale, fine_scale] = context.scales();
         if let Fusion::ConvProcessor(processor) = &self.fusion
             && self.had_better_go_by_branches(self.features(bag, self.source_at)?, ctx)
         {
-            return self.fused_by_branches(bag, [coarse_scale, fine_scale], processor, ctx);
+            return self.fused_by_branches(bag, scales, processor, ctx);
         }
         let source = self.source_tokens(bag)?;
         for (module, (at, branch, attention)) in
@@ -404,12 +413,8 @@ mod tests {
         let (Some(context), Fusion::ConvProcessor(processor)) = (&model.context, &model.fusion) else {
             panic!("the full model has scales and a processor");
         };
-        let scales = [
-            (Magnification::X5, &context.coarse, &context.coarse_attention),
-            (Magnification::X20, &context.fine, &context.fine_attention),
-        ];
         let (found, found_side) =
-            model.fused_by_branches(&bag, scales, processor, &mut ForwardCtx::eval()).unwrap();
+            model.fused_by_branches(&bag, context.scales(), processor, &mut ForwardCtx::eval()).unwrap();
         let difference =
             (found - wanted).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
         assert!(difference < 1e-12 && side == found_side, "{difference:e}, sides {side} and {found_side}");

@@ -1,5 +1,7 @@
 //! What a model needs of a bag beside features, the check that it is there, and what it does with the features.
 
+use candle_core::{DType, Device};
+use cf_layers::kernels::device;
 use wsi_bags::{Bag, Magnification, PatchSet};
 
 use crate::config::ModelConfig;
@@ -110,5 +112,15 @@ impl ModelConfig {
     /// the operands of these are.
     pub fn only_projects_features(&self, backbone_dim: usize) -> bool {
         self.as_crossfusion().is_some_and(|(_, settings)| settings.embed_dim != backbone_dim)
+    }
+
+    /// The type in which a model that computes in `compute` takes features of `backbone_dim` columns on `device`: that of operands where it
+    /// makes no difference, which on a GPU is half the memory, else that of all else.
+    pub fn feature_type(&self, backbone_dim: usize, device: &Device, compute: DType) -> DType {
+        let stored = device::stored_type(compute);
+        match self.only_projects_features(backbone_dim) {
+            true => device::operand_type(device, stored, compute.into()),
+            false => stored,
+        }
     }
 }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device};
-use cf_model::kernels::{Compute, device};
 use cf_model::{BagTensors, DerivedCache, KnownFacts, ModelConfig, Patches};
 use wsi_bags::{Bag, BagStore, Layout, Magnification, OrderedLoader, PatchDescription};
 
@@ -55,10 +54,6 @@ impl BagSource {
             .read(example, magnifications)
             .map_err(|source| Error::Bag { slide_id: example.to_owned(), source })?;
         model.check_bag(&bag)?;
-        let dtype = match model.only_projects_features(bag.feature_dim()) {
-            true => device::operand_type(device, precision.dtype(), Compute::from(precision.compute_dtype())),
-            false => precision.dtype(),
-        };
         Ok(Self {
             store,
             model: model.clone(),
@@ -67,7 +62,7 @@ impl BagSource {
             kept: Arc::default(),
             resident: Arc::default(),
             device: device.clone(),
-            dtype,
+            dtype: model.feature_type(bag.feature_dim(), device, precision.compute_dtype()),
             backbone_dim: bag.feature_dim(),
             row_order: row_order(&bag),
         })

@@ -5,6 +5,7 @@ mod examined;
 use std::path::{Path, PathBuf};
 
 use candle_core::DType;
+use cf_model::kernels::device::stored_type;
 use cf_model::{Head, ModelConfig, ModelName};
 use serde::{Deserialize, Serialize};
 use toml::Table;
@@ -155,10 +156,7 @@ impl Precision {
 
     /// The element type of tensors.
     pub fn dtype(self) -> DType {
-        match self {
-            Self::F32 | Self::Bf16 => DType::F32,
-            Self::F64 => DType::F64,
-        }
+        stored_type(self.compute_dtype())
     }
 
     /// What models are built to compute in.

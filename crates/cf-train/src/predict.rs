@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{DType, Device};
-use cf_model::kernels::device;
+use cf_model::kernels::device::stored_type;
 use cf_model::weights::{Checkpoint, METADATA_ROW_ORDER};
 use cf_model::{
     Attribution, AttributionLayer, BagTensors, ForwardCtx, Head, ModelConfig, ModelName, N_BINS,
@@ -139,10 +139,8 @@ pub fn model_config(name: ModelName, file: Option<&Path>) -> Result<ModelConfig>
 /// If the checkpoint is of another model or width, or the bag can't be read.
 pub fn predict(target: &Target<'_>) -> Result<SlidePrediction> {
     let Opened { config, model, bag, compute } = open(target)?;
-    let bag = match config.only_projects_features(bag.feature_dim()) {
-        true => tensors(target, &bag, device::operand_type(&target.device, stored(compute), compute.into()))?,
-        false => tensors(target, &bag, stored(compute))?,
-    };
+    let dtype = config.feature_type(bag.feature_dim(), &target.device, compute);
+    let bag = tensors(target, &bag, dtype)?;
     let pass = || Ok(model.forward(&bag, &mut ForwardCtx::eval())?);
     let output = naming_the_bag(&target.device, target.slide, BagSize::of(&bag), pass)?;
     SlidePrediction::new(target.slide, &output)
@@ -155,7 +153,7 @@ pub fn predict(target: &Target<'_>) -> Result<SlidePrediction> {
 pub fn attribute(target: &Target<'_>, options: AttributionOptions<'_>) -> Result<SlideAttribution> {
     let Opened { config, model, bag, compute } = open(target)?;
     let info = slide_info(target, &config)?;
-    let on_device = tensors(target, &bag, stored(compute))?;
+    let on_device = tensors(target, &bag, stored_type(compute))?;
     naming_the_bag(&target.device, target.slide, BagSize::of(&on_device), || {
         let Attribution { output, mut layers } = cf_model::attribute(model.as_ref(), &on_device)?;
         if let Some(max_parts) = options.occlusion {
@@ -184,7 +182,7 @@ pub fn gradients(target: &Target<'_>, time_bin: usize, status: Status) -> Result
     let (store, _) = checkpoint.build(&config, backbone_dim, &target.device)?;
     let model = config.build(backbone_dim, store.builder())?;
     let bag = read_bag(target, &checkpoint, &config, backbone_dim)?;
-    let bag = tensors(target, &bag, stored(checkpoint.compute_dtype(&target.device)))?;
+    let bag = tensors(target, &bag, stored_type(checkpoint.compute_dtype(&target.device)))?;
     let (loss, grads) = naming_the_bag(&target.device, target.slide, BagSize::of(&bag), || {
         let output = model.forward(&bag, &mut ForwardCtx::eval())?;
         let (loss, scalar) = output.training_loss(1.0, |logits| {
@@ -213,11 +211,6 @@ struct Opened {
     bag: Bag,
     /// What the model computes in.
     compute: DType,
-}
-
-/// What all but products of a model that computes in `compute` is stored in.
-fn stored(compute: DType) -> DType {
-    if compute == DType::F64 { DType::F64 } else { DType::F32 }
 }
 
 fn open(target: &Target<'_>) -> Result<Opened> {

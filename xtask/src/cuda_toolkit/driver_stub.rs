@@ -14,12 +14,7 @@ use crate::step::Step;
 ///
 /// It answers every call with an error; at run time the loader finds the driver's own library under the same name.
 pub(super) fn write(root: &Path, home: &Path) -> Result<(), Failure> {
-    let bindings = bindings(root)?;
-    let text = fs::read_to_string(&bindings).map_err(|error| Failure::io("read", &bindings, &error))?;
-    let names = functions(&text);
-    if names.is_empty() {
-        return Err(Failure::new(format!("{} declares no function `cu...`", bindings.display())));
-    }
+    let names = driver_functions(root)?;
     let folder = home.join("lib/stubs");
     let (source, library) = (folder.join("libcuda.c"), folder.join("libcuda.so"));
     let program = program(&names);
@@ -34,10 +29,14 @@ pub(super) fn write(root: &Path, home: &Path) -> Result<(), Failure> {
 }
 
 /// The driver's functions that programs may link to.
-pub(crate) fn driver_functions(root: &Path) -> Result<Vec<String>, Failure> {
+pub(crate) fn driver_functions(root: &Path) -> Result<BTreeSet<String>, Failure> {
     let bindings = bindings(root)?;
     let text = fs::read_to_string(&bindings).map_err(|error| Failure::io("read", &bindings, &error))?;
-    Ok(functions(&text).into_iter().map(str::to_owned).collect())
+    let names: BTreeSet<String> = functions(&text).into_iter().map(str::to_owned).collect();
+    if names.is_empty() {
+        return Err(Failure::new(format!("{} declares no function `cu...`", bindings.display())));
+    }
+    Ok(names)
 }
 
 /// The file in which `cudarc`, through which Candle reaches the driver, declares its functions.
@@ -60,13 +59,16 @@ fn functions(text: &str) -> BTreeSet<&str> {
     text.split("fn ")
         .skip(1)
         .filter_map(|after| after.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next())
-        .filter(|name| {
-            name.strip_prefix("cu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
-        })
+        .filter(|name| is_driver_function(name))
         .collect()
 }
 
-fn program(names: &BTreeSet<&str>) -> String {
+/// Whether a name is one of the driver's: `cu`, and a capital.
+pub(crate) fn is_driver_function(name: &str) -> bool {
+    name.strip_prefix("cu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
+}
+
+fn program(names: &BTreeSet<impl std::fmt::Display>) -> String {
     // CUDA_ERROR_STUB_LIBRARY.
     names.iter().fold(String::new(), |mut out, name| {
         let _ = writeln!(out, "int {name}(void) {{ return 34; }}");

@@ -138,6 +138,12 @@ pub fn computes_in(device: &Device, dtype: DType) -> bool {
     device.is_cpu() || dtype != DType::F64
 }
 
+/// The type of parameters, activations and gradients of a model that computes in `compute`: with bf16, only the operands of its matrix
+/// products are rounded.
+pub fn stored_type(compute: DType) -> DType {
+    if compute == DType::BF16 { DType::F32 } else { compute }
+}
+
 /// The type that operands of matrix products have in memory, where all else is of type `stored`. On a GPU that is bf16 where they are
 /// rounded to it anyway: kernels keep queries, keys, values and hidden channels in it for their backward pass
 /// ([`super::Retention::Keep`]), and what only goes into a linear layer may be given in it, for the same output.

@@ -1,6 +1,7 @@
 //! What a Transformer layer and a cross-attention layer share: all weights as operands of products, and the second half of the
 //! layer, `y = LN(base + out(attended)); y + FFN(y)`.
 
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use super::super::attention::AttentionShape;
@@ -143,7 +144,7 @@ pub(super) fn leave_rows(gpu: &Gpu, vectors: &[&Tensor], all: Array, n_rows: usi
 /// All matrices of a layer as operands, one after the other.
 pub(super) struct Weights<'a> {
     all: Cast<'a>,
-    pub(super) d: usize,
+    d: usize,
     hidden: usize,
 }
 
@@ -176,6 +177,26 @@ impl<'a> Weights<'a> {
     /// `[3 d, d]`: queries, keys and values.
     pub(super) fn projections(&self) -> View<'_> {
         self.all.view()
+    }
+
+    /// Channels `columns` of layers `which`, of queries (0), keys (1) and values (2), side by side and without biases: from `n` rows `x`
+    /// `[n, d]`.
+    pub(super) fn project(
+        &self,
+        gpu: &Gpu,
+        (x, n): (View<'_>, usize),
+        (which, columns): (Range<usize>, Range<usize>),
+        to: View<'_>,
+    ) -> Result<()> {
+        let (d, width) = (self.d, columns.len());
+        let stride = which.len() * width;
+        let weights = |layer: usize| transposed(self.projections().from((layer * d + columns.start) * d), d);
+        if width == d {
+            return gpu.multiply(to, [n, stride, d], plain(x, d), weights(which.start), 0.0);
+        }
+        which.enumerate().try_for_each(|(at, layer)| {
+            gpu.multiply_to((to.from(at * width), stride), [n, width, d], plain(x, d), weights(layer), 0.0)
+        })
     }
 
     /// Where the output projection begins.

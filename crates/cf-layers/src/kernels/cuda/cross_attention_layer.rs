@@ -1,5 +1,6 @@
 //! A layer that looks from one sequence at another: attention with an embedding in both, and what follows it.
 
+use std::ops::Range;
 use std::sync::Mutex;
 
 use candle_core::{CudaStorage, CustomOp3};
@@ -163,15 +164,14 @@ impl CrossAttentionLayer {
     ) -> Result<[Array; 2]> {
         let AttentionShape { n, m, d, .. } = self.shapes.attention;
         let embedded = self.embedded_biases(gpu, vectors)?;
-        let project = |x: View<'_>, [rows, width]: [usize; 2], first: usize| -> Result<Array> {
+        let project = |x: View<'_>, rows: usize, layers: Range<usize>| -> Result<Array> {
+            let (width, bias) = (layers.len() * d, embedded.view().from(layers.start * d));
             let tokens = gpu.array(rows * width, self.shapes.dtype)?;
-            let weight = transposed(weights.projections().from(first * d), d);
-            gpu.multiply(tokens.view(), [rows, width, d], plain(x, d), weight, 0.0)?;
-            let bias = embedded.view().from(first);
+            weights.project(gpu, (x, rows), (layers, 0..d), tokens.view())?;
             gpu.bias_activation(tokens.view(), bias, [rows, width], Activation::Identity)?;
             Ok(tokens)
         };
-        Ok([project(source, [n, d], 0)?, project(context, [m, 2 * d], d)?])
+        Ok([project(source, n, 0..1)?, project(context, m, 1..3)?])
     }
 }
 

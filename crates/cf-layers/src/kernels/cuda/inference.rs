@@ -1,14 +1,11 @@
 //! How layers work where no gradient is wanted: nothing is kept, what follows from single rows is made a few rows at a time, and
 //! of long sequences half of the heads at a time. What is whole at once is the input, the output, and the tokens of some heads.
 
-use std::ops::Range;
-
 use super::super::attention::AttentionShape;
 use super::super::transformer_layer::TransformerLayerOptions;
-use super::after_attention::{AfterAttention, Shapes, Weights};
+use super::after_attention::{AfterAttention, Shapes};
 use super::attention::Call;
 use super::linear::Cast;
-use super::product::{plain, transposed};
 use super::*;
 
 /// Rows that are worked on at once, of a sequence and of a long context, where there are more than twice as many: enough to fill a GPU.
@@ -46,28 +43,6 @@ impl Shapes {
         let n_groups = if halves { 2 } else { 1 };
         let shape = AttentionShape { d: d / n_groups, n_heads: n_heads / n_groups, ..self.attention };
         (Call { shape, ..self.call(options) }, n_groups)
-    }
-}
-
-impl Weights<'_> {
-    /// Channels `columns` of layers `which`, of queries (0), keys (1) and values (2), side by side and without biases: from `n` rows `x`
-    /// `[n, d]`.
-    pub(super) fn project(
-        &self,
-        gpu: &Gpu,
-        (x, n): (View<'_>, usize),
-        (which, columns): (Range<usize>, Range<usize>),
-        to: View<'_>,
-    ) -> Result<()> {
-        let (d, width) = (self.d, columns.len());
-        let stride = which.len() * width;
-        let weights = |layer: usize| transposed(self.projections().from((layer * d + columns.start) * d), d);
-        if width == d {
-            return gpu.multiply(to, [n, stride, d], plain(x, d), weights(which.start), 0.0);
-        }
-        which.enumerate().try_for_each(|(at, layer)| {
-            gpu.multiply_to((to.from(at * width), stride), [n, width, d], plain(x, d), weights(layer), 0.0)
-        })
     }
 }
 
