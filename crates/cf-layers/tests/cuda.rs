@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use cf_layers::kernels::device::as_operands;
+use cf_layers::kernels::device::{self, DeviceName, Uploader, as_operands};
 use cf_layers::kernels::{
     self, Activation, AdamParameter, AdamStep, AfterAttentionWeights, AttentionDropout, AttentionProjections,
     Compute, ConvBranch, CrossAttentionWeights, DropoutMask, FeedForwardOptions, FeedForwardWeights,
@@ -660,4 +660,46 @@ fn references_give_the_same_on_both_devices() {
         })
     };
     assert_near("reference", &run(&gpu, DType::F32), &run(&Device::Cpu, DType::F64), 1e-5);
+}
+
+/// Matrices of one part of page-locked memory and of several: each on its way while the one before it is used, and used at once, and
+/// let go before it has arrived.
+#[test]
+fn matrices_arrive_beside_other_work() {
+    let (_, _guard) = gpu();
+    let gpu = DeviceName::Cuda(0).open().unwrap();
+    let shapes = [[3, 5], [6_200, 2_048], [1, 1], [1_000, 1_037], [4_100, 2_048], [2, 7]];
+    for dtype in [DType::F32, DType::BF16] {
+        let mut uploader = Uploader::new(&gpu, dtype).unwrap();
+        let mut before: Option<(Vec<f32>, _)> = None;
+        let arrives = |(values, upload): (Vec<f32>, device::Upload)| {
+            let matrix = upload.finish().unwrap();
+            let expected = Tensor::from_slice(&values, matrix.shape(), &Device::Cpu).unwrap();
+            let bits = |tensor: Tensor| {
+                let tensor = tensor.to_device(&Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
+                let values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
+                values.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+            };
+            // Not the matrix itself: what an op makes of it, on the stream of all work.
+            let as_f32 = matrix.to_dtype(DType::F32).unwrap();
+            let doubled = kernels::add_dropped(&as_f32, &as_f32, None).unwrap();
+            let expected = expected.to_dtype(dtype).unwrap().to_dtype(DType::F32).unwrap();
+            assert!(bits(doubled) == bits((&expected * 2.0).unwrap()), "{:?}", matrix.shape());
+        };
+        for (at, shape) in shapes.into_iter().enumerate() {
+            let mut rng = cf_layers::random::stream(at as u64, "uploads");
+            let values: Vec<f32> =
+                (0..shape[0] * shape[1]).map(|_| rng.random_range(-1.0_f32..1.0)).collect();
+            drop(uploader.start(&values, shape).unwrap());
+            let upload = uploader.start(&values, shape).unwrap();
+            arrives((values.clone(), upload));
+            let upload = uploader.start(&values, shape).unwrap();
+            if let Some(earlier) = before.replace((values, upload)) {
+                arrives(earlier);
+            }
+        }
+        // What is on its way arrives all the same.
+        drop(uploader);
+        arrives(before.unwrap());
+    }
 }

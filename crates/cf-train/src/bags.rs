@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{DType, Device};
+use cf_model::kernels::device::Uploader;
 use cf_model::{BagTensors, DerivedCache, KnownFacts, ModelConfig, Patches};
-use wsi_bags::{Bag, BagStore, Layout, Magnification, OrderedLoader, PatchDescription};
+use wsi_bags::{Bag, BagStore, Layout, Magnification, OrderedLoader, PatchDescription, ReadAhead};
 
+use crate::bag_upload::BagUpload;
 use crate::config::{FeaturesConfig, Precision};
 use crate::device_memory::naming_the_bag;
 use crate::edge_cache;
@@ -16,7 +18,7 @@ use crate::memory::BagSize;
 use crate::resident_bags::ResidentBags;
 use crate::substitutes::{self, SubstituteRow};
 
-/// Finished bags that wait beside the one that is read while another is in use: with none, one bag is ahead, as
+/// Finished bags that wait beside the one that is read, or copied to a GPU, while another is in use: with none, one bag is ahead, as
 /// [`StepMemory`](crate::memory::StepMemory) counts.
 const AHEAD: usize = 0;
 
@@ -31,6 +33,7 @@ pub struct BagSource {
     /// Slides whose lists are beside the bags, or were tried to be put there.
     kept: Arc<Mutex<HashSet<String>>>,
     resident: Arc<Mutex<ResidentBags>>,
+    uploader: Arc<Mutex<Uploader>>,
     device: Device,
     dtype: DType,
     backbone_dim: usize,
@@ -54,6 +57,7 @@ impl BagSource {
             .read(example, magnifications)
             .map_err(|source| Error::Bag { slide_id: example.to_owned(), source })?;
         model.check_bag(&bag)?;
+        let dtype = model.feature_type(bag.feature_dim(), device, precision.compute_dtype());
         Ok(Self {
             store,
             model: model.clone(),
@@ -61,8 +65,9 @@ impl BagSource {
             derived: Arc::default(),
             kept: Arc::default(),
             resident: Arc::default(),
+            uploader: Arc::new(Mutex::new(Uploader::new(device, dtype)?)),
             device: device.clone(),
-            dtype: model.feature_type(bag.feature_dim(), device, precision.compute_dtype()),
+            dtype,
             backbone_dim: bag.feature_dim(),
             row_order: row_order(&bag),
         })
@@ -206,7 +211,8 @@ impl BagSource {
         substitutes::sum(slide_ids.into_iter().filter_map(|slide_id| known.get(slide_id)))
     }
 
-    /// The bags of `slide_ids`, in that order; ids may repeat.
+    /// The bags of `slide_ids`, in that order; ids may repeat. One is read while the one before it is in use, and to a GPU it is copied
+    /// meanwhile, too.
     pub fn load(&self, slide_ids: Vec<String>) -> impl Iterator<Item = Result<(String, BagTensors)>> + '_ {
         let there: Vec<Option<BagTensors>> = {
             let resident = self.resident();
@@ -214,21 +220,27 @@ impl BagSource {
         };
         let absent = slide_ids.iter().zip(&there).filter(|(_, bag)| bag.is_none());
         let absent = absent.map(|(slide_id, _)| slide_id.clone()).collect();
-        let mut loader =
-            OrderedLoader::new(Arc::clone(&self.store), absent, self.magnifications.clone(), AHEAD);
+        let source = self.clone();
+        let upload = move |(slide_id, bag): (String, wsi_bags::Result<Bag>)| {
+            let bag = bag.map_err(|source| Error::Bag { slide_id: slide_id.clone(), source })?;
+            source.upload(&slide_id, &bag)
+        };
+        let uploads = OrderedLoader::new(Arc::clone(&self.store), absent, self.magnifications.clone(), AHEAD)
+            .map(upload);
+        let mut uploads: Box<dyn Iterator<Item = Result<BagUpload>>> =
+            if self.device.is_cpu() { Box::new(uploads) } else { Box::new(ReadAhead::new(uploads, AHEAD)) };
         slide_ids.into_iter().zip(there).map_while(move |(slide_id, bag)| match bag {
             Some(bag) => Some(Ok((slide_id, bag))),
-            None => loader.next().map(|(slide_id, bag)| {
-                let bag = bag.map_err(|source| Error::Bag { slide_id: slide_id.clone(), source });
-                let tensors = self.on_device(&slide_id, &bag?)?;
+            None => uploads.next().map(|upload| {
+                let tensors = upload?.finish()?;
                 self.resident().keep(&slide_id, &tensors);
                 Ok((slide_id, tensors))
             }),
         })
     }
 
-    /// Checks a bag and copies it to the device.
-    fn on_device(&self, slide_id: &str, bag: &Bag) -> Result<BagTensors> {
+    /// Checks a bag and starts to copy it to the device.
+    fn upload(&self, slide_id: &str, bag: &Bag) -> Result<BagUpload> {
         if bag.feature_dim() != self.backbone_dim {
             let path = self.store.path_of(slide_id, self.magnifications[0]);
             return Err(Error::data(
@@ -243,10 +255,10 @@ impl BagSource {
         self.model.check_bag(bag)?;
         let derived = self.derived_of(slide_id)?;
         let patches = Arc::new(Patches { derived, ..Patches::of(bag) });
-        let tensors = naming_the_bag(&self.device, slide_id, BagSize::of_bag(bag), || {
-            Ok(BagTensors::from_bag(bag, &self.device)?.to_dtype(self.dtype)?)
-        })?;
-        Ok(BagTensors { patches, ..tensors })
+        let mut uploader = self.uploader.lock().unwrap_or_else(PoisonError::into_inner);
+        naming_the_bag(&self.device, slide_id, BagSize::of_bag(bag), || {
+            BagUpload::start(&mut uploader, bag, patches)
+        })
     }
 }
 

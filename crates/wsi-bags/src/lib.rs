@@ -85,6 +85,8 @@ mod presence;
 mod provenance;
 #[cfg(feature = "pt")]
 pub mod pt;
+#[cfg(feature = "store")]
+mod read_ahead;
 #[cfg(feature = "pt")]
 mod replace;
 #[cfg(feature = "store")]
@@ -125,6 +127,8 @@ pub use presence::Presence;
 pub use provenance::Provenance;
 #[cfg(feature = "pt")]
 pub use pt::NamedTensor;
+#[cfg(feature = "store")]
+pub use read_ahead::ReadAhead;
 #[cfg(feature = "store")]
 pub use slide_info::SlideInfo;
 pub use slide_name::slide_stem;

@@ -1,12 +1,11 @@
 //! Bags in a given order, read ahead of use.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread::{self, JoinHandle};
 
 use crate::bag::Bag;
 use crate::error::Result;
 use crate::magnification::Magnification;
+use crate::read_ahead::ReadAhead;
 use crate::store::BagStore;
 
 /// Reads bags on a background thread while earlier ones are in use, and yields them in exactly the asked order.
@@ -40,9 +39,7 @@ use crate::store::BagStore;
 /// # Ok::<(), wsi_bags::Error>(())
 /// ```
 pub struct OrderedLoader {
-    // Both are taken when the loader is dropped: the receiver first, so that the thread can end.
-    finished: Option<Receiver<(String, Result<Bag>)>>,
-    reader: Option<JoinHandle<()>>,
+    bags: ReadAhead<(String, Result<Bag>)>,
     remaining: usize,
 }
 
@@ -57,18 +54,12 @@ impl OrderedLoader {
         magnifications: Vec<Magnification>,
         ahead: usize,
     ) -> Self {
-        let (sender, finished) = sync_channel(ahead);
         let remaining = slide_ids.len();
-        let reader = thread::spawn(move || {
-            for slide_id in slide_ids {
-                let bag = store.read(&slide_id, &magnifications);
-                // The loader was dropped: nobody wants the rest.
-                if sender.send((slide_id, bag)).is_err() {
-                    break;
-                }
-            }
-        });
-        Self { finished: Some(finished), reader: Some(reader), remaining }
+        let read = move |slide_id: String| {
+            let bag = store.read(&slide_id, &magnifications);
+            (slide_id, bag)
+        };
+        Self { bags: ReadAhead::new(slide_ids.into_iter().map(read), ahead), remaining }
     }
 }
 
@@ -76,14 +67,9 @@ impl Iterator for OrderedLoader {
     type Item = (String, Result<Bag>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let item = self.finished.as_ref().and_then(|finished| finished.recv().ok());
-        if item.is_some() {
-            self.remaining = self.remaining.saturating_sub(1);
-        } else if let Some(Err(panic)) = self.reader.take().map(JoinHandle::join) {
-            // A short list must not pass for the whole one.
-            std::panic::resume_unwind(panic);
-        }
-        item
+        let item = self.bags.next()?;
+        self.remaining = self.remaining.saturating_sub(1);
+        Some(item)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -92,13 +78,3 @@ impl Iterator for OrderedLoader {
 }
 
 impl ExactSizeIterator for OrderedLoader {}
-
-impl Drop for OrderedLoader {
-    fn drop(&mut self) {
-        drop(self.finished.take());
-        if let Some(reader) = self.reader.take() {
-            // A panic of the thread has been told by `next`, or nobody asked for the bag that caused it.
-            let _ = reader.join();
-        }
-    }
-}

@@ -1,5 +1,6 @@
 // The CUDA driver, cuBLAS and cuRAND of a GPU that is not there, as far as the programs call them: memory is the host's, launches run at
-// once (blocks.cc), products are plain loops. What a program calls beyond that says so and fails: xtask/src/cuda_emulator.rs makes the stubs.
+// once (blocks.cc), copies out of page-locked memory as late as may be (streams.h), products are plain loops. What a program calls beyond
+// that says so and fails: xtask/src/cuda_emulator.rs makes the stubs.
 //
 // Every array ends where a page without access begins, so that a kernel which reads or writes past it (by 16 bytes) ends the process, as
 // does one that uses an array after it was freed. New memory is NaN.
@@ -7,18 +8,21 @@
 // CF_EMULATED_GPU=memory: launches are not carried out, and what tensors take is counted as on a GPU; of compute capability 9.0, else 8.0.
 #include "launch.h"
 #include "numbers.h"
+#include "streams.h"
 
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
+#include <map>
 #include <mutex>
 #include <sys/mman.h>
 #include <unistd.h>
-#include <unordered_map>
 #include <vector>
 
 using Address = uint64_t;
-enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500, NOT_SUPPORTED = 801 };
+enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500, NOT_READY = 600, NOT_SUPPORTED = 801 };
 
 static bool counts_only() {
     static const char *const what = getenv("CF_EMULATED_GPU");
@@ -32,14 +36,16 @@ static const size_t PAGE = 4096, TOTAL = (size_t)80 << 30;
 struct Mapping {
     void *from;
     size_t n_mapped, n_bytes;
+    bool of_host;
 };
 static std::mutex one_at_a_time;
-static std::unordered_map<Address, Mapping> arrays;
+static std::map<Address, Mapping> arrays;
 static size_t in_use, in_use_at_most;
 
 static size_t rounded_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
-static int allocate(Address *address, size_t n_bytes) {
+// On the device, or page-locked memory of the host, which does not count.
+static int allocate(Address *address, size_t n_bytes, bool of_host) {
     std::lock_guard<std::mutex> guard(one_at_a_time);
     const size_t size = rounded_up(std::max<size_t>(n_bytes, 1), 16), n_mapped = rounded_up(size, PAGE) + PAGE;
     void *from = mmap(nullptr, n_mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -48,8 +54,9 @@ static int allocate(Address *address, size_t n_bytes) {
     mprotect(end, PAGE, PROT_NONE);
     if (!counts_only()) memset(end - size, 0xff, size);
     *address = (Address)(end - size);
-    arrays[*address] = {from, n_mapped, rounded_up(n_bytes, 512)};
-    in_use += rounded_up(n_bytes, 512);
+    const size_t n_counted = of_host ? 0 : rounded_up(n_bytes, 512);
+    arrays[*address] = {from, n_mapped, n_counted, of_host};
+    in_use += n_counted;
     in_use_at_most = std::max(in_use_at_most, in_use);
     return SUCCESS;
 }
@@ -63,6 +70,16 @@ static int release(Address address) {
     arrays.erase(found);
     return SUCCESS;
 }
+
+static bool is_page_locked(const void *at) {
+    std::lock_guard<std::mutex> guard(one_at_a_time);
+    auto after = arrays.upper_bound((Address)at);
+    if (after == arrays.begin()) return false;
+    const Mapping &mapping = std::prev(after)->second;
+    return mapping.of_host && (const char *)at < (const char *)mapping.from + mapping.n_mapped;
+}
+
+static Streams streams;
 
 static const char *running = "";
 static void outside(int) {
@@ -104,11 +121,16 @@ static void multiply(bool turn_a, bool turn_b, size_t m, size_t n, size_t k, dou
 
 extern "C" {
 
+// The stream of all products: programs have one handle.
+static void *of_products;
+
 int cublasCreate_v2(void **handle) { return *handle = (void *)1, SUCCESS; }
+int cublasSetStream_v2(void *, void *stream) { return of_products = stream, SUCCESS; }
 int cublasGemmStridedBatchedEx(void *, int turn_a, int turn_b, int m, int n, int k, const void *alpha, const void *a, int a_type,
                                int lda, long long a_step, const void *b, int b_type, int ldb, long long b_step, const void *beta,
                                void *c, int c_type, int ldc, long long c_step, int n_batches, int, int) {
     if (m <= 0 || n <= 0 || k < 0 || lda < (turn_a ? k : m) || ldb < (turn_b ? n : k) || ldc < m) return 7; // invalid value
+    streams.finish(of_products);
     if (counts_only()) return SUCCESS;
     running = "a product";
     const Type a_of = type_of_data(a_type), b_of = type_of_data(b_type), c_of = type_of_data(c_type);
@@ -155,22 +177,49 @@ int cuDeviceGetAttribute(int *value, int attribute, int) {
 }
 int cuDevicePrimaryCtxRetain(void **context, int) { return *context = (void *)1, SUCCESS; }
 int cuCtxGetCurrent(void **context) { return *context = (void *)1, SUCCESS; }
-int cuStreamCreate(void **stream, unsigned) { return *stream = (void *)1, SUCCESS; }
-int cuEventCreate(void **event, unsigned) { return *event = (void *)1, SUCCESS; }
+int cuCtxSynchronize() { return streams.finish_all(), SUCCESS; }
 
-int cuMemAllocAsync(Address *address, size_t n_bytes, void *) { return allocate(address, n_bytes); }
-int cuMemAlloc_v2(Address *address, size_t n_bytes) { return allocate(address, n_bytes); }
-int cuMemFreeAsync(Address address, void *) { return release(address); }
+int cuStreamCreate(void **stream, unsigned) {
+    static std::atomic<uintptr_t> n_streams{0};
+    return *stream = (void *)++n_streams, SUCCESS;
+}
+int cuStreamSynchronize(void *stream) { return streams.finish(stream), SUCCESS; }
+int cuStreamWaitEvent(void *stream, Moment *event, unsigned) { return streams.wait(stream, *event), SUCCESS; }
+int cuEventCreate(Moment **event, unsigned) { return *event = new Moment(), SUCCESS; }
+int cuEventDestroy_v2(Moment *event) {
+    delete event;
+    return SUCCESS;
+}
+int cuEventRecord(Moment *event, void *stream) { return *event = streams.now(stream), SUCCESS; }
+int cuEventSynchronize(Moment *event) { return streams.reach(*event), SUCCESS; }
+int cuEventQuery(Moment *event) { return streams.is_over(*event) ? SUCCESS : NOT_READY; }
+
+int cuMemAllocAsync(Address *address, size_t n_bytes, void *) { return allocate(address, n_bytes, false); }
+int cuMemAlloc_v2(Address *address, size_t n_bytes) { return allocate(address, n_bytes, false); }
+int cuMemFreeAsync(Address address, void *stream) { return streams.finish(stream), release(address); }
 int cuMemFree_v2(Address address) { return release(address); }
-int cuMemAllocHost_v2(void **at, size_t n_bytes) { return (*at = malloc(n_bytes)) ? SUCCESS : OUT_OF_MEMORY; }
-int cuMemHostAlloc(void **at, size_t n_bytes, unsigned) { return (*at = malloc(n_bytes)) ? SUCCESS : OUT_OF_MEMORY; }
-int cuMemFreeHost(void *at) { return free(at), SUCCESS; }
-int cuMemcpyHtoDAsync_v2(Address to, const void *from, size_t n, void *) { return memcpy((void *)to, from, n), SUCCESS; }
+int cuMemAllocHost_v2(void **at, size_t n_bytes) { return allocate((Address *)at, n_bytes, true); }
+int cuMemHostAlloc(void **at, size_t n_bytes, unsigned) { return allocate((Address *)at, n_bytes, true); }
+int cuMemFreeHost(void *at) { return release((Address)at); }
+int cuMemcpyHtoDAsync_v2(Address to, const void *from, size_t n, void *stream) {
+    if (is_page_locked(from)) return streams.ask(stream, {(void *)to, from, n}), SUCCESS;
+    streams.finish(stream);
+    return memcpy((void *)to, from, n), SUCCESS;
+}
 int cuMemcpyHtoD_v2(Address to, const void *from, size_t n) { return memcpy((void *)to, from, n), SUCCESS; }
-int cuMemcpyDtoHAsync_v2(void *to, Address from, size_t n, void *) { return memcpy(to, (void *)from, n), SUCCESS; }
+int cuMemcpyDtoHAsync_v2(void *to, Address from, size_t n, void *stream) {
+    streams.finish(stream);
+    return memcpy(to, (void *)from, n), SUCCESS;
+}
 int cuMemcpyDtoH_v2(void *to, Address from, size_t n) { return memcpy(to, (void *)from, n), SUCCESS; }
-int cuMemcpyDtoDAsync_v2(Address to, Address from, size_t n, void *) { return memmove((void *)to, (void *)from, n), SUCCESS; }
-int cuMemsetD8Async(Address to, unsigned char value, size_t n, void *) { return memset((void *)to, value, n), SUCCESS; }
+int cuMemcpyDtoDAsync_v2(Address to, Address from, size_t n, void *stream) {
+    streams.finish(stream);
+    return memmove((void *)to, (void *)from, n), SUCCESS;
+}
+int cuMemsetD8Async(Address to, unsigned char value, size_t n, void *stream) {
+    streams.finish(stream);
+    return memset((void *)to, value, n), SUCCESS;
+}
 int cuMemsetD8_v2(Address to, unsigned char value, size_t n) { return memset((void *)to, value, n), SUCCESS; }
 int cuMemGetInfo_v2(size_t *n_free, size_t *total) { return *total = TOTAL, *n_free = TOTAL - in_use, SUCCESS; }
 
@@ -190,7 +239,8 @@ int cuModuleGetFunction(void **function, void *, const char *name) {
 }
 int cuFuncGetAttribute(int *value, int, void *) { return *value = 0, SUCCESS; }
 int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,
-                   unsigned block_z, unsigned shared, void *, void **arguments, void **) {
+                   unsigned block_z, unsigned shared, void *stream, void **arguments, void **) {
+    streams.finish(stream);
     running = (const char *)function;
     if (!grid_x || !grid_y || !grid_z || grid_y > 65535 || grid_z > 65535 || block_x * block_y * block_z > 1024) return INVALID_VALUE;
     if (counts_only()) return SUCCESS;
@@ -200,23 +250,15 @@ int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned gr
     fprintf(stderr, "emulated GPU: no kernel `%s` (xtask/cuda/emulator)\n", running);
     return NOT_FOUND;
 }
-// Work is done when it was asked for, and there is one context, one stream and nothing to tidy up.
+// There is one context and nothing to tidy up.
 #define NOTHING(NAME)                                                                                                  \
     int NAME() { return SUCCESS; }
 NOTHING(cuCtxSetCurrent)
-NOTHING(cuCtxSynchronize)
 NOTHING(cuDevicePrimaryCtxRelease_v2)
-NOTHING(cuEventDestroy_v2)
-NOTHING(cuEventQuery)
-NOTHING(cuEventRecord)
-NOTHING(cuEventSynchronize)
 NOTHING(cuFuncSetAttribute)
 NOTHING(cuModuleUnload)
 NOTHING(cuStreamDestroy_v2)
-NOTHING(cuStreamSynchronize)
-NOTHING(cuStreamWaitEvent)
 NOTHING(cublasDestroy_v2)
-NOTHING(cublasSetStream_v2)
 NOTHING(curandDestroyGenerator)
 NOTHING(curandSetPseudoRandomGeneratorSeed)
 NOTHING(curandSetStream)

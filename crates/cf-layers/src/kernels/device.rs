@@ -4,6 +4,9 @@
 
 #[cfg(feature = "cuda")]
 mod driver;
+mod upload;
+
+pub use upload::{Upload, Uploader};
 
 use std::fmt;
 use std::str::FromStr;

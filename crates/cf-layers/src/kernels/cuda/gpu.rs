@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "launches of kernels, calls of cuBLAS, arrays that kernels fill")]
 
 use std::collections::HashMap;
+use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -178,6 +179,12 @@ fn address<T>(slice: &CudaSlice<T>) -> u64 {
     slice.device_ptr(slice.stream()).0
 }
 
+impl fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Gpu").field(&self.device).finish()
+    }
+}
+
 impl Gpu {
     /// # Errors
     /// If `device` is not a GPU, or the kernels don't run on it.
@@ -202,6 +209,18 @@ impl Gpu {
             }
         };
         Ok(Self { device: device.clone(), stream, loaded })
+    }
+
+    /// Where all work is done but copies from the host beside it ([`super::upload`]).
+    pub(super) fn stream(&self) -> &Arc<CudaStream> {
+        &self.stream
+    }
+
+    /// An array of another stream, for which this one was told to wait; it is freed in the order of this one.
+    pub(super) fn adopt<T>(&self, slice: CudaSlice<T>) -> CudaSlice<T> {
+        let n = slice.len();
+        // SAFETY: the address is of an array of as many, which nobody else frees from here on.
+        unsafe { self.stream.upgrade_device_ptr(slice.leak(), n) }
     }
 
     pub(super) fn n_multiprocessors(&self) -> usize {

@@ -23,6 +23,7 @@ pub(super) mod projected_attention;
 pub(super) mod rows;
 pub(super) mod token_map;
 pub(super) mod transformer_layer;
+pub(super) mod upload;
 
 use gpu::{Arg, Array, Gpu, Input, View};
 

@@ -1,0 +1,49 @@
+// What a stream has yet to do. Launches are carried out when they are asked for; copies out of page-locked memory, which a GPU makes
+// beside its other work, as late as it may: when the stream is asked for something else, or somebody waits for it. So an array that
+// is used without waiting for its copy is NaN still, and memory that is written again too early gives other numbers.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+struct Copy {
+    void *to;
+    const void *from;
+    size_t n_bytes;
+};
+// So much of a stream's work: of `stream`, the first `n_copies`.
+struct Moment {
+    void *stream;
+    size_t n_copies;
+};
+
+class Streams {
+  public:
+    // A copy to be made on `stream`, not yet.
+    void ask(void *stream, Copy copy);
+    // The work of `stream` so far.
+    Moment now(void *stream);
+    bool is_over(Moment moment);
+    // Does what `moment` includes.
+    void reach(Moment moment);
+    // `stream` will do nothing more before `moment`.
+    void wait(void *stream, Moment moment);
+    // Does all that `stream` was asked for, before what is about to be done on it.
+    void finish(void *stream);
+    void finish_all();
+
+  private:
+    struct Stream {
+        size_t n_done = 0;
+        std::deque<Copy> copies;
+        // With the number of this stream's copies that come before.
+        std::deque<std::pair<size_t, Moment>> awaited;
+    };
+    std::recursive_mutex one_at_a_time;
+    std::map<void *, Stream> streams;
+};
