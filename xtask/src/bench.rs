@@ -2,62 +2,24 @@
 
 mod cuda;
 mod host;
+mod record;
+mod subjects;
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use self::host::Host;
+use self::record::Recorded;
+use self::subjects::{Bench, ON_GPU};
 use crate::demo::{release_binary, target_directory};
 use crate::failure::Failure;
 use crate::step::Step;
-use crate::tidy;
-
-/// What runs here, what runs there, and how the first is built.
-struct Bench {
-    script: &'static str,
-    requirements: &'static str,
-    build: &'static [&'static str],
-    /// Below the folder of release binaries.
-    binary: &'static str,
-    /// The script's name for it.
-    flag: &'static str,
-    /// Folder of the Python packages, below the target folder.
-    python: &'static str,
-}
-
-/// Everything that needs tensors.
-const MODELS: Bench = Bench {
-    script: "fixtures/generate/bench.py",
-    requirements: "fixtures/generate/requirements.txt",
-    build: &["build", "--release", "-p", "cf-bench"],
-    binary: "cf-bench",
-    flag: "--cf-bench",
-    python: "bench-python",
-};
-
-/// `survival-metrics` alone, which builds in seconds and so does its peers' Python.
-const METRICS: Bench = Bench {
-    script: "fixtures/generate/bench_metrics.py",
-    requirements: "fixtures/generate/requirements-metrics.txt",
-    build: &["build", "--release", "-p", "survival-metrics", "--example", "timed"],
-    binary: "examples/timed",
-    flag: "--binary",
-    python: "bench-metrics-python",
-};
-
-/// Slides: the peer has its own Python, without what trains models.
-const EXTRACT: Bench = Bench {
-    script: "fixtures/generate/bench_extract.py",
-    requirements: "fixtures/generate/requirements-extract.txt",
-    python: "bench-extract-python",
-    ..MODELS
-};
 
 /// What to measure and what to do with the result.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
-    name: String,
+    bench: &'static Bench,
     /// Print JSON instead of a table.
     json: bool,
     /// Write `docs/benchmarks/<name>-<vendor of the processor>.json` and the page made from it.
@@ -72,7 +34,10 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn parse(args: &[String]) -> Result<Self, Failure> {
-        let mut options = Self::default();
+        let what = || Failure::usage(format!("bench what? {}", subjects::names()));
+        let name = args.iter().find_map(|arg| subjects::of_name(arg));
+        let bench = name.ok_or_else(what)?;
+        let mut options = Self { bench, json: false, record: false, cases: None, python: None, gpu: None };
         let mut args = args.iter().map(String::as_str);
         while let Some(arg) = args.next() {
             let mut value = || {
@@ -98,19 +63,12 @@ impl Options {
                         }
                     }
                 }
-                "model" | "baselines" | "kernels" | "bags" | "metrics" | "extract"
-                    if options.name.is_empty() =>
-                {
-                    arg.clone_into(&mut options.name)
-                }
+                name if name == bench.name => {}
                 other => return Err(Failure::usage(format!("`bench` does not take `{other}`"))),
             }
         }
-        if options.name.is_empty() {
-            return Err(Failure::usage("bench what? model, baselines, kernels, bags, metrics or extract"));
-        }
-        if options.gpu.is_some() && options.name != "model" {
-            return Err(Failure::usage(format!("`{}` has no cases for a GPU; `model` has", options.name)));
+        if options.gpu.is_some() && bench.name != ON_GPU {
+            return Err(Failure::usage(format!("`{}` has no cases for a GPU; `{ON_GPU}` has", bench.name)));
         }
         Ok(options)
     }
@@ -120,11 +78,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
     if let Some(device) = &options.gpu {
         return cuda::run(root, device, options);
     }
-    let bench = match options.name.as_str() {
-        "metrics" => METRICS,
-        "extract" => EXTRACT,
-        _ => MODELS,
-    };
+    let bench = options.bench;
     Step::cargo(root, bench.build).run()?;
     let binary = release_binary(root, bench.binary)?;
     let target = target_directory(root)?;
@@ -134,9 +88,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
     };
     let (binary, work) = (binary.display().to_string(), target.join("bench").display().to_string());
     let mut args = vec![bench.script];
-    // The scripts of one subject need no name.
-    if bench.script == MODELS.script {
-        args.push(&options.name);
+    if bench.script_takes_name {
+        args.push(bench.name);
     }
     args.extend([bench.flag, &binary, "--work", &work]);
     if let Some(cases) = &options.cases {
@@ -158,7 +111,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
     }
     // Ratios depend on the processor: those of one vendor do not replace those of another.
     let host = Host::read();
-    recorded(&options.name, &cases, &host).write(root, &format!("{}-{}", options.name, host.file_part()))
+    recorded(bench, &cases, &host).write(root, &format!("{}-{}", bench.name, host.file_part()))
 }
 
 /// A Python below the target folder with what `requirements` lists, made if it is not there.
@@ -196,93 +149,15 @@ fn seconds(value: f64) -> String {
     if value < 0.01 { format!("{value:.6}") } else { format!("{value:.3}") }
 }
 
-/// A table of `docs/benchmarks.md`.
-struct Recorded {
-    title: String,
-    command: String,
-    host: String,
-    versions: Value,
-    columns: Vec<String>,
-    rows: Vec<Vec<String>>,
-    notes: Vec<String>,
-}
-
-impl Recorded {
-    /// Writes `docs/benchmarks/<file>.json` and the page made from it.
-    fn write(&self, root: &Path, file: &str) -> Result<(), Failure> {
-        let commit = Step::new(root, "git", &["rev-parse", "--short", "HEAD"]).stdout()?;
-        let document = json!({
-            "title": self.title,
-            "command": self.command,
-            "commit": commit.trim(),
-            "host": self.host,
-            "versions": self.versions,
-            "columns": self.columns,
-            "rows": self.rows,
-            "notes": self.notes,
-        });
-        let path = root.join(format!("docs/benchmarks/{file}.json"));
-        std::fs::write(&path, format!("{document:#}\n"))
-            .map_err(|error| Failure::io("write", &path, &error))?;
-        tidy::run(root, tidy::Mode::Write)
-    }
-}
-
-fn recorded(name: &str, cases: &[Value], host: &Host) -> Recorded {
-    let (title, note) = match name {
-        "model" => (
-            "CrossFusion at full width: cf-train and PyTorch",
-            "Embedding 512, backbone 2048; a bag of 13,496/3,449/895 patches (mean) or a tenth of it; training is forward, backward \
-             and optimiser step. Attention dropout 0, except `published`: 0.2, as released. The peer is the faster of PyTorch eager and \
-             `torch.compile`, which compiles for this one size of bag before the clock starts.",
-        ),
-        "baselines" => (
-            "The compared methods: a training step on the mean bag",
-            "Backbone 2048, the bag of 13,496/3,449/895 patches; forward, backward and optimiser step of each method as it is by default. \
-             The peer is the method's PyTorch oracle with graphs, windows and distances in PyTorch's fast forms \
-             (`fixtures/generate/baselines/timed.py`) and without dropout. Neighbours, parents and CSMIL's clusters follow from the bag \
-             and are there before the clock starts on both sides; SCMIL's clusters are made anew in every pass on both. `neighbours`: \
-             finding the eight nearest of 137,990 patches by place, and of 13,496 by 2048 features, exactly.",
-        ),
-        "kernels" => (
-            "Kernels: forward and backward, against PyTorch and plain Candle",
-            "Sizes of a training step on the mean bag: 3,481 tokens of 512 channels, 4 heads, 3,449 queries over 13,496 keys. `plain` is the \
-             kernel's reference on Candle's operations, which tests compare it with. The peer is PyTorch eager, reads convolutions in the \
-             layout that suits it better, and has bf16 by autocast; its memory includes PyTorch itself. `adam`: one step of 24.5 million parameters.",
-        ),
-        "metrics" => (
-            "Survival statistics: survival-metrics, scikit-survival and lifelines",
-            "Simulated outcomes in months with two decimals, half of them censored; both sides read the same arrays and must give the same \
-             number to 1e-9. `bootstrap-1000/1000`: 1,000 resamples of 1,000 subjects.",
-        ),
-        "extract" => (
-            "From slides to features: wsi-features and the Python stack",
-            "Drawn slides (JPEG tiles, levels of 1, 4 and 16); 8 cells of tissue, `large` 32; patches of 5x, 10x and 20x. `read`: read and resized \
-             to 256 pixels, bicubic. `resnet50`: then encoded by ResNet50 (2048 features), the same random weights on both sides, loaded before the \
-             clock starts. Our side finds tissue and lays the lattice in its time; the peer is given the coordinates, reads the same \
-             levels, on a pool of threads or on one, whichever is quicker, with torch in channels-last.",
-        ),
-        _ => (
-            "Reading a bag of the mean size",
-            "All three magnifications, width 2048; what is read is checked to be finite here and returned as f32. `clam` is uncompressed \
-             HDF5 in chunks of 32 rows. h5py and torch.load check nothing, and return f16 as it is. `warm`: bag after bag in one \
-             process, as in training, where memory is used again here; `cold`: the first read of a process, the files evicted \
-             from the page cache.",
-        ),
-    };
-    let threads = if name == "metrics" {
-        "Medians of calls, one thread on both sides, one process per case."
-    } else {
-        "Medians, as many threads as cores on both sides, one process per case."
-    };
+fn recorded(bench: &Bench, cases: &[Value], host: &Host) -> Recorded {
     Recorded {
-        title: format!("{title}, on {}", host.vendor()),
-        command: format!("cargo xtask bench {name} --record"),
+        title: format!("{}, on {}", bench.title, host.vendor()),
+        command: format!("cargo xtask bench {} --record", bench.name),
         host: host.to_string(),
         versions: json!({ "cf-bench": env!("CARGO_PKG_VERSION") }),
         columns: COLUMNS.map(str::to_owned).to_vec(),
         rows: cases.iter().map(cells).collect(),
-        notes: vec![note.to_owned(), threads.to_owned()],
+        notes: vec![bench.note.to_owned(), bench.numbers.to_owned()],
     }
 }
 
@@ -298,10 +173,12 @@ mod tests {
     fn options_are_taken_in_any_order_and_unknown_ones_are_named() {
         let options = parse("--json bags --cases clam/f32/warm --against-pytorch").unwrap();
         let wanted = Options {
-            name: "bags".to_owned(),
+            bench: subjects::of_name("bags").unwrap(),
             json: true,
+            record: false,
             cases: Some("clam/f32/warm".to_owned()),
-            ..Options::default()
+            python: None,
+            gpu: None,
         };
         assert_eq!(options, wanted);
         assert!(parse("model --csv").unwrap_err().to_string().contains("`--csv`"));

@@ -643,12 +643,24 @@ fn ops_without_a_form_of_their_own() {
         let a = ((&x[0] * 0.02)? + a.broadcast_as((2, 16, 16))?)?;
         kernels::pseudo_inverse(&a, &(&a.detach() * 0.1)?, 3)
     });
-    let neighbours: Vec<u32> = (0..65).flat_map(|at| [(at + 1) % 65, (at + 7) % 65, 0]).collect();
-    let graph = Arc::new(Graph::new(&neighbours, 65, EdgeDirection::ToNeighbours).unwrap());
-    check("neighbour sums", &[&[65, 24]], 1e-5, &|x| kernels::neighbour_sum(&x[0], &graph));
-    check("neighbour softmax", &[&[65, 24], &[1]], 1e-5, &|x| {
-        kernels::neighbour_softmax(&x[0], &x[1], &graph)
-    });
+}
+
+/// Graphs with hubs and with nodes that nobody chose, at widths around those of warps and blocks.
+#[test]
+fn sums_over_neighbours() {
+    let mut rng = cf_layers::random::stream(3, "graphs");
+    for (n, k, d) in [(1, 0, 24), (2, 1, 1), (65, 3, 31), (300, 8, 257), (1_000, 5, 64)] {
+        let neighbours: Vec<u32> =
+            (0..n * k).map(|_| (rng.random_range(0.0..1.0_f64).powi(3) * n as f64) as u32).collect();
+        for direction in [EdgeDirection::ToNeighbours, EdgeDirection::FromNeighbours] {
+            let graph = Arc::new(Graph::new(&neighbours, n, direction).unwrap());
+            let what = |op| format!("{op} over {k} neighbours of {n} nodes, {d} channels, {direction:?}");
+            check(&what("sums"), &[&[n, d]], 1e-5, &|x| kernels::neighbour_sum(&x[0], &graph));
+            check(&what("softmax"), &[&[n, d], &[1]], 1e-5, &|x| {
+                kernels::neighbour_softmax(&x[0], &x[1], &graph)
+            });
+        }
+    }
 }
 
 #[test]

@@ -31,7 +31,9 @@ static bool counts_only() {
 
 // ---- memory ----------------------------------------------------------------------------------------------------------
 
-static const size_t PAGE = 4096, TOTAL = (size_t)80 << 30;
+static const size_t PAGE = 4096;
+// What is only counted costs nothing.
+static size_t total() { return (size_t)(counts_only() ? 80 : 8) << 30; }
 
 struct Mapping {
     void *from;
@@ -48,13 +50,14 @@ static size_t rounded_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 static int allocate(Address *address, size_t n_bytes, bool of_host) {
     std::lock_guard<std::mutex> guard(one_at_a_time);
     const size_t size = rounded_up(std::max<size_t>(n_bytes, 1), 16), n_mapped = rounded_up(size, PAGE) + PAGE;
+    const size_t n_counted = of_host ? 0 : rounded_up(n_bytes, 512);
+    if (in_use + n_counted > total()) return OUT_OF_MEMORY;
     void *from = mmap(nullptr, n_mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (from == MAP_FAILED) return OUT_OF_MEMORY;
     unsigned char *end = (unsigned char *)from + n_mapped - PAGE;
     mprotect(end, PAGE, PROT_NONE);
     if (!counts_only()) memset(end - size, 0xff, size);
     *address = (Address)(end - size);
-    const size_t n_counted = of_host ? 0 : rounded_up(n_bytes, 512);
     arrays[*address] = {from, n_mapped, n_counted, of_host};
     in_use += n_counted;
     in_use_at_most = std::max(in_use_at_most, in_use);
@@ -165,7 +168,7 @@ int cuDriverGetVersion(int *version) { return *version = 13000, SUCCESS; }
 int cuDeviceGetCount(int *n) { return *n = 1, SUCCESS; }
 int cuDeviceGet(int *device, int ordinal) { return *device = ordinal, SUCCESS; }
 int cuDeviceGetName(char *name, int length, int) { return snprintf(name, length, "an emulated GPU"), SUCCESS; }
-int cuDeviceTotalMem_v2(size_t *n_bytes, int) { return *n_bytes = TOTAL, SUCCESS; }
+int cuDeviceTotalMem_v2(size_t *n_bytes, int) { return *n_bytes = total(), SUCCESS; }
 int cuDeviceGetAttribute(int *value, int attribute, int) {
     switch (attribute) {
     case 16: return *value = 132, SUCCESS;                   // multiprocessors
@@ -221,7 +224,7 @@ int cuMemsetD8Async(Address to, unsigned char value, size_t n, void *stream) {
     return memset((void *)to, value, n), SUCCESS;
 }
 int cuMemsetD8_v2(Address to, unsigned char value, size_t n) { return memset((void *)to, value, n), SUCCESS; }
-int cuMemGetInfo_v2(size_t *n_free, size_t *total) { return *total = TOTAL, *n_free = TOTAL - in_use, SUCCESS; }
+int cuMemGetInfo_v2(size_t *n_free, size_t *n_total) { return *n_total = total(), *n_free = total() - in_use, SUCCESS; }
 
 int cuDeviceGetDefaultMemPool(void **pool, int) { return *pool = (void *)1, SUCCESS; }
 int cuMemPoolGetAttribute(void *, int attribute, void *value) {

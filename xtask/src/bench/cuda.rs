@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{Options, Recorded, own_python, seconds};
+use super::record::Recorded;
+use super::{Options, own_python, seconds};
 use crate::cuda_toolkit::{self, Parts};
 use crate::demo::{release_binary, target_directory};
 use crate::failure::Failure;

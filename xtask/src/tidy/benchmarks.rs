@@ -27,13 +27,15 @@ struct Benchmark<'a> {
     columns: Vec<&'a str>,
     rows: Vec<Vec<String>>,
     notes: Vec<&'a str>,
+    /// Written by people; a new measurement leaves them.
+    remarks: Vec<&'a str>,
 }
 
 pub(super) fn files_are_complete(tree: &Tree) -> Vec<Finding> {
     measurements(tree)
         .filter_map(|(path, text)| Some((path, parse(text, |_| ()).err()?)))
         .map(|(path, fault)| {
-            let shape = "title, command, commit, host, versions {}, columns [], rows [[]], notes []";
+            let shape = "title, command, commit, host, versions {}, columns [], rows [[]], notes [] and perhaps remarks []";
             Finding::new(path, 0, fault, format!("an object with {shape}"))
         })
         .collect()
@@ -85,10 +87,11 @@ fn table(benchmark: &Benchmark<'_>) -> String {
     for row in &benchmark.rows {
         let _ = writeln!(out, "| {} |", row.join(" | "));
     }
-    if !benchmark.notes.is_empty() {
+    let notes: Vec<_> = benchmark.notes.iter().chain(&benchmark.remarks).collect();
+    if !notes.is_empty() {
         out.push('\n');
     }
-    for note in &benchmark.notes {
+    for note in notes {
         let _ = writeln!(out, "- {note}");
     }
     out
@@ -116,6 +119,7 @@ fn parse<T>(text: &str, then: impl FnOnce(&Benchmark<'_>) -> T) -> Result<T, Str
         columns,
         rows,
         notes: strings(&value, "notes")?,
+        remarks: if value.get("remarks").is_some() { strings(&value, "remarks")? } else { Vec::new() },
     }))
 }
 
@@ -152,6 +156,14 @@ mod tests {
              \n| case | s |\n|---|---|\n| mean\\|f32 | 0.25 |\n\n- One run.\n"
         ));
         assert!(files_are_complete(&tree).is_empty());
+    }
+
+    #[test]
+    fn what_people_remarked_comes_last() {
+        let text = GOOD.replace("\"notes\"", "\"remarks\": [\"A slow day.\"], \"notes\"");
+        assert!(
+            page(&Tree::of(&[("docs/benchmarks/a.json", &text)])).ends_with("\n- One run.\n- A slow day.\n")
+        );
     }
 
     #[test]

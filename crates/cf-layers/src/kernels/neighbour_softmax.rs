@@ -3,10 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, DType, Device, Error, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, DType, Error, Layout, Result, Shape, Tensor};
 
 use super::cpu::element::Element;
 use super::cpu::messages;
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::{contiguous_slice, cpu, reference, unsupported_dtype};
 use crate::graph::Graph;
 
@@ -24,15 +26,6 @@ pub fn neighbour_softmax(x: &Tensor, inverse_temperature: &Tensor, graph: &Arc<G
     if reference::are_active() {
         return reference::neighbour_softmax(x, inverse_temperature, graph);
     }
-    if !x.device().is_cpu() {
-        // Its plain form is no match for a graph of a slide's size.
-        return neighbour_softmax(
-            &x.to_device(&Device::Cpu)?,
-            &inverse_temperature.to_device(&Device::Cpu)?,
-            graph,
-        )?
-        .to_device(x.device());
-    }
     let (n, _) = x.dims2()?;
     if n != graph.n_nodes() || inverse_temperature.dims() != [1] {
         let found = inverse_temperature.dims();
@@ -40,6 +33,11 @@ pub fn neighbour_softmax(x: &Tensor, inverse_temperature: &Tensor, graph: &Arc<G
             "messages of {n} nodes with temperatures {found:?} on a graph of {}",
             graph.n_nodes()
         )));
+    }
+    #[cfg(feature = "cuda")]
+    if cuda::serves_f32(x) {
+        let t = inverse_temperature.contiguous()?;
+        return cuda::neighbours::neighbour_softmax(&x.contiguous()?, &t, graph);
     }
     let op = NeighbourSoftmax { graph: Arc::clone(graph), log_sums: Mutex::new(None) };
     x.contiguous()?.apply_op2(&inverse_temperature.contiguous()?, op)

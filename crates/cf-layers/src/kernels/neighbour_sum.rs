@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp1, DType, Device, Error, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, DType, Error, Layout, Result, Shape, Tensor};
 
 use super::cpu::element::Element;
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::{contiguous_slice, cpu, reference, unsupported_dtype};
 use crate::graph::Graph;
 
@@ -19,13 +21,13 @@ pub fn neighbour_sum(x: &Tensor, graph: &Arc<Graph>) -> Result<Tensor> {
     if reference::are_active() {
         return reference::neighbour_sum(x, graph);
     }
-    if !x.device().is_cpu() {
-        // Its plain form is no match for a graph of a slide's size.
-        return neighbour_sum(&x.to_device(&Device::Cpu)?, graph)?.to_device(x.device());
-    }
     let (n, _) = x.dims2()?;
     if n != graph.n_nodes() {
         return Err(Error::Msg(format!("messages of {n} nodes on a graph of {}", graph.n_nodes())));
+    }
+    #[cfg(feature = "cuda")]
+    if cuda::serves_f32(x) {
+        return cuda::neighbours::neighbour_sum(&x.contiguous()?, graph);
     }
     x.contiguous()?.apply_op1(NeighbourSum { graph: Arc::clone(graph) })
 }

@@ -21,9 +21,10 @@ use candle_core::{
 use half::bf16;
 
 /// The kernels of each `.cu` file, compiled by the build script, and how their names begin; a name is the first file's that fits.
-const MODULES: [(&[&str], &[u8]); 8] = [
+const MODULES: [(&[&str], &[u8]); 9] = [
     (&["layer_norm"], include_bytes!(concat!(env!("OUT_DIR"), "/layer_norm.fatbin"))),
     (&["conv_", "merge_", "split_"], include_bytes!(concat!(env!("OUT_DIR"), "/grouped_conv2d.fatbin"))),
+    (&["neighbour_"], include_bytes!(concat!(env!("OUT_DIR"), "/neighbours.fatbin"))),
     (&["adam", "add_all"], include_bytes!(concat!(env!("OUT_DIR"), "/optimiser.fatbin"))),
     (
         &["attention_f32", "attention_products_f32"],

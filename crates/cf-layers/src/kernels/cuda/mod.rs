@@ -17,6 +17,7 @@ pub(super) mod layer_norm;
 pub(super) mod linear;
 pub(super) mod linear_norm;
 pub(super) mod merged_conv2d;
+pub(super) mod neighbours;
 pub(super) mod optimiser;
 mod product;
 pub(super) mod projected_attention;
