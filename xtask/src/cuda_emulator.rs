@@ -1,4 +1,4 @@
-//! `cargo xtask cuda-emulate`: the tests of kernels and models on a GPU, on a GPU that is not there.
+//! `cargo xtask cuda-emulate`: the tests that need a GPU, on a GPU that is not there.
 //!
 //! `xtask/cuda/emulator` is a CUDA driver whose launches run the kernels' own sources, compiled as C++, thread by thread. What is left
 //! out is what only a chip has: Hopper's kernels, threads that truly run at once, and speed.
@@ -15,8 +15,10 @@ use crate::files::{entries, make_folder, write};
 use crate::step::Step;
 
 const EMULATOR: &str = "xtask/cuda/emulator";
-/// The packages whose test program `cuda` is run: those of runs would take hours, and encoders use more of Candle's kernels.
-const PACKAGES: [&str; 2] = ["cf-layers", "cf-model"];
+/// The packages that have a test program `cuda`.
+const PACKAGES: [&str; 4] = ["cf-layers", "cf-model", "patch-encoders", "cf-train"];
+/// One that is run only where it is asked for: whole runs take most of an hour.
+const SLOW: &str = "cf-train";
 /// A test whose attention has 270 million weights a head.
 const TOO_LONG: &str = "long_sequences_in_evaluation";
 /// Takes the place of the kernels' own.
@@ -24,19 +26,52 @@ const INSTRUCTIONS: &str = "instructions.cuh";
 const FLAGS: [&str; 7] =
     ["-std=c++17", "-O2", "-fPIC", "-fno-semantic-interposition", "-w", "-include", "cuda_words.h"];
 
-/// Builds the test programs and the emulator, and runs them with `args`, such as the name of a test.
+/// What to run.
+#[derive(Debug, PartialEq, Eq)]
+struct Options<'a> {
+    packages: Vec<&'a str>,
+    /// For the test programs, such as the name of a test.
+    args: Vec<&'a str>,
+}
+
+impl<'a> Options<'a> {
+    fn parse(args: &'a [String]) -> Result<Self, Failure> {
+        let mut options = Self { packages: Vec::new(), args: Vec::new() };
+        let mut args = args.iter().map(String::as_str);
+        while let Some(arg) = args.next() {
+            if arg != "-p" {
+                options.args.push(arg);
+                continue;
+            }
+            let package = args.next().filter(|package| PACKAGES.contains(package));
+            options.packages.push(
+                package
+                    .ok_or_else(|| Failure::usage(format!("`-p` takes one of {}", PACKAGES.join(", "))))?,
+            );
+        }
+        if options.packages.is_empty() {
+            options.packages = PACKAGES.into_iter().filter(|&package| package != SLOW).collect();
+        }
+        Ok(options)
+    }
+}
+
+/// Builds the test programs of the packages that `args` names with `-p`, or of all but the slow one, and the emulator, and runs them
+/// with the other `args`.
 pub(crate) fn run(root: &Path, args: &[String]) -> Result<(), Failure> {
+    let Options { packages, args } = Options::parse(args)?;
     let toolkit = cuda_toolkit::provide(root, Parts::All)?;
     let mut build: Vec<&str> =
         vec!["test", "--release", "--no-run", "--message-format=json-render-diagnostics", "--test", "cuda"];
-    build.extend(PACKAGES.iter().flat_map(|package| ["-p", package]));
-    build.extend(["--features", "cf-model/cuda"]);
+    build.extend(packages.iter().flat_map(|package| ["-p", package]));
+    let features = packages.iter().map(|package| format!("{package}/cuda")).collect::<Vec<_>>().join(",");
+    build.extend(["--features", &features]);
     let programs = programs(&toolkit.around(root, Step::cargo(root, &build))?.stdout()?);
-    if programs.len() != PACKAGES.len() {
+    if programs.len() != packages.len() {
         return Err(Failure::new(format!(
             "found {} test programs, expected {}",
             programs.len(),
-            PACKAGES.len()
+            packages.len()
         )));
     }
     let libraries = libraries(root, &programs)?;
@@ -46,7 +81,7 @@ pub(crate) fn run(root: &Path, args: &[String]) -> Result<(), Failure> {
         libraries.display()
     );
     let always = ["--test-threads", "1", "--skip", TOO_LONG];
-    let args: Vec<&str> = always.into_iter().chain(args.iter().map(String::as_str)).collect();
+    let args: Vec<&str> = always.into_iter().chain(args).collect();
     for program in &programs {
         let step = Step::new(root, program, &args);
         step.env("LD_LIBRARY_PATH", &libraries.display().to_string()).run()?;
@@ -188,6 +223,27 @@ fn name_of(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packages_are_named_with_p_and_all_else_is_for_the_tests() {
+        let parse = |line: &str| {
+            let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            Options::parse(&args).map(|options| [options.packages, options.args].map(|list| list.join(" ")))
+        };
+        assert_eq!(
+            parse("attention --exact").unwrap(),
+            ["cf-layers cf-model patch-encoders", "attention --exact"]
+        );
+        assert_eq!(parse("-p cf-train a_run -p cf-model").unwrap(), ["cf-train cf-model", "a_run"]);
+        for line in ["-p", "-p cf-viewer"] {
+            assert!(
+                parse(line)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("cf-layers, cf-model, patch-encoders, cf-train")
+            );
+        }
+    }
 
     #[test]
     fn kernels_are_found_by_their_declarations() {

@@ -135,18 +135,23 @@ impl<'a> Trainer<'a> {
         let epoch = self.state.epoch;
         let order = self.order(epoch);
         let rest = &order[self.state.position..];
-        let ids = rest.iter().map(|&slide| self.data.train[slide].slide.slide_id.clone()).collect();
         let bags = self.context.bags;
-        for (bag, &slide) in bags.load(ids).zip(rest) {
-            let (slide_id, bag) = bag?;
+        // A group of the Cox loss reads its bags when it is whole.
+        let mut loaded = (training.loss != LossKind::Cox).then(|| {
+            let ids = rest.iter().map(|&slide| self.data.train[slide].slide.slide_id.clone());
+            bags.load(ids.collect())
+        });
+        for &slide in rest {
             let draw = Draw { epoch, position: self.state.position, slide };
-            match training.loss {
-                LossKind::Nll | LossKind::CrossEntropy | LossKind::Likelihood => {
+            match &mut loaded {
+                Some(loaded) => {
+                    let Some(bag) = loaded.next() else { break };
+                    let (slide_id, bag) = bag?;
                     naming_the_bag(bags.device(), &slide_id, BagSize::of(&bag), || {
                         self.train_bag(&bag, draw)
                     })?;
                 }
-                LossKind::Cox => {
+                None => {
                     self.state.draws.push(draw);
                     if self.state.draws.len() == training.accumulation {
                         self.train_cox_group()?;
