@@ -34,10 +34,8 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn parse(args: &[String]) -> Result<Self, Failure> {
-        let what = || Failure::usage(format!("bench what? {}", subjects::names()));
-        let name = args.iter().find_map(|arg| subjects::of_name(arg));
-        let bench = name.ok_or_else(what)?;
-        let mut options = Self { bench, json: false, record: false, cases: None, python: None, gpu: None };
+        let (mut bench, mut json, mut record) = (None, false, false);
+        let (mut cases, mut python, mut gpu) = (None, None, None);
         let mut args = args.iter().map(String::as_str);
         while let Some(arg) = args.next() {
             let mut value = || {
@@ -46,31 +44,35 @@ impl Options {
                     .ok_or_else(|| Failure::usage(format!("`{arg}` lacks its value")))
             };
             match arg {
-                "--json" => options.json = true,
-                "--record" => options.record = true,
+                "--json" => json = true,
+                "--record" => record = true,
                 // Every benchmark is a comparison.
                 "--against-pytorch" => {}
-                "--cases" => options.cases = Some(value()?),
-                "--python" => options.python = Some(value()?),
+                "--cases" => cases = Some(value()?),
+                "--python" => python = Some(value()?),
                 "--device" => {
                     let device = value()?;
                     let ordinal = device.strip_prefix("cuda:").map(str::parse::<usize>);
                     match ordinal {
-                        Some(Ok(_)) => options.gpu = Some(device),
-                        _ if device == "cpu" => options.gpu = None,
+                        Some(Ok(_)) => gpu = Some(device),
+                        _ if device == "cpu" => gpu = None,
                         _ => {
                             return Err(Failure::usage(format!("device `{device}`, expected cpu or cuda:N")));
                         }
                     }
                 }
-                name if name == bench.name => {}
-                other => return Err(Failure::usage(format!("`bench` does not take `{other}`"))),
+                name => match subjects::of_name(name).filter(|_| bench.is_none()) {
+                    Some(named) => bench = Some(named),
+                    None => return Err(Failure::usage(format!("`bench` does not take `{name}`"))),
+                },
             }
         }
-        if options.gpu.is_some() && bench.name != ON_GPU {
+        let what = || Failure::usage(format!("bench what? {}", subjects::names()));
+        let bench = bench.ok_or_else(what)?;
+        if gpu.is_some() && bench.name != ON_GPU {
             return Err(Failure::usage(format!("`{}` has no cases for a GPU; `{ON_GPU}` has", bench.name)));
         }
-        Ok(options)
+        Ok(Self { bench, json, record, cases, python, gpu })
     }
 }
 
@@ -157,7 +159,7 @@ fn recorded(bench: &Bench, cases: &[Value], host: &Host) -> Recorded {
         versions: json!({ "cf-bench": env!("CARGO_PKG_VERSION") }),
         columns: COLUMNS.map(str::to_owned).to_vec(),
         rows: cases.iter().map(cells).collect(),
-        notes: vec![bench.note.to_owned(), bench.numbers.to_owned()],
+        notes: vec![bench.note.to_owned(), bench.times.to_owned()],
     }
 }
 
@@ -181,6 +183,11 @@ mod tests {
             gpu: None,
         };
         assert_eq!(options, wanted);
+        for line in ["model model", "model kernels", "modle"] {
+            let text = parse(line).unwrap_err().to_string();
+            assert!(text.contains(&format!("`{}`", line.rsplit(' ').next().unwrap())), "{text}");
+        }
+        assert_eq!(parse("bags --python model").unwrap().bench.name, "bags");
         assert!(parse("model --csv").unwrap_err().to_string().contains("`--csv`"));
         assert_eq!(parse("model --device cuda:1").unwrap().gpu.as_deref(), Some("cuda:1"));
         assert!(parse("model --device cuda").unwrap_err().to_string().contains("expected cpu or cuda:N"));

@@ -25,29 +25,36 @@ const TOO_LONG: &str = "long_sequences_in_evaluation";
 const INSTRUCTIONS: &str = "instructions.cuh";
 const FLAGS: [&str; 7] =
     ["-std=c++17", "-O2", "-fPIC", "-fno-semantic-interposition", "-w", "-include", "cuda_words.h"];
+/// For kernels whose every access to memory is looked at; lines of theirs can be named.
+const WATCHED: [&str; 3] = ["-DCF_RACES", "-fsanitize=thread", "-g"];
 
 /// What to run.
 #[derive(Debug, PartialEq, Eq)]
 struct Options<'a> {
     packages: Vec<&'a str>,
+    /// Look for races between threads, too.
+    races: bool,
     /// For the test programs, such as the name of a test.
     args: Vec<&'a str>,
 }
 
 impl<'a> Options<'a> {
     fn parse(args: &'a [String]) -> Result<Self, Failure> {
-        let mut options = Self { packages: Vec::new(), args: Vec::new() };
+        let mut options = Self { packages: Vec::new(), races: false, args: Vec::new() };
         let mut args = args.iter().map(String::as_str);
         while let Some(arg) = args.next() {
-            if arg != "-p" {
-                options.args.push(arg);
-                continue;
+            match arg {
+                "-p" => {
+                    let package = args.next().filter(|package| PACKAGES.contains(package));
+                    let known = || Failure::usage(format!("`-p` takes one of {}", PACKAGES.join(", ")));
+                    let package = package.ok_or_else(known)?;
+                    if !options.packages.contains(&package) {
+                        options.packages.push(package);
+                    }
+                }
+                "--races" => options.races = true,
+                arg => options.args.push(arg),
             }
-            let package = args.next().filter(|package| PACKAGES.contains(package));
-            options.packages.push(
-                package
-                    .ok_or_else(|| Failure::usage(format!("`-p` takes one of {}", PACKAGES.join(", "))))?,
-            );
         }
         if options.packages.is_empty() {
             options.packages = PACKAGES.into_iter().filter(|&package| package != SLOW).collect();
@@ -59,7 +66,7 @@ impl<'a> Options<'a> {
 /// Builds the test programs of the packages that `args` names with `-p`, or of all but the slow one, and the emulator, and runs them
 /// with the other `args`.
 pub(crate) fn run(root: &Path, args: &[String]) -> Result<(), Failure> {
-    let Options { packages, args } = Options::parse(args)?;
+    let Options { packages, races, args } = Options::parse(args)?;
     let toolkit = cuda_toolkit::provide(root, Parts::All)?;
     let mut build: Vec<&str> =
         vec!["test", "--release", "--no-run", "--message-format=json-render-diagnostics", "--test", "cuda"];
@@ -74,7 +81,7 @@ pub(crate) fn run(root: &Path, args: &[String]) -> Result<(), Failure> {
             packages.len()
         )));
     }
-    let libraries = libraries(root, &programs)?;
+    let libraries = libraries(root, &programs, races)?;
     println!(
         "programs with feature `cuda` run on it, too: LD_LIBRARY_PATH={} PROGRAM --device cuda:0\n\
          (CF_EMULATED_GPU=memory: nothing is computed, and what tensors take is counted as on a GPU)",
@@ -101,26 +108,31 @@ fn programs(messages: &str) -> Vec<PathBuf> {
 }
 
 /// A folder with the libraries that `programs` are linked to.
-fn libraries(root: &Path, programs: &[PathBuf]) -> Result<PathBuf, Failure> {
-    let out = fresh_folder(root, "cuda-emulator")?;
+fn libraries(root: &Path, programs: &[PathBuf], races: bool) -> Result<PathBuf, Failure> {
+    let out = fresh_folder(root, if races { "cuda-emulator-races" } else { "cuda-emulator" })?;
     let kernels = entries(&root.join(cuda_kernels::FOLDER))?;
     for source in entries(&root.join(EMULATOR))?.iter().chain(kernels.iter().filter(|path| is_emulated(path)))
     {
         let to = out.join(name_of(source));
         std::fs::copy(source, &to).map_err(|error| Failure::io("write", &to, &error))?;
     }
-    let mut sources: Vec<String> = Vec::new();
+    let (mut sources, mut kernels) = (Vec::new(), Vec::new());
     for file in entries(&out)? {
         match file.extension().and_then(|extension| extension.to_str()) {
             Some("cc") => sources.push(name_of(&file)),
-            Some("cu") => sources.push(with_names(&out, &file)?),
+            Some("cu") => kernels.push(with_names(&out, &file)?),
             _ => {}
         }
     }
-    let mut compile: Vec<&str> = vec!["-c"];
-    compile.extend(FLAGS);
-    compile.extend(sources.iter().map(String::as_str));
-    Step::new(&out, "g++", &compile).run()?;
+    let compile = |sources: &[String], flags: &[&str]| {
+        let sources = sources.iter().map(String::as_str);
+        let all: Vec<&str> =
+            ["-c"].into_iter().chain(FLAGS).chain(flags.iter().copied()).chain(sources).collect();
+        Step::new(&out, "g++", &all).run()
+    };
+    compile(&sources, if races { &["-DCF_RACES"] } else { &[] })?;
+    compile(&kernels, if races { &WATCHED } else { &[] })?;
+    sources.append(&mut kernels);
 
     let mut objects: Vec<String> = sources.iter().map(|source| source.replace(".cc", ".o")).collect();
     let has = symbols(&out, "--defined-only", &objects.iter().map(String::as_str).collect::<Vec<_>>())?;
@@ -228,13 +240,19 @@ mod tests {
     fn packages_are_named_with_p_and_all_else_is_for_the_tests() {
         let parse = |line: &str| {
             let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-            Options::parse(&args).map(|options| [options.packages, options.args].map(|list| list.join(" ")))
+            Options::parse(&args).map(|options| {
+                assert_eq!(options.races, line.contains("--races"));
+                [options.packages, options.args].map(|list| list.join(" "))
+            })
         };
         assert_eq!(
             parse("attention --exact").unwrap(),
             ["cf-layers cf-model patch-encoders", "attention --exact"]
         );
-        assert_eq!(parse("-p cf-train a_run -p cf-model").unwrap(), ["cf-train cf-model", "a_run"]);
+        assert_eq!(
+            parse("-p cf-train a_run --races -p cf-model -p cf-train").unwrap(),
+            ["cf-train cf-model", "a_run"]
+        );
         for line in ["-p", "-p cf-viewer"] {
             assert!(
                 parse(line)

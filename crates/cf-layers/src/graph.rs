@@ -112,6 +112,16 @@ impl Graph {
         self.incoming.nodes.len()
     }
 
+    /// Where the list of each node begins in the second part, and at last where the last one ends; those that send to each node.
+    pub fn incoming(&self) -> (&[usize], &[u32]) {
+        (&self.incoming.starts, &self.incoming.nodes)
+    }
+
+    /// The same of those that each node sends to.
+    pub fn outgoing(&self) -> (&[usize], &[u32]) {
+        (&self.outgoing.starts, &self.outgoing.nodes)
+    }
+
     /// Nodes that send to `target`, in rising order.
     ///
     /// # Panics

@@ -18,8 +18,9 @@ use crate::memory::BagSize;
 use crate::resident_bags::ResidentBags;
 use crate::substitutes::{self, SubstituteRow};
 
-/// Finished bags that wait beside the one that is read, or copied to a GPU, while another is in use: with none, one bag is ahead, as
-/// [`StepMemory`](crate::memory::StepMemory) counts.
+/// Finished bags that wait beside the one that is read while another is in use: with none, one bag is ahead, as
+/// [`StepMemory`](crate::memory::StepMemory) counts. Of a run on a GPU that one is there already, and the next is read into the host's
+/// memory.
 const AHEAD: usize = 0;
 
 /// A directory of bags as one model reads it.
@@ -212,7 +213,7 @@ impl BagSource {
     }
 
     /// The bags of `slide_ids`, in that order; ids may repeat. One is read while the one before it is in use, and to a GPU it is copied
-    /// meanwhile, too.
+    /// meanwhile, too: by threads that use Rayon's, so not to be called from one of those.
     pub fn load(&self, slide_ids: Vec<String>) -> impl Iterator<Item = Result<(String, BagTensors)>> + '_ {
         let there: Vec<Option<BagTensors>> = {
             let resident = self.resident();
@@ -223,24 +224,26 @@ impl BagSource {
         let source = self.clone();
         let upload = move |(slide_id, bag): (String, wsi_bags::Result<Bag>)| {
             let bag = bag.map_err(|source| Error::Bag { slide_id: slide_id.clone(), source })?;
-            source.upload(&slide_id, &bag)
+            Ok((BagSize::of_bag(&bag), source.upload(&slide_id, &bag)?))
         };
         let uploads = OrderedLoader::new(Arc::clone(&self.store), absent, self.magnifications.clone(), AHEAD)
             .map(upload);
-        let mut uploads: Box<dyn Iterator<Item = Result<BagUpload>>> =
+        let mut uploads: Box<dyn Iterator<Item = Result<(BagSize, Result<BagUpload>)>>> =
             if self.device.is_cpu() { Box::new(uploads) } else { Box::new(ReadAhead::new(uploads, AHEAD)) };
         slide_ids.into_iter().zip(there).map_while(move |(slide_id, bag)| match bag {
             Some(bag) => Some(Ok((slide_id, bag))),
             None => uploads.next().map(|upload| {
-                let tensors = upload?.finish()?;
+                let (size, upload) = upload?;
+                // The bag before this one is gone by now.
+                let tensors = naming_the_bag(&self.device, &slide_id, size, || upload?.finish())?;
                 self.resident().keep(&slide_id, &tensors);
                 Ok((slide_id, tensors))
             }),
         })
     }
 
-    /// Checks a bag and starts to copy it to the device.
-    fn upload(&self, slide_id: &str, bag: &Bag) -> Result<BagUpload> {
+    /// Checks a bag and starts to copy it to the device, which may fail by itself.
+    fn upload(&self, slide_id: &str, bag: &Bag) -> Result<Result<BagUpload>> {
         if bag.feature_dim() != self.backbone_dim {
             let path = self.store.path_of(slide_id, self.magnifications[0]);
             return Err(Error::data(
@@ -256,9 +259,7 @@ impl BagSource {
         let derived = self.derived_of(slide_id)?;
         let patches = Arc::new(Patches { derived, ..Patches::of(bag) });
         let mut uploader = self.uploader.lock().unwrap_or_else(PoisonError::into_inner);
-        naming_the_bag(&self.device, slide_id, BagSize::of_bag(bag), || {
-            BagUpload::start(&mut uploader, bag, patches)
-        })
+        Ok(BagUpload::start(&mut uploader, bag, patches))
     }
 }
 

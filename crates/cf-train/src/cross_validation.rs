@@ -62,7 +62,7 @@ pub(crate) fn carry_out(
     }
     let config_toml = config.to_toml()?;
     let memory = MemoryBudget::new(config, plan.bags.backbone_dim(), &options.device)?;
-    plan.check_memory(&memory, observe)?;
+    let memory = plan.check_memory(memory, observe)?;
     claim_directory(run, &config_toml, options.resume)?;
     run_dir::write_json(&run.join(run_dir::FOLDS), &plan.record)?;
     let device = (options.device_name, &options.device);

@@ -5,7 +5,7 @@
 //! square, the peak is the sum of
 //!
 //! - **weights** `4 P s`: values, gradients, and the two moments of Adam;
-//! - **bags** `2 (n5 + n10 + n20) dim s`: the bag in use and the one read ahead;
+//! - **bags** `2 (n5 + n10 + n20) dim s`: the bag in use and the one read ahead, which in a run is counted as its largest;
 //! - **activations** that the backward pass needs, in numbers:
 //!   - projection of each scale of `m` patches: `2 m d` (none where `dim = d`);
 //!   - each cross-attention of `n` source tokens over `m`: `n (5 d + h) + 2 m d`, or `4 n d` where projections and hidden
@@ -129,10 +129,8 @@ impl StepMemory {
         number_bytes: NumberBytes,
         retention: Retention,
     ) -> Self {
-        // In f64: a size that no machine has must not overflow.
-        let bytes = |numbers: f64| (numbers * number_bytes.stored as f64) as u64;
-        let read: usize = model.magnifications().iter().map(|&at| bag.at(at)).sum();
-        let bag_bytes = bytes(read as f64 * dim as f64);
+        let bytes = |numbers: f64| stored_bytes(numbers, number_bytes);
+        let bag_bytes = Self::of_bag(model, dim, bag, number_bytes);
         let (activations, gradients) = match (model.as_crossfusion(), model) {
             (Some((variant, settings)), _) => {
                 crossfusion((variant, settings), dim, bag, Retention::Recompute)
@@ -159,6 +157,12 @@ impl StepMemory {
         }
     }
 
+    /// The features that the model reads of a bag.
+    fn of_bag(model: &ModelConfig, dim: usize, bag: BagSize, number_bytes: NumberBytes) -> u64 {
+        let read: usize = model.magnifications().iter().map(|&at| bag.at(at)).sum();
+        stored_bytes(read as f64 * dim as f64, number_bytes)
+    }
+
     /// All of it.
     pub fn peak_bytes(&self) -> u64 {
         [
@@ -172,6 +176,11 @@ impl StepMemory {
         .into_iter()
         .fold(0, u64::saturating_add)
     }
+}
+
+/// In f64: a size that no machine has must not overflow.
+fn stored_bytes(numbers: f64, number_bytes: NumberBytes) -> u64 {
+    (numbers * number_bytes.stored as f64) as u64
 }
 
 /// Activations and gradients in flight of a CrossFusion, in numbers.
@@ -275,6 +284,8 @@ pub struct MemoryBudget<'a> {
     pub number_bytes: NumberBytes,
     /// What a step may use; `None` where nobody says.
     pub bytes: Option<u64>,
+    /// The largest bag that may be read ahead while a step works on another; `None`: one like that of the step.
+    pub read_ahead: Option<BagSize>,
 }
 
 impl<'a> MemoryBudget<'a> {
@@ -290,12 +301,27 @@ impl<'a> MemoryBudget<'a> {
             dim,
             number_bytes: NumberBytes::of(training.precision, device),
             bytes: device_memory::budget_bytes(training.memory_budget, device)?,
+            read_ahead: None,
         })
+    }
+
+    /// The same for a run that reads `bags`: the largest of them may be ahead of any step.
+    #[must_use]
+    pub fn reading(self, bags: impl IntoIterator<Item = BagSize>) -> Self {
+        Self { read_ahead: bags.into_iter().max_by_key(|&bag| self.bag_bytes(bag)), ..self }
+    }
+
+    fn bag_bytes(&self, bag: BagSize) -> u64 {
+        StepMemory::of_bag(self.model, self.dim, bag, self.number_bytes)
     }
 
     /// The prediction for a bag.
     pub fn predict(&self, bag: BagSize, retention: Retention) -> StepMemory {
-        StepMemory::predict(self.model, self.n_parameters, self.dim, bag, self.number_bytes, retention)
+        let parts =
+            StepMemory::predict(self.model, self.n_parameters, self.dim, bag, self.number_bytes, retention);
+        let read_ahead_bytes =
+            self.read_ahead.map_or(parts.read_ahead_bytes, |largest| self.bag_bytes(largest));
+        StepMemory { read_ahead_bytes, ..parts }
     }
 
     /// What a step on this bag leaves for its backward pass: all that is costly to make again, if it fits.
@@ -415,6 +441,7 @@ mod tests {
             dim: 2048,
             number_bytes: NumberBytes::SINGLE,
             bytes: Some(bytes),
+            read_ahead: None,
         };
         let [keep, recompute] = [Retention::Keep, Retention::Recompute]
             .map(|retention| budget(0).predict(MEAN, retention).peak_bytes());
@@ -425,6 +452,13 @@ mod tests {
         let bags = [("small".to_owned(), small), ("mean".to_owned(), MEAN)];
         let (slide, _, taken) = budget(keep - 1).check(&bags).unwrap().unwrap();
         assert_eq!((slide.as_str(), taken), ("mean", recompute));
+        // The large bag may be ahead of a step on the small one, which by itself would fit.
+        let room = budget(0).predict(small, Retention::Keep).peak_bytes();
+        assert_eq!(budget(room).retention(small), Retention::Keep);
+        let in_run = budget(room).reading([small, MEAN]);
+        assert_eq!(in_run.retention(small), Retention::Recompute);
+        assert_eq!(in_run.predict(small, Retention::Keep).read_ahead_bytes, 17_840 * 2048 * 4);
+        assert_eq!(in_run.predict(MEAN, Retention::Keep), budget(0).predict(MEAN, Retention::Keep));
         let error = budget(recompute - 1).check(&bags).unwrap_err();
         assert_eq!(error.remedy(), crate::error::Remedy::LessMemory);
         let Error::DoesNotFit { n_fitting, n_patches, .. } = error else { panic!("{error}") };

@@ -136,16 +136,22 @@ impl Plan {
         parts.flatten()
     }
 
-    /// Holds the training steps against the memory that a run may use, and tells the observer what the largest takes.
+    /// Holds the training steps against the memory that a run may use, and tells the observer what the largest takes. Returns the budget
+    /// of a run that reads these bags.
     ///
     /// # Errors
     /// [`Error::DoesNotFit`] if it takes more, or a bag's description can't be read.
-    pub fn check_memory(&self, budget: &MemoryBudget<'_>, observe: &mut dyn FnMut(Event)) -> Result<()> {
+    pub fn check_memory<'a>(
+        &self,
+        budget: MemoryBudget<'a>,
+        observe: &mut dyn FnMut(Event),
+    ) -> Result<MemoryBudget<'a>> {
         let trained = self.sizes(self.folds.iter().flat_map(|fold| &fold.train))?;
+        let budget = budget.reading(trained.iter().map(|(_, size)| *size));
         if let Some((_, size, predicted_bytes)) = budget.check(&trained)? {
             observe(Event::Memory { n_patches: size.total(), predicted_bytes, budget_bytes: budget.bytes });
         }
-        Ok(())
+        Ok(budget)
     }
 
     /// Lets bags stay on a GPU, as many as it holds beside a training step, and tells the log how many these are.

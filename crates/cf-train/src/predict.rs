@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::{DType, Device};
-use cf_model::kernels::device::stored_type;
+use cf_model::kernels::device::{Uploader, stored_type};
 use cf_model::weights::{Checkpoint, METADATA_ROW_ORDER};
 use cf_model::{
-    Attribution, AttributionLayer, BagTensors, ForwardCtx, Head, ModelConfig, ModelName, N_BINS,
+    Attribution, AttributionLayer, BagTensors, ForwardCtx, Head, ModelConfig, ModelName, N_BINS, Patches,
     SurvivalModel, SurvivalOutput,
 };
 use serde::Serialize;
 use survival_metrics::Status;
 use wsi_bags::{Bag, BagStore, Layout, SlideInfo, slide_stem};
 
+use crate::bag_upload::BagUpload;
 use crate::bags::row_order;
 use crate::device_memory::naming_the_bag;
 use crate::error::{Error, Result};
@@ -267,7 +269,10 @@ fn slide_info(target: &Target<'_>, config: &ModelConfig) -> Result<SlideInfo> {
 
 /// The bag's features where the model computes; the bag itself takes no memory any more where it is mapped.
 fn tensors(target: &Target<'_>, bag: &Bag, dtype: DType) -> Result<BagTensors> {
-    let copy = || Ok(BagTensors::from_bag(bag, &target.device)?.to_dtype(dtype)?);
+    let copy = || {
+        let mut uploader = Uploader::new(&target.device, dtype)?;
+        BagUpload::start(&mut uploader, bag, Arc::new(Patches::of(bag)))?.finish()
+    };
     let copied = naming_the_bag(&target.device, target.slide, BagSize::of_bag(bag), copy)?;
     bag.sets().for_each(|(_, set)| set.features().release());
     Ok(copied)

@@ -4,10 +4,12 @@
 #include "cuda_words.h"
 #include "instructions.cuh"
 #include "launch.h"
+#include "races.h"
 
 #include <cstdio>
 #include <cstdlib>
 #include <sys/mman.h>
+#include <vector>
 
 #ifndef __x86_64__
 #error "fibers are switched by a few instructions of x86-64"
@@ -16,7 +18,6 @@
 Indices threadIdx, blockIdx, blockDim, gridDim;
 int current;
 unsigned char *dynamic_shared;
-Fragments fragments[32][32];
 
 static const int MOST_THREADS = 1024, MOST_WARPS = 32;
 static const size_t STACK = 128 << 10, MOST_SHARED = 1 << 20;
@@ -76,17 +77,99 @@ struct Barrier {
 };
 static Barrier of_block, of_warps[MOST_WARPS];
 
-void wait_for_block() { of_block.wait(); }
-void wait_for_warp() { of_warps[warp()].wait(); }
+void wait_for_block() {
+    of_block.wait();
+    passed_block();
+}
+void wait_for_warp() {
+    of_warps[warp()].wait();
+    passed_warp();
+}
+
+// ---- instructions ----------------------------------------------------------------------------------------------------
+
+// Lanes meet where an instruction is the whole warp's. That orders nothing that they do to memory.
+static void meet() { of_warps[warp()].wait(); }
 
 uint32_t exchanged(uint32_t value, int from) {
     static uint32_t given[MOST_WARPS][32];
     given[warp()][lane()] = value;
-    wait_for_warp();
+    meet();
     const uint32_t taken = given[warp()][from];
-    wait_for_warp();
+    meet();
     return taken;
 }
+
+void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    struct Fragments {
+        uint32_t a[4], b[2];
+    };
+    static Fragments fragments[MOST_WARPS][32];
+    const int g = lane() / 4, t = lane() % 4;
+    fragments[warp()][lane()] = {{a[0], a[1], a[2], a[3]}, {b0, b1}};
+    meet();
+    // Rows g and g + 8 of A, columns 2t and 2t + 1 of B.
+    float rows[2][16], columns[2][16];
+    auto spread = [](float *to, uint32_t pair) {
+        to[0] = __uint_as_float(pair << 16);
+        to[1] = __uint_as_float(pair & 0xffff0000u);
+    };
+    for (int q = 0; q < 4; q++) {
+        const Fragments &of_row = fragments[warp()][g * 4 + q];
+        for (int i = 0; i < 4; i++) spread(&rows[i % 2][2 * q + i / 2 * 8], of_row.a[i]);
+        for (int e = 0; e < 2; e++) {
+            const Fragments &of_column = fragments[warp()][(2 * t + e) * 4 + q];
+            for (int i = 0; i < 2; i++) spread(&columns[e][2 * q + i * 8], of_column.b[i]);
+        }
+    }
+    for (int i = 0; i < 4; i++) {
+        float sum = 0.0f;
+        for (int k = 0; k < 16; k++) sum += rows[i / 2][k] * columns[i % 2][k];
+        c[i] += sum;
+    }
+    meet();
+}
+
+float atomicAdd(float *to, float value) {
+    touch(to, sizeof *to, Touch::ATOMIC);
+    const float before = *to;
+    *to += value;
+    return before;
+}
+
+// Copies to shared memory that a thread asked for, by the group to which it committed them.
+struct AsyncCopy {
+    uint32_t to;
+    const void *from;
+    bool exists;
+    int group;
+};
+static std::vector<AsyncCopy> copies[MOST_THREADS];
+static int n_groups[MOST_THREADS];
+
+void copy_async(uint32_t to, const void *from, bool exists) {
+    if (exists) touch(from, 16, Touch::READ);
+    // It may be made at once, too.
+    touch(dynamic_shared + to, 16, Touch::WRITE);
+    copies[current].push_back({to, from, exists, n_groups[current]});
+}
+void copy_commit() { n_groups[current]++; }
+void copy_wait_for(int n_pending) {
+    std::vector<AsyncCopy> &asked = copies[current];
+    size_t n_done = 0;
+    for (; n_done < asked.size() && asked[n_done].group < n_groups[current] - n_pending; n_done++) {
+        const AsyncCopy &copy = asked[n_done];
+        touch(dynamic_shared + copy.to, 16, Touch::WRITE);
+        if (copy.exists) {
+            memcpy(dynamic_shared + copy.to, copy.from, 16);
+        } else {
+            memset(dynamic_shared + copy.to, 0, 16);
+        }
+    }
+    asked.erase(asked.begin(), asked.begin() + n_done);
+}
+
+// ---- blocks ----------------------------------------------------------------------------------------------------------
 
 static void run_thread() {
     thread_of_launch(arguments_of_launch);
@@ -112,8 +195,11 @@ static void run_block(int n_threads) {
     static unsigned char *memory = mapped(MOST_THREADS * STACK);
     of_block = {n_threads, 0, 0};
     for (int w = 0; w < MOST_WARPS; w++) of_warps[w] = {std::clamp(n_threads - 32 * w, 0, 32), 0, 0};
+    begin_block(memory, MOST_THREADS * STACK);
     for (int t = 0; t < n_threads; t++) {
         has_ended[t] = false;
+        copies[t].clear();
+        n_groups[t] = 0;
         void **top = (void **)(memory + (t + 1) * STACK - 64);
         *--top = nullptr; // where `run_thread` would return to
         *--top = (void *)run_thread;
@@ -129,12 +215,14 @@ static void run_block(int n_threads) {
             switch_stack(&scheduler, stacks[current]);
         }
     }
+    end_block();
 }
 
 bool run_blocks(const char *name, const unsigned (&grid)[3], const unsigned (&block)[3], unsigned shared, void **arguments) {
     const auto found = kernels().find(name);
     if (found == kernels().end()) return false;
     static unsigned char *const shared_memory = mapped(MOST_SHARED);
+    begin_launch(name);
     thread_of_launch = found->second;
     arguments_of_launch = arguments;
     dynamic_shared = shared_memory;

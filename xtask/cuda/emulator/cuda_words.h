@@ -76,8 +76,4 @@ inline float __shfl_xor_sync(unsigned, float value, int step) {
 #define __expf expf
 inline float __fdividef(float a, float b) { return a / b; }
 inline float rsqrtf(float value) { return 1.0f / sqrtf(value); }
-inline float atomicAdd(float *to, float value) {
-    float before = *to;
-    *to += value;
-    return before;
-}
+float atomicAdd(float *to, float value); // blocks.cc

@@ -124,16 +124,18 @@ static void multiply(bool turn_a, bool turn_b, size_t m, size_t n, size_t k, dou
 
 extern "C" {
 
-// The stream of all products: programs have one handle.
-static void *of_products;
-
-int cublasCreate_v2(void **handle) { return *handle = (void *)1, SUCCESS; }
-int cublasSetStream_v2(void *, void *stream) { return of_products = stream, SUCCESS; }
-int cublasGemmStridedBatchedEx(void *, int turn_a, int turn_b, int m, int n, int k, const void *alpha, const void *a, int a_type,
+// A handle is where its stream is noted.
+int cublasCreate_v2(void ***handle) { return *handle = new void *(nullptr), SUCCESS; }
+int cublasDestroy_v2(void **handle) {
+    delete handle;
+    return SUCCESS;
+}
+int cublasSetStream_v2(void **handle, void *stream) { return *handle = stream, SUCCESS; }
+int cublasGemmStridedBatchedEx(void **handle, int turn_a, int turn_b, int m, int n, int k, const void *alpha, const void *a, int a_type,
                                int lda, long long a_step, const void *b, int b_type, int ldb, long long b_step, const void *beta,
                                void *c, int c_type, int ldc, long long c_step, int n_batches, int, int) {
     if (m <= 0 || n <= 0 || k < 0 || lda < (turn_a ? k : m) || ldb < (turn_b ? n : k) || ldc < m) return 7; // invalid value
-    streams.finish(of_products);
+    streams.finish(*handle);
     if (counts_only()) return SUCCESS;
     running = "a product";
     const Type a_of = type_of_data(a_type), b_of = type_of_data(b_type), c_of = type_of_data(c_type);
@@ -145,12 +147,12 @@ int cublasGemmStridedBatchedEx(void *, int turn_a, int turn_b, int m, int n, int
     }
     return SUCCESS;
 }
-int cublasGemmEx(void *handle, int turn_a, int turn_b, int m, int n, int k, const void *alpha, const void *a, int a_type, int lda,
+int cublasGemmEx(void **handle, int turn_a, int turn_b, int m, int n, int k, const void *alpha, const void *a, int a_type, int lda,
                  const void *b, int b_type, int ldb, const void *beta, void *c, int c_type, int ldc, int compute, int algorithm) {
     return cublasGemmStridedBatchedEx(handle, turn_a, turn_b, m, n, k, alpha, a, a_type, lda, 0, b, b_type, ldb, 0, beta, c, c_type,
                                       ldc, 0, 1, compute, algorithm);
 }
-int cublasDgemmStridedBatched(void *handle, int turn_a, int turn_b, int m, int n, int k, const void *alpha, const void *a, int lda,
+int cublasDgemmStridedBatched(void **handle, int turn_a, int turn_b, int m, int n, int k, const void *alpha, const void *a, int lda,
                               long long a_step, const void *b, int ldb, long long b_step, const void *beta, void *c, int ldc,
                               long long c_step, int n_batches) {
     return cublasGemmStridedBatchedEx(handle, turn_a, turn_b, m, n, k, alpha, a, 1, lda, a_step, b, 1, ldb, b_step, beta, c, 1, ldc,
@@ -183,8 +185,9 @@ int cuCtxGetCurrent(void **context) { return *context = (void *)1, SUCCESS; }
 int cuCtxSynchronize() { return streams.finish_all(), SUCCESS; }
 
 int cuStreamCreate(void **stream, unsigned) {
-    static std::atomic<uintptr_t> n_streams{0};
-    return *stream = (void *)++n_streams, SUCCESS;
+    // 1 and 2 are names of the default stream.
+    static std::atomic<uintptr_t> next{16};
+    return *stream = (void *)next++, SUCCESS;
 }
 int cuStreamSynchronize(void *stream) { return streams.finish(stream), SUCCESS; }
 int cuStreamWaitEvent(void *stream, Moment *event, unsigned) { return streams.wait(stream, *event), SUCCESS; }
@@ -205,7 +208,7 @@ int cuMemAllocHost_v2(void **at, size_t n_bytes) { return allocate((Address *)at
 int cuMemHostAlloc(void **at, size_t n_bytes, unsigned) { return allocate((Address *)at, n_bytes, true); }
 int cuMemFreeHost(void *at) { return release((Address)at); }
 int cuMemcpyHtoDAsync_v2(Address to, const void *from, size_t n, void *stream) {
-    if (is_page_locked(from)) return streams.ask(stream, {(void *)to, from, n}), SUCCESS;
+    if (n && is_page_locked(from)) return streams.ask(stream, {(void *)to, from, n}), SUCCESS;
     streams.finish(stream);
     return memcpy((void *)to, from, n), SUCCESS;
 }
@@ -261,7 +264,6 @@ NOTHING(cuDevicePrimaryCtxRelease_v2)
 NOTHING(cuFuncSetAttribute)
 NOTHING(cuModuleUnload)
 NOTHING(cuStreamDestroy_v2)
-NOTHING(cublasDestroy_v2)
 NOTHING(curandDestroyGenerator)
 NOTHING(curandSetPseudoRandomGeneratorSeed)
 NOTHING(curandSetStream)

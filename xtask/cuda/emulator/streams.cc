@@ -6,47 +6,43 @@ using Guard = std::lock_guard<std::recursive_mutex>;
 
 void Streams::ask(void *stream, Copy copy) {
     Guard guard(one_at_a_time);
-    streams[stream].copies.push_back(copy);
+    streams[stream].tasks.push_back({copy, {}});
+}
+
+void Streams::wait(void *stream, Moment moment) {
+    Guard guard(one_at_a_time);
+    streams[stream].tasks.push_back({{}, moment});
 }
 
 Moment Streams::now(void *stream) {
     Guard guard(one_at_a_time);
     const Stream &asked = streams[stream];
-    return {stream, asked.n_done + asked.copies.size()};
+    return {stream, asked.n_done + asked.tasks.size()};
 }
 
 bool Streams::is_over(Moment moment) {
     Guard guard(one_at_a_time);
-    return streams[moment.stream].n_done >= moment.n_copies;
+    return streams[moment.stream].n_done >= moment.n_tasks;
 }
 
 void Streams::reach(Moment moment) {
     Guard guard(one_at_a_time);
     Stream &stream = streams[moment.stream];
-    while (stream.n_done < moment.n_copies) {
-        while (!stream.awaited.empty() && stream.awaited.front().first <= stream.n_done) {
-            const Moment first = stream.awaited.front().second;
-            stream.awaited.pop_front();
-            reach(first);
-        }
-        const Copy copy = stream.copies.front();
-        stream.copies.pop_front();
-        memcpy(copy.to, copy.from, copy.n_bytes);
+    while (stream.n_done < moment.n_tasks) {
+        const Task task = stream.tasks.front();
+        stream.tasks.pop_front();
         stream.n_done++;
+        if (task.copy.n_bytes) {
+            memcpy(task.copy.to, task.copy.from, task.copy.n_bytes);
+        } else {
+            reach(task.awaited);
+        }
     }
-}
-
-void Streams::wait(void *stream, Moment moment) {
-    Guard guard(one_at_a_time);
-    streams[stream].awaited.push_back({now(stream).n_copies, moment});
 }
 
 void Streams::finish(void *stream) {
     Guard guard(one_at_a_time);
     reach(now(stream));
-    std::deque<std::pair<size_t, Moment>> awaited;
-    std::swap(awaited, streams[stream].awaited);
-    for (const auto &[n_before, moment] : awaited) reach(moment);
 }
 
 void Streams::finish_all() {

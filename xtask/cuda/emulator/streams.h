@@ -4,45 +4,45 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <deque>
 #include <map>
 #include <mutex>
-#include <utility>
-#include <vector>
 
 struct Copy {
     void *to;
     const void *from;
     size_t n_bytes;
 };
-// So much of a stream's work: of `stream`, the first `n_copies`.
+// So much of a stream's work: the first `n_tasks` that it was asked for.
 struct Moment {
     void *stream;
-    size_t n_copies;
+    size_t n_tasks;
 };
 
 class Streams {
   public:
     // A copy to be made on `stream`, not yet.
     void ask(void *stream, Copy copy);
+    // `stream` will do nothing more before `moment`.
+    void wait(void *stream, Moment moment);
     // The work of `stream` so far.
     Moment now(void *stream);
     bool is_over(Moment moment);
     // Does what `moment` includes.
     void reach(Moment moment);
-    // `stream` will do nothing more before `moment`.
-    void wait(void *stream, Moment moment);
     // Does all that `stream` was asked for, before what is about to be done on it.
     void finish(void *stream);
     void finish_all();
 
   private:
+    // A copy, or, without a size, something to wait for.
+    struct Task {
+        Copy copy;
+        Moment awaited;
+    };
     struct Stream {
         size_t n_done = 0;
-        std::deque<Copy> copies;
-        // With the number of this stream's copies that come before.
-        std::deque<std::pair<size_t, Moment>> awaited;
+        std::deque<Task> tasks;
     };
     std::recursive_mutex one_at_a_time;
     std::map<void *, Stream> streams;

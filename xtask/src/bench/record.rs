@@ -24,13 +24,18 @@ impl Recorded {
     /// Writes `docs/benchmarks/<file>.json` and the page made from it. `remarks`, which people write there, stay.
     pub(super) fn write(&self, root: &Path, file: &str) -> Result<(), Failure> {
         let path = root.join(format!("docs/benchmarks/{file}.json"));
-        let before = std::fs::read_to_string(&path).ok();
-        let document = self.document(&commit(root)?, before.as_deref());
+        let before = if path.is_file() {
+            let text = std::fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, &error))?;
+            Some(parsed(&path, &text)?)
+        } else {
+            None
+        };
+        let document = self.document(&commit(root)?, before);
         write(&path, &format!("{document:#}\n"))?;
         tidy::run(root, tidy::Mode::Write)
     }
 
-    fn document(&self, commit: &str, before: Option<&str>) -> Value {
+    fn document(&self, commit: &str, before: Option<Value>) -> Value {
         let mut document = json!({
             "title": self.title,
             "command": self.command,
@@ -41,12 +46,18 @@ impl Recorded {
             "rows": self.rows,
             "notes": self.notes,
         });
-        let before: Option<Value> = before.and_then(|text| serde_json::from_str(text).ok());
         if let Some(remarks) = before.and_then(|mut before| before.get_mut("remarks").map(Value::take)) {
             document["remarks"] = remarks;
         }
         document
     }
+}
+
+/// What a file of measurements says; one that can't be read may have remarks, and is not written over.
+fn parsed(path: &Path, text: &str) -> Result<Value, Failure> {
+    serde_json::from_str(text).map_err(|error| {
+        Failure::new(format!("{}: {error}; mend or remove it, its remarks would be lost", path.display()))
+    })
 }
 
 /// The commit that was measured, and whether that was all: what `docs` says changes no measurement.
@@ -75,13 +86,19 @@ mod tests {
             rows: vec![vec!["mean".to_owned()]],
             notes: vec!["Medians.".to_owned()],
         };
-        let before = r#"{"title": "Old", "notes": ["Old."], "remarks": ["The largest bag took a night."]}"#;
+        let before = json!({"title": "Old", "notes": ["Old."], "remarks": ["The largest bag took a night."]});
         let document = recorded.document("abc", Some(before));
         assert_eq!(document["remarks"], json!(["The largest bag took a night."]));
         assert_eq!((&document["title"], &document["notes"]), (&json!("Model"), &json!(["Medians."])));
-        for before in [None, Some("{"), Some("{}")] {
+        for before in [None, Some(json!({}))] {
             assert!(recorded.document("abc", before).get("remarks").is_none());
         }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_written_over() {
+        let text = parsed(Path::new("model-amd.json"), "<<<<<<< HEAD").unwrap_err().to_string();
+        assert!(text.contains("model-amd.json") && text.contains("remarks"), "{text}");
     }
 
     #[test]

@@ -8,8 +8,8 @@ pub(super) struct Bench {
     pub(super) title: &'static str,
     /// What was measured.
     pub(super) note: &'static str,
-    /// What the numbers are.
-    pub(super) numbers: &'static str,
+    /// What the times are.
+    pub(super) times: &'static str,
     pub(super) script: &'static str,
     /// The script serves several benchmarks, and takes the name of one.
     pub(super) script_takes_name: bool,
@@ -31,7 +31,7 @@ const MODELS: Bench = Bench {
     name: "",
     title: "",
     note: "",
-    numbers: "Medians, as many threads as cores on both sides, one process per case.",
+    times: "Medians, as many threads as cores on both sides, one process per case.",
     script: "fixtures/generate/bench.py",
     script_takes_name: true,
     requirements: "fixtures/generate/requirements.txt",
@@ -43,7 +43,7 @@ const MODELS: Bench = Bench {
 
 /// `survival-metrics` alone, which builds in seconds and so does its peers' Python.
 const METRICS: Bench = Bench {
-    numbers: "Medians of calls, one thread on both sides, one process per case.",
+    times: "Medians of calls, one thread on both sides, one process per case.",
     script: "fixtures/generate/bench_metrics.py",
     script_takes_name: false,
     requirements: "fixtures/generate/requirements-metrics.txt",
@@ -63,7 +63,7 @@ const EXTRACT: Bench = Bench {
     ..MODELS
 };
 
-pub(super) const BENCHES: [Bench; 6] = [
+const BENCHES: [Bench; 6] = [
     Bench {
         name: "model",
         title: "CrossFusion at full width: cf-train and PyTorch",

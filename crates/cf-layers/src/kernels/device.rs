@@ -133,7 +133,7 @@ pub fn reset_peak(device: &Device) -> Result<()> {
 /// # Errors
 /// If some of that work failed.
 pub fn synchronize(device: &Device) -> Result<()> {
-    device.synchronize()
+    of_gpu(device, driver::synchronize).map(Option::unwrap_or_default)
 }
 
 /// Whether kernels compute on tensors of this type: f64, which is for checks, is of the CPU alone.
@@ -234,6 +234,10 @@ mod driver {
     }
 
     pub(super) fn reset_peak(_: &CudaDevice) -> Result<()> {
+        Err(Error::NotCompiledWithCudaSupport)
+    }
+
+    pub(super) fn synchronize(_: &CudaDevice) -> Result<()> {
         Err(Error::NotCompiledWithCudaSupport)
     }
 

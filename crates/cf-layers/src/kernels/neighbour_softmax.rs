@@ -21,7 +21,7 @@ const NODES: usize = 32;
 /// - `x`: `[n, d]`, a row per node; `inverse_temperature` `t`: `[1]`. Returns `[n, d]`. No copy per edge is made.
 ///
 /// # Errors
-/// If the shapes do not fit the graph, or the tensors are neither f32 nor f64.
+/// If the shapes do not fit the graph, or the tensors are neither f32 nor f64; on a GPU: not f32.
 pub fn neighbour_softmax(x: &Tensor, inverse_temperature: &Tensor, graph: &Arc<Graph>) -> Result<Tensor> {
     if reference::are_active() {
         return reference::neighbour_softmax(x, inverse_temperature, graph);
@@ -35,7 +35,7 @@ pub fn neighbour_softmax(x: &Tensor, inverse_temperature: &Tensor, graph: &Arc<G
         )));
     }
     #[cfg(feature = "cuda")]
-    if cuda::serves_f32(x) {
+    if cuda::serves_f32(x) && cuda::serves_f32(inverse_temperature) {
         let t = inverse_temperature.contiguous()?;
         return cuda::neighbours::neighbour_softmax(&x.contiguous()?, &t, graph);
     }

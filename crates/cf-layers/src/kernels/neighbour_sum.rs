@@ -16,7 +16,7 @@ use crate::graph::Graph;
 /// - `x`: `[n, d]`, a row per node. Returns `[n, d]`. No copy per edge is made.
 ///
 /// # Errors
-/// If `x` has another number of rows than the graph has nodes, or is neither f32 nor f64.
+/// If `x` has another number of rows than the graph has nodes, or is neither f32 nor f64; on a GPU: not f32.
 pub fn neighbour_sum(x: &Tensor, graph: &Arc<Graph>) -> Result<Tensor> {
     if reference::are_active() {
         return reference::neighbour_sum(x, graph);

@@ -177,6 +177,7 @@ fn resources(
         budget.bytes =
             Some(config.training.memory_budget.map_or(bytes, |configured| configured.0.min(bytes)));
     }
+    let budget = budget.reading(bags.iter().map(|bag| bag.size));
     let n_parameters = budget.n_parameters;
     let predict = |bag: &BagFacts| budget.predict(bag.size, budget.retention(bag.size));
     let largest = bags.iter().max_by_key(|bag| predict(bag).peak_bytes());

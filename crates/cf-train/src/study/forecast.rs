@@ -123,7 +123,9 @@ pub(super) fn forecast(
         number_bytes: NumberBytes::of(config.training.precision, &Device::Cpu),
         // What this machine offers says nothing of those that will run the task.
         bytes: config.training.memory_budget.map(|size| size.0),
-    };
+        read_ahead: None,
+    }
+    .reading(train.iter().copied());
     let step = |bag: &BagSize| budget.predict(*bag, budget.retention(*bag));
     let most = train.iter().map(|bag| step(bag).peak_bytes()).max().unwrap_or(0);
     let in_host = |bag: &BagSize| {

@@ -11,7 +11,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::WrapErr;
 use candle_core::cuda_backend::cudarc::driver::result as driver;
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg, sys,
+    CudaEvent, CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg, sys,
 };
 use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 use candle_core::op::BackpropOp;
@@ -98,7 +98,7 @@ pub(super) enum Array {
 }
 
 /// Where numbers lie, for as long as their owner is borrowed. Kernels write through it, too: launches on one stream run one
-/// after the other, so what is enqueued sees what was enqueued before.
+/// after the other, so what is enqueued sees what was enqueued before. (An array of the stream of copies is nobody's but theirs.)
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View<'a> {
     pub(super) address: u64,
@@ -212,13 +212,22 @@ impl Gpu {
         Ok(Self { device: device.clone(), stream, loaded })
     }
 
-    /// Where all work is done but copies from the host beside it ([`super::upload`]).
-    pub(super) fn stream(&self) -> &Arc<CudaStream> {
-        &self.stream
+    /// A stream for work beside that of all ops.
+    pub(super) fn another_stream(&self) -> Result<Arc<CudaStream>> {
+        self.stream.context().new_stream().w()
     }
 
-    /// An array of another stream, for which this one was told to wait; it is freed in the order of this one.
-    pub(super) fn adopt<T>(&self, slice: CudaSlice<T>) -> CudaSlice<T> {
+    /// An array of another stream, from `ready` on: what is asked for from now on waits for that, and the array is freed in the order
+    /// of this stream.
+    pub(super) fn adopt(&self, array: Array, ready: &CudaEvent) -> Result<Array> {
+        self.stream.wait(ready).w()?;
+        Ok(match array {
+            Array::F32(slice) => Array::F32(self.own(slice)),
+            Array::Bf16(slice) => Array::Bf16(self.own(slice)),
+        })
+    }
+
+    fn own<T>(&self, slice: CudaSlice<T>) -> CudaSlice<T> {
         let n = slice.len();
         // SAFETY: the address is of an array of as many, which nobody else frees from here on.
         unsafe { self.stream.upgrade_device_ptr(slice.leak(), n) }

@@ -37,20 +37,18 @@ impl Lists {
 }
 
 impl Gpu {
-    /// The lists of `n` nodes.
-    fn lists<'a>(&self, n: usize, of_node: impl Fn(usize) -> &'a [u32]) -> Result<Lists> {
-        let mut starts = vec![0];
-        let mut nodes = Vec::new();
-        for node in 0..n {
-            nodes.extend_from_slice(of_node(node));
-            let end = u32::try_from(nodes.len());
-            starts.push(end.map_err(|_| Error::Msg(format!("a graph of {} edges", nodes.len())))?);
-        }
-        if nodes.is_empty() {
-            // No array is empty.
-            nodes.push(0);
-        }
-        Ok(Lists { starts: self.upload(&starts)?, nodes: self.upload(&nodes)? })
+    /// The lists of a graph in one direction.
+    fn lists(&self, (starts, nodes): (&[usize], &[u32])) -> Result<Lists> {
+        let start = |&start: &usize| {
+            u32::try_from(start).map_err(|_| {
+                let most = u32::MAX;
+                Error::Msg(format!("a graph of {} edges on a GPU, which holds {most} at most", nodes.len()))
+            })
+        };
+        let starts: Vec<u32> = starts.iter().map(start).collect::<Result<_>>()?;
+        // No array is empty.
+        let nodes = if nodes.is_empty() { &[0] } else { nodes };
+        Ok(Lists { starts: self.upload(&starts)?, nodes: self.upload(nodes)? })
     }
 
     fn over_nodes(&self, name: &'static str, [n, d]: [usize; 2], args: &[Arg]) -> Result<()> {
@@ -83,7 +81,7 @@ impl CustomOp1 for NeighbourSum {
     fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
         let gpu = Gpu::new(&x.device)?;
         let (n, d) = layout.shape().dims2()?;
-        let lists = gpu.lists(n, |node| self.graph.sources(node))?;
+        let lists = gpu.lists(self.graph.incoming())?;
         let y = gpu.summed_neighbours(View::of(x, layout)?, &lists, [n, d])?;
         Ok((y.into_storage(&gpu), layout.shape().clone()))
     }
@@ -92,7 +90,7 @@ impl CustomOp1 for NeighbourSum {
         let gpu = Gpu::of(x.device())?;
         let (n, d) = x.dims2()?;
         let grad = grad.contiguous()?;
-        let lists = gpu.lists(n, |node| self.graph.targets(node))?;
+        let lists = gpu.lists(self.graph.outgoing())?;
         let dx = gpu.summed_neighbours(Input::of(&grad).view()?, &lists, [n, d])?;
         Ok(Some(dx.into_tensor(&gpu, (n, d))))
     }
@@ -122,7 +120,7 @@ impl CustomOp2 for NeighbourSoftmax {
     ) -> Result<(CudaStorage, Shape)> {
         let gpu = Gpu::new(&x.device)?;
         let (n, d) = x_layout.shape().dims2()?;
-        let lists = gpu.lists(n, |node| self.graph.sources(node))?;
+        let lists = gpu.lists(self.graph.incoming())?;
         let [y, log_sums] = [gpu.array(n * d, DType::F32)?, gpu.array(n * d, DType::F32)?];
         let [starts, nodes] = lists.args(&gpu);
         let [x, t] = [View::of(x, x_layout)?.into(), View::of(t, t_layout)?.into()];
@@ -141,7 +139,7 @@ impl CustomOp2 for NeighbourSoftmax {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let gpu = Gpu::of(x.device())?;
         let (n, d) = x.dims2()?;
-        let lists = gpu.lists(n, |node| self.graph.targets(node))?;
+        let lists = gpu.lists(self.graph.outgoing())?;
         let log_sums = taken(&self.log_sums)?;
         let grad = grad.contiguous()?;
         let inputs = [x, t, y, &grad].map(Input::of);

@@ -12,7 +12,7 @@ use sys::CUmemPool_attribute as Attribute;
 
 use super::{DeviceDescription, DeviceMemory};
 
-/// Opens a GPU with one stream of its own for all threads, and lets its memory pool keep what tensors free.
+/// Opens a GPU with one stream of its own for the work of all threads, and lets its memory pool keep what tensors free.
 pub(super) fn open(ordinal: usize) -> Result<Device> {
     let n_devices = n_devices()?;
     if ordinal >= n_devices {
@@ -26,8 +26,9 @@ pub(super) fn open(ordinal: usize) -> Result<Device> {
         }));
     }
     let gpu = CudaDevice::new_with_stream(ordinal)?;
-    // SAFETY: without tracking nobody waits for another stream's work. All tensors of this device are made, used and freed on the
-    // one stream that it was opened with, in program order, and no tensor was made yet.
+    // SAFETY: without tracking nobody waits for another stream's work by itself. All tensors of this device are made, used and freed on
+    // the one stream that it was opened with, in program order, and no tensor was made yet. Arrays on their way there
+    // (`cuda/upload.rs`) belong to a stream of copies until this one was told to wait for the event after their copy.
     unsafe { gpu.disable_event_tracking() };
     // By default the pool gives its memory back at every synchronisation, and fetches it again for the next step.
     set(&gpu, Attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, u64::MAX)?;
@@ -57,8 +58,13 @@ pub(super) fn description(gpu: &CudaDevice) -> Result<DeviceDescription> {
     Ok(DeviceDescription { name, driver })
 }
 
+/// Waits for all streams, that of copies among them.
+pub(super) fn synchronize(gpu: &CudaDevice) -> Result<()> {
+    gpu.cuda_stream().context().synchronize().map_err(failed)
+}
+
 pub(super) fn memory(gpu: &CudaDevice) -> Result<DeviceMemory> {
-    gpu.synchronize()?;
+    synchronize(gpu)?;
     let (free, total) = gpu.cuda_stream().context().mem_get_info().map_err(failed)?;
     let held = get(gpu, Attribute::CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT)?;
     let used = get(gpu, Attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT)?;
@@ -70,7 +76,7 @@ pub(super) fn peak_bytes(gpu: &CudaDevice) -> Result<u64> {
 }
 
 pub(super) fn reset_peak(gpu: &CudaDevice) -> Result<()> {
-    gpu.synchronize()?;
+    synchronize(gpu)?;
     set(gpu, Attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH, 0)
 }
 

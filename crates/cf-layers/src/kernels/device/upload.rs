@@ -3,13 +3,12 @@
 use candle_core::{DType, Device, Result, Tensor};
 
 #[cfg(feature = "cuda")]
-use super::super::cuda::upload::{Lane, OnItsWay};
+use super::super::cuda::upload::{PendingUpload, UploadStream};
 
 /// Brings matrices of the host to a device, as one float type.
 ///
 /// To a GPU they go in parts through page-locked memory, two parts in turn: one is filled while the other is copied, beside what the
-/// GPU computes. So a bag can be on its way while a step works on another; [`Upload::finish`] is where work begins to wait for it.
-/// On the CPU the tensor is made at once.
+/// GPU computes. [`Upload::finish`] is where work begins to wait for a matrix. On the CPU the tensor is made at once.
 ///
 /// ```
 /// use candle_core::{DType, Device};
@@ -25,23 +24,23 @@ pub struct Uploader {
     device: Device,
     dtype: DType,
     #[cfg(feature = "cuda")]
-    lane: Option<Lane>,
+    stream: Option<UploadStream>,
 }
 
 /// A matrix that is there, or on its way.
 #[derive(Debug)]
-pub struct Upload(Place);
+pub struct Upload(State);
 
 #[derive(Debug)]
-enum Place {
-    There(Tensor),
+enum State {
+    Done(Tensor),
     #[cfg(feature = "cuda")]
-    OnItsWay(OnItsWay),
+    Pending(PendingUpload),
 }
 
 impl Uploader {
-    /// Brings matrices to `device` as `dtype`: bf16 is rounded to nearest, ties to even. A GPU has 32 MiB of the host's memory locked
-    /// for that.
+    /// Brings matrices to `device` as `dtype`: bf16 is rounded to nearest, ties to even. For a GPU, 32 MiB of the host's
+    /// memory are locked, or 16 for bf16.
     ///
     /// # Errors
     /// If the GPU's driver gives no such memory.
@@ -50,7 +49,7 @@ impl Uploader {
             device: device.clone(),
             dtype,
             #[cfg(feature = "cuda")]
-            lane: Lane::to(device, dtype)?,
+            stream: UploadStream::to(device, dtype)?,
         })
     }
 
@@ -61,11 +60,11 @@ impl Uploader {
     /// If there are not as many, the device can't hold them, or its driver fails.
     pub fn start(&mut self, values: &[f32], shape: [usize; 2]) -> Result<Upload> {
         #[cfg(feature = "cuda")]
-        if let Some(lane) = &mut self.lane {
-            return Ok(Upload(Place::OnItsWay(lane.start(values, shape)?)));
+        if let Some(stream) = &mut self.stream {
+            return Ok(Upload(State::Pending(stream.start(values, shape)?)));
         }
         let tensor = Tensor::from_slice(values, (shape[0], shape[1]), &self.device)?;
-        Ok(Upload(Place::There(tensor.to_dtype(self.dtype)?)))
+        Ok(Upload(State::Done(tensor.to_dtype(self.dtype)?)))
     }
 }
 
@@ -76,9 +75,9 @@ impl Upload {
     /// If the GPU's driver fails.
     pub fn finish(self) -> Result<Tensor> {
         match self.0 {
-            Place::There(tensor) => Ok(tensor),
+            State::Done(tensor) => Ok(tensor),
             #[cfg(feature = "cuda")]
-            Place::OnItsWay(matrix) => matrix.finish(),
+            State::Pending(matrix) => matrix.finish(),
         }
     }
 }
@@ -88,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cpu_has_a_matrix_at_once() {
+    fn matrices_keep_their_numbers_but_for_rounding_and_wrong_shapes_are_errors() {
         let values: Vec<f32> = (0..12).map(|at| at as f32 + 0.1).collect();
         for (dtype, expected) in [(DType::F32, 11.1_f32), (DType::F64, 11.1), (DType::BF16, 11.125)] {
             let mut uploader = Uploader::new(&Device::Cpu, dtype).unwrap();
