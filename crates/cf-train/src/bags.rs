@@ -23,6 +23,15 @@ use crate::substitutes::{self, SubstituteRow};
 /// memory.
 const AHEAD: usize = 0;
 
+/// What files say of a slide's patches.
+type Described = BTreeMap<Magnification, PatchDescription>;
+
+fn size_of(described: &Described) -> BagSize {
+    let n_patches = |at| described.get(&at).map_or(0, |at| at.n_patches);
+    let [x5, x10, x20] = [Magnification::X5, Magnification::X10, Magnification::X20].map(n_patches);
+    BagSize { x5, x10, x20 }
+}
+
 /// A directory of bags as one model reads it.
 #[derive(Debug, Clone)]
 pub struct BagSource {
@@ -33,6 +42,8 @@ pub struct BagSource {
     derived: Arc<Mutex<HashMap<String, DerivedCache>>>,
     /// Slides whose lists are beside the bags, or were tried to be put there.
     kept: Arc<Mutex<HashSet<String>>>,
+    /// Of slides that were described: their files are opened once for that.
+    sizes: Arc<Mutex<HashMap<String, BagSize>>>,
     resident: Arc<Mutex<ResidentBags>>,
     uploader: Arc<Mutex<Uploader>>,
     device: Device,
@@ -65,6 +76,7 @@ impl BagSource {
             magnifications: magnifications.to_vec(),
             derived: Arc::default(),
             kept: Arc::default(),
+            sizes: Arc::default(),
             resident: Arc::default(),
             uploader: Arc::new(Mutex::new(Uploader::new(device, dtype)?)),
             device: device.clone(),
@@ -110,25 +122,23 @@ impl BagSource {
         if self.model.needs().is_empty() {
             return Ok(());
         }
-        let facts = |described: PatchDescription| KnownFacts {
+        let facts = |described: &PatchDescription| KnownFacts {
             coords: described.has_coords,
             side: described.geometry.patch_size_level0.is_some(),
             parents: described.has_parents,
             tissue: described.has_tissue,
         };
-        let known: BTreeMap<Magnification, KnownFacts> = self
-            .describe(slide_id)
-            .map(|at| at.map(|(at, described)| (at, facts(described))))
-            .collect::<Result<_>>()?;
-        Ok(self.model.check_known(slide_id, |at| known.get(&at).copied().unwrap_or_default())?)
+        let known = self.describe(slide_id)?;
+        Ok(self.model.check_known(slide_id, |at| known.get(&at).map(facts).unwrap_or_default())?)
     }
 
-    /// What the slide's files say at each magnification that the model reads.
-    fn describe(&self, slide_id: &str) -> impl Iterator<Item = Result<(Magnification, PatchDescription)>> {
-        self.magnifications.iter().map(move |&at| {
-            let described = self.store.describe(slide_id, at);
-            Ok((at, described.map_err(|source| Error::Bag { slide_id: slide_id.to_owned(), source })?))
-        })
+    /// What the slide's files say at each magnification that the model reads; its size is noted.
+    fn describe(&self, slide_id: &str) -> Result<Described> {
+        let describe = |&at: &Magnification| Ok((at, self.store.describe(slide_id, at)?));
+        let described = self.magnifications.iter().map(describe).collect::<wsi_bags::Result<Described>>();
+        let described = described.map_err(|source| Error::Bag { slide_id: slide_id.to_owned(), source })?;
+        self.sizes().insert(slide_id.to_owned(), size_of(&described));
+        Ok(described)
     }
 
     /// The patches of a slide at the magnifications that the model reads, without reading their features.
@@ -136,16 +146,12 @@ impl BagSource {
     /// # Errors
     /// If the slide's description can't be read.
     pub(crate) fn size(&self, slide_id: &str) -> Result<BagSize> {
-        let mut size = BagSize { x5: 0, x10: 0, x20: 0 };
-        for described in self.describe(slide_id) {
-            let (magnification, PatchDescription { n_patches, .. }) = described?;
-            match magnification {
-                Magnification::X5 => size.x5 = n_patches,
-                Magnification::X10 => size.x10 = n_patches,
-                Magnification::X20 => size.x20 = n_patches,
-            }
-        }
-        Ok(size)
+        let known = self.sizes().get(slide_id).copied();
+        known.map_or_else(|| Ok(size_of(&self.describe(slide_id)?)), Ok)
+    }
+
+    fn sizes(&self) -> MutexGuard<'_, HashMap<String, BagSize>> {
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps bags on the device once they are read, as many of `bags` (slides and their patches), in that order, as so many bytes
