@@ -3,7 +3,6 @@
 
 use std::ffi::c_void;
 
-use candle_core::backend::BackendDevice;
 use candle_core::cuda_backend::CudaError;
 use candle_core::cuda_backend::cudarc::cublas::{result::CublasError, sys::cublasStatus_t};
 use candle_core::cuda_backend::cudarc::driver::{DriverError, result, sys};
