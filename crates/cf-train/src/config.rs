@@ -303,6 +303,13 @@ impl TrainingConfig {
 }
 
 impl FeaturesConfig {
+    /// Where faults of the bags as a whole are: the directory, or the first of the directories.
+    pub fn directory(&self) -> &Path {
+        let roots = self.roots.as_ref();
+        let first = roots.and_then(|roots| roots.x5.as_ref().or(roots.x10.as_ref()).or(roots.x20.as_ref()));
+        self.dir.as_ref().or(first).map_or(Path::new(""), PathBuf::as_path)
+    }
+
     fn check(&self) -> std::result::Result<(), String> {
         if self.dir.is_some() == self.roots.is_some() {
             return Err("features wants one of `dir` and `roots`".to_owned());

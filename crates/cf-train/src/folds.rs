@@ -54,8 +54,8 @@ fn nothing_joins(lacking: &BTreeMap<String, Vec<String>>, slide: Option<&str>, b
     )
 }
 
-/// Joins table, splits and bags. `missing` says for a slide what its bag lacks, if anything; `bag_ids` lists what lies in
-/// the bag directory.
+/// Joins table, splits and bags. `missing` says for a slide what its bag lacks, if anything; the third argument is the directory of the
+/// bags, and lists what lies there.
 ///
 /// # Errors
 /// If a patient is trained and validated on in one fold, no id joins, or a fold is left without training or validation
@@ -63,8 +63,7 @@ fn nothing_joins(lacking: &BTreeMap<String, Vec<String>>, slide: Option<&str>, b
 pub fn join(
     cohort: &Cohort,
     splits: &[Split],
-    splits_dir: &Path,
-    bag_ids: &[String],
+    (bags_dir, bag_ids): (&Path, &[String]),
     missing: impl Fn(&Slide) -> Result<Option<String>>,
 ) -> Result<JoinedFolds> {
     let mut lacking: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -83,7 +82,7 @@ pub fn join(
     let is_stranger = |id: &&String| !known_slides.contains(id.as_str()) && !listed.contains(id.as_str());
     let strangers: Vec<String> = bag_ids.iter().filter(is_stranger).cloned().collect();
     if !has_bag.contains(&true) {
-        return Err(Error::data(splits_dir, nothing_joins(&lacking, known_slides.first().copied(), bag_ids)));
+        return Err(Error::data(bags_dir, nothing_joins(&lacking, known_slides.first().copied(), bag_ids)));
     }
 
     let index = IdIndex::of_slides(cohort.slides());

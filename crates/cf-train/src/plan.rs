@@ -108,7 +108,8 @@ impl Plan {
         let store = open_store(&config.features)?;
         let cohort = table.into_cohort(store.slide_ids())?;
         let missing = |slide: &Slide| missing_from(&store, slide, &config.model);
-        let joined = folds::join(&cohort, &splits, &config.cohort.splits, store.slide_ids(), missing)?;
+        let bags = (config.features.directory(), store.slide_ids());
+        let joined = folds::join(&cohort, &splits, bags, missing)?;
         let picked = joined.folds.iter().filter(|fold| only.is_empty() || only.contains(&fold.fold));
         let folds: Vec<FoldData> = picked
             .map(|fold| {

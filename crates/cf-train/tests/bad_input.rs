@@ -201,7 +201,7 @@ fn where_no_slide_has_what_the_model_reads_it_says_what_they_lack() {
     study.fails(
         3,
         &[
-            "no slide has all that the model reads",
+            "features: no slide has all that the model reads",
             "slide whose bag lacks x10, which crossfusion reads: 11 (slide0, ..)",
             "slide whose bag lacks x5 and x10, which crossfusion reads: 1 (slide3, ..)",
             "or choose a model that reads what is there (`cf-train models`)",

@@ -91,7 +91,7 @@ fn joined(config: &RunConfig, store: &BagStore, cohort: &Cohort, findings: &mut 
         cohort.slides().iter().map(|slide| slide.slide_id.as_str()).collect();
     let strangers: Vec<String> =
         store.slide_ids().iter().filter(|id| !known.contains(id.as_str())).cloned().collect();
-    let directory = directory_of(config);
+    let directory = config.features.directory().display().to_string();
     if !without.is_empty() {
         let none_joins = without.len() == cohort.slides().len();
         let severity = if none_joins { Severity::Error } else { Severity::Warning };
@@ -124,12 +124,10 @@ fn of_store(config: &RunConfig, error: &Error) -> Finding {
         },
         _ => Fault::NoBags,
     };
-    Finding::new(Severity::Error, fault, directory_of(config), error.with_causes())
-}
-
-/// The directory of the features, or the first of the directories.
-pub(super) fn directory_of(config: &RunConfig) -> String {
-    let roots = config.features.roots.as_ref();
-    let first = roots.and_then(|roots| roots.x5.as_ref().or(roots.x10.as_ref()).or(roots.x20.as_ref()));
-    config.features.dir.as_ref().or(first).map_or_else(String::new, |dir| dir.display().to_string())
+    Finding::new(
+        Severity::Error,
+        fault,
+        config.features.directory().display().to_string(),
+        error.with_causes(),
+    )
 }

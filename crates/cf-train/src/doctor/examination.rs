@@ -92,7 +92,8 @@ pub fn examine(
             let usual = joined.as_ref().and_then(|joined| {
                 let first = config.model.magnifications()[0];
                 let path_of = |slide_id: &str| joined.store.path_of(slide_id, first);
-                bag_comparison::examine(&bags, &bag_join::directory_of(config), path_of, &mut findings)
+                let directory = config.features.directory().display().to_string();
+                bag_comparison::examine(&bags, &directory, path_of, &mut findings)
             });
             if examined.has_model {
                 weights_check::examine(config, usual.as_ref(), &mut findings);
@@ -141,7 +142,8 @@ fn time_bins(
         let whole = joined.slide_ids.contains(&slide.slide_id);
         Ok((!whole).then(|| "slide without a whole bag".to_owned()))
     };
-    match folds::join(cohort, &splits, path, joined.store.slide_ids(), missing) {
+    let bags = (config.features.directory(), joined.store.slide_ids());
+    match folds::join(cohort, &splits, bags, missing) {
         Ok(joined) => {
             for fold in &joined.folds {
                 match FoldData::new(cohort, fold, &config.training) {
