@@ -6,6 +6,7 @@
 // does one that uses an array after it was freed. New memory is NaN.
 //
 // CF_EMULATED_GPU=memory: launches are not carried out, and what tensors take is counted as on a GPU; of compute capability 9.0, else 8.0.
+// CF_EMULATED_MULTIPROCESSORS=N: of so many, else 132; with few of them blocks get more work, and loops over tiles go on for longer.
 #include "launch.h"
 #include "numbers.h"
 #include "streams.h"
@@ -162,6 +163,11 @@ int curandCreateGenerator(void **generator, int) { return *generator = (void *)1
 
 // ---- the driver ------------------------------------------------------------------------------------------------------
 
+static int n_multiprocessors() {
+    static const char *const n = getenv("CF_EMULATED_MULTIPROCESSORS");
+    return n ? std::max(atoi(n), 1) : 132;
+}
+
 int cuInit(unsigned) {
     signal(SIGSEGV, outside);
     return SUCCESS;
@@ -173,7 +179,7 @@ int cuDeviceGetName(char *name, int length, int) { return snprintf(name, length,
 int cuDeviceTotalMem_v2(size_t *n_bytes, int) { return *n_bytes = total(), SUCCESS; }
 int cuDeviceGetAttribute(int *value, int attribute, int) {
     switch (attribute) {
-    case 16: return *value = 132, SUCCESS;                   // multiprocessors
+    case 16: return *value = n_multiprocessors(), SUCCESS;
     case 75: return *value = counts_only() ? 9 : 8, SUCCESS; // compute capability
     case 76: return *value = 0, SUCCESS;
     case 97: return *value = 232448, SUCCESS; // shared memory of a block
