@@ -25,6 +25,8 @@ const TOO_LONG: &str = "long_sequences_in_evaluation";
 const INSTRUCTIONS: &str = "instructions.cuh";
 const FLAGS: [&str; 7] =
     ["-std=c++17", "-O2", "-fPIC", "-fno-semantic-interposition", "-w", "-include", "cuda_words.h"];
+/// With few, blocks get so much work that loops over tiles use their memory again, which is where barriers are forgotten.
+const MULTIPROCESSORS: &str = "CF_EMULATED_MULTIPROCESSORS";
 /// For kernels whose every access to memory is looked at; lines of theirs can be named.
 const WATCHED: [&str; 3] = ["-DCF_RACES", "-fsanitize=thread", "-g"];
 
@@ -90,8 +92,12 @@ pub(crate) fn run(root: &Path, args: &[String]) -> Result<(), Failure> {
     let always = ["--test-threads", "1", "--skip", TOO_LONG];
     let args: Vec<&str> = always.into_iter().chain(args).collect();
     for program in &programs {
-        let step = Step::new(root, program, &args);
-        step.env("LD_LIBRARY_PATH", &libraries.display().to_string()).run()?;
+        let mut step =
+            Step::new(root, program, &args).env("LD_LIBRARY_PATH", &libraries.display().to_string());
+        if races && std::env::var_os(MULTIPROCESSORS).is_none() {
+            step = step.env(MULTIPROCESSORS, "2");
+        }
+        step.run()?;
     }
     Ok(())
 }
