@@ -137,21 +137,18 @@ impl<'a> Trainer<'a> {
         let order = self.order(epoch);
         let rest = &order[self.state.position..];
         let bags = self.context.bags;
-        let mut loaded = match training.loss {
+        let loaded: Box<dyn Iterator<Item = Option<_>>> = match training.loss {
             LossKind::Nll | LossKind::CrossEntropy | LossKind::Likelihood => {
                 let ids = rest.iter().map(|&slide| self.data.train[slide].slide.slide_id.clone());
-                Some(bags.load(ids.collect()))
+                Box::new(bags.load(ids.collect()).map(Some))
             }
             // A group reads its bags when it is whole.
-            LossKind::Cox => None,
+            LossKind::Cox => Box::new(std::iter::repeat_with(|| None)),
         };
-        for &slide in rest {
+        for (bag, &slide) in loaded.zip(rest) {
             let draw = Draw { epoch, position: self.state.position, slide };
-            match &mut loaded {
-                Some(loaded) => {
-                    let Some(bag) = loaded.next() else {
-                        unreachable!("a bag, or why there is none, comes for each slide that was asked for")
-                    };
+            match bag {
+                Some(bag) => {
                     let (slide_id, bag) = bag?;
                     naming_the_bag(bags.device(), &slide_id, BagSize::of(&bag), || {
                         self.train_bag(&bag, draw)
