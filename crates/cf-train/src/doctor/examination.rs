@@ -157,8 +157,11 @@ fn time_bins(
         }
         // Sound by the table alone, and emptied by slides without bags.
         Err(error) => {
-            let found = super::finding::without_path(&error.to_string(), path);
-            findings.push(Finding::new(Severity::Error, Fault::EmptyFold, place(path, ""), found));
+            let (at, found) = match &error {
+                Error::Data { path, reason } => (path, reason.clone()),
+                error => (path, error.to_string()),
+            };
+            findings.push(Finding::new(Severity::Error, Fault::EmptyFold, place(at, ""), found));
         }
     }
     usable
