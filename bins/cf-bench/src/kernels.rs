@@ -18,7 +18,7 @@ const FINE: usize = 13_496;
 const D: usize = 512;
 const HIDDEN: usize = 1_024;
 const BACKBONE_DIM: usize = 2_048;
-const N_HEADS: usize = 4;
+pub(crate) const N_HEADS: usize = 4;
 /// Landmarks and heads of TransMIL's attention, and steps of its pseudo-inverse.
 const LANDMARKS: usize = 256;
 const LANDMARK_HEADS: usize = 8;

@@ -1,5 +1,6 @@
 //! Timed runs of one benchmark case each; `cargo xtask bench` starts a process per case, so that each peak of memory is its own.
 
+mod attention;
 mod bags;
 mod extract;
 mod kernels;
@@ -29,6 +30,8 @@ enum Bench {
     Model(model::Arguments),
     /// One kernel, or its reference.
     Kernels(kernels::Arguments),
+    /// Attention alone, forward and backward, in bf16.
+    Attention(attention::Arguments),
     /// The nearest patches of every patch of a bag.
     Neighbours(neighbours::Arguments),
     /// Reading one bag of features from disk.
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
     let measured = match Arguments::parse().bench {
         Bench::Model(arguments) => model::run(&arguments),
         Bench::Kernels(arguments) => kernels::run(&arguments),
+        Bench::Attention(arguments) => attention::run(&arguments),
         Bench::Neighbours(arguments) => neighbours::run(&arguments),
         Bench::Bags(arguments) => bags::run(&arguments),
         Bench::Extract(arguments) => extract::run(&arguments),

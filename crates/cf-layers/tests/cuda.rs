@@ -30,8 +30,23 @@ fn gpu() -> (Device, MutexGuard<'static, ()>) {
     (Device::new_cuda(0).expect("these tests need an NVIDIA GPU"), guard)
 }
 
-/// Leaves NaN in the memory that the next arrays are made from.
+/// Multiply-adds of a case at most where `CF_TEST_SMALL` is set: `compute-sanitizer` takes a thousand times as long.
+const SMALL: usize = 1 << 22;
+
+fn is_small_run() -> bool {
+    std::env::var_os("CF_TEST_SMALL").is_some()
+}
+
+/// The sizes to be tried, given what one of them costs.
+fn sizes<T: Copy>(all: &[T], work: impl Fn(T) -> usize) -> Vec<T> {
+    all.iter().copied().filter(|&size| !is_small_run() || work(size) <= SMALL).collect()
+}
+
+/// Leaves NaN in the memory that the next arrays are made from; what reads them before they are written, `compute-sanitizer` says.
 fn poison(device: &Device) {
+    if is_small_run() {
+        return;
+    }
     let nan = Tensor::full(f32::NAN, 1 << 24, device).unwrap();
     let small: Vec<Tensor> = (0..64).map(|_| Tensor::full(f32::NAN, 1 << 14, device).unwrap()).collect();
     drop((nan, small));
@@ -167,7 +182,8 @@ fn check_within(
 
 #[test]
 fn linear() {
-    for (n, d_in, d_out) in [(1, 7, 5), (2, 24, 40), (63, 64, 128), (129, 130, 4), (300, 512, 513)] {
+    let all = [(1, 7, 5), (2, 24, 40), (63, 64, 128), (129, 130, 4), (300, 512, 513)];
+    for (n, d_in, d_out) in sizes(&all, |(n, d_in, d_out)| n * d_in * d_out) {
         for activation in [Activation::Identity, Activation::Relu, Activation::Tanh] {
             let shapes: [&[usize]; 3] = [&[n, d_in], &[d_out, d_in], &[d_out]];
             let what = format!("linear {n} {d_in} {d_out} {activation:?}");
@@ -204,7 +220,7 @@ fn linear_of_bf16_features() {
 #[test]
 fn layer_norm() {
     for d in [24, 128, 130, 512, 1000, 2048] {
-        for n in [1, 2, 63, 65, 129, 600] {
+        for n in sizes(&[1, 2, 63, 65, 129, 600], |n| 64 * n * d) {
             let shapes: [&[usize]; 4] = [&[n, d], &[d], &[d], &[n, d]];
             check(&format!("layer norm {n} {d}"), &shapes[..3], 1e-5, &|x| {
                 kernels::layer_norm(&x[0], &x[1], &x[2], 1e-5)
@@ -237,7 +253,9 @@ fn gelu_and_dropout() {
 
 #[test]
 fn grouped_conv2d() {
-    for (height, width) in [(1, 1), (1, 9), (5, 3), (8, 8), (17, 30), (59, 59)] {
+    for (height, width) in
+        sizes(&[(1, 1), (1, 9), (5, 3), (8, 8), (17, 30), (59, 59)], |(h, w)| 16_384 * h * w)
+    {
         for (c_out, per_group, k) in [(1, 1, 7), (33, 1, 7), (33, 2, 7), (40, 1, 3), (16, 2, 5), (64, 2, 1)] {
             let shapes: [&[usize]; 3] =
                 [&[height, width, c_out * per_group], &[c_out, per_group, k, k], &[c_out]];
@@ -269,13 +287,17 @@ const ATTENTIONS: [(usize, usize, usize, usize); 17] = [
     (61, 70, 2, 100),
 ];
 
+fn attentions() -> Vec<(usize, usize, usize, usize)> {
+    sizes(&ATTENTIONS, |(n, m, n_heads, width)| n * m * n_heads * width)
+}
+
 fn dropouts(n: usize) -> [Option<AttentionDropout>; 2] {
     [None, Some(AttentionDropout { mask: DropoutMask { p: 0.2, key: 0x1234_5678_9abc }, n_queries: n + 3 })]
 }
 
 #[test]
 fn attention() {
-    for (n, m, n_heads, width) in ATTENTIONS {
+    for (n, m, n_heads, width) in attentions() {
         let d = n_heads * width;
         for dropout in dropouts(n) {
             let what = format!("attention {n} x {m}, {n_heads} heads of {width}, {dropout:?}");
@@ -289,9 +311,21 @@ fn attention() {
     }
 }
 
+/// So many heads that every multiprocessor has a block of the largest kind, which none shares its keys with others.
+#[test]
+fn attention_of_many_heads() {
+    let (n, m, n_heads, width) = (193, 300, 66, 128);
+    let d = n_heads * width;
+    for dropout in dropouts(n) {
+        check_both(&format!("{n_heads} heads, {dropout:?}"), &[&[n, d], &[m, 2 * d]], &|x, compute| {
+            kernels::attention(&x[0], &x[1], n_heads, dropout, compute)
+        });
+    }
+}
+
 #[test]
 fn attention_in_fixed_order() {
-    for (n, m, n_heads, width) in ATTENTIONS {
+    for (n, m, n_heads, width) in attentions() {
         let d = n_heads * width;
         for dropout in dropouts(n) {
             let what = format!("attention {n} x {m}, {n_heads} heads of {width}, {dropout:?}");
@@ -338,7 +372,7 @@ fn attention_drops_what_the_cpu_drops() {
 
 #[test]
 fn projected_attention() {
-    for (n, m, n_heads, width) in ATTENTIONS {
+    for (n, m, n_heads, width) in attentions() {
         let d = n_heads * width;
         for dropout in dropouts(n) {
             let weight: &[usize] = &[d, d];
@@ -369,7 +403,8 @@ fn projected_attention() {
 
 #[test]
 fn feed_forward() {
-    for (n, d, hidden) in [(1, 24, 40), (63, 64, 128), (129, 512, 1024), (65, 7, 9)] {
+    let all = [(1, 24, 40), (63, 64, 128), (129, 512, 1024), (65, 7, 9)];
+    for (n, d, hidden) in sizes(&all, |(n, d, hidden)| n * d * hidden) {
         for p in [0.0, 0.25] {
             let mask = |key| (p > 0.0).then_some(DropoutMask { p, key });
             let shapes: [&[usize]; 6] = [&[n, d], &[n, d], &[hidden, d], &[d, hidden], &[hidden], &[d]];
@@ -398,9 +433,9 @@ fn layer_shapes(d: usize, hidden: usize) -> Vec<Vec<usize>> {
 }
 
 /// Layers in evaluation: the output alone, by rows and, of long sequences, by half of the heads, the context whole or made by rows.
-fn check_evaluation(sizes: &[(usize, usize, usize, usize)]) {
+fn check_evaluation(all: &[(usize, usize, usize, usize)]) {
     let (gpu, _guard) = gpu();
-    for &(n, m, n_heads, width) in sizes {
+    for (n, m, n_heads, width) in sizes(all, |(n, m, n_heads, width)| n * m * n_heads * width) {
         let (d, hidden) = (n_heads * width, 2 * n_heads * width - 8);
         let vector = vec![d];
         let shapes: Vec<Vec<usize>> =
@@ -483,7 +518,7 @@ fn layers_in_evaluation() {
         (65, 63, 2, 32),
         (129, 257, 4, 128),
         (61, 70, 2, 24),
-        (4099, 5, 2, 16),
+        (8_195, 5, 1, 8),
     ]);
 }
 
@@ -500,7 +535,8 @@ fn long_sequences_in_evaluation() {
 /// Transformer and cross-attention layers, with what they keep and what they make again.
 #[test]
 fn layers() {
-    for (n, m, n_heads, width) in [(1, 2, 1, 32), (65, 63, 2, 32), (129, 257, 4, 128), (61, 70, 2, 24)] {
+    let all = [(1, 2, 1, 32), (65, 63, 2, 32), (129, 257, 4, 128), (61, 70, 2, 24)];
+    for (n, m, n_heads, width) in sizes(&all, |(n, m, n_heads, width)| n * m * n_heads * width) {
         let (d, hidden) = (n_heads * width, 2 * n_heads * width - 8);
         for (dropout, retention) in dropouts(n).into_iter().zip([Retention::Keep, Retention::Recompute]) {
             let mask = |key| dropout.map(|_| DropoutMask { p: 0.25, key });
@@ -546,18 +582,18 @@ fn layers() {
 
 #[test]
 fn merged_conv2d() {
-    for (height, width) in [(1, 1), (5, 3), (17, 30)] {
-        for (c_out, per_group, sizes) in [(33, 1, vec![7, 5, 3]), (16, 2, vec![7, 5, 3, 1]), (8, 1, vec![3])]
+    for (height, width) in sizes(&[(1, 1), (5, 3), (17, 30)], |(h, w)| 16_384 * h * w) {
+        for (c_out, per_group, sides) in [(33, 1, vec![7, 5, 3]), (16, 2, vec![7, 5, 3, 1]), (8, 1, vec![3])]
         {
             let n_before = if per_group == 1 { 1 } else { 0 };
             let grid = TokenGrid { height, width, n_before };
             let mut shapes = vec![vec![n_before + height * width, c_out * per_group]];
-            shapes.extend(sizes.iter().map(|&k| vec![c_out, per_group, k, k]));
-            shapes.extend(sizes.iter().map(|_| vec![c_out]));
+            shapes.extend(sides.iter().map(|&k| vec![c_out, per_group, k, k]));
+            shapes.extend(sides.iter().map(|_| vec![c_out]));
             let shapes: Vec<&[usize]> = shapes.iter().map(Vec::as_slice).collect();
-            let largest = sizes[0];
+            let largest = sides[0];
             check(&format!("merged convolution {height} {width} {c_out} {per_group}"), &shapes, 1e-5, &|x| {
-                let n = sizes.len();
+                let n = sides.len();
                 let branches: Vec<ConvBranch<'_>> =
                     (0..n).map(|at| ConvBranch { weight: &x[1 + at], bias: &x[1 + n + at] }).collect();
                 let centre = Tensor::ones((c_out, 1, 1, 1), x[0].dtype(), x[0].device())?;
@@ -570,7 +606,9 @@ fn merged_conv2d() {
 
 #[test]
 fn linear_norm() {
-    for (n, d_in, d_out) in [(1, 7, 24), (65, 64, 128), (129, 96, 512)] {
+    for (n, d_in, d_out) in
+        sizes(&[(1, 7, 24), (65, 64, 128), (129, 96, 512)], |(n, d_in, d_out)| n * d_in * d_out)
+    {
         let shapes: [&[usize]; 5] = [&[n, d_in], &[d_out, d_in], &[d_out], &[d_out], &[d_out]];
         for output in [NormedFor::Anything, NormedFor::Products] {
             let what = format!("linear norm {n} {d_in} {d_out} {output:?}");
@@ -649,7 +687,8 @@ fn ops_without_a_form_of_their_own() {
 #[test]
 fn sums_over_neighbours() {
     let mut rng = cf_layers::random::stream(3, "graphs");
-    for (n, k, d) in [(1, 0, 24), (2, 1, 1), (65, 3, 31), (300, 8, 257), (1_000, 5, 64)] {
+    let all = [(1, 0, 24), (2, 1, 1), (65, 3, 31), (300, 8, 257), (1_000, 5, 64)];
+    for (n, k, d) in sizes(&all, |(n, k, d)| 16 * n * k * d) {
         let neighbours: Vec<u32> =
             (0..n * k).map(|_| (rng.random_range(0.0..1.0_f64).powi(3) * n as f64) as u32).collect();
         for direction in [EdgeDirection::ToNeighbours, EdgeDirection::FromNeighbours] {

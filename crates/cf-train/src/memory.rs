@@ -282,7 +282,7 @@ pub struct MemoryBudget<'a> {
     pub dim: usize,
     /// Bytes of its numbers.
     pub number_bytes: NumberBytes,
-    /// What a step may use; `None` where nobody says.
+    /// What a step, and on a GPU the bags that stay there, may use; `None` where nobody says.
     pub bytes: Option<u64>,
     /// The largest bag that may be read ahead while a step works on another; `None`: one like that of the step.
     pub read_ahead: Option<BagSize>,

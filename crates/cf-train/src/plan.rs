@@ -155,7 +155,7 @@ impl Plan {
         Ok(budget)
     }
 
-    /// Lets bags stay on a GPU, as many as it holds beside a training step, and tells the log how many these are.
+    /// Lets bags stay on a GPU, as many as it and the budget hold beside a training step, and tells the log how many these are.
     ///
     /// # Errors
     /// If a bag's description can't be read, or the device's driver fails.
@@ -163,6 +163,7 @@ impl Plan {
         let Some(offered) = device_memory::offered_bytes(self.bags.device())? else {
             return Ok(());
         };
+        let offered = budget.bytes.map_or(offered, |bytes| bytes.min(offered));
         let bags = self.sizes(self.slides())?;
         let beside = offered.saturating_sub(budget.most_bytes(&bags));
         let (n_resident, bytes) = self.bags.keep_resident(beside, &bags);

@@ -99,11 +99,16 @@ fn predictions(run: &Path) -> Vec<Prediction> {
     read_predictions(run).unwrap().into_iter().flat_map(|fold| fold.last).collect()
 }
 
+const PREDICTIONS: [&str; 2] = ["predictions.csv", "predictions_train.csv"];
+
 /// Files of the first two folds that must not differ between runs which are to be the same.
 fn bytes(run: &Path) -> Vec<Vec<u8>> {
-    let files = ["predictions.csv", "predictions_train.csv", "last.safetensors", "best.safetensors"];
-    let of_fold = |fold| files.map(|file| std::fs::read(run_dir::fold_dir(run, fold).join(file)).unwrap());
-    [0, 1].into_iter().flat_map(of_fold).collect()
+    bytes_of(run, &[&PREDICTIONS[..], &["last.safetensors", "best.safetensors"]].concat())
+}
+
+fn bytes_of(run: &Path, files: &[&str]) -> Vec<Vec<u8>> {
+    let paths = [0, 1].into_iter().flat_map(|fold| files.iter().map(move |file| (fold, file)));
+    paths.map(|(fold, file)| std::fs::read(run_dir::fold_dir(run, fold).join(file)).unwrap()).collect()
 }
 
 fn largest_difference(a: &[Prediction], b: &[Prediction]) -> f64 {
@@ -155,6 +160,31 @@ fn a_run_repeats_and_resumes_to_the_same_bytes_in_deterministic_mode() {
         study.begin(&parts, &config, GPU);
         let (parts, _) = study.run(&parts, &config, GPU);
         assert!(bytes(&first) == bytes(&parts), "{precision}: the resumed run differs");
+    }
+    kernels::set_deterministic(false);
+}
+
+/// With a budget that holds no more than a training step, bags are read and copied in every epoch.
+#[test]
+fn bags_that_do_not_stay_on_the_gpu_give_the_same_predictions() {
+    let _alone = alone();
+    kernels::set_deterministic(true);
+    let study = Study::new(12);
+    for precision in ["f32", "bf16"] {
+        let mut step_bytes = 0;
+        let mut observe = |event: Event| {
+            if let Event::Memory { predicted_bytes, .. } = event {
+                step_bytes = predicted_bytes;
+            }
+        };
+        let config = study.config(&[("training.precision", precision)]);
+        let stay = study.path(&format!("stay-{precision}"));
+        cross_validate(&config, &stay, &how(GPU, false), &NEVER, &mut observe).unwrap();
+        let budget = format!("{} MiB", step_bytes as f64 / f64::from(1 << 20) + 0.01);
+        let settings = [("training.precision", precision), ("training.memory_budget", budget.as_str())];
+        let (read, _) = study.run(&format!("read-{precision}"), &study.config(&settings), GPU);
+        // Checkpoints hold a hash of all settings.
+        assert!(bytes_of(&stay, &PREDICTIONS) == bytes_of(&read, &PREDICTIONS), "{precision}");
     }
     kernels::set_deterministic(false);
 }

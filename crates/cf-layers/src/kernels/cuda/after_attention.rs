@@ -1,17 +1,16 @@
-//! What a Transformer layer and a cross-attention layer share: all weights as operands of products, and the second half of the
-//! layer, `y = LN(base + out(attended)); y + FFN(y)`.
+//! What a Transformer layer and a cross-attention layer share: the second half of the layer, `y = LN(base + out(attended));
+//! y + FFN(y)`.
 
-use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use super::super::attention::AttentionShape;
 use super::super::feed_forward::FeedForwardOptions;
 use super::super::linear::Activation;
 use super::super::transformer_layer::{AfterAttentionWeights, TransformerLayerOptions};
-use super::super::{AttentionProjections, gradients};
+use super::super::{AttentionProjections, Retention};
 use super::attention::{Call, token_type};
 use super::layer_norm::{self, Affine, Summed};
-use super::linear::Cast;
+use super::layer_weights::Weights;
 use super::product::{plain, transposed};
 use super::*;
 
@@ -86,133 +85,6 @@ pub(super) fn leave<T>(place: &Mutex<Option<T>>, kept: T) {
     *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
 }
 
-/// The parameters of a layer, in the order in which [`Weights`] lays the matrices and [`Self::leave`] the gradients.
-#[derive(Debug, Clone)]
-pub(super) struct Parameters {
-    /// Queries, keys, values, output, expanding and contracting layer.
-    pub(super) matrices: [Tensor; 6],
-    /// Their biases.
-    pub(super) biases: [Tensor; 6],
-    /// Gain and shift of the norm after the residual.
-    pub(super) norm: [Tensor; 2],
-}
-
-impl Parameters {
-    pub(super) fn of(projections: AttentionProjections<'_>, after: AfterAttentionWeights<'_>) -> Self {
-        let AttentionProjections { queries, keys, values } = projections;
-        let AfterAttentionWeights { out, norm, feed_forward } = after;
-        let layers = [queries, keys, values, out, feed_forward.expand, feed_forward.contract];
-        Self {
-            matrices: layers.map(|(weight, _)| weight.clone()),
-            biases: layers.map(|(_, bias)| bias.clone()),
-            norm: [norm.0.clone(), norm.1.clone()],
-        }
-    }
-
-    /// The matrices, locked for reading.
-    pub(super) fn locked_matrices(&self) -> [Input<'_>; 6] {
-        self.matrices.each_ref().map(Input::of)
-    }
-
-    /// Whether any of them wants a gradient.
-    pub(super) fn are_tracked(&self) -> bool {
-        self.matrices.iter().chain(&self.biases).chain(&self.norm).any(Tensor::track_op)
-    }
-
-    /// Leaves the gradients of the matrices, one after the other in an array.
-    pub(super) fn leave_matrices(&self, gpu: &Gpu, all: Array, n_elements: usize) -> Result<()> {
-        let all = all.into_tensor(gpu, n_elements);
-        let mut first = 0;
-        for matrix in &self.matrices {
-            let n = matrix.elem_count();
-            gradients::leave_of_captured(matrix, &all.narrow(0, first, n)?.reshape(matrix.shape())?)?;
-            first += n;
-        }
-        Ok(())
-    }
-}
-
-/// Leaves the gradients of vectors that lie one after the other in an array of rows of `d`.
-pub(super) fn leave_rows(gpu: &Gpu, vectors: &[&Tensor], all: Array, n_rows: usize, d: usize) -> Result<()> {
-    let all = all.into_tensor(gpu, (n_rows, d));
-    vectors
-        .iter()
-        .enumerate()
-        .try_for_each(|(row, vector)| gradients::leave_of_captured(vector, &all.get(row)?))
-}
-
-/// All matrices of a layer as operands, one after the other.
-pub(super) struct Weights<'a> {
-    all: Cast<'a>,
-    d: usize,
-    hidden: usize,
-}
-
-impl<'a> Weights<'a> {
-    /// Of the matrices in the order of [`Parameters`]; those of a layer that was frozen lie as they are wanted.
-    pub(super) fn gather(gpu: &Gpu, matrices: &'a [Input<'_>; 6], shapes: Shapes) -> Result<Self> {
-        let (d, hidden) = (shapes.attention.d, shapes.hidden);
-        let sizes = [d * d, d * d, d * d, d * d, d * hidden, d * hidden];
-        let parts = matrices
-            .iter()
-            .zip(sizes)
-            .map(|(matrix, n)| Ok((matrix.view()?, n)))
-            .collect::<Result<Vec<_>>>()?;
-        let together = parts.windows(2).all(|pair| match pair {
-            [(part, n), (next, _)] => part.is_followed(*n, *next),
-            _ => true,
-        });
-        let all = match parts.first() {
-            Some((first, _)) if together && first.dtype == shapes.dtype => Cast::Given(*first),
-            _ => Cast::Made(gpu.gathered(&parts, shapes.dtype)?),
-        };
-        Ok(Self { all, d, hidden })
-    }
-
-    /// Elements of all matrices.
-    pub(super) fn n_elements(&self) -> usize {
-        self.contract_at() + self.d * self.hidden
-    }
-
-    /// `[3 d, d]`: queries, keys and values.
-    pub(super) fn projections(&self) -> View<'_> {
-        self.all.view()
-    }
-
-    /// Channels `columns` of layers `which`, of queries (0), keys (1) and values (2), side by side and without biases: from `n` rows `x`
-    /// `[n, d]`.
-    pub(super) fn project(
-        &self,
-        gpu: &Gpu,
-        (x, n): (View<'_>, usize),
-        (which, columns): (Range<usize>, Range<usize>),
-        to: View<'_>,
-    ) -> Result<()> {
-        let (d, width) = (self.d, columns.len());
-        let stride = which.len() * width;
-        let weights = |layer: usize| transposed(self.projections().from((layer * d + columns.start) * d), d);
-        if width == d {
-            return gpu.multiply(to, [n, stride, d], plain(x, d), weights(which.start), 0.0);
-        }
-        which.enumerate().try_for_each(|(at, layer)| {
-            gpu.multiply_to((to.from(at * width), stride), [n, width, d], plain(x, d), weights(layer), 0.0)
-        })
-    }
-
-    /// Where the output projection begins.
-    pub(super) fn out_at(&self) -> usize {
-        3 * self.d * self.d
-    }
-
-    fn expand_at(&self) -> usize {
-        4 * self.d * self.d
-    }
-
-    fn contract_at(&self) -> usize {
-        self.expand_at() + self.d * self.hidden
-    }
-}
-
 /// The second half of a layer on `n` tokens.
 #[derive(Clone, Copy)]
 pub(super) struct AfterAttention<'a> {
@@ -227,7 +99,7 @@ pub(super) struct AfterAttention<'a> {
 }
 
 impl<'a> AfterAttention<'a> {
-    /// Of a layer whose biases are in the order of [`Parameters`], and the norm after its attention.
+    /// Of a layer whose biases are in the order of [`super::layer_weights::Parameters`], and the norm after its attention.
     pub(super) fn new(
         gpu: &'a Gpu,
         (shapes, options): (Shapes, TransformerLayerOptions),
@@ -290,53 +162,94 @@ impl AfterAttention<'_> {
     fn expanded(&self, y: View<'_>, n: usize) -> Result<Array> {
         let ([_, d, hidden], gpu) = (self.sizes(), self.gpu);
         let z = gpu.array(n * hidden, self.shapes.dtype)?;
-        let expand = self.weights.all.view().from(self.weights.expand_at());
+        let expand = self.weights.all().from(self.weights.expand_at());
         gpu.multiply(z.view(), [n, hidden, d], plain(y, d), transposed(expand, d), 0.0)?;
         Ok(z)
     }
 
     /// From `base` and what the attention made of it (of the type of operands) to the layer's output in f32.
     pub(super) fn forward(&self, base: View<'_>, attended: View<'_>) -> Result<(Array, Kept)> {
-        let [n, d, _] = self.sizes();
-        let output = self.gpu.array(n * d, DType::F32)?;
-        let kept = self.rows(n, base, &[attended], output.view())?;
-        Ok((output, kept))
+        let ([n, d, hidden], gpu, dtype) = (self.sizes(), self.gpu, self.shapes.dtype);
+        let output = gpu.array(n * d, DType::F32)?;
+        let projected = self.projected(n, &[attended])?;
+        let y = self.normed(n, base, projected.view(), output.view())?;
+        let z = self.expanded(y.as_ref().map_or(output.view(), Array::view), n)?;
+        drop(y);
+        let (h, hidden) = match self.perceptron().retention {
+            Retention::Keep => {
+                let h = gpu.array(n * hidden, dtype)?;
+                self.activated(n, z.view(), h.view())?;
+                (h, Some(z))
+            }
+            Retention::Recompute => {
+                self.activated(n, z.view(), z.view())?;
+                (z, None)
+            }
+        };
+        self.contracted(n, h, output.view())?;
+        Ok((output, Kept { projected, hidden }))
     }
 
-    /// `n` rows of [`Self::forward`], written to `output`; `attended` holds the heads in one group or several.
-    pub(super) fn rows(
+    /// `n` rows of [`Self::forward`] for which no gradient is wanted, written to `output`; `base` may lie there, and `attended` holds
+    /// the heads in one group or several.
+    pub(super) fn infer_rows(
         &self,
         n: usize,
         base: View<'_>,
         attended: &[View<'_>],
         output: View<'_>,
-    ) -> Result<Kept> {
-        let ([_, d, hidden], gpu, dtype) = (self.sizes(), self.gpu, self.shapes.dtype);
-        let [out_bias, expand_bias, contract_bias] = self.biases;
-        let all = self.weights.all.view();
-        let projected = gpu.array(n * d, dtype)?;
-        let width = d / attended.len().max(1);
-        for (group, part) in attended.iter().enumerate() {
-            let out = transposed(all.from(self.weights.out_at() + group * width), d);
-            let beta = if group == 0 { 0.0 } else { 1.0 };
-            gpu.multiply(projected.view(), [n, d, width], plain(*part, width), out, beta)?;
-        }
-        let y =
-            gpu.norm_to(self.summed(base, projected.view(), out_bias), self.affine(), output, [n, d], dtype)?;
+    ) -> Result<()> {
+        let projected = self.projected(n, attended)?;
+        let y = self.normed(n, base, projected.view(), output)?;
+        drop(projected);
         let z = self.expanded(y.as_ref().map_or(output, Array::view), n)?;
         drop(y);
-        let mask = self.perceptron().hidden_mask;
-        let h = gpu.gelu(z.view(), Some(expand_bias), [n, hidden], mask)?;
-        let kept = self.perceptron().retention.kept(z);
-        let contracted = gpu.array(n * d, dtype)?;
-        let contract = all.from(self.weights.contract_at());
+        self.activated(n, z.view(), z.view())?;
+        self.contracted(n, z, output)
+    }
+
+    /// The output projection without its bias.
+    fn projected(&self, n: usize, attended: &[View<'_>]) -> Result<Array> {
+        let ([_, d, _], gpu) = (self.sizes(), self.gpu);
+        let projected = gpu.array(n * d, self.shapes.dtype)?;
+        let width = d / attended.len().max(1);
+        for (group, part) in attended.iter().enumerate() {
+            let out = self.weights.all().from(self.weights.out_at() + group * width);
+            let beta = if group == 0 { 0.0 } else { 1.0 };
+            gpu.multiply(projected.view(), [n, d, width], plain(*part, width), transposed(out, d), beta)?;
+        }
+        Ok(projected)
+    }
+
+    /// The norm, to `output`, and as an operand if that is of another type. Every element of the base is read before one of its row
+    /// is written.
+    fn normed(
+        &self,
+        n: usize,
+        base: View<'_>,
+        projected: View<'_>,
+        output: View<'_>,
+    ) -> Result<Option<Array>> {
+        let summed = self.summed(base, projected, self.biases[0]);
+        self.gpu.norm_to(summed, self.affine(), output, [n, self.sizes()[1]], self.shapes.dtype)
+    }
+
+    /// Hidden channels `h` from `z`, which may be the same.
+    fn activated(&self, n: usize, z: View<'_>, h: View<'_>) -> Result<()> {
+        self.gpu.gelu_to(z, Some(self.biases[1]), h, [n, self.sizes()[2]], self.perceptron().hidden_mask)
+    }
+
+    /// The contracting layer, added to `output`.
+    fn contracted(&self, n: usize, h: Array, output: View<'_>) -> Result<()> {
+        let ([_, d, hidden], gpu) = (self.sizes(), self.gpu);
+        let contracted = gpu.array(n * d, self.shapes.dtype)?;
+        let contract = self.weights.all().from(self.weights.contract_at());
         let (a, b) = (plain(h.view(), hidden), transposed(contract, hidden));
         gpu.multiply(contracted.view(), [n, d, hidden], a, b, 0.0)?;
         drop(h);
         // Onto the norm, of which every element is read before its own is written.
-        let mask = self.perceptron().output_mask;
-        gpu.add_masked(Some(output), contracted.view(), Some(contract_bias), output, [n, d], mask)?;
-        Ok(Kept { projected, hidden: kept })
+        let (bias, mask) = (Some(self.biases[2]), self.perceptron().output_mask);
+        gpu.add_masked(Some(output), contracted.view(), bias, output, [n, d], mask)
     }
 
     /// From the output's gradient; those of the matrices are written to `dweights`, laid as [`Weights`].
@@ -350,7 +263,7 @@ impl AfterAttention<'_> {
     ) -> Result<Gradients> {
         let ([n, d, hidden], gpu, dtype) = (self.sizes(), self.gpu, self.shapes.dtype);
         let [out_bias, expand_bias, _] = self.biases;
-        let (all, options) = (self.weights.all.view(), self.perceptron());
+        let (all, options) = (self.weights.all(), self.perceptron());
         let [out_at, expand_at, contract_at] =
             [self.weights.out_at(), self.weights.expand_at(), self.weights.contract_at()];
         let summed = self.summed(base, kept.projected.view(), out_bias);

@@ -9,9 +9,10 @@ use super::super::attention::AttentionShape;
 use super::super::gradients;
 use super::super::linear::Activation;
 use super::super::transformer_layer::{CrossAttentionWeights, TransformerLayerOptions};
-use super::after_attention::{AfterAttention, Parameters, Shapes, Weights, leave, leave_rows, taken};
+use super::after_attention::{AfterAttention, Shapes, leave, taken};
 use super::attention::{Saved, Tokens};
-use super::inference::{context_blocks, row_blocks};
+use super::inference::{Base, context_blocks, row_blocks};
+use super::layer_weights::{Parameters, Weights, leave_rows};
 use super::product::{plain, transposed};
 use super::*;
 
@@ -139,7 +140,7 @@ impl CrossAttentionLayer {
             gpu.bias_activation(kv.view(), biases.view(), [m, 2 * width], Activation::Identity)?;
             attended.push(gpu.attend(call, Tokens::of(q.view(), kv.view(), width))?.0);
         }
-        let base = |first: usize, _| Ok(linear::Cast::Given(source_rows(first)?));
+        let base = Base::Given(source.view()?);
         let output = self.after(&gpu, &weights, &vectors)?.infer(base, &attended)?;
         Ok(output.into_tensor(&gpu, (n, d)))
     }
@@ -275,7 +276,7 @@ impl CustomOp3 for CrossAttentionLayer {
         gpu.multiply(dweights.view(), [d, d, n], a, b, 0.0)?;
         let (a, b) = (transposed(dkv.view(), 2 * d), plain(context_operand, d));
         gpu.multiply(dweights.view().from(d * d), [2 * d, d, m], a, b, 0.0)?;
-        let projections = weights.projections();
+        let projections = weights.all();
         // Onto the gradient that came past the attention.
         let dsource = after.base;
         gpu.multiply(dsource.view(), [n, d, d], plain(dq.view(), d), plain(projections, d), 1.0)?;

@@ -5,11 +5,11 @@ use super::super::attention::AttentionShape;
 use super::super::transformer_layer::TransformerLayerOptions;
 use super::after_attention::{AfterAttention, Shapes};
 use super::attention::Call;
-use super::linear::Cast;
+use super::layer_norm::{Affine, Summed};
 use super::*;
 
 /// Rows that are worked on at once, of a sequence and of a long context, where there are more than twice as many: enough to fill a GPU.
-const ROWS: usize = 2048;
+const ROWS: usize = 4096;
 const CONTEXT_ROWS: usize = 8192;
 /// Keys from which half of the heads are taken at a time: their tokens are most of the memory then, and half of them fill a GPU.
 const MANY_KEYS: usize = 16_384;
@@ -30,7 +30,7 @@ pub(super) fn context_blocks(m: usize) -> impl Iterator<Item = (usize, usize)> {
 }
 
 fn blocks(n: usize, most: usize) -> impl Iterator<Item = (usize, usize)> {
-    let n_rows = if n > 2 * most { most } else { n.max(1) };
+    let n_rows = if n > 2 * most { n.div_ceil(n.div_ceil(most)) } else { n.max(1) };
     (0..n).step_by(n_rows).map(move |first| (first, n_rows.min(n - first)))
 }
 
@@ -46,21 +46,33 @@ impl Shapes {
     }
 }
 
+/// What the attention's output is added to, all rows.
+#[derive(Clone, Copy)]
+pub(super) enum Base<'a> {
+    Given(View<'a>),
+    /// The norm of these.
+    Norm(View<'a>, Affine<'a>),
+}
+
 impl AfterAttention<'_> {
-    /// The layer's output. `base` gives rows of it, the first and how many; `attended` holds the heads in groups.
-    pub(super) fn infer<'b>(
-        &self,
-        base: impl Fn(usize, usize) -> Result<Cast<'b>>,
-        attended: &[Array],
-    ) -> Result<Array> {
+    /// The layer's output; `attended` holds the heads in groups.
+    pub(super) fn infer(&self, base: Base<'_>, attended: &[Array]) -> Result<Array> {
         let [n, d, _] = self.sizes();
         let output = self.gpu.array(n * d, DType::F32)?;
         let width = d / attended.len().max(1);
         for (first, n_rows) in row_blocks(n) {
-            let base = base(first, n_rows)?;
+            let to = output.view().from(first * d);
+            let base = match base {
+                Base::Given(base) => base.from(first * d),
+                Base::Norm(x, affine) => {
+                    let x = Summed::one(x.from(first * d));
+                    self.gpu.norm_to(x, affine, to, [n_rows, d], DType::F32)?;
+                    to
+                }
+            };
             let attended: Vec<View<'_>> =
                 attended.iter().map(|part| part.view().from(first * width)).collect();
-            self.rows(n_rows, base.view(), &attended, output.view().from(first * d))?;
+            self.infer_rows(n_rows, base, &attended, to)?;
         }
         Ok(output)
     }

@@ -210,12 +210,24 @@ impl Gpu {
         mask: Option<DropoutMask>,
     ) -> Result<Array> {
         let h = self.array(n * d, z.dtype)?;
-        let mut args: Vec<Arg> = vec![z.into(), bias.into(), (&h).into()];
+        self.gelu_to(z, bias, h.view(), [n, d], mask)?;
+        Ok(h)
+    }
+
+    /// [`Self::gelu`] to `h`, which may be `z`: every element is read before its own is written.
+    pub(super) fn gelu_to(
+        &self,
+        z: View<'_>,
+        bias: Option<View<'_>>,
+        h: View<'_>,
+        [n, d]: [usize; 2],
+        mask: Option<DropoutMask>,
+    ) -> Result<()> {
+        let mut args: Vec<Arg> = vec![z.into(), bias.into(), h.into()];
         args.extend([Arg::U64((n * d) as u64), Arg::U32(d as u32)]);
         args.extend(mask_args(mask));
         let name = if z.dtype == DType::BF16 { "gelu_bf16" } else { "gelu_f32" };
-        self.launch(name, Self::by_fours(n * d), 0, &args)?;
-        Ok(h)
+        self.launch(name, Self::by_fours(n * d), 0, &args)
     }
 
     /// From the gradient of [`Self::gelu`]'s output to that of its input, in place; returns its column sums.

@@ -8,11 +8,11 @@ use super::super::attention::AttentionShape;
 use super::super::linear::Activation;
 use super::super::transformer_layer::{AfterAttentionWeights, NormWeights, TransformerLayerOptions};
 use super::super::{AttentionProjections, gradients};
-use super::after_attention::{self, AfterAttention, Parameters, Shapes, leave, leave_rows, taken};
+use super::after_attention::{self, AfterAttention, Shapes, leave, taken};
 use super::attention::{Saved, Tokens};
-use super::inference::row_blocks;
+use super::inference::{Base, row_blocks};
 use super::layer_norm::{Affine, Summed};
-use super::linear::Cast;
+use super::layer_weights::{self, Parameters, leave_rows};
 use super::product::{plain, transposed};
 use super::*;
 
@@ -87,7 +87,7 @@ impl TransformerLayer {
     fn after<'a>(
         &self,
         gpu: &'a Gpu,
-        weights: &'a after_attention::Weights<'a>,
+        weights: &'a layer_weights::Weights<'a>,
         vectors: &'a Vectors<'_>,
     ) -> Result<AfterAttention<'a>> {
         let how = (self.shapes, self.options);
@@ -108,7 +108,7 @@ impl TransformerLayer {
         let input = Input::of(x);
         let x_rows = |first: usize| Ok::<_, Error>(Summed::one(input.view()?.from(first * d)));
         let matrices = self.parameters.locked_matrices();
-        let weights = after_attention::Weights::gather(&gpu, &matrices, self.shapes)?;
+        let weights = layer_weights::Weights::gather(&gpu, &matrices, self.shapes)?;
         let vectors = self.vectors();
         let affine = self.affine(&vectors)?;
         let [query_bias, _, value_bias, ..] = &vectors.biases;
@@ -126,10 +126,7 @@ impl TransformerLayer {
             gpu.add_outer_biases(qkv.view(), biases, [n, width])?;
             attended.push(gpu.attend(call, Tokens::packed(qkv.view(), width))?.0);
         }
-        let base = |first, n_rows| {
-            let normed = gpu.norm_operand(x_rows(first)?, affine, [n_rows, d], DType::F32)?;
-            Ok(Cast::Made(normed))
-        };
+        let base = Base::Norm(input.view()?, affine);
         let output = self.after(&gpu, &weights, &vectors)?.infer(base, &attended)?;
         Ok(output.into_tensor(&gpu, (n, d)))
     }
@@ -139,7 +136,7 @@ impl TransformerLayer {
         &self,
         gpu: &Gpu,
         normed: View<'_>,
-        weights: &after_attention::Weights<'_>,
+        weights: &layer_weights::Weights<'_>,
         vectors: &Vectors<'_>,
     ) -> Result<Array> {
         let AttentionShape { n, d, .. } = self.shapes.attention;
@@ -170,7 +167,7 @@ impl CustomOp2 for TransformerLayer {
         let gpu = Gpu::new(&x.device)?;
         let AttentionShape { n, d, .. } = self.shapes.attention;
         let matrices = self.parameters.locked_matrices();
-        let weights = after_attention::Weights::gather(&gpu, &matrices, self.shapes)?;
+        let weights = layer_weights::Weights::gather(&gpu, &matrices, self.shapes)?;
         let vectors = self.vectors();
         let summed = Summed::one(View::of(x, layout)?);
         let normed = gpu.norm(summed, self.affine(&vectors)?, [n, d], self.shapes.dtype)?;
@@ -198,7 +195,7 @@ impl CustomOp2 for TransformerLayer {
         let grad = grad.contiguous()?;
         let (x_input, grad_input) = (Input::of(x), Input::of(&grad));
         let matrices = self.parameters.locked_matrices();
-        let weights = after_attention::Weights::gather(&gpu, &matrices, self.shapes)?;
+        let weights = layer_weights::Weights::gather(&gpu, &matrices, self.shapes)?;
         let vectors = self.vectors();
         let affine = self.affine(&vectors)?;
         let summed = Summed::one(x_input.view()?);
@@ -236,7 +233,7 @@ impl CustomOp2 for TransformerLayer {
         gpu.multiply(dweights.view(), [3 * d, d, n], a, b, 0.0)?;
         // Onto the gradient that came past the attention.
         let dnormed = after.base;
-        let (a, b) = (plain(dqkv.view(), 3 * d), plain(weights.projections(), d));
+        let (a, b) = (plain(dqkv.view(), 3 * d), plain(weights.all(), d));
         gpu.multiply(dnormed.view(), [n, d, 3 * d], a, b, 1.0)?;
         let norm = gpu.norm_gradient(summed, affine, [Some(dnormed.view()), None], [n, d], DType::F32)?;
 

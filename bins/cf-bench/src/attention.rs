@@ -1,0 +1,75 @@
+//! Attention alone: how many products a second its forward and its backward pass make.
+
+use std::time::Instant;
+
+use candle_core::{Device, Result};
+use cf_model::kernels::device::{self, DeviceName};
+use cf_model::kernels::{self, AttentionDropout, Compute, DropoutMask};
+use serde_json::json;
+
+use crate::kernels::{N_HEADS, input};
+
+/// Channels of a head, as the published model's.
+const WIDTH: usize = 128;
+const WARM_UP_CALLS: usize = 3;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Tokens, each attending to all; a Pad-Transformer of the largest bag has 35,344.
+    #[arg(long, default_value_t = 35_344)]
+    tokens: usize,
+    /// Share of the weights that are dropped.
+    #[arg(long, default_value_t = 0.0)]
+    dropout: f64,
+    /// Device to compute on.
+    #[arg(long, value_name = "cpu|cuda:N", default_value_t)]
+    device: DeviceName,
+    /// Timed repetitions after three that are not timed.
+    #[arg(long, default_value_t = 10)]
+    repeats: usize,
+}
+
+/// Products in bf16 of tokens that come and gradients that leave in f32, casts included.
+pub(crate) fn run(
+    arguments: &Arguments,
+) -> std::result::Result<serde_json::Value, Box<dyn std::error::Error>> {
+    let Arguments { tokens: n, dropout: p, repeats, .. } = *arguments;
+    let device = arguments.device.open()?;
+    let qkv = input(&[n, 3 * N_HEADS * WIDTH], 1, &device)?;
+    let upstream = input(&[n, N_HEADS * WIDTH], 2, &device)?.as_detached_tensor();
+    let dropout = (p > 0.0).then_some(AttentionDropout { mask: DropoutMask { p, key: 7 }, n_queries: n });
+    let (mut forward, mut backward) = (Vec::new(), Vec::new());
+    for _ in 0..WARM_UP_CALLS + repeats {
+        let (output, seconds) =
+            timed(&device, || kernels::self_attention(&qkv, N_HEADS, dropout, Compute::Bf16))?;
+        forward.push(seconds);
+        // Their gradient is `upstream`.
+        let scalar = (output * &upstream)?.sum_all()?;
+        backward.push(timed(&device, || kernels::backward(&scalar))?.1);
+    }
+    let [forward, backward] = [forward, backward].map(|seconds| median(&seconds[WARM_UP_CALLS..]));
+    let (forward, backward) = forward.zip(backward).ok_or("`--repeats 0`, expected at least 1")?;
+    let flop = (4 * n * n * N_HEADS * WIDTH) as f64;
+    Ok(json!({
+        "tokens": n,
+        "dropout": p,
+        "forward_seconds": forward,
+        "backward_seconds": backward,
+        "forward_tflops": flop / forward / 1e12,
+        "backward_tflops": 2.5 * flop / backward / 1e12,
+    }))
+}
+
+fn timed<T>(device: &Device, call: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
+    device::synchronize(device)?;
+    let started = Instant::now();
+    let found = call()?;
+    device::synchronize(device)?;
+    Ok((found, started.elapsed().as_secs_f64()))
+}
+
+fn median(seconds: &[f64]) -> Option<f64> {
+    let mut seconds = seconds.to_vec();
+    seconds.sort_by(f64::total_cmp);
+    seconds.get(seconds.len() / 2).copied()
+}
