@@ -64,7 +64,7 @@ const STAGES: [Stage; 13] = [
 ];
 
 /// What only a machine with a GPU can show.
-const GPU_STAGES: [Stage; 4] = [
+const GPU_STAGES: [Stage; 6] = [
     Stage { name: "GPU", rerun: "nvidia-smi -L", check: cuda_toolkit::need_gpu },
     Stage { name: "cuda kernels", rerun: "cargo xtask cuda-kernels", check: cuda_kernels::run },
     Stage {
@@ -89,6 +89,16 @@ const GPU_STAGES: [Stage; 4] = [
             )
         },
     },
+    Stage {
+        name: "cuda memcheck",
+        rerun: "CF_TEST_SMALL=1 compute-sanitizer --tool memcheck TESTS-OF-CF-LAYERS",
+        check: |root| sanitize(root, "memcheck"),
+    },
+    Stage {
+        name: "cuda racecheck",
+        rerun: "CF_TEST_SMALL=1 compute-sanitizer --tool racecheck TESTS-OF-CF-LAYERS",
+        check: |root| sanitize(root, "racecheck"),
+    },
 ];
 
 /// The packages with a test program `cuda`.
@@ -99,6 +109,25 @@ const TESTED_ON_GPU: [&str; 8] =
 fn with_cuda(root: &Path, args: &[&str]) -> Result<(), Failure> {
     let toolkit = cuda_toolkit::provide(root, Parts::All)?;
     toolkit.around(root, Step::cargo(root, args))?.run()
+}
+
+/// The tests of kernels at small sizes under `compute-sanitizer`, where the machine has it.
+fn sanitize(root: &Path, tool: &str) -> Result<(), Failure> {
+    const RUNNER: &str = if cfg!(target_arch = "aarch64") {
+        "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER"
+    } else {
+        "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER"
+    };
+    if !Step::new(root, "compute-sanitizer", &["--version"]).succeeds() {
+        println!("skipped: no `compute-sanitizer` (part of a CUDA toolkit, not of its wheels)");
+        return Ok(());
+    }
+    let toolkit = cuda_toolkit::provide(root, Parts::All)?;
+    let test = ["test", "--release", "-p", "cf-layers", "--features", "cuda", "--test", "cuda"];
+    let step = Step::cargo(root, &test)
+        .env(RUNNER, &format!("compute-sanitizer --tool {tool} --error-exitcode 9"))
+        .env("CF_TEST_SMALL", "1");
+    toolkit.around(root, step)?.run()
 }
 
 /// Licences, crates and registries of the lock file against `deny.toml`; advisories where their database can be had.

@@ -21,6 +21,8 @@ const PACKAGES: [&str; 4] = ["cf-layers", "cf-model", "patch-encoders", "cf-trai
 const SLOW: &str = "cf-train";
 /// A test whose attention has 270 million weights a head.
 const TOO_LONG: &str = "long_sequences_in_evaluation";
+/// A test whose sizes follow the number of multiprocessors: for few of them only.
+const IN_ROUNDS: &str = "attention_in_rounds";
 /// Takes the place of the kernels' own.
 const INSTRUCTIONS: &str = "instructions.cuh";
 const FLAGS: [&str; 7] =
@@ -89,17 +91,23 @@ pub(crate) fn run(root: &Path, args: &[String]) -> Result<(), Failure> {
          (CF_EMULATED_GPU=memory: nothing is computed, and what tensors take is counted as on a GPU)",
         libraries.display()
     );
-    let always = ["--test-threads", "1", "--skip", TOO_LONG];
-    let args: Vec<&str> = always.into_iter().chain(args).collect();
-    for program in &programs {
-        let mut step =
-            Step::new(root, program, &args).env("LD_LIBRARY_PATH", &libraries.display().to_string());
-        if races && std::env::var_os(MULTIPROCESSORS).is_none() {
-            step = step.env(MULTIPROCESSORS, "2");
-        }
-        step.run()?;
+    let run = |few: bool, args: &[&str]| {
+        let all: Vec<&str> =
+            ["--test-threads", "1", "--skip", TOO_LONG].iter().chain(args).copied().collect();
+        programs.iter().try_for_each(|program| {
+            let step =
+                Step::new(root, program, &all).env("LD_LIBRARY_PATH", &libraries.display().to_string());
+            if few { step.env(MULTIPROCESSORS, "2") } else { step }.run()
+        })
+    };
+    if std::env::var_os(MULTIPROCESSORS).is_some() {
+        return run(false, &args);
     }
-    Ok(())
+    if races {
+        return run(true, &args);
+    }
+    run(false, &[&["--skip", IN_ROUNDS], &args[..]].concat())?;
+    if args.is_empty() { run(true, &[IN_ROUNDS]) } else { Ok(()) }
 }
 
 /// The test programs among what Cargo says it made.

@@ -323,6 +323,22 @@ fn attention_of_many_heads() {
     }
 }
 
+/// A few blocks more than run at once, with long loops: the last of them share their keys, or in the backward pass their queries.
+#[test]
+fn attention_in_rounds() {
+    let n_multiprocessors = {
+        let (gpu, _guard) = gpu();
+        device::description(&gpu).unwrap().unwrap().n_multiprocessors
+    };
+    for width in [32, 128] {
+        for (n, m) in [(256 * n_multiprocessors + 1, 8_200), (4_100, 128 * n_multiprocessors + 1)] {
+            check_both(&format!("{n} x {m} of {width}"), &[&[n, width], &[m, 2 * width]], &|x, compute| {
+                kernels::attention(&x[0], &x[1], 1, None, compute)
+            });
+        }
+    }
+}
+
 #[test]
 fn attention_in_fixed_order() {
     for (n, m, n_heads, width) in attentions() {

@@ -85,6 +85,8 @@ pub struct DeviceDescription {
     pub name: String,
     /// Version of the driver, and the latest CUDA that it knows.
     pub driver: String,
+    /// Multiprocessors, each of which runs blocks of its own.
+    pub n_multiprocessors: usize,
 }
 
 /// Memory of a device.

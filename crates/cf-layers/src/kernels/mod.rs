@@ -39,6 +39,8 @@ mod adam;
 mod allocator;
 mod attention;
 mod attention_received;
+#[cfg(any(test, feature = "cuda"))]
+mod attention_shares;
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;

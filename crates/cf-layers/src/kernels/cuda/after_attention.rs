@@ -26,7 +26,7 @@ pub(in crate::kernels) struct Shapes {
 impl Shapes {
     /// The attention of a layer.
     pub(super) fn call(&self, options: TransformerLayerOptions) -> Call {
-        Call { shape: self.attention, dropout: options.attention.dropout }
+        Call::new(self.attention, options.attention.dropout)
     }
 }
 

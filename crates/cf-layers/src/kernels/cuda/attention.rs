@@ -43,6 +43,13 @@ impl<'a> Rows<'a> {
     }
 }
 
+impl Rows<'_> {
+    /// The same without its first rows.
+    fn after_rows(self, n_rows: usize) -> Self {
+        Self { view: self.view.from(n_rows * self.stride), ..self }
+    }
+}
+
 /// Queries, keys and values, or their gradients; keys and values are columns of the same rows, values right after keys.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tokens<'a> {
@@ -64,6 +71,18 @@ impl<'a> Tokens<'a> {
     }
 }
 
+impl Tokens<'_> {
+    /// The same without the first queries.
+    fn after_queries(self, n_queries: usize) -> Self {
+        Self { q: self.q.after_rows(n_queries), ..self }
+    }
+
+    /// The same without the first keys and values.
+    fn after_keys(self, n_keys: usize) -> Self {
+        Self { k: self.k.after_rows(n_keys), v: self.v.after_rows(n_keys), ..self }
+    }
+}
+
 /// What a backward pass needs of the forward pass.
 pub(super) struct Saved<'a> {
     pub(super) tokens: Tokens<'a>,
@@ -76,9 +95,15 @@ pub(super) struct Saved<'a> {
 pub(super) struct Call {
     pub(super) shape: AttentionShape,
     pub(super) dropout: Option<AttentionDropout>,
+    /// Whether the last blocks may be split to save time, which takes memory.
+    pub(super) splits_last: bool,
 }
 
 impl Call {
+    pub(super) fn new(shape: AttentionShape, dropout: Option<AttentionDropout>) -> Self {
+        Self { shape, dropout, splits_last: true }
+    }
+
     fn width(&self) -> usize {
         self.shape.d / self.shape.n_heads
     }
@@ -187,7 +212,7 @@ struct Kept {
 impl Attention {
     fn new(shape: AttentionShape, dropout: Option<AttentionDropout>, compute: Compute) -> Self {
         let dtype = token_type(&shape, compute);
-        Self { call: Call { shape, dropout }, dtype, kept: OnceLock::new() }
+        Self { call: Call::new(shape, dropout), dtype, kept: OnceLock::new() }
     }
 
     /// The f32 output of inputs with their sizes; one input holds all tokens, two hold queries and the others.

@@ -19,10 +19,12 @@ __device__ __forceinline__ uint64_t weight_index(const Shape &shape, int head, i
 
 // ---- forward -------------------------------------------------------------------------------------------------------
 
-// A block of 4 warps takes 128 queries of one head, 32 a warp, over the keys of one split; tiles of 64 keys, two in flight.
+// A block of 4 warps takes 128 queries of one head, 32 a warp, over the keys of one split; tiles of 64 keys, two in flight. A head's
+// log-sum-exps begin `log_sum_exps` after those of the head before.
 template <int D>
 __device__ void forward(const bf16 *q, uint64_t q_stride, const bf16 *k, const bf16 *v, uint64_t kv_stride, bf16 *out,
-                        float *partial, float *log_sum_exp, const Shape &shape, const Mask &mask, int tiles_per_split) {
+                        float *partial, float *log_sum_exp, const Shape &shape, const Mask &mask, int tiles_per_split,
+                        int log_sum_exps) {
     constexpr int ROWS = 128, KEYS = 64, THREADS = 128, N = KEYS / 8;
     DYNAMIC_SHARED(unsigned char, shared);
     uint32_t q_tile = shared_address(shared);
@@ -188,7 +190,7 @@ __device__ void forward(const bf16 *q, uint64_t q_stride, const bf16 *k, const b
                 }
             }
             if (t == 0) {
-                log_sum_exp[((uint64_t)split * shape.n_heads + head) * shape.n + query] =
+                log_sum_exp[((uint64_t)split * shape.n_heads + head) * log_sum_exps + query] =
                     highest[r][half] * scale_2 + log2f(total);
             }
         }
@@ -198,7 +200,7 @@ __device__ void forward(const bf16 *q, uint64_t q_stride, const bf16 *k, const b
 // The output and log-sum-exp of all keys from those of `n_splits` parts. A thread has 4 columns of one query.
 template <int D>
 __device__ void combine(const float *partial, const float *parts, bf16 *out, float *log_sum_exp, int n, int n_heads,
-                        int n_splits) {
+                        int n_splits, int log_sum_exps) {
     const int width = n_heads * D;
     uint64_t at = ((uint64_t)blockIdx.x * blockDim.x + threadIdx.x) * 4;
     if (at >= (uint64_t)n * width) return;
@@ -216,7 +218,7 @@ __device__ void combine(const float *partial, const float *parts, bf16 *out, flo
         sum.w += weight * part.w;
     }
     store4(out + at, make_float4(sum.x / total, sum.y / total, sum.z / total, sum.w / total));
-    if (at % D == 0) log_sum_exp[(uint64_t)head * n + query] = top + log2f(total);
+    if (at % D == 0) log_sum_exp[(uint64_t)head * log_sum_exps + query] = top + log2f(total);
 }
 
 // ---- backward ------------------------------------------------------------------------------------------------------
@@ -552,13 +554,14 @@ __device__ void backward_queries(const bf16 *q, uint64_t q_stride, const bf16 *k
     extern "C" __global__ void __launch_bounds__(128)                                                                  \
         attention_##D(const bf16 *q, uint64_t q_stride, const bf16 *k, const bf16 *v, uint64_t kv_stride, bf16 *out,   \
                       float *partial, float *log_sum_exp, int n, int m, int n_heads, float scale, uint32_t n_queries,  \
-                      uint64_t key, uint64_t limit, float kept, int tiles_per_split) {                                 \
+                      uint64_t key, uint64_t limit, float kept, int tiles_per_split, int log_sum_exps) {               \
         forward<D>(q, q_stride, k, v, kv_stride, out, partial, log_sum_exp, Shape{n, m, n_heads, scale, n_queries},    \
-                   Mask{key, limit, kept}, tiles_per_split);                                                           \
+                   Mask{key, limit, kept}, tiles_per_split, log_sum_exps);                                             \
     }                                                                                                                  \
     extern "C" __global__ void attention_combine_##D(const float *partial, const float *parts, bf16 *out,              \
-                                                     float *log_sum_exp, int n, int n_heads, int n_splits) {           \
-        combine<D>(partial, parts, out, log_sum_exp, n, n_heads, n_splits);                                            \
+                                                     float *log_sum_exp, int n, int n_heads, int n_splits,             \
+                                                     int log_sum_exps) {                                               \
+        combine<D>(partial, parts, out, log_sum_exp, n, n_heads, n_splits, log_sum_exps);                              \
     }                                                                                                                  \
     extern "C" __global__ void attention_products_##D(const bf16 *out, const bf16 *dout, float *delta, int n,          \
                                                       int n_heads) {                                                   \

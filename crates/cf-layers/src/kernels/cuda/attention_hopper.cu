@@ -164,7 +164,7 @@ __device__ __forceinline__ void shrink_rows(float (&o)[64], const float (&shrink
 // AHEAD: the scores of the next tile are started before the products of this one's weights and values.
 template <int CONSUMERS, int KEYS, int STAGES, bool AHEAD, bool DROPOUT>
 __device__ __forceinline__ void hopper_forward(Queries queries, Keys keys, bf16 *out, float *partial, float *log_sum_exp,
-                                               const Shape &shape, const Mask &mask, int tiles_per_split) {
+                                               const Shape &shape, const Mask &mask, int tiles_per_split, int log_sum_exps) {
     constexpr int D = HOPPER_D, ROWS = CONSUMERS * 64, TILE = KEYS * 256;
     extern __shared__ __align__(1024) unsigned char shared[];
     const uint32_t q_tile = (shared_address(shared) + 1023) & ~1023u, k_tile = q_tile + ROWS * 256, v_tile = k_tile + STAGES * TILE;
@@ -328,7 +328,7 @@ __device__ __forceinline__ void hopper_forward(Queries queries, Keys keys, bf16 
                 }
             }
             if (t == 0) {
-                log_sum_exp[((uint64_t)split * shape.n_heads + head) * shape.n + query + half * 8] =
+                log_sum_exp[((uint64_t)split * shape.n_heads + head) * log_sum_exps + query + half * 8] =
                     rows.highest[half] * scale_2 + log2f(total);
             }
         }
@@ -615,10 +615,10 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
     extern "C" __global__ void __launch_bounds__(128 * (CONSUMERS + 1), 1)                                             \
         NAME(const bf16 *q, uint64_t q_stride, const bf16 *k, const bf16 *v, uint64_t kv_stride, bf16 *out,            \
              float *partial, float *log_sum_exp, int n, int m, int n_heads, float scale, uint32_t n_queries,           \
-             uint64_t key, uint64_t limit, float kept, int tiles_per_split) {                                          \
+             uint64_t key, uint64_t limit, float kept, int tiles_per_split, int log_sum_exps) {                        \
         HOPPER_RUN((hopper_forward<CONSUMERS, 128, STAGES, AHEAD, DROPOUT>(                                            \
             Queries{q, q_stride}, Keys{k, v, kv_stride}, out, partial, log_sum_exp,                                    \
-            Shape{n, m, n_heads, scale, n_queries}, Mask{key, limit, kept}, tiles_per_split)));                        \
+            Shape{n, m, n_heads, scale, n_queries}, Mask{key, limit, kept}, tiles_per_split, log_sum_exps)));          \
     }
 // 192 queries a block, where there are blocks for all multiprocessors, and 128; tiles of 128 keys.
 HOPPER_FORWARD(attention_hopper_192, 3, 2, false, false)

@@ -75,7 +75,7 @@ struct Kept {
 impl Common {
     fn new(shape: AttentionShape, options: ProjectedAttentionOptions, parts: Parts) -> Self {
         let dtype = token_type(&shape, options.compute);
-        Self { call: Call { shape, dropout: options.dropout }, parts, dtype }
+        Self { call: Call::new(shape, options.dropout), parts, dtype }
     }
 
     fn d(&self) -> usize {

@@ -54,7 +54,12 @@ pub(super) fn description(gpu: &CudaDevice) -> Result<DeviceDescription> {
         Ok(text) => format!("{} ({cuda})", text.trim()),
         Err(_) => cuda,
     };
-    Ok(DeviceDescription { name, driver })
+    let n_multiprocessors = gpu
+        .cuda_stream()
+        .context()
+        .attribute(sys::CUdevice_attribute_enum::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
+        .map_err(failed)?;
+    Ok(DeviceDescription { name, driver, n_multiprocessors: usize::try_from(n_multiprocessors).unwrap_or(0) })
 }
 
 /// Waits for all streams, that of copies among them.

@@ -1,14 +1,13 @@
 //! The bf16 kernels: those for tensor cores of compute capability 8.0 and up, and those for Hopper.
 
 use super::super::super::attention::AttentionShape;
+use super::super::super::attention_shares::{Share, shares, together};
 use super::super::super::deterministic;
 use super::super::*;
 use super::{Call, Rows, Saved, Tokens, stride, token_args};
 
 /// Keys of a block and queries that it takes at a time, in the backward kernels.
 const BACKWARD: [usize; 2] = [128, 64];
-/// Parts that keys, or in the backward pass queries, are split into at most where there are few blocks.
-const MOST_SPLITS: usize = 8;
 /// Shared memory of `attention_hopper.cu` for barriers, and for tiles to begin at multiples of 1 KiB.
 const HOPPER_EXTRA: usize = 1024 + 256;
 /// `BackwardShared::BYTES` there.
@@ -28,12 +27,16 @@ struct ForwardKernel {
     per_multiprocessor: usize,
 }
 
-/// In how many parts `n_tiles` are worked on so that about `wanted` blocks run where there are `n_blocks` without parts; and tiles
-/// of a part.
-fn splits(n_tiles: usize, n_blocks: usize, wanted: usize) -> (usize, usize) {
-    let n_splits = (wanted / n_blocks.max(1)).clamp(1, MOST_SPLITS).min(n_tiles.div_ceil(2)).max(1);
-    let tiles = n_tiles.div_ceil(n_splits);
-    (n_tiles.div_ceil(tiles), tiles)
+impl Call {
+    /// How `n_blocks` of each head are launched, over `n_tiles` tiles each. A dropout mask counts queries and keys from the first.
+    fn shares(&self, n_blocks: usize, n_tiles: usize, slots: usize) -> Vec<Share> {
+        let n_heads = self.shape.n_heads;
+        if self.splits_last && self.dropout.is_none() {
+            shares(n_blocks, n_heads, n_tiles, slots)
+        } else {
+            vec![together(n_blocks, n_heads, n_tiles, slots)]
+        }
+    }
 }
 
 impl Gpu {
@@ -87,41 +90,54 @@ impl Gpu {
     pub(super) fn attend_bf16(&self, call: Call, tokens: Tokens<'_>) -> Result<(Array, Array)> {
         let AttentionShape { n, m, d, n_heads } = call.shape;
         let kernel = self.forward_kernel(call);
-        let blocks = n.div_ceil(kernel.rows);
-        let wanted = kernel.per_multiprocessor * self.n_multiprocessors();
-        let (n_splits, tiles) = splits(m.div_ceil(kernel.keys), blocks * n_heads, wanted);
+        let slots = kernel.per_multiprocessor * self.n_multiprocessors();
         let output = self.array(n * d, DType::BF16)?;
         let log_sum_exp = self.array(n_heads * n, DType::F32)?;
-        let parts = match n_splits {
+        for share in call.shares(n.div_ceil(kernel.rows), m.div_ceil(kernel.keys), slots) {
+            let (first, rows) = share.rows(kernel.rows, n);
+            let to = (output.view().from(first * d), log_sum_exp.view().from(first));
+            self.attend_bf16_share(call, &kernel, tokens.after_queries(first), to, (rows, &share))?;
+        }
+        Ok((output, log_sum_exp))
+    }
+
+    /// The output of the first `rows` queries; their log-sum-exp goes to rows of all queries of the call.
+    fn attend_bf16_share(
+        &self,
+        call: Call,
+        kernel: &ForwardKernel,
+        tokens: Tokens<'_>,
+        (output, log_sum_exp): (View<'_>, View<'_>),
+        (rows, share): (usize, &Share),
+    ) -> Result<()> {
+        let AttentionShape { n, m, d, n_heads } = call.shape;
+        let parts = match share.n_splits {
             1 => None,
-            _ => Some((
-                self.array(n_splits * n * d, DType::F32)?,
-                self.array(n_splits * n_heads * n, DType::F32)?,
+            n_splits => Some((
+                self.array(n_splits * rows * d, DType::F32)?,
+                self.array(n_splits * n_heads * rows, DType::F32)?,
             )),
         };
+        let [rows_arg, n_arg] = [rows, n].map(|size| Arg::I32(size as i32));
         let mut args = token_args(tokens).to_vec();
-        args.push((&output).into());
+        args.push(output.into());
         args.push(parts.as_ref().map(|(partial, _)| partial).into());
-        args.push(parts.as_ref().map_or((&log_sum_exp).into(), |(_, parts)| parts.into()));
-        args.extend(call.sizes());
+        args.push(parts.as_ref().map_or(log_sum_exp.into(), |(_, parts)| parts.into()));
+        args.extend([rows, m, n_heads].map(|size| Arg::I32(size as i32)));
         args.extend(call.scale_and_mask());
-        args.push(Arg::I32(tiles as i32));
+        args.push(Arg::I32(share.tiles as i32));
+        args.push(if parts.is_some() { rows_arg } else { n_arg });
         self.launch(
             kernel.name,
-            ([blocks, n_heads, n_splits], [kernel.threads, 1, 1]),
+            ([share.n_blocks, n_heads, share.n_splits], [kernel.threads, 1, 1]),
             kernel.shared,
             &args,
         )?;
-        if let Some((partial, parts)) = &parts {
-            let (name, _) =
-                call.named(["attention_combine_32", "attention_combine_64", "attention_combine_128"]);
-            let sizes = [n, n_heads, n_splits].map(|size| Arg::I32(size as i32));
-            let mut args: Vec<Arg> =
-                vec![partial.into(), parts.into(), (&output).into(), (&log_sum_exp).into()];
-            args.extend(sizes);
-            self.launch(name, ([(n * d).div_ceil(4 * 256), 1, 1], [256, 1, 1]), 0, &args)?;
-        }
-        Ok((output, log_sum_exp))
+        let Some((partial, parts)) = &parts else { return Ok(()) };
+        let (name, _) = call.named(["attention_combine_32", "attention_combine_64", "attention_combine_128"]);
+        let mut args: Vec<Arg> = vec![partial.into(), parts.into(), output.into(), log_sum_exp.into()];
+        args.extend([rows, n_heads, share.n_splits, n].map(|size| Arg::I32(size as i32)));
+        self.launch(name, ([(rows * d).div_ceil(4 * 256), 1, 1], [256, 1, 1]), 0, &args)
     }
 
     pub(super) fn attend_bf16_gradient(
@@ -140,28 +156,36 @@ impl Gpu {
         self.launch(name, ([(n * n_heads).div_ceil(8), 1, 1], [256, 1, 1]), 0, &args)?;
 
         let [keys, rows] = BACKWARD;
-        let blocks = m.div_ceil(keys);
-        let (n_splits, tiles) = splits(n.div_ceil(rows), blocks * n_heads, self.n_multiprocessors());
         let atomic = if deterministic() { None } else { Some(self.zeros(n * d)?) };
-        let partial = match n_splits {
-            1 => None,
-            _ => Some(self.array(n_splits * m * 2 * d, DType::F32)?),
-        };
-        let mut args = token_args(saved.tokens).to_vec();
-        args.extend_from_slice(&[
-            dout.into(),
-            saved.log_sum_exp.into(),
-            (&delta).into(),
-            atomic.as_ref().into(),
-        ]);
-        args.extend_from_slice(&[to.k.view.into(), to.v.view.into(), stride(to.k), partial.as_ref().into()]);
-        args.extend(call.sizes());
-        args.extend(call.scale_and_mask());
-        args.push(Arg::I32(tiles as i32));
-        let (name, threads, shared) = self.backward_kernel(call);
-        self.launch(name, ([blocks, n_heads, n_splits], [threads, 1, 1]), shared, &args)?;
-        if let Some(partial) = &partial {
-            self.sum_to_bf16(partial.view(), to.k, [m, 2 * d], n_splits, 1.0)?;
+        for share in call.shares(m.div_ceil(keys), n.div_ceil(rows), self.n_multiprocessors()) {
+            let (first, n_keys) = share.rows(keys, m);
+            let (tokens, to) = (saved.tokens.after_keys(first), to.after_keys(first));
+            let partial = match share.n_splits {
+                1 => None,
+                n_splits => Some(self.array(n_splits * n_keys * 2 * d, DType::F32)?),
+            };
+            let mut args = token_args(tokens).to_vec();
+            args.extend_from_slice(&[
+                dout.into(),
+                saved.log_sum_exp.into(),
+                (&delta).into(),
+                atomic.as_ref().into(),
+            ]);
+            args.extend_from_slice(&[
+                to.k.view.into(),
+                to.v.view.into(),
+                stride(to.k),
+                partial.as_ref().into(),
+            ]);
+            args.extend([n, n_keys, n_heads].map(|size| Arg::I32(size as i32)));
+            args.extend(call.scale_and_mask());
+            args.push(Arg::I32(share.tiles as i32));
+            let (name, threads, shared) = self.backward_kernel(call);
+            let grid = [share.n_blocks, n_heads, share.n_splits];
+            self.launch(name, (grid, [threads, 1, 1]), shared, &args)?;
+            if let Some(partial) = &partial {
+                self.sum_to_bf16(partial.view(), to.k, [n_keys, 2 * d], share.n_splits, 1.0)?;
+            }
         }
         match &atomic {
             Some(sums) => self.sum_to_bf16(sums.view(), to.q, [n, d], 1, 1.0 / (call.width() as f32).sqrt()),
