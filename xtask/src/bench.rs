@@ -30,12 +30,14 @@ pub(crate) struct Options {
     python: Option<String>,
     /// A GPU, as `cuda:N`; the CPU where none is named.
     gpu: Option<String>,
+    /// What the script for a GPU wrote on another machine, instead of a run of it here.
+    measured: Option<String>,
 }
 
 impl Options {
     pub(crate) fn parse(args: &[String]) -> Result<Self, Failure> {
         let (mut bench, mut json, mut record) = (None, false, false);
-        let (mut cases, mut python, mut gpu) = (None, None, None);
+        let (mut cases, mut python, mut gpu, mut measured) = (None, None, None, None);
         let mut args = args.iter().map(String::as_str);
         while let Some(arg) = args.next() {
             let mut value = || {
@@ -50,6 +52,7 @@ impl Options {
                 "--against-pytorch" => {}
                 "--cases" => cases = Some(value()?),
                 "--python" => python = Some(value()?),
+                "--measured" => measured = Some(value()?),
                 "--device" => {
                     let device = value()?;
                     let ordinal = device.strip_prefix("cuda:").map(str::parse::<usize>);
@@ -72,7 +75,12 @@ impl Options {
         if gpu.is_some() && bench.name != ON_GPU {
             return Err(Failure::usage(format!("`{}` has no cases for a GPU; `{ON_GPU}` has", bench.name)));
         }
-        Ok(Self { bench, json, record, cases, python, gpu })
+        if measured.is_some() && gpu.is_none() {
+            return Err(Failure::usage(
+                "`--measured` is for a GPU: name it with `--device cuda:N`".to_owned(),
+            ));
+        }
+        Ok(Self { bench, json, record, cases, python, gpu, measured })
     }
 }
 
@@ -181,6 +189,7 @@ mod tests {
             cases: Some("clam/f32/warm".to_owned()),
             python: None,
             gpu: None,
+            measured: None,
         };
         assert_eq!(options, wanted);
         for line in ["model model", "model kernels", "modle"] {
@@ -191,6 +200,9 @@ mod tests {
         assert!(parse("model --csv").unwrap_err().to_string().contains("`--csv`"));
         assert_eq!(parse("model --device cuda:1").unwrap().gpu.as_deref(), Some("cuda:1"));
         assert!(parse("model --device cuda").unwrap_err().to_string().contains("expected cpu or cuda:N"));
+        let elsewhere = parse("model --device cuda:0 --measured cuda.json --record").unwrap();
+        assert!(elsewhere.record && elsewhere.measured.as_deref() == Some("cuda.json"));
+        assert!(parse("model --measured cuda.json").unwrap_err().to_string().contains("--device"));
         assert!(parse("bags --device cuda:0").unwrap_err().to_string().contains("no cases for a GPU"));
         assert!(
             parse("--json")

@@ -42,7 +42,7 @@ cargo xtask COMMAND
   browser                   the report of a small run in headless Chromium, where the machine has it and Playwright
   cluster                   a study on a real Slurm of this machine, disturbed, and through Snakemake: the same bytes as without
   bench NAME [ARGS]...      time `model`, `baselines`, `kernels`, `bags`, `metrics` or `extract` against the Python stack: --json, --record, --cases A,B, --python PATH;
-                            model --device cuda:N: on a GPU, against PyTorch on the same
+                            model --device cuda:N: on a GPU, against PyTorch on the same; --measured FILE: what bench_cuda.py wrote elsewhere
   cuda-emulate [-p PACKAGE]... [--races] [ARGS]...
                             the tests that need a GPU on a machine without, thread by thread: kernels, models and encoders, 20 minutes;
                             -p cf-train: whole runs, most of an hour; --races: fails where two threads touch the same memory and nothing orders

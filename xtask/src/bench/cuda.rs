@@ -15,8 +15,30 @@ const SCRIPT: &str = "fixtures/generate/bench_cuda.py";
 const REQUIREMENTS: &str = "fixtures/generate/requirements.txt";
 const BUILD: [&str; 6] = ["build", "--release", "-p", "cf-bench", "--features", "cuda"];
 
-/// Builds with feature `cuda`, measures on `device` and fails where there is none.
+/// Measures on `device`, or takes what was measured elsewhere, and prints or records it.
 pub(super) fn run(root: &Path, device: &str, options: &Options) -> Result<(), Failure> {
+    let file = match &options.measured {
+        Some(file) => PathBuf::from(file),
+        None => measure(root, device, options)?,
+    };
+    let text = std::fs::read_to_string(&file).map_err(|error| Failure::io("read", &file, &error))?;
+    if options.json {
+        println!("{}", text.trim_end());
+    }
+    let measured = serde_json::from_str(&text)
+        .map_err(|error| Failure::new(format!("{} is no JSON: {error}", file.display())))?;
+    if !options.record {
+        return Ok(());
+    }
+    let mut recorded = recorded(&measured);
+    if options.measured.is_some() {
+        recorded.command = format!("python {SCRIPT} --cf-bench PATH --attention --out FILE");
+    }
+    recorded.write(root, "cuda")
+}
+
+/// Builds with feature `cuda` and measures; fails where there is no GPU. Returns the file of results.
+fn measure(root: &Path, device: &str, options: &Options) -> Result<PathBuf, Failure> {
     cuda_toolkit::need_gpu(root)?;
     let toolkit = cuda_toolkit::provide(root, Parts::All)?;
     toolkit.around(root, Step::cargo(root, &BUILD))?.run()?;
@@ -42,13 +64,7 @@ pub(super) fn run(root: &Path, device: &str, options: &Options) -> Result<(), Fa
     } else {
         step.run()?;
     }
-    let text = std::fs::read_to_string(&out).map_err(|error| Failure::io("read", &out, &error))?;
-    if options.json {
-        println!("{}", text.trim_end());
-    }
-    let measured = serde_json::from_str(&text)
-        .map_err(|error| Failure::new(format!("{} is no JSON: {error}", out.display())))?;
-    if options.record { recorded(&measured).write(root, "cuda") } else { Ok(()) }
+    Ok(out)
 }
 
 /// What `docs/benchmarks/cuda.json` says of a run's output.
