@@ -80,6 +80,11 @@ impl Options {
                 "`--measured` is for a GPU: name it with `--device cuda:N`".to_owned(),
             ));
         }
+        if measured.is_some() && (cases.is_some() || python.is_some() || !(record || json)) {
+            return Err(Failure::usage(
+                "`--measured` goes with `--record` or `--json`; it measures nothing that `--cases` or `--python` could be for",
+            ));
+        }
         Ok(Self { bench, json, record, cases, python, gpu, measured })
     }
 }
@@ -161,6 +166,7 @@ fn seconds(value: f64) -> String {
 
 fn recorded(bench: &Bench, cases: &[Value], host: &Host) -> Recorded {
     Recorded {
+        commit: None,
         title: format!("{}, on {}", bench.title, host.vendor()),
         command: format!("cargo xtask bench {} --record", bench.name),
         host: host.to_string(),

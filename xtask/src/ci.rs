@@ -118,14 +118,17 @@ fn sanitize(root: &Path, tool: &str) -> Result<(), Failure> {
     } else {
         "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER"
     };
-    if !Step::new(root, "compute-sanitizer", &["--version"]).succeeds() {
+    let toolkit = cuda_toolkit::provide(root, Parts::All)?;
+    let beside = toolkit.home.join("bin/compute-sanitizer");
+    let sanitizer =
+        if beside.is_file() { beside.display().to_string() } else { "compute-sanitizer".to_owned() };
+    if !Step::new(root, &sanitizer, &["--version"]).succeeds() {
         println!("skipped: no `compute-sanitizer` (part of a CUDA toolkit, not of its wheels)");
         return Ok(());
     }
-    let toolkit = cuda_toolkit::provide(root, Parts::All)?;
     let test = ["test", "--release", "-p", "cf-layers", "--features", "cuda", "--test", "cuda"];
     let step = Step::cargo(root, &test)
-        .env(RUNNER, &format!("compute-sanitizer --tool {tool} --error-exitcode 9"))
+        .env(RUNNER, &format!("{sanitizer} --tool {tool} --error-exitcode 9"))
         .env("CF_TEST_SMALL", "1");
     toolkit.around(root, step)?.run()
 }

@@ -29,11 +29,15 @@ pub(crate) struct Arguments {
     repeats: usize,
 }
 
-/// Products in bf16 of tokens that come and gradients that leave in f32, casts included.
+/// Products in bf16 of tokens that come and gradients that leave in f32; casts are in the times, and in that of the backward pass the
+/// gradient of a product with `upstream`, together some per cent at many tokens.
 pub(crate) fn run(
     arguments: &Arguments,
 ) -> std::result::Result<serde_json::Value, Box<dyn std::error::Error>> {
     let Arguments { tokens: n, dropout: p, repeats, .. } = *arguments;
+    if !(0.0..1.0).contains(&p) {
+        return Err(format!("`--dropout {p}`, expected a share from 0, below 1").into());
+    }
     let device = arguments.device.open()?;
     let qkv = input(&[n, 3 * N_HEADS * WIDTH], 1, &device)?;
     let upstream = input(&[n, N_HEADS * WIDTH], 2, &device)?.as_detached_tensor();

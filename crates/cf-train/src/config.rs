@@ -84,8 +84,8 @@ pub struct TrainingConfig {
     pub loss: LossKind,
     /// In what the model computes.
     pub precision: Precision,
-    /// What a training step may use, such as `12 GiB`; by default what the machine offers when the run begins. It decides what is
-    /// kept between the passes and what is made again, and how many bags stay on a GPU, and changes no number.
+    /// What a training step, and on a GPU the bags that stay there beside it, may use, such as `12 GiB`; by default what the machine
+    /// offers when the run begins. It decides what is kept between the passes and what is made again, and changes no number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_budget: Option<ByteSize>,
     /// Seed of every random stream.

@@ -76,7 +76,7 @@ pub(crate) fn carry_out(
         memory,
         stop,
     };
-    plan.fill_device(&memory)?;
+    plan.fill_device(&memory, observe)?;
     let started = Instant::now();
     for data in &plan.folds {
         if run_dir::fold_dir(run, data.fold).join(fold_files::PREDICTIONS).is_file() {

@@ -12,6 +12,15 @@ pub enum Event {
         /// What it may take, where that is known.
         budget_bytes: Option<u64>,
     },
+    /// Which bags stay on a GPU from epoch to epoch; told before the first.
+    Resident {
+        /// How many.
+        n_resident: usize,
+        /// Of how many that the run reads.
+        n_bags: usize,
+        /// What they take of its memory.
+        bytes: u64,
+    },
     /// An epoch begins or goes on.
     Epoch {
         /// Fold in progress.

@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use wsi_bags::{BagStore, Magnification};
 
 use crate::bags::{BagSource, open_store};
-use crate::byte_size::ByteSize;
 use crate::cohort::{ClinicalTable, Cohort, Dropped, Slide};
 use crate::config::RunConfig;
 use crate::device_memory;
@@ -155,11 +154,15 @@ impl Plan {
         Ok(budget)
     }
 
-    /// Lets bags stay on a GPU, as many as it and the budget hold beside a training step, and tells the log how many these are.
+    /// Lets bags stay on a GPU, as many as it and the budget hold beside a training step, and tells the observer how many these are.
     ///
     /// # Errors
     /// If a bag's description can't be read, or the device's driver fails.
-    pub(crate) fn fill_device(&self, budget: &MemoryBudget<'_>) -> Result<()> {
+    pub(crate) fn fill_device(
+        &self,
+        budget: &MemoryBudget<'_>,
+        observe: &mut dyn FnMut(Event),
+    ) -> Result<()> {
         let Some(offered) = device_memory::offered_bytes(self.bags.device())? else {
             return Ok(());
         };
@@ -167,7 +170,7 @@ impl Plan {
         let bags = self.sizes(self.slides())?;
         let beside = offered.saturating_sub(budget.most_bytes(&bags));
         let (n_resident, bytes) = self.bags.keep_resident(beside, &bags);
-        tracing::info!(n_resident, n_bags = bags.len(), memory = %ByteSize(bytes), "bags that stay on the device");
+        observe(Event::Resident { n_resident, n_bags: bags.len(), bytes });
         Ok(())
     }
 

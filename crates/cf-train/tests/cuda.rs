@@ -171,18 +171,24 @@ fn bags_that_do_not_stay_on_the_gpu_give_the_same_predictions() {
     kernels::set_deterministic(true);
     let study = Study::new(12);
     for precision in ["f32", "bf16"] {
-        let mut step_bytes = 0;
-        let mut observe = |event: Event| {
-            if let Event::Memory { predicted_bytes, .. } = event {
-                step_bytes = predicted_bytes;
-            }
+        let run = |name: &str, settings: &[(&str, &str)]| {
+            let (mut step_bytes, mut n_staying, mut n_all) = (0, 0, 0);
+            let mut observe = |event: Event| match event {
+                Event::Memory { predicted_bytes, .. } => step_bytes = predicted_bytes,
+                Event::Resident { n_resident, n_bags, .. } => (n_staying, n_all) = (n_resident, n_bags),
+                _ => {}
+            };
+            let config = study.config(&[&[("training.precision", precision)], settings].concat());
+            let run = study.path(&format!("{name}-{precision}"));
+            cross_validate(&config, &run, &how(GPU, false), &NEVER, &mut observe).unwrap();
+            (run, step_bytes, n_staying, n_all)
         };
-        let config = study.config(&[("training.precision", precision)]);
-        let stay = study.path(&format!("stay-{precision}"));
-        cross_validate(&config, &stay, &how(GPU, false), &NEVER, &mut observe).unwrap();
-        let budget = format!("{} MiB", step_bytes as f64 / f64::from(1 << 20) + 0.01);
-        let settings = [("training.precision", precision), ("training.memory_budget", budget.as_str())];
-        let (read, _) = study.run(&format!("read-{precision}"), &study.config(&settings), GPU);
+        let (stay, step_bytes, n_staying, n_all) = run("stay", &[]);
+        assert!(n_staying == n_all && n_all == 12, "{n_staying} of {n_all}");
+        // A kilobyte more, which is less than a bag.
+        let budget = format!("{} MiB", step_bytes as f64 / f64::from(1 << 20) + 0.001);
+        let (read, _, n_staying, _) = run("read", &[("training.memory_budget", budget.as_str())]);
+        assert_eq!(n_staying, 0);
         // Checkpoints hold a hash of all settings.
         assert!(bytes_of(&stay, &PREDICTIONS) == bytes_of(&read, &PREDICTIONS), "{precision}");
     }

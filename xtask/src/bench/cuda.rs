@@ -32,7 +32,9 @@ pub(super) fn run(root: &Path, device: &str, options: &Options) -> Result<(), Fa
     }
     let mut recorded = recorded(&measured);
     if options.measured.is_some() {
-        recorded.command = format!("python {SCRIPT} --cf-bench PATH --attention --out FILE");
+        let said = |key: &str| measured[key].as_str().unwrap_or("not recorded").to_owned();
+        recorded.command = said("command");
+        recorded.commit = Some(said("commit"));
     }
     recorded.write(root, "cuda")
 }
@@ -92,6 +94,7 @@ fn recorded(measured: &Value) -> Recorded {
     notes.extend(list("attention").iter().map(attention_note));
     Recorded {
         title: "CrossFusion on a GPU: cf-bench and PyTorch".to_owned(),
+        commit: None,
         command: "cargo xtask bench model --device cuda:0 --record".to_owned(),
         host: format!("{}, driver {}", text("device"), text("driver")),
         versions: json!({

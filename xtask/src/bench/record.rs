@@ -12,6 +12,8 @@ use crate::tidy;
 /// A table of `docs/benchmarks.md`.
 pub(super) struct Recorded {
     pub(super) title: String,
+    /// What was measured, if it is not what lies here.
+    pub(super) commit: Option<String>,
     pub(super) command: String,
     pub(super) host: String,
     pub(super) versions: Value,
@@ -30,7 +32,11 @@ impl Recorded {
         } else {
             None
         };
-        let document = self.document(&commit(root)?, before);
+        let commit = match &self.commit {
+            Some(commit) => commit.clone(),
+            None => commit(root)?,
+        };
+        let document = self.document(&commit, before);
         write(&path, &format!("{document:#}\n"))?;
         tidy::run(root, tidy::Mode::Write)
     }
@@ -78,6 +84,7 @@ mod tests {
     #[test]
     fn remarks_stay_and_all_else_is_new() {
         let recorded = Recorded {
+            commit: None,
             title: "Model".to_owned(),
             command: "cargo xtask x".to_owned(),
             host: "two cores".to_owned(),

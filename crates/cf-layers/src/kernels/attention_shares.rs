@@ -45,13 +45,14 @@ pub(super) fn together(n_blocks: usize, n_heads: usize, n_tiles: usize, slots: u
 /// a round of blocks takes as long as one of them, however few they are.
 pub(super) fn shares(n_blocks: usize, n_heads: usize, n_tiles: usize, slots: usize) -> Vec<Share> {
     let all = together(n_blocks, n_heads, n_tiles, slots);
+    let (n_heads, slots) = (n_heads.max(1), slots.max(1));
     let rounds = n_blocks * n_heads / slots;
     let full = rounds * slots / n_heads;
     let rest = n_blocks - full.min(n_blocks);
     if n_tiles < LONG || full == 0 || rest == 0 {
         return vec![all];
     }
-    // In rounds; parts are to take no more memory than the whole output.
+    // In rounds; parts are to hold no more numbers than the whole output.
     let time = |n_splits: usize| (rest * n_heads * n_splits).div_ceil(slots) as f64 / n_splits as f64;
     let shorter = |a: &usize, b: &usize| time(*a).total_cmp(&time(*b));
     let saved =
@@ -110,7 +111,7 @@ mod tests {
         // Blocks that end after a few tiles are not worth a launch, nor is a last round that is nearly full.
         assert_eq!(shares(277, 4, 20, 132).len(), 1);
         assert_eq!(shares(263, 4, 553, 132).len(), 1);
-        // Parts of half of all blocks would take too much memory.
+        // Six parts of a third of all blocks would take too much memory.
         assert_eq!(shares(185, 2, 277, 132).len(), 1);
     }
 }

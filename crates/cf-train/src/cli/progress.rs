@@ -40,6 +40,15 @@ impl Progress {
                     ),
                 }
             }
+            Event::Resident { n_resident, n_bags, bytes } => {
+                let memory = ByteSize(bytes);
+                match &self.bar {
+                    Some(bar) => bar.println(format!(
+                        "memory: {n_resident} of {n_bags} bags stay on the device ({memory})"
+                    )),
+                    None => tracing::info!(n_resident, n_bags, %memory, "bags that stay on the device"),
+                }
+            }
             Event::Epoch { fold, epoch, n_epochs, n_bags } => {
                 if self.place.0 != fold {
                     self.c_index = None;

@@ -42,6 +42,7 @@ impl Shapes {
         let halves = is_long(m) && n_heads.is_multiple_of(2) && options.attention.dropout.is_none();
         let n_groups = if halves { 2 } else { 1 };
         let shape = AttentionShape { d: d / n_groups, n_heads: n_heads / n_groups, ..self.attention };
+        // Its parts would be most of what a layer takes here.
         (Call { shape, splits_last: false, ..self.call(options) }, n_groups)
     }
 }

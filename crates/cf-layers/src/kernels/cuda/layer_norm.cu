@@ -78,7 +78,7 @@ struct Row {
     }
 };
 
-// y as f32 and as bf16, each where it is wanted.
+// y as f32 and as bf16, each where it is wanted. y may be x: a row is in registers before any of it is written.
 template <int COLUMNS, typename A>
 __device__ void forward(const float *x, const A *added, const float *bias, const float *gain, const float *shift, float *y,
                         bf16 *y_bf16, uint32_t n, uint32_t d, float eps) {

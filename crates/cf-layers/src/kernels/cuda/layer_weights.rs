@@ -9,7 +9,7 @@ use super::linear::Cast;
 use super::product::{Parts, plain, transposed};
 use super::*;
 
-/// The parameters of a layer, in the order in which [`Weights`] lays the matrices and [`Self::leave`] the gradients.
+/// The parameters of a layer, in the order in which [`Weights`] lays the matrices and [`Self::leave_matrices`] their gradients.
 #[derive(Debug, Clone)]
 pub(super) struct Parameters {
     /// Queries, keys, values, output, expanding and contracting layer.

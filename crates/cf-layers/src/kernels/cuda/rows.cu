@@ -291,7 +291,7 @@ __device__ __forceinline__ float gelu_slope(float x) {
     return normal.below + x * normal.density;
 }
 
-// h = mask(gelu(z + bias)). Without a bias, z holds it already.
+// h = mask(gelu(z + bias)). Without a bias, z holds it already. h may be z: a thread reads what it writes, and nothing else.
 template <typename T>
 __device__ void gelu_forward(const T *z, const float *bias, T *h, uint64_t n_elements, uint32_t d, Mask mask) {
     uint64_t stride = (uint64_t)gridDim.x * blockDim.x * 4;
