@@ -91,15 +91,24 @@ const GPU_STAGES: [Stage; 6] = [
     },
     Stage {
         name: "cuda memcheck",
-        rerun: "CF_TEST_SMALL=1 compute-sanitizer --tool memcheck TESTS-OF-CF-LAYERS",
+        rerun: "CF_TEST_SMALL=1 CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER='compute-sanitizer --tool memcheck --error-exitcode 9' \
+                cargo test --release -p cf-layers --features cuda --test cuda",
         check: |root| sanitize(root, "memcheck"),
     },
     Stage {
         name: "cuda racecheck",
-        rerun: "CF_TEST_SMALL=1 compute-sanitizer --tool racecheck TESTS-OF-CF-LAYERS",
+        rerun: "CF_TEST_SMALL=1 CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER='compute-sanitizer --tool racecheck --error-exitcode 9' \
+                cargo test --release -p cf-layers --features cuda --test cuda",
         check: |root| sanitize(root, "racecheck"),
     },
 ];
+
+/// Names a program for Cargo to start test programs with, on Linux.
+const RUNNER: &str = if cfg!(target_arch = "aarch64") {
+    "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER"
+} else {
+    "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER"
+};
 
 /// The packages with a test program `cuda`.
 const TESTED_ON_GPU: [&str; 8] =
@@ -113,11 +122,6 @@ fn with_cuda(root: &Path, args: &[&str]) -> Result<(), Failure> {
 
 /// The tests of kernels at small sizes under `compute-sanitizer`, where the machine has it.
 fn sanitize(root: &Path, tool: &str) -> Result<(), Failure> {
-    const RUNNER: &str = if cfg!(target_arch = "aarch64") {
-        "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER"
-    } else {
-        "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER"
-    };
     let toolkit = cuda_toolkit::provide(root, Parts::All)?;
     let beside = toolkit.home.join("bin/compute-sanitizer");
     let sanitizer =
@@ -175,9 +179,7 @@ fn old_processor(root: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let test = ["test", "-q", "-p", "cf-layers", "--test", "kernels", "--"];
-    Step::cargo(root, &[&test[..], &TESTS].concat())
-        .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", "qemu-x86_64 -cpu Haswell")
-        .run()
+    Step::cargo(root, &[&test[..], &TESTS].concat()).env(RUNNER, "qemu-x86_64 -cpu Haswell").run()
 }
 
 /// The C library's backend, where the machine has the library.

@@ -1,13 +1,11 @@
 //! Attention alone: how many products a second its forward and its backward pass make.
 
-use std::time::Instant;
-
-use candle_core::{Device, Result};
-use cf_model::kernels::device::{self, DeviceName};
+use cf_model::kernels::device::DeviceName;
 use cf_model::kernels::{self, AttentionDropout, Compute, DropoutMask};
 use serde_json::json;
 
 use crate::kernels::{N_HEADS, input};
+use crate::timing::{median, timed};
 
 /// Channels of a head, as the published model's.
 const WIDTH: usize = 128;
@@ -62,18 +60,4 @@ pub(crate) fn run(
         "forward_tflops": flop / forward / 1e12,
         "backward_tflops": 2.5 * flop / backward / 1e12,
     }))
-}
-
-fn timed<T>(device: &Device, call: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
-    device::synchronize(device)?;
-    let started = Instant::now();
-    let found = call()?;
-    device::synchronize(device)?;
-    Ok((found, started.elapsed().as_secs_f64()))
-}
-
-fn median(seconds: &[f64]) -> Option<f64> {
-    let mut seconds = seconds.to_vec();
-    seconds.sort_by(f64::total_cmp);
-    seconds.get(seconds.len() / 2).copied()
 }

@@ -7,6 +7,8 @@ use cf_train::environment;
 use serde_json::json;
 use wsi_bags::{BagStore, Magnification};
 
+use crate::timing::median;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The directory of bags, in any layout.
@@ -37,10 +39,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<serde_json::Value, Box<dyn st
     if arguments.repeats > 0 {
         seconds.remove(0);
     }
-    seconds.sort_by(f64::total_cmp);
     let peak = environment::peak_rss_bytes();
     Ok(json!({
-        "seconds": seconds[seconds.len() / 2],
+        "seconds": median(&seconds),
         "bag_bytes": bytes,
         "grown_rss_bytes": peak - before,
         "peak_rss_bytes": peak,

@@ -11,6 +11,8 @@ use wsi_features::{ExtractOptions, PatchEncoder, extract};
 use wsi_slides::ResolutionOverride;
 use wsi_slides::render::{Base, RenderOptions, Signal, render};
 
+use crate::timing::median;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The slide; drawn if it is not there. Its patches are written beside it as a bag, for the peer to read the same.
@@ -74,9 +76,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<serde_json::Value, Box<dyn st
     if arguments.repeats > 0 {
         seconds.remove(0);
     }
-    seconds.sort_by(f64::total_cmp);
     Ok(json!({
-        "seconds": seconds[seconds.len() / 2],
+        "seconds": median(&seconds),
         "patches": n_patches,
         "peak_rss_bytes": environment::peak_rss_bytes(),
     }))

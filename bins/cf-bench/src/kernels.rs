@@ -1,12 +1,12 @@
 //! One kernel at a time, at the sizes that it has in a training step of the mean bag, or its plain reference.
 
-use std::time::Instant;
-
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, Var};
 use cf_model::kernels::device::{self, DeviceName};
 use cf_model::kernels::{self, AdamStep, AttentionDropout, Compute, DropoutMask, reference};
 use cf_train::environment;
 use serde_json::json;
+
+use crate::timing::{fastest, median, timed};
 
 /// Tokens of a Pad-Transformer of the mean bag, and the side of their square.
 const TOKENS: usize = SIDE * SIDE;
@@ -264,19 +264,14 @@ fn measure(
     let mut seconds = Vec::new();
     device::reset_peak(device)?;
     for _ in 0..=arguments.repeats {
-        device::synchronize(device)?;
-        let started = Instant::now();
-        call()?;
-        device::synchronize(device)?;
-        seconds.push(started.elapsed().as_secs_f64());
+        seconds.push(timed(device, &mut call)?.1);
     }
     seconds.remove(0);
-    seconds.sort_by(f64::total_cmp);
-    let median = seconds.get(seconds.len() / 2).copied().ok_or("`--repeats 0`, expected at least 1")?;
+    let median = median(&seconds).ok_or("`--repeats 0`, expected at least 1")?;
     Ok(json!({
         "case": arguments.case,
         "seconds": median,
-        "fastest_seconds": seconds.first(),
+        "fastest_seconds": fastest(&seconds),
         "gflops": 2.0 * products as f64 / median / 1e9,
         "peak_rss_bytes": environment::peak_rss_bytes(),
         "device": device::description(device)?.map_or_else(|| arguments.device.to_string(), |gpu| gpu.name),

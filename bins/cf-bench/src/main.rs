@@ -7,6 +7,7 @@ mod kernels;
 mod lattice;
 mod model;
 mod neighbours;
+mod timing;
 
 use std::process::ExitCode;
 

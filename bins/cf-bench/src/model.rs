@@ -1,7 +1,6 @@
 //! The whole model on bags of the paper's sizes.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use cf_model::kernels::Retention;
@@ -13,6 +12,7 @@ use serde_json::json;
 use survival_metrics::Status;
 
 use crate::lattice;
+use crate::timing::{fastest, median, timed};
 
 /// Width of the full ResNet50's features.
 pub(crate) const BACKBONE_DIM: usize = 2048;
@@ -124,22 +124,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<serde_json::Value, Box<dyn st
     let retention = if recompute { Retention::Recompute } else { Retention::Keep };
     device::reset_peak(&device)?;
     for repeat in 0..=arguments.repeats {
-        device::synchronize(&device)?;
-        let started = Instant::now();
-        match &mut optimiser {
-            Some(adam) => train(model.as_ref(), &bag, adam, (repeat, retention))?,
-            None => drop(model.forward(&bag, &mut ForwardCtx::eval())?.logit_values()?),
-        }
-        device::synchronize(&device)?;
-        seconds.push(started.elapsed().as_secs_f64());
+        let pass = || -> Result<(), Box<dyn std::error::Error>> {
+            match &mut optimiser {
+                Some(adam) => train(model.as_ref(), &bag, adam, (repeat, retention))?,
+                None => {
+                    model.forward(&bag, &mut ForwardCtx::eval())?.logit_values()?;
+                }
+            }
+            Ok(())
+        };
+        seconds.push(timed(&device, pass)?.1);
     }
     let first = seconds.remove(0);
-    seconds.sort_by(f64::total_cmp);
-    let median = seconds.get(seconds.len() / 2).copied().unwrap_or(first);
     Ok(json!({
         "case": arguments.case,
-        "seconds": median,
-        "fastest_seconds": seconds.first().copied().unwrap_or(first),
+        "seconds": median(&seconds).unwrap_or(first),
+        "fastest_seconds": fastest(&seconds).unwrap_or(first),
         "first_seconds": first,
         "peak_rss_bytes": environment::peak_rss_bytes(),
         "device": device::description(&device)?.map_or_else(|| arguments.device.to_string(), |gpu| gpu.name),

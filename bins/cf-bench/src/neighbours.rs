@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::kernels::input;
 use crate::lattice;
 use crate::model::{BACKBONE_DIM, sizes_of};
+use crate::timing::median;
 
 /// Neighbours per patch.
 const K: usize = 8;
@@ -48,10 +49,9 @@ pub(crate) fn run(
         seconds.push(started.elapsed().as_secs_f64());
         assert_eq!(list.len(), K * sizes[2], "neighbours of every patch");
     }
-    seconds.sort_by(f64::total_cmp);
     Ok(json!({
         "case": arguments.case,
-        "seconds": seconds.get(seconds.len() / 2),
+        "seconds": median(&seconds),
         "peak_rss_bytes": environment::peak_rss_bytes(),
     }))
 }

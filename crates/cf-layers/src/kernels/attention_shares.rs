@@ -4,8 +4,8 @@
 const MOST_SPLITS: usize = 8;
 /// Tiles of a block from which a second launch costs little beside them.
 const LONG: usize = 64;
-/// What of a round of blocks a second launch must save at least.
-const WORTH: f64 = 0.15;
+/// What of a round of blocks the last of them may take in a second launch: all of one it is without.
+const MOST_OF_A_ROUND: f64 = 0.85;
 
 /// Blocks of one launch, the same of each head.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,17 +48,15 @@ pub(super) fn shares(n_blocks: usize, n_heads: usize, n_tiles: usize, slots: usi
     let (n_heads, slots) = (n_heads.max(1), slots.max(1));
     let rounds = n_blocks * n_heads / slots;
     let full = rounds * slots / n_heads;
-    let rest = n_blocks - full.min(n_blocks);
+    let rest = n_blocks - full;
     if n_tiles < LONG || full == 0 || rest == 0 {
         return vec![all];
     }
     // In rounds; parts are to hold no more numbers than the whole output.
     let time = |n_splits: usize| (rest * n_heads * n_splits).div_ceil(slots) as f64 / n_splits as f64;
     let shorter = |a: &usize, b: &usize| time(*a).total_cmp(&time(*b));
-    let saved =
-        |n_splits: usize| (n_blocks * n_heads).div_ceil(slots) as f64 - rounds as f64 - time(n_splits);
     match (2..=MOST_SPLITS).filter(|n_splits| n_splits * rest <= n_blocks).min_by(shorter) {
-        Some(n_splits) if saved(n_splits) >= WORTH => {
+        Some(n_splits) if time(n_splits) <= MOST_OF_A_ROUND => {
             vec![Share::new(0, full, n_tiles, 1), Share::new(full, rest, n_tiles, n_splits)]
         }
         _ => vec![all],

@@ -118,15 +118,14 @@ impl Gpu {
                 self.array(n_splits * n_heads * rows, DType::F32)?,
             )),
         };
-        let [rows_arg, n_arg] = [rows, n].map(|size| Arg::I32(size as i32));
+        let log_sum_exps = if parts.is_some() { rows } else { n };
         let mut args = token_args(tokens).to_vec();
         args.push(output.into());
         args.push(parts.as_ref().map(|(partial, _)| partial).into());
         args.push(parts.as_ref().map_or(log_sum_exp.into(), |(_, parts)| parts.into()));
         args.extend([rows, m, n_heads].map(|size| Arg::I32(size as i32)));
         args.extend(call.scale_and_mask());
-        args.push(Arg::I32(share.tiles as i32));
-        args.push(if parts.is_some() { rows_arg } else { n_arg });
+        args.extend([share.tiles, log_sum_exps].map(|size| Arg::I32(size as i32)));
         self.launch(
             kernel.name,
             ([share.n_blocks, n_heads, share.n_splits], [kernel.threads, 1, 1]),
@@ -157,6 +156,7 @@ impl Gpu {
 
         let [keys, rows] = BACKWARD;
         let atomic = if deterministic() { None } else { Some(self.zeros(n * d)?) };
+        let (name, threads, shared) = self.backward_kernel(call);
         for share in call.shares(m.div_ceil(keys), n.div_ceil(rows), self.n_multiprocessors()) {
             let (first, n_keys) = share.rows(keys, m);
             let (tokens, to) = (saved.tokens.after_keys(first), to.after_keys(first));
@@ -180,7 +180,6 @@ impl Gpu {
             args.extend([n, n_keys, n_heads].map(|size| Arg::I32(size as i32)));
             args.extend(call.scale_and_mask());
             args.push(Arg::I32(share.tiles as i32));
-            let (name, threads, shared) = self.backward_kernel(call);
             let grid = [share.n_blocks, n_heads, share.n_splits];
             self.launch(name, (grid, [threads, 1, 1]), shared, &args)?;
             if let Some(partial) = &partial {
