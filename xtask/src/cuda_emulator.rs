@@ -1,7 +1,7 @@
 //! `cargo xtask cuda-emulate`: the tests that need a GPU, on a GPU that is not there.
 //!
-//! `xtask/cuda/emulator` is a CUDA driver whose launches run the kernels' own sources, compiled as C++, thread by thread. What is left
-//! out is what only a chip has: Hopper's kernels, threads that truly run at once, and speed.
+//! `xtask/cuda/emulator` is a CUDA driver whose launches run the kernels' own sources, compiled as C++, thread by thread, those of Hopper
+//! where it says that it is one. What is left out is what only a chip has: threads that truly run at once, and speed.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -23,12 +23,14 @@ const SLOW: &str = "cf-train";
 const TOO_LONG: &str = "long_sequences_in_evaluation";
 /// A test whose sizes follow the number of multiprocessors: for few of them only.
 const IN_ROUNDS: &str = "attention_in_rounds";
-/// Takes the place of the kernels' own.
-const INSTRUCTIONS: &str = "instructions.cuh";
 const FLAGS: [&str; 7] =
     ["-std=c++17", "-O2", "-fPIC", "-fno-semantic-interposition", "-w", "-include", "cuda_words.h"];
 /// With few, blocks get so much work that loops over tiles use their memory again, which is where barriers are forgotten.
 const MULTIPROCESSORS: &str = "CF_EMULATED_MULTIPROCESSORS";
+/// Which GPU it is.
+const GPU: &str = "CF_EMULATED_GPU";
+/// Tests that reach the kernels of Hopper, which are those of attention; the last two through layers and a model.
+const OF_HOPPER: [&str; 3] = ["attention", "layers", "crossfusion"];
 /// For kernels whose every access to memory is looked at; lines of theirs can be named.
 const WATCHED: [&str; 3] = ["-DCF_RACES", "-fsanitize=thread", "-g"];
 
@@ -88,27 +90,59 @@ pub(crate) fn run(root: &Path, args: &[String]) -> Result<(), Failure> {
     let libraries = libraries(root, &programs, races)?;
     println!(
         "programs with feature `cuda` run on it, too: LD_LIBRARY_PATH={} PROGRAM --device cuda:0\n\
-         (CF_EMULATED_GPU=memory: nothing is computed, and what tensors take is counted as on a GPU)",
+         ({GPU}=hopper: with the kernels of Hopper; {GPU}=memory: nothing is computed, and what tensors take is counted as on a GPU)",
         libraries.display()
     );
-    let run = |few: bool, args: &[&str]| {
-        let all: Vec<&str> =
-            ["--test-threads", "1", "--skip", TOO_LONG].iter().chain(args).copied().collect();
-        programs.iter().try_for_each(|program| {
-            let step =
-                Step::new(root, program, &all).env("LD_LIBRARY_PATH", &libraries.display().to_string());
-            if few { step.env(MULTIPROCESSORS, "2") } else { step }.run()
-        })
+    let is_set = |variable: &&str| std::env::var_os(variable).is_some();
+    let passes = if [MULTIPROCESSORS, GPU].iter().any(is_set) {
+        vec![Pass { variables: vec![], args }]
+    } else {
+        passes(&packages, races, &args)
     };
-    if std::env::var_os(MULTIPROCESSORS).is_some() {
-        return run(false, &args);
+    passes
+        .iter()
+        .try_for_each(|pass| programs.iter().try_for_each(|program| pass.run(root, program, &libraries)))
+}
+
+/// One time that the test programs are run.
+#[derive(Debug, PartialEq, Eq)]
+struct Pass<'a> {
+    variables: Vec<(&'static str, &'static str)>,
+    args: Vec<&'a str>,
+}
+
+impl Pass<'_> {
+    fn run(&self, root: &Path, program: &Path, libraries: &Path) -> Result<(), Failure> {
+        let args = [&["--test-threads", "1", "--skip", TOO_LONG], &self.args[..]].concat();
+        let step = Step::new(root, program, &args).env("LD_LIBRARY_PATH", &libraries.display().to_string());
+        self.variables.iter().fold(step, |step, (name, value)| step.env(name, value)).run()
     }
+}
+
+/// The tests that `args` name, or all: on a GPU for which there are no kernels but the common ones, and on Hopper. Looking for races is
+/// for the common ones, and Hopper for what is not slow.
+fn passes<'a>(packages: &[&str], races: bool, args: &[&'a str]) -> Vec<Pass<'a>> {
+    const FEW: (&str, &str) = (MULTIPROCESSORS, "2");
+    const HOPPER: (&str, &str) = (GPU, "hopper");
+    const REVERSE: (&str, &str) = ("CF_EMULATED_ORDER", "reverse");
+    // Each of Hopper's kernels gets some tests whose tiles are more than it holds at a time.
+    const ENOUGH_FOR_HOPPER: (&str, &str) = (MULTIPROCESSORS, "5");
     if races {
-        return run(true, &args);
+        return vec![Pass { variables: vec![FEW], args: args.to_vec() }];
     }
-    run(false, &[&["--skip", IN_ROUNDS], &args[..]].concat())?;
-    let is_wanted = args.is_empty() || args.iter().any(|arg| IN_ROUNDS.contains(arg));
-    if is_wanted { run(true, &[IN_ROUNDS]) } else { Ok(()) }
+    let but_in_rounds = |args: &[&'a str]| [&["--skip", IN_ROUNDS], args].concat();
+    let mut passes = vec![Pass { variables: vec![], args: but_in_rounds(args) }];
+    if !packages.contains(&SLOW) {
+        let (all, alone) = if args.is_empty() { (&OF_HOPPER[..], &OF_HOPPER[..1]) } else { (args, args) };
+        passes.push(Pass { variables: vec![HOPPER, ENOUGH_FOR_HOPPER], args: but_in_rounds(all) });
+        // Copies that come too early are seen in one order, products that do in the other.
+        passes.push(Pass { variables: vec![HOPPER, ENOUGH_FOR_HOPPER, REVERSE], args: but_in_rounds(alone) });
+    }
+    if args.is_empty() || args.iter().any(|arg| IN_ROUNDS.contains(arg)) {
+        passes.push(Pass { variables: vec![FEW], args: vec![IN_ROUNDS] });
+        passes.push(Pass { variables: vec![FEW, HOPPER], args: vec![IN_ROUNDS] });
+    }
+    passes
 }
 
 /// The test programs among what Cargo says it made.
@@ -126,8 +160,8 @@ fn programs(messages: &str) -> Vec<PathBuf> {
 fn libraries(root: &Path, programs: &[PathBuf], races: bool) -> Result<PathBuf, Failure> {
     let out = fresh_folder(root, if races { "cuda-emulator-races" } else { "cuda-emulator" })?;
     let kernels = entries(&root.join(cuda_kernels::FOLDER))?;
-    for source in entries(&root.join(EMULATOR))?.iter().chain(kernels.iter().filter(|path| is_emulated(path)))
-    {
+    // The emulator's own files come last: they take the place of the kernels'.
+    for source in kernels.iter().filter(|path| is_source(path)).chain(&entries(&root.join(EMULATOR))?) {
         let to = out.join(name_of(source));
         std::fs::copy(source, &to).map_err(|error| Failure::io("write", &to, &error))?;
     }
@@ -171,10 +205,9 @@ fn libraries(root: &Path, programs: &[PathBuf], races: bool) -> Result<PathBuf, 
     Ok(folder)
 }
 
-/// Whether a file of the kernels is taken as it is.
-fn is_emulated(path: &Path) -> bool {
-    let (name, extension) = (name_of(path), path.extension().and_then(|extension| extension.to_str()));
-    matches!(extension, Some("cu" | "cuh")) && !name.contains("hopper") && name != INSTRUCTIONS
+/// Whether a file of the kernels is in C++.
+fn is_source(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "cu" || extension == "cuh")
 }
 
 /// Writes `NAME.cc`: a kernel file, and a line for each of its kernels by which a launch finds it.
@@ -276,6 +309,38 @@ mod tests {
                     .contains("cf-layers, cf-model, patch-encoders, cf-train")
             );
         }
+    }
+
+    #[test]
+    fn hopper_gets_what_reaches_its_kernels() {
+        let names = |packages: &[&str], races, args: &[&'static str]| {
+            let all = passes(packages, races, args);
+            let words = |pass: &Pass<'_>| {
+                let variables = pass.variables.iter().map(|(_, value)| *value);
+                variables.chain(pass.args.iter().copied()).collect::<Vec<_>>().join(" ")
+            };
+            all.iter().map(words).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            names(&["cf-layers"], false, &[]),
+            [
+                "--skip attention_in_rounds",
+                "hopper 5 --skip attention_in_rounds attention layers crossfusion",
+                "hopper 5 reverse --skip attention_in_rounds attention",
+                "2 attention_in_rounds",
+                "2 hopper attention_in_rounds"
+            ]
+        );
+        assert_eq!(
+            names(&["cf-layers"], false, &["linear"]),
+            [
+                "--skip attention_in_rounds linear",
+                "hopper 5 --skip attention_in_rounds linear",
+                "hopper 5 reverse --skip attention_in_rounds linear"
+            ]
+        );
+        assert_eq!(names(&["cf-layers"], true, &["linear"]), ["2 linear"]);
+        assert_eq!(names(&["cf-model", SLOW], false, &["a_run"]), ["--skip attention_in_rounds a_run"]);
     }
 
     #[test]

@@ -96,10 +96,8 @@ impl SelfAttention {
     /// # Errors
     /// If the width of `x` is not `d`.
     pub fn forward_first(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
-        let q = self.q.forward(&x.narrow(0, 0, 1)?)?;
-        let kv = Linear::forward_side_by_side(&[&self.k, &self.v], x)?;
-        let dropout = self.dropout(x, ctx)?;
-        self.out.forward(&kernels::attention(&q, &kv, self.config.n_heads, dropout, self.compute)?)
+        let options = self.options(x, ctx)?;
+        self.out.forward(&kernels::projected_attention(&x.narrow(0, 0, 1)?, x, self.projections(), options)?)
     }
 
     /// The mean over heads and queries of the attention weight of each token, `[n]`, without dropout; see

@@ -1,7 +1,7 @@
 // The threads of a block as fibers of one thread, which take turns where they wait for each other: the first first, or, with
 // CF_EMULATED_ORDER=reverse, the last. A kernel that reads what another thread has not yet written, because it does not wait, gives other
-// numbers in one order than in the other.
-#include "cuda_words.h"
+// numbers in one order than in the other. Copies to shared memory are made where they are waited for, or, in the other order, at once.
+#include "blocks.h"
 #include "instructions.cuh"
 #include "launch.h"
 #include "races.h"
@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <sys/mman.h>
+#include <unistd.h>
 #include <vector>
 
 #ifndef __x86_64__
@@ -19,12 +20,17 @@ Indices threadIdx, blockIdx, blockDim, gridDim;
 int current;
 unsigned char *dynamic_shared;
 
-static const int MOST_THREADS = 1024, MOST_WARPS = 32;
-static const size_t STACK = 128 << 10, MOST_SHARED = 1 << 20;
+static const int MOST_WARPS = MOST_THREADS / 32;
+static const size_t STACK = 128 << 10, MOST_SHARED = 1 << 20, PAGE = 4096;
 
 std::map<std::string, Thread> &kernels() {
     static std::map<std::string, Thread> all;
     return all;
+}
+
+bool is_reversed() {
+    static const char *const order = getenv("CF_EMULATED_ORDER");
+    return order && std::string(order) == "reverse";
 }
 
 // ---- fibers ----------------------------------------------------------------------------------------------------------
@@ -57,6 +63,24 @@ static void *scheduler, *stacks[MOST_THREADS];
 static bool has_ended[MOST_THREADS];
 static Thread thread_of_launch;
 static void **arguments_of_launch;
+// Turns that were given since a thread last went on.
+static int n_in_vain;
+// Whether one has gone on, and whether some copy for others.
+static bool has_gone_on, have_roles;
+
+void give_turn() {
+    // Every thread has had some.
+    if (++n_in_vain > 4 * MOST_THREADS) {
+        fprintf(stderr, "\nemulated GPU: all threads of a block wait for each other\n");
+        _exit(1);
+    }
+    switch_stack(&stacks[current], scheduler);
+}
+void go_on() {
+    n_in_vain = 0;
+    has_gone_on = true;
+}
+void take_roles() { have_roles = true; }
 
 // Threads of a block or a warp that have not ended, how many of them wait, and how often all have come.
 struct Barrier {
@@ -69,7 +93,7 @@ struct Barrier {
     void wait() {
         const int before = n_passed;
         if (++n_waiting == n_live) return pass();
-        while (n_passed == before) switch_stack(&stacks[current], scheduler);
+        wait_until([&] { return n_passed != before; });
     }
     void leave() {
         if (--n_live > 0 && n_waiting == n_live) pass();
@@ -88,8 +112,7 @@ void wait_for_warp() {
 
 // ---- instructions ----------------------------------------------------------------------------------------------------
 
-// Lanes meet where an instruction is the whole warp's. That orders nothing that they do to memory.
-static void meet() { of_warps[warp()].wait(); }
+void meet() { of_warps[warp()].wait(); }
 
 uint32_t exchanged(uint32_t value, int from) {
     static uint32_t given[MOST_WARPS][32];
@@ -142,32 +165,35 @@ struct AsyncCopy {
     uint32_t to;
     const void *from;
     bool exists;
-    int group;
+    int n_bytes, group;
 };
 static std::vector<AsyncCopy> copies[MOST_THREADS];
 static int n_groups[MOST_THREADS];
 
-void copy_async(uint32_t to, const void *from, bool exists) {
-    if (exists) touch(from, 16, Touch::READ);
+void copy_async(uint32_t to, const void *from, bool exists, int n_bytes, bool at_once) {
+    if (exists) touch(from, n_bytes, Touch::READ);
     // It may be made at once, too.
-    touch(dynamic_shared + to, 16, Touch::WRITE);
-    copies[current].push_back({to, from, exists, n_groups[current]});
+    touch(dynamic_shared + to, n_bytes, Touch::WRITE);
+    copies[current].push_back({to, from, exists, n_bytes, n_groups[current]});
+    if (at_once) finish({current, n_groups[current]});
 }
 void copy_commit() { n_groups[current]++; }
-void copy_wait_for(int n_pending) {
-    std::vector<AsyncCopy> &asked = copies[current];
+CopiesOfThread copies_so_far() { return {current, n_groups[current]++}; }
+void finish(CopiesOfThread which) {
+    std::vector<AsyncCopy> &asked = copies[which.thread];
     size_t n_done = 0;
-    for (; n_done < asked.size() && asked[n_done].group < n_groups[current] - n_pending; n_done++) {
+    for (; n_done < asked.size() && asked[n_done].group <= which.group; n_done++) {
         const AsyncCopy &copy = asked[n_done];
-        touch(dynamic_shared + copy.to, 16, Touch::WRITE);
+        touch(dynamic_shared + copy.to, copy.n_bytes, Touch::WRITE);
         if (copy.exists) {
-            memcpy(dynamic_shared + copy.to, copy.from, 16);
+            memcpy(dynamic_shared + copy.to, copy.from, copy.n_bytes);
         } else {
-            memset(dynamic_shared + copy.to, 0, 16);
+            memset(dynamic_shared + copy.to, 0, copy.n_bytes);
         }
     }
     asked.erase(asked.begin(), asked.begin() + n_done);
 }
+void copy_wait_for(int n_pending) { finish({current, n_groups[current] - n_pending - 1}); }
 
 // ---- blocks ----------------------------------------------------------------------------------------------------------
 
@@ -186,16 +212,13 @@ static unsigned char *mapped(size_t n_bytes) {
     return (unsigned char *)at;
 }
 
-static bool is_reversed() {
-    static const char *const order = getenv("CF_EMULATED_ORDER");
-    return order && std::string(order) == "reverse";
-}
-
 static void run_block(int n_threads) {
     static unsigned char *memory = mapped(MOST_THREADS * STACK);
     of_block = {n_threads, 0, 0};
     for (int w = 0; w < MOST_WARPS; w++) of_warps[w] = {std::clamp(n_threads - 32 * w, 0, 32), 0, 0};
     begin_block(memory, MOST_THREADS * STACK);
+    begin_block_of_hopper();
+    have_roles = false;
     for (int t = 0; t < n_threads; t++) {
         has_ended[t] = false;
         copies[t].clear();
@@ -207,7 +230,10 @@ static void run_block(int n_threads) {
         stacks[t] = top;
     }
     while (of_block.n_live > 0) {
+        has_gone_on = false;
         for (int turn = 0; turn < n_threads; turn++) {
+            // Threads of one role get as far ahead of the others as barriers let them.
+            if (have_roles && turn % 128 == 0 && has_gone_on) break;
             current = is_reversed() ? n_threads - 1 - turn : turn;
             if (has_ended[current]) continue;
             const unsigned t = current;
@@ -221,18 +247,21 @@ static void run_block(int n_threads) {
 bool run_blocks(const char *name, const unsigned (&grid)[3], const unsigned (&block)[3], unsigned shared, void **arguments) {
     const auto found = kernels().find(name);
     if (found == kernels().end()) return false;
-    static unsigned char *const shared_memory = mapped(MOST_SHARED);
+    // It ends where a page without access begins.
+    static unsigned char *const shared_end = mapped(MOST_SHARED + PAGE) + MOST_SHARED;
+    mprotect(shared_end, PAGE, PROT_NONE);
     begin_launch(name);
     thread_of_launch = found->second;
     arguments_of_launch = arguments;
-    dynamic_shared = shared_memory;
+    const size_t n_shared = (shared + 15) / 16 * 16;
+    dynamic_shared = shared_end - n_shared;
     gridDim = {grid[0], grid[1], grid[2]};
     blockDim = {block[0], block[1], block[2]};
     const size_t n_blocks = (size_t)grid[0] * grid[1] * grid[2];
     for (size_t turn = 0; turn < n_blocks; turn++) {
         const size_t at = is_reversed() ? n_blocks - 1 - turn : turn;
         blockIdx = {(unsigned)(at % grid[0]), (unsigned)(at / grid[0] % grid[1]), (unsigned)(at / grid[0] / grid[1])};
-        memset(shared_memory, 0xff, std::min<size_t>(shared + 256, MOST_SHARED)); // NaN
+        memset(dynamic_shared, 0xff, n_shared); // NaN
         run_block(block[0] * block[1] * block[2]);
     }
     return true;

@@ -55,6 +55,8 @@ inline uint32_t __float_as_uint(float value) {
 extern int current;
 inline int lane() { return current % 32; }
 inline int warp() { return current / 32; }
+// Whether threads take turns from the last to the first.
+bool is_reversed();
 void wait_for_block();
 void wait_for_warp();
 // What the thread `from` of this warp gives for `value`.

@@ -5,7 +5,8 @@
 // Every array ends where a page without access begins, so that a kernel which reads or writes past it (by 16 bytes) ends the process, as
 // does one that uses an array after it was freed. New memory is NaN.
 //
-// CF_EMULATED_GPU=memory: launches are not carried out, and what tensors take is counted as on a GPU; of compute capability 9.0, else 8.0.
+// CF_EMULATED_GPU=hopper: of compute capability 9.0, else 8.0.
+// CF_EMULATED_GPU=memory: launches are not carried out, and what tensors take is counted as on a GPU; of compute capability 9.0, too.
 // CF_EMULATED_MULTIPROCESSORS=N: of so many, else 132; with few of them blocks get more work, and loops over tiles go on for longer.
 #include "launch.h"
 #include "numbers.h"
@@ -25,10 +26,12 @@
 using Address = uint64_t;
 enum { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500, NOT_READY = 600, NOT_SUPPORTED = 801 };
 
-static bool counts_only() {
-    static const char *const what = getenv("CF_EMULATED_GPU");
-    return what && std::string(what) == "memory";
+static bool is_asked_for(const char *what) {
+    static const char *const asked = getenv("CF_EMULATED_GPU");
+    return asked && std::string(asked) == what;
 }
+static bool counts_only() { return is_asked_for("memory"); }
+static bool is_hopper() { return counts_only() || is_asked_for("hopper"); }
 
 // ---- memory ----------------------------------------------------------------------------------------------------------
 
@@ -180,7 +183,7 @@ int cuDeviceTotalMem_v2(size_t *n_bytes, int) { return *n_bytes = total(), SUCCE
 int cuDeviceGetAttribute(int *value, int attribute, int) {
     switch (attribute) {
     case 16: return *value = n_multiprocessors(), SUCCESS;
-    case 75: return *value = counts_only() ? 9 : 8, SUCCESS; // compute capability
+    case 75: return *value = is_hopper() ? 9 : 8, SUCCESS; // compute capability
     case 76: return *value = 0, SUCCESS;
     case 97: return *value = 232448, SUCCESS; // shared memory of a block
     default: return *value = 1, SUCCESS;

@@ -19,8 +19,8 @@ inline void atomic_add2(float *to, float a, float b) {
 
 inline uint32_t shared_address(const void *at) { return (uint32_t)((const unsigned char *)at - dynamic_shared); }
 inline void store_shared(uint32_t at, uint32_t value) { memcpy(dynamic_shared + at, &value, sizeof value); }
-// Made as late as a GPU may: where the thread waits for it. All in blocks.cc.
-void copy_async(uint32_t to, const void *from, bool exists);
+// Made at once, or as late as a GPU may: where the thread waits for it. All in blocks.cc.
+void copy_async(uint32_t to, const void *from, bool exists, int n_bytes = 16, bool at_once = is_reversed());
 void copy_commit();
 void copy_wait_for(int n_pending);
 template <int PENDING>

@@ -1,8 +1,6 @@
 //! What a Transformer layer and a cross-attention layer share: the second half of the layer, `y = LN(base + out(attended));
 //! y + FFN(y)`.
 
-use std::sync::{Mutex, PoisonError};
-
 use super::super::attention::AttentionShape;
 use super::super::feed_forward::FeedForwardOptions;
 use super::super::linear::Activation;
@@ -68,21 +66,6 @@ pub(in crate::kernels) fn shapes(
         && layer_norm::serves(source, d)
         && [DType::F32, dtype].contains(&context.dtype());
     Ok(serves.then_some(Shapes { attention, hidden, dtype }))
-}
-
-/// What a forward pass left for the one backward pass that may follow: memory is free again as that goes on.
-pub(super) fn taken<T>(left: &Mutex<Option<T>>) -> Result<T> {
-    let left = left.lock().unwrap_or_else(PoisonError::into_inner).take();
-    left.ok_or_else(|| {
-        Error::Msg(
-            "a layer on a GPU runs backward once, after its forward: what it kept is not there".to_owned(),
-        )
-    })
-}
-
-/// Leaves something for the backward pass.
-pub(super) fn leave<T>(place: &Mutex<Option<T>>, kept: T) {
-    *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
 }
 
 /// The second half of a layer on `n` tokens.

@@ -4,12 +4,11 @@ mod bf16;
 mod f32;
 mod one_query;
 
-use std::sync::OnceLock;
-
 use candle_core::{CudaStorage, CustomOp1, CustomOp2};
 
 use super::super::attention::{AttentionDropout, AttentionShape};
 use super::super::device::TENSOR_CORE_WIDTHS;
+use super::left::Left;
 use super::*;
 
 /// Channels of a head at most.
@@ -197,7 +196,7 @@ pub(in crate::kernels) fn self_attention(
 struct Attention {
     call: Call,
     dtype: DType,
-    kept: OnceLock<Kept>,
+    kept: Left<Kept>,
 }
 
 /// What the forward pass leaves.
@@ -212,7 +211,7 @@ struct Kept {
 impl Attention {
     fn new(shape: AttentionShape, dropout: Option<AttentionDropout>, compute: Compute) -> Self {
         let dtype = token_type(&shape, compute);
-        Self { call: Call::new(shape, dropout), dtype, kept: OnceLock::new() }
+        Self { call: Call::new(shape, dropout), dtype, kept: Left::nothing() }
     }
 
     /// The f32 output of inputs with their sizes; one input holds all tokens, two hold queries and the others.
@@ -231,14 +230,13 @@ impl Attention {
             Array::Bf16(_) => (gpu.to_f32(output.view(), n * d)?, Some(output)),
             Array::F32(_) => (output, None),
         };
-        self.kept.get_or_init(|| Kept { inputs: casts, output: kept, log_sum_exp });
+        self.kept.leave(Kept { inputs: casts, output: kept, log_sum_exp });
         Ok(shown)
     }
 
     /// The f32 gradients of the inputs.
     fn backward(&self, gpu: &Gpu, inputs: &[&Tensor], output: &Tensor, grad: &Tensor) -> Result<Vec<Tensor>> {
-        let kept =
-            self.kept.get().ok_or_else(|| Error::Msg("attention backward before its forward".into()))?;
+        let kept = self.kept.take()?;
         let AttentionShape { n, d, .. } = self.call.shape;
         let grad = grad.contiguous()?;
         let locked: Vec<Input<'_>> = inputs.iter().map(|input| Input::of(input)).collect();

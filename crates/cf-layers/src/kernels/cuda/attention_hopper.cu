@@ -40,15 +40,16 @@ struct Registers {
     static constexpr int CONSUMER = CONSUMERS == 3 ? 160 : 240, PRODUCER = CONSUMERS == 3 ? 32 : 24;
 };
 
-// Where the parts of shared memory of the backward kernel begin.
+// Queries that the backward kernel takes at a time.
+#define BACKWARD_ROWS 64
+
+// Where the parts of its shared memory begin.
 struct BackwardShared {
-    static constexpr int K = 0, V = K + 128 * 256, Q = V + 128 * 256, DOUT = Q + 2 * 64 * 256, DS = DOUT + 2 * 64 * 256;
-    // Sums on their way to `dq`: per warp 16 rows of 64 floats, 32 bytes between rows so that stores spread over the banks.
-    static constexpr int PITCH = 256 + 32, SUMS = DS + 2 * 128 * 128;
-    static constexpr int ROWS = SUMS + 8 * 16 * PITCH, BARRIERS = ROWS + 2 * 128 * 4;
+    static constexpr int ROWS = BACKWARD_ROWS, TILE = ROWS * 256, K = 0, V = K + 128 * 256, Q = V + 128 * 256, DOUT = Q + 2 * TILE, DS = DOUT + 2 * TILE;
+    // Sums on their way to the gradients of queries.
+    static constexpr int SUMS = DS + 2 * TILE, ROW_VALUES = SUMS + 2 * TILE, BARRIERS = ROW_VALUES + 2 * 2 * ROWS * 4;
     static constexpr int BYTES = 1024 + BARRIERS + 128;
 };
-
 #ifdef HOPPER
 
 // ---- forward -------------------------------------------------------------------------------------------------------
@@ -60,24 +61,27 @@ struct Rows {
 
 // Which weights of a tile are dropped, a bit each. It takes longer than the products and depends on none of them, so it is done
 // while they run.
-template <int KEYS>
+//
+// A thread has weights of COLUMNS columns and two rows: keys and queries, or, where scores are transposed, queries and keys.
+template <int COLUMNS>
 struct Gone {
-    uint32_t bits[(KEYS / 2 + 31) / 32];
+    static constexpr int WORDS = (COLUMNS / 2 + 31) / 32;
+    uint32_t bits[WORDS];
 
-    // The thread's first key is `key`.
-    __device__ __forceinline__ void find(const Mask &mask, const uint64_t (&weights)[2], int key, uint32_t spare) {
+    // `is_dropped(eight, i)`: whether weight 8 eight + i is.
+    template <typename IsDropped>
+    __device__ __forceinline__ void find(IsDropped is_dropped, uint32_t spare) {
         uint32_t all = 0;
 #pragma unroll
-        for (int word = 0; word < (KEYS / 2 + 31) / 32; word++) {
+        for (int word = 0; word < WORDS; word++) {
             bits[word] = 0;
             // Eight at a time: more would not be faster, and take registers.
 #pragma unroll 1
-            for (int eight = 0; eight < (KEYS / 16 - word * 4 < 4 ? KEYS / 16 - word * 4 : 4); eight++) {
-                const uint32_t at = key + word * 64 + eight * 16;
+            for (int eight = 0; eight < min(COLUMNS / 16 - word * 4, 4); eight++) {
                 uint32_t found = 0;
 #pragma unroll
                 for (int i = 0; i < 8; i++) {
-                    if (dropped(mask, weights[i / 2 % 2] + (at + i / 4 * 8 + i % 2))) found |= 1u << i;
+                    if (is_dropped(word * 4 + eight, i)) found |= 1u << i;
                 }
                 bits[word] |= found << eight * 8;
             }
@@ -166,7 +170,7 @@ template <int CONSUMERS, int KEYS, int STAGES, bool AHEAD, bool DROPOUT>
 __device__ __forceinline__ void hopper_forward(Queries queries, Keys keys, bf16 *out, float *partial, float *log_sum_exp,
                                                const Shape &shape, const Mask &mask, int tiles_per_split, int log_sum_exps) {
     constexpr int D = HOPPER_D, ROWS = CONSUMERS * 64, TILE = KEYS * 256;
-    extern __shared__ __align__(1024) unsigned char shared[];
+    DYNAMIC_SHARED(unsigned char, shared);
     const uint32_t q_tile = (shared_address(shared) + 1023) & ~1023u, k_tile = q_tile + ROWS * 256, v_tile = k_tile + STAGES * TILE;
     const uint32_t barriers = v_tile + STAGES * TILE;
     // Copied, for queries and each stage of keys and values, and free again, for each stage.
@@ -221,6 +225,11 @@ __device__ __forceinline__ void hopper_forward(Queries queries, Keys keys, bf16 
         const uint64_t weights[2] = {first_weight(shape, head, query), first_weight(shape, head, query + 8)};
         const uint64_t query_rows = operand(q_tile + mine * 64 * 128, 16);
         const uint64_t key_rows = operand(k_tile, 16), value_rows = operand(v_tile, KEYS * 128);
+        // Of the weights of a tile that this thread has, eight at a time.
+        const auto dropped_of = [&](int tile) {
+            const uint32_t first_key = tile * KEYS + 2 * t;
+            return [=](int eight, int i) { return dropped(mask, weights[i / 2 % 2] + (first_key + eight * 16 + i / 4 * 8 + i % 2)); };
+        };
         Rows rows = {{-INFINITY, -INFINITY}, {0.0f, 0.0f}};
         float o[64], s[KEYS / 2], shrink[2];
         uint32_t p[KEYS / 16][4];
@@ -231,7 +240,7 @@ __device__ __forceinline__ void hopper_forward(Queries queries, Keys keys, bf16 
         products_begin();
         start_scores<ROWS, KEYS>(s, query_rows, key_rows);
         products_commit();
-        if (DROPOUT) gone.find(mask, weights, last_tile * KEYS + 2 * t, spare);
+        if (DROPOUT) gone.find(dropped_of(last_tile), spare);
         products_wait<0>();
         settle(s);
         if (lane == 0) barrier_arrive(k_free);
@@ -257,7 +266,7 @@ __device__ __forceinline__ void hopper_forward(Queries queries, Keys keys, bf16 
                 products_begin();
                 start_values<KEYS>(o, p, value_rows + further(last_stage * TILE), i > 1);
                 products_commit();
-                if (DROPOUT) gone.find(mask, weights, (last_tile - i) * KEYS + 2 * t, spare);
+                if (DROPOUT) gone.find(dropped_of(last_tile - i), spare);
                 products_wait<1>();
                 settle(s);
                 if (lane == 0) barrier_arrive(k_free + stage * 8);
@@ -299,7 +308,7 @@ __device__ __forceinline__ void hopper_forward(Queries queries, Keys keys, bf16 
                 products_begin();
                 start_scores<ROWS, KEYS>(s, query_rows, key_rows + further(stage * TILE));
                 products_commit();
-                if (DROPOUT) gone.find(mask, weights, (last_tile - i) * KEYS + 2 * t, spare);
+                if (DROPOUT) gone.find(dropped_of(last_tile - i), spare);
                 products_wait<0>();
                 settle(s);
                 if (lane == 0) barrier_arrive(k_free + stage * 8);
@@ -337,23 +346,25 @@ __device__ __forceinline__ void hopper_forward(Queries queries, Keys keys, bf16 
 
 // ---- backward ------------------------------------------------------------------------------------------------------
 
-// Gradients of keys and values; of queries, too, if `dq` is not null (unscaled, by atomic sums in no fixed order).
+// Gradients of keys and values; sums for those of queries, too, if `dq` is not null (unscaled, added in no fixed order).
 //
-// In a block of three warpgroups two take 64 keys each of one head, over the query tiles of one split, 64 queries each. Scores
-// are made transposed, so that weights and their gradients are operands of the next products where they are; the gradients go to
-// shared memory as well, for the gradients of queries, of which each warpgroup makes half of the columns.
+// In a block of three warpgroups two take 64 keys each of one head, over the query tiles of one split. Scores are made transposed,
+// so that weights and their gradients are operands of the next products where they are. The gradients go to shared memory as
+// well, for the gradients of queries, transposed, too, of which each warpgroup makes half of the channels.
 //
-// Blocks begin at different tiles, so that their sums for `dq` do not meet.
+// `dq` is, for each head and tile, what its warps have of these in the order of their registers, so that a warp adds all at once: many
+// small additions would take longer than the products. `attention_hopper_queries` brings them in order. Blocks begin at different tiles,
+// so that their sums do not meet.
 template <bool DROPOUT>
 __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, const bf16 *dout, const float *log_sum_exp,
                                                 const float *delta, float *dq, bf16 *dk, bf16 *dv, uint64_t dkv_stride,
                                                 float *partial, const Shape &shape, const Mask &mask, int tiles_per_split) {
-    constexpr int D = HOPPER_D, KEYS = 128, ROWS = 64, TILE = ROWS * 256;
     typedef BackwardShared Parts;
-    extern __shared__ __align__(1024) unsigned char shared[];
+    constexpr int D = HOPPER_D, KEYS = 128, ROWS = Parts::ROWS, TILE = Parts::TILE, STEPS = ROWS / 16;
+    DYNAMIC_SHARED(unsigned char, shared);
     const uint32_t base = (shared_address(shared) + 1023) & ~1023u;
     const uint32_t k_tile = base + Parts::K, v_tile = base + Parts::V, q_tile = base + Parts::Q, dout_tile = base + Parts::DOUT;
-    const uint32_t ds_tile = base + Parts::DS, row_values = base + Parts::ROWS, barriers = base + Parts::BARRIERS;
+    const uint32_t ds_tile = base + Parts::DS, row_values = base + Parts::ROW_VALUES, barriers = base + Parts::BARRIERS;
     const uint32_t kv_there = barriers, q_there = barriers + 8, dout_there = q_there + 16, q_free = dout_there + 16;
     const uint32_t dout_free = q_free + 16, spare = barriers + 120;
     const int head = blockIdx.y, split = blockIdx.z, first_key = blockIdx.x * KEYS;
@@ -386,23 +397,24 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
         copies.end(kv_there);
         const bf16 *q = queries.q + head * D;
         dout += head * D;
-        // Threads 0 .. 63 copy log-sum-exps, with queries, the others deltas, with gradients. A query past the end has zeros
-        // everywhere, and so adds nothing to any gradient.
-        const float *values = (thread < 64 ? log_sum_exp : delta) + (uint64_t)head * shape.n;
+        log_sum_exp += (uint64_t)head * shape.n;
+        delta += (uint64_t)head * shape.n;
         int at = start;
         for (int i = 0; i < count; i++) {
-            const int stage = i % 2, tile = first_tile + at, query = tile * ROWS + thread % 64;
+            // A query past the end has zeros everywhere, and so adds nothing to any gradient.
+            const int stage = i % 2, first = (first_tile + at) * ROWS, query = first + thread;
             const uint32_t parity = i / 2 % 2 ^ 1;
-            const uint32_t value_at = row_values + stage * 512 + thread * 4;
+            const uint32_t value_at = row_values + (stage * 2 * ROWS + thread) * 4;
             const bool exists = query < shape.n;
-            copies.begin(q_free + stage * 8, parity);
-            copy_rows<ROWS>(q_tile + stage * TILE, q, queries.stride, tile * ROWS, shape.n, thread);
-            if (thread < 64) copy_4(value_at, exists ? values + query : values, exists);
-            copies.end(q_there + stage * 8);
+            // The gradients' place is free before that of the queries.
             copies.begin(dout_free + stage * 8, parity);
-            copy_rows<ROWS>(dout_tile + stage * TILE, dout, width, tile * ROWS, shape.n, thread);
-            if (thread >= 64) copy_4(value_at, exists ? values + query : values, exists);
+            copy_rows<ROWS>(dout_tile + stage * TILE, dout, width, first, shape.n, thread);
+            if (thread < ROWS) copy_4(value_at + ROWS * 4, delta + (exists ? query : 0), exists);
             copies.end(dout_there + stage * 8);
+            copies.begin(q_free + stage * 8, parity);
+            copy_rows<ROWS>(q_tile + stage * TILE, q, queries.stride, first, shape.n, thread);
+            if (thread < ROWS) copy_4(value_at, log_sum_exp + (exists ? query : 0), exists);
+            copies.end(q_there + stage * 8);
             if (++at == count) at = 0;
         }
         copies.end_all();
@@ -417,12 +429,13 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
         // Queries and gradients of the output by rows and by columns are found the same way.
         const uint64_t query_tiles = operand(q_tile, ROWS * 128), dout_tiles = operand(dout_tile, ROWS * 128);
         const uint64_t ds_tiles = operand(ds_tile, 16);
-        // Where this thread's row of the matrices that its warp stores begins, and which chunk of it is the first.
-        const uint32_t ds_row = ds_tile + (mine * 64 + warp * 16 + lane % 16) * 128;
-        const int ds_chunk = lane / 16, ds_turn = lane % 8;
-        const uint32_t sums = base + Parts::SUMS + (mine * 4 + warp) * 16 * Parts::PITCH;
-        float sum_k[64], sum_v[64], s[32], dp[32];
-        uint32_t p[4][4];
+        // Where this thread's row of the first matrices that its warp stores is: queries by keys, this warpgroup's keys a half.
+        const uint32_t ds_at = ds_tile + mine * (ROWS * 128) + (lane / 16 * 8 + lane % 8) * 128 +
+                               ((warp * 2 + lane / 8 % 2) ^ lane % 8) * 16;
+        const uint32_t sums = base + Parts::SUMS + (mine * 4 + warp) * (ROWS * 64);
+        // `s` are scores, and then parts of the gradients of queries.
+        float sum_k[64], sum_v[64], s[ROWS / 2], dp[ROWS / 2];
+        uint32_t p[STEPS][4], ds[STEPS][4];
 
         barrier_wait(kv_there, 0);
         int at = start;
@@ -430,53 +443,47 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
             const int stage = i % 2, tile = first_tile + at;
             const uint32_t parity = i / 2 % 2;
             const uint64_t query_tile = query_tiles + further(stage * TILE), gradient_tile = dout_tiles + further(stage * TILE);
-            const uint32_t lse_at = row_values + stage * 512 + t * 8, delta_at = lse_at + 256;
+            const uint32_t lse_at = row_values + stage * (2 * ROWS * 4) + t * 8, delta_at = lse_at + ROWS * 4;
             if (++at == count) at = 0;
 
+            barrier_wait(dout_there + stage * 8, parity);
             barrier_wait(q_there + stage * 8, parity);
             show_to_products();
             products_begin();
 #pragma unroll
             for (int step = 0; step < 8; step++) {
-                product<64, 0, 0>(s, key_rows + further(step / 4 * (KEYS * 128) + step % 4 * 32),
-                                  query_tile + further(step / 4 * (ROWS * 128) + step % 4 * 32), step > 0);
+                product<ROWS, 0, 0>(s, key_rows + further(step / 4 * (KEYS * 128) + step % 4 * 32),
+                                    query_tile + further(step / 4 * (ROWS * 128) + step % 4 * 32), step > 0);
             }
             products_commit();
-            barrier_wait(dout_there + stage * 8, parity);
-            show_to_products();
+            // The last tile's products for the gradients of keys are done.
+            products_wait<1>();
+            settle(sum_k);
+            retain(ds);
+            if (i > 0 && lane == 0) barrier_arrive(q_free + (stage ^ 1) * 8);
             products_begin();
 #pragma unroll
             for (int step = 0; step < 8; step++) {
-                product<64, 0, 0>(dp, value_rows + further(step / 4 * (KEYS * 128) + step % 4 * 32),
-                                  gradient_tile + further(step / 4 * (ROWS * 128) + step % 4 * 32), step > 0);
+                product<ROWS, 0, 0>(dp, value_rows + further(step / 4 * (KEYS * 128) + step % 4 * 32),
+                                    gradient_tile + further(step / 4 * (ROWS * 128) + step % 4 * 32), step > 0);
             }
             products_commit();
 
             // Which weights are dropped, while these products run.
-            uint32_t gone = 0;
+            Gone<ROWS> gone;
             if constexpr (DROPOUT) {
-                uint64_t weight = first_weight(shape, head, tile * ROWS + 2 * t) + (uint32_t)key;
-#pragma unroll 1
-                for (int eight = 0; eight < 32; eight += 8) {
-                    uint32_t found = 0;
-#pragma unroll
-                    for (int e = 0; e < 8; e++) {
-                        const uint64_t column = (uint64_t)(uint32_t)shape.m * (e / 4 * 8 + e % 2);
-                        if (dropped(mask, weight + column + e / 2 % 2 * 8)) found |= 1u << e;
-                    }
-                    gone |= found << eight;
-                    weight += (uint64_t)(uint32_t)shape.m * 16;
-                }
-                hold(gone, spare);
+                const uint64_t first = first_weight(shape, head, tile * ROWS + 2 * t) + (uint32_t)key;
+                const auto is_dropped = [&](int eight, int i) {
+                    const uint64_t column = (uint64_t)(uint32_t)shape.m * (uint32_t)(eight * 16 + i / 4 * 8 + i % 2);
+                    return dropped(mask, first + column + i / 2 % 2 * 8);
+                };
+                gone.find(is_dropped, spare);
             }
 
-            // Scores are there, and the last tile's products for the gradients of keys are done.
             products_wait<1>();
             settle(s);
-            settle(sum_k);
-            if (i > 0 && lane == 0) barrier_arrive(q_free + (stage ^ 1) * 8);
 #pragma unroll
-            for (int c = 0; c < 8; c++) {
+            for (int c = 0; c < ROWS / 8; c++) {
                 const float2 lse = load_2(lse_at + c * 32);
                 s[4 * c] = exp2_fast(fmaf(s[4 * c], scale_2, -lse.x));
                 s[4 * c + 1] = exp2_fast(fmaf(s[4 * c + 1], scale_2, -lse.y));
@@ -485,71 +492,65 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
             }
             if (cut) {
 #pragma unroll
-                for (int e = 0; e < 32; e++) {
+                for (int e = 0; e < ROWS / 2; e++) {
                     if (!exists[e / 2 % 2]) s[e] = 0.0f;
                 }
             }
 #pragma unroll
-            for (int step = 0; step < 4; step++) {
+            for (int step = 0; step < STEPS; step++) {
 #pragma unroll
                 for (int part = 0; part < 4; part++) {
                     const int e = 8 * step + 2 * part;
                     float x = s[e], y = s[e + 1];
                     if constexpr (DROPOUT) {
-                        x = gone >> e & 1 ? 0.0f : x * mask.kept;
-                        y = gone >> (e + 1) & 1 ? 0.0f : y * mask.kept;
+                        x = gone.at(e) ? 0.0f : x * mask.kept;
+                        y = gone.at(e + 1) ? 0.0f : y * mask.kept;
                     }
                     p[step][part] = packed(x, y);
                 }
             }
             products_begin();
 #pragma unroll
-            for (int step = 0; step < 4; step++) product(sum_v, p[step], gradient_tile + further(step * 2048), i > 0 || step > 0);
+            for (int step = 0; step < STEPS; step++) product(sum_v, p[step], gradient_tile + further(step * 2048), i > 0 || step > 0);
             products_commit();
 
             products_wait<1>();
             settle(dp);
 #pragma unroll
-            for (int c = 0; c < 8; c++) {
+            for (int c = 0; c < ROWS / 8; c++) {
                 const float2 row_delta = load_2(delta_at + c * 32);
 #pragma unroll
                 for (int e = 0; e < 4; e++) {
                     float &value = dp[4 * c + e];
                     const float less = e % 2 ? row_delta.y : row_delta.x;
                     if constexpr (DROPOUT) {
-                        value = s[4 * c + e] * ((gone >> (4 * c + e) & 1 ? 0.0f : value * mask.kept) - less);
+                        value = s[4 * c + e] * ((gone.at(4 * c + e) ? 0.0f : value * mask.kept) - less);
                     } else {
                         value = s[4 * c + e] * (value - less);
                     }
                 }
             }
 #pragma unroll
-            for (int step = 0; step < 4; step++) {
-                uint32_t ds[4];
+            for (int step = 0; step < STEPS; step++) {
 #pragma unroll
                 for (int part = 0; part < 4; part++) {
-                    ds[part] = packed(dp[8 * step + 2 * part], dp[8 * step + 2 * part + 1]);
+                    ds[step][part] = packed(dp[8 * step + 2 * part], dp[8 * step + 2 * part + 1]);
                 }
-                // [key, query]
-                store_matrices(ds_row + stage * (KEYS * 128) + (((step * 2 + ds_chunk) ^ ds_turn) * 16), ds);
+                store_transposed(ds_at + stage * TILE + step * 2048, ds[step]);
             }
             show_to_products();
             // Both warpgroups' gradients are there. That both are past the products of the tile before the last, which read what
             // is overwritten here, they knew when they met last.
             part_wait(1, 256);
             products_begin();
-            // The scores' registers are free for this warpgroup's columns of the gradients of queries.
 #pragma unroll
             for (int step = 0; step < 8; step++) {
-                product<64, 1, 1>(s, ds_tiles + further(stage * (KEYS * 128) + step * 2048), key_columns + further(step * 2048),
-                                  step > 0);
+                product<ROWS, 1, 0>(s, key_columns + further(step * 2048),
+                                    ds_tiles + further(stage * TILE + step / 4 * (ROWS * 128) + step % 4 * 32), step > 0);
             }
             products_commit();
 #pragma unroll
-            for (int step = 0; step < 4; step++) {
-                product<128, 0, 1>(sum_k, ds_tiles + further(stage * (KEYS * 128) + mine * 64 * 128 + step * 32),
-                                   query_tile + further(step * 2048), i > 0 || step > 0);
-            }
+            for (int step = 0; step < STEPS; step++) product(sum_k, ds[step], query_tile + further(step * 2048), i > 0 || step > 0);
             products_commit();
 
             products_wait<1>();
@@ -560,23 +561,19 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
             if (dq) {
                 bulk_wait_read();
                 __syncwarp();
-                const uint32_t to = sums + g * Parts::PITCH + t * 8;
 #pragma unroll
-                for (int c = 0; c < 8; c++) {
-                    store_2(to + c * 32, s[4 * c], s[4 * c + 1]);
-                    store_2(to + 8 * Parts::PITCH + c * 32, s[4 * c + 2], s[4 * c + 3]);
+                for (int c = 0; c < ROWS / 8; c++) {
+                    store_4(sums + (c * 32 + lane) * 16, s[4 * c], s[4 * c + 1], s[4 * c + 2], s[4 * c + 3]);
                 }
                 show_to_products();
                 __syncwarp();
-                const int row = tile * ROWS + warp * 16 + lane;
-                if (lane < 16 && row < shape.n) {
-                    add_bulk(dq + (uint64_t)row * width + head * D + mine * 64, sums + lane * Parts::PITCH, 256);
-                }
+                if (lane == 0) add_bulk(dq + (((uint64_t)head * n_tiles + tile) * 8 + mine * 4 + warp) * (ROWS * 16), sums, ROWS * 64);
                 bulk_commit();
             }
         }
         products_wait<0>();
         settle(sum_k);
+        retain(ds);
         bulk_wait();
 
 #pragma unroll
@@ -639,3 +636,24 @@ HOPPER_FORWARD(attention_hopper_128_dropout, 2, 3, true, true)
 // 128 keys a block, tiles of 64 queries.
 HOPPER_BACKWARD(attention_hopper_backward, false)
 HOPPER_BACKWARD(attention_hopper_backward_dropout, true)
+
+// Gradients of queries, from the sums of the kernels above: a block of 256 threads per 8 queries and head.
+extern "C" __global__ void attention_hopper_queries(const float *sums, bf16 *dq, uint64_t stride, int n, float scale) {
+    constexpr int D = HOPPER_D, EIGHTS = BACKWARD_ROWS / 8;
+    // Four floats between rows, so that stores spread over the banks.
+    __shared__ float rows[8][D + 4];
+    const int head = blockIdx.y, n_tiles = (n + BACKWARD_ROWS - 1) / BACKWARD_ROWS, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    // Warps had 16 channels each.
+    const uint64_t part = ((uint64_t)head * n_tiles + blockIdx.x / EIGHTS) * 8 + warp;
+    const float4 v = load4(sums + ((part * EIGHTS + blockIdx.x % EIGHTS) * 32 + lane) * 4);
+    const int channel = warp * 16 + lane / 4, row = lane % 4 * 2;
+    rows[row][channel] = v.x;
+    rows[row + 1][channel] = v.y;
+    rows[row][channel + 8] = v.z;
+    rows[row + 1][channel + 8] = v.w;
+    __syncthreads();
+    const int query = blockIdx.x * 8 + warp;
+    if (query >= n) return;
+    const float4 sum = load4(&rows[warp][lane * 4]);
+    store4(dq + query * stride + head * D + lane * 4, make_float4(sum.x * scale, sum.y * scale, sum.z * scale, sum.w * scale));
+}

@@ -1,18 +1,17 @@
 //! A layer that looks from one sequence at another: attention with an embedding in both, and what follows it.
 
-use std::ops::Range;
-use std::sync::Mutex;
-
 use candle_core::{CudaStorage, CustomOp3};
+use std::ops::Range;
 
 use super::super::attention::AttentionShape;
 use super::super::gradients;
 use super::super::linear::Activation;
 use super::super::transformer_layer::{CrossAttentionWeights, TransformerLayerOptions};
-use super::after_attention::{AfterAttention, Shapes, leave, taken};
+use super::after_attention::{AfterAttention, Shapes};
 use super::attention::{Saved, Tokens};
 use super::inference::{Base, context_blocks, row_blocks};
 use super::layer_weights::{Parameters, Weights, leave_rows};
+use super::left::Left;
 use super::product::{plain, transposed};
 use super::*;
 
@@ -48,7 +47,7 @@ struct CrossAttentionLayer {
     options: TransformerLayerOptions,
     embedding: Tensor,
     parameters: Parameters,
-    kept: Mutex<Option<Kept>>,
+    kept: Left<Kept>,
 }
 
 /// What the forward pass leaves.
@@ -75,7 +74,7 @@ impl CrossAttentionLayer {
             options,
             embedding: weights.embedding.clone(),
             parameters: Parameters::of(weights.projections, weights.after),
-            kept: Mutex::new(None),
+            kept: Left::nothing(),
         }
     }
 
@@ -218,7 +217,7 @@ impl CustomOp3 for CrossAttentionLayer {
             gpu.attend(self.shapes.call(self.options), Tokens::of(q.view(), kv.view(), d))?;
         let tokens = self.options.attention.retention.kept([q, kv]);
         let (output, after) = self.after(&gpu, &weights, &vectors)?.forward(base, attended.view())?;
-        leave(&self.kept, Kept { tokens, attended, log_sum_exp, after });
+        self.kept.leave(Kept { tokens, attended, log_sum_exp, after });
         Ok((output.into_storage(&gpu), Shape::from((n, d))))
     }
 
@@ -233,7 +232,7 @@ impl CustomOp3 for CrossAttentionLayer {
         let gpu = Gpu::of(source.device())?;
         let AttentionShape { n, m, d, .. } = self.shapes.attention;
         let dtype = self.shapes.dtype;
-        let kept = taken(&self.kept)?;
+        let kept = self.kept.take()?;
         let grad = grad.contiguous()?;
         let [source_input, context_input, grad_input] = [source, context, &grad].map(Input::of);
         let base = source_input.view()?;

@@ -1,12 +1,11 @@
 //! The two-layer perceptron of a Transformer block.
 
-use std::sync::OnceLock;
-
 use candle_core::{CudaStorage, CustomOp3};
 
 use super::super::feed_forward::{FeedForwardOptions, FeedForwardWeights};
 use super::super::gradients;
 use super::super::linear::Activation;
+use super::left::Left;
 use super::product::{plain, transposed};
 use super::*;
 
@@ -26,7 +25,7 @@ pub(in crate::kernels) fn feed_forward(
         expand_bias: weights.expand.1.clone(),
         contract: weights.contract.0.clone(),
         contract_bias: weights.contract.1.clone(),
-        kept: OnceLock::new(),
+        kept: Left::nothing(),
     };
     base.apply_op3(x, weights.expand.0, op)
 }
@@ -39,7 +38,7 @@ struct FeedForward {
     expand_bias: Tensor,
     contract: Tensor,
     contract_bias: Tensor,
-    kept: OnceLock<Kept>,
+    kept: Left<Kept>,
 }
 
 /// What the forward pass leaves: operands in the type of products, hidden channels before their bias.
@@ -95,7 +94,7 @@ impl CustomOp3 for FeedForward {
         let output = gpu.array(n * d, DType::F32)?;
         let (base, bias) = (View::of(base, base_layout)?, contract_bias.view()?);
         gpu.add_masked(Some(base), y.view(), Some(bias), output.view(), [n, d], options.output_mask)?;
-        self.kept.get_or_init(|| Kept { x: x.made(), expand: expand.made(), contract: contract.made(), z });
+        self.kept.leave(Kept { x: x.made(), expand: expand.made(), contract: contract.made(), z });
         Ok((output.into_storage(&gpu), Shape::from((n, d))))
     }
 
@@ -110,8 +109,7 @@ impl CustomOp3 for FeedForward {
         let gpu = Gpu::of(x.device())?;
         let &Self { n, d, hidden, options, .. } = self;
         let dtype = operand_type(options.compute);
-        let kept =
-            self.kept.get().ok_or_else(|| Error::Msg("feed-forward backward before its forward".into()))?;
+        let kept = self.kept.take()?;
         let contiguous = grad.contiguous()?;
         let grad_input = Input::of(&contiguous);
         let (x_input, expand_input, contract_input) =

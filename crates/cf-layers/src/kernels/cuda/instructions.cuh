@@ -1,5 +1,5 @@
-// The instructions that CUDA's C++ has no names for, all but Hopper's. Nothing else in these files is written in the GPU's assembly,
-// so that `cargo xtask cuda-emulate` runs them with another file in this one's place.
+// The instructions that CUDA's C++ has no names for; hopper_instructions.cuh has those of Hopper. Nothing else in these files is written in
+// the GPU's assembly, so that `cargo xtask cuda-emulate` runs them with other files in the place of these two.
 #pragma once
 
 #include <stdint.h>

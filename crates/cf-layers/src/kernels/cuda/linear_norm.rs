@@ -1,15 +1,13 @@
 //! A linear layer and the norm of what it makes, without visiting memory for its bias.
 
-use std::sync::Mutex;
-
 use candle_core::{CudaStorage, CustomOp3};
 
 use super::super::gradients;
 use super::super::linear::LinearShape;
 use super::super::linear_norm::{LinearNormOptions, NormedFor};
 use super::super::transformer_layer::NormWeights;
-use super::after_attention::{leave, taken};
 use super::layer_norm::{Affine, MOST_CHANNELS, Summed};
+use super::left::Left;
 use super::product::{plain, transposed};
 use super::*;
 
@@ -40,7 +38,7 @@ pub(in crate::kernels) fn linear_norm(
         output: if output == NormedFor::Products { operand_type(compute) } else { DType::F32 },
         gain: norm.0.clone(),
         shift: norm.1.clone(),
-        projected: Mutex::new(None),
+        projected: Left::nothing(),
     };
     x.apply_op3(layer.0, layer.1, op)
 }
@@ -55,7 +53,7 @@ struct LinearNorm {
     gain: Tensor,
     shift: Tensor,
     /// `[n, d_out]`, without the bias; left by the forward pass.
-    projected: Mutex<Option<Array>>,
+    projected: Left<Array>,
 }
 
 impl CustomOp3 for LinearNorm {
@@ -95,7 +93,7 @@ impl CustomOp3 for LinearNorm {
         let summed = Summed::of_product(projected.view(), View::of(bias, bias_layout)?);
         let affine = Affine { gain: gain.view()?, shift: shift.view()?, eps: self.eps };
         let y = gpu.norm_operand(summed, affine, [n, d_out], self.output)?;
-        leave(&self.projected, projected);
+        self.projected.leave(projected);
         Ok((y.into_storage(&gpu), Shape::from((n, d_out))))
     }
 
@@ -109,7 +107,7 @@ impl CustomOp3 for LinearNorm {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let gpu = Gpu::of(x.device())?;
         let LinearShape { n, d_in, d_out } = self.shape;
-        let projected = taken(&self.projected)?;
+        let projected = self.projected.take()?;
         let grad = grad.contiguous()?;
         let inputs = [x, weight, bias, &self.gain, &self.shift, &grad].map(Input::of);
         let [x_input, weight_input, bias_input, gain, shift, grad] = &inputs;

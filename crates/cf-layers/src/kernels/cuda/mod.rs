@@ -15,6 +15,7 @@ pub(super) mod grouped_conv2d;
 pub(super) mod inference;
 pub(super) mod layer_norm;
 mod layer_weights;
+mod left;
 pub(super) mod linear;
 pub(super) mod linear_norm;
 pub(super) mod merged_conv2d;

@@ -1,11 +1,11 @@
 //! Sums over the neighbours of a graph's nodes.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use candle_core::cuda_backend::cudarc::driver::CudaSlice;
 use candle_core::{CudaStorage, CustomOp1, CustomOp2};
 
-use super::after_attention::{leave, taken};
+use super::left::Left;
 use super::*;
 use crate::graph::Graph;
 
@@ -21,7 +21,7 @@ pub(in crate::kernels) fn neighbour_sum(x: &Tensor, graph: &Arc<Graph>) -> Resul
 
 /// [`super::super::neighbour_softmax`] of contiguous f32 tensors whose shapes fit.
 pub(in crate::kernels) fn neighbour_softmax(x: &Tensor, t: &Tensor, graph: &Arc<Graph>) -> Result<Tensor> {
-    x.apply_op2(t, NeighbourSoftmax { graph: Arc::clone(graph), log_sums: Mutex::new(None) })
+    x.apply_op2(t, NeighbourSoftmax { graph: Arc::clone(graph), log_sums: Left::nothing() })
 }
 
 /// Neighbours as kernels read them.
@@ -99,7 +99,7 @@ impl CustomOp1 for NeighbourSum {
 struct NeighbourSoftmax {
     graph: Arc<Graph>,
     /// Of each node and channel; left by the forward pass.
-    log_sums: Mutex<Option<Array>>,
+    log_sums: Left<Array>,
 }
 
 impl CustomOp2 for NeighbourSoftmax {
@@ -126,7 +126,7 @@ impl CustomOp2 for NeighbourSoftmax {
         let [x, t] = [View::of(x, x_layout)?.into(), View::of(t, t_layout)?.into()];
         let args = [x, t, starts, nodes, (&y).into(), (&log_sums).into(), Arg::U32(d as u32)];
         gpu.over_nodes("neighbour_softmax", [n, d], &args)?;
-        leave(&self.log_sums, log_sums);
+        self.log_sums.leave(log_sums);
         Ok((y.into_storage(&gpu), x_layout.shape().clone()))
     }
 
@@ -140,7 +140,7 @@ impl CustomOp2 for NeighbourSoftmax {
         let gpu = Gpu::of(x.device())?;
         let (n, d) = x.dims2()?;
         let lists = gpu.lists(self.graph.outgoing())?;
-        let log_sums = taken(&self.log_sums)?;
+        let log_sums = self.log_sums.take()?;
         let grad = grad.contiguous()?;
         let inputs = [x, t, y, &grad].map(Input::of);
         let [x, t, y, grad] = &inputs;

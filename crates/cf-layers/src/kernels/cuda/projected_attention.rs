@@ -1,7 +1,5 @@
 //! Attention with its projections, of a sequence over itself or over another.
 
-use std::sync::OnceLock;
-
 use candle_core::{CudaStorage, CustomOp2, CustomOp3};
 
 use super::super::attention::AttentionShape;
@@ -9,6 +7,7 @@ use super::super::gradients;
 use super::super::linear::Activation;
 use super::super::projected_attention::{AttentionProjections, ProjectedAttentionOptions};
 use super::attention::{Call, Saved, Tokens, token_type};
+use super::left::Left;
 use super::product::{plain, transposed};
 use super::*;
 
@@ -21,7 +20,7 @@ pub(in crate::kernels) fn projected_self_attention(
     options: ProjectedAttentionOptions,
 ) -> Result<Tensor> {
     let parts = Parts::of(projections);
-    let op = SelfAttention { common: Common::new(shape, options, parts), kept: OnceLock::new() };
+    let op = SelfAttention { common: Common::new(shape, options, parts), kept: Left::nothing() };
     // The first weight is an input so that the op is in the graph also where `x` is not.
     x.apply_op2(projections.queries.0, op)
 }
@@ -36,7 +35,7 @@ pub(in crate::kernels) fn projected_attention(
 ) -> Result<Tensor> {
     let biases = [projections.queries.1, projections.keys.1, projections.values.1];
     let op =
-        CrossAttention { common: Common::new(shape, options, Parts::of(projections)), kept: OnceLock::new() };
+        CrossAttention { common: Common::new(shape, options, Parts::of(projections)), kept: Left::nothing() };
     source.apply_op3(context, &Tensor::cat(&biases, 0)?, op)
 }
 
@@ -128,10 +127,6 @@ impl Common {
     }
 }
 
-fn kept(kept: &OnceLock<Kept>) -> Result<&Kept> {
-    kept.get().ok_or_else(|| Error::Msg("attention backward before its forward".to_owned()))
-}
-
 /// The operand that was made of an input, or the input itself.
 fn operand<'a>(made: Option<&'a Array>, input: &'a Input<'_>) -> Result<View<'a>> {
     made.map_or_else(|| input.view(), |made| Ok(made.view()))
@@ -139,7 +134,7 @@ fn operand<'a>(made: Option<&'a Array>, input: &'a Input<'_>) -> Result<View<'a>
 
 struct SelfAttention {
     common: Common,
-    kept: OnceLock<Kept>,
+    kept: Left<Kept>,
 }
 
 impl CustomOp2 for SelfAttention {
@@ -167,7 +162,7 @@ impl CustomOp2 for SelfAttention {
         let [queries, _, values] = parts.biases.each_ref().map(Input::of);
         gpu.add_outer_biases(qkv.view(), [queries.view()?, values.view()?], [n, d])?;
         let (output, log_sum_exp) = gpu.attend(*call, Tokens::packed(qkv.view(), d))?;
-        self.kept.get_or_init(|| Kept { inputs: vec![x.made()], weights, tokens: vec![qkv], log_sum_exp });
+        self.kept.leave(Kept { inputs: vec![x.made()], weights, tokens: vec![qkv], log_sum_exp });
         Ok((output.into_storage(&gpu), Shape::from((n, d))))
     }
 
@@ -181,7 +176,7 @@ impl CustomOp2 for SelfAttention {
         let gpu = Gpu::of(x.device())?;
         let Common { call, parts, dtype } = &self.common;
         let (n, d) = (call.shape.n, call.shape.d);
-        let kept = kept(&self.kept)?;
+        let kept = self.kept.take()?;
         let grad = grad.contiguous()?;
         let (x_input, output, grad) = (Input::of(x), Input::of(output), Input::of(&grad));
         let [qkv] = kept.tokens.as_slice() else {
@@ -210,7 +205,7 @@ impl CustomOp2 for SelfAttention {
 
 struct CrossAttention {
     common: Common,
-    kept: OnceLock<Kept>,
+    kept: Left<Kept>,
 }
 
 impl CustomOp3 for CrossAttention {
@@ -252,7 +247,7 @@ impl CustomOp3 for CrossAttention {
         let (weight, bias) = (weights.view().from(d * d), Some(bias.view()));
         let kv = self.common.project(&gpu, context.view(), [m, 2 * d], weight, bias)?;
         let (output, log_sum_exp) = gpu.attend(*call, Tokens::of(q.view(), kv.view(), d))?;
-        self.kept.get_or_init(|| Kept {
+        self.kept.leave(Kept {
             inputs: vec![source.made(), context.made()],
             weights,
             tokens: vec![q, kv],
@@ -272,7 +267,7 @@ impl CustomOp3 for CrossAttention {
         let gpu = Gpu::of(source.device())?;
         let Common { call, parts, dtype } = &self.common;
         let AttentionShape { n, m, d, .. } = call.shape;
-        let kept = kept(&self.kept)?;
+        let kept = self.kept.take()?;
         let grad = grad.contiguous()?;
         let (source_input, context_input) = (Input::of(source), Input::of(context));
         let (output, grad) = (Input::of(output), Input::of(&grad));

@@ -1,18 +1,17 @@
 //! A layer of a Transformer: norm, self-attention, and what follows it.
 
-use std::sync::Mutex;
-
 use candle_core::{CudaStorage, CustomOp2};
 
 use super::super::attention::AttentionShape;
 use super::super::linear::Activation;
 use super::super::transformer_layer::{AfterAttentionWeights, NormWeights, TransformerLayerOptions};
 use super::super::{AttentionProjections, gradients};
-use super::after_attention::{self, AfterAttention, Shapes, leave, taken};
+use super::after_attention::{self, AfterAttention, Shapes};
 use super::attention::{Saved, Tokens};
 use super::inference::{Base, row_blocks};
 use super::layer_norm::{Affine, Summed};
 use super::layer_weights::{self, Parameters, leave_rows};
+use super::left::Left;
 use super::product::{plain, transposed};
 use super::*;
 
@@ -36,7 +35,7 @@ pub(in crate::kernels) fn transformer_layer(
         options,
         parameters: Parameters::of(weights.projections, weights.after),
         norm: [weights.attention_norm.0.clone(), weights.attention_norm.1.clone()],
-        kept: Mutex::new(None),
+        kept: Left::nothing(),
     };
     if !x.track_op() && op.is_for_inference() {
         return op.infer(x);
@@ -51,7 +50,7 @@ struct TransformerLayer {
     parameters: Parameters,
     /// Gain and shift of the norm before the attention.
     norm: [Tensor; 2],
-    kept: Mutex<Option<Kept>>,
+    kept: Left<Kept>,
 }
 
 /// What the forward pass leaves. The normed tokens are made again from `x`.
@@ -177,7 +176,7 @@ impl CustomOp2 for TransformerLayer {
         let qkv = self.options.attention.retention.kept(qkv);
         let after = self.after(&gpu, &weights, &vectors)?;
         let (output, after) = after.forward(normed.wide.view(), attended.view())?;
-        leave(&self.kept, Kept { qkv, attended, log_sum_exp, after });
+        self.kept.leave(Kept { qkv, attended, log_sum_exp, after });
         Ok((output.into_storage(&gpu), Shape::from((n, d))))
     }
 
@@ -191,7 +190,7 @@ impl CustomOp2 for TransformerLayer {
         let gpu = Gpu::of(x.device())?;
         let AttentionShape { n, d, .. } = self.shapes.attention;
         let dtype = self.shapes.dtype;
-        let kept = taken(&self.kept)?;
+        let kept = self.kept.take()?;
         let grad = grad.contiguous()?;
         let (x_input, grad_input) = (Input::of(x), Input::of(&grad));
         let matrices = self.parameters.locked_matrices();

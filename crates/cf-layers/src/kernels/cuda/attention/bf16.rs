@@ -11,7 +11,7 @@ const BACKWARD: [usize; 2] = [128, 64];
 /// Shared memory of `attention_hopper.cu` for barriers, and for tiles to begin at multiples of 1 KiB.
 const HOPPER_EXTRA: usize = 1024 + 256;
 /// `BackwardShared::BYTES` there.
-const HOPPER_BACKWARD_SHARED: usize = 202_880;
+const HOPPER_BACKWARD_SHARED: usize = 198_784;
 
 /// A kernel that makes the output, and how it is launched.
 struct ForwardKernel {
@@ -155,7 +155,10 @@ impl Gpu {
         self.launch(name, ([(n * n_heads).div_ceil(8), 1, 1], [256, 1, 1]), 0, &args)?;
 
         let [keys, rows] = BACKWARD;
-        let atomic = if deterministic() { None } else { Some(self.zeros(n * d)?) };
+        // Hopper's kernels add whole tiles.
+        let in_tiles = self.has_kernels_of_hopper(call);
+        let n_sums = if in_tiles { n.next_multiple_of(rows) * d } else { n * d };
+        let atomic = if deterministic() { None } else { Some(self.zeros(n_sums)?) };
         let (name, threads, shared) = self.backward_kernel(call);
         for share in call.shares(m.div_ceil(keys), n.div_ceil(rows), self.n_multiprocessors()) {
             let (first, n_keys) = share.rows(keys, m);
@@ -186,8 +189,14 @@ impl Gpu {
                 self.sum_to_bf16(partial.view(), to.k, [n_keys, 2 * d], share.n_splits, 1.0)?;
             }
         }
+        let scale = 1.0 / (call.width() as f32).sqrt();
         match &atomic {
-            Some(sums) => self.sum_to_bf16(sums.view(), to.q, [n, d], 1, 1.0 / (call.width() as f32).sqrt()),
+            Some(sums) if in_tiles => {
+                let args = [sums.into(), to.q.view.into(), stride(to.q), Arg::I32(n as i32), Arg::F32(scale)];
+                let grid = [n.div_ceil(8), n_heads, 1];
+                self.launch("attention_hopper_queries", (grid, [256, 1, 1]), 0, &args)
+            }
+            Some(sums) => self.sum_to_bf16(sums.view(), to.q, [n, d], 1, scale),
             None => {
                 let (name, _) = call.named([
                     "attention_backward_queries_32",

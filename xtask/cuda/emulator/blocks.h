@@ -1,0 +1,30 @@
+// What instructions need of the threads of a block that take turns (blocks.cc).
+#pragma once
+
+#include "cuda_words.h"
+
+static const int MOST_THREADS = 1024;
+
+// The next thread's turn; ends the process where all wait and none goes on.
+void give_turn();
+// This thread goes on.
+void go_on();
+// The threads of this block have roles by warpgroup: some copy, others compute.
+void take_roles();
+template <typename Ready>
+void wait_until(Ready ready) {
+    while (!ready()) give_turn();
+    go_on();
+}
+// Lanes meet where an instruction is the whole warp's. That orders nothing that they do to memory.
+void meet();
+
+// The copies to shared memory that a thread has asked for so far.
+struct CopiesOfThread {
+    int thread, group;
+};
+CopiesOfThread copies_so_far();
+// Makes those that are not made yet.
+void finish(CopiesOfThread copies);
+
+void begin_block_of_hopper();
