@@ -200,7 +200,7 @@ __device__ __forceinline__ void hopper_forward(Queries queries, Keys keys, bf16 
         registers_down<Registers<CONSUMERS>::PRODUCER>();
         const bf16 *k = keys.k + head * D, *v = keys.v + head * D;
         copy_rows<ROWS>(q_tile, queries.q + head * D, queries.stride, first_query, shape.n, thread);
-        Copies<true> copies;
+        Copies copies;
         copies.end(q_there);
         int stage = 0;
         uint32_t parity = 1;
@@ -365,8 +365,8 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
     const uint32_t base = (shared_address(shared) + 1023) & ~1023u;
     const uint32_t k_tile = base + Parts::K, v_tile = base + Parts::V, q_tile = base + Parts::Q, dout_tile = base + Parts::DOUT;
     const uint32_t ds_tile = base + Parts::DS, row_values = base + Parts::ROW_VALUES, barriers = base + Parts::BARRIERS;
-    const uint32_t kv_there = barriers, q_there = barriers + 8, dout_there = q_there + 16, q_free = dout_there + 16;
-    const uint32_t dout_free = q_free + 16, spare = barriers + 120;
+    // For each stage: a tile's queries and gradients are copied, and the place of either is free again.
+    const uint32_t there = barriers, q_free = there + 16, dout_free = q_free + 16, spare = barriers + 120;
     const int head = blockIdx.y, split = blockIdx.z, first_key = blockIdx.x * KEYS;
     const int width = shape.n_heads * D;
     const int n_tiles = (shape.n + ROWS - 1) / ROWS;
@@ -377,10 +377,8 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
     const int group = __shfl_sync(0xffffffffu, threadIdx.x / 128, 0), thread = threadIdx.x % 128;
 
     if (threadIdx.x == 0) {
-        barrier_init(kv_there, 128);
         for (int stage = 0; stage < 2; stage++) {
-            barrier_init(q_there + stage * 8, 128);
-            barrier_init(dout_there + stage * 8, 128);
+            barrier_init(there + stage * 8, 128);
             // An arrival of each computing warp.
             barrier_init(q_free + stage * 8, 8);
             barrier_init(dout_free + stage * 8, 8);
@@ -393,8 +391,6 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
         registers_down<Registers<2>::PRODUCER>();
         copy_rows<KEYS>(k_tile, keys.k + head * D, keys.stride, first_key, shape.m, thread);
         copy_rows<KEYS>(v_tile, keys.v + head * D, keys.stride, first_key, shape.m, thread);
-        Copies<false> copies;
-        copies.end(kv_there);
         const bf16 *q = queries.q + head * D;
         dout += head * D;
         log_sum_exp += (uint64_t)head * shape.n;
@@ -407,17 +403,16 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
             const uint32_t value_at = row_values + (stage * 2 * ROWS + thread) * 4;
             const bool exists = query < shape.n;
             // The gradients' place is free before that of the queries.
-            copies.begin(dout_free + stage * 8, parity);
+            barrier_wait(dout_free + stage * 8, parity);
             copy_rows<ROWS>(dout_tile + stage * TILE, dout, width, first, shape.n, thread);
             if (thread < ROWS) copy_4(value_at + ROWS * 4, delta + (exists ? query : 0), exists);
-            copies.end(dout_there + stage * 8);
-            copies.begin(q_free + stage * 8, parity);
+            barrier_wait(q_free + stage * 8, parity);
             copy_rows<ROWS>(q_tile + stage * TILE, q, queries.stride, first, shape.n, thread);
             if (thread < ROWS) copy_4(value_at, log_sum_exp + (exists ? query : 0), exists);
-            copies.end(q_there + stage * 8);
+            // With the first tile come the keys and values.
+            barrier_arrive_copied(there + stage * 8);
             if (++at == count) at = 0;
         }
-        copies.end_all();
     } else {
         registers_up<Registers<2>::CONSUMER>();
         const int mine = group - 1, warp = thread / 32, lane = thread % 32, g = lane / 4, t = lane % 4;
@@ -437,7 +432,6 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
         float sum_k[64], sum_v[64], s[ROWS / 2], dp[ROWS / 2];
         uint32_t p[STEPS][4], ds[STEPS][4];
 
-        barrier_wait(kv_there, 0);
         int at = start;
         for (int i = 0; i < count; i++) {
             const int stage = i % 2, tile = first_tile + at;
@@ -446,8 +440,7 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
             const uint32_t lse_at = row_values + stage * (2 * ROWS * 4) + t * 8, delta_at = lse_at + ROWS * 4;
             if (++at == count) at = 0;
 
-            barrier_wait(dout_there + stage * 8, parity);
-            barrier_wait(q_there + stage * 8, parity);
+            barrier_wait(there + stage * 8, parity);
             show_to_products();
             products_begin();
 #pragma unroll

@@ -17,9 +17,8 @@ __device__ __forceinline__ constexpr uint64_t further(uint32_t bytes) { return b
 
 // ---- copies -------------------------------------------------------------------------------------------------------
 
-// The copies of a copying thread: each waits for a barrier that says that its target is free, and another is told when it is done.
-// SHOWS: this thread shows what it copied to products; else the threads that use it are to.
-template <bool SHOWS>
+// The copies of a copying thread: each waits for a barrier that says that its target is free, and another is told when it is done and
+// shown to products.
 struct Copies {
     // The barrier to tell of the last copy, if it is not told yet.
     uint32_t untold = 0;
@@ -31,28 +30,24 @@ struct Copies {
     }
     __device__ __forceinline__ void begin(uint32_t free, uint32_t parity) {
         // What waits here must not wait for the next copy to be told of the last.
-        if (SHOWS && untold && !barrier_passed(free, parity)) {
+        if (untold && !barrier_passed(free, parity)) {
             copies_wait<0>();
             tell();
         }
         barrier_wait(free, parity);
     }
     __device__ __forceinline__ void end(uint32_t there) {
-        if constexpr (SHOWS) {
-            copies_commit();
-            if (untold) {
-                copies_wait<1>();
-                tell();
-            }
-            untold = there;
-        } else {
-            barrier_arrive_copied(there);
+        copies_commit();
+        if (untold) {
+            copies_wait<1>();
+            tell();
         }
+        untold = there;
     }
     __device__ __forceinline__ void end_all() {
-        if (SHOWS) copies_commit();
+        copies_commit();
         copies_wait<0>();
-        if (SHOWS && untold) tell();
+        if (untold) tell();
     }
 };
 // Starts to copy rows `first ..` of a matrix of `n` rows of 128 columns into a tile, by 128 threads of which this is `thread`.
