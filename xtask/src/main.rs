@@ -44,8 +44,8 @@ cargo xtask COMMAND
   bench NAME [ARGS]...      time `model`, `baselines`, `kernels`, `bags`, `metrics` or `extract` against the Python stack: --json, --record, --cases A,B, --python PATH;
                             model --device cuda:N: on a GPU, against PyTorch on the same; --measured FILE: what bench_cuda.py wrote elsewhere
   cuda-emulate [-p PACKAGE]... [--races] [ARGS]...
-                            the tests that need a GPU on a machine without, thread by thread: kernels, models and encoders, half an hour;
-                            -p cf-train: whole runs, an hour; --races: fails where two threads touch the same memory and nothing orders
+                            the tests that need a GPU on a machine without, thread by thread: kernels, models and encoders, an hour;
+                            -p cf-train: whole runs, another; --races: fails where two threads touch the same memory and nothing orders
                             them; ARGS, such as the name of a test, go to the test programs
   cuda-kernels              compile the CUDA kernels and hold their registers and spills against a budget; needs no GPU
   cuda-toolkit              what a build with feature `cuda` needs, as lines to `eval`: an installed toolkit, else one made of PyPI's wheels

@@ -1,6 +1,7 @@
 // The threads of a block as fibers of one thread, which take turns where they wait for each other: the first first, or, with
 // CF_EMULATED_ORDER=reverse, the last. A kernel that reads what another thread has not yet written, because it does not wait, gives other
-// numbers in one order than in the other. Copies to shared memory are made where they are waited for, or, in the other order, at once.
+// numbers in one order than in the other. Copies to shared memory are made where they are waited for, or, in reverse, at
+// once; Hopper's the other way round (hopper.cc).
 #include "blocks.h"
 #include "instructions.cuh"
 #include "launch.h"
@@ -19,6 +20,7 @@
 Indices threadIdx, blockIdx, blockDim, gridDim;
 int current;
 unsigned char *dynamic_shared;
+size_t n_dynamic_shared;
 
 static const int MOST_WARPS = MOST_THREADS / 32;
 static const size_t STACK = 128 << 10, MOST_SHARED = 1 << 20, PAGE = 4096;
@@ -173,7 +175,7 @@ static int n_groups[MOST_THREADS];
 void copy_async(uint32_t to, const void *from, bool exists, int n_bytes, bool at_once) {
     if (exists) touch(from, n_bytes, Touch::READ);
     // It may be made at once, too.
-    touch(dynamic_shared + to, n_bytes, Touch::WRITE);
+    touch(shared_at(to), n_bytes, Touch::WRITE);
     copies[current].push_back({to, from, exists, n_bytes, n_groups[current]});
     if (at_once) finish({current, n_groups[current]});
 }
@@ -184,11 +186,11 @@ void finish(CopiesOfThread which) {
     size_t n_done = 0;
     for (; n_done < asked.size() && asked[n_done].group <= which.group; n_done++) {
         const AsyncCopy &copy = asked[n_done];
-        touch(dynamic_shared + copy.to, copy.n_bytes, Touch::WRITE);
+        touch(shared_at(copy.to), copy.n_bytes, Touch::WRITE);
         if (copy.exists) {
-            memcpy(dynamic_shared + copy.to, copy.from, copy.n_bytes);
+            memcpy(shared_at(copy.to), copy.from, copy.n_bytes);
         } else {
-            memset(dynamic_shared + copy.to, 0, copy.n_bytes);
+            memset(shared_at(copy.to), 0, copy.n_bytes);
         }
     }
     asked.erase(asked.begin(), asked.begin() + n_done);
@@ -217,7 +219,7 @@ static void run_block(int n_threads) {
     of_block = {n_threads, 0, 0};
     for (int w = 0; w < MOST_WARPS; w++) of_warps[w] = {std::clamp(n_threads - 32 * w, 0, 32), 0, 0};
     begin_block(memory, MOST_THREADS * STACK);
-    begin_block_of_hopper();
+    if (have_roles) forget_hopper();
     have_roles = false;
     for (int t = 0; t < n_threads; t++) {
         has_ended[t] = false;
@@ -248,20 +250,23 @@ bool run_blocks(const char *name, const unsigned (&grid)[3], const unsigned (&bl
     const auto found = kernels().find(name);
     if (found == kernels().end()) return false;
     // It ends where a page without access begins.
-    static unsigned char *const shared_end = mapped(MOST_SHARED + PAGE) + MOST_SHARED;
-    mprotect(shared_end, PAGE, PROT_NONE);
+    static unsigned char *const shared_end = [] {
+        unsigned char *const end = mapped(MOST_SHARED + PAGE) + MOST_SHARED;
+        if (mprotect(end, PAGE, PROT_NONE)) abort();
+        return end;
+    }();
     begin_launch(name);
     thread_of_launch = found->second;
     arguments_of_launch = arguments;
-    const size_t n_shared = (shared + 15) / 16 * 16;
-    dynamic_shared = shared_end - n_shared;
+    n_dynamic_shared = (shared + 15) / 16 * 16;
+    dynamic_shared = shared_end - n_dynamic_shared;
     gridDim = {grid[0], grid[1], grid[2]};
     blockDim = {block[0], block[1], block[2]};
     const size_t n_blocks = (size_t)grid[0] * grid[1] * grid[2];
     for (size_t turn = 0; turn < n_blocks; turn++) {
         const size_t at = is_reversed() ? n_blocks - 1 - turn : turn;
         blockIdx = {(unsigned)(at % grid[0]), (unsigned)(at / grid[0] % grid[1]), (unsigned)(at / grid[0] / grid[1])};
-        memset(dynamic_shared, 0xff, n_shared); // NaN
+        memset(dynamic_shared, 0xff, n_dynamic_shared); // NaN
         run_block(block[0] * block[1] * block[2]);
     }
     return true;

@@ -27,4 +27,5 @@ CopiesOfThread copies_so_far();
 // Makes those that are not made yet.
 void finish(CopiesOfThread copies);
 
-void begin_block_of_hopper();
+// What a block left of barriers, products and sums.
+void forget_hopper();

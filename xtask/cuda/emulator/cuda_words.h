@@ -10,6 +10,7 @@
 #define __global__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __align__(N) __attribute__((aligned(N)))
 #define __shared__ static // the blocks of a launch run one after the other
 
 using std::max;
@@ -61,8 +62,9 @@ void wait_for_block();
 void wait_for_warp();
 // What the thread `from` of this warp gives for `value`.
 uint32_t exchanged(uint32_t value, int from);
-// The dynamic shared memory of the block.
+// The dynamic shared memory of the block, and its bytes.
 extern unsigned char *dynamic_shared;
+extern size_t n_dynamic_shared;
 
 inline void __syncthreads() { wait_for_block(); }
 inline void __syncwarp() { wait_for_warp(); }

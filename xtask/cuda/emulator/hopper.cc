@@ -1,8 +1,8 @@
 // Hopper's instructions. Threads of a block are fibers (blocks.cc). What a GPU does beside them is done as early or as late as it may be:
-// where those that copy come first, copies are made at once and products where they are waited for, from what is in memory and registers
-// then, so that a copy which comes before a product is done is seen; in reverse order copies are late and products made at once, so that
-// a product which does not wait for its operands is seen. Sums of a product that runs are NaN. Which thread sees what another wrote
-// without a fence is not looked at.
+// where those that copy come first, copies and bulk sums are made at once and products where they are waited for, from what is in memory
+// and registers then, so that a copy which comes before a product is done is seen; in reverse order copies and bulk sums are late and
+// products made at once, so that a product which does not wait for its operands is seen. Sums that a product is to add to are NaN while it
+// runs. Which thread sees what another wrote without a fence is not looked at.
 #include "hopper_instructions.cuh"
 #include "blocks.h"
 
@@ -26,7 +26,11 @@ struct CountingBarrier {
     }
 };
 static std::map<uint32_t, CountingBarrier> barriers;
-static std::map<int, std::pair<int, int>> parts; // by number: how many wait, and how often all have come
+// A barrier of part of a block: how many wait, and how often all have come.
+struct Part {
+    int n_waiting = 0, n_passed = 0;
+};
+static std::map<int, Part> parts;
 
 void barrier_init(uint32_t barrier, int arrivals) {
     barriers[barrier] = {};
@@ -59,13 +63,13 @@ void barrier_wait(uint32_t barrier, uint32_t parity) {
     wait_until([&] { return barrier_passed(barrier, parity); });
 }
 void part_wait(int number, int threads) {
-    auto &[n_waiting, n_passed] = parts[number];
-    const int before = n_passed;
-    if (++n_waiting == threads) {
-        n_waiting = 0;
-        n_passed++;
+    Part &part = parts[number];
+    const int before = part.n_passed;
+    if (++part.n_waiting == threads) {
+        part.n_waiting = 0;
+        part.n_passed++;
     }
-    wait_until([&] { return n_passed != before; });
+    wait_until([&] { return part.n_passed != before; });
 }
 
 // ---- products --------------------------------------------------------------------------------------------------------
@@ -97,7 +101,7 @@ static float element(const Operand &operand, int i, int k) {
     const uint32_t plain = operand.columns ? start + i / 64 * halves + k / 8 * eights + k % 8 * 128 + i % 64 * 2
                                            : start + i / 8 * eights + i % 8 * 128 + k * 2;
     uint16_t bits;
-    memcpy(&bits, dynamic_shared + (plain ^ (plain >> 7 & 7) << 4), sizeof bits);
+    memcpy(&bits, shared_at(plain ^ (plain >> 7 & 7) << 4), sizeof bits);
     return __uint_as_float((uint32_t)bits << 16);
 }
 
@@ -169,19 +173,26 @@ struct Sums {
 };
 static std::vector<Sums> sums[MOST_THREADS];
 
-void add_bulk(float *to, uint32_t from, int bytes) { sums[current].push_back({to, from, bytes}); }
+void add_bulk(float *to, uint32_t from, int bytes) {
+    if ((uintptr_t)to % 16 || from % 16 || bytes % 16) {
+        fprintf(stderr, "emulated GPU: a bulk sum that is not of whole 16 bytes\n");
+        abort();
+    }
+    sums[current].push_back({to, from, bytes});
+    if (!is_reversed()) bulk_wait_read();
+}
 void bulk_wait_read() {
     for (const Sums &it : sums[current]) {
         for (int i = 0; i < it.bytes / 4; i++) {
             float value;
-            memcpy(&value, dynamic_shared + it.from + i * 4, sizeof value);
+            memcpy(&value, shared_at(it.from + i * 4), sizeof value);
             it.to[i] += value;
         }
     }
     sums[current].clear();
 }
 
-void begin_block_of_hopper() {
+void forget_hopper() {
     barriers.clear();
     parts.clear();
     for (int thread = 0; thread < MOST_THREADS; thread++) {

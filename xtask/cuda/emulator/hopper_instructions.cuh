@@ -27,18 +27,18 @@ inline void store_transposed(uint32_t at, const uint32_t (&r)[4]) {
         for (int e = 0; e < 2; e++) {
             const uint16_t value = (uint16_t)(r[m] >> 16 * e);
             const uint32_t row = exchanged(at, m * 8 + lane() % 4 * 2 + e);
-            memcpy(dynamic_shared + row + lane() / 4 * 2, &value, sizeof value);
+            memcpy(shared_at(row) + lane() / 4 * 2, &value, sizeof value);
         }
     }
 }
 inline float2 load_2(uint32_t at) {
     float2 v;
-    memcpy(&v, dynamic_shared + at, sizeof v);
+    memcpy(&v, shared_at(at), sizeof v);
     return v;
 }
 inline void store_4(uint32_t at, float x, float y, float z, float w) {
     const float4 v = {x, y, z, w};
-    memcpy(dynamic_shared + at, &v, sizeof v);
+    memcpy(shared_at(at), &v, sizeof v);
 }
 void add_bulk(float *to, uint32_t from, int bytes);
 inline void bulk_commit() {}
@@ -79,9 +79,9 @@ struct Operand {
 // `a` is `a_in_registers` if that is not null.
 void start_product(float *d, int width, Operand a, const uint32_t *a_in_registers, Operand b, bool accumulate);
 
-template <int N, int COLUMN_A, int COLUMN_B>
+template <int N, int COLUMN_A>
 inline void product(float (&d)[N / 2], uint64_t a, uint64_t b, int accumulate) {
-    start_product(d, N, {a, COLUMN_A == 1}, nullptr, {b, COLUMN_B == 1}, accumulate);
+    start_product(d, N, {a, COLUMN_A == 1}, nullptr, {b, false}, accumulate);
 }
 inline void product(float (&d)[64], const uint32_t (&a)[4], uint64_t b, int accumulate) {
     start_product(d, 128, {}, a, {b, true}, accumulate);

@@ -17,8 +17,11 @@ inline void atomic_add2(float *to, float a, float b) {
     atomicAdd(to + 1, b);
 }
 
-inline uint32_t shared_address(const void *at) { return (uint32_t)((const unsigned char *)at - dynamic_shared); }
-inline void store_shared(uint32_t at, uint32_t value) { memcpy(dynamic_shared + at, &value, sizeof value); }
+// Shared memory begins at an address that is no multiple of more than 128: what needs more is to see to it.
+static const uint32_t FIRST_SHARED = 128;
+inline uint32_t shared_address(const void *at) { return (uint32_t)((const unsigned char *)at - dynamic_shared) + FIRST_SHARED; }
+inline unsigned char *shared_at(uint32_t address) { return dynamic_shared + (address - FIRST_SHARED); }
+inline void store_shared(uint32_t at, uint32_t value) { memcpy(shared_at(at), &value, sizeof value); }
 // Made at once, or as late as a GPU may: where the thread waits for it. All in blocks.cc.
 void copy_async(uint32_t to, const void *from, bool exists, int n_bytes = 16, bool at_once = is_reversed());
 void copy_commit();
@@ -32,7 +35,7 @@ inline void copy_wait() {
 inline void load_matrices(uint32_t (&r)[4], uint32_t at) {
     for (int m = 0; m < 4; m++) {
         uint32_t row = exchanged(at, m * 8 + lane() / 4);
-        memcpy(&r[m], dynamic_shared + row + lane() % 4 * 4, sizeof r[m]);
+        memcpy(&r[m], shared_at(row) + lane() % 4 * 4, sizeof r[m]);
     }
 }
 inline void load_transposed(uint32_t (&r)[4], uint32_t at) {
@@ -40,7 +43,7 @@ inline void load_transposed(uint32_t (&r)[4], uint32_t at) {
         uint16_t pair[2];
         for (int e = 0; e < 2; e++) {
             uint32_t row = exchanged(at, m * 8 + lane() % 4 * 2 + e);
-            memcpy(&pair[e], dynamic_shared + row + lane() / 4 * 2, sizeof pair[e]);
+            memcpy(&pair[e], shared_at(row) + lane() / 4 * 2, sizeof pair[e]);
         }
         r[m] = pair[0] | (uint32_t)pair[1] << 16;
     }

@@ -70,7 +70,7 @@ static const Range &library() {
     return own;
 }
 static bool is_shared(uintptr_t at) {
-    return (at >= library().from && at < library().to) || at - (uintptr_t)dynamic_shared < 1 << 20;
+    return (at >= library().from && at < library().to) || at - (uintptr_t)dynamic_shared < n_dynamic_shared;
 }
 
 void begin_launch(const char *name) {

@@ -17,9 +17,10 @@ thread_local! {
 }
 
 /// The gradient of `scalar` by every parameter ([`candle_core::Var`]) that it depends on: Candle's `backward`, on all devices.
+/// Once for each forward pass: ops on a GPU give their memory back as it goes on.
 ///
 /// # Errors
-/// If `scalar` has no graph, or an op in it has no backward.
+/// If `scalar` has no graph, an op in it has no backward, or one on a GPU went backward before.
 pub fn backward(scalar: &Tensor) -> Result<GradStore> {
     /// Forgets what was left, also after an error.
     struct Scope;

@@ -45,11 +45,13 @@ struct Registers {
 
 // Where the parts of its shared memory begin.
 struct BackwardShared {
-    static constexpr int ROWS = BACKWARD_ROWS, TILE = ROWS * 256, K = 0, V = K + 128 * 256, Q = V + 128 * 256, DOUT = Q + 2 * TILE, DS = DOUT + 2 * TILE;
+    static constexpr int ROWS = BACKWARD_ROWS, TILE = ROWS * 256;
+    static constexpr int K = 0, V = K + 128 * 256, Q = V + 128 * 256, DOUT = Q + 2 * TILE, DS = DOUT + 2 * TILE;
     // Sums on their way to the gradients of queries.
     static constexpr int SUMS = DS + 2 * TILE, ROW_VALUES = SUMS + 2 * TILE, BARRIERS = ROW_VALUES + 2 * 2 * ROWS * 4;
     static constexpr int BYTES = 1024 + BARRIERS + 128;
 };
+
 #ifdef HOPPER
 
 // ---- forward -------------------------------------------------------------------------------------------------------
@@ -146,7 +148,7 @@ template <int ROWS, int KEYS>
 __device__ __forceinline__ void start_scores(float (&s)[KEYS / 2], uint64_t queries, uint64_t keys) {
 #pragma unroll
     for (int step = 0; step < 8; step++) {
-        product<KEYS, 0, 0>(s, queries + further(step / 4 * (ROWS * 128) + step % 4 * 32),
+        product<KEYS, 0>(s, queries + further(step / 4 * (ROWS * 128) + step % 4 * 32),
                             keys + further(step / 4 * (KEYS * 128) + step % 4 * 32), step > 0);
     }
 }
@@ -349,8 +351,8 @@ __device__ __forceinline__ void hopper_forward(Queries queries, Keys keys, bf16 
 // Gradients of keys and values; sums for those of queries, too, if `dq` is not null (unscaled, added in no fixed order).
 //
 // In a block of three warpgroups two take 64 keys each of one head, over the query tiles of one split. Scores are made transposed,
-// so that weights and their gradients are operands of the next products where they are. The gradients go to shared memory as
-// well, for the gradients of queries, transposed, too, of which each warpgroup makes half of the channels.
+// so that weights and their gradients are operands of the next products where they are. The gradients of scores also go to shared
+// memory, queries by keys: from there each warpgroup makes half of the channels of the gradients of queries, transposed.
 //
 // `dq` is, for each head and tile, what its warps have of these in the order of their registers, so that a warp adds all at once: many
 // small additions would take longer than the products. `attention_hopper_queries` brings them in order. Blocks begin at different tiles,
@@ -424,7 +426,7 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
         // Queries and gradients of the output by rows and by columns are found the same way.
         const uint64_t query_tiles = operand(q_tile, ROWS * 128), dout_tiles = operand(dout_tile, ROWS * 128);
         const uint64_t ds_tiles = operand(ds_tile, 16);
-        // Where this thread's row of the first matrices that its warp stores is: queries by keys, this warpgroup's keys a half.
+        // The row of gradients of scores whose address this thread gives when its warp stores the first four matrices.
         const uint32_t ds_at = ds_tile + mine * (ROWS * 128) + (lane / 16 * 8 + lane % 8) * 128 +
                                ((warp * 2 + lane / 8 % 2) ^ lane % 8) * 16;
         const uint32_t sums = base + Parts::SUMS + (mine * 4 + warp) * (ROWS * 64);
@@ -445,7 +447,7 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
             products_begin();
 #pragma unroll
             for (int step = 0; step < 8; step++) {
-                product<ROWS, 0, 0>(s, key_rows + further(step / 4 * (KEYS * 128) + step % 4 * 32),
+                product<ROWS, 0>(s, key_rows + further(step / 4 * (KEYS * 128) + step % 4 * 32),
                                     query_tile + further(step / 4 * (ROWS * 128) + step % 4 * 32), step > 0);
             }
             products_commit();
@@ -457,7 +459,7 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
             products_begin();
 #pragma unroll
             for (int step = 0; step < 8; step++) {
-                product<ROWS, 0, 0>(dp, value_rows + further(step / 4 * (KEYS * 128) + step % 4 * 32),
+                product<ROWS, 0>(dp, value_rows + further(step / 4 * (KEYS * 128) + step % 4 * 32),
                                     gradient_tile + further(step / 4 * (ROWS * 128) + step % 4 * 32), step > 0);
             }
             products_commit();
@@ -538,7 +540,7 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
             products_begin();
 #pragma unroll
             for (int step = 0; step < 8; step++) {
-                product<ROWS, 1, 0>(s, key_columns + further(step * 2048),
+                product<ROWS, 1>(s, key_columns + further(step * 2048),
                                     ds_tiles + further(stage * TILE + step / 4 * (ROWS * 128) + step % 4 * 32), step > 0);
             }
             products_commit();
@@ -634,7 +636,7 @@ HOPPER_BACKWARD(attention_hopper_backward_dropout, true)
 extern "C" __global__ void attention_hopper_queries(const float *sums, bf16 *dq, uint64_t stride, int n, float scale) {
     constexpr int D = HOPPER_D, EIGHTS = BACKWARD_ROWS / 8;
     // Four floats between rows, so that stores spread over the banks.
-    __shared__ float rows[8][D + 4];
+    __shared__ __align__(16) float rows[8][D + 4];
     const int head = blockIdx.y, n_tiles = (n + BACKWARD_ROWS - 1) / BACKWARD_ROWS, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     // Warps had 16 channels each.
     const uint64_t part = ((uint64_t)head * n_tiles + blockIdx.x / EIGHTS) * 8 + warp;

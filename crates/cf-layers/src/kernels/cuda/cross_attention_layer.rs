@@ -1,7 +1,8 @@
 //! A layer that looks from one sequence at another: attention with an embedding in both, and what follows it.
 
-use candle_core::{CudaStorage, CustomOp3};
 use std::ops::Range;
+
+use candle_core::{CudaStorage, CustomOp3};
 
 use super::super::attention::AttentionShape;
 use super::super::gradients;

@@ -56,8 +56,10 @@ impl Parts {
 struct Common {
     call: Call,
     parts: Parts,
-    /// Of operands and tokens.
-    dtype: DType,
+    /// Of operands of the projections.
+    operands: DType,
+    /// Of what they make, which attention reads.
+    tokens: DType,
 }
 
 /// What the forward pass leaves.
@@ -73,8 +75,8 @@ struct Kept {
 
 impl Common {
     fn new(shape: AttentionShape, options: ProjectedAttentionOptions, parts: Parts) -> Self {
-        let dtype = token_type(&shape, options.compute);
-        Self { call: Call::new(shape, options.dropout), parts, dtype }
+        let (operands, tokens) = (operand_type(options.compute), token_type(&shape, options.compute));
+        Self { call: Call::new(shape, options.dropout), parts, operands, tokens }
     }
 
     fn d(&self) -> usize {
@@ -91,7 +93,7 @@ impl Common {
         gpu.gathered(&views, dtype)
     }
 
-    /// `x weight^T + bias`, of the type of operands: `[n, width]`. No key needs its bias: softmax does not see what all keys share.
+    /// `x weight^T + bias`, of the type of tokens: `[n, width]`. No key needs its bias: softmax does not see what all keys share.
     fn project(
         &self,
         gpu: &Gpu,
@@ -101,7 +103,7 @@ impl Common {
         bias: Option<View<'_>>,
     ) -> Result<Array> {
         let d = self.d();
-        let tokens = gpu.array(n * width, self.dtype)?;
+        let tokens = gpu.array(n * width, self.tokens)?;
         gpu.multiply(tokens.view(), [n, width, d], plain(x, d), transposed(weight, d), 0.0)?;
         if let Some(bias) = bias {
             gpu.bias_activation(tokens.view(), bias, [n, width], Activation::Identity)?;
@@ -118,7 +120,11 @@ impl Common {
         [n, width]: [usize; 2],
     ) -> Result<[Array; 3]> {
         let d = self.d();
-        let dbias = gpu.row_gradient(dtokens, (Activation::Identity, None), None, [n, width], None)?;
+        let operand =
+            if self.tokens == self.operands { None } else { Some(gpu.array(n * width, self.operands)?) };
+        let (none, to) = ((Activation::Identity, None), operand.as_ref().map(Array::view));
+        let dbias = gpu.row_gradient(dtokens, none, to, [n, width], None)?;
+        let dtokens = to.unwrap_or(dtokens);
         let dweight = gpu.array(width * d, DType::F32)?;
         gpu.multiply(dweight.view(), [width, d, n], transposed(dtokens, width), plain(x, d), 0.0)?;
         let dx = gpu.array(n * d, DType::F32)?;
@@ -154,10 +160,10 @@ impl CustomOp2 for SelfAttention {
         _: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
         let gpu = Gpu::new(&x.device)?;
-        let Common { call, parts, dtype } = &self.common;
+        let Common { call, parts, operands, .. } = &self.common;
         let (n, d) = (call.shape.n, call.shape.d);
-        let x = gpu.cast(View::of(x, layout)?, n * d, *dtype)?;
-        let weights = self.common.gathered(&gpu, &parts.weights, *dtype)?;
+        let x = gpu.cast(View::of(x, layout)?, n * d, *operands)?;
+        let weights = self.common.gathered(&gpu, &parts.weights, *operands)?;
         let qkv = self.common.project(&gpu, x.view(), [n, 3 * d], weights.view(), None)?;
         let [queries, _, values] = parts.biases.each_ref().map(Input::of);
         gpu.add_outer_biases(qkv.view(), [queries.view()?, values.view()?], [n, d])?;
@@ -174,7 +180,7 @@ impl CustomOp2 for SelfAttention {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let gpu = Gpu::of(x.device())?;
-        let Common { call, parts, dtype } = &self.common;
+        let Common { call, parts, tokens, .. } = &self.common;
         let (n, d) = (call.shape.n, call.shape.d);
         let kept = self.kept.take()?;
         let grad = grad.contiguous()?;
@@ -187,7 +193,7 @@ impl CustomOp2 for SelfAttention {
             output: output.view()?,
             log_sum_exp: kept.log_sum_exp.view(),
         };
-        let dqkv = gpu.array(n * 3 * d, *dtype)?;
+        let dqkv = gpu.array(n * 3 * d, *tokens)?;
         let dout = gpu.cast(grad.view()?, n * d, output.view()?.dtype)?;
         gpu.attend_gradient(*call, &saved, dout.view(), Tokens::packed(dqkv.view(), d))?;
         let x_view = operand(kept.inputs.first().and_then(Option::as_ref), &x_input)?;
@@ -235,11 +241,11 @@ impl CustomOp3 for CrossAttention {
         biases_layout: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
         let gpu = Gpu::new(&source.device)?;
-        let Common { call, parts, dtype } = &self.common;
+        let Common { call, parts, operands, .. } = &self.common;
         let AttentionShape { n, m, d, .. } = call.shape;
-        let source = gpu.cast(View::of(source, source_layout)?, n * d, *dtype)?;
-        let context = gpu.cast(View::of(context, context_layout)?, m * d, *dtype)?;
-        let weights = self.common.gathered(&gpu, &parts.weights, *dtype)?;
+        let source = gpu.cast(View::of(source, source_layout)?, n * d, *operands)?;
+        let context = gpu.cast(View::of(context, context_layout)?, m * d, *operands)?;
+        let weights = self.common.gathered(&gpu, &parts.weights, *operands)?;
         let biases = View::of(biases, biases_layout)?;
         let q = self.common.project(&gpu, source.view(), [n, d], weights.view(), Some(biases))?;
         let none = gpu.zeros(d)?;
@@ -265,7 +271,7 @@ impl CustomOp3 for CrossAttention {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let gpu = Gpu::of(source.device())?;
-        let Common { call, parts, dtype } = &self.common;
+        let Common { call, parts, tokens, .. } = &self.common;
         let AttentionShape { n, m, d, .. } = call.shape;
         let kept = self.kept.take()?;
         let grad = grad.contiguous()?;
@@ -279,7 +285,7 @@ impl CustomOp3 for CrossAttention {
             output: output.view()?,
             log_sum_exp: kept.log_sum_exp.view(),
         };
-        let (dq, dkv) = (gpu.array(n * d, *dtype)?, gpu.array(m * 2 * d, *dtype)?);
+        let (dq, dkv) = (gpu.array(n * d, *tokens)?, gpu.array(m * 2 * d, *tokens)?);
         let dout = gpu.cast(grad.view()?, n * d, output.view()?.dtype)?;
         gpu.attend_gradient(*call, &saved, dout.view(), Tokens::of(dq.view(), dkv.view(), d))?;
 
