@@ -84,23 +84,6 @@ void go_on() {
 }
 void take_roles() { have_roles = true; }
 
-// Threads of a block or a warp that have not ended, how many of them wait, and how often all have come.
-struct Barrier {
-    int n_live, n_waiting, n_passed;
-
-    void pass() {
-        n_waiting = 0;
-        n_passed++;
-    }
-    void wait() {
-        const int before = n_passed;
-        if (++n_waiting == n_live) return pass();
-        wait_until([&] { return n_passed != before; });
-    }
-    void leave() {
-        if (--n_live > 0 && n_waiting == n_live) pass();
-    }
-};
 static Barrier of_block, of_warps[MOST_WARPS];
 
 void wait_for_block() {

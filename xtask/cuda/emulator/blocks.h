@@ -16,6 +16,24 @@ void wait_until(Ready ready) {
     while (!ready()) give_turn();
     go_on();
 }
+
+// Threads of a block, a warp or another part that have not ended, how many of them wait, and how often all have come.
+struct Barrier {
+    int n_live = 0, n_waiting = 0, n_passed = 0;
+
+    void pass() {
+        n_waiting = 0;
+        n_passed++;
+    }
+    void wait() {
+        const int before = n_passed;
+        if (++n_waiting == n_live) return pass();
+        wait_until([&] { return n_passed != before; });
+    }
+    void leave() {
+        if (--n_live > 0 && n_waiting == n_live) pass();
+    }
+};
 // Lanes meet where an instruction is the whole warp's. That orders nothing that they do to memory.
 void meet();
 

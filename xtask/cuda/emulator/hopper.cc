@@ -26,11 +26,7 @@ struct CountingBarrier {
     }
 };
 static std::map<uint32_t, CountingBarrier> barriers;
-// A barrier of part of a block: how many wait, and how often all have come.
-struct Part {
-    int n_waiting = 0, n_passed = 0;
-};
-static std::map<int, Part> parts;
+static std::map<int, Barrier> parts; // by number
 
 void barrier_init(uint32_t barrier, int arrivals) {
     barriers[barrier] = {};
@@ -63,13 +59,8 @@ void barrier_wait(uint32_t barrier, uint32_t parity) {
     wait_until([&] { return barrier_passed(barrier, parity); });
 }
 void part_wait(int number, int threads) {
-    Part &part = parts[number];
-    const int before = part.n_passed;
-    if (++part.n_waiting == threads) {
-        part.n_waiting = 0;
-        part.n_passed++;
-    }
-    wait_until([&] { return part.n_passed != before; });
+    parts[number].n_live = threads;
+    parts[number].wait();
 }
 
 // ---- products --------------------------------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ __device__ __forceinline__ void soften(float (&s)[KEYS / 2], Rows &rows, float (
     }
 }
 
-// Weights as the operand of products.
+// Weights, or their gradients, as the operand of products.
 template <int KEYS>
 __device__ __forceinline__ void pack_weights(uint32_t (&p)[KEYS / 16][4], const float (&s)[KEYS / 2]) {
 #pragma unroll
@@ -143,20 +143,20 @@ __device__ __forceinline__ void pack_weights(uint32_t (&p)[KEYS / 16][4], const 
     }
 }
 
-// s = Q K for 64 queries.
-template <int ROWS, int KEYS>
-__device__ __forceinline__ void start_scores(float (&s)[KEYS / 2], uint64_t queries, uint64_t keys) {
+// Starts s = A B^T, summed over the channels of 64 rows of a tile of A_ROWS and of all of a tile of B_ROWS.
+template <int A_ROWS, int B_ROWS>
+__device__ __forceinline__ void start_over_channels(float (&s)[B_ROWS / 2], uint64_t a, uint64_t b) {
 #pragma unroll
     for (int step = 0; step < 8; step++) {
-        product<KEYS, 0>(s, queries + further(step / 4 * (ROWS * 128) + step % 4 * 32),
-                            keys + further(step / 4 * (KEYS * 128) + step % 4 * 32), step > 0);
+        product<B_ROWS, 0>(s, a + further(step / 4 * (A_ROWS * 128) + step % 4 * 32),
+                           b + further(step / 4 * (B_ROWS * 128) + step % 4 * 32), step > 0);
     }
 }
-// o (+)= P V for 64 queries.
-template <int KEYS>
-__device__ __forceinline__ void start_values(float (&o)[64], const uint32_t (&p)[KEYS / 16][4], uint64_t values, bool add) {
+// Starts o (+)= P B, summed over the rows of a tile of B_ROWS, with 64 rows of P in registers.
+template <int B_ROWS>
+__device__ __forceinline__ void start_over_rows(float (&o)[64], const uint32_t (&p)[B_ROWS / 16][4], uint64_t b, bool add) {
 #pragma unroll
-    for (int step = 0; step < KEYS / 16; step++) product(o, p[step], values + further(step * 2048), add || step > 0);
+    for (int step = 0; step < B_ROWS / 16; step++) product(o, p[step], b + further(step * 2048), add || step > 0);
 }
 
 __device__ __forceinline__ void shrink_rows(float (&o)[64], const float (&shrink)[2]) {
@@ -240,7 +240,7 @@ __device__ __forceinline__ void hopper_forward(Queries queries, Keys keys, bf16 
         barrier_wait(q_there, 0);
         barrier_wait(k_there, 0);
         products_begin();
-        start_scores<ROWS, KEYS>(s, query_rows, key_rows);
+        start_over_channels<ROWS, KEYS>(s, query_rows, key_rows);
         products_commit();
         if (DROPOUT) gone.find(dropped_of(last_tile), spare);
         products_wait<0>();
@@ -262,11 +262,11 @@ __device__ __forceinline__ void hopper_forward(Queries queries, Keys keys, bf16 
                 }
                 barrier_wait(k_there + stage * 8, parity);
                 products_begin();
-                start_scores<ROWS, KEYS>(s, query_rows, key_rows + further(stage * TILE));
+                start_over_channels<ROWS, KEYS>(s, query_rows, key_rows + further(stage * TILE));
                 products_commit();
                 barrier_wait(v_there + last_stage * 8, last_parity);
                 products_begin();
-                start_values<KEYS>(o, p, value_rows + further(last_stage * TILE), i > 1);
+                start_over_rows<KEYS>(o, p, value_rows + further(last_stage * TILE), i > 1);
                 products_commit();
                 if (DROPOUT) gone.find(dropped_of(last_tile - i), spare);
                 products_wait<1>();
@@ -284,7 +284,7 @@ __device__ __forceinline__ void hopper_forward(Queries queries, Keys keys, bf16 
             }
             barrier_wait(v_there + stage * 8, parity);
             products_begin();
-            start_values<KEYS>(o, p, value_rows + further(stage * TILE), count > 1);
+            start_over_rows<KEYS>(o, p, value_rows + further(stage * TILE), count > 1);
             products_commit();
             products_wait<0>();
             settle(o);
@@ -295,7 +295,7 @@ __device__ __forceinline__ void hopper_forward(Queries queries, Keys keys, bf16 
             for (int i = 0;;) {
                 barrier_wait(v_there + stage * 8, parity);
                 products_begin();
-                start_values<KEYS>(o, p, value_rows + further(stage * TILE), i > 0);
+                start_over_rows<KEYS>(o, p, value_rows + further(stage * TILE), i > 0);
                 products_commit();
                 products_wait<0>();
                 settle(o);
@@ -308,7 +308,7 @@ __device__ __forceinline__ void hopper_forward(Queries queries, Keys keys, bf16 
                 }
                 barrier_wait(k_there + stage * 8, parity);
                 products_begin();
-                start_scores<ROWS, KEYS>(s, query_rows, key_rows + further(stage * TILE));
+                start_over_channels<ROWS, KEYS>(s, query_rows, key_rows + further(stage * TILE));
                 products_commit();
                 if (DROPOUT) gone.find(dropped_of(last_tile - i), spare);
                 products_wait<0>();
@@ -445,11 +445,7 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
             barrier_wait(there + stage * 8, parity);
             show_to_products();
             products_begin();
-#pragma unroll
-            for (int step = 0; step < 8; step++) {
-                product<ROWS, 0>(s, key_rows + further(step / 4 * (KEYS * 128) + step % 4 * 32),
-                                    query_tile + further(step / 4 * (ROWS * 128) + step % 4 * 32), step > 0);
-            }
+            start_over_channels<KEYS, ROWS>(s, key_rows, query_tile);
             products_commit();
             // The last tile's products for the gradients of keys are done.
             products_wait<1>();
@@ -457,11 +453,7 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
             retain(ds);
             if (i > 0 && lane == 0) barrier_arrive(q_free + (stage ^ 1) * 8);
             products_begin();
-#pragma unroll
-            for (int step = 0; step < 8; step++) {
-                product<ROWS, 0>(dp, value_rows + further(step / 4 * (KEYS * 128) + step % 4 * 32),
-                                    gradient_tile + further(step / 4 * (ROWS * 128) + step % 4 * 32), step > 0);
-            }
+            start_over_channels<KEYS, ROWS>(dp, value_rows, gradient_tile);
             products_commit();
 
             // Which weights are dropped, while these products run.
@@ -505,8 +497,7 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
                 }
             }
             products_begin();
-#pragma unroll
-            for (int step = 0; step < STEPS; step++) product(sum_v, p[step], gradient_tile + further(step * 2048), i > 0 || step > 0);
+            start_over_rows<ROWS>(sum_v, p, gradient_tile, i > 0);
             products_commit();
 
             products_wait<1>();
@@ -525,12 +516,9 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
                     }
                 }
             }
+            pack_weights<ROWS>(ds, dp);
 #pragma unroll
             for (int step = 0; step < STEPS; step++) {
-#pragma unroll
-                for (int part = 0; part < 4; part++) {
-                    ds[step][part] = packed(dp[8 * step + 2 * part], dp[8 * step + 2 * part + 1]);
-                }
                 store_transposed(ds_at + stage * TILE + step * 2048, ds[step]);
             }
             show_to_products();
@@ -541,11 +529,10 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
 #pragma unroll
             for (int step = 0; step < 8; step++) {
                 product<ROWS, 1>(s, key_columns + further(step * 2048),
-                                    ds_tiles + further(stage * TILE + step / 4 * (ROWS * 128) + step % 4 * 32), step > 0);
+                                 ds_tiles + further(stage * TILE + step / 4 * (ROWS * 128) + step % 4 * 32), step > 0);
             }
             products_commit();
-#pragma unroll
-            for (int step = 0; step < STEPS; step++) product(sum_k, ds[step], query_tile + further(step * 2048), i > 0 || step > 0);
+            start_over_rows<ROWS>(sum_k, ds, query_tile, i > 0);
             products_commit();
 
             products_wait<1>();

@@ -120,9 +120,9 @@ impl Common {
         [n, width]: [usize; 2],
     ) -> Result<[Array; 3]> {
         let d = self.d();
-        let operand =
+        let copy =
             if self.tokens == self.operands { None } else { Some(gpu.array(n * width, self.operands)?) };
-        let (none, to) = ((Activation::Identity, None), operand.as_ref().map(Array::view));
+        let (none, to) = ((Activation::Identity, None), copy.as_ref().map(Array::view));
         let dbias = gpu.row_gradient(dtokens, none, to, [n, width], None)?;
         let dtokens = to.unwrap_or(dtokens);
         let dweight = gpu.array(width * d, DType::F32)?;
