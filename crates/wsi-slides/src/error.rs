@@ -150,7 +150,7 @@ pub enum ErrorKind {
         /// How many there are.
         n_levels: usize,
     },
-    /// Neither objective power nor micrometres per pixel are known.
+    /// Neither objective power nor micrometres per pixel are known, or what is known gives no magnification.
     #[error("no resolution: the slide states {stated}")]
     NoResolution {
         /// What it states instead.

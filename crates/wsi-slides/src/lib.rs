@@ -42,6 +42,7 @@ pub mod render;
 mod resolution;
 mod tiff_entries;
 mod tiff_form;
+mod tiff_from_directory;
 mod tiff_page;
 mod tiff_slide;
 mod tile;

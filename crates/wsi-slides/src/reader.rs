@@ -79,6 +79,11 @@ pub fn open(path: &Path) -> Result<Box<dyn SlideReader>> {
 
 fn open_built_in(path: &Path) -> Result<Box<dyn SlideReader>> {
     let head = first_bytes(path).map_err(|error| error.in_file(path))?;
+    if let Some(form) = foreign(path).filter(|_| !head.is_empty()) {
+        let wanted =
+            "SVS, tiled TIFF, PNG and JPEG (OpenSlide, through the feature `openslide`, reads this one)";
+        return Err(Error::from(ErrorKind::Unsupported { found: form.to_owned(), wanted }).in_file(path));
+    }
     match Form::of(&head) {
         Form::Tiff => Ok(Box::new(TiffSlide::open(path)?)),
         Form::Image => Ok(Box::new(ImageSlide::open(path)?)),
@@ -91,6 +96,16 @@ fn open_built_in(path: &Path) -> Result<Box<dyn SlideReader>> {
             Err(Error::from(kind).in_file(path))
         }
     }
+}
+
+/// Forms whose files begin as those of others do, and are known by their extension: that of MIRAX is a preview beside the folder of
+/// its slide, and large NDPI files have offsets of their own.
+fn foreign(path: &Path) -> Option<&'static str> {
+    let extension = path.extension()?;
+    [("mrxs", "MIRAX"), ("ndpi", "Hamamatsu NDPI")]
+        .into_iter()
+        .find(|(known, _)| extension.eq_ignore_ascii_case(known))
+        .map(|(_, form)| form)
 }
 
 fn first_bytes(path: &Path) -> Result<Vec<u8>> {

@@ -99,6 +99,13 @@ pub enum ResolutionWarning {
         /// The magnification that these micrometres per pixel stand for.
         mpp_magnification: f64,
     },
+    /// A power was preferred to micrometres per pixel that are less than 5x.
+    BelowLowest {
+        /// The stated power.
+        power: f64,
+        /// The stated micrometres per pixel.
+        mpp: f64,
+    },
     /// Micrometres per pixel that no scanner has were left out of account.
     ImplausibleMpp {
         /// The stated value.
@@ -118,6 +125,10 @@ impl fmt::Display for ResolutionWarning {
                 f,
                 "the slide states objective power {power}, but {mpp} micrometres per pixel stand for \
                  {mpp_magnification}x"
+            ),
+            Self::BelowLowest { power, mpp } => write!(
+                f,
+                "the slide states objective power {power}, but {mpp} micrometres per pixel are less than 5x"
             ),
             Self::ImplausibleMpp { mpp } => {
                 let [least, most] = PLAUSIBLE_MPP;
@@ -152,7 +163,7 @@ pub struct Resolution {
 /// `preference` names; then the only one there is. Nothing is assumed.
 ///
 /// # Errors
-/// [`ErrorKind::NoResolution`] if nothing usable is stated or given, [`ErrorKind::Resolution`] if what the user gives is
+/// [`ErrorKind::NoResolution`] if nothing usable is stated or given, or what decides is less than 5x, [`ErrorKind::Resolution`] if what the user gives is
 /// impossible or stands for less than 5x.
 ///
 /// ```
@@ -187,18 +198,24 @@ pub fn resolve(
             ErrorKind::Resolution { what: "mpp", found: mpp, wanted: "less than 2.4, which is 5x" };
         (magnification_of_mpp(mpp).ok_or(below_5x)?, Rule::GivenMpp)
     } else {
-        match (power, mpp.and_then(|mpp| Some((mpp, magnification_of_mpp(mpp)?)))) {
-            (Some(power), Some((_, bucket))) if power == bucket => (power, Rule::Agreement),
-            (Some(power), Some((mpp, bucket))) => {
+        match (power, mpp.map(|mpp| (mpp, magnification_of_mpp(mpp)))) {
+            (Some(power), Some((_, Some(bucket)))) if power == bucket => (power, Rule::Agreement),
+            (Some(power), Some((mpp, Some(bucket)))) => {
                 warnings.push(ResolutionWarning::Disagreement { power, mpp, mpp_magnification: bucket });
                 match preference {
                     Preference::Mpp => (bucket, Rule::MppOverPower),
                     Preference::Power => (power, Rule::PowerOverMpp),
                 }
             }
-            (None, Some((_, bucket))) => (bucket, Rule::MppOnly),
+            (Some(power), Some((mpp, None))) if preference == Preference::Power => {
+                warnings.push(ResolutionWarning::BelowLowest { power, mpp });
+                (power, Rule::PowerOverMpp)
+            }
+            (None, Some((_, Some(bucket)))) => (bucket, Rule::MppOnly),
             (Some(power), None) => (power, Rule::PowerOnly),
-            (None, None) => return Err(ErrorKind::NoResolution { stated: shown(stated) }.into()),
+            (_, Some((_, None))) | (None, None) => {
+                return Err(ErrorKind::NoResolution { stated: shown(stated) }.into());
+            }
         }
     };
     Ok(Resolution { base, mpp, rule, warnings })
@@ -288,6 +305,16 @@ mod tests {
             assert_eq!((resolution.base, resolution.mpp, resolution.rule), (20.0, None, Rule::PowerOnly));
             assert_eq!(resolution.warnings.len(), 1);
         }
+    }
+
+    #[test]
+    fn micrometres_below_5x_are_not_passed_over_for_a_power() {
+        let error = found(Some(3.0), Some(20.0)).unwrap_err();
+        assert!(error.to_string().contains("objective power 20, and 3 by 3 micrometres"), "{error}");
+        let stated = StatedResolution { mpp: Some([3.0; 2]), power: Some(20.0) };
+        let power = resolve(stated, ResolutionOverride::default(), Preference::Power).unwrap();
+        assert_eq!((power.base, power.rule), (20.0, Rule::PowerOverMpp));
+        assert_eq!(power.warnings, [ResolutionWarning::BelowLowest { power: 20.0, mpp: 3.0 }]);
     }
 
     #[test]

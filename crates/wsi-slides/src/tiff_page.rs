@@ -38,8 +38,8 @@ pub(crate) enum Compression {
 /// One directory.
 #[derive(Debug)]
 pub(crate) struct Page {
-    /// Position in the chain of directories; `None` for a directory below another.
-    pub(crate) index: Option<usize>,
+    /// The byte where its directory begins.
+    pub(crate) directory: u64,
     pub(crate) width: u32,
     pub(crate) height: u32,
     pub(crate) is_tiled: bool,
@@ -108,7 +108,7 @@ pub(crate) fn read_pages(file: &File, length: u64) -> Result<Vec<Page>> {
     while let Some(pointer) = next {
         let place = format!("directory {}", pages.len());
         let directory = decoder.read_directory(pointer).map_err(|source| structure(&place, source))?;
-        let page = read_page(&mut decoder, &directory, Some(pages.len()), &place)?;
+        let page = read_page(&mut decoder, &directory, pointer, &place)?;
         count(&page, &place)?;
         pages.push(page);
         next = directory.next();
@@ -117,7 +117,7 @@ pub(crate) fn read_pages(file: &File, length: u64) -> Result<Vec<Page>> {
     for (number, pointer) in below.into_iter().take(MOST_PAGES).enumerate() {
         let place = format!("directory {number} below directory 0");
         let directory = decoder.read_directory(pointer).map_err(|source| structure(&place, source))?;
-        let page = read_page(&mut decoder, &directory, None, &place)?;
+        let page = read_page(&mut decoder, &directory, pointer, &place)?;
         count(&page, &place)?;
         pages.push(page);
     }
@@ -127,7 +127,7 @@ pub(crate) fn read_pages(file: &File, length: u64) -> Result<Vec<Page>> {
 fn read_page(
     decoder: &mut Decoder<BufReader<File>>,
     directory: &Directory,
-    index: Option<usize>,
+    pointer: IfdPointer,
     place: &str,
 ) -> Result<Page> {
     let mut tags = Tags { decoder, directory, place };
@@ -149,7 +149,7 @@ fn read_page(
     };
     let bits = tags.list(Tag::BitsPerSample)?;
     let page = Page {
-        index,
+        directory: pointer.0,
         width,
         height,
         is_tiled,
@@ -229,7 +229,13 @@ impl Tags<'_> {
 
     fn pointers(&mut self, tag: Tag) -> Result<Vec<IfdPointer>> {
         // Viewers may fill this tag with anything; a page is a slide without it.
-        Ok(self.value(tag)?.and_then(|value| value.into_ifd_vec().ok()).unwrap_or_default())
+        let Some(value) = self.value(tag)? else { return Ok(Vec::new()) };
+        if let Ok(pointers) = value.clone().into_ifd_vec() {
+            return Ok(pointers);
+        }
+        // In BigTIFF some write plain numbers.
+        let numbers = value.into_u64_vec().unwrap_or_default();
+        Ok(numbers.into_iter().map(IfdPointer).collect())
     }
 
     /// Text in whatever encoding; a tag that is no text counts as absent.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,6 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::reader::{Level, SlideReader, check_region};
 use crate::resolution::StatedResolution;
 use crate::tiff_form::TiffForm;
+use crate::tiff_from_directory::FromDirectory;
 use crate::tiff_page::{Compression, Page, read_pages};
 use crate::tile::{Tile, TileCache};
 use crate::{region, tile_codec};
@@ -39,7 +39,7 @@ pub struct TiffSlide {
 /// The page of one level, with decoders for compressions that need one each.
 struct LevelPage {
     page: Page,
-    idle_decoders: Mutex<Vec<Decoder<BufReader<File>>>>,
+    idle_decoders: Mutex<Vec<Decoder<FromDirectory>>>,
 }
 
 impl TiffSlide {
@@ -88,11 +88,17 @@ impl TiffSlide {
             let [width, height] = held.page.chunk_size.map(u64::from);
             Error::from(ErrorKind::Tile { level, x: x * width, y: y * height, fault }).in_file(&self.path)
         };
+        let unreadable = |fault| match fault {
+            Fault::Unread(source) => {
+                Error::from(ErrorKind::Io { action: "read a tile", source }).in_file(&self.path)
+            }
+            Fault::Broken(fault) => at_place(fault),
+        };
         let tile = match held.page.compression {
-            Compression::Lossless => self.lossless(held, number, n_bytes).map_err(at_place)?,
+            Compression::Lossless => self.lossless(held, number, n_bytes).map_err(unreadable)?,
             compression => {
                 let mut bytes = vec![0; usize::try_from(n_bytes).unwrap_or(0)];
-                read_at(&self.file, &mut bytes, offset).map_err(|error| at_place(error.to_string()))?;
+                read_at(&self.file, &mut bytes, offset).map_err(|error| unreadable(error.into()))?;
                 let (tables, largest) = (held.page.jpeg_tables.as_deref(), held.page.chunk_size);
                 let decoded = match compression {
                     Compression::Jpeg2000Rgb => tile_codec::decode_jpeg2000_rgb(&bytes, largest),
@@ -113,29 +119,49 @@ impl TiffSlide {
     }
 
     /// A tile or strip through a decoder of the `tiff` crate, which one thread uses at a time.
-    fn lossless(&self, held: &LevelPage, number: u64, n_bytes: u64) -> Result<Tile, String> {
-        let text = |error: tiff::TiffError| error.to_string();
+    fn lossless(&self, held: &LevelPage, number: u64, n_bytes: u64) -> Result<Tile, Fault> {
         let idle = || held.idle_decoders.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = idle().pop();
         let mut decoder = match taken {
             Some(decoder) => decoder,
             None => {
-                let file = File::open(&self.path).map_err(|error| error.to_string())?;
-                let mut decoder = Decoder::new(BufReader::new(file)).map_err(text)?;
-                let index = held.page.index.ok_or("it lies below another directory")?;
-                decoder.seek_to_image(index).map_err(text)?;
-                decoder
+                let file = File::open(&self.path).map_err(Fault::Unread)?;
+                Decoder::new(FromDirectory::new(file, held.page.directory)?)?
             }
         };
-        let number = u32::try_from(number).map_err(|error| error.to_string())?;
+        let number = u32::try_from(number).map_err(|error| Fault::Broken(error.to_string()))?;
         let (width, height) = decoder.chunk_data_dimensions(number);
-        tile_codec::check_compression(n_bytes, width, height)?;
-        let samples = match decoder.read_chunk(number).map_err(text)? {
-            DecodingResult::U8(samples) => samples,
-            _ => return Err("samples that are not 8-bit".to_owned()),
+        tile_codec::check_compression(n_bytes, width, height).map_err(Fault::Broken)?;
+        let DecodingResult::U8(samples) = decoder.read_chunk(number)? else {
+            return Err(Fault::Broken("samples that are not 8-bit".to_owned()));
         };
         idle().push(decoder);
-        tile_codec::tile(width, height, held.page.samples.into(), samples)
+        tile_codec::tile(width, height, held.page.samples.into(), samples).map_err(Fault::Broken)
+    }
+}
+
+/// Why there is no tile: the system did not give its bytes, which says nothing of them, or they do not decode.
+enum Fault {
+    Unread(std::io::Error),
+    Broken(String),
+}
+
+impl From<std::io::Error> for Fault {
+    /// Decoders, too, say what they find as errors of this type; those of the system have its number.
+    fn from(error: std::io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(_) => Self::Unread(error),
+            None => Self::Broken(error.to_string()),
+        }
+    }
+}
+
+impl From<tiff::TiffError> for Fault {
+    fn from(error: tiff::TiffError) -> Self {
+        match error {
+            tiff::TiffError::IoError(error) => error.into(),
+            error => Self::Broken(error.to_string()),
+        }
     }
 }
 
@@ -264,4 +290,20 @@ fn read_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> std::io::Resul
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_says_is_no_fault_of_a_tile() {
+        // A stale handle of a network file system, a disk that cannot be read.
+        for number in [116, 5] {
+            assert!(matches!(std::io::Error::from_raw_os_error(number).into(), Fault::Unread(_)));
+        }
+        let short = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        assert!(matches!(short().into(), Fault::Broken(_)));
+        assert!(matches!(tiff::TiffError::IoError(short()).into(), Fault::Broken(_)));
+    }
 }

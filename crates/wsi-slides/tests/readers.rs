@@ -223,6 +223,81 @@ fn tiny_tiff(photometric: u16, bits: u16, samples: u16, compression: u16) -> Vec
     bytes
 }
 
+/// A TIFF or BigTIFF file of 32 by 32 grey pixels in four tiles, 10, 20, 30 and 40, and below its directory one of 16 by 16, all 200.
+fn pyramid_below_a_directory(is_big: bool, is_little_endian: bool) -> Vec<u8> {
+    let mut bytes = if is_little_endian { b"II".to_vec() } else { b"MM".to_vec() };
+    let n_tags = 11;
+    let (head, count, entry, word) = if is_big { (16, 8, 20, 8) } else { (8, 2, 12, 4) };
+    let directory = count + n_tags * entry + word;
+    let [below, tiles] = [head + directory, head + 2 * directory];
+    // The lists of four tiles, then the tiles.
+    let (offsets, lengths) = (tiles, tiles + 4 * word);
+    let pixels = lengths + 4 * word;
+    let put = |bytes: &mut Vec<u8>, value: u64, width: usize| {
+        let ordered = if is_little_endian { value.to_le_bytes() } else { value.to_be_bytes() };
+        let low = if is_little_endian { &ordered[..width] } else { &ordered[8 - width..] };
+        bytes.extend_from_slice(low);
+    };
+    if is_big {
+        [43, 8, 0].into_iter().for_each(|value| put(&mut bytes, value, 2));
+    } else {
+        put(&mut bytes, 42, 2);
+    }
+    put(&mut bytes, head as u64, word);
+    for (side, n_tiles, tile_offsets, tile_lengths) in
+        [(32, 4, offsets, lengths), (16, 1, pixels + 4 * 256, 256)]
+    {
+        put(&mut bytes, n_tags as u64, count);
+        let number = if is_big { 16 } else { 4 };
+        let mut tag = |tag: u64, n: u64, value: usize| {
+            put(&mut bytes, tag, 2);
+            put(&mut bytes, number, 2);
+            put(&mut bytes, n, word);
+            put(&mut bytes, value as u64, word);
+        };
+        let more = if side == 32 { (330, below) } else { (65000, 0) };
+        let tags = [(256, side), (257, side), (258, 8), (259, 1), (262, 1), (277, 1), (322, 16), (323, 16)];
+        tags.into_iter().for_each(|(number, value)| tag(number, 1, value));
+        tag(324, n_tiles, tile_offsets);
+        tag(325, n_tiles, tile_lengths);
+        tag(more.0, 1, more.1);
+        put(&mut bytes, 0, word);
+    }
+    (0..4).for_each(|tile| put(&mut bytes, (pixels + tile * 256) as u64, word));
+    (0..4).for_each(|_| put(&mut bytes, 256, word));
+    [10, 20, 30, 40, 200].into_iter().for_each(|value| bytes.extend([value; 256]));
+    bytes
+}
+
+#[test]
+fn levels_below_a_directory_are_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pyramid.tif");
+    for (is_big, is_little_endian) in [(false, true), (false, false), (true, true), (true, false)] {
+        std::fs::write(&path, pyramid_below_a_directory(is_big, is_little_endian)).unwrap();
+        let slide = opened(&path);
+        let sizes: Vec<_> = slide.levels().iter().map(|level| (level.width, level.height)).collect();
+        assert_eq!(sizes, [(32, 32), (16, 16)]);
+        let all = slide.read_region(0, [0, 0], [32, 32]).unwrap();
+        let corners = [(0, 0), (31, 0), (0, 31), (31, 31)].map(|(x, y)| all.get_pixel(x, y)[0]);
+        assert_eq!(corners, [10, 20, 30, 40]);
+        assert!(slide.read_region(1, [0, 0], [16, 16]).unwrap().iter().all(|value| *value == 200));
+    }
+}
+
+#[test]
+fn forms_that_begin_like_others_are_known_by_their_extension() {
+    let directory = tempfile::tempdir().unwrap();
+    let preview = directory.path().join("preview.jpg");
+    image::RgbImage::new(8, 8).save(&preview).unwrap();
+    for (name, form) in [("slide.mrxs", "MIRAX"), ("slide.NDPI", "Hamamatsu NDPI")] {
+        let path = directory.path().join(name);
+        std::fs::copy(&preview, &path).unwrap();
+        let error = refused(&path);
+        assert!(matches!(error.kind(), ErrorKind::Unsupported { found, .. } if found == form), "{error}");
+    }
+}
+
 #[test]
 fn samples_that_are_not_read_are_named() {
     let directory = tempfile::tempdir().unwrap();
