@@ -52,7 +52,8 @@ pub(crate) enum Command {
     ///
     /// A slide that fails is listed with the reason and the others go on; the exit code is then 3. What is there already
     /// is left alone, so a run that was interrupted continues by running it again, and features of a second encoder join
-    /// those of the first. DIR/status.csv says what became of each slide. `wsi-bags convert` makes CLAM's files of bags.
+    /// those of the first, at the same time, too, if the same settings lay the patches. DIR/status.csv says what became of each
+    /// slide. `wsi-bags convert` makes CLAM's files of bags.
     #[command(after_help = "Examples:\n  wsi-extract run slides --out bags --encoder stain-texture\n  \
         wsi-extract run slides --out bags --encoder uni2-h --weights pytorch_model.bin --shard 1/4\n  \
         wsi-extract run scan.png --out bags --encoder stain-texture --mpp 0.5 --preset bwh_biopsy")]
@@ -291,7 +292,8 @@ pub(crate) struct BatchArguments {
 pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) batch: BatchArguments,
-    /// Table with the columns slide and mpp, mag or both, for slides that state no resolution or a wrong one.
+    /// Table with the columns slide and mpp, mag or both, for slides that state no resolution or a wrong one. It may name
+    /// slides of other batches, which are listed.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["mpp", "magnification"])]
     pub(crate) slides_csv: Option<PathBuf>,
     /// How patches are laid: nested or clam.

@@ -12,7 +12,18 @@ pub(crate) fn run(arguments: &RunArguments, log: Log) -> Result<(), CliError> {
     let batch = &arguments.batch;
     let slides = SlideList::find(&batch.slides)?.with_resolution(arguments.resolution.given());
     let slides = match &arguments.slides_csv {
-        Some(table) => slides.with_table(table)?,
+        Some(table) => {
+            let (slides, left) = slides.with_table(table)?;
+            if !left.is_empty() {
+                let n = left.len();
+                log.remark(&format!(
+                    "warning: {}: no slide here is called by {n} of its names: {}",
+                    table.display(),
+                    listed(&left)
+                ));
+            }
+            slides
+        }
         None => slides,
     };
     let encoder = batch.encoder.open()?;
@@ -34,4 +45,11 @@ pub(crate) fn run(arguments: &RunArguments, log: Log) -> Result<(), CliError> {
         shard: batch.shard,
     };
     follow(log, batch.json, |on_event| run_batch(&slides, &encoder, &options, on_event))
+}
+
+/// Some of many names.
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 10;
+    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN { format!("{shown}, ...") } else { shown }
 }

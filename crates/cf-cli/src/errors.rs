@@ -19,15 +19,18 @@ pub fn with_causes(error: &dyn Error) -> String {
     text
 }
 
-/// Whether a retry may help: the error, or the first of its causes that is the system's, says that the disk is full or that
-/// something was interrupted.
+/// Whether a retry may help: the error, or the first of its causes that is the system's, says that the disk is full, that something was
+/// interrupted, or that a file system of the network is away.
 #[must_use]
 pub fn is_temporary(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(inner) = cause {
         if let Some(io) = inner.downcast_ref::<io::Error>() {
-            use io::ErrorKind::{Interrupted, QuotaExceeded, StorageFull, TimedOut};
-            return matches!(io.kind(), StorageFull | QuotaExceeded | Interrupted | TimedOut);
+            use io::ErrorKind::{Interrupted, QuotaExceeded, StaleNetworkFileHandle, StorageFull, TimedOut};
+            return matches!(
+                io.kind(),
+                StorageFull | QuotaExceeded | Interrupted | TimedOut | StaleNetworkFileHandle
+            );
         }
         cause = inner.source();
     }

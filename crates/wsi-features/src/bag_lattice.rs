@@ -1,4 +1,4 @@
-//! Features of another encoder at the patches that a bag has.
+//! Features of another encoder for a bag that is there, at the patches that it has.
 
 use std::path::Path;
 use std::time::Instant;
@@ -10,6 +10,7 @@ use wsi_slides::{SlideReader, open};
 use crate::encoder::PatchEncoder;
 use crate::error::{Error, Result};
 use crate::extract::{BadTiles, encode, provenance};
+use crate::folder_lock::FolderLock;
 use crate::patch_reader::{PatchReader, PixelSource};
 use crate::status::{Encoded, Outcome, place};
 
@@ -29,10 +30,10 @@ pub(crate) fn features_at(
     if !bag_path.is_file() {
         return Err(Error::NoBag { bag: bag_path.to_owned() });
     }
-    let there = most_complete(bag_path)?;
+    let there = sets(bag_path)?;
     let done = native::magnifications(bag_path, encoder.name())?;
     let wanted: Vec<(Magnification, &PatchSet)> =
-        there.sets().filter(|(magnification, _)| !done.contains(magnification)).collect();
+        there.iter().flat_map(Bag::sets).filter(|(magnification, _)| !done.contains(magnification)).collect();
     if wanted.is_empty() {
         return Ok(Outcome::Present);
     }
@@ -57,7 +58,13 @@ pub(crate) fn features_at(
         let set = PatchSet::new(features).with_coords(scale.patches.corners)?;
         sets.push((magnification, set.with_provenance(provenance(encoder))));
     }
-    native::add_features(bag_path, &Bag::new(there.slide_id(), sets)?, encoder.name())?;
+    let slide_id = there.first().map_or("", Bag::slide_id);
+    let bag = Bag::new(slide_id, sets)?;
+    let alone = FolderLock::of(scratch)?;
+    if !has_all(bag_path, encoder.name(), &bag.magnifications().collect::<Vec<_>>())? {
+        native::add_features(bag_path, &bag, encoder.name())?;
+    }
+    drop(alone);
     Ok(Outcome::Done(Encoded {
         n_patches,
         n_unreadable: 0,
@@ -68,16 +75,47 @@ pub(crate) fn features_at(
     }))
 }
 
-/// The bag with the features of the encoder that was applied at most magnifications; features are mapped, not copied.
-fn most_complete(path: &Path) -> Result<Bag> {
-    let mut most: (String, Vec<Magnification>) = Default::default();
+/// Whether a bag has features of the encoder at all of these magnifications.
+pub(crate) fn has_all(bag: &Path, encoder: &str, wanted: &[Magnification]) -> Result<bool> {
+    let present = native::magnifications(bag, encoder)?;
+    Ok(wanted.iter().all(|magnification| present.contains(magnification)))
+}
+
+/// What is left of laid patches where a bag is there: those of magnifications at which it has no features of the encoder. Patches that the
+/// bag lacks, on tiles that did not decode, are left out.
+///
+/// # Errors
+/// [`Error::OtherPatches`] if the bag has none there or others, and [`Error::Bag`].
+pub(crate) fn lacking(bag: &Path, encoder: &str, laid: Vec<NestedPatches>) -> Result<Vec<NestedPatches>> {
+    let done = native::magnifications(bag, encoder)?;
+    let there = sets(bag)?;
+    let mut wanted = Vec::new();
+    for scale in laid.into_iter().filter(|scale| !done.contains(&scale.magnification)) {
+        let magnification = scale.magnification;
+        let other = |fault| Error::OtherPatches { bag: bag.to_owned(), magnification, fault };
+        let set = there.iter().find_map(|there| there.get(magnification));
+        let found = lattice(bag, magnification, set.ok_or_else(|| other("it has none"))?)?;
+        let mut rest = scale.patches.corners.iter();
+        let are_among = found.patches.corners.iter().all(|corner| rest.any(|laid| laid == corner));
+        if found.patches.side != scale.patches.side || !are_among {
+            return Err(other("it has others than these settings lay"));
+        }
+        wanted.push(found);
+    }
+    Ok(wanted)
+}
+
+/// The patches of a bag at every magnification, whichever encoder saw them; features are mapped, not copied.
+fn sets(path: &Path) -> Result<Vec<Bag>> {
+    let mut bags: Vec<Bag> = Vec::new();
     for name in native::encoders(path)? {
-        let magnifications = native::magnifications(path, &name)?;
-        if magnifications.len() > most.1.len() {
-            most = (name, magnifications);
+        let mut more = native::magnifications(path, &name)?;
+        more.retain(|magnification| bags.iter().all(|bag| bag.get(*magnification).is_none()));
+        if !more.is_empty() {
+            bags.push(native::read(path, &name, &more)?);
         }
     }
-    Ok(native::read(path, &most.0, &most.1)?)
+    Ok(bags)
 }
 
 fn lattice(bag: &Path, magnification: Magnification, set: &PatchSet) -> Result<NestedPatches> {

@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Instant;
 
-use wsi_bags::{Magnification, native};
+use wsi_bags::native;
 
-use crate::bag_lattice::features_at;
+use crate::bag_lattice::{features_at, has_all, lacking};
 use crate::encoder::PatchEncoder;
 use crate::error::{Error, Result};
-use crate::extract::{ExtractOptions, Extracted, extract};
+use crate::extract::{ExtractOptions, Extracted, extract_of};
+use crate::folder_lock::FolderLock;
 use crate::patch_reader::PixelSource;
 use crate::slide_list::{SlideEntry, SlideList};
-use crate::status::{Encoded, Outcome, SlideStatus, place, write_status};
+use crate::status::{Encoded, Outcome, SlideStatus, place, record};
 
 /// Every n-th slide, starting at the i-th: part `i/n` of a batch that several machines share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,12 +97,15 @@ pub enum Event<'a> {
 /// Makes the bags of all slides of a shard, one after the other, each with all threads.
 ///
 /// A slide whose bag has the encoder's features at every magnification asked for is left alone. A bag with features of
-/// another encoder gets those of this one beside them. A slide that fails is listed and the others go on. The table
-/// `status.csv` (`status-i-of-n.csv` for a shard) in the directory of the bags is written after each slide.
+/// another encoder gets those of this one beside them, if the options lay its patches again. A slide that fails is listed and the
+/// others go on. The table `status.csv` (`status-i-of-n.csv` for a shard) in the directory of the bags is written after each slide;
+/// rows of earlier runs stay until their slide's turn comes.
+///
+/// Processes with other encoders may run at the same time.
 ///
 /// # Errors
-/// [`Error::Io`] if the directory or the table cannot be written, and any error that is temporary, such as a full disk:
-/// the other slides would meet it, too.
+/// [`Error::Io`] if the directory or the table cannot be written, [`Error::Table`] if another table has its name, and any error that
+/// is temporary, such as a full disk: the other slides would meet it, too.
 pub fn run(
     slides: &SlideList,
     encoder: &dyn PatchEncoder,
@@ -163,11 +167,12 @@ fn each(
             Err(error) if error.is_temporary() => return Err(error),
             Err(error) => Outcome::Failed(whole_text(&error)),
         };
-        statuses.push(SlideStatus { slide: entry.id.clone(), outcome });
-        write_status(&table, &statuses)?;
-        if let Some(status) = statuses.last() {
-            on_event(Event::Finished(status));
-        }
+        let status = SlideStatus { slide: entry.id.clone(), outcome };
+        let alone = FolderLock::of(folder)?;
+        record(&table, &status)?;
+        drop(alone);
+        on_event(Event::Finished(&status));
+        statuses.push(status);
     }
     Ok(statuses)
 }
@@ -179,18 +184,23 @@ fn one(
     on_patches: &dyn Fn(usize),
 ) -> Result<Outcome> {
     let begun = Instant::now();
-    let path = options.out.join(format!("{}.h5", entry.id));
-    let is_new = !path.exists();
-    if !is_new && has_all(&path, encoder.name(), &options.extract.magnifications)? {
+    let (path, encoded) = (options.out.join(format!("{}.h5", entry.id)), encoder.name());
+    let is_there = path.exists();
+    if is_there && has_all(&path, encoded, &options.extract.magnifications)? {
         return Ok(Outcome::Present);
     }
+    let wanted = |laid| if is_there { lacking(&path, encoded, laid) } else { Ok(laid) };
+    let slide = (entry.path.as_path(), entry.given);
     let Extracted { bag, info, resolution, n_unreadable } =
-        extract(&entry.path, entry.given, encoder, &options.extract, &options.out, on_patches)?;
-    if is_new {
-        native::write(&path, &bag, encoder.name(), &info)?;
-    } else {
-        native::add_features(&path, &bag, encoder.name())?;
+        extract_of(slide, encoder, &options.extract, &options.out, wanted, on_patches)?;
+    let alone = FolderLock::of(&options.out)?;
+    if !path.exists() {
+        native::write(&path, &bag, encoded, &info)?;
+    } else if !has_all(&path, encoded, &options.extract.magnifications)? {
+        // Another process may have made it meanwhile.
+        native::add_features(&path, &bag, encoded)?;
     }
+    drop(alone);
     let mut n_patches = [0; 3];
     for (magnification, set) in bag.sets() {
         n_patches[place(magnification)] = set.n_patches();
@@ -205,12 +215,7 @@ fn one(
     }))
 }
 
-fn has_all(path: &Path, encoder: &str, wanted: &[Magnification]) -> Result<bool> {
-    let present = native::magnifications(path, encoder)?;
-    Ok(wanted.iter().all(|magnification| present.contains(magnification)))
-}
-
-/// The error and what its causes add.
+/// The error, what its causes add, and the way out.
 fn whole_text(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -221,6 +226,10 @@ fn whole_text(error: &Error) -> String {
             text.push_str(&line);
         }
         cause = inner.source();
+    }
+    if matches!(error, Error::Slide(error) if matches!(error.kind(), wsi_slides::ErrorKind::NoResolution { .. }))
+    {
+        text.push_str("; state it for all slides (--mpp, --magnification) or in a table (--slides-csv)");
     }
     text
 }

@@ -44,6 +44,20 @@ pub enum Error {
         /// The magnification.
         magnification: Magnification,
     },
+    /// A bag whose patches are not those of a batch.
+    #[error(
+        "{}: {magnification} patches: {fault}; `wsi-extract encode` adds features at the patches of a bag, and patches laid anew want a \
+         directory of their own",
+        bag.display()
+    )]
+    OtherPatches {
+        /// The bag.
+        bag: PathBuf,
+        /// The magnification.
+        magnification: Magnification,
+        /// What it has.
+        fault: &'static str,
+    },
     /// A bag of another slide.
     #[error(
         "{}: {found} pixels, but its bag is of a slide of {wanted}: the bag of another slide",
@@ -100,14 +114,19 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same work may succeed later: the disk is full, or the system interrupted.
+    /// Whether the same work may succeed later: the disk is full, the system interrupted, or a file system of the network is away.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
         while let Some(inner) = cause {
             if let Some(io) = inner.downcast_ref::<std::io::Error>() {
-                use std::io::ErrorKind::{Interrupted, QuotaExceeded, StorageFull, TimedOut};
-                return matches!(io.kind(), StorageFull | QuotaExceeded | Interrupted | TimedOut);
+                use std::io::ErrorKind::{
+                    Interrupted, QuotaExceeded, StaleNetworkFileHandle, StorageFull, TimedOut,
+                };
+                return matches!(
+                    io.kind(),
+                    StorageFull | QuotaExceeded | Interrupted | TimedOut | StaleNetworkFileHandle
+                );
             }
             cause = inner.source();
         }

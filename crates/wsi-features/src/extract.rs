@@ -109,11 +109,23 @@ pub fn extract(
     scratch: &Path,
     on_patches: &dyn Fn(usize),
 ) -> Result<Extracted> {
+    extract_of((path, given), encoder, options, scratch, Ok, on_patches)
+}
+
+/// [`extract`] of what `wanted` leaves of the patches that were laid.
+pub(crate) fn extract_of(
+    (path, given): (&Path, ResolutionOverride),
+    encoder: &dyn PatchEncoder,
+    options: &ExtractOptions,
+    scratch: &Path,
+    wanted: impl FnOnce(Vec<NestedPatches>) -> Result<Vec<NestedPatches>>,
+    on_patches: &dyn Fn(usize),
+) -> Result<Extracted> {
     let slide = open(path)?;
     let resolution =
         resolve(slide.stated_resolution(), given, options.preference).map_err(|error| error.in_file(path))?;
     let size = slide.levels().first().map_or([0, 0], |level| [level.width, level.height]);
-    let scales = lay(path, slide.as_ref(), size, &resolution, options)?;
+    let scales = wanted(lay(path, slide.as_ref(), size, &resolution, options)?)?;
     let readers: Vec<PatchReader<'_>> = scales
         .iter()
         .map(|scale| {

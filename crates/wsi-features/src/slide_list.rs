@@ -64,21 +64,32 @@ impl SlideList {
         self
     }
 
-    /// States resolutions by a table with the columns `slide` (or `wsi`) and `mpp`, `mag` or both; cells may be empty.
+    /// States resolutions by a table with the columns `slide` (or `wsi`) and `mpp`, `mag` or both; cells may be empty. Slides are
+    /// named by their files, with or without folder and extension.
     ///
-    /// Slides that the table does not name keep what their file states.
+    /// Slides that the table does not name keep what their file states. Names in the table of which there is no slide are returned, too:
+    /// the table may be that of a larger batch, or a name is misspelt.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Table`], with the line, for a table that cannot be read, a missing column, a cell that
-    /// is no number, a slide that stands twice.
-    pub fn with_table(mut self, path: &Path) -> Result<Self> {
-        let given = read_table(path)?;
+    /// is no number, a slide that stands twice; and if none of its names is that of a slide.
+    pub fn with_table(mut self, path: &Path) -> Result<(Self, Vec<String>)> {
+        let mut given = read_table(path)?;
+        let n_given = given.len();
         for entry in &mut self.entries {
-            if let Some(given) = given.get(&entry.id) {
-                entry.given = *given;
+            if let Some((_, given)) = given.remove(&entry.id) {
+                entry.given = given;
             }
         }
-        Ok(self)
+        let left: Vec<String> = given.into_values().map(|(name, _)| name).collect();
+        if let (true, Some(name), Some(entry)) = (left.len() == n_given, left.first(), self.entries.first()) {
+            let fault = format!(
+                "none of its slides, such as `{name}`, is one of those at hand, such as `{}`",
+                entry.id
+            );
+            return Err(Error::Table { path: path.to_owned(), fault });
+        }
+        Ok((self, left))
     }
 }
 
@@ -98,7 +109,17 @@ fn slides_of(place: &Path) -> Result<Vec<PathBuf>> {
     if found.is_empty() { Err(Error::NoSlides { place: place.to_owned() }) } else { Ok(found) }
 }
 
-fn read_table(path: &Path) -> Result<BTreeMap<String, ResolutionOverride>> {
+/// What a slide's bag is called by what a table calls the slide.
+fn id_of(name: &str) -> &str {
+    let file = name.rsplit(['/', '\\']).next().unwrap_or(name);
+    match file.rsplit_once('.') {
+        Some((id, extension)) if EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)) => id,
+        _ => slide_stem(file),
+    }
+}
+
+/// By slide, what the table calls it and states.
+fn read_table(path: &Path) -> Result<BTreeMap<String, (String, ResolutionOverride)>> {
     let table = |fault: String| Error::Table { path: path.to_owned(), fault };
     let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
         path: path.to_owned(),
@@ -127,9 +148,8 @@ fn read_table(path: &Path) -> Result<BTreeMap<String, ResolutionOverride>> {
             }
         };
         let name = record.get(slide).unwrap_or_default();
-        let id = slide_stem(name).to_owned();
         let value = ResolutionOverride { mpp: number(mpp)?, magnification: number(mag)? };
-        if given.insert(id, value).is_some() {
+        if given.insert(id_of(name).to_owned(), (name.to_owned(), value)).is_some() {
             return Err(table(format!("line {line}: `{name}` stands twice")));
         }
     }
@@ -159,15 +179,21 @@ mod tests {
     fn a_table_states_resolutions_by_slide() {
         let dir = tempfile::tempdir().unwrap();
         let table = dir.path().join("slides.csv");
-        let list = SlideList::find(&["x/a.svs".into(), "x/b.svs".into()]).unwrap();
-        std::fs::write(&table, "slide,mpp,mag\na.svs,0.25,\nc,0.5,20\n").unwrap();
-        let found = list.clone().with_table(&table).unwrap();
+        let list = SlideList::find(&["x/a.svs".into(), "x/b.svs".into(), "d.1.png".into()]).unwrap();
+        std::fs::write(&table, "slide,mpp,mag\nscans/a.svs,0.25,\nc.svs,0.5,20\nd.1.PNG,,10\n").unwrap();
+        let (found, left) = list.clone().with_table(&table).unwrap();
         assert_eq!(found.entries()[0].given, ResolutionOverride { mpp: Some(0.25), magnification: None });
         assert_eq!(found.entries()[1].given, ResolutionOverride::default());
+        assert_eq!(found.entries()[2].given, ResolutionOverride { mpp: None, magnification: Some(10.0) });
+        assert_eq!(left, ["c.svs"]);
         for (text, fault) in [
             ("name,mpp\n", "expected `slide`"),
             ("slide,mpp\na,much\n", "line 2: `much` is no number"),
             ("slide,mpp\na,1\na.svs,1\n", "line 3: `a.svs` stands twice"),
+            (
+                "slide,mpp\nA.svs,1\n",
+                "none of its slides, such as `A.svs`, is one of those at hand, such as `a`",
+            ),
         ] {
             std::fs::write(&table, text).unwrap();
             let error = list.clone().with_table(&table).unwrap_err().to_string();

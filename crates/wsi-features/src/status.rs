@@ -28,7 +28,7 @@ pub struct Encoded {
 pub enum Outcome {
     /// Its bag was written.
     Done(Encoded),
-    /// Its bag was there.
+    /// Its bag was there, with all that was asked for.
     Present,
     /// It gave no bag, for this reason.
     Failed(String),
@@ -69,17 +69,28 @@ const COLUMNS: [&str; 11] = [
     "seconds",
 ];
 
-/// Writes the table, beside its name and renamed.
+/// Writes what became of a slide into the table, in the place of its row or behind the others; the rest of the table stays. Of a
+/// slide that was there, the row keeps what an earlier run said of it. The table is written beside its name and renamed.
 ///
 /// # Errors
-/// [`Error::Io`].
-pub fn write_status(path: &Path, statuses: &[SlideStatus]) -> Result<()> {
+/// [`Error::Io`]; [`Error::Table`] if what lies there is another table.
+pub(crate) fn record(path: &Path, status: &SlideStatus) -> Result<()> {
+    let mut rows = read(path)?;
+    let mut new = row(status);
+    match rows.iter_mut().find(|row| row.first() == new.first()) {
+        Some(old) if status.outcome == Outcome::Present => {
+            old[1].clone_from(&new[1]);
+            old[2].clear();
+        }
+        Some(old) => std::mem::swap(old, &mut new),
+        None => rows.push(new),
+    }
     let failed = |source| Error::Io { path: path.to_owned(), action: "write the table", source };
     let mut writer = csv::Writer::from_writer(Vec::new());
     let broken = |error: csv::Error| failed(std::io::Error::other(error));
     writer.write_record(COLUMNS).map_err(broken)?;
-    for status in statuses {
-        writer.write_record(row(status)).map_err(broken)?;
+    for row in &rows {
+        writer.write_record(row).map_err(broken)?;
     }
     let text = writer.into_inner().map_err(|error| failed(std::io::Error::other(error.to_string())))?;
     let mut name = std::ffi::OsString::from(".");
@@ -91,6 +102,31 @@ pub fn write_status(path: &Path, statuses: &[SlideStatus]) -> Result<()> {
         let _ = std::fs::remove_file(&beside);
     }
     written.map_err(failed)
+}
+
+/// The rows that are there.
+fn read(path: &Path) -> Result<Vec<[String; 11]>> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(Error::Io { path: path.to_owned(), action: "read the table", source }),
+    };
+    let other = |found: String| {
+        let fault = format!("{found}, expected the columns {}: move the file away", COLUMNS.join(", "));
+        Error::Table { path: path.to_owned(), fault }
+    };
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let header = reader.headers().map_err(|error| other(error.to_string()))?;
+    if header != COLUMNS.as_slice() {
+        return Err(other(format!("the columns are {}", header.iter().collect::<Vec<_>>().join(", "))));
+    }
+    let row = |record: csv::Result<csv::StringRecord>| {
+        let record = record.map_err(|error| other(error.to_string()))?;
+        let mut row: [String; 11] = Default::default();
+        row.iter_mut().zip(&record).for_each(|(cell, found)| *cell = found.to_owned());
+        Ok(row)
+    };
+    reader.records().map(row).collect()
 }
 
 fn row(status: &SlideStatus) -> [String; 11] {
@@ -120,5 +156,38 @@ pub(crate) fn place(magnification: Magnification) -> usize {
         Magnification::X5 => 0,
         Magnification::X10 => 1,
         Magnification::X20 => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_keeps_what_an_earlier_run_said_of_a_slide_that_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let table = dir.path().join("status.csv");
+        let encoded = Encoded {
+            n_patches: [1, 4, 16],
+            n_unreadable: 3,
+            base: Some(40.0),
+            rule: "mpp-over-power".to_owned(),
+            warnings: vec!["look, \"here\"".to_owned()],
+            seconds: 1.25,
+        };
+        let status = |slide: &str, outcome| SlideStatus { slide: slide.to_owned(), outcome };
+        record(&table, &status("a", Outcome::Done(encoded))).unwrap();
+        record(&table, &status("b", Outcome::Failed("no tissue".to_owned()))).unwrap();
+        // The next run begins with `b`, and is killed after `a`.
+        record(&table, &status("b", Outcome::Failed("no disk".to_owned()))).unwrap();
+        record(&table, &status("a", Outcome::Present)).unwrap();
+        let text = std::fs::read_to_string(&table).unwrap();
+        let rows: Vec<&str> = text.lines().skip(1).collect();
+        let kept = "a,present,,1,4,16,3,40,mpp-over-power,\"look, \"\"here\"\"\",1.2";
+        assert_eq!(rows, [kept, "b,failed,no disk,,,,,,,,"]);
+
+        std::fs::write(&table, "slide,mpp\na,0.5\n").unwrap();
+        let error = record(&table, &status("a", Outcome::Present)).unwrap_err().to_string();
+        assert!(error.contains("status.csv: the columns are slide, mpp, expected"), "{error}");
     }
 }

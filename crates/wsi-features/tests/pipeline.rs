@@ -4,6 +4,8 @@
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 
 use patch_encoders::{Encoder, EncoderName, RgbImage};
 use wsi_bags::{Magnification, RowOrder, native};
@@ -14,14 +16,32 @@ use wsi_slides::render::{Base, RenderOptions, render};
 use wsi_slides::{ResolutionOverride, open};
 
 /// Mean colours, and a count of what it was asked.
-#[derive(Default)]
 struct MeanColour {
-    n_calls: std::sync::atomic::AtomicUsize,
+    name: &'static str,
+    n_calls: AtomicUsize,
+    /// Others that begin when this does.
+    start: Option<Arc<Barrier>>,
+}
+
+impl Default for MeanColour {
+    fn default() -> Self {
+        Self::named("mean-colour")
+    }
+}
+
+impl MeanColour {
+    fn named(name: &'static str) -> Self {
+        Self { name, n_calls: AtomicUsize::new(0), start: None }
+    }
+
+    fn n_calls(&self) -> usize {
+        self.n_calls.load(Ordering::Relaxed)
+    }
 }
 
 impl PatchEncoder for MeanColour {
     fn name(&self) -> &str {
-        "mean-colour"
+        self.name
     }
 
     fn patch_side(&self) -> usize {
@@ -33,7 +53,11 @@ impl PatchEncoder for MeanColour {
     }
 
     fn encode(&self, patches: &[RgbImage]) -> patch_encoders::Result<Vec<f32>> {
-        self.n_calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if self.n_calls.fetch_add(1, Ordering::Relaxed) == 0
+            && let Some(start) = &self.start
+        {
+            start.wait();
+        }
         Ok(patches.iter().flat_map(|patch| mean_colour(patch.pixels())).collect())
     }
 }
@@ -155,26 +179,26 @@ fn a_bad_slide_never_stops_the_others_and_a_second_run_does_only_what_is_left() 
     assert!(reason("empty").contains("an empty file"), "{}", reason("empty"));
     assert!(reason("paper").contains("a PDF"), "{}", reason("paper"));
     assert!(reason("glass").contains("no resolution"), "{}", reason("glass"));
+    assert!(reason("glass").contains("--slides-csv"), "{}", reason("glass"));
     let left: Vec<String> = std::fs::read_dir(&options.out)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
         .collect();
-    assert_eq!(left.len(), 2, "a bag and the table: {left:?}");
+    assert_eq!(left.len(), 3, "a bag, the table and its lock: {left:?}");
     let table = std::fs::read_to_string(options.out.join("status.csv")).unwrap();
     assert_eq!(table.lines().count(), 5);
     assert!(table.contains("\ngood,done,,"), "{table}");
 
-    let n_calls = encoder.n_calls.load(std::sync::atomic::Ordering::Relaxed);
+    let n_calls = encoder.n_calls();
     let given = ResolutionOverride { mpp: Some(0.5), magnification: None };
     let again = run(&slides.with_resolution(given), &encoder, &options, &|_| {}).unwrap();
-    assert_eq!(
-        encoder.n_calls.load(std::sync::atomic::Ordering::Relaxed),
-        n_calls,
-        "nothing is encoded again"
-    );
+    assert_eq!(encoder.n_calls(), n_calls, "nothing is encoded again");
     let outcome = |id: &str| &again.iter().find(|status| status.slide == id).unwrap().outcome;
     assert_eq!(outcome("good"), &Outcome::Present);
     assert!(matches!(outcome("glass"), Outcome::Failed(reason) if reason.contains("no tissue")));
+    let row = |table: &str| table.lines().find(|line| line.starts_with("good,")).unwrap().to_owned();
+    let after = std::fs::read_to_string(options.out.join("status.csv")).unwrap();
+    assert_eq!(row(&after), row(&table).replace("done", "present"), "what was said of it stays");
 }
 
 #[test]
@@ -192,6 +216,73 @@ fn features_of_a_second_encoder_join_those_of_the_first() {
         .map(|encoder| native::read(&bag, encoder, &Magnification::ALL).unwrap());
     for magnification in Magnification::ALL {
         assert_eq!(a.at(magnification).unwrap().coords(), b.at(magnification).unwrap().coords());
+    }
+}
+
+#[test]
+fn encoders_of_two_processes_join_in_one_bag() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = rendered(dir.path(), "slide-1.svs", 3, Base::X20);
+    let slides = SlideList::find(&[path]).unwrap();
+    let options = batch(dir.path(), ExtractOptions::default());
+    // None of them has written the bag when the other looks for it.
+    let start = Arc::new(Barrier::new(2));
+    std::thread::scope(|scope| {
+        for name in ["a", "b"] {
+            let encoder = MeanColour { start: Some(Arc::clone(&start)), ..MeanColour::named(name) };
+            let (slides, options) = (&slides, &options);
+            scope.spawn(move || {
+                let statuses = run(slides, &encoder, options, &|_| {}).unwrap();
+                assert!(matches!(statuses[0].outcome, Outcome::Done(_)), "{statuses:?}");
+            });
+        }
+    });
+    let bag = options.out.join("slide-1.h5");
+    assert_eq!(native::encoders(&bag).unwrap(), ["a", "b"]);
+    for encoder in ["a", "b"] {
+        assert_eq!(native::magnifications(&bag, encoder).unwrap(), Magnification::ALL);
+    }
+}
+
+#[test]
+fn what_a_bag_cannot_take_is_said_before_anything_is_encoded() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = rendered(dir.path(), "slide-1.svs", 3, Base::X20);
+    let slides = SlideList::find(&[path]).unwrap();
+    let all = batch(dir.path(), ExtractOptions::default());
+    let at_20x = ExtractOptions { magnifications: vec![Magnification::X20], ..ExtractOptions::default() };
+    let refused = |encoder: &MeanColour, options: &BatchOptions| {
+        let n_calls = encoder.n_calls();
+        let statuses = run(&slides, encoder, options, &|_| {}).unwrap();
+        assert_eq!(encoder.n_calls(), n_calls);
+        match &statuses[0].outcome {
+            Outcome::Failed(reason) => reason.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+
+    let a = MeanColour::named("a");
+    run(&slides, &a, &BatchOptions { extract: at_20x.clone(), ..all.clone() }, &|_| {}).unwrap();
+    let reason = refused(&a, &all);
+    assert!(reason.contains("x5 patches: it has none; `wsi-extract encode`"), "{reason}");
+    std::fs::remove_file(all.out.join("slide-1.h5")).unwrap();
+
+    run(&slides, &a, &all, &|_| {}).unwrap();
+    let clam = ExtractOptions { lattice: LatticeKind::Clam, ..ExtractOptions::default() };
+    let b = MeanColour::named("b");
+    let reason = refused(&b, &BatchOptions { extract: clam, ..all.clone() });
+    assert!(reason.contains("patches: it has others than these settings lay"), "{reason}");
+
+    // Only what is missing is encoded.
+    run(&slides, &b, &BatchOptions { extract: at_20x, ..all.clone() }, &|_| {}).unwrap();
+    let statuses = run(&slides, &b, &all, &|_| {}).unwrap();
+    let Outcome::Done(done) = &statuses[0].outcome else { panic!("{statuses:?}") };
+    assert!(done.n_patches[0] > 0 && done.n_patches[1] > 0 && done.n_patches[2] == 0, "{done:?}");
+    let bag = all.out.join("slide-1.h5");
+    let [a, b] = ["a", "b"].map(|encoder| native::read(&bag, encoder, &Magnification::ALL).unwrap());
+    for magnification in Magnification::ALL {
+        let [a, b] = [&a, &b].map(|bag| bag.at(magnification).unwrap());
+        assert_eq!((a.coords(), a.parents(), a.features()), (b.coords(), b.parents(), b.features()));
     }
 }
 
@@ -236,4 +327,10 @@ fn a_tile_that_does_not_decode_fails_the_slide_or_costs_its_patches() {
     let bag = native::read(&dir.path().join("bags/slide-1.h5"), "mean-colour", &Magnification::ALL).unwrap();
     let n: usize = Magnification::ALL.iter().map(|m| bag.at(*m).unwrap().n_patches()).sum();
     assert_eq!(n, done.n_patches.iter().sum::<usize>());
+
+    // Another encoder sees the patches that the bag has, none of which lies on such a tile.
+    let second = MeanColour::named("second");
+    let statuses = run(&slides, &second, &batch(dir.path(), ExtractOptions::default()), &|_| {}).unwrap();
+    let Outcome::Done(second) = &statuses[0].outcome else { panic!("{statuses:?}") };
+    assert_eq!(second.n_patches, done.n_patches);
 }
