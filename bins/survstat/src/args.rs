@@ -8,7 +8,8 @@ use survival_metrics::{CiType, Convention, CoxTies, LogRankWeight, TimeWeight};
 /// Survival statistics of a CSV file: C-index, Kaplan-Meier, log-rank, Brier score, AUC(t), Cox model.
 ///
 /// The file has a header row and one row per subject, separated by commas. A row with a missing or invalid value is
-/// an error that names its line and column. Exit codes: 0 done, 1 unexpected, 2 usage, 3 bad data.
+/// an error that names its line and column. Exit codes: 0 done, 1 unexpected, 2 usage, 3 bad data (do not retry), 75
+/// temporary, such as a full disk (retry).
 #[derive(Debug, Parser)]
 #[command(name = "survstat", version, max_term_width = 100)]
 pub(crate) struct Arguments {
@@ -154,7 +155,7 @@ pub(crate) struct AucArguments {
     /// Column with the risk, higher = worse.
     #[arg(long, value_name = "COL")]
     pub(crate) risk: String,
-    /// Times, separated by commas; without them, the deciles of the event times.
+    /// Times, separated by commas; without them, the deciles of the event times that a subject outlives.
     #[arg(long, value_name = "T,..", value_delimiter = ',')]
     pub(crate) at: Vec<f64>,
     /// CSV file of the training sample with the same time and event columns, for the weights of censoring.
@@ -184,7 +185,7 @@ pub(crate) struct CoxArguments {
     /// Column with a baseline hazard of its own per value.
     #[arg(long, value_name = "COL")]
     pub(crate) strata: Option<String>,
-    /// Column of subjects that belong together; standard errors allow for it.
+    /// Column of subjects that belong together; standard errors and the Wald test allow for it.
     #[arg(long, value_name = "COL")]
     pub(crate) cluster: Option<String>,
     /// How tied events enter the likelihood.

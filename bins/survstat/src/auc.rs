@@ -77,9 +77,11 @@ pub(crate) fn run(arguments: &AucArguments) -> Result<String, CliError> {
     Ok(describe(&auc, &limits, arguments.level))
 }
 
-/// Deciles of the event times, so that each lies between an event and a later subject wherever that is possible.
+/// Deciles of the event times that a subject outlives, so that each has a case and a control.
 fn deciles(outcomes: &[Outcome]) -> Vec<f64> {
-    let mut events: Vec<f64> = outcomes.iter().filter(|o| o.is_event()).map(|o| o.time()).collect();
+    let last = outcomes.iter().map(|o| o.time()).fold(0.0, f64::max);
+    let outlived = outcomes.iter().filter(|o| o.is_event() && o.time() < last);
+    let mut events: Vec<f64> = outlived.map(|o| o.time()).collect();
     events.sort_by(f64::total_cmp);
     let mut deciles: Vec<f64> = (1..10).filter_map(|k| events.get(k * events.len() / 10).copied()).collect();
     deciles.dedup();

@@ -7,7 +7,7 @@ use survival_metrics::{ConcordanceEstimate, IntervalScale, concordance};
 use crate::args::CindexArguments;
 use crate::error::CliError;
 use crate::output;
-use crate::sample::{concordance_config, risk, sample};
+use crate::sample::{concordance_config, pair_hint, risk, sample};
 use crate::table::Table;
 
 #[derive(Serialize)]
@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &CindexArguments) -> Result<String, CliError> {
         let estimate = concordance(&data, &risk(&table, column)?, &config)
             .and_then(|c| Ok((c.confidence_interval(arguments.level, IntervalScale::Logit)?, c)));
         let (interval, c) = estimate.map_err(|source| {
-            let hint = "check --event and --censored-is; a C-index needs subjects that outlived an event";
+            let hint = pair_hint(&source);
             CliError::in_file(table.path(), format!("C-index of `{column}`: {source}"), hint)
         })?;
         results.push(Estimate { risk: column, c, interval });

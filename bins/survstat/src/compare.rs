@@ -2,13 +2,14 @@
 
 use serde::Serialize;
 use survival_metrics::{
-    ConcordanceComparison, Error, PAdjust, PairedDifference, Risk, adjust_p_values, compare_concordance,
+    ConcordanceComparison, Error, PAdjust, PairedDifference, Risk, adjust_log10_p_values, adjust_p_values,
+    compare_concordance,
 };
 
 use crate::args::CompareArguments;
 use crate::error::CliError;
 use crate::output;
-use crate::sample::{concordance_config, risk, sample};
+use crate::sample::{concordance_config, pair_hint, risk, sample};
 use crate::table::Table;
 
 #[derive(Serialize)]
@@ -30,11 +31,13 @@ struct DifferenceJson<'a> {
     first: &'a str,
     second: &'a str,
     difference: f64,
-    standard_error: f64,
-    z: f64,
-    p_value: f64,
-    log10_p: f64,
-    holm_p: f64,
+    /// Null, as all that follows, where no subject changes the difference.
+    standard_error: Option<f64>,
+    z: Option<f64>,
+    p_value: Option<f64>,
+    log10_p: Option<f64>,
+    holm_p: Option<f64>,
+    log10_holm_p: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -44,11 +47,18 @@ struct EqualityJson {
     p_value: f64,
 }
 
-/// A tested pair of columns; `None` where both order all pairs alike.
+/// A pair of columns; its test is undefined where no subject changes the difference.
 struct Pair<'a> {
     first: &'a str,
     second: &'a str,
-    difference: Option<PairedDifference>,
+    difference: f64,
+    test: Option<Test>,
+}
+
+struct Test {
+    of: PairedDifference,
+    holm_p: f64,
+    log10_holm_p: f64,
 }
 
 pub(crate) fn run(arguments: &CompareArguments) -> Result<String, CliError> {
@@ -61,52 +71,64 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<String, CliError> {
     let data = sample(&table, &arguments.outcome, pairs.strata.as_deref(), pairs.cluster.as_deref())?;
     let risks: Vec<Risk> =
         arguments.risk.iter().map(|column| risk(&table, column)).collect::<Result<_, _>>()?;
-    let fault = |source: Error| {
-        let hint = "check --event and --censored-is; a C-index needs subjects that outlived an event";
-        CliError::in_file(table.path(), format!("comparison: {source}"), hint)
-    };
+    let fault =
+        |source: Error| CliError::in_file(table.path(), format!("comparison: {source}"), pair_hint(&source));
     let comparison = compare_concordance(&data, &risks, &concordance_config(pairs)).map_err(fault)?;
-    let mut tested = Vec::new();
-    for (a, first) in arguments.risk.iter().enumerate() {
-        for (b, second) in arguments.risk.iter().enumerate().skip(a + 1) {
-            let difference = match comparison.difference(a, b) {
-                Ok(difference) => Some(difference),
+    let compared = compared(&arguments.risk, &comparison).map_err(fault)?;
+    if arguments.json {
+        return output::json(&to_json(&arguments.risk, &comparison, &compared));
+    }
+    Ok(describe(&arguments.risk, &comparison, &compared))
+}
+
+/// All pairs, those with a test adjusted for their number.
+fn compared<'a>(names: &'a [String], comparison: &ConcordanceComparison) -> Result<Vec<Pair<'a>>, Error> {
+    let all: Vec<(&String, f64)> =
+        names.iter().zip(comparison.estimates.iter().map(|estimate| estimate.c_index)).collect();
+    let mut pairs = Vec::new();
+    for (a, (first, c_first)) in all.iter().enumerate() {
+        for (b, (second, c_second)) in all.iter().enumerate().skip(a + 1) {
+            let test = match comparison.difference(a, b) {
+                Ok(of) => Some(Test { of, holm_p: of.p_value, log10_holm_p: of.log10_p }),
                 Err(Error::ZeroVariance) => None,
-                Err(other) => return Err(fault(other)),
+                Err(other) => return Err(other),
             };
-            tested.push(Pair { first, second, difference });
+            pairs.push(Pair { first, second, difference: c_first - c_second, test });
         }
     }
-    let p_values: Vec<f64> = tested.iter().map(|pair| pair.difference.map_or(1.0, |d| d.p_value)).collect();
-    let adjusted = adjust_p_values(&p_values, PAdjust::Holm).map_err(fault)?;
-    if arguments.json {
-        return output::json(&to_json(&arguments.risk, &comparison, &tested, &adjusted));
+    let tests = || pairs.iter().filter_map(|pair| pair.test.as_ref());
+    let holm_p = adjust_p_values(&tests().map(|t| t.of.p_value).collect::<Vec<_>>(), PAdjust::Holm)?;
+    let log10_p = adjust_log10_p_values(&tests().map(|t| t.of.log10_p).collect::<Vec<_>>(), PAdjust::Holm)?;
+    for (test, adjusted) in
+        pairs.iter_mut().filter_map(|pair| pair.test.as_mut()).zip(holm_p.into_iter().zip(log10_p))
+    {
+        (test.holm_p, test.log10_holm_p) = adjusted;
     }
-    Ok(describe(&arguments.risk, &comparison, &tested, &adjusted))
+    Ok(pairs)
 }
 
 fn to_json<'a>(
     names: &'a [String],
     comparison: &ConcordanceComparison,
-    tested: &[Pair<'a>],
-    adjusted: &[f64],
+    pairs: &[Pair<'a>],
 ) -> CompareJson<'a> {
     let risks = names.iter().zip(&comparison.estimates).map(|(risk, estimate)| RiskJson {
         risk,
         c_index: estimate.c_index,
         standard_error: estimate.standard_error(),
     });
-    let differences = tested.iter().zip(adjusted).map(|(pair, &holm_p)| {
-        let d = pair.difference;
+    let differences = pairs.iter().map(|pair| {
+        let test = pair.test.as_ref();
         DifferenceJson {
             first: pair.first,
             second: pair.second,
-            difference: d.map_or(0.0, |d| d.difference),
-            standard_error: d.map_or(0.0, |d| d.standard_error),
-            z: d.map_or(0.0, |d| d.z),
-            p_value: d.map_or(1.0, |d| d.p_value),
-            log10_p: d.map_or(0.0, |d| d.log10_p),
-            holm_p,
+            difference: pair.difference,
+            standard_error: test.map(|t| t.of.standard_error),
+            z: test.map(|t| t.of.z),
+            p_value: test.map(|t| t.of.p_value),
+            log10_p: test.map(|t| t.of.log10_p),
+            holm_p: test.map(|t| t.holm_p),
+            log10_holm_p: test.map(|t| t.log10_holm_p),
         }
     });
     let equality = comparison.equality().ok();
@@ -117,33 +139,34 @@ fn to_json<'a>(
     }
 }
 
-fn describe(
-    names: &[String],
-    comparison: &ConcordanceComparison,
-    tested: &[Pair<'_>],
-    adjusted: &[f64],
-) -> String {
+fn describe(names: &[String], comparison: &ConcordanceComparison, pairs: &[Pair<'_>]) -> String {
     let mut rows = vec![["risk", "C-index", "standard error"].map(str::to_owned).to_vec()];
     for (name, estimate) in names.iter().zip(&comparison.estimates) {
         let (c, se) = (estimate.c_index, estimate.standard_error());
         rows.push(vec![name.clone(), format!("{c:.4}"), format!("{se:.4}")]);
     }
     let titles = ["pair", "difference", "standard error", "z", "p", "p (Holm)"];
-    let mut pairs = vec![titles.map(str::to_owned).to_vec()];
-    for (pair, holm) in tested.iter().zip(adjusted) {
-        let name = format!("{} - {}", pair.first, pair.second);
-        pairs.push(match pair.difference {
-            Some(d) => vec![
-                name,
-                format!("{:+.4}", d.difference),
-                format!("{:.4}", d.standard_error),
-                format!("{:.2}", d.z),
-                output::p_value(d.p_value, d.log10_p),
-                output::p_value(*holm, holm.log10()),
-            ],
-            None => vec![format!("{name}: the same order of all pairs")],
-        });
+    let mut differences = vec![titles.map(str::to_owned).to_vec()];
+    for pair in pairs {
+        let mut row = vec![format!("{} - {}", pair.first, pair.second), format!("{:+.4}", pair.difference)];
+        row.extend(pair.test.as_ref().map_or_else(
+            || ["-"; 4].map(str::to_owned),
+            |t| {
+                [
+                    format!("{:.4}", t.of.standard_error),
+                    format!("{:.2}", t.of.z),
+                    output::p_value(t.of.p_value, t.of.log10_p),
+                    output::p_value(t.holm_p, t.log10_holm_p),
+                ]
+            },
+        ));
+        differences.push(row);
     }
+    let note = if pairs.iter().any(|pair| pair.test.is_none()) {
+        "-: no subject changes the difference, as with risks that order all pairs alike\n"
+    } else {
+        ""
+    };
     let equality = comparison.equality().map_or_else(
         |_| String::new(),
         |t| {
@@ -151,5 +174,5 @@ fn describe(
             format!("\nall equal: chi-square = {:.4}, df = {}, p = {p}\n", t.chi_square, t.df)
         },
     );
-    format!("{}\n{}{equality}", output::aligned(&rows), output::aligned(&pairs))
+    format!("{}\n{}{note}{equality}", output::aligned(&rows), output::aligned(&differences))
 }

@@ -2,12 +2,12 @@
 
 use cf_report::{ForestPlot, ForestRow, ForestScale, forest_plot};
 use serde::Serialize;
-use survival_metrics::{CoxModel, CoxTest, CoxVariance, HazardRatio, cox_model};
+use survival_metrics::{CoxModel, CoxTest, CoxVariance, HazardRatio, SurvivalData, cox_model};
 
 use crate::args::CoxArguments;
 use crate::error::CliError;
 use crate::output;
-use crate::sample::sample;
+use crate::sample::{SINGLE_CLUSTER, sample};
 use crate::table::Table;
 
 #[derive(Serialize)]
@@ -56,7 +56,13 @@ pub(crate) fn run(arguments: &CoxArguments) -> Result<String, CliError> {
         arguments.covariate.iter().map(|column| table.numbers(column)).collect::<Result<_, _>>()?;
     let slices: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
     let fault = |source: survival_metrics::Error| {
-        let hint = "covariates are counted in the order of --covariate; leave the one it names out";
+        let hint = match source {
+            survival_metrics::Error::SingleCluster => SINGLE_CLUSTER,
+            survival_metrics::Error::ZeroVariance => {
+                "standard errors over clusters want more clusters than covariates; leave covariates or --cluster out"
+            }
+            _ => "covariates are counted in the order of --covariate; leave the one it names out",
+        };
         CliError::in_file(table.path(), format!("Cox model: {source}"), hint)
     };
     let model = cox_model(&data, &slices, arguments.ties.into()).map_err(fault)?;
@@ -124,16 +130,23 @@ pub(crate) fn run(arguments: &CoxArguments) -> Result<String, CliError> {
             of_covariate(k).map_or_else(|| "-".to_owned(), |t| output::p_value(t.p_value, t.log10_p)),
         ]);
     }
-    Ok(describe(&model, data.len(), data.n_events(), &rows))
+    Ok(describe(&model, &data, arguments.cluster.is_some(), &rows))
 }
 
-fn describe(model: &CoxModel, n: usize, n_events: usize, rows: &[Vec<String>]) -> String {
+fn describe(model: &CoxModel, data: &SurvivalData, has_clusters: bool, rows: &[Vec<String>]) -> String {
     let test = |name: &str, test: &CoxTest| {
         let p = output::p_value(test.p_value, test.log10_p);
         format!("{name}: chi-square = {:.4}, df = {}, p = {p}\n", test.chi_square, test.df)
     };
+    let of_clusters = if has_clusters {
+        "Limits, z, p and the Wald test allow for clusters; the other tests take rows for independent.\n"
+    } else {
+        ""
+    };
     format!(
-        "{n} subjects, {n_events} events\n\n{}\n{}{}{}p (constant): test of a hazard ratio that does not change with time\n",
+        "{} subjects, {} events\n\n{}\n{}{}{}p (constant): test of a hazard ratio that does not change with time\n{of_clusters}",
+        data.len(),
+        data.n_events(),
         output::aligned(rows),
         test("likelihood ratio test", &model.likelihood_ratio_test),
         test("Wald test", &model.wald_test),

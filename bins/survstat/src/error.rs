@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use cf_cli::is_temporary;
+
 /// An error as the user reads it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
@@ -25,7 +27,7 @@ pub(crate) enum CliError {
         #[source]
         source: cf_report::Error,
     },
-    #[error("cannot write {}: {source}\n  hint: --svg wants a path in a folder that exists", path.display())]
+    #[error("cannot write {}: {source}\n  hint: {}", path.display(), way_out_of(source))]
     WriteFile {
         path: PathBuf,
         #[source]
@@ -50,13 +52,22 @@ impl CliError {
         Self::Data(Box::new(DataFault { path: path.to_owned(), line, problem, hint: hint.into() }))
     }
 
-    /// 1 unexpected, 2 usage, 3 bad data.
+    /// 1 unexpected, 2 usage, 3 bad data, 75 temporary.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
+            _ if is_temporary(self) => 75,
             Self::Write(_) | Self::Encode(_) => 1,
             Self::AmbiguousCensoring { .. } | Self::Usage { .. } => 2,
             Self::Read { .. } | Self::Data(_) | Self::Figure { .. } | Self::WriteFile { .. } => 3,
         }
+    }
+}
+
+fn way_out_of(written: &std::io::Error) -> &'static str {
+    if is_temporary(written) {
+        "run it again once there is room, or name a path on another disk"
+    } else {
+        "--svg wants a path in a folder that exists"
     }
 }
 

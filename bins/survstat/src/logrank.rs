@@ -11,7 +11,7 @@ use crate::args::LogrankArguments;
 use crate::error::CliError;
 use crate::grouping::Grouping;
 use crate::output;
-use crate::sample::sample;
+use crate::sample::{SINGLE_CLUSTER, sample};
 use crate::table::Table;
 
 #[derive(Serialize)]
@@ -31,7 +31,9 @@ struct PairJson<'a> {
     second: &'a str,
     chi_square: f64,
     p_value: f64,
+    log10_p: f64,
     holm_p: f64,
+    log10_holm_p: f64,
 }
 
 #[derive(Serialize)]
@@ -65,8 +67,14 @@ pub(crate) fn run(arguments: &LogrankArguments) -> Result<String, CliError> {
         }
     };
     let fault = |source: survival_metrics::Error| {
+        let hint = match source {
+            survival_metrics::Error::SingleCluster => SINGLE_CLUSTER,
+            survival_metrics::Error::ZeroVariance => {
+                "at no event time are two groups at risk with a choice of who fails; with --strata, groups must mix within them"
+            }
+            _ => "check --event and --censored-is; with --strata, groups must mix within strata",
+        };
         let problem = format!("log-rank test of the groups {}: {source}", grouping.levels.join(", "));
-        let hint = "check --event and --censored-is; with --strata, groups must mix within strata";
         CliError::in_file(table.path(), problem, hint)
     };
     let test = test.map_err(fault)?;
@@ -134,7 +142,9 @@ fn to_json<'a>(
             second: levels.next().unwrap_or_default(),
             chi_square: pair.test.chi_square,
             p_value: pair.test.p_value,
+            log10_p: pair.test.log10_p,
             holm_p: pair.adjusted_p,
+            log10_holm_p: pair.log10_adjusted_p,
         }
     };
     let groups = test.groups.iter().zip(&grouping.levels).map(|(group, level)| GroupJson {
@@ -170,7 +180,7 @@ fn describe(test: &LogRank<usize>, pairs: &[PairwiseLogRank<usize>], grouping: &
             names.join(" and "),
             format!("{:.4}", pair.test.chi_square),
             output::p_value(pair.test.p_value, pair.test.log10_p),
-            output::p_value(pair.adjusted_p, pair.adjusted_p.log10()),
+            output::p_value(pair.adjusted_p, pair.log10_adjusted_p),
         ]);
     }
     let pair_table =

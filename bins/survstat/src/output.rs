@@ -12,7 +12,7 @@ pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, CliError>
     Ok(serde_json::to_string(value)? + "\n")
 }
 
-/// Writes a figure, if a file was asked for: beside its name, then renamed.
+/// Writes a figure, if a file was asked for: beside its name, then renamed. Where that fails, nothing is left beside.
 pub(crate) fn svg(
     path: Option<&Path>,
     draw: impl FnOnce() -> cf_report::Result<Figure>,
@@ -22,8 +22,12 @@ pub(crate) fn svg(
     let write_error = |source| CliError::WriteFile { path: path.to_owned(), source };
     let mut beside = path.as_os_str().to_owned();
     beside.push(".part");
-    std::fs::write(&beside, figure.svg).map_err(write_error)?;
-    std::fs::rename(&beside, path).map_err(write_error)
+    let written = std::fs::write(&beside, figure.svg).and_then(|()| std::fs::rename(&beside, path));
+    written.map_err(|source| {
+        // What went wrong is worth more than that the rest could not be removed, too.
+        let _ = std::fs::remove_file(&beside);
+        write_error(source)
+    })
 }
 
 /// Columns as wide as their widest cell; the first is aligned left, the others right.

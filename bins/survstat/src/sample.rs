@@ -10,6 +10,10 @@ use crate::args::{Library, OutcomeArguments, PairArguments};
 use crate::error::CliError;
 use crate::table::Table;
 
+/// The way out where all rows are in one cluster.
+pub(crate) const SINGLE_CLUSTER: &str =
+    "--cluster wants a column with a value of its own per patient; leave it out if rows are independent";
+
 /// The outcomes of a file with strata and clusters.
 pub(crate) fn sample(
     table: &Table,
@@ -34,6 +38,14 @@ pub(crate) fn sample(
 pub(crate) fn risk(table: &Table, column: &str) -> Result<Risk, CliError> {
     Risk::new(&table.risk(column)?)
         .map_err(|source| CliError::in_file(table.path(), source.to_string(), "a risk is a number"))
+}
+
+/// The way out of a C-index that is undefined.
+pub(crate) fn pair_hint(source: &survival_metrics::Error) -> &'static str {
+    match source {
+        survival_metrics::Error::SingleCluster => SINGLE_CLUSTER,
+        _ => "check --event and --censored-is; a C-index needs subjects that outlived an event",
+    }
 }
 
 /// Settings of a C-index.

@@ -277,7 +277,172 @@ fn a_comparison_needs_two_risks_and_names_the_pair() {
     let both = bench.json("compare --time months --event died --risk risk --risk censorship --json");
     assert_eq!(both["differences"][0]["second"], "censorship");
     let same = bench.json("compare --time months --event died --risk risk --risk risk --json");
-    assert_eq!((&same["differences"][0]["p_value"], &same["equality"]), (&json!(1.0), &Value::Null));
+    let same_pair = &same["differences"][0];
+    assert_eq!((&same_pair["difference"], &same_pair["p_value"]), (&json!(0.0), &Value::Null));
+    assert_eq!(same["equality"], Value::Null);
+}
+
+#[test]
+fn risks_that_differ_in_all_pairs_alike_keep_their_difference() {
+    let bench = Bench::new();
+    let rows = "months,died,a,b,c\n1,1,4,0,4\n2,1,3,0,3\n3,1,2,0,1\n4,1,1,0,2\n";
+    let line = "compare --time months --event died --risk a --risk b --risk c";
+    let found: Value =
+        serde_json::from_slice(&bench.run(rows, &format!("{line} --json")).stdout).expect("JSON");
+    let pair = &found["differences"][0];
+    assert_eq!(
+        (&pair["first"], &pair["second"], &pair["difference"]),
+        (&json!("a"), &json!("b"), &json!(0.5))
+    );
+    for key in ["standard_error", "z", "p_value", "log10_p", "holm_p", "log10_holm_p"] {
+        assert_eq!(pair[key], Value::Null, "{key}");
+        assert!(found["differences"][1][key].is_number(), "{key}");
+    }
+    // Two tests are left to adjust for.
+    let p = |k: usize, key: &str| found["differences"][k][key].as_f64().expect("a number");
+    let smaller = p(1, "p_value").min(p(2, "p_value"));
+    assert_eq!(p(1, "holm_p").min(p(2, "holm_p")), (2.0 * smaller).min(1.0));
+    assert_eq!(found["equality"], Value::Null);
+    let text = String::from_utf8(bench.run(rows, line).stdout).expect("UTF-8");
+    assert!(text.contains("a - b     +0.5000               -      -         -         -\n"), "{text}");
+    assert!(text.contains("no subject changes the difference") && !text.contains("all equal"), "{text}");
+}
+
+#[test]
+fn p_values_below_f64_are_adjusted_too() {
+    // All of `a` die before the first of `b` and `c`: far below 1e-308.
+    let mut rows = "months,died,arm,x,y,z\n".to_owned();
+    for i in 0..4000_i32 {
+        let arm = if i < 2000 {
+            "a"
+        } else if i % 2 == 0 {
+            "b"
+        } else {
+            "c"
+        };
+        rows += &format!("{},1,{arm},{},{i},{}\n", i + 1, -i, i * 37 % 4001);
+    }
+    let bench = Bench::new();
+    let json = |line: &str| -> Value {
+        serde_json::from_slice(&bench.run(&rows, &format!("{line} --json")).stdout).expect("JSON")
+    };
+    let text = |line: &str| String::from_utf8(bench.run(&rows, line).stdout).expect("UTF-8");
+    let pairwise = "logrank --time months --event died --by arm --pairwise";
+    let pair = &json(pairwise)["pairs"][0];
+    let number = |of: &Value, key: &str| of[key].as_f64().expect("a number");
+    assert_eq!(number(pair, "holm_p"), 0.0);
+    assert!(number(pair, "log10_p") < -320.0, "{pair}");
+    // The smallest of three times 3, the next one times 2.
+    assert!(number(pair, "log10_holm_p") > number(pair, "log10_p") + 0.3, "{pair}");
+    assert!(number(pair, "log10_holm_p") < -320.0, "{pair}");
+    let compare = "compare --time months --event died --risk x --risk y --risk z";
+    for table in [text(pairwise), text(compare)] {
+        assert!(!table.contains("NaN") && !table.contains("inf"), "{table}");
+    }
+    let noisy = &json(compare)["differences"][1];
+    assert!(number(noisy, "holm_p") == 0.0 && number(noisy, "log10_holm_p") < -320.0, "{noisy}");
+}
+
+#[test]
+fn one_cluster_is_refused_with_a_way_out() {
+    let bench = Bench::new();
+    let rows = PATIENTS.replace(",arm,", ",all,").replace(",y,", ",x,");
+    for line in [
+        "cindex --risk risk",
+        "compare --risk risk --risk site",
+        "logrank --risk risk",
+        "cox --covariate risk",
+    ] {
+        let text = bench.error(&rows, &format!("{line} --time months --event died --cluster all"), 3);
+        assert!(text.contains("all subjects are in one cluster, expected at least two clusters\n"), "{text}");
+        assert!(
+            text.contains("hint: --cluster wants a column with a value of its own per patient"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_cox_model_of_clusters_says_which_tests_allow_for_them() {
+    let bench = Bench::new();
+    let line = "cox --time months --event died --covariate risk";
+    let plain = bench.json(&format!("{line} --json"));
+    let clustered = bench.json(&format!("{line} --cluster arm --json"));
+    let number = |of: &Value| of.as_f64().expect("a number");
+    let z = number(&clustered["covariates"][0]["z"]);
+    assert!((number(&clustered["wald_test"]["chi_square"]) / (z * z) - 1.0).abs() < 1e-12, "{clustered}");
+    assert_ne!(clustered["wald_test"], plain["wald_test"]);
+    assert_eq!(clustered["likelihood_ratio_test"], plain["likelihood_ratio_test"]);
+    let text = |line: &str| String::from_utf8(bench.run(PATIENTS, line).stdout).expect("UTF-8");
+    let note =
+        "Limits, z, p and the Wald test allow for clusters; the other tests take rows for independent.\n";
+    assert!(text(&format!("{line} --cluster arm")).ends_with(note));
+    assert!(!text(line).contains("clusters"));
+}
+
+#[test]
+fn words_for_a_missing_value_are_no_labels() {
+    let bench = Bench::new();
+    for word in ["NA", "nan", "None", "null", "N/A", "[Not Available]", "'--", "Unknown"] {
+        let rows = PATIENTS.replace("d,4,1,0,x,", &format!("d,4,1,0,{word},"));
+        for line in [
+            "logrank --by arm",
+            "km --by arm",
+            "cindex --risk risk --strata arm",
+            "cindex --risk risk --cluster arm",
+        ] {
+            let text = bench.error(&rows, &format!("{line} --time months --event died"), 3);
+            let place = format!("DIR/patients.csv line 5: column `arm`: found `{word}`, expected a label\n");
+            assert!(text.contains(&place) && text.contains("hint: it reads as a missing value"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn auc_has_default_times_wherever_one_is_possible() {
+    let bench = Bench::new();
+    let line = "auc --time months --event died --risk risk --json";
+    let times = |rows: &str| {
+        let output = bench.run(rows, line);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")["time"].clone()
+    };
+    // The latest subjects are events, which nobody outlives.
+    assert_eq!(times("months,died,risk\n1,1,3\n2,1,1\n3,1,2\n"), json!([1.0, 2.0]));
+    assert_eq!(times("months,died,risk\n1,1,3\n2,1,1\n2,1,2\n2,1,2\n"), json!([1.0]));
+    let text = bench.error("months,died,risk\n2,1,3\n2,1,1\n", line, 3);
+    assert!(text.contains("`times` is empty") && text.contains("name times with --at"), "{text}");
+}
+
+/// Linux has a file that is always full.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_temporary_and_leaves_nothing_beside() {
+    let bench = Bench::new();
+    let svg = bench.dir.path().join("km.svg");
+    std::os::unix::fs::symlink("/dev/full", bench.dir.path().join("km.svg.part")).expect("linked");
+    let line = format!("km --time months --event died --svg {}", svg.display());
+    let text = bench.error(PATIENTS, &line, 75);
+    assert!(text.contains("cannot write DIR/km.svg: ") && text.contains("hint: run it again"), "{text}");
+    let left: Vec<_> = std::fs::read_dir(bench.dir.path())
+        .expect("a folder")
+        .map(|f| f.expect("a file").file_name())
+        .collect();
+    assert_eq!(left, ["patients.csv"]);
+    let missing =
+        format!("km --time months --event died --svg {}", bench.dir.path().join("no/km.svg").display());
+    assert!(bench.error(PATIENTS, &missing, 3).contains("hint: --svg wants a path in a folder that exists"));
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a device");
+    let output = Command::new(env!("CARGO_BIN_EXE_survstat"))
+        .args(CINDEX.split_whitespace())
+        .arg("--csv")
+        .arg(bench.file(PATIENTS))
+        .stdout(full)
+        .output()
+        .expect("started");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(75), "{text}");
+    assert!(text.contains("cannot write the result"), "{text}");
 }
 
 #[test]

@@ -38,12 +38,14 @@ pub(crate) fn significant(value: f64) -> String {
 /// A p-value as in the paper, `2.30e-39`, and with three decimals from 0.1 up.
 ///
 /// `log10_p` carries values that f64 cannot: below 1e-300, where `p` loses digits and then is 0, the text is
-/// made from it alone.
+/// made from it alone. Where it is infinite, it was lost with `p`, and the text says as much as is known.
 pub(crate) fn p_value(p: f64, log10_p: f64) -> String {
     if p >= 0.1 {
         format!("{p:.3}")
     } else if p > 1e-300 {
         format!("{p:.2e}")
+    } else if log10_p.is_infinite() {
+        "< 1e-300".to_owned()
     } else {
         let mut exponent = log10_p.floor();
         let mut mantissa = 10f64.powf(log10_p - exponent);
@@ -119,6 +121,12 @@ mod tests {
         // 10^-412.5 = 3.1623e-413.
         assert_eq!(p_value(0.0, -412.5), "3.16e-413");
         assert_eq!(p_value(0.0, -400.0001), "1.00e-400");
+    }
+
+    #[test]
+    fn a_p_value_whose_logarithm_is_lost_has_a_bound() {
+        assert_eq!(p_value(0.0, 0.0_f64.log10()), "< 1e-300");
+        assert_eq!(p_value(1e-310, 1e-310_f64.log10()), "1.00e-310");
     }
 
     #[test]

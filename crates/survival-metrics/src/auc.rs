@@ -58,8 +58,8 @@ pub struct AucOverTime {
 /// Stat. Methods Med. Res. 25 (2016) 2088-2102.
 ///
 /// # Errors
-/// [`Error::LengthMismatch`]; [`Error::Empty`], [`Error::NotAscending`] for the times; [`Error::OutOfRange`] for a time without a
-/// case or without a control; [`Error::CensoringSurvivalZero`] or [`Error::TimeBeyondTraining`] for a case without a weight.
+/// [`Error::LengthMismatch`]; [`Error::Empty`], [`Error::NotAscending`] for the times; [`Error::OutOfRange`] for a negative time
+/// or one without a case or without a control; [`Error::CensoringSurvivalZero`] or [`Error::TimeBeyondTraining`] for a case without a weight.
 ///
 /// ```
 /// use survival_metrics::{AucConfig, Outcome, Risk, cumulative_dynamic_auc};

@@ -59,8 +59,8 @@ pub struct ScoreOverTime {
 /// Source: Graf, Schmoor, Sauerbrei & Schumacher, Stat. Med. 18 (1999) 2529-2545.
 ///
 /// # Errors
-/// [`Error::LengthMismatch`]; [`Error::Empty`], [`Error::NotAscending`] for the times; [`Error::CensoringSurvivalZero`] or
-/// [`Error::TimeBeyondTraining`] where a weight does not exist.
+/// [`Error::LengthMismatch`]; [`Error::Empty`], [`Error::NonFinite`], [`Error::OutOfRange`] and [`Error::NotAscending`] for the
+/// times; [`Error::CensoringSurvivalZero`] or [`Error::TimeBeyondTraining`] where a weight does not exist.
 ///
 /// ```
 /// use survival_metrics::{BrierConfig, CensoringDistribution, CensoringTies, CurveLookup, Outcome, PredictedSurvival, brier_score};

@@ -59,14 +59,15 @@ pub fn d_calibration(
             return Err(Error::OutOfRange { what: "survival_at_own_time", value: s, expected });
         }
         // Bins from 1 down; a value on an edge belongs to the bin above it, but 1 to the first.
-        let from_top = (0..n_bins).find(|&k| s >= 1.0 - (k as f64 + 1.0) / b).unwrap_or(n_bins - 1);
+        // The edge 3/10 is 0.3, whereas 1 - 7/10 is above it.
+        let low = |from_top: usize| (n_bins - 1 - from_top) as f64 / b;
+        let from_top = (0..n_bins).find(|&k| s >= low(k)).unwrap_or(n_bins - 1);
         match outcome.status() {
             Status::Event => bins[from_top] += 1.0,
             Status::Censored if s >= 1.0 => bins.iter_mut().for_each(|bin| *bin += 1.0 / b),
             Status::Censored if s <= 0.0 => bins[n_bins - 1] += 1.0,
             Status::Censored => {
-                let low = 1.0 - (from_top as f64 + 1.0) / b;
-                bins[from_top] += (s - low) / s;
+                bins[from_top] += (s - low(from_top)) / s;
                 bins.iter_mut().skip(from_top + 1).for_each(|bin| *bin += 1.0 / (b * s));
             }
         }
@@ -154,4 +155,20 @@ pub fn calibration_groups(
         });
     }
     Ok(groups)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_on_an_edge_belongs_to_the_bin_above_it() {
+        let event = [Outcome::event(1.0).expect("finite")];
+        for tenths in 1..10 {
+            // As written, 0.3 is a hair below 1 - 7/10.
+            let s: f64 = format!("0.{tenths}").parse().expect("a number");
+            let bins = d_calibration(&event, &[s], 10).expect("a probability").bins;
+            assert_eq!(bins.iter().position(|&n| n == 1.0), Some(9 - tenths), "{s}");
+        }
+    }
 }

@@ -107,8 +107,8 @@ pub(crate) struct PairSum {
 ///
 /// # Errors
 /// [`Error::LengthMismatch`]; [`Error::OutOfRange`] for a bad tolerance; [`Error::AllCensored`]; [`Error::NoComparablePairs`];
-/// [`Error::CensoringSurvivalZero`] and [`Error::TimeBeyondTraining`] for an event with pairs whose weight does not exist;
-/// [`Error::Unsupported`] for entry times.
+/// [`Error::SingleCluster`]; [`Error::CensoringSurvivalZero`] and [`Error::TimeBeyondTraining`] for an event with pairs whose
+/// weight does not exist; [`Error::Unsupported`] for entry times.
 ///
 /// ```
 /// use survival_metrics::{Convention, Outcome, Risk, SurvivalData, TimeWeight, concordance};
@@ -172,6 +172,7 @@ pub fn concordance(
             Error::NoComparablePairs { n }
         });
     }
+    data.check_clusters()?;
     Ok(ConcordanceEstimate {
         c_index: concordant / comparable,
         counts,
@@ -206,11 +207,21 @@ impl ConcordanceEstimate {
 
     /// Influence of each cluster, or of each subject without clusters.
     pub(crate) fn cluster_influence(&self) -> Vec<f64> {
-        let influence = self.influence();
-        let Some(clusters) = &self.clusters else { return influence };
+        self.by_cluster(self.influence())
+    }
+
+    /// The largest variance that the pairs of each cluster allow, the same for all risks of a sample: what rounding is
+    /// measured by where variances are gone.
+    pub(crate) fn variance_bound(&self) -> f64 {
+        let shares = self.contributions.iter().map(|sum| sum.comparable / self.comparable_weight);
+        self.by_cluster(shares.collect()).iter().map(|x| x * x).sum()
+    }
+
+    fn by_cluster(&self, of_subjects: Vec<f64>) -> Vec<f64> {
+        let Some(clusters) = &self.clusters else { return of_subjects };
         let n_clusters = clusters.iter().max().map_or(0, |&c| c as usize + 1);
         let mut sums = vec![0.0; n_clusters];
-        for (&cluster, x) in clusters.iter().zip(influence) {
+        for (&cluster, x) in clusters.iter().zip(of_subjects) {
             if let Some(sum) = sums.get_mut(cluster as usize) {
                 *sum += x;
             }

@@ -11,7 +11,7 @@ use crate::interval::normal_quantile;
 use crate::outcome::check_length;
 use crate::special_functions::{chi2_ln_sf, chi2_sf, normal_ln_sf, normal_sf};
 use crate::survival_data::{Attribute, SurvivalData};
-use crate::symmetric::{Cholesky, dot};
+use crate::symmetric::{Cholesky, dot, times_vector};
 use pass::Pass;
 
 /// How events at one time enter the partial likelihood.
@@ -43,9 +43,11 @@ pub struct CoxModel {
     pub log_likelihood: f64,
     /// Log partial likelihood without covariates.
     pub null_log_likelihood: f64,
-    /// Likelihood ratio test that all coefficients are 0.
+    /// Likelihood ratio test that all coefficients are 0. It takes subjects for independent, clusters or not, and so does the score
+    /// test.
     pub likelihood_ratio_test: CoxTest,
-    /// Wald test of the same.
+    /// Wald test of the same; by the robust covariance if the sample has clusters and the ties are not exact (R
+    /// `coxph(cluster = )`).
     pub wald_test: CoxTest,
     /// Score test of the same; with exact ties and a binary covariate it is the log-rank test.
     pub score_test: CoxTest,
@@ -117,11 +119,14 @@ pub enum CoxVariance {
 ///
 /// - `covariates`: one column per covariate, one value per subject.
 ///
-/// Strata of the sample have baseline hazards of their own; clusters enter the robust covariance. O(n p^2) per step after sorting.
+/// Strata of the sample have baseline hazards of their own; clusters enter the robust covariance and the Wald test. O(n p^2) per step
+/// after sorting.
 ///
 /// # Errors
 /// [`Error::Empty`] without covariates; [`Error::LengthMismatch`]; [`Error::NonFinite`]; [`Error::AllCensored`]; [`Error::Collinear`];
-/// [`Error::Separation`] where the likelihood has no maximum; [`Error::NotConverged`]; [`Error::Unsupported`] for case weights and entry times.
+/// [`Error::Separation`] where the likelihood has no maximum; [`Error::NotConverged`]; [`Error::SingleCluster`]; [`Error::ZeroVariance`] if
+/// clusters leave a combination of coefficients without variance, as when there are no more of them than covariates;
+/// [`Error::Unsupported`] for case weights and entry times.
 ///
 /// ```
 /// use survival_metrics::{CoxTies, CoxVariance, Outcome, SurvivalData, cox_model};
@@ -135,7 +140,9 @@ pub enum CoxVariance {
 /// ```
 pub fn cox_model(data: &SurvivalData, covariates: &[&[f64]], ties: CoxTies) -> Result<CoxModel> {
     data.refuse("a Cox model", &[Attribute::Weights, Attribute::Entry])?;
-    let pass = Pass::new(data, &check_covariates(data, covariates)?, ties);
+    let covariates = check_covariates(data, covariates)?;
+    data.check_clusters()?;
+    let pass = Pass::new(data, &covariates, ties);
     let p = covariates.len();
     let null = pass.likelihood(&vec![0.0; p]);
     let null_information = Cholesky::new(&null.information).map_err(|index| Error::Collinear { index })?;
@@ -144,9 +151,15 @@ pub fn cox_model(data: &SurvivalData, covariates: &[&[f64]], ties: CoxTies) -> R
     let at_end = &fit.state;
     let information = Cholesky::new(&at_end.information).map_err(|index| Error::Separation { index })?;
     let scaled_covariance = information.inverse();
-    let wald = dot(&fit.beta, &crate::symmetric::times_vector(&at_end.information, &fit.beta));
     let residuals = (ties != CoxTies::Exact).then(|| pass.residuals(data, &fit.beta));
     let robust = residuals.as_ref().map(|r| r.sandwich(data, &scaled_covariance));
+    let wald = match robust.as_ref().filter(|_| data.clusters().is_some()) {
+        Some(robust) => {
+            let robust = Cholesky::new(robust).map_err(|_| Error::ZeroVariance)?;
+            dot(&fit.beta, &robust.solve(&fit.beta))
+        }
+        None => dot(&fit.beta, &times_vector(&at_end.information, &fit.beta)),
+    };
     // Back from standardised covariates.
     let unscale = |matrix: Vec<Vec<f64>>| -> Vec<Vec<f64>> {
         let of_row =

@@ -78,6 +78,9 @@ pub enum Error {
     /// A comparison of groups was asked for, and all subjects are in one.
     #[error("all subjects are in one group, expected at least two groups")]
     SingleGroup,
+    /// A variance over clusters was asked for, and all subjects are in one.
+    #[error("all subjects are in one cluster, expected at least two clusters")]
+    SingleCluster,
     /// A split left one side without subjects.
     #[error("the {group} group is empty: no subject is {rule} {threshold}")]
     EmptyGroup {
@@ -88,10 +91,8 @@ pub enum Error {
         /// The threshold of the split.
         threshold: f64,
     },
-    /// The log-rank statistic has variance 0, for example because all subjects fail together.
-    #[error(
-        "the log-rank statistic has variance 0: at no event time are two groups at risk with a choice of who fails"
-    )]
+    /// A statistic has variance 0, or nothing but rounding, such as that of a log-rank test whose subjects all fail together.
+    #[error("the statistic has variance 0, expected one that depends on which subjects are in the sample")]
     ZeroVariance,
     /// Everybody who could still be censored is gone, so that a weight of `1 / G` is infinite.
     #[error(

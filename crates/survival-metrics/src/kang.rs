@@ -31,7 +31,7 @@ pub struct KangComparison {
 ///
 /// # Errors
 /// As [`concordance_index`](crate::concordance_index); [`Error::OutOfRange`] for fewer than 4 subjects, with whom the variance is undefined;
-/// [`Error::ZeroVariance`] if the two risks order all comparable pairs alike.
+/// [`Error::ZeroVariance`] if the two risks order all comparable pairs alike, or differ in all alike.
 ///
 /// ```
 /// use survival_metrics::{Outcome, Risk, RiskTies, compare_concordance_kang};
@@ -97,11 +97,10 @@ pub fn compare_concordance_kang(
     let covariance = delta(0, 1, crossed);
     let c_index = t.map(|t| (1.0 + t / t_xx) / 2.0);
     let of_difference = variance[0] + variance[1] - 2.0 * covariance;
-    // Risks that order all pairs alike leave rounding noise.
-    if of_difference <= 1e-14 * (variance[0] + variance[1]) {
-        return Err(Error::ZeroVariance);
-    }
-    let difference = PairedDifference::new(c_index[0] - c_index[1], of_difference)?;
+    // The covariances are differences of sums of this size, which cancel where the difference does not vary.
+    let squares: f64 = comparable.iter().map(|pairs| pairs * pairs).sum();
+    let largest = squares / (n_pairs * (n - 2.0) * (n - 3.0)) / t_xx.powi(2);
+    let difference = PairedDifference::new(c_index[0] - c_index[1], of_difference, 1e-14 * largest)?;
     Ok(KangComparison { c_index, variance, covariance, difference })
 }
 

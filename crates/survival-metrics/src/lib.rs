@@ -112,7 +112,7 @@ pub use log_rank::{
     clustered_log_rank_test, log_rank_test, pairwise_log_rank_tests, stratified_log_rank_test,
     weighted_log_rank_test,
 };
-pub use multiple_testing::{PAdjust, adjust_p_values};
+pub use multiple_testing::{PAdjust, adjust_log10_p_values, adjust_p_values};
 pub use nelson_aalen::{HazardTies, NelsonAalen};
 pub use outcome::{Outcome, Status};
 pub use paired_concordance::{ConcordanceComparison, EqualityTest, PairedDifference, compare_concordance};

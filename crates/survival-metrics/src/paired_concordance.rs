@@ -35,6 +35,10 @@ pub struct PairedDifference {
     pub log10_p: f64,
 }
 
+/// Share of the largest possible variance up to which a variance is rounding. Influences are exact to some 1e-15 of the largest,
+/// hence their squares to 1e-30; of n subjects, risks that differ in the order of a single pair have a share of 2 / n^3.
+const ROUNDING: f64 = 1e-24;
+
 /// Wald test that all C-indices are equal.
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -89,7 +93,8 @@ impl ConcordanceComparison {
     /// The difference of the risks at two positions, tested.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] for a position without a risk; [`Error::ZeroVariance`] if the two order all pairs alike.
+    /// [`Error::OutOfRange`] for a position without a risk; [`Error::ZeroVariance`] if no subject changes the difference: the two
+    /// order all pairs alike, or differ in all pairs alike, as a perfect risk does from a constant one.
     pub fn difference(&self, first: usize, second: usize) -> Result<PairedDifference> {
         let missing = |at: usize| Error::OutOfRange {
             what: "position",
@@ -101,7 +106,7 @@ impl ConcordanceComparison {
         let (x, y) = (a.cluster_influence(), b.cluster_influence());
         // Of the differences themselves: the sum var + var - 2 cov cancels for similar risks.
         let variance: f64 = x.iter().zip(&y).map(|(x, y)| (x - y) * (x - y)).sum();
-        PairedDifference::new(a.c_index - b.c_index, variance)
+        PairedDifference::new(a.c_index - b.c_index, variance, ROUNDING * a.variance_bound())
     }
 
     /// A weighted sum of the C-indices, tested against 0: with weights 1/2, 1/2, -1/2, -1/2 the mean of two runs of one method
@@ -132,21 +137,27 @@ impl ConcordanceComparison {
             return Err(Error::NonFinite { what: "weights", index, value });
         }
         let mut influence: Vec<f64> = Vec::new();
-        let mut sum = 0.0;
+        let (mut sum, mut rounding) = (0.0, 0.0_f64);
         for (estimate, weight) in self.estimates.iter().zip(weights) {
             sum += weight * estimate.c_index;
             let of_estimate = estimate.cluster_influence();
             influence.resize(of_estimate.len(), 0.0);
             influence.iter_mut().zip(&of_estimate).for_each(|(sum, x)| *sum += weight * x);
+            rounding = rounding.max(ROUNDING * weight * weight * estimate.variance_bound());
         }
-        PairedDifference::new(sum, influence.iter().map(|x| x * x).sum())
+        PairedDifference::new(sum, influence.iter().map(|x| x * x).sum(), rounding)
     }
 
     /// Tests whether all C-indices are equal.
     ///
     /// # Errors
-    /// [`Error::ZeroVariance`] if all order the pairs alike, or there is only one.
+    /// [`Error::ZeroVariance`] if all order the pairs alike, there is only one, or two differ without variance, as a perfect
+    /// risk and a constant one.
     pub fn equality(&self) -> Result<EqualityTest> {
+        let positions = 0..self.estimates.len();
+        if positions.clone().any(|a| positions.clone().any(|b| a < b && self.differ_without_variance(a, b))) {
+            return Err(Error::ZeroVariance);
+        }
         let k = self.estimates.len() as f64;
         let mean = self.estimates.iter().map(|e| e.c_index).sum::<f64>() / k;
         let deviations: Vec<f64> = self.estimates.iter().map(|e| e.c_index - mean).collect();
@@ -165,11 +176,19 @@ impl ConcordanceComparison {
         let log10_p = chi2_ln_sf(chi_square, df) / std::f64::consts::LN_10;
         Ok(EqualityTest { chi_square, df, p_value: chi2_sf(chi_square, df), log10_p })
     }
+
+    /// Whether a Wald statistic of the two would be infinite.
+    fn differ_without_variance(&self, a: usize, b: usize) -> bool {
+        let c_index = |at: usize| self.estimates.get(at).map_or(0.0, |estimate| estimate.c_index);
+        // Equal C-indices can differ by the rounding of their sums.
+        (c_index(a) - c_index(b)).abs() > 1e-12 && self.difference(a, b) == Err(Error::ZeroVariance)
+    }
 }
 
 impl PairedDifference {
-    pub(crate) fn new(difference: f64, variance: f64) -> Result<Self> {
-        if variance <= 0.0 {
+    /// A variance up to `rounding` is taken for 0.
+    pub(crate) fn new(difference: f64, variance: f64, rounding: f64) -> Result<Self> {
+        if variance <= rounding {
             return Err(Error::ZeroVariance);
         }
         let standard_error = variance.sqrt();

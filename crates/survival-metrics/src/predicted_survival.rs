@@ -129,9 +129,26 @@ pub(crate) fn check_grid(what: &'static str, grid: &[f64]) -> Result<()> {
     if let Some((index, &value)) = grid.iter().enumerate().find(|(_, t)| !t.is_finite()) {
         return Err(Error::NonFinite { what, index, value });
     }
+    if let Some(&value) = grid.iter().find(|t| **t < 0.0) {
+        return Err(Error::OutOfRange { what, value, expected: "a time of at least 0" });
+    }
     let falls = grid.windows(2).position(|pair| matches!(pair, [a, b] if b <= a));
     if let Some((index, &value)) = falls.and_then(|i| Some((i + 1, grid.get(i + 1)?))) {
         return Err(Error::NotAscending { what, index, value });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_a_grid_are_finite_not_negative_and_ascending() {
+        let refused = |grid: &[f64]| check_grid("times", grid).expect_err("refused").to_string();
+        assert_eq!(refused(&[-1.0, 2.0]), "`times` is -1, expected a time of at least 0");
+        assert!(refused(&[0.0, f64::INFINITY]).contains("is inf, expected a finite number"));
+        assert!(refused(&[1.0, 1.0]).contains("expected a time after the one before it"));
+        assert_eq!(check_grid("times", &[0.0, 1.0]), Ok(()));
+    }
 }

@@ -44,7 +44,8 @@ pub struct RestrictedMeanDifference {
 /// Source: Irwin 1949; variance as in R's `survfit` and survRM2.
 ///
 /// # Errors
-/// [`Error::OutOfRange`] unless `tau` is positive and at most the last observed time, beyond which S is not known.
+/// [`Error::OutOfRange`] unless `tau` is positive and at most the last observed time, beyond which S is not known. Where S
+/// ends at 0 any later `tau`, infinity too, gives the whole mean.
 ///
 /// ```
 /// use survival_metrics::{KaplanMeier, Outcome, restricted_mean};
@@ -67,8 +68,11 @@ pub fn restricted_mean(km: &KaplanMeier, tau: f64) -> Result<RestrictedMean> {
     let times = km.times().get(..used).unwrap_or_default();
     let ends = times.iter().skip(1).copied().chain([tau]);
     // Area from each time to tau, from the end.
-    let areas: Vec<f64> =
-        times.iter().zip(ends).zip(km.survival()).map(|((&start, end), &s)| s * (end - start)).collect();
+    let area = |((&start, end), &s): ((&f64, f64), &f64)| {
+        // Without the test, infinity times 0 at an infinite tau.
+        if s > 0.0 { s * (end - start) } else { 0.0 }
+    };
+    let areas: Vec<f64> = times.iter().zip(ends).zip(km.survival()).map(area).collect();
     let (mut area, mut variance) = (0.0, 0.0);
     for (step, &term) in areas.iter().zip(km.greenwood_terms()).rev() {
         area += step;

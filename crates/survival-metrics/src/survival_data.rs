@@ -121,6 +121,8 @@ impl SurvivalData {
 
     /// The sample in clusters: subjects with equal labels are not independent, such as slides of one patient.
     ///
+    /// A statistic with a variance over clusters wants at least two of them.
+    ///
     /// # Errors
     /// [`Error::LengthMismatch`].
     pub fn with_clusters<C: Ord>(mut self, clusters: &[C]) -> Result<Self> {
@@ -200,6 +202,12 @@ impl SurvivalData {
             }
         }
         Ok(())
+    }
+
+    /// Fails if all subjects are in one cluster, whose influences sum to a constant that says nothing of their spread.
+    pub(crate) fn check_clusters(&self) -> Result<()> {
+        let is_single = self.clusters().is_some_and(|clusters| clusters.iter().all(|&number| number == 0));
+        if is_single { Err(Error::SingleCluster) } else { Ok(()) }
     }
 
     /// Outcome at a position of the orders, which hold valid positions only.

@@ -2,10 +2,10 @@
 
 use proptest::prelude::*;
 use survival_metrics::{
-    AucConfig, CensoringDistribution, CensoringRule, ConcordanceConfig, Convention, CoxTies, CurveLookup,
-    CurveTies, Error, KaplanMeier, Outcome, PredictedSurvival, Risk, RiskTies, Status, SurvivalData, Tau,
-    TimeWeight, ZeroCensoring, clustered_log_rank_test, compare_concordance, concordance, concordance_index,
-    cox_model, cumulative_dynamic_auc, log_rank_test, time_dependent_concordance,
+    AucConfig, CensoringDistribution, CensoringRule, ConcordanceConfig, Convention, CoxTies, CoxVariance,
+    CurveLookup, CurveTies, Error, KaplanMeier, Outcome, PredictedSurvival, Risk, RiskTies, Status,
+    SurvivalData, Tau, TimeWeight, ZeroCensoring, clustered_log_rank_test, compare_concordance, concordance,
+    concordance_index, cox_model, cumulative_dynamic_auc, log_rank_test, time_dependent_concordance,
 };
 
 #[derive(Debug, Clone, Copy)]
@@ -378,6 +378,69 @@ fn cox_estimates_are_where_the_likelihood_is_flat() {
 }
 
 #[test]
+fn exact_ties_take_many_events_at_one_time() {
+    // 2,000 subjects have 1e325 sets of 250, more than f64 holds. With one event time and a binary covariate, the likelihood is
+    // that of a noncentral hypergeometric count, whose mean at the estimate is the count observed.
+    let (n, n_exposed, n_events, n_both) = (2000, 800, 250, 130);
+    let all: Vec<Outcome> = (0..n)
+        .map(|i| {
+            // Exposed subjects come first; of each group, those with events.
+            let dies = i < n_both || (n_exposed..n_exposed + n_events - n_both).contains(&i);
+            if dies { Outcome::event(5.0) } else { Outcome::censored(9.0) }
+        })
+        .collect::<Result<_, _>>()
+        .expect("finite");
+    let exposed: Vec<f64> = (0..n).map(|i| f64::from(u8::from(i < n_exposed))).collect();
+    let data = SurvivalData::new(&all).expect("not empty");
+    let model = cox_model(&data, &[&exposed], CoxTies::Exact).expect("fits");
+    let log_rank = log_rank_test(&all, &(0..n).map(|i| i < n_exposed).collect::<Vec<_>>()).expect("defined");
+    assert!((model.score_test.chi_square / log_rank.chi_square - 1.0).abs() < 1e-10);
+    let ln_choose = |n: usize, k: usize| (0..k).map(|i| ((n - i) as f64 / (k - i) as f64).ln()).sum::<f64>();
+    let b = model.coefficients[0];
+    let ln_term = |k: usize| ln_choose(n_exposed, k) + ln_choose(n - n_exposed, n_events - k) + b * k as f64;
+    let terms: Vec<f64> = (0..=n_events).map(ln_term).collect();
+    let largest = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let weights: Vec<f64> = terms.iter().map(|t| (t - largest).exp()).collect();
+    let total: f64 = weights.iter().sum();
+    let moment = |f: &dyn Fn(f64) -> f64| {
+        (0_u32..).zip(&weights).map(|(k, w)| f(f64::from(k)) * w).sum::<f64>() / total
+    };
+    let mean = moment(&|k| k);
+    assert!((mean - n_both as f64).abs() < 1e-8, "{mean}");
+    let information = moment(&|k| (k - mean).powi(2));
+    assert!((model.covariance[0][0] * information - 1.0).abs() < 1e-9);
+    let log_likelihood = b * n_both as f64 - largest - total.ln();
+    assert!((model.log_likelihood - log_likelihood).abs() < 1e-9 * log_likelihood.abs());
+}
+
+#[test]
+fn the_wald_test_allows_for_clusters() {
+    let rows = [(2.0, true), (2.5, true), (3.0, false), (5.0, true), (5.5, false), (7.0, true), (8.0, true)];
+    let (x, y) = ([1.5, 0.5, 1.0, 0.0, 2.0, 1.0, -0.5], [0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0]);
+    let once = SurvivalData::new(&outcomes(&rows)).expect("not empty");
+    let patients = [1, 2, 3, 4, 5, 6, 7];
+    let once = once.with_clusters(&patients).expect("as many");
+    // Each patient with two slides: by Breslow's ties the estimate stays, and clusters keep its variance.
+    let slides = SurvivalData::new(&outcomes(&rows.map(|row| [row; 2]).concat())).expect("not empty");
+    let pairs = patients.map(|patient| [patient; 2]).concat();
+    let twice = slides.clone().with_clusters(&pairs).expect("as many");
+    let (xs, ys) = (x.map(|x| [x; 2]).concat(), y.map(|y| [y; 2]).concat());
+    let fit =
+        |data: &SurvivalData, columns: &[&[f64]]| cox_model(data, columns, CoxTies::Breslow).expect("fits");
+    let (a, b) = (fit(&once, &[&x, &y]), fit(&twice, &[&xs, &ys]));
+    assert!((a.wald_test.chi_square / b.wald_test.chi_square - 1.0).abs() < 1e-9, "{a:?} {b:?}");
+    let independent = fit(&slides, &[&xs, &ys]);
+    assert!((independent.wald_test.chi_square / a.wald_test.chi_square - 1.0).abs() > 0.1);
+    // With one covariate it is the square of z.
+    let single = fit(&twice, &[&xs]);
+    let z = single.hazard_ratio(0, 0.95, CoxVariance::Robust).expect("a covariate").z;
+    assert!((single.wald_test.chi_square / (z * z) - 1.0).abs() < 1e-12);
+    // Influences sum to 0, so that two clusters move two coefficients along one line.
+    let halves = slides.with_clusters(&[0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1]).expect("as many");
+    assert_eq!(cox_model(&halves, &[&xs, &ys], CoxTies::Breslow).err(), Some(Error::ZeroVariance));
+}
+
+#[test]
 fn equal_risks_have_no_difference_to_test() {
     let all = outcomes(&[(1.0, true), (2.0, true), (3.0, true), (4.0, false)]);
     let risk = Risk::new(&[3.0, 4.0, 2.0, 1.0]).expect("not NaN");
@@ -397,6 +460,57 @@ fn equal_risks_have_no_difference_to_test() {
 }
 
 #[test]
+fn risks_that_differ_in_all_pairs_alike_have_no_variance() {
+    // A perfect risk and a constant one: no subject moves either C-index, but weights leave rounding.
+    for n in [4, 30, 200] {
+        let rows: Vec<(f64, bool)> = (0..n).map(|i| (f64::from(i), i % 3 != 1)).collect();
+        let all = outcomes(&rows);
+        let weights: Vec<f64> = (0..n).map(|i| 0.1 * f64::from(i % 7 + 1)).collect();
+        let data =
+            SurvivalData::new(&all).and_then(|data| data.with_weights(&weights)).expect("valid weights");
+        let perfect = Risk::new(&rows.iter().map(|(t, _)| -t).collect::<Vec<_>>()).expect("not NaN");
+        let constant = Risk::new(&vec![0.0; all.len()]).expect("not NaN");
+        let noisy = Risk::new(&(0..n).map(|i| f64::from(i * 7 % 10)).collect::<Vec<_>>()).expect("not NaN");
+        for weight in [TimeWeight::Harrell, TimeWeight::Uno] {
+            let config = Convention::Default.concordance(weight);
+            let risks = [perfect.clone(), constant.clone(), noisy.clone()];
+            let both = compare_concordance(&data, &risks, &config).expect("defined");
+            assert!((both.estimates[0].c_index - 1.0).abs() < 1e-15);
+            assert!((both.estimates[1].c_index - 0.5).abs() < 1e-15);
+            assert_eq!(both.difference(0, 1), Err(Error::ZeroVariance), "{n} {weight:?}");
+            assert_eq!(both.contrast(&[2.0, -2.0, 0.0]), Err(Error::ZeroVariance), "{n} {weight:?}");
+            assert_eq!(both.equality(), Err(Error::ZeroVariance), "{n} {weight:?}");
+            assert!(both.difference(0, 2).is_ok() && both.contrast(&[0.5, 0.5, -1.0]).is_ok());
+        }
+        let kang = survival_metrics::compare_concordance_kang(&all, &perfect, &constant, RiskTies::Exact);
+        assert_eq!(kang, Err(Error::ZeroVariance), "{n}");
+    }
+}
+
+#[test]
+fn one_cluster_has_no_variance_to_estimate() {
+    let all = outcomes(&[(1.0, true), (2.0, true), (3.0, false), (4.0, true), (5.0, true)]);
+    let risk = Risk::new(&[3.0, 4.0, 2.0, 1.0, 1.5]).expect("not NaN");
+    let data = SurvivalData::new(&all).expect("not empty");
+    let clustered = |labels: &[u8]| data.clone().with_clusters(labels).expect("as many");
+    let (one, two) = (clustered(&[7; 5]), clustered(&[7, 7, 7, 8, 8]));
+    let groups = [1, 0, 1, 0, 0];
+    let column = [1.0, 0.0, 1.0, 0.0, 2.0];
+    let config = ConcordanceConfig::default();
+    assert_eq!(concordance(&one, &risk, &config).err(), Some(Error::SingleCluster));
+    assert_eq!(clustered_log_rank_test(&one, &groups).err(), Some(Error::SingleCluster));
+    assert_eq!(cox_model(&one, &[&column], CoxTies::Efron).err(), Some(Error::SingleCluster));
+    assert!(concordance(&two, &risk, &config).is_ok_and(|c| c.standard_error() > 0.0));
+    assert!(clustered_log_rank_test(&two, &groups).is_ok());
+    assert!(cox_model(&two, &[&column], CoxTies::Efron).is_ok());
+    // A patient whose slides share an outcome has no pairs, which is said first.
+    let alike = SurvivalData::new(&outcomes(&[(1.0, true); 2])).and_then(|data| data.with_clusters(&[1, 1]));
+    let short = Risk::new(&[1.0, 2.0]).expect("not NaN");
+    let found = concordance(&alike.expect("as many"), &short, &config).err();
+    assert_eq!(found, Some(Error::NoComparablePairs { n: 2 }));
+}
+
+#[test]
 fn restricted_means_stop_at_the_last_observed_time() {
     let km = KaplanMeier::fit(&outcomes(&[(1.0, true), (3.0, false)])).expect("not empty");
     assert!(survival_metrics::restricted_mean(&km, 3.0).is_ok());
@@ -404,5 +518,8 @@ fn restricted_means_stop_at_the_last_observed_time() {
     assert!(survival_metrics::restricted_mean(&km, f64::NAN).is_err());
     // Once S is 0 nothing lies beyond.
     let km = KaplanMeier::fit(&outcomes(&[(1.0, true), (3.0, true)])).expect("not empty");
-    assert_eq!(survival_metrics::restricted_mean(&km, 9.0).expect("known").mean, 2.0);
+    let beyond = survival_metrics::restricted_mean(&km, 9.0).expect("known");
+    assert_eq!(beyond.mean, 2.0);
+    let whole = survival_metrics::restricted_mean(&km, f64::INFINITY).expect("known");
+    assert_eq!((whole.mean, whole.standard_error), (beyond.mean, beyond.standard_error));
 }

@@ -68,7 +68,7 @@ pub(super) fn compare(
         .and_then(|all| all.contrast(&weights));
     let tested = match tested {
         Ok(tested) => tested,
-        Err(error) => return undefined(&error.to_string()),
+        Err(error) => return undefined(&untested(&error)),
     };
 
     let by_fold = fold_differences(&pairs, &folds)?;
@@ -90,6 +90,16 @@ pub(super) fn compare(
         p_holm: tested.p_value,
         corrected_t: corrected_t.map(|test| CorrectedT { t: test.t, df: test.df, p_value: test.p_value }),
     }))
+}
+
+/// Why the C-indices of two methods have no test.
+fn untested(error: &survival_metrics::Error) -> String {
+    match error {
+        survival_metrics::Error::ZeroVariance => {
+            "no patient changes the difference of the C-indices, so that it has no standard error".to_owned()
+        }
+        other => other.to_string(),
+    }
 }
 
 /// Adjusts the p-values of comparisons that belong together.
@@ -181,4 +191,23 @@ fn risks_of(patients: &BTreeMap<String, (Outcome, f64)>) -> Risks {
         risks.patients.push(patient.clone());
     }
     risks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_without_a_test_say_so_in_terms_of_the_c_index() {
+        let outcomes = [1.0, 2.0, 3.0, 4.0].map(|t| Outcome::event(t).unwrap());
+        let risks = [[4.0, 3.0, 2.0, 1.0], [0.0; 4]].map(|risk| Risk::new(&risk).unwrap());
+        let data = SurvivalData::new(&outcomes).unwrap();
+        let all = compare_concordance(&data, &risks, &ConcordanceConfig::default()).unwrap();
+        let error = all.contrast(&[1.0, -1.0]).unwrap_err();
+        assert!(
+            untested(&error).starts_with("no patient changes the difference of the C-indices"),
+            "{error}"
+        );
+        assert!(!error.to_string().contains("log-rank"), "{error}");
+    }
 }

@@ -18,7 +18,7 @@ use crate::survival_data::{Attribute, SurvivalData, number_labels};
 /// Source: Lin & Wei, JASA 84 (1989) 1074-1078.
 ///
 /// # Errors
-/// As [`log_rank_test`](super::log_rank_test); [`Error::Unsupported`] for case weights and entry times.
+/// As [`log_rank_test`](super::log_rank_test); [`Error::SingleCluster`]; [`Error::Unsupported`] for case weights and entry times.
 ///
 /// ```
 /// use survival_metrics::{Outcome, SurvivalData, clustered_log_rank_test};
@@ -40,6 +40,7 @@ pub fn clustered_log_rank_test<G: Ord + Clone>(data: &SurvivalData, groups: &[G]
     if n_groups < 2 {
         return Err(Error::SingleGroup);
     }
+    data.check_clusters()?;
     let mut levels: Vec<&G> = groups.iter().collect();
     levels.sort();
     levels.dedup();

@@ -2,7 +2,7 @@
 
 use super::{LogRank, LogRankWeight, weighted_log_rank_test};
 use crate::error::{Error, Result};
-use crate::multiple_testing::{PAdjust, adjust_p_values};
+use crate::multiple_testing::{PAdjust, adjust_log10_p_values, adjust_p_values};
 use crate::outcome::{Outcome, check_length};
 use crate::special_functions::{chi2_ln_sf, chi2_sf};
 
@@ -14,6 +14,8 @@ pub struct PairwiseLogRank<G> {
     pub test: LogRank<G>,
     /// The p-value adjusted for the number of pairs.
     pub adjusted_p: f64,
+    /// Base-10 logarithm of the adjusted p-value, finite also where `adjusted_p` is 0.
+    pub log10_adjusted_p: f64,
 }
 
 /// Log-rank tests of all pairs of groups, in ascending order of their labels.
@@ -52,11 +54,13 @@ pub fn pairwise_log_rank_tests<G: Ord + Clone>(
         }
     }
     let p_values: Vec<f64> = tests.iter().map(|test| test.p_value).collect();
-    let adjusted = adjust_p_values(&p_values, adjust)?;
+    let log10_p: Vec<f64> = tests.iter().map(|test| test.log10_p).collect();
+    let adjusted =
+        adjust_p_values(&p_values, adjust)?.into_iter().zip(adjust_log10_p_values(&log10_p, adjust)?);
     Ok(tests
         .into_iter()
         .zip(adjusted)
-        .map(|(test, adjusted_p)| PairwiseLogRank { test, adjusted_p })
+        .map(|(test, (adjusted_p, log10_adjusted_p))| PairwiseLogRank { test, adjusted_p, log10_adjusted_p })
         .collect())
 }
 
