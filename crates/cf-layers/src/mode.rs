@@ -14,7 +14,7 @@ use crate::random::{split_mix, stream_key};
 pub enum Mode {
     /// Dropout is active.
     Train,
-    /// No dropout, unless a layer was told to keep it (see [`crate::SelfAttentionConfig`]).
+    /// No dropout, unless a layer was told to keep it (see [`crate::SelfAttentionConfig`]) and the pass has a stream for it.
     Eval,
 }
 
@@ -25,7 +25,8 @@ pub enum Mode {
 #[derive(Debug, Clone)]
 pub struct ForwardCtx {
     mode: Mode,
-    key: u64,
+    /// Of the dropout stream; none where nothing may be dropped.
+    key: Option<u64>,
     n_sites: u64,
     retention: Retention,
     record: Option<Record>,
@@ -46,18 +47,19 @@ pub struct Record {
 impl ForwardCtx {
     /// A training pass whose masks come from the stream named by `seed` and `label`.
     pub fn train(seed: u64, label: &str) -> Self {
-        Self { mode: Mode::Train, key: stream_key(seed, label), retention: Retention::Keep, ..Self::eval() }
+        let key = Some(stream_key(seed, label));
+        Self { mode: Mode::Train, key, retention: Retention::Keep, ..Self::eval() }
     }
 
-    /// An evaluation pass. Two of them give the same bytes.
+    /// An evaluation pass without any dropout. Two of them give the same bytes.
     pub fn eval() -> Self {
-        Self { mode: Mode::Eval, key: 0, n_sites: 0, retention: Retention::Recompute, record: None }
+        Self { mode: Mode::Eval, key: None, n_sites: 0, retention: Retention::Recompute, record: None }
     }
 
     /// An evaluation pass for models that keep attention dropout active in evaluation, as the released code does.
     /// The masks come from the stream named by `seed` and `label`.
     pub fn eval_with_stream(seed: u64, label: &str) -> Self {
-        Self { key: stream_key(seed, label), ..Self::eval() }
+        Self { key: Some(stream_key(seed, label)), ..Self::eval() }
     }
 
     /// The same pass with another choice of what it leaves for the backward pass: [`Retention::Keep`] in training and
@@ -104,6 +106,12 @@ impl ForwardCtx {
         self.record.as_ref()
     }
 
+    /// Whether a layer drops in this pass: in training, and in evaluation if the layer was told to keep its dropout there and the
+    /// pass has a stream.
+    pub(crate) fn drops(&self, keeps_at_eval: bool) -> bool {
+        self.mode == Mode::Train || (keeps_at_eval && self.key.is_some())
+    }
+
     /// Notes an intermediate value, if this pass records.
     pub fn tap(&mut self, name: &str, value: &Tensor) {
         if self.is_recording() {
@@ -134,6 +142,6 @@ impl ForwardCtx {
     /// The key of the next place of the model that is random, in the order in which the forward pass reaches them.
     fn next_site(&mut self) -> u64 {
         self.n_sites += 1;
-        split_mix(self.key ^ split_mix(self.n_sites))
+        split_mix(self.key.unwrap_or_default() ^ split_mix(self.n_sites))
     }
 }

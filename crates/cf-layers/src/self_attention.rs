@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 
 use crate::kernels::{self, AttentionDropout, AttentionProjections, Compute, ProjectedAttentionOptions};
 use crate::linear::Linear;
-use crate::mode::{ForwardCtx, Mode};
+use crate::mode::ForwardCtx;
 
 /// The sizes and dropout of a [`SelfAttention`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,8 +16,8 @@ pub struct SelfAttentionConfig {
     pub n_heads: usize,
     /// Probability of zeroing an attention weight.
     pub dropout: f64,
-    /// Keep that dropout active in evaluation, as the released code does, which makes its scores random. For
-    /// comparison with it only.
+    /// Keep that dropout active in evaluations that have a stream ([`ForwardCtx::eval_with_stream`]), as the released code does, which
+    /// makes its scores random. For comparison with it only.
     pub dropout_at_eval: bool,
 }
 
@@ -123,7 +123,7 @@ impl SelfAttention {
     }
 
     fn dropout(&self, x: &Tensor, ctx: &mut ForwardCtx) -> Result<Option<AttentionDropout>> {
-        let active = self.config.dropout > 0.0 && (ctx.mode() == Mode::Train || self.config.dropout_at_eval);
+        let active = self.config.dropout > 0.0 && ctx.drops(self.config.dropout_at_eval);
         let n_queries = x.dim(0)?;
         Ok(active.then(|| AttentionDropout {
             mask: ctx.next_mask("attention weights", self.config.dropout),

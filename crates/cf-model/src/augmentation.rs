@@ -1,4 +1,5 @@
-//! What ProtoSurv's authors do to a slide in training: noise on some patches, others blank, edges left out.
+//! What ProtoSurv's authors do to a slide in training: noise on some patches, others blank, edges left out. They also show its
+//! prototypes 25,000 patches at most, which is not done here.
 
 use candle_core::Tensor;
 use cf_layers::Graph;

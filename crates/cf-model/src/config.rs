@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::head::Head;
 use crate::model::SurvivalModel;
 use crate::model_name::ModelName;
-use crate::must_mil::{MustMil, MustMilConfig};
+use crate::must_mil::{self, MustMil, MustMilConfig};
 use crate::needs::Need;
 use crate::parameter_counter::ParameterCounter;
 use crate::patch_gcn::{self, PatchGcn, PatchGcnConfig};
@@ -241,7 +241,7 @@ impl ModelConfig {
     pub fn has_auxiliary_outputs(&self) -> bool {
         match self {
             Self::Dsmil(settings) => settings.instance_loss_weight > 0.0,
-            Self::MustMil(_) => true,
+            Self::MustMil(settings) => settings.scale_loss_weight > 0.0,
             Self::Crossfusion(_)
             | Self::CrossfusionWoCp(_)
             | Self::CrossfusionWoFc(_)
@@ -264,6 +264,9 @@ impl ModelConfig {
             }
             Self::PatchGcn(_) => patch_gcn::DEAD.contains(&parameter),
             Self::ProtoSurv(_) => proto_surv::DEAD.contains(&parameter),
+            Self::MustMil(settings) => {
+                settings.scale_loss_weight == 0.0 && must_mil::is_of_scale_output(parameter)
+            }
             Self::Crossfusion(_)
             | Self::CrossfusionWoCp(_)
             | Self::CrossfusionWoFc(_)
@@ -272,7 +275,6 @@ impl ModelConfig {
             | Self::DeepGraphSurv(_)
             | Self::Scmil(_)
             | Self::ZoomMil(_)
-            | Self::MustMil(_)
             | Self::CsMil(_) => false,
         }
     }
@@ -348,9 +350,12 @@ mod tests {
     fn each_setting_out_of_range_is_named() {
         let bad = [
             ("embed_dim", CrossFusionConfig { embed_dim: 30, ..Default::default() }),
+            ("embed_dim", CrossFusionConfig { embed_dim: 15, num_heads: 3, ..Default::default() }),
+            ("embed_dim", CrossFusionConfig { embed_dim: 0, ..Default::default() }),
             ("num_heads", CrossFusionConfig { num_heads: 0, ..Default::default() }),
             ("num_layers", CrossFusionConfig { num_layers: 0, ..Default::default() }),
             ("mlp_ratio", CrossFusionConfig { mlp_ratio: f64::NAN, ..Default::default() }),
+            ("mlp_ratio", CrossFusionConfig { mlp_ratio: -2.0, ..Default::default() }),
             ("dropout", CrossFusionConfig { dropout: 1.0, ..Default::default() }),
             ("attention_dropout", CrossFusionConfig { attention_dropout: -0.1, ..Default::default() }),
         ];
@@ -367,6 +372,10 @@ mod tests {
             r#"{"name":"csmil","num_eval_bags":18446744073709551615}"#,
             r#"{"name":"zoommil","num_noise_samples":18446744073709551615}"#,
             r#"{"name":"patchgcn","num_neighbours":18446744073709551615}"#,
+            r#"{"name":"scmil","project_to":18446744073709551615}"#,
+            r#"{"name":"crossfusion","num_layers":1000000000}"#,
+            r#"{"name":"crossfusion","embed_dim":18446744073709551612}"#,
+            r#"{"name":"crossfusion","mlp_ratio":1e300}"#,
         ];
         for model in models {
             let config: ModelConfig = serde_json::from_str(model).unwrap();

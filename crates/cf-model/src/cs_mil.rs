@@ -18,7 +18,7 @@ use crate::discrete_time::N_BINS;
 use crate::error::Result;
 use crate::input::BagTensors;
 use crate::model::{SurvivalModel, SurvivalOutput};
-use crate::patches::Derived;
+use crate::patches::{Derived, Draw};
 
 const NAME: &str = "csmil";
 const WIDTH: usize = 64;
@@ -159,6 +159,15 @@ impl CsMil {
         Ok(Pooled { logits: self.head_out.forward(&hidden)?.squeeze(0)?, weights: beta })
     }
 
+    /// The 20x patches of each cluster.
+    fn members(&self, bag: &BagTensors) -> Result<Vec<Vec<u32>>> {
+        let mut members = vec![Vec::new(); N_CLUSTERS];
+        for (patch, &label) in (0_u32..).zip(self.clusters(bag)?.iter()) {
+            members[label as usize].push(patch);
+        }
+        Ok(members)
+    }
+
     /// The cluster of each 20x patch, computed once per slide.
     fn clusters(&self, bag: &BagTensors) -> Result<Arc<Vec<u32>>> {
         let features = bag.features(Magnification::X20, self.backbone_dim)?;
@@ -183,10 +192,26 @@ fn draw_bag(members: &[Vec<u32>], rng: &mut impl Rng) -> Vec<u32> {
     bag
 }
 
-/// Logits of the mean hazards of several bags.
+/// Logits of the mean hazards of several bags: `log(mean sigmoid(z)) - log(mean sigmoid(-z))`. By logarithms, as a hazard near 1
+/// rounds to 1, whose logit is infinite.
 fn mean_of_bags(logits: &[Tensor]) -> Result<Tensor> {
-    let hazards = candle_nn::ops::sigmoid(&Tensor::stack(logits, 0)?)?.mean(0)?;
-    Ok((hazards.log()? - hazards.affine(-1.0, 1.0)?.log()?)?)
+    let logits = Tensor::stack(logits, 0)?;
+    let log_sum = |z: &Tensor| -> Result<Tensor> {
+        let logs = log_sigmoid(z)?;
+        let largest = logs.detach().max_keepdim(0)?;
+        let sum = logs.broadcast_sub(&largest)?.exp()?.sum(0)?;
+        Ok((sum.log()? + largest.squeeze(0)?)?)
+    };
+    // Both sums are of as many bags.
+    Ok((log_sum(&logits)? - log_sum(&logits.neg()?)?)?)
+}
+
+/// `-log(1 + exp(-z))` without overflow.
+fn log_sigmoid(z: &Tensor) -> Result<Tensor> {
+    let minus = z.neg()?;
+    let largest = minus.detach().relu()?;
+    let sum = ((minus - &largest)?.exp()? + largest.neg()?.exp()?)?;
+    Ok((sum.log()? + largest)?.neg()?)
 }
 
 impl SurvivalModel for CsMil {
@@ -198,27 +223,25 @@ impl SurvivalModel for CsMil {
             attribution::note(ctx, Module::Pooling, Magnification::X20, || Ok(weights))?;
             return Ok(SurvivalOutput::new(logits));
         }
-        let mut members = vec![Vec::new(); N_CLUSTERS];
-        for (patch, &label) in (0_u32..).zip(self.clusters(bag)?.iter()) {
-            members[label as usize].push(patch);
-        }
         if ctx.mode() == Mode::Train {
-            let drawn = draw_bag(&members, &mut ctx.next_stream());
+            let drawn = draw_bag(&self.members(bag)?, &mut ctx.next_stream());
             return Ok(SurvivalOutput::new(self.forward_triples(bag, &drawn, ctx)?));
         }
-        let mut rng = random::stream(SEED, &format!("csmil bags/{}", bag.patches.slide_id));
-        let n_bags = self.config.num_eval_bags;
-        let (mut logits, mut drawn, mut weights) = (Vec::with_capacity(n_bags), Vec::new(), Vec::new());
-        for _ in 0..n_bags {
-            let fine = draw_bag(&members, &mut rng);
-            let pooled = self.pool_triples(bag, &fine, ctx)?;
+        let n = self.config.num_eval_bags;
+        let bags = bag.patches.derived.drawn(Draw::Bags { n }, || {
+            let members = self.members(bag)?;
+            let mut rng = random::stream(SEED, &format!("csmil bags/{}", bag.patches.slide_id));
+            Ok((0..n).map(|_| draw_bag(&members, &mut rng)).collect())
+        })?;
+        let (mut logits, mut weights) = (Vec::with_capacity(bags.len()), Vec::with_capacity(bags.len()));
+        for fine in bags.iter() {
+            let pooled = self.pool_triples(bag, fine, ctx)?;
             logits.push(pooled.logits);
-            drawn.extend(fine);
             weights.push(pooled.weights);
         }
         attribution::note(ctx, Module::Pooling, Magnification::X20, || {
-            let mean = (Tensor::cat(&weights, 1)? / n_bags as f64)?;
-            scatter(&mean, &drawn, bag.at(Magnification::X20)?.dim(0)?)
+            let mean = (Tensor::cat(&weights, 1)? / bags.len() as f64)?;
+            scatter(&mean, &bags.concat(), bag.at(Magnification::X20)?.dim(0)?)
         })?;
         Ok(SurvivalOutput::new(mean_of_bags(&logits)?))
     }
@@ -263,6 +286,26 @@ mod tests {
         for (bin, found) in found.into_iter().enumerate() {
             let mean = (hazard(bags[0][bin]) + hazard(bags[1][bin])) / 2.0;
             assert!((hazard(found) - mean).abs() < 1e-12, "bin {bin}");
+        }
+    }
+
+    #[test]
+    fn hazards_that_round_to_0_or_1_have_finite_logits_and_gradients() {
+        // In f32 a sigmoid is 1 from about 17 on, and 0 from about -104.
+        let bags = [[17.0_f32, 60.0, -120.0, 0.0], [18.0, 200.0, -130.0, 0.0]];
+        let bags = bags.map(|bag| candle_core::Var::new(&bag, &Device::Cpu).unwrap());
+        let mean = mean_of_bags(&bags.clone().map(|bag| bag.as_tensor().clone())).unwrap();
+        let found: Vec<f32> = mean.to_vec1().unwrap();
+        // Far from 0, `log(mean sigmoid(-z))` is the log of the mean of `exp(-z)`.
+        let log_mean = |a: f64, b: f64| -((((-a).exp() + (-b).exp()) / 2.0).ln());
+        let wanted = [log_mean(17.0, 18.0), log_mean(60.0, 200.0), -log_mean(120.0, 130.0), 0.0];
+        for (found, wanted) in found.iter().zip(wanted) {
+            assert!((f64::from(*found) - wanted).abs() < 1e-4, "{found}, expected {wanted}");
+        }
+        let grads = mean.sum_all().unwrap().backward().unwrap();
+        let [first, second] = bags.map(|bag| grads.get(&bag).unwrap().to_vec1::<f32>().unwrap());
+        for (bin, (first, second)) in first.into_iter().zip(second).enumerate() {
+            assert!((first + second - 1.0).abs() < 1e-4, "bin {bin}: {first} and {second}");
         }
     }
 }

@@ -38,6 +38,8 @@ pub struct DeepGraphSurvConfig {
     pub reverse_edges: bool,
     /// `gin`: dropout of the input features in training, in `[0, 1)`: the published "resampling", which drops entries, not patches.
     pub resample: f64,
+    /// `gin`: dropout before the head, in `[0, 1)`: 0.25 until January 2024, 0 since.
+    pub final_dropout: f64,
     /// `spectral`: patches of a slide that make its graph, at least 1, drawn at random where there are more. Memory and time grow
     /// with its square. The learnt Laplacian of `n` nodes starts with eigenvalues of about `n / 100`, which each of three layers
     /// squares: with the published 1000 the tanh before the head may be saturated from the start, so that no layer before it learns.
@@ -82,6 +84,7 @@ impl Default for DeepGraphSurvConfig {
             num_neighbours: 8,
             reverse_edges: false,
             resample: 0.0,
+            final_dropout: 0.0,
             max_nodes: 1000,
             metric: GraphMetric::AsPublished,
             head: RiskHead::Hazards,
@@ -94,6 +97,7 @@ impl DeepGraphSurvConfig {
     pub(crate) fn check(&self) -> Result<()> {
         check_costly_count("num_neighbours", self.num_neighbours)?;
         check_probability("resample", self.resample)?;
+        check_probability("final_dropout", self.final_dropout)?;
         check_costly_count("max_nodes", self.max_nodes)?;
         check_rising("baseline", self.baseline)?;
         // A setting that nothing reads is a mistake: its run would be taken for what it is not.
@@ -106,6 +110,9 @@ impl DeepGraphSurvConfig {
             }
             DeepGraphSurvForm::Spectral if self.reverse_edges => reject("reverse_edges", true, gin),
             DeepGraphSurvForm::Spectral if self.resample != 0.0 => reject("resample", self.resample, gin),
+            DeepGraphSurvForm::Spectral if self.final_dropout != 0.0 => {
+                reject("final_dropout", self.final_dropout, gin)
+            }
             DeepGraphSurvForm::Gin if self.max_nodes != plain.max_nodes => {
                 reject("max_nodes", self.max_nodes, spectral)
             }
@@ -219,7 +226,12 @@ impl SurvivalModel for DeepGraphSurv {
             ctx.tap(name, value);
         }
         attribution::note(ctx, Module::Pooling, Magnification::X20, || Ok(weights.clone()))?;
-        let hidden = self.hidden.forward_with(&pooled, Activation::Relu)?;
+        let hidden = dropout(
+            &self.hidden.forward_with(&pooled, Activation::Relu)?,
+            "hidden",
+            self.config.final_dropout,
+            ctx,
+        )?;
         Ok(SurvivalOutput::new(self.head.forward(&hidden)?.squeeze(0)?))
     }
 

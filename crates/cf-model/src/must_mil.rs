@@ -20,13 +20,19 @@ const ATTENTION_WIDTH: usize = 128;
 /// Attention branches: one per output.
 const N_BRANCHES: usize = N_BINS;
 
+/// Whether a parameter is of a scale's own output, which without a weight learns nothing.
+pub(crate) fn is_of_scale_output(parameter: &str) -> bool {
+    !parameter.starts_with("joint.") && !parameter.contains(".embed.")
+}
+
 /// The settings of MuSTMIL.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MustMilConfig {
     /// Scales from 20x up: 3 (20x, 10x, 5x) or 2 (20x, 10x).
     pub num_scales: usize,
-    /// Weight of the loss of each scale's own output, at least 0, beside the joint one's.
+    /// Weight of the loss of each scale's own output, at least 0, beside the joint one's. At 0 these outputs stay at their initial
+    /// weights, and nothing depends on them.
     pub scale_loss_weight: f64,
 }
 
@@ -121,6 +127,7 @@ impl SurvivalModel for MustMil {
     fn forward(&self, bag: &BagTensors, ctx: &mut ForwardCtx) -> Result<SurvivalOutput> {
         let mut embedded = Vec::with_capacity(self.scales.len());
         let mut auxiliary = Vec::with_capacity(self.scales.len());
+        let weight = self.config.scale_loss_weight;
         for (at, embed, branches) in &self.scales {
             // Coarse patches are embedded and scored once, then repeated for each fine patch that they hold.
             let own = embed.forward(bag.features(*at, self.backbone_dim)?)?;
@@ -136,14 +143,17 @@ impl SurvivalModel for MustMil {
             for (name, value) in [("e", &x), ("A", &weights), ("M", &means), ("z", &logits)] {
                 ctx.tap(&format!("{name}_{at}"), value);
             }
-            attribution::note(ctx, Module::Pooling, *at, || {
-                let weights = weights.mean(0)?;
-                if *at == Magnification::X20 {
-                    return Ok(weights);
-                }
-                scatter(&weights, &bag.patches.parents(Magnification::X20, *at, NAME)?, n_own)
-            })?;
-            auxiliary.push((logits, self.config.scale_loss_weight));
+            // Attention that never learns says nothing of the model.
+            if weight > 0.0 {
+                attribution::note(ctx, Module::Pooling, *at, || {
+                    let weights = weights.mean(0)?;
+                    if *at == Magnification::X20 {
+                        return Ok(weights);
+                    }
+                    scatter(&weights, &bag.patches.parents(Magnification::X20, *at, NAME)?, n_own)
+                })?;
+                auxiliary.push((logits, weight));
+            }
             embedded.push(x);
         }
         let joint = Tensor::cat(&embedded, 1)?;

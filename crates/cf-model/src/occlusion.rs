@@ -2,6 +2,8 @@
 //!
 //! Parts are the cells of the 5x lattice with all patches in them, or squares of several cells where a slide has more cells than
 //! passes are to be made. A patch's number is that of its part.
+//!
+//! A model that draws patches in evaluation draws once, of the whole slide: a part that no draw took has no effect.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +30,7 @@ struct Parts {
 /// for each magnification that `bag` holds, from coarse to fine.
 ///
 /// Makes a pass for each of at most `max_parts` parts, and tells `progress` (done, all) after each. A part whose removal would
-/// leave a magnification without patches has no number: NaN.
+/// leave a magnification without patches, or a model that draws patches without any that it drew, has no number: NaN.
 ///
 /// # Errors
 /// If the patches all lie in one part; if it cannot be known which 5x cell a patch is in, or there are more cells than `max_parts`
@@ -121,7 +123,7 @@ fn squares(patches: &Patches, at: Magnification, max_parts: usize) -> Option<(Ve
     (1..).map(numbered).find(|(_, n)| *n <= max_parts.max(1))
 }
 
-/// The bag without one part; none if that leaves a magnification empty.
+/// The bag without one part; none if that leaves a magnification or what was drawn empty.
 fn without(bag: &BagTensors, parts: &Parts, part: u32) -> Result<Option<BagTensors>> {
     let kept: BTreeMap<Magnification, Vec<u32>> = parts
         .of
@@ -131,6 +133,7 @@ fn without(bag: &BagTensors, parts: &Parts, part: u32) -> Result<Option<BagTenso
     if kept.values().any(Vec::is_empty) {
         return Ok(None);
     }
+    let Some(patches) = bag.patches.select(&kept) else { return Ok(None) };
     let select = |at: Magnification, features: &Option<Tensor>| -> Result<Option<Tensor>> {
         let (Some(features), Some(kept)) = (features, kept.get(&at)) else { return Ok(None) };
         Ok(Some(features.index_select(&Tensor::new(kept.as_slice(), features.device())?, 0)?))
@@ -139,7 +142,7 @@ fn without(bag: &BagTensors, parts: &Parts, part: u32) -> Result<Option<BagTenso
         x5: select(Magnification::X5, &bag.x5)?,
         x10: select(Magnification::X10, &bag.x10)?,
         x20: select(Magnification::X20, &bag.x20)?,
-        patches: std::sync::Arc::new(bag.patches.select(&kept)),
+        patches: std::sync::Arc::new(patches),
     }))
 }
 

@@ -69,11 +69,30 @@ pub enum Derived {
     },
 }
 
-/// Lists that were derived before, and what stood in for what the bag lacks; clones share it. One slide's cache must not be used
-/// for another.
+/// What an evaluation draws of a slide's 20x patches, the same each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Draw {
+    /// CSMIL's bags.
+    Bags {
+        /// How many.
+        n: usize,
+    },
+    /// The nodes of a graph.
+    Nodes {
+        /// How many at most.
+        at_most: usize,
+    },
+}
+
+/// Lists of patches, which may repeat.
+pub(crate) type Drawn = Arc<Vec<Vec<u32>>>;
+
+/// Lists that were derived before, what was drawn, and what stood in for what the bag lacks; clones share it. One slide's cache
+/// must not be used for another.
 #[derive(Debug, Clone, Default)]
 pub struct DerivedCache {
     lists: Arc<Mutex<BTreeMap<Derived, Arc<Vec<u32>>>>>,
+    drawn: Arc<Mutex<BTreeMap<Draw, Drawn>>>,
     substitutes: Arc<Mutex<BTreeMap<Substitute, SubstituteCount>>>,
 }
 
@@ -90,6 +109,36 @@ impl DerivedCache {
         let list = Arc::new(compute()?);
         lock().insert(name, Arc::clone(&list));
         Ok(list)
+    }
+
+    /// What was drawn before, else what `draw` draws.
+    ///
+    /// # Errors
+    /// Those of `draw`.
+    pub(crate) fn drawn(&self, name: Draw, draw: impl FnOnce() -> Result<Vec<Vec<u32>>>) -> Result<Drawn> {
+        let lock = || self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(drawn) = lock().get(&name) {
+            return Ok(Arc::clone(drawn));
+        }
+        let drawn = Arc::new(draw()?);
+        lock().insert(name, Arc::clone(&drawn));
+        Ok(drawn)
+    }
+
+    /// A cache for the 20x patches `kept` (in rising order) alone: what was drawn, less the patches that are gone, and nothing else.
+    /// None if nothing is left of a draw.
+    fn of_the_rest(&self, kept: &[u32]) -> Option<Self> {
+        let renumbered = |patch: &u32| u32::try_from(kept.binary_search(patch).ok()?).ok();
+        let rest = Self::default();
+        for (name, lists) in self.drawn.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let lists = lists.iter().map(|list| list.iter().filter_map(renumbered).collect::<Vec<_>>());
+            let lists: Vec<_> = lists.filter(|list| !list.is_empty()).collect();
+            if lists.is_empty() {
+                return None;
+            }
+            rest.drawn(*name, || Ok(lists)).ok()?;
+        }
+        Some(rest)
     }
 
     /// Notes how many of the slide's patches or places have a substitute; the last count of each stays.
@@ -136,8 +185,10 @@ impl Patches {
     }
 
     /// The patches at the given indices of each magnification, in their (rising) order; parents that are not among them are lost, and so
-    /// is what is not known of a magnification that is not there.
-    pub(crate) fn select(&self, kept: &BTreeMap<Magnification, Vec<u32>>) -> Self {
+    /// is what is not known of a magnification that is not there. What was drawn of all patches stays drawn; none if nothing of it is
+    /// left.
+    pub(crate) fn select(&self, kept: &BTreeMap<Magnification, Vec<u32>>) -> Option<Self> {
+        let derived = self.derived.of_the_rest(kept.get(&Magnification::X20).map_or(&[], Vec::as_slice))?;
         let facts = |magnification: Magnification| {
             let Some(kept_here) = kept.get(&magnification) else { return PatchFacts::default() };
             let above = magnification.coarser().and_then(|coarser| kept.get(&coarser));
@@ -153,13 +204,13 @@ impl Patches {
                 tissue: tissue.as_ref().map(|all| rows(all, kept_here).collect()),
             }
         };
-        Self {
+        Some(Self {
             slide_id: self.slide_id.clone(),
             x5: facts(Magnification::X5),
             x10: facts(Magnification::X10),
             x20: facts(Magnification::X20),
-            derived: DerivedCache::default(),
-        }
+            derived,
+        })
     }
 
     /// What is known at one magnification.

@@ -72,11 +72,12 @@ fn compatibility(prototypes: &Tensor, x: &Tensor, classes: &[u8]) -> Result<Tens
 
 /// Frobenius distance of the normalised Gram matrix of features, `P^T P`, from the normalised identity.
 ///
-/// Expanded, `sqrt(2 - 2 tr(G) / (|G| sqrt(d)))` with `|P^T P| = |P P^T|`: no `[d, d]` matrix is needed.
+/// Expanded, `sqrt(2 - 2 tr(G) / (|G| sqrt(d)))` with `|P^T P| = |P P^T|`: no `[d, d]` matrix is needed. Bounds are under the roots,
+/// whose derivatives are infinite at 0: features of one column are always the identity, and their prototypes may all be 0.
 fn orthogonality(prototypes: &Tensor) -> Result<Tensor> {
     let d = prototypes.dim(1)?;
     let trace = prototypes.sqr()?.sum_all()?;
-    let norm = prototypes.matmul(&prototypes.t()?)?.sqr()?.sum_all()?.sqrt()?;
+    let norm = prototypes.matmul(&prototypes.t()?)?.sqr()?.sum_all()?.maximum(1e-24)?.sqrt()?;
     let cosine = (trace / norm)?.affine(1.0 / (d as f64).sqrt(), 0.0)?;
-    Ok(cosine.affine(-2.0, 2.0)?.sqrt()?)
+    Ok(cosine.affine(-2.0, 2.0)?.maximum(1e-12)?.sqrt()?)
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 
 use crate::attribution::{self, Module, scatter};
-use crate::config::{check_at_least_one, check_rising, reject};
+use crate::config::{check_at_least_one, check_costly_count, check_rising, reject};
 use crate::discrete_time::N_BINS;
 use crate::error::{Error, Result};
 use crate::head::Head;
@@ -44,8 +44,8 @@ pub enum ScmilHead {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScmilConfig {
-    /// Channels to project the features to before anything else; 0 keeps the backbone's width, as published (there a
-    /// projection is built and never used).
+    /// Channels to project the features to before anything else, at most 10000; 0 keeps the backbone's width, as published (there
+    /// a projection is built and never used).
     pub project_to: usize,
     /// Heads of the attention within windows, at least 1; they divide the width.
     pub num_heads: usize,
@@ -72,6 +72,9 @@ impl ScmilConfig {
 
     pub(crate) fn check(&self) -> Result<()> {
         check_at_least_one("num_heads", self.num_heads)?;
+        if self.project_to > 0 {
+            check_costly_count("project_to", self.project_to)?;
+        }
         check_rising("bin_ends_months", self.bin_ends_months)
     }
 }

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::head::{Head, RiskHead};
 use crate::input::BagTensors;
 use crate::model::{SurvivalModel, SurvivalOutput};
+use crate::patches::{Draw, Patches};
 
 /// Output channels of the three layers before pooling.
 const WIDTHS: [usize; 3] = [256, 256, 128];
@@ -205,16 +206,23 @@ impl SpectralGraphSurv {
         Ok(Pooled { survival: SurvivalOutput::of(self.head, values), weights })
     }
 
-    /// The patches that make the graph, in rising order: drawn anew at each visit in training, and the same for a slide at each
-    /// evaluation.
-    fn sample(&self, n_patches: usize, slide_id: &str, ctx: &mut ForwardCtx) -> Vec<u32> {
-        match ctx.mode() {
-            Mode::Train => draw(n_patches, self.max_nodes, &mut ctx.next_stream()),
+    /// The patches that make the graph, in rising order, where these are not all: drawn anew at each visit in training, and the same
+    /// for a slide at each evaluation.
+    fn sample(&self, n_patches: usize, patches: &Patches, ctx: &mut ForwardCtx) -> Result<Option<Vec<u32>>> {
+        let at_most = self.max_nodes;
+        let nodes = match ctx.mode() {
+            Mode::Train if n_patches > at_most => draw(n_patches, at_most, &mut ctx.next_stream()),
+            Mode::Train => return Ok(None),
+            // Of a slide without a part, too, which may have fewer patches: only the part is to be lost.
             Mode::Eval => {
-                let label = format!("deepgraphsurv nodes/{slide_id}");
-                draw(n_patches, self.max_nodes, &mut random::stream(SEED, &label))
+                let nodes = || {
+                    let label = format!("deepgraphsurv nodes/{}", patches.slide_id);
+                    Ok(vec![draw(n_patches, at_most, &mut random::stream(SEED, &label))])
+                };
+                patches.derived.drawn(Draw::Nodes { at_most }, nodes)?.concat()
             }
-        }
+        };
+        Ok((nodes.len() < n_patches).then_some(nodes))
     }
 }
 
@@ -250,9 +258,7 @@ fn laplacian(x: &Tensor, ctx: &mut ForwardCtx) -> Result<Tensor> {
 impl SurvivalModel for SpectralGraphSurv {
     fn forward(&self, bag: &BagTensors, ctx: &mut ForwardCtx) -> Result<SurvivalOutput> {
         let x = bag.features(Magnification::X20, self.backbone_dim)?;
-        let n_patches = x.dim(0)?;
-        if n_patches > self.max_nodes {
-            let nodes = self.sample(n_patches, &bag.patches.slide_id, ctx);
+        if let Some(nodes) = self.sample(x.dim(0)?, &bag.patches, ctx)? {
             return self.forward_on(bag, &nodes, ctx);
         }
         let Pooled { survival, weights } = self.forward_graph(x, ctx)?;

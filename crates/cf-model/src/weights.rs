@@ -196,7 +196,11 @@ impl Checkpoint {
     fn infer_baseline(&self, hints: &ModelConfig) -> Result<(ModelConfig, usize)> {
         let has = |name: &str| self.values.contains_key(name);
         let (found, projection) = if has("attention_net.0.weight") {
-            let form = if has("hidden.weight") { AmilForm::Survival } else { AmilForm::Fair };
+            let form = match (has("hidden.weight"), has("attention_net.2.0.weight")) {
+                (true, _) => AmilForm::Survival,
+                (false, true) => AmilForm::Ungated,
+                (false, false) => AmilForm::Fair,
+            };
             (ModelConfig::Amil(AmilConfig { form }), "attention_net.0.weight")
         } else if has("b_classifier.q.0.weight") {
             let learned_values = has("b_classifier.v.1.weight");

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 use cf_model::{
     AmilConfig, AmilForm, BagTensors, CrossFusionConfig, CsMilConfig, DeepGraphSurvConfig, DeepGraphSurvForm,
-    DsmilConfig, ForwardCtx, GraphMetric, ModelConfig, ModelName, Module, ParamStore, PatchFacts,
-    PatchGcnConfig, Patches, SurvivalModel, TripleSampling, attribute,
+    DsmilConfig, ForwardCtx, GraphMetric, ModelConfig, ModelName, Module, MustMilConfig, ParamStore,
+    PatchFacts, PatchGcnConfig, Patches, SurvivalModel, TripleSampling, attribute, occlude,
 };
 use oracle::{fingerprint, flat, nll};
 use rand::Rng;
@@ -129,7 +129,9 @@ fn every_parameter_learns_but_those_documented_as_dead() {
     let bag = bag(3);
     let with_instance_loss =
         ModelConfig::Dsmil(DsmilConfig { instance_loss_weight: 0.5, ..Default::default() });
-    let configs = networks().chain([with_instance_loss]);
+    let without_scale_losses =
+        ModelConfig::MustMil(MustMilConfig { scale_loss_weight: 0.0, ..Default::default() });
+    let configs = networks().chain([with_instance_loss, without_scale_losses]);
     for config in configs {
         let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
         let model = config.build(DIM, store.builder()).unwrap();
@@ -192,6 +194,9 @@ fn dropout_sites_are_the_documented_ones() {
     let resampled = DeepGraphSurvConfig { resample: 0.1, ..Default::default() };
     let resampled = sites(&ModelConfig::DeepGraphSurv(resampled), &bag);
     assert_eq!(resampled, [("features", 0.1), branches[0], branches[1]]);
+    let older = DeepGraphSurvConfig { final_dropout: 0.25, ..Default::default() };
+    let older = sites(&ModelConfig::DeepGraphSurv(older), &bag);
+    assert_eq!(older, [branches[0], branches[1], ("hidden", 0.25)]);
     // None in the branch of the attention.
     assert_eq!(sites(&spectral(GraphMetric::AsPublished), &bag), [("layer", 0.2); 3]);
     assert_eq!(of(ModelName::PatchGcn), [("input", 0.25), ("mix", 0.25), branches[0], branches[1]]);
@@ -439,6 +444,79 @@ fn patches_get_all_of_the_attention_there_is_and_move_no_logit() {
 }
 
 #[test]
+fn outputs_without_weight_are_neither_trained_nor_drawn() {
+    let config =
+        |scale_loss_weight| ModelConfig::MustMil(MustMilConfig { scale_loss_weight, ..Default::default() });
+    let (with, without) = (config(1.0), config(0.0));
+    assert!(with.has_auxiliary_outputs() && !without.has_auxiliary_outputs());
+    let bag = bag(3);
+    let output = built(&without).forward(&bag, &mut ForwardCtx::eval()).unwrap();
+    assert!(output.auxiliary.is_empty());
+    assert_eq!(
+        output.logit_values().unwrap(),
+        run(&*built(&with), &bag, ForwardCtx::eval()),
+        "the joint output is the same"
+    );
+    let layers = attribute(&*built(&without), &bag).unwrap().layers;
+    let modules: Vec<_> = layers.iter().map(|layer| layer.module).collect();
+    assert_eq!(modules, [Module::JointPooling], "attention that never learns is no map");
+    let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
+    without.build(DIM, store.builder()).unwrap();
+    let names = |config: &ModelConfig| {
+        let params = store.params().into_iter();
+        params.filter(|(name, _)| config.is_dead(name)).map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    assert!(names(&with).is_empty());
+    let dead = names(&without);
+    assert_eq!(dead.len(), 3 * 6, "{dead:?}");
+    assert!(dead.contains(&"x5.head.weight".to_owned()) && dead.contains(&"x20.attention.2.bias".to_owned()));
+}
+
+/// Models that draw patches in evaluation draw once, of the whole slide.
+#[test]
+fn a_part_that_no_draw_took_has_no_effect() {
+    let bag = bag(40);
+    let cells = bag.patches.parents(Magnification::X20, Magnification::X5, "test").unwrap();
+    let bags = |num_eval_bags| ModelConfig::CsMil(CsMilConfig { num_eval_bags, ..Default::default() });
+    let nodes = |max_nodes| {
+        let form = DeepGraphSurvForm::Spectral;
+        ModelConfig::DeepGraphSurv(DeepGraphSurvConfig { form, max_nodes, ..Default::default() })
+    };
+    for config in [bags(1), bags(2), nodes(10), nodes(30), nodes(1)] {
+        let model = built(&config);
+        let attention = attribute(&*model, &bag).unwrap().layers.remove(0).scores;
+        let effects = occlude(&*model, &bag, 100, |_, _| ()).unwrap().remove(0).scores;
+        assert_eq!(effects.len(), 40);
+        let is_drawn =
+            |cell: u32| cells.iter().zip(&attention).any(|(of, score)| *of == cell && *score > 0.0);
+        let n_drawn = (0..40).filter(|&cell| is_drawn(cell)).count();
+        assert!((1..40).contains(&n_drawn), "{}: {n_drawn} cells", config.name());
+        for (cell, effect) in (0..).zip(&effects) {
+            assert_eq!(is_drawn(cell), *effect != 0.0, "{} cell {cell}: {effect}", config.name());
+            assert_eq!(effect.is_nan(), is_drawn(cell) && n_drawn == 1, "cell {cell}: {effect}");
+        }
+    }
+}
+
+#[test]
+fn features_of_one_column_have_finite_losses_and_gradients() {
+    let wide = bag(3);
+    let first = |x: &Option<Tensor>| x.as_ref().map(|x| x.narrow(1, 0, 1).unwrap().contiguous().unwrap());
+    let narrow = BagTensors { x20: first(&wide.x20), ..wide.clone() };
+    let config = ModelConfig::default_of(ModelName::ProtoSurv);
+    let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
+    let model = config.build(1, store.builder()).unwrap();
+    let output = model.forward(&narrow, &mut ForwardCtx::train(7, "narrow")).unwrap();
+    let loss = (nll(&output.values, 1, false) + output.penalty.unwrap()).unwrap();
+    assert!(loss.to_scalar::<f32>().unwrap().is_finite());
+    let grads = loss.backward().unwrap();
+    for (name, var) in store.params().into_iter().filter(|(name, _)| !config.is_dead(name)) {
+        let norm = fingerprint(&flat(grads.get(&var).unwrap()))[0];
+        assert!(norm.is_finite(), "{name}: {norm}");
+    }
+}
+
+#[test]
 fn a_patch_keeps_its_attention_wherever_it_lies_in_the_bag() {
     let bag = bag(3);
     let (shuffled, order) = shuffled(&bag);
@@ -584,6 +662,8 @@ fn settings_out_of_range_are_named() {
         (r#"{"name":"deepgraphsurv","form":"spectral","num_neighbours":4}"#, "num_neighbours"),
         (r#"{"name":"deepgraphsurv","form":"spectral","reverse_edges":true}"#, "reverse_edges"),
         (r#"{"name":"deepgraphsurv","form":"spectral","resample":0.5}"#, "resample"),
+        (r#"{"name":"deepgraphsurv","form":"spectral","final_dropout":0.25}"#, "final_dropout"),
+        (r#"{"name":"deepgraphsurv","final_dropout":1.0}"#, "final_dropout"),
         (r#"{"name":"deepgraphsurv","max_nodes":500}"#, "max_nodes"),
         (r#"{"name":"deepgraphsurv","metric":"mahalanobis"}"#, "metric"),
         (r#"{"name":"patchgcn","residual_dropout":1.5}"#, "residual_dropout"),

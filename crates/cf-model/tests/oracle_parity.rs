@@ -10,7 +10,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use cf_model::kernels::{self, Retention};
 use cf_model::{
     BagTensors, CrossFusionConfig, ForwardCtx, ModelConfig, ModelName, Module, ParamStore,
-    SingleMagnification, SurvivalModel, attribute,
+    SingleMagnification, SurvivalModel, SurvivalOutput, attribute,
 };
 use oracle::{fingerprint, flat, nll};
 
@@ -224,6 +224,12 @@ fn attention_dropout_at_eval_is_random_as_released_and_off_by_default() {
     };
     assert_eq!(run("a"), run("a"));
     assert_ne!(run("a"), run("b"));
+    // Without a stream nothing is dropped: maps, effects and gradients are those of the model itself.
+    let (_, plain) = Oracle::read("crossfusion").build(DType::F32);
+    let plain = plain.forward(&bag, &mut ForwardCtx::eval()).unwrap().logit_values().unwrap();
+    let logits = |output: SurvivalOutput| output.logit_values().unwrap();
+    assert_eq!(logits(model.forward(&bag, &mut ForwardCtx::eval()).unwrap()), plain);
+    assert_eq!(logits(attribute(&*model, &bag).unwrap().output), plain);
 }
 
 /// What the oracle calls the maps.
@@ -359,6 +365,41 @@ fn the_whole_model_on_reference_ops_is_the_model_on_kernels() {
                 // Gradients that softmax cannot see are rounding noise on both sides.
                 let allowed = 1e-3 * norm(plain) + 1e-6 * largest;
                 assert!(norm(&difference) <= allowed, "{file} {sizes:?} {name}: {} off", norm(&difference));
+            }
+        }
+    }
+}
+
+/// Widths need be even, and a multiple of the heads: heads of an odd width are served.
+#[test]
+fn heads_of_odd_widths_give_what_reference_ops_give() {
+    let patches = |n: usize, salt: usize| {
+        let values: Vec<f32> =
+            (0..n * 9).map(|at| ((at * 37 + salt * 11) % 101) as f32 / 50.0 - 1.0).collect();
+        Some(Tensor::from_vec(values, (n, 9), &Device::Cpu).unwrap())
+    };
+    let bag =
+        BagTensors { x5: patches(7, 1), x10: patches(26, 2), x20: patches(130, 3), ..BagTensors::default() };
+    let norm = |values: &[f64]| values.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let apart = |a: &[f64], b: &[f64]| norm(&a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<_>>());
+    for (embed_dim, num_heads) in [(12, 4), (10, 2), (6, 6), (14, 1), (66, 6)] {
+        for name in [ModelName::Crossfusion, ModelName::CrossfusionWoFc] {
+            let settings = CrossFusionConfig { embed_dim, num_heads, ..CrossFusionConfig::default() };
+            let config = ModelConfig::crossfusion(name.variant().unwrap(), settings);
+            let trained = |dtype| {
+                let store = ParamStore::seeded(7, dtype, &Device::Cpu);
+                let model = config.build(9, store.builder()).unwrap();
+                let logits = model.forward(&bag, &mut ForwardCtx::train(7, "odd heads")).unwrap().values;
+                let grads = logits.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+                let grads = store.params().into_iter().map(|(_, var)| flat(grads.get(&var).unwrap()));
+                (flat(&logits), grads.flatten().collect::<Vec<f64>>())
+            };
+            let (wanted, wanted_grads) = kernels::reference::in_place_of_kernels(|| trained(DType::F32));
+            for (dtype, tolerance) in [(DType::F32, 1e-4), (DType::BF16, 0.15)] {
+                let (found, grads) = trained(dtype);
+                let what = format!("{name}, {num_heads} heads in {embed_dim} channels, {dtype:?}");
+                assert!(apart(&found, &wanted) <= tolerance * norm(&wanted), "{what}: {found:?}, {wanted:?}");
+                assert!(apart(&grads, &wanted_grads) <= tolerance * norm(&wanted_grads), "{what}");
             }
         }
     }

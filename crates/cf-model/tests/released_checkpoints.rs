@@ -9,7 +9,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device};
 use cf_model::weights::Checkpoint;
-use cf_model::{BagTensors, ForwardCtx, ModelConfig, ModelName, ParamStore};
+use cf_model::{AmilConfig, AmilForm, BagTensors, ForwardCtx, ModelConfig, ModelName, ParamStore};
 
 /// Names and shapes of the released checkpoints, D the width of the backbone.
 fn released(name: ModelName, d: usize) -> Vec<(&'static str, Vec<usize>)> {
@@ -146,9 +146,12 @@ fn a_state_dict_of_pytorch_loads_by_name_and_predicts_as_there() {
 #[test]
 fn each_released_model_is_told_by_its_names() {
     let dir = tempfile::tempdir().unwrap();
-    for name in [ModelName::Amil, ModelName::Dsmil, ModelName::TransMil] {
-        let store = formula::store(&ModelConfig::default_of(name), 24, DType::F32);
-        ModelConfig::default_of(name).build(24, store.builder()).unwrap();
+    let forms = [AmilForm::Survival, AmilForm::Ungated].map(|form| ModelConfig::Amil(AmilConfig { form }));
+    let released = [ModelName::Amil, ModelName::Dsmil, ModelName::TransMil].map(ModelConfig::default_of);
+    for wanted in released.into_iter().chain(forms) {
+        let name = wanted.name();
+        let store = formula::store(&wanted, 24, DType::F32);
+        wanted.build(24, store.builder()).unwrap();
         let values: std::collections::HashMap<_, _> =
             store.params().into_iter().map(|(name, var)| (name, var.as_tensor().clone())).collect();
         // Without metadata, as a foreign file.
@@ -156,6 +159,7 @@ fn each_released_model_is_told_by_its_names() {
         candle_core::safetensors::save(&values, &path).unwrap();
         let checkpoint = Checkpoint::read(&path).unwrap();
         let (config, dim) = checkpoint.describe(name, &ModelConfig::default_of(name)).unwrap();
-        assert_eq!((config, dim), (ModelConfig::default_of(name), 24));
+        assert_eq!((&config, dim), (&wanted, 24));
+        checkpoint.build(&config, dim, &Device::Cpu).unwrap();
     }
 }

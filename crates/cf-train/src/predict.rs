@@ -135,7 +135,7 @@ pub fn model_config(name: ModelName, file: Option<&Path>) -> Result<ModelConfig>
     Ok(model)
 }
 
-/// Predicts the survival of one slide, in the precision that the checkpoint was trained in.
+/// Predicts the survival of one slide, in the precision that the checkpoint was trained in and without any dropout.
 ///
 /// # Errors
 /// If the checkpoint is of another model or width, or the bag can't be read.
@@ -222,6 +222,14 @@ fn open(target: &Target<'_>) -> Result<Opened> {
     model.freeze()?;
     let bag = read_bag(target, &checkpoint, &config, backbone_dim)?;
     let compute = checkpoint.compute_dtype(&target.device);
+    if config.random_at_eval() {
+        // The run's numbers follow from its seed, which a checkpoint does not hold.
+        tracing::warn!(
+            slide = target.slide,
+            "the model was evaluated with attention dropout (model.attention_dropout_at_eval), which is off here: numbers differ \
+             from those of its run"
+        );
+    }
     Ok(Opened { config, model, bag, compute })
 }
 

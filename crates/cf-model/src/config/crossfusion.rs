@@ -4,7 +4,7 @@ use cf_layers::Residual;
 use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
 
-use super::ranges::{check_at_least_one, check_probability, reject};
+use super::ranges::{check_costly_count, check_probability, reject};
 use crate::crossfusion::Variant;
 use crate::error::Result;
 
@@ -12,13 +12,13 @@ use crate::error::Result;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CrossFusionConfig {
-    /// Channels after the projection; even, and a multiple of `num_heads`.
+    /// Channels after the projection, at most 10000; even, and a multiple of `num_heads`.
     pub embed_dim: usize,
     /// Attention heads, at least 1.
     pub num_heads: usize,
-    /// Transformer layers per block, at least 1.
+    /// Transformer layers per block, 1 to 10000.
     pub num_layers: usize,
-    /// Hidden channels of feed-forward parts, as a multiple of `embed_dim`; above 0.
+    /// Hidden channels of feed-forward parts, as a multiple of `embed_dim`; above 0, at most 100.
     pub mlp_ratio: f64,
     /// Dropout of feed-forward parts and (per channel) of the Convolutional Processor, in `[0, 1)`.
     pub dropout: f64,
@@ -112,15 +112,15 @@ impl CrossFusionConfig {
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        check_at_least_one("num_heads", self.num_heads)?;
-        let head_pairs = self.num_heads.checked_mul(2);
-        if self.embed_dim == 0 || !head_pairs.is_some_and(|pairs| self.embed_dim.is_multiple_of(pairs)) {
-            let expected = "an even number of channels for each of num_heads heads";
-            return reject("embed_dim", self.embed_dim, expected);
+        check_costly_count("num_heads", self.num_heads)?;
+        check_costly_count("embed_dim", self.embed_dim)?;
+        // The Convolutional Processor halves it.
+        if !self.embed_dim.is_multiple_of(2) || !self.embed_dim.is_multiple_of(self.num_heads) {
+            return reject("embed_dim", self.embed_dim, "an even number, and a multiple of num_heads");
         }
-        check_at_least_one("num_layers", self.num_layers)?;
-        if !self.mlp_ratio.is_finite() || self.hidden_dim() == 0 {
-            return reject("mlp_ratio", self.mlp_ratio, "a positive number");
+        check_costly_count("num_layers", self.num_layers)?;
+        if !(0.0..=100.0).contains(&self.mlp_ratio) || self.hidden_dim() == 0 {
+            return reject("mlp_ratio", self.mlp_ratio, "above 0, at most 100");
         }
         check_probability("dropout", self.dropout)?;
         check_probability("attention_dropout", self.attention_dropout)
