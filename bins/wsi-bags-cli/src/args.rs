@@ -28,7 +28,8 @@ pub(crate) enum Command {
     ///
     /// The order of rows is kept, 16-bit features stay so (others become 32-bit floats), and native files get the parent
     /// of each patch in the next coarser magnification where coordinates tell it. Slides that are there already are left
-    /// alone.
+    /// alone. Features of another encoder are added to native files of the same patches; CLAM's folders hold those of one
+    /// encoder and need a directory for each.
     #[command(after_help = "Examples:\n  \
         wsi-bags convert --features trident_job --backbone uni_v1 --to native --out bags\n  \
         wsi-bags convert --root x5=a/h5 --root x20=b/h5 --backbone uni --to safetensors --out bags\n  \
@@ -81,7 +82,8 @@ pub(crate) struct ConvertArguments {
     /// Float type of the features in the files written; 16 bits take half the room. As the source has it when left out.
     #[arg(long, value_name = "f16|f32")]
     pub(crate) dtype: Option<FeatureType>,
-    /// Write slides again that are there already.
+    /// Write slides again that are there already. A native file with more features than the source is refused, since it would
+    /// lose them.
     #[arg(long)]
     pub(crate) overwrite: bool,
     /// Print JSON.

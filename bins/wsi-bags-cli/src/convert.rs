@@ -12,6 +12,8 @@ use crate::output::{percent, print, print_json, progress};
 struct Summary {
     layout: String,
     n_written: usize,
+    /// Those of them that were added to a file with features of another encoder.
+    n_added: usize,
     /// Slides that were there already.
     n_left_alone: usize,
     parents: Vec<ParentSummary>,
@@ -44,16 +46,18 @@ pub(crate) fn run(arguments: &ConvertArguments, quiet: bool) -> Result<(), CliEr
             n_fallbacks: 0,
         })
         .into();
-    let (mut n_written, mut n_left_alone) = (0, 0);
+    let (mut n_written, mut n_added, mut n_left_alone) = (0, 0, 0);
     let bar = progress(slides.len(), quiet);
     for slide in slides {
         bar.set_message(slide.clone());
-        if !arguments.overwrite && is_there(&converter, &store, slide)? {
+        if !arguments.overwrite && converter.is_done(slide).map_err(CliError::Bags)? {
             n_left_alone += 1;
         } else {
             let written = converter.convert(slide).map_err(CliError::Bags)?;
             n_written += 1;
-            for set in written.sets {
+            n_added += usize::from(written.added);
+            // Of a file that features were added to, the parents were there before.
+            for set in written.sets.iter().filter(|_| !written.added) {
                 let label = set.magnification.label();
                 if let Some(summary) = parents.iter_mut().find(|summary| summary.magnification == label) {
                     summary.n_patches += set.n_patches;
@@ -68,7 +72,7 @@ pub(crate) fn run(arguments: &ConvertArguments, quiet: bool) -> Result<(), CliEr
     if !matches!(arguments.to, Layout::Native | Layout::Safetensors) {
         parents.clear();
     }
-    let summary = Summary { layout: arguments.to.to_string(), n_written, n_left_alone, parents };
+    let summary = Summary { layout: arguments.to.to_string(), n_written, n_added, n_left_alone, parents };
     if arguments.json {
         print_json(&summary)
     } else {
@@ -76,15 +80,11 @@ pub(crate) fn run(arguments: &ConvertArguments, quiet: bool) -> Result<(), CliEr
     }
 }
 
-/// Whether every file of a slide exists.
-fn is_there(converter: &Converter<'_>, store: &wsi_bags::BagStore, slide: &str) -> Result<bool, CliError> {
-    let present: Vec<_> = store.presence(slide).map_err(CliError::Bags)?.magnifications().collect();
-    let files = converter.files(slide, &present).map_err(CliError::Bags)?;
-    Ok(!files.is_empty() && files.iter().all(|file| file.is_file()))
-}
-
 fn text(summary: &Summary, out: &str) -> String {
     let mut text = format!("{} slides written to {out} ({})", summary.n_written, summary.layout);
+    if summary.n_added > 0 {
+        text += &format!(", {} to files with features of another encoder", summary.n_added);
+    }
     if summary.n_left_alone > 0 {
         text += &format!(", {} there already", summary.n_left_alone);
     }

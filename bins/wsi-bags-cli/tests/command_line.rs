@@ -79,6 +79,37 @@ fn a_trident_job_becomes_native_bags_with_parents() {
 }
 
 #[test]
+fn a_second_encoder_is_added_and_overwriting_does_not_lose_it() {
+    let out = tempfile::tempdir().unwrap();
+    let source = layouts("trident");
+    let convert = |backbone: &'static str, more: &[&'static str]| {
+        let common = ["convert", "--features", path(&source), "--to", "native", "--out", path(out.path())];
+        let encoder = ["--backbone", backbone];
+        [&common[..], &encoder, more].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let run_all = |arguments: Vec<String>| {
+        results(&arguments.iter().map(String::as_str).chain(["--json"]).collect::<Vec<_>>())
+    };
+    let counts = |found: &Value| ["n_written", "n_added", "n_left_alone"].map(|key| found[key].clone());
+    let first = run_all(convert("uni_v1", &[]));
+    assert_eq!(counts(&first), [json!(2), json!(0), json!(0)]);
+    let second = run_all(convert("conch_v1", &[]));
+    assert_eq!(counts(&second), [json!(2), json!(2), json!(0)]);
+    assert_eq!(second["parents"][0]["n_patches"], json!(0), "parents were there before");
+    let third = run_all(convert("conch_v1", &[]));
+    assert_eq!(counts(&third), [json!(0), json!(0), json!(2)]);
+    for (encoder, dim) in [("uni_v1", 4), ("conch_v1", 3)] {
+        let listing = results(&["inspect", "--features", path(out.path()), "--backbone", encoder, "--json"]);
+        let sets = listing["slides"][0]["sets"].as_array().unwrap();
+        assert_eq!(sets.iter().map(|set| set["dim"].clone()).collect::<Vec<_>>(), vec![json!(dim); 3]);
+        assert_eq!(sets[2]["parents"], json!({"stored": true, "n_fallbacks": 0}), "{encoder}");
+    }
+    let again = convert("uni_v1", &["--overwrite"]);
+    let text = error(&again.iter().map(String::as_str).collect::<Vec<_>>(), 3);
+    assert!(text.contains("x5 features of `conch_v1`, which would be lost"), "{text}");
+}
+
+#[test]
 fn the_tables_say_what_the_json_says() {
     let out = tempfile::tempdir().unwrap();
     let source = layouts("clam");

@@ -13,7 +13,8 @@ use crate::parents::Parents;
 use crate::patch_set::PatchSet;
 use crate::patch_source::PatchSource;
 use crate::pt;
-use crate::safetensors;
+use crate::safetensors::{self, ToldBy};
+use crate::scale_file::{self, Expected, FileType};
 use crate::scale_parents::scale_parents;
 use crate::slide_info::SlideInfo;
 use crate::store::BagStore;
@@ -24,6 +25,9 @@ use crate::store::BagStore;
 /// 16-bit floats (not bfloat16) stay so, all others become 32-bit ones: [`Converter::with_feature_type`]. Parents are
 /// found from coordinates where the source has none and the new layout keeps them (native, safetensors). Each file is
 /// written beside its name and renamed.
+///
+/// A native file holds the features of several encoders: those of the store's backbone are added to a file that has those of
+/// another for the same patches. CLAM's folders hold those of one, which their files do not state.
 ///
 /// ```
 /// use wsi_bags::{BagStore, Converter, FeatureMatrix, Layout, Magnification, PatchSet, SlideInfo, safetensors};
@@ -60,6 +64,8 @@ pub struct Converted {
     pub files: Vec<PathBuf>,
     /// The patches of each magnification, coarse to fine.
     pub sets: Vec<ConvertedSet>,
+    /// Whether features were added to a file that has those of another encoder, and everything else before.
+    pub added: bool,
 }
 
 /// What was written for one magnification of a slide.
@@ -111,12 +117,39 @@ impl<'a> Converter<'a> {
         Ok(magnifications.iter().flat_map(|magnification| self.scale_files(stem, *magnification)).collect())
     }
 
-    /// Converts all magnifications of a slide, replacing files of that name.
+    /// Whether all that the store has of a slide is there: its files, and in a native file features of the store's backbone
+    /// at each magnification.
+    ///
+    /// # Errors
+    /// Those of [`BagStore::presence`] and [`native::magnifications`]; for CLAM's layout [`ErrorKind::MissingEncoder`] or
+    /// [`ErrorKind::Disagreement`] if a file that is there is told to be of another encoder, by its name or by its width.
+    pub fn is_done(&self, slide_id: &str) -> Result<bool> {
+        let stem = self.store.stem(slide_id)?;
+        let present: Vec<_> = self.store.presence(slide_id)?.magnifications().collect();
+        if present.is_empty() || !self.files(slide_id, &present)?.iter().all(|file| file.is_file()) {
+            return Ok(false);
+        }
+        if self.layout == Layout::Native {
+            let done = native::magnifications(&self.native_file(stem), self.store.backbone())?;
+            return Ok(present.iter().all(|magnification| done.contains(magnification)));
+        }
+        if self.layout == Layout::Clam {
+            for magnification in present {
+                self.check_encoder(stem, magnification, &self.store.source(stem, magnification)?)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Converts all magnifications of a slide, replacing files of that name, but for the features of other encoders in a
+    /// native file.
     ///
     /// # Errors
     /// Those of [`BagStore::read`], [`ErrorKind::Disagreement`] if its features are not as wide as those of the slides
     /// before, [`ErrorKind::MissingCoords`] if the new layout needs coordinates that are not known,
-    /// [`ErrorKind::BeyondHalf`] for a feature that the float type cannot hold, and those of writing.
+    /// [`ErrorKind::BeyondHalf`] for a feature that the float type cannot hold, and those of writing. For a native file that is
+    /// there: [`ErrorKind::Content`] if, written again, it would lose features of another encoder or magnification, and
+    /// those of [`native::add_features`]. For CLAM's layout those of [`Converter::is_done`].
     pub fn convert(&mut self, slide_id: &str) -> Result<Converted> {
         let stem = self.store.stem(slide_id)?;
         let present: Vec<_> = self.store.presence(slide_id)?.magnifications().collect();
@@ -125,6 +158,7 @@ impl<'a> Converter<'a> {
             let source = self.store.source(stem, magnification)?;
             self.check_width(&source)?;
             self.check_coords(&source, magnification)?;
+            self.check_encoder(stem, magnification, &source)?;
             sources.push((magnification, source));
         }
         if sources.is_empty() {
@@ -133,7 +167,8 @@ impl<'a> Converter<'a> {
             return Err(kind.into());
         }
         let slide = sources.iter().fold(SlideInfo::default(), |known, (_, source)| known.or(source.slide));
-        let parents = self.parents(&sources)?;
+        let added = self.is_added(stem, &sources)?;
+        let parents = if added { sources.iter().map(|_| None).collect() } else { self.parents(&sources)? };
         let files =
             self.files(stem, &sources.iter().map(|(magnification, _)| *magnification).collect::<Vec<_>>())?;
         for directory in files.iter().filter_map(|file| file.parent()) {
@@ -141,6 +176,7 @@ impl<'a> Converter<'a> {
                 Error::from(ErrorKind::Io { action: "make the directory", source }).in_file(directory)
             })?;
         }
+        let writes_parents = self.keeps_parents() && !added;
         let mut sets = Vec::with_capacity(sources.len());
         let mut read = |(magnification, source): (Magnification, PatchSource), found: Option<Parents>| {
             let feature_type = self.feature_type.unwrap_or(FeatureType::holding(source.element));
@@ -152,13 +188,20 @@ impl<'a> Converter<'a> {
             sets.push(ConvertedSet {
                 magnification,
                 n_patches: patches.n_patches(),
-                has_parents: self.keeps_parents() && patches.parents().is_some(),
-                parent_fallbacks: patches.parent_fallbacks().filter(|_| self.keeps_parents()),
+                has_parents: writes_parents && patches.parents().is_some(),
+                parent_fallbacks: patches.parent_fallbacks().filter(|_| writes_parents),
             });
             Ok::<_, Error>((magnification, patches, feature_type))
         };
         let mut pairs = sources.into_iter().zip(parents);
-        if self.layout == Layout::Native {
+        if added {
+            native::add_sets(&self.native_file(stem), self.store.backbone(), |file| {
+                pairs.try_for_each(|(source, found)| {
+                    let (magnification, patches, feature_type) = read(source, found)?;
+                    file.add(magnification, &patches, feature_type)
+                })
+            })?;
+        } else if self.layout == Layout::Native {
             native::write_sets(&self.native_file(stem), self.store.backbone(), &slide, |file| {
                 pairs.try_for_each(|(source, found)| {
                     let (magnification, patches, feature_type) = read(source, found)?;
@@ -171,7 +214,7 @@ impl<'a> Converter<'a> {
                 self.write_scale(&self.scale_files(stem, magnification), &patches, &slide, feature_type)
             })?;
         }
-        Ok(Converted { files, sets })
+        Ok(Converted { files, sets, added })
     }
 
     fn write_scale(
@@ -221,17 +264,53 @@ impl<'a> Converter<'a> {
 
     fn check_width(&mut self, source: &PatchSource) -> Result<()> {
         let (other, expected) = self.first.get_or_insert_with(|| (source.path.clone(), source.dim));
-        if *expected == source.dim {
+        same_width(source, other, *expected)
+    }
+
+    /// Whether there is a native file of other encoders, to which features can be added. Refuses a file that, written again,
+    /// would lose features.
+    fn is_added(&self, stem: &str, sources: &[(Magnification, PatchSource)]) -> Result<bool> {
+        let (file, backbone) = (self.native_file(stem), self.store.backbone());
+        if self.layout != Layout::Native || !file.is_file() {
+            return Ok(false);
+        }
+        let encoders = native::encoders(&file)?;
+        if !encoders.is_empty() && !encoders.iter().any(|encoder| encoder == backbone) {
+            let coords =
+                sources.iter().map(|(magnification, source)| (*magnification, source.coords.as_deref()));
+            return native::check_same_patches(&file, &coords.collect::<Vec<_>>(), backbone).map(|()| true);
+        }
+        for encoder in &encoders {
+            let is_written =
+                |at: &Magnification| encoder == backbone && sources.iter().any(|(of, _)| of == at);
+            if let Some(lost) = native::magnifications(&file, encoder)?.iter().find(|at| !is_written(at)) {
+                let found = format!("{lost} features of `{encoder}`, which would be lost");
+                let wanted = "a file of nothing but what is written again";
+                return Err(Error::from(ErrorKind::Content { found, wanted }).in_file(&file));
+            }
+        }
+        Ok(false)
+    }
+
+    /// Refuses a file in CLAM's folders that is told to be of another encoder.
+    fn check_encoder(&self, stem: &str, magnification: Magnification, source: &PatchSource) -> Result<()> {
+        let file = self.scale_files(stem, magnification).into_iter().next();
+        let Some(file) = file.filter(|file| self.layout == Layout::Clam && file.is_file()) else {
             return Ok(());
+        };
+        let expected = Expected {
+            encoder: self.store.backbone(),
+            magnification,
+            told_by: ToldBy::Folder,
+            slide_mpp: None,
+            by_stamp: false,
+        };
+        match scale_file::open(&file, FileType::Hdf5, expected) {
+            Ok(there) => same_width(&there, &source.path, source.dim),
+            Err(error) if matches!(error.kind(), ErrorKind::MissingEncoder { .. }) => Err(error),
+            // A damaged file tells nothing of its encoder.
+            Err(_) => Ok(()),
         }
-        Err(ErrorKind::Disagreement {
-            what: "number of columns",
-            path: source.path.clone(),
-            found: source.dim.to_string(),
-            other: other.clone(),
-            expected: expected.to_string(),
-        }
-        .into())
     }
 
     fn check_coords(&self, source: &PatchSource, magnification: Magnification) -> Result<()> {
@@ -255,6 +334,21 @@ impl<'a> Converter<'a> {
         };
         sources.iter().map(found).collect()
     }
+}
+
+/// Features of one encoder are as wide in every file.
+fn same_width(source: &PatchSource, other: &Path, expected: usize) -> Result<()> {
+    if expected == source.dim {
+        return Ok(());
+    }
+    Err(ErrorKind::Disagreement {
+        what: "number of columns",
+        path: source.path.clone(),
+        found: source.dim.to_string(),
+        other: other.to_owned(),
+        expected: expected.to_string(),
+    }
+    .into())
 }
 
 fn with_found_parents(patches: PatchSet, found: Option<Parents>) -> Result<PatchSet> {

@@ -66,16 +66,15 @@ impl Folders {
 
     /// The slides that have at least one file, sorted.
     pub(crate) fn stems(&self) -> Result<Vec<String>> {
-        let stems = match self {
-            Self::PerSlide { dir, file_type } => stems_in(dir, *file_type)?.collect(),
+        let mut stems = BTreeSet::new();
+        match self {
+            Self::PerSlide { dir, file_type } => stems.extend(stems_in(dir, *file_type)?),
             Self::PerScale(folders) => {
-                let mut stems = BTreeSet::new();
                 for folder in folders.iter().flatten() {
                     stems.extend(folder.stems()?);
                 }
-                stems
             }
-        };
+        }
         Ok(stems.into_iter().collect())
     }
 }

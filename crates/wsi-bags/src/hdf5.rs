@@ -17,9 +17,10 @@ mod reader;
 mod system;
 mod writer;
 
+use std::io;
 use std::path::Path;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{BoxedSource, Error, ErrorKind, Result};
 
 use backend::{SinkFile, SourceFile};
 
@@ -78,8 +79,29 @@ impl Backend {
     }
 }
 
-fn failed<E: Into<crate::error::BoxedSource>>(action: impl Into<String>, source: E) -> Error {
-    ErrorKind::Hdf5 { action: action.into(), source: source.into() }.into()
+/// The error of a library. Where it stands for one of the system's, that is the source: callers look for it to tell a full
+/// disk from bad data.
+fn failed<E: Into<BoxedSource>>(action: impl Into<String>, source: E) -> Error {
+    let source = source.into();
+    let source = match system_code(&source.to_string()) {
+        Some(code) => io::Error::from_raw_os_error(code).into(),
+        None => source,
+    };
+    ErrorKind::Hdf5 { action: action.into(), source }.into()
+}
+
+/// The system's error number in the text of a library's error: both keep the error itself to themselves. `rust-hdf5` ends with
+/// the words of [`io::Error`], the C library states `errno = 28, error message = ...`.
+fn system_code(text: &str) -> Option<i32> {
+    let in_rust = || text.strip_suffix(')')?.rsplit_once("(os error ")?.1.parse().ok();
+    let in_c = || text.split_once("errno = ")?.1.split_once(", error message = ")?.0.parse().ok();
+    in_rust().or_else(in_c)
+}
+
+/// The error for a matrix of which a chunk was never written.
+fn lacks_chunk() -> Error {
+    let found = "a dataset with a chunk to which nothing was written".to_owned();
+    ErrorKind::Content { found, wanted: "features" }.into()
 }
 
 /// `group/name`, or the name alone at the top.

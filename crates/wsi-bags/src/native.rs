@@ -30,6 +30,7 @@
 //! # Ok::<(), wsi_bags::Error>(())
 //! ```
 
+mod add;
 mod set;
 
 use std::collections::BTreeSet;
@@ -47,6 +48,9 @@ use crate::patch_source::PatchSource;
 use crate::replace::replace_file;
 use crate::slide_info::SlideInfo;
 use crate::slide_name::check_name;
+
+pub use add::add_features;
+pub(crate) use add::{add_sets, check_same_patches};
 
 use set::{group_encoders, open_set, present_groups};
 
@@ -260,51 +264,6 @@ fn write_features(
     for (name, value) in attributes {
         if let Some(value) = value {
             dataset.set_text(name, value)?;
-        }
-    }
-    Ok(())
-}
-
-/// Adds the features of another encoder to a file, for the same patches.
-///
-/// The file is copied, completed beside its name and renamed. Magnifications that the file has and `bag` lacks stay
-/// without features of `encoder`.
-///
-/// # Errors
-/// [`ErrorKind::Content`] if the file has features of `encoder` already or if the coordinates of `bag` are not those
-/// of the file, [`ErrorKind::MissingMagnification`] if the file lacks a magnification of `bag`, and those of [`read`]
-/// and [`write()`].
-pub fn add_features(path: &Path, bag: &Bag, encoder: &str) -> Result<()> {
-    check_name("encoder", encoder)
-        .and_then(|()| check_same_patches(path, bag, encoder))
-        .map_err(|error| error.in_file(path))?;
-    replace_file(path, |beside| {
-        std::fs::copy(path, beside).map_err(|source| ErrorKind::Io { action: "copy the file", source })?;
-        let writer = Writer::open(beside)?;
-        for (magnification, set) in bag.sets() {
-            let group = writer.root().group(magnification.label()).group(FEATURES);
-            write_features(&group, set, encoder, FeatureType::F32)
-                .map_err(|error| error.at_place(magnification))?;
-        }
-        writer.finish()
-    })
-}
-
-fn check_same_patches(path: &Path, bag: &Bag, encoder: &str) -> Result<()> {
-    let reader = Reader::open(path)?;
-    for (magnification, set) in bag.sets() {
-        let content = |found: String, wanted| {
-            Err(Error::from(ErrorKind::Content { found, wanted }).at_place(magnification))
-        };
-        let Some(group) = reader.group(magnification.label())? else {
-            let present = present_groups(&reader)?;
-            return Err(ErrorKind::MissingMagnification { wanted: magnification, present }.into());
-        };
-        if group_encoders(&reader, magnification)?.iter().any(|found| found == encoder) {
-            return content(format!("features of `{encoder}`"), "an encoder that the file does not have yet");
-        }
-        if set.coords() != Some(group.integer_rows(COORDS)?.as_slice()) {
-            return content("other coordinates than those of the bag".to_owned(), "the same patches");
         }
     }
     Ok(())

@@ -97,9 +97,9 @@ fn with_features<T>(path: &Path, then: impl FnOnce(&Tensor, &Archive) -> Result<
     let view = objects
         .tensor(root)
         .ok_or_else(|| ErrorKind::Content { found: objects.describe(root), wanted: WANTED })?;
-    if view.shape.len() != 2 {
-        let wanted = "[n_patches, dim]".to_owned();
-        return Err(ErrorKind::Shape { found: view.shape.clone(), wanted }.into());
+    let found = objects.sizes(view.shape).unwrap_or_default();
+    if found.len() != 2 {
+        return Err(ErrorKind::Shape { found, wanted: "[n_patches, dim]".to_owned() }.into());
     }
     let tensor = Tensor::locate(view, &objects, &mut archive)?;
     let element = tensor.storage.element_type;

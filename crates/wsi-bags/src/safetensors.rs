@@ -1,7 +1,7 @@
 //! Patches in safetensors files.
 //!
 //! ```text
-//! <slide>.safetensors, one magnification            <slide>.safetensors, all magnifications
+//! xM/<slide>.safetensors, one magnification         <slide>.safetensors, all magnifications
 //!   features   [n, d] F16, BF16, F32 or F64           x5/features   x10/features   x20/features
 //!   coords     [n, 2] I32 or I64, optional            x5/coords     ...
 //!   parent     [n] I32 or I64, optional               ...
@@ -43,27 +43,59 @@ const FEATURES: &str = "features";
 const PARENT: &str = "parent";
 const TISSUE: &str = "tissue";
 
-/// The magnifications that a file holds; empty if it is of one magnification and does not say which.
+/// What tells the magnification of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ToldBy {
+    /// Its folder: `features` are of that magnification.
+    Folder,
+    /// The names of its tensors alone, as in a file of all magnifications.
+    Tensors,
+}
+
+/// The magnifications that a file of all magnifications holds.
+///
+/// # Errors
+/// [`ErrorKind::Content`] if it has features that do not say of which magnification they are.
 pub(crate) fn magnifications(path: &Path) -> Result<Vec<Magnification>> {
-    let header = Header::read(&MappedFile::open(path)?).map_err(|error| error.in_file(path))?;
+    let of_file = || {
+        let header = Header::read(&MappedFile::open(path)?)?;
+        let present = present(&header);
+        if present.is_empty() { told_by_tensors(&header).map(|()| present) } else { Ok(present) }
+    };
+    of_file().map_err(|error: Error| error.in_file(path))
+}
+
+fn present(header: &Header) -> Vec<Magnification> {
     let present =
         |magnification: &Magnification| header.tensors.contains_key(&format!("{magnification}/{FEATURES}"));
-    Ok(Magnification::ALL.into_iter().filter(present).collect())
+    Magnification::ALL.into_iter().filter(present).collect()
+}
+
+/// Refuses features without a magnification, which would pass for those of each.
+fn told_by_tensors(header: &Header) -> Result<()> {
+    if !header.tensors.contains_key(FEATURES) {
+        return Ok(());
+    }
+    let found = format!("`{FEATURES}` without a magnification");
+    let wanted = "`xM/features`, or the file in the folder of its magnification, `<backbone>/xM/`";
+    Err(ErrorKind::Content { found, wanted }.into())
 }
 
 /// What a file says of the patches of one magnification.
-pub(crate) fn open(path: &Path, magnification: Magnification) -> Result<PatchSource> {
-    open_file(path, magnification).map_err(|error| error.in_file(path))
+pub(crate) fn open(path: &Path, magnification: Magnification, told_by: ToldBy) -> Result<PatchSource> {
+    open_file(path, magnification, told_by).map_err(|error| error.in_file(path))
 }
 
-fn open_file(path: &Path, magnification: Magnification) -> Result<PatchSource> {
+fn open_file(path: &Path, magnification: Magnification, told_by: ToldBy) -> Result<PatchSource> {
     let file = Arc::new(MappedFile::open(path)?);
     let header = Header::read(&file)?;
     let scaled = format!("{magnification}/");
-    let prefix = if header.tensors.contains_key(FEATURES) { "" } else { scaled.as_str() };
+    let plain = told_by == ToldBy::Folder && header.tensors.contains_key(FEATURES);
+    let prefix = if plain { "" } else { scaled.as_str() };
     let at = |name: &str| format!("{prefix}{name}");
     if !header.tensors.contains_key(&at(FEATURES)) {
-        let present = magnifications(path)?;
+        told_by_tensors(&header)?;
+        let present = present(&header);
         if !present.is_empty() {
             return Err(ErrorKind::MissingMagnification { wanted: magnification, present }.into());
         }

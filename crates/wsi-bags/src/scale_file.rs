@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::error::{Error, ErrorKind, Result};
 use crate::magnification::Magnification;
 use crate::patch_source::PatchSource;
-use crate::safetensors;
+use crate::safetensors::{self, ToldBy};
 
 pub(crate) use encoder_name::is_name_of;
 
@@ -42,6 +42,8 @@ pub(crate) struct Expected<'a> {
     pub(crate) encoder: &'a str,
     /// The magnification that the file is said to be of.
     pub(crate) magnification: Magnification,
+    /// What tells that magnification.
+    pub(crate) told_by: ToldBy,
     /// Micrometres per pixel of the slide at level 0, where files do not say.
     pub(crate) slide_mpp: Option<f64>,
     /// Whether coordinates are STAMP's whatever the file looks like.
@@ -58,7 +60,7 @@ pub(crate) fn open(path: &Path, file_type: FileType, expected: Expected<'_>) -> 
         let source = match file_type {
             FileType::Hdf5 => hdf5_table::open(path, expected)?,
             FileType::Pt => PatchSource::pt(path)?,
-            FileType::Safetensors => safetensors::open(path, expected.magnification)?,
+            FileType::Safetensors => safetensors::open(path, expected.magnification, expected.told_by)?,
         };
         match &source.provenance.encoder {
             Some(stated) if !is_name_of(expected.encoder, stated) => {

@@ -12,14 +12,14 @@ use crate::native;
 use crate::patch_set::PatchSet;
 use crate::patch_source::PatchSource;
 use crate::presence::Presence;
-use crate::safetensors;
+use crate::safetensors::{self, ToldBy};
 use crate::scale_file::{self, Expected, FileType};
 use crate::slide_name::{check_name, slide_stem};
 
 /// The bags of a cohort with features of one backbone, in one directory or in one per magnification.
 ///
-/// Slides are named with or without the extension of the slide file: see [`slide_stem`]. The list of slides is made
-/// when the store is opened.
+/// Slides are named as their files are, or with the extension of the slide file besides: see [`slide_stem`]. The list of
+/// slides is made when the store is opened.
 ///
 /// ```
 /// use wsi_bags::{BagStore, FeatureMatrix, Layout, Magnification, pt};
@@ -135,7 +135,7 @@ impl BagStore {
         &self.backbone
     }
 
-    /// The slides that have at least one file, without extension, sorted.
+    /// The slides that have at least one file, by the file's name without its ending, sorted.
     #[must_use]
     pub fn slide_ids(&self) -> &[String] {
         &self.slide_ids
@@ -147,7 +147,10 @@ impl BagStore {
     /// [`ErrorKind::Name`] if `slide_id` cannot be a file name; where a file holds all magnifications, those of opening
     /// it.
     pub fn presence(&self, slide_id: &str) -> Result<Presence> {
-        let stem = self.stem(slide_id)?;
+        self.presence_of(self.stem(slide_id)?)
+    }
+
+    fn presence_of(&self, stem: &str) -> Result<Presence> {
         let present = match &self.folders {
             Folders::PerScale(_) => {
                 return Ok(Presence::of(|at| {
@@ -207,6 +210,10 @@ impl BagStore {
         let expected = Expected {
             encoder: &self.backbone,
             magnification,
+            told_by: match &self.folders {
+                Folders::PerScale(_) => ToldBy::Folder,
+                Folders::PerSlide { .. } => ToldBy::Tensors,
+            },
             slide_mpp: self.slide_mpp,
             by_stamp: self.folders.at(magnification).is_some_and(|folder| folder.by_stamp),
         };
@@ -232,7 +239,7 @@ impl BagStore {
     /// The file that holds, or would hold, a slide at a magnification.
     #[must_use]
     pub fn path_of(&self, slide_id: &str, magnification: Magnification) -> PathBuf {
-        let stem = slide_stem(slide_id);
+        let stem = self.file_stem(slide_id);
         match (&self.folders, self.folders.at(magnification)) {
             (Folders::PerSlide { dir, file_type }, _) => dir.join(format!("{stem}{}", file_type.ending())),
             (_, Some(folder)) => {
@@ -260,18 +267,24 @@ impl BagStore {
         self.root.join(magnification.label()).join(stem)
     }
 
-    /// The name of a slide without the extension of its file.
+    /// What a slide's files are called before their ending: bags may be called `<slide>.svs.h5`.
+    fn file_stem<'a>(&self, slide_id: &'a str) -> &'a str {
+        let is_listed = self.slide_ids.binary_search_by(|listed| listed.as_str().cmp(slide_id)).is_ok();
+        if is_listed { slide_id } else { slide_stem(slide_id) }
+    }
+
+    /// What a slide's files are called before their ending.
     ///
     /// # Errors
     /// [`ErrorKind::Name`] if it cannot be a file name.
     pub(crate) fn stem<'a>(&self, slide_id: &'a str) -> Result<&'a str> {
-        let stem = slide_stem(slide_id);
+        let stem = self.file_stem(slide_id);
         check_name("slide id", stem).map_err(|error| error.in_file(&self.root))?;
         Ok(stem)
     }
 
     fn missing(&self, stem: &str, wanted: Magnification) -> Error {
-        match self.presence(stem) {
+        match self.presence_of(stem) {
             Ok(presence) if presence.magnifications().next().is_none() => {
                 let candidates =
                     |folder: &ScaleFolder| folder.candidates(stem).map(|(path, _)| path).collect::<Vec<_>>();

@@ -4,10 +4,13 @@
 
 mod cohort;
 
+use std::path::Path;
+
 use cohort::{Order, SLIDES, check, layouts};
 use wsi_bags::Magnification::{X5, X10, X20};
 use wsi_bags::{
-    BagStore, Converter, ErrorKind, FeatureMatrix, FeatureType, Layout, Magnification, Provenance, pt,
+    BagStore, Converter, ErrorKind, FeatureMatrix, FeatureType, Layout, Magnification, PatchGeometry,
+    PatchSet, Provenance, SlideInfo, native, pt, safetensors,
 };
 
 const SOURCES: [(&str, &str, usize, Order); 8] = [
@@ -165,6 +168,140 @@ fn features_of_two_widths_are_not_written_into_one_directory() {
     }
     let written = BagStore::open(directory.path(), None, "uni").unwrap();
     assert_eq!(written.slide_ids(), ["a"]);
+}
+
+/// Slides of `in/xM/<slide>.safetensors` below a directory, for one encoder, with `dim` columns.
+fn put_source(root: &Path, backbone: &str, dim: usize, sets: &[(Magnification, i64)]) -> BagStore {
+    for (magnification, first) in sets {
+        let home = root.join("in").join(backbone).join(magnification.label());
+        std::fs::create_dir_all(&home).unwrap();
+        let values = (0..2 * dim).map(|i| i as f32 / 8.0).collect();
+        let side = 512 * 20 / magnification.power();
+        let geometry = PatchGeometry { patch_size_level0: Some(side), mpp: None };
+        let set = PatchSet::new(FeatureMatrix::new(values, 2, dim).unwrap())
+            .with_coords(vec![[*first, 0], [*first + i64::from(side), 0]])
+            .and_then(|set| set.with_geometry(geometry))
+            .unwrap();
+        safetensors::write(&home.join("slide.safetensors"), &set, backbone, &SlideInfo::default()).unwrap();
+    }
+    BagStore::open(&root.join("in"), None, backbone).unwrap()
+}
+
+#[test]
+fn native_files_get_the_features_of_a_second_encoder() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("bags");
+    let file = out.join("slide.h5");
+    let uni = put_source(directory.path(), "uni", 4, &[(X10, 0), (X20, 0)]);
+    let conch = put_source(directory.path(), "conch", 3, &[(X10, 0), (X20, 0)]);
+    let mut of_uni = Converter::new(&uni, Layout::Native, &out).unwrap();
+    let mut of_conch = Converter::new(&conch, Layout::Native, &out).unwrap();
+
+    assert!(!of_uni.is_done("slide").unwrap());
+    assert!(!of_uni.convert("slide").unwrap().added);
+    let before = native::read(&file, "uni", &[X10, X20]).unwrap();
+    assert!(of_uni.is_done("slide").unwrap() && !of_conch.is_done("slide").unwrap());
+    of_conch = of_conch.with_feature_type(FeatureType::F16);
+    let written = of_conch.convert("slide").unwrap();
+    assert!(written.added && written.sets.iter().all(|set| !set.has_parents), "parents were there before");
+    assert!(of_conch.is_done("slide").unwrap());
+    assert_eq!(native::encoders(&file).unwrap(), ["conch", "uni"]);
+    assert_eq!(native::read(&file, "uni", &[X10, X20]).unwrap(), before);
+    let added = native::read(&file, "conch", &[X10, X20]).unwrap();
+    let original = conch.read("slide", &[X20]).unwrap();
+    assert_eq!(added.at(X20).unwrap().features(), original.at(X20).unwrap().features());
+    assert_eq!(added.at(X20).unwrap().parents(), before.at(X20).unwrap().parents());
+    let described = BagStore::open(&out, None, "conch").unwrap().describe("slide", X20).unwrap();
+    assert_eq!(described.element_type, "float16");
+
+    // Written again, the file would lose the other encoder.
+    let bytes = std::fs::read(&file).unwrap();
+    let error = of_uni.convert("slide").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{}: found x10 features of `conch`, which would be lost, wanted a file of nothing but what is written again",
+            file.display()
+        )
+    );
+    assert_eq!(std::fs::read(&file).unwrap(), bytes);
+    std::fs::remove_file(&file).unwrap();
+    of_uni.convert("slide").unwrap();
+    assert!(!of_uni.convert("slide").unwrap().added, "alone in its file, it is written again");
+}
+
+#[test]
+fn features_of_other_patches_are_not_added() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("bags");
+    let uni = put_source(directory.path(), "uni", 4, &[(X20, 0)]);
+    Converter::new(&uni, Layout::Native, &out).unwrap().convert("slide").unwrap();
+    let bytes = std::fs::read(out.join("slide.h5")).unwrap();
+    let other = put_source(directory.path(), "conch", 3, &[(X20, 512)]);
+    let error = Converter::new(&other, Layout::Native, &out).unwrap().convert("slide").unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Content { wanted: "the same patches", .. }), "{error}");
+    let more = put_source(directory.path(), "conch2", 3, &[(X10, 0), (X20, 0)]);
+    let error = Converter::new(&more, Layout::Native, &out).unwrap().convert("slide").unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::MissingMagnification { wanted: X10, .. }), "{error}");
+    assert_eq!(std::fs::read(out.join("slide.h5")).unwrap(), bytes);
+}
+
+#[test]
+fn a_magnification_that_came_later_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("bags");
+    let source = put_source(directory.path(), "uni", 4, &[(X20, 0)]);
+    Converter::new(&source, Layout::Native, &out).unwrap().convert("slide").unwrap();
+    let source = put_source(directory.path(), "uni", 4, &[(X10, 0)]);
+    let mut converter = Converter::new(&source, Layout::Native, &out).unwrap();
+    assert!(!converter.is_done("slide").unwrap());
+    converter.convert("slide").unwrap();
+    assert_eq!(native::magnifications(&out.join("slide.h5"), "uni").unwrap(), [X10, X20]);
+    assert!(converter.is_done("slide").unwrap());
+}
+
+#[test]
+fn a_magnification_that_the_source_lacks_is_not_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("bags");
+    let [fine, coarse] = [("a", X20), ("b", X10)].map(|(name, magnification)| {
+        put_source(&directory.path().join(name), "uni", 4, &[(magnification, 0)])
+    });
+    Converter::new(&fine, Layout::Native, &out).unwrap().convert("slide").unwrap();
+    let error = Converter::new(&coarse, Layout::Native, &out).unwrap().convert("slide").unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::Content { found, .. } if found == "x20 features of `uni`, which would be lost"),
+        "{error}"
+    );
+    assert_eq!(native::magnifications(&out.join("slide.h5"), "uni").unwrap(), [X20]);
+}
+
+#[test]
+fn clam_folders_of_another_encoder_are_refused_where_that_shows() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("clam");
+    let uni = put_source(directory.path(), "uni", 4, &[(X20, 0)]);
+    let mut of_uni = Converter::new(&uni, Layout::Clam, &out).unwrap();
+    of_uni.convert("slide").unwrap();
+    assert!(of_uni.is_done("slide").unwrap());
+    of_uni.convert("slide").unwrap();
+    let narrow = put_source(directory.path(), "conch", 3, &[(X20, 0)]);
+    let mut of_narrow = Converter::new(&narrow, Layout::Clam, &out).unwrap();
+    for error in [of_narrow.is_done("slide").unwrap_err(), of_narrow.convert("slide").unwrap_err()] {
+        assert!(matches!(error.kind(), ErrorKind::Disagreement { found, .. } if found == "4"), "{error}");
+    }
+
+    // Some tools state the encoder.
+    let file = out.join("x20/h5_files/slide.h5");
+    let stated = rust_hdf5::H5File::open_rw(&file).unwrap();
+    let features = stated.root_group().dataset_writer("features").unwrap();
+    let attribute = features.new_attr::<rust_hdf5::VarLenUnicode>().shape(()).create("encoder").unwrap();
+    attribute.write_string("uni").unwrap();
+    stated.close().unwrap();
+    let as_wide = put_source(directory.path(), "gigapath", 4, &[(X20, 0)]);
+    let error = Converter::new(&as_wide, Layout::Clam, &out).unwrap().is_done("slide").unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::MissingEncoder { found, .. } if found == &["uni"]), "{error}");
+    assert!(of_uni.is_done("slide").unwrap());
 }
 
 #[test]

@@ -115,6 +115,33 @@ fn features_that_were_never_written_are_not_zeros() {
 }
 
 #[test]
+fn chunks_that_were_never_written_are_not_zeros() {
+    for name in ["wrong_native_chunks.h5", "wrong_native_chunks_v4.h5"] {
+        let path = fixture(name);
+        for filters in ["plain", "gzip"] {
+            for (encoder, wanted) in [
+                ("never", "a dataset to which nothing was written"),
+                ("single", "a dataset to which nothing was written"),
+                ("grown_extensible", "a dataset with a chunk to which nothing was written"),
+                ("grown_tree", "a dataset with a chunk to which nothing was written"),
+                ("hole", "a dataset with a chunk to which nothing was written"),
+                ("columns", "a dataset with a chunk to which nothing was written"),
+            ] {
+                let encoder = format!("{encoder}_{filters}");
+                let error = native::read(&path, &encoder, &[X20]).unwrap_err();
+                let told = matches!(error.kind(), ErrorKind::Content { found, .. } if found == wanted);
+                assert!(told, "{name} {encoder}: {error}");
+                assert_eq!(error.place(), Some(format!("x20/features/{encoder}").as_str()), "{name}");
+            }
+            for encoder in ["zeros", "zeros_single"] {
+                let bag = native::read(&path, &format!("{encoder}_{filters}"), &[X20]).unwrap();
+                assert_eq!(bag.at(X20).unwrap().features().as_slice(), [0.0; 70 * 4], "{name} {encoder}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_dataset_far_larger_than_its_file_is_refused_before_memory_is_set_aside() {
     let error = refused("wrong_native_sparse.h5");
     assert!(matches!(error.kind(), ErrorKind::Limit { found, .. } if *found == 1 << 52), "{error}");

@@ -202,6 +202,14 @@ fn negative_sizes_are_refused() {
 }
 
 #[test]
+fn tensors_of_more_axes_than_pytorch_has_are_refused() {
+    let of = |n_axes: usize| tensor_pickle("FloatStorage", 6, 0, &vec![1; n_axes], &vec![1; n_axes]);
+    assert_eq!(pickle_fault(&of(65)), "a tensor has 65 axes, more than 64");
+    let error = refused_pickle(&of(64));
+    assert!(matches!(error.kind(), ErrorKind::Shape { found, .. } if found.len() == 64), "{error}");
+}
+
+#[test]
 fn doubles_beyond_single_range_are_not_finite() {
     let directory = tempfile::tempdir().unwrap();
     let storage = [1.0f64, 1e300].map(f64::to_le_bytes).concat();

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use wsi_bags::Magnification::{X5, X10, X20};
 use wsi_bags::{
-    Bag, BagStore, ErrorKind, FeatureMatrix, Layout, Magnification, PatchSet, SlideInfo, native, pt,
+    Bag, BagStore, Converter, ErrorKind, FeatureMatrix, Layout, Magnification, PatchSet, SlideInfo, native,
+    pt, safetensors,
 };
 
 const SLIDE: &str = "TCGA-2F-A9KO-01Z-00-DX1.195576CF-B739-4BD9";
@@ -73,6 +74,67 @@ fn the_native_layout_is_detected_listed_and_read() {
     assert_eq!(bag.at(X20).unwrap().coords(), Some(&[[0, 0], [512, 0], [0, 512]][..]));
     assert_eq!(store.path_of(&slide_id, X5), root.join(format!("{SLIDE}.h5")));
     assert!(matches!(store.read("another", &[X5]).unwrap_err().kind(), ErrorKind::MissingEncoder { .. }));
+}
+
+#[test]
+fn bags_named_after_the_slide_file_are_read_by_either_name_of_the_slide() {
+    let root = tempfile::tempdir().unwrap();
+    put_tensor(root.path(), "uni", X20, "a.svs", 5);
+    put_tensor(root.path(), "uni", X20, "b", 4);
+    put_tensor(root.path(), "uni", X20, "b.svs", 3);
+    let tensors = BagStore::open(root.path(), None, "uni").unwrap();
+    for (slide, n_patches) in [("a.svs", 5), ("a.svs.svs", 5), ("b", 4), ("b.tif", 4), ("b.svs", 3)] {
+        assert!(tensors.presence(slide).unwrap().at(X20), "{slide}");
+        let bag = tensors.read(slide, &[X20]).unwrap();
+        assert_eq!(bag.at(X20).unwrap().n_patches(), n_patches, "{slide}");
+        assert!(tensors.path_of(slide, X20).is_file(), "{slide}");
+        assert_eq!(tensors.describe(slide, X20).unwrap().n_patches, n_patches);
+    }
+    assert_eq!(tensors.slide_ids(), ["a.svs", "b", "b.svs"]);
+
+    let root = tempfile::tempdir().unwrap();
+    // Sorted by the file's whole name, `a-1.svs.h5` comes first.
+    for slide in ["a.svs", "a-1.svs", "a"] {
+        put_native(root.path(), "uni", X20, slide);
+    }
+    let bags = BagStore::open(root.path(), None, "uni").unwrap();
+    assert_eq!(bags.slide_ids(), ["a", "a-1.svs", "a.svs"]);
+    for slide in bags.slide_ids() {
+        assert_eq!(bags.read(slide, &[X20]).unwrap().slide_id(), slide);
+        assert_eq!(bags.path_of(slide, X20), root.path().join(format!("{slide}.h5")));
+    }
+}
+
+/// A matrix of one magnification, in the folder of files that hold all of them.
+#[test]
+fn features_that_do_not_say_their_magnification_are_not_those_of_each() {
+    let root = tempfile::tempdir().unwrap();
+    let home = root.path().join("uni");
+    fs::create_dir(&home).unwrap();
+    let file = home.join("slide-1.safetensors");
+    safetensors::write(&file, &PatchSet::new(features(3)), "uni", &SlideInfo::default()).unwrap();
+    let store = BagStore::open(root.path(), None, "uni").unwrap();
+    assert_eq!(store.slide_ids(), ["slide-1"]);
+    let presence = store.presence("slide-1").unwrap_err();
+    let read = store.read("slide-1", &[X5, X10, X20]).unwrap_err();
+    let out = root.path().join("bags");
+    let convert = Converter::new(&store, Layout::Crossfusion, &out).unwrap().convert("slide-1").unwrap_err();
+    for error in [presence, read, convert] {
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "{}: found `features` without a magnification, wanted `xM/features`, or the file in the folder of its \
+                 magnification, `<backbone>/xM/`",
+                file.display()
+            )
+        );
+    }
+
+    fs::create_dir(home.join("x20")).unwrap();
+    fs::rename(&file, home.join("x20/slide-1.safetensors")).unwrap();
+    let store = BagStore::open(root.path(), None, "uni").unwrap();
+    assert_eq!(store.presence("slide-1").unwrap().magnifications().collect::<Vec<_>>(), [X20]);
+    assert_eq!(store.read("slide-1", &[X20]).unwrap().at(X20).unwrap().features(), &features(3));
 }
 
 #[test]

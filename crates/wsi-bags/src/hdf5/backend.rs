@@ -14,7 +14,10 @@ pub(super) trait SourceFile {
     /// What the header of a dataset says; `None` if there is no such dataset in this file.
     fn dataset(&self, place: &str) -> Result<Option<Dataset>>;
 
-    /// All values of a dataset of floats. f64 is rounded to nearest, and becomes infinite beyond the range of f32.
+    /// All values of a matrix of floats. f64 is rounded to nearest, and becomes infinite beyond the range of f32.
+    ///
+    /// # Errors
+    /// Also if a chunk was never written: libraries make up its values.
     fn floats(&self, place: &str) -> Result<Vec<f32>>;
 
     /// All values of a dataset of integers.

@@ -95,6 +95,32 @@ fn a_locked_file_is_read() {
     }
 }
 
+/// Every write to `/dev/full` fails as on a full disk.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_told_as_the_systems_error() {
+    for backend in BACKENDS {
+        let write = || {
+            let writer = Writer::create_with(backend, Path::new("/dev/full"))?;
+            let features = vec![0.5; 1 << 20];
+            writer.root().write("features", [1 << 10; 2], Values::F32(&features), Rows::Contiguous)?;
+            writer.finish()
+        };
+        let error = write().unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().downcast_ref::<std::io::Error>();
+        let kind = source.map(std::io::Error::kind);
+        assert_eq!(kind, Some(std::io::ErrorKind::StorageFull), "{backend:?} {error}: {error:?}");
+    }
+}
+
+#[test]
+fn what_is_not_the_systems_error_stays_the_librarys() {
+    for text in ["dataset '(os error 28)' not found", "errno = x, error message = ''", "(os error )", ")"] {
+        let error = super::failed("read", text);
+        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), text);
+    }
+}
+
 #[test]
 fn a_matrix_that_its_shape_does_not_fit_is_not_written() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,6 +1,7 @@
 //! HDF5 through `rust-hdf5`, without a C library.
 
 mod checksum;
+mod chunks;
 mod header;
 mod writer;
 
@@ -102,11 +103,14 @@ impl Source {
         if !dataset.external_files().map_err(unreadable)?.is_empty() {
             return Ok(Storage::OtherFile);
         }
+        let header = self.header(place);
+        let found = header.as_ref().and_then(|header| header.place(self.base));
         Ok(match dataset.storage_layout().map_err(unreadable)? {
             StorageLayout::Virtual => Storage::OtherFile,
+            _ if found == Some(Place::Unallocated) => Storage::Unwritten,
             StorageLayout::Chunked => {
                 let (shape, size) = (dataset.shape(), dataset.element_size());
-                match self.header(place).and_then(|header| header.row_chunks(self.base, &shape, size)) {
+                match header.and_then(|header| header.row_chunks(self.base, &shape, size)) {
                     Some((rows, offsets)) => Storage::RowChunks { rows, offsets },
                     None => Storage::Chunked,
                 }
@@ -114,8 +118,7 @@ impl Source {
             StorageLayout::Contiguous => {
                 let sizes = dataset.shape().into_iter().chain([dataset.element_size()]);
                 let wanted = sizes.fold(1u64, |product, size| product.saturating_mul(size as u64));
-                match self.header(place).and_then(|header| header.contiguous(self.base)) {
-                    Some(Place::Unallocated) => Storage::Unwritten,
+                match found {
                     Some(Place::At { offset, len }) if len >= wanted => {
                         Storage::Contiguous { offset: Some(offset) }
                     }
@@ -225,7 +228,9 @@ fn in_blocks<T: ReadNumeric>(dataset: &H5Dataset, convert: impl Fn(T) -> f32) ->
     for start in (0..n_rows).step_by(rows_at_once) {
         let rows = rows_at_once.min(n_rows - start);
         let block = dataset.read_numeric_slice_as::<T>(&[start, 0], &[rows, n_columns]).map_err(failed)?;
+        let n_before = values.len();
         values.extend(block.into_iter().map(&convert));
+        chunks::check_written(dataset, start, values.get(n_before..).unwrap_or_default(), n_columns)?;
     }
     Ok(values)
 }

@@ -127,10 +127,6 @@ impl<'a> Group<'a> {
             return Err(ErrorKind::ElementType { found, wanted: "float16, float32 or float64" }.into());
         };
         let values = match dataset.storage {
-            Storage::Unwritten if n_patches > 0 && dim > 0 => {
-                let found = "a dataset to which nothing was written".to_owned();
-                return Err(ErrorKind::Content { found, wanted: "features" }.into());
-            }
             Storage::Contiguous { offset } => {
                 let len = n_patches * dim * dataset.element_size;
                 self.offset_of(offset, len)?.filter(|_| little_endian).map_or(Values::Library, Values::At)
@@ -254,7 +250,8 @@ impl<'a> Group<'a> {
         Ok((dataset.element == Element::Integer, columns))
     }
 
-    /// The header of a dataset whose values are in this very file and not more than the file can hold.
+    /// The header of a dataset whose values are in this very file and not more than the file can hold. Libraries read what was
+    /// never written as zeros.
     fn dataset(&self, name: &str, place: &str) -> Result<Dataset> {
         let Some(dataset) = self.reader.source.dataset(place)? else {
             return Err(ErrorKind::MissingDataset { name: name.to_owned(), found: self.datasets()? }.into());
@@ -271,12 +268,18 @@ impl<'a> Group<'a> {
             .unwrap_or(u64::MAX);
         let stored = self.reader.map.bytes().len() as u64;
         let limit = match dataset.storage {
-            Storage::Chunked | Storage::RowChunks { .. } => stored.saturating_mul(LARGEST_COMPRESSION),
+            Storage::Chunked | Storage::RowChunks { .. } | Storage::Unwritten => {
+                stored.saturating_mul(LARGEST_COMPRESSION)
+            }
             _ => stored,
         };
         if n_bytes > limit {
             let what = "size of the dataset in bytes";
             return Err(ErrorKind::Limit { what, found: n_bytes, limit }.into());
+        }
+        if dataset.storage == Storage::Unwritten && n_bytes > 0 {
+            let found = "a dataset to which nothing was written".to_owned();
+            return Err(ErrorKind::Content { found, wanted: "values stored in this file" }.into());
         }
         Ok(dataset)
     }

@@ -17,7 +17,7 @@ use crate::element_type::ElementType;
 use crate::error::{ErrorKind, Result};
 
 use super::backend::{Attribute, Dataset, Element, Members, SourceFile, Storage};
-use super::failed;
+use super::{failed, lacks_chunk};
 
 pub(super) use writer::Sink;
 
@@ -140,8 +140,8 @@ impl SourceFile for Source {
         let storage = match created.layout() {
             _ if !created.external().is_empty() => Storage::OtherFile,
             Layout::Virtual => Storage::OtherFile,
+            Layout::Chunked | Layout::Contiguous if dataset.storage_size() == 0 => Storage::Unwritten,
             Layout::Chunked => Storage::Chunked,
-            Layout::Contiguous if dataset.storage_size() == 0 => Storage::Unwritten,
             Layout::Contiguous => Storage::Contiguous { offset: dataset.offset() },
             Layout::Compact => Storage::Elsewhere,
         };
@@ -154,6 +154,14 @@ impl SourceFile for Source {
     }
 
     fn floats(&self, place: &str) -> Result<Vec<f32>> {
+        let dataset = self.found(place)?;
+        if let (Some(found), Some(sides)) = (dataset.num_chunks(), dataset.chunk()) {
+            let counts =
+                dataset.shape().into_iter().zip(sides).map(|(size, side)| size.div_ceil(side.max(1)));
+            if found < counts.fold(1, usize::saturating_mul) {
+                return Err(lacks_chunk());
+            }
+        }
         self.values(place)
     }
 

@@ -30,29 +30,28 @@ impl<'a> Tensor<'a> {
     /// [`ErrorKind::TensorLayout`] if it reaches beyond the storage or overlaps itself, [`ErrorKind::Archive`] if the
     /// record is absent or shorter than the storage.
     pub(super) fn locate(view: &TensorView, objects: &'a Objects, archive: &mut Archive) -> Result<Self> {
+        let [sizes, steps] = [view.shape, view.strides].map(|sizes| objects.sizes(sizes).unwrap_or_default());
         let misfit = |fault: &str| {
-            Error::from(ErrorKind::TensorLayout {
-                shape: view.shape.clone(),
-                strides: view.strides.clone(),
-                fault: fault.to_owned(),
-            })
+            let (shape, strides) = (sizes.clone(), steps.clone());
+            Error::from(ErrorKind::TensorLayout { shape, strides, fault: fault.to_owned() })
         };
         let storage = objects.storages.get(view.storage).ok_or_else(|| misfit("it has no storage"))?;
-        let record = archive.record(&format!("data/{}", storage.key))?;
+        let key = objects.text(storage.key).ok_or_else(|| misfit("its storage has no key"))?;
+        let record = archive.record(&format!("data/{key}"))?;
         let element = storage.element_type.size();
         let storage_len = usize::try_from(storage.len)
             .ok()
             .filter(|len| len.checked_mul(element).is_some_and(|bytes| bytes <= record.len))
             .ok_or_else(|| {
                 misfit(&format!(
-                    "storage `{}` states {} elements of {element} bytes, its record has {} bytes",
-                    storage.key, storage.len, record.len
+                    "storage `{key}` states {} elements of {element} bytes, its record has {} bytes",
+                    storage.len, record.len
                 ))
             })?;
 
         let narrow =
             |sizes: &[u64]| sizes.iter().map(|size| usize::try_from(*size).ok()).collect::<Option<Vec<_>>>();
-        let (Some(shape), Some(strides)) = (narrow(&view.shape), narrow(&view.strides)) else {
+        let (Some(shape), Some(strides)) = (narrow(&sizes), narrow(&steps)) else {
             return Err(misfit("a size is beyond this machine's address space"));
         };
         if shape.len() != strides.len() {

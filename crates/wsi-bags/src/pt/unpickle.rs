@@ -1,8 +1,9 @@
 //! A pickle reader that runs nothing: it knows the instructions `torch.save` uses and four harmless callables.
 //!
 //! Pickles are programs. This interpreter has no way to import or call anything: a name that is not in
-//! [`Global::named`] ends the reading with that name. Every instruction creates at most one small value, so memory is
-//! bounded by the length of the pickle, which is bounded by [`MAX_BYTES`].
+//! [`Global::named`] ends the reading with that name. Every instruction creates at most one value of a fixed size, beside the
+//! bytes that it reads itself and the items that it takes off the stack: what is named again is pointed to, never copied.
+//! So memory is bounded by some hundred bytes for each of the pickle, whose length is bounded by [`MAX_BYTES`].
 
 use std::collections::HashMap;
 
@@ -13,6 +14,9 @@ use super::value::{Global, Objects, Storage, TensorView, Value};
 
 /// Longest accepted pickle. A state dict takes some 150 bytes per tensor.
 pub(super) const MAX_BYTES: usize = 64 << 20;
+
+/// Most axes of a tensor, as in PyTorch.
+const MAX_AXES: usize = 64;
 
 /// Reads a whole pickle and returns its value with the objects it points to.
 ///
@@ -301,9 +305,9 @@ impl Machine<'_> {
             Some([tag, Value::Global(Global::Storage(element_type)), key, _, Value::Int(len)])
                 if self.objects.text(*tag) == Some("storage") =>
             {
-                let key = self.objects.text(*key).ok_or("the key of a storage is not a string")?;
+                self.objects.text(*key).ok_or("the key of a storage is not a string")?;
                 let len = u64::try_from(*len).map_err(|_| "a storage has a negative length")?;
-                Storage { key: key.to_owned(), element_type: *element_type, len }
+                Storage { key: *key, element_type: *element_type, len }
             }
             _ => return Err("a persistent id does not describe a storage".into()),
         };
@@ -331,8 +335,8 @@ impl Machine<'_> {
                 let tensor = TensorView {
                     storage: *storage,
                     offset: u64::try_from(*offset).map_err(|_| "a tensor has a negative offset")?,
-                    shape: self.sizes(*shape)?,
-                    strides: self.sizes(*strides)?,
+                    shape: self.checked_sizes(*shape)?,
+                    strides: self.checked_sizes(*strides)?,
                 };
                 self.objects.tensors.push(tensor);
                 self.stack.push(Value::Tensor(self.objects.tensors.len() - 1));
@@ -342,14 +346,16 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn sizes(&self, value: Value) -> Result<Vec<u64>, Fault> {
+    /// A shape or strides. Tuples never change, so that they can be pointed to once they have been checked.
+    fn checked_sizes(&self, value: Value) -> Result<Value, Fault> {
         let items = self.objects.tuple(value).ok_or("a shape is not a tuple")?;
-        items
-            .iter()
-            .map(|item| match item {
-                Value::Int(size) => u64::try_from(*size).map_err(|_| "a shape has a negative size".into()),
-                _ => Err("a shape has a size that is not an integer".into()),
-            })
-            .collect()
+        if items.len() > MAX_AXES {
+            return Err(Fault::Text(format!("a tensor has {} axes, more than {MAX_AXES}", items.len())));
+        }
+        match items.iter().find(|item| !matches!(item, Value::Int(0..))) {
+            None => Ok(value),
+            Some(Value::Int(_)) => Err("a shape has a negative size".into()),
+            Some(_) => Err("a shape has a size that is not an integer".into()),
+        }
     }
 }

@@ -59,24 +59,26 @@ impl Global {
 }
 
 /// A storage as the pickle describes it; its bytes are the record `data/<key>`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Storage {
-    pub(super) key: String,
+    /// A text.
+    pub(super) key: Value,
     pub(super) element_type: ElementType,
     /// Number of elements.
     pub(super) len: u64,
 }
 
 /// A tensor as the pickle describes it, not yet compared with its storage.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct TensorView {
     /// Index of its [`Storage`].
     pub(super) storage: usize,
     /// First element.
     pub(super) offset: u64,
-    pub(super) shape: Vec<u64>,
-    /// In elements.
-    pub(super) strides: Vec<u64>,
+    /// A tuple of sizes.
+    pub(super) shape: Value,
+    /// A tuple of sizes, in elements.
+    pub(super) strides: Value,
 }
 
 /// Everything that values point to.
@@ -104,6 +106,12 @@ impl Objects {
             Value::Tuple(index) => self.sequences.get(index).map(Vec::as_slice),
             _ => None,
         }
+    }
+
+    /// The numbers of a tuple of integers that are not negative.
+    pub(super) fn sizes(&self, value: Value) -> Option<Vec<u64>> {
+        let size = |item: &Value| if let Value::Int(size) = item { u64::try_from(*size).ok() } else { None };
+        self.tuple(value)?.iter().map(size).collect()
     }
 
     /// The items of a dict, in the order in which they were set.

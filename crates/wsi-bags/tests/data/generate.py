@@ -154,6 +154,28 @@ def wrong_native():
     with h5py.File(HERE / "wrong_native_sparse.h5", "w") as file:
         file.create_dataset("x20/coords", data=np.zeros((2, 2), dtype="<i8"))
         file.create_dataset("x20/features/uni", shape=(1 << 40, 1024), dtype="<f4", chunks=(1024, 1024))
+    # By the index of the chunks: a B-tree of version 1; an extensible array, a fixed one, a B-tree of version 2, a single chunk.
+    for name, libver in (("", "earliest"), ("_v4", "v110")):
+        with h5py.File(HERE / f"wrong_native_chunks{name}.h5", "w", libver=(libver, "v110")) as file:
+            group = file.create_group("x20")
+            group.create_dataset("coords", data=np.array([[i * 512, 0] for i in range(70)], dtype="<i8"))
+            for label, filters in (("plain", {}), ("gzip", {"compression": "gzip"})):
+                options = {"dtype": "<f4", "chunks": (32, 4), **filters}
+                group.create_dataset(f"features/never_{label}", (70, 4), **options)
+                # Written as far as row 40, then made longer: the third chunk is not there.
+                for index, maxshape in (("extensible", (None, 4)), ("tree", (None, None))):
+                    grown = group.create_dataset(f"features/grown_{index}_{label}", (40, 4), maxshape=maxshape, **options)
+                    grown[:] = matrix(40, 4).numpy()
+                    grown.resize((70, 4))
+                hole = group.create_dataset(f"features/hole_{label}", (70, 4), **options)
+                hole[:32], hole[64:] = matrix(32, 4).numpy(), matrix(6, 4).numpy()
+                columns = group.create_dataset(f"features/columns_{label}", (70, 4), **{**options, "chunks": (32, 2)})
+                columns[:, :2] = matrix(70, 2).numpy()
+                single = {**options, "chunks": (70, 4)}
+                group.create_dataset(f"features/single_{label}", (70, 4), **single)
+                # Zeros that were written.
+                group.create_dataset(f"features/zeros_{label}", data=np.zeros((70, 4)), **options)
+                group.create_dataset(f"features/zeros_single_{label}", data=np.zeros((70, 4)), **single)
     with h5py.File(HERE / "wrong_native_virtual.h5", "w") as file:
         file.create_dataset("x20/coords", data=np.zeros((2, 2), dtype="<i8"))
         layout = h5py.VirtualLayout(shape=(2, 2), dtype="<f4")

@@ -72,7 +72,7 @@ pub(super) struct Header<'a> {
     image: &'a [u8],
 }
 
-/// Where the values of a contiguous dataset are.
+/// Where the values of a dataset are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     /// Space was never set aside: nothing was written.
@@ -104,10 +104,12 @@ impl<'a> Header<'a> {
             .map(Stored)
     }
 
-    /// Where a contiguous dataset lies; `None` for every other layout.
-    pub(super) fn contiguous(&self, base: u64) -> Option<Place> {
+    /// Where a contiguous dataset lies, or that one of any layout lies nowhere; `None` for every other dataset.
+    pub(super) fn place(&self, base: u64) -> Option<Place> {
         match DataLayoutMessage::decode(self.of_type(MSG_DATA_LAYOUT).next()?, &CONTEXT).ok()?.0 {
-            DataLayoutMessage::Contiguous { address: UNDEF_ADDR, .. } => Some(Place::Unallocated),
+            DataLayoutMessage::Contiguous { address: UNDEF_ADDR, .. }
+            | DataLayoutMessage::ChunkedV3 { b_tree_address: UNDEF_ADDR, .. }
+            | DataLayoutMessage::ChunkedV4 { index_address: UNDEF_ADDR, .. } => Some(Place::Unallocated),
             DataLayoutMessage::Contiguous { address, size } => {
                 Some(Place::At { offset: address.checked_add(base)?, len: size })
             }
