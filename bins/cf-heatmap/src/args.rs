@@ -20,6 +20,9 @@ pub(crate) struct Arguments {
     /// Say nothing but errors on stderr.
     #[arg(long, global = true)]
     pub(crate) quiet: bool,
+    /// How warnings and errors are written to stderr.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) log_format: cf_cli::LogFormat,
 }
 
 #[derive(Debug, Subcommand)]

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use args::{Arguments, Command};
+use cf_cli::LogFormat;
 
 /// A model's pass makes and drops tensors of many megabytes.
 #[global_allocator]
@@ -22,30 +23,24 @@ fn main() -> ExitCode {
         return ended;
     }
     let arguments = Arguments::parse();
-    start_log(arguments.quiet);
+    let (quiet, log_format) = (arguments.quiet, arguments.log_format);
+    // Libraries warn, such as of rows in another order than a model was trained on.
+    log_format.start(if quiet { "error" } else { "warn" });
+    // A bar between lines of JSON would break them.
+    let show_bars = !quiet && log_format == LogFormat::Text && std::io::stderr().is_terminal();
     let done = match &arguments.command {
-        Command::Render(render) => render::run(render, arguments.quiet),
-        Command::Serve(serve) => serve::run(serve, arguments.quiet),
+        Command::Render(render) => render::run(render, show_bars),
+        Command::Serve(serve) => serve::run(serve, quiet),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nowhere is left to report that stderr is closed.
-            let _ = writeln!(std::io::stderr(), "error: {error}");
+            match log_format {
+                // Nowhere is left to report that stderr is closed.
+                LogFormat::Text => _ = writeln!(std::io::stderr(), "error: {error}"),
+                LogFormat::Json => tracing::error!(exit_code = error.exit_code(), "{error}"),
+            }
             ExitCode::from(error.exit_code())
         }
     }
-}
-
-/// Warnings of the libraries, such as that of rows in another order than a model was trained on.
-fn start_log(quiet: bool) {
-    let level = if quiet { "error" } else { "warn" };
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-        .with_target(false)
-        .init();
 }

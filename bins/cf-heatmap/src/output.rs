@@ -1,7 +1,5 @@
 //! Results on stdout, remarks and bars on stderr.
 
-use std::io::IsTerminal;
-
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -17,9 +15,9 @@ pub(crate) fn print_json<T: Serialize>(value: &T) -> Result<(), CliError> {
     print(&(serde_json::to_string(value).map_err(CliError::Encode)? + "\n"))
 }
 
-/// A bar; hidden where nobody would see it.
-pub(crate) fn progress(quiet: bool) -> ProgressBar {
-    if quiet || !std::io::stderr().is_terminal() {
+/// A bar, hidden unless it is to be shown.
+pub(crate) fn progress(show: bool) -> ProgressBar {
+    if !show {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(0);

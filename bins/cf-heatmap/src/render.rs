@@ -25,7 +25,7 @@ struct Report<'a> {
     drawing_seconds: f64,
 }
 
-pub(crate) fn run(arguments: &RenderArguments, quiet: bool) -> Result<(), CliError> {
+pub(crate) fn run(arguments: &RenderArguments, show_bars: bool) -> Result<(), CliError> {
     let device = arguments.device.open().map_err(|error| CliError::Device(error.to_string()))?;
     let start = Instant::now();
     let slide = arguments.slide_file.as_deref().map(wsi_slides::open).transpose()?;
@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &RenderArguments, quiet: bool) -> Result<(), CliErr
         device,
     };
     let slide_id = slide_stem(&arguments.slide);
-    let bar = progress(quiet);
+    let bar = progress(show_bars);
     bar.set_prefix("occlusion");
     let mut on_pass = |done: usize, all: usize| {
         bar.set_length(all as u64);

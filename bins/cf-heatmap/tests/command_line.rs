@@ -181,3 +181,39 @@ fn a_slide_is_drawn_and_what_does_not_fit_is_refused() {
     let error = text(&output.stderr);
     assert!(error.contains("reads features of 24 columns"), "{error}");
 }
+
+#[test]
+fn a_log_for_programs_is_json_line_by_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let nowhere = dir.path().join("nowhere");
+    let nowhere = nowhere.to_str().unwrap();
+    let render = [
+        "render",
+        "--checkpoint",
+        nowhere,
+        "--model",
+        "crossfusion",
+        "--backbone",
+        "uni",
+        "--slide",
+        "slide",
+    ];
+    let render = [&render[..], &["--features", nowhere, "--out", nowhere]].concat();
+    let serve = ["serve", "--run", nowhere, "--features", nowhere];
+    for command in [&render[..], &serve] {
+        let output = Command::new(env!("CARGO_BIN_EXE_cf-heatmap"))
+            .args(command)
+            .args(["--quiet", "--log-format", "json"])
+            .env_remove("RUST_LOG")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+        let lines: Vec<Value> =
+            text(&output.stderr).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let last = lines.last().unwrap();
+        assert_eq!((&last["level"], &last["fields"]["exit_code"]), (&"ERROR".into(), &3.into()));
+        assert!(last["fields"]["message"].as_str().unwrap().contains(nowhere), "{last}");
+        let plain = Command::new(env!("CARGO_BIN_EXE_cf-heatmap")).args(command).output().unwrap();
+        assert!(text(&plain.stderr).starts_with("error: "), "text unless asked otherwise");
+    }
+}

@@ -17,7 +17,8 @@ use proptest::prelude::*;
 use wsi_bags::{Magnification, SlideInfo};
 use wsi_slides::render::{RenderOptions, SlideTruth, render};
 
-/// A row of patches along the top of the slide, the third with the highest score. Slide `other` states another size.
+/// A row of patches along the top of the slide, the third with the highest score. Slide `other` states another size, and
+/// `corrected` another resolution than the file.
 struct Row {
     side: u32,
     size: [u64; 2],
@@ -36,7 +37,8 @@ impl HeatSource for Row {
         let scores = (0..n).map(|at| if at == 2 { 1.0 } else { at as f32 * 1e-3 }).collect();
         let layer = HeatLayer::new("fine CAB", Arc::new(boxes), scores).map_err(|error| error.to_string())?;
         let width = self.size[0] + u64::from(prediction.slide_id == "other");
-        let info = SlideInfo { width: Some(width), height: Some(self.size[1]), mpp: Some(0.5) };
+        let mpp = if prediction.slide_id == "corrected" { 0.25 } else { 0.5 };
+        let info = SlideInfo { width: Some(width), height: Some(self.size[1]), mpp: Some(mpp) };
         Ok(SlideHeat { info, layers: vec![layer] })
     }
 }
@@ -44,11 +46,20 @@ impl HeatSource for Row {
 /// A server that is stopped when it is dropped.
 struct Running {
     address: SocketAddr,
+    /// Path below which its study lies.
+    root: String,
     truth: SlideTruth,
     n_made: Arc<AtomicUsize>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
     _dir: tempfile::TempDir,
+}
+
+impl Running {
+    /// What lies at a path below the root.
+    fn get(&self, path: &str) -> Answer {
+        get(self.address, &format!("{}{path}", self.root))
+    }
 }
 
 impl Drop for Running {
@@ -74,8 +85,9 @@ fn start() -> Running {
         risk: -f64::from(at),
         survival: vec![0.9, 0.7, 0.4, 0.2],
     };
-    let names = ["slide 1", "other", "broken", "no file", "no slide"];
-    let files = [("slide 1", &*path), ("other", &*path), ("no slide", &dir.path().join("no-slide.svs"))];
+    let names = ["slide 1", "other", "broken", "no file", "no slide", "corrected"];
+    let damaged = dir.path().join("no-slide.svs");
+    let files = [("slide 1", &*path), ("other", &*path), ("corrected", &*path), ("no slide", &*damaged)];
     let study = Study {
         title: "CrossFusion on <rendered>".to_owned(),
         predictions: (0..).zip(names).map(|(at, name)| row(at, name)).collect(),
@@ -93,7 +105,8 @@ fn start() -> Running {
         serve(study, 0, ready, async { stopped.await.unwrap_or(()) }).unwrap();
     });
     let address = receive.recv_timeout(Duration::from_secs(20)).unwrap();
-    Running { address, truth, n_made, stop: Some(stop), thread: Some(thread), _dir: dir }
+    let root = get(address, "/api/study").json()["root"].as_str().unwrap().to_owned();
+    Running { address, root, truth, n_made, stop: Some(stop), thread: Some(thread), _dir: dir }
 }
 
 struct Answer {
@@ -158,15 +171,15 @@ fn a_slide_its_patient_and_its_map_are_shown() {
         assert_eq!(get(server.address, &format!("/assets/{name}")).status, 200, "{name}");
     }
     let study = get(server.address, "/api/study").json();
-    assert_eq!(study["slides"].as_array().unwrap().len(), 5);
+    assert_eq!(study["slides"].as_array().unwrap().len(), 6);
     assert_eq!(study["slides"][0]["id"], "slide 1", "the highest risk first");
 
-    let slide = get(server.address, "/api/slides/slide%201").json();
+    let slide = server.get("/api/slides/slide%201").json();
     let picture = &slide["picture"];
     assert_eq!(picture["width"], server.truth.width);
     assert_eq!((slide["rank"].clone(), slide["status"].clone()), (1.into(), "event".into()));
     let last = picture["last_level"].as_u64().unwrap();
-    let tile = get(server.address, &format!("/slides/slide%201/tiles/{last}/0_0.jpg"));
+    let tile = server.get(&format!("/slides/slide%201/tiles/{last}/0_0.jpg"));
     assert_eq!(tile.headers["content-type"], "image/jpeg");
     assert_eq!(tile.picture().width(), 256);
     // The level that shows the whole slide in one tile.
@@ -174,38 +187,32 @@ fn a_slide_its_patient_and_its_map_are_shown() {
         .rev()
         .find(|level| server.truth.width.max(server.truth.height).div_ceil(1 << (last - level)) <= 256);
     let whole = whole.unwrap();
-    let small = get(server.address, &format!("/slides/slide%201/tiles/{whole}/0_0.jpg")).picture();
+    let small = server.get(&format!("/slides/slide%201/tiles/{whole}/0_0.jpg")).picture();
     let span = 1 << (last - whole);
     assert_eq!(small.width(), server.truth.width.div_ceil(span));
 
-    let layers = get(server.address, "/api/slides/slide%201/layers").json();
+    let layers = server.get("/api/slides/slide%201/layers").json();
     assert_eq!(layers["layers"][0]["title"], "fine CAB, 20x");
     let side = layers["layers"][0]["side"].as_u64().unwrap() as u32;
-    let map = get(server.address, &format!("/slides/slide%201/layers/0/tiles/{whole}/0_0.png"));
+    let map = server.get(&format!("/slides/slide%201/layers/0/tiles/{whole}/0_0.png"));
     let map = map.picture().to_rgba8();
     assert_eq!(map.dimensions(), (small.width(), small.height()), "the map lies on the slide");
     let clear = |x: u32, y: u32| map.get_pixel(x / span, y / span)[3] == 0;
     assert!(!clear(side * 2 + side / 2, side / 2) && clear(side * 2, side * 2));
-    let hot = get(
-        server.address,
-        &format!("/slides/slide%201/layers/0/tiles/{whole}/0_0.png?from=255&colours=jet"),
-    );
+    let hot = server.get(&format!("/slides/slide%201/layers/0/tiles/{whole}/0_0.png?from=255&colours=jet"));
     let hot = hot.picture().to_rgba8();
     let drawn: Vec<(u32, u32)> =
         hot.enumerate_pixels().filter(|(.., pixel)| pixel[3] > 0).map(|(x, y, _)| (x, y)).collect();
     let third = |x: &u32| (side * 2 / span..=side * 3 / span).contains(x);
     assert!(!drawn.is_empty() && drawn.iter().all(|(x, y)| third(x) && *y <= side / span), "{drawn:?}");
 
-    let top = get(server.address, "/api/slides/slide%201/layers/0/top?k=2").json();
+    let top = server.get("/api/slides/slide%201/layers/0/top?k=2").json();
     assert_eq!(top["patches"].as_array().unwrap().len(), 2);
     assert_eq!((&top["patches"][0]["patch"], &top["patches"][0]["x"]), (&2.into(), &(2 * side).into()));
-    assert_eq!(get(server.address, "/slides/slide%201/layers/0/patches/2.jpg").picture().width(), 160);
-    let figure = get(server.address, "/slides/slide%201/figures/kaplan-meier.svg");
+    assert_eq!(server.get("/slides/slide%201/layers/0/patches/2.jpg").picture().width(), 160);
+    let figure = server.get("/slides/slide%201/figures/kaplan-meier.svg");
     assert!(String::from_utf8(figure.body).unwrap().contains("Marked patient"));
-    assert_eq!(
-        get(server.address, "/slides/slide%201/figures/survival.svg").headers["content-type"],
-        "image/svg+xml"
-    );
+    assert_eq!(server.get("/slides/slide%201/figures/survival.svg").headers["content-type"], "image/svg+xml");
     assert_eq!(server.n_made.load(Ordering::Relaxed), 1, "the model ran once");
 }
 
@@ -217,19 +224,86 @@ fn what_cannot_be_shown_says_why_and_the_rest_goes_on() {
         ("other", "it is another file"),
         ("no%20slide", "no-slide.svs"),
     ] {
-        let answer = get(server.address, &format!("/api/slides/{slide}/layers"));
+        let answer = server.get(&format!("/api/slides/{slide}/layers"));
         assert_eq!(answer.status, 422, "{slide}");
         let error = answer.json()["error"].as_str().unwrap().to_owned();
         assert!(error.contains(reason), "{slide}: {error}");
     }
     // Without a slide file the map is drawn on the extent that the features state.
-    let slide = get(server.address, "/api/slides/no%20file").json();
+    let slide = server.get("/api/slides/no%20file").json();
     assert!(slide["picture"].is_null() && slide["has_file"] == false);
-    let layers = get(server.address, "/api/slides/no%20file/layers").json();
+    let layers = server.get("/api/slides/no%20file/layers").json();
     assert_eq!(layers["picture"]["width"], server.truth.width);
-    assert_eq!(get(server.address, "/slides/no%20file/layers/0/tiles/0/0_0.png").status, 200);
-    assert_eq!(get(server.address, "/slides/no%20file/tiles/0/0_0.jpg").status, 404);
-    assert_eq!(get(server.address, "/slides/slide%201/tiles/0/0_0.jpg").status, 200);
+    assert_eq!(server.get("/slides/no%20file/layers/0/tiles/0/0_0.png").status, 200);
+    assert_eq!(server.get("/slides/no%20file/tiles/0/0_0.jpg").status, 404);
+    assert_eq!(server.get("/slides/slide%201/tiles/0/0_0.jpg").status, 200);
+}
+
+#[test]
+fn a_resolution_that_was_corrected_in_extraction_is_the_one_shown() {
+    let server = start();
+    let slide = server.get("/api/slides/corrected").json();
+    assert_eq!(slide["picture"]["mpp"], 0.5, "what the file states");
+    let layers = server.get("/api/slides/corrected/layers");
+    assert_eq!(layers.status, 200, "{}", String::from_utf8_lossy(&layers.body));
+    let picture = &layers.json()["picture"];
+    assert_eq!(picture["mpp"], 0.25);
+    assert_eq!(
+        (&picture["width"], &picture["height"]),
+        (&slide["picture"]["width"], &slide["picture"]["height"])
+    );
+    assert_eq!(server.get("/slides/corrected/layers/0/tiles/0/0_0.png").status, 200);
+}
+
+#[test]
+fn what_a_browser_keeps_is_not_shown_for_another_start() {
+    let [first, second] = [start(), start()];
+    assert_ne!(first.root, second.root);
+    for path in [
+        "/slides/slide%201/tiles/0/0_0.jpg",
+        "/slides/slide%201/layers/0/tiles/0/0_0.png",
+        "/slides/slide%201/layers/0/patches/2.jpg",
+        "/slides/slide%201/figures/survival.svg",
+        "/slides/slide%201/figures/kaplan-meier.svg",
+    ] {
+        let kept = first.get(path);
+        assert_eq!((kept.status, &*kept.headers["cache-control"]), (200, "private, max-age=3600"), "{path}");
+        for root in ["", &first.root] {
+            let refused = get(second.address, &format!("{root}{path}"));
+            assert_eq!(
+                (refused.status, &*refused.headers["cache-control"]),
+                (404, "no-store"),
+                "{root}{path}"
+            );
+        }
+    }
+    let layers = get(second.address, &format!("{}/api/slides/slide%201/layers", first.root));
+    assert_eq!(layers.status, 404);
+    assert!(layers.json()["error"].as_str().unwrap().contains("must be loaded again"));
+    assert_eq!(second.n_made.load(Ordering::Relaxed), 0);
+    for answer in [get(first.address, "/api/study"), first.get("/api/slides/slide%201/layers")] {
+        assert_eq!((answer.status, &*answer.headers["cache-control"]), (200, "no-store"));
+    }
+}
+
+#[test]
+fn a_page_elsewhere_makes_no_model_run() {
+    let server = start();
+    let layers = format!("{}/api/slides/slide%201/layers", server.root);
+    let status = |path: &str, headers: &str| send(server.address, "GET", path, headers).status;
+    for site in ["cross-site", "same-site"] {
+        let headers = format!("sec-fetch-site: {site}\r\nsec-fetch-mode: no-cors\r\n");
+        assert_eq!(status(&layers, &headers), 403, "{site}");
+    }
+    // An old browser does not say where the request comes from, but its pages elsewhere do not know the root.
+    assert_eq!(status("/api/slides/slide%201/layers", ""), 404);
+    assert_eq!(server.n_made.load(Ordering::Relaxed), 0);
+    let link = "sec-fetch-site: cross-site\r\nsec-fetch-mode: navigate\r\n";
+    assert_eq!(status("/", link), 200, "a link in a mail leads to the page");
+    for site in ["same-origin", "none"] {
+        let headers = format!("sec-fetch-site: {site}\r\nsec-fetch-mode: cors\r\n");
+        assert_eq!(status(&layers, &headers), 200, "{site}");
+    }
 }
 
 #[test]
@@ -252,6 +326,7 @@ fn requests_that_are_none_are_refused() {
         "/nothing",
     ] {
         assert_eq!(status("GET", path, ""), 404, "{path}");
+        assert_eq!(status("GET", &format!("{}{path}", server.root), ""), 404, "{path} below the root");
     }
     for path in [
         "/slides/slide%201/tiles/-1/0_0.jpg",
@@ -264,7 +339,7 @@ fn requests_that_are_none_are_refused() {
         "/api/slides/slide%201/layers/0/top?k=100000",
         "/slides/%ff/tiles/0/0_0.jpg",
     ] {
-        assert_eq!(status("GET", path, ""), 400, "{path}");
+        assert_eq!(status("GET", &format!("{}{path}", server.root), ""), 400, "{path}");
     }
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"] {
         assert_eq!(status(method, "/api/study", ""), 405, "{method}");
@@ -311,9 +386,10 @@ fn no_path_escapes_or_brings_it_down() {
         proptest::test_runner::TestRunner::new(ProptestConfig { cases: 1500, ..Default::default() });
     let address = server.address;
     runner
-        .run(&paths, |pieces| {
+        .run(&(any::<bool>(), paths), |(is_below, pieces)| {
             let path: String =
                 pieces.iter().map(|piece| format!("/{}", piece.replace([' ', '\r', '\n'], ""))).collect();
+            let path = if is_below { format!("{}{path}", server.root) } else { path };
             let path = if path.is_empty() { "/".to_owned() } else { path };
             let answer = send(address, "GET", &path, "");
             prop_assert!(answer.status < 500, "{path}: {}", answer.status);
@@ -326,12 +402,12 @@ fn no_path_escapes_or_brings_it_down() {
 
 /// `n_clients` connections that ask for tiles without a pause. Returns how many answers there were.
 fn load(server: &Running, n_clients: usize, duration: Duration) -> usize {
-    let last = get(server.address, "/api/slides/slide%201").json()["picture"]["last_level"].as_u64().unwrap();
-    assert_eq!(get(server.address, "/api/slides/slide%201/layers").status, 200);
+    let last = server.get("/api/slides/slide%201").json()["picture"]["last_level"].as_u64().unwrap();
+    assert_eq!(server.get("/api/slides/slide%201/layers").status, 200);
     let (done, n_answers) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for client in 0..n_clients {
-            let (done, n_answers, address) = (&done, &n_answers, server.address);
+            let (done, n_answers, address, root) = (&done, &n_answers, server.address, &server.root);
             let ask = move || {
                 let mut stream = TcpStream::connect(address).unwrap();
                 stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -344,7 +420,8 @@ fn load(server: &Running, n_clients: usize, duration: Duration) -> usize {
                         0 => format!("tiles/{level}/{column}_{row}.jpg"),
                         _ => format!("layers/0/tiles/{level}/{column}_{row}.png?from={}", (at >> 16) % 256),
                     };
-                    let head = format!("GET /slides/slide%201/{path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
+                    let head =
+                        format!("GET {root}/slides/slide%201/{path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
                     stream.write_all(head.as_bytes()).unwrap();
                     let answer = read_answer(&mut reader).unwrap();
                     assert!(answer.status == 200 || answer.status == 404, "{path}: {}", answer.status);

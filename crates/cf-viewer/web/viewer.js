@@ -1,7 +1,7 @@
 "use strict";
 
-// What is shown: the study, the slide, its heatmaps, and the layer that is drawn.
-const state = { slides: [], slide: null, heat: null, layer: -1, request: 0 };
+// What is shown: where the study lies, its slides, the slide, its heatmaps, and the layer that is drawn.
+const state = { root: "", slides: [], slide: null, heat: null, layer: -1, request: 0 };
 const element = (id) => document.getElementById(id);
 
 function say(text, isError = false) {
@@ -18,7 +18,7 @@ async function fetchJson(address) {
   return answer;
 }
 
-const address = (...parts) => "/" + parts.map(encodeURIComponent).join("/");
+const address = (...parts) => state.root + "/" + parts.map(encodeURIComponent).join("/");
 
 const viewer = OpenSeadragon({
   element: element("viewer"),
@@ -106,6 +106,7 @@ async function show(id) {
     const heat = await fetchJson(address("api", "slides", id, "layers"));
     if (isOld()) return;
     state.heat = heat;
+    showScale();
     listLayers();
     const missing = slide.has_file ? "" : " There is no slide file: maps are drawn on an empty canvas.";
     say(`${heat.layers.length} heatmaps.${missing}`);
@@ -177,9 +178,8 @@ function draw() {
   });
   const name = (level, column, row) =>
     `${address("slides", slide.id, "layers", String(layer), "tiles", String(level))}/${column}_${row}.png?${query}`;
-  const picture = slide.picture || heat.picture;
   viewer.addTiledImage({
-    tileSource: { ...tileSource(picture, name), isHeat: true },
+    tileSource: { ...tileSource(heat.picture, name), isHeat: true },
     opacity: opacity(),
     success: () => old.forEach((image) => viewer.world.removeItem(image)),
   });
@@ -256,7 +256,8 @@ function showPatch(patch, rank) {
 
 function showScale() {
   const image = viewer.world.getItemAt(0);
-  const picture = state.slide && (state.slide.picture || (state.heat && state.heat.picture));
+  // Features may have been extracted at another resolution than the file states: theirs is right.
+  const picture = state.heat ? state.heat.picture : state.slide && state.slide.picture;
   const mpp = picture && picture.mpp;
   element("scale").classList.toggle("unknown", !image || !mpp);
   if (!image || !mpp) return;
@@ -293,7 +294,7 @@ async function start() {
   showScale();
   try {
     const study = await fetchJson("/api/study");
-    state.slides = study.slides;
+    Object.assign(state, { root: study.root, slides: study.slides });
     element("title").textContent = study.title;
     document.title = `${study.title} – heatmaps`;
     listSlides();

@@ -29,6 +29,12 @@ impl Refusal {
         Self { status: StatusCode::MISDIRECTED_REQUEST, reason }
     }
 
+    /// A request of a page elsewhere.
+    pub(super) fn foreign() -> Self {
+        let reason = "this server answers to its own page only".to_owned();
+        Self { status: StatusCode::FORBIDDEN, reason }
+    }
+
     /// Something that is there but cannot be shown: a damaged slide, features of another one.
     pub(super) fn cannot(reason: String) -> Self {
         Self { status: StatusCode::UNPROCESSABLE_ENTITY, reason }

@@ -41,18 +41,20 @@ const HEADERS: [(&str, &str); 5] = [
 type Shared = State<Arc<App>>;
 
 pub(super) fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/", get(|| async { assets::page() }))
-        .route("/assets/{name}", get(|Path(name): Path<String>| async move { assets::asset(&name) }))
-        .route("/api/study", get(study))
+    let of_this_start = Router::new()
         .route("/api/slides/{slide}", get(slide))
         .route("/api/slides/{slide}/layers", get(layers))
         .route("/api/slides/{slide}/layers/{layer}/top", get(top))
         .route("/slides/{slide}/tiles/{level}/{tile}", get(tile))
         .route("/slides/{slide}/layers/{layer}/tiles/{level}/{tile}", get(heat_tile))
         .route("/slides/{slide}/layers/{layer}/patches/{patch}", get(patch))
-        .route("/slides/{slide}/figures/{figure}", get(figure))
-        .fallback(|| async { Refusal::unknown("page") })
+        .route("/slides/{slide}/figures/{figure}", get(figure));
+    Router::new()
+        .route("/", get(|| async { assets::page() }))
+        .route("/assets/{name}", get(|Path(name): Path<String>| async move { assets::asset(&name) }))
+        .route("/api/study", get(study))
+        .nest(&app.root, of_this_start)
+        .fallback(|| async { Refusal::unknown("page; one of an earlier start must be loaded again") })
         .layer(middleware::from_fn_with_state(Arc::clone(&app), guard))
         .with_state(app)
 }
@@ -67,6 +69,8 @@ async fn guard(State(app): Shared, request: Request, next: Next) -> Response {
         response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("none"));
+    // The next start at this address may serve another run.
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
@@ -75,6 +79,9 @@ fn check(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
     if !host.is_some_and(|host| app.hosts.iter().any(|known| known == host)) {
         return Err(Refusal::misdirected());
     }
+    if is_foreign(headers) {
+        return Err(Refusal::foreign());
+    }
     match headers.get(RANGE) {
         Some(range) if !range.to_str().is_ok_and(is_range) => {
             Err(Refusal::malformed("the header Range", "bytes=FIRST-LAST"))
@@ -82,6 +89,13 @@ fn check(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
         // Everything is small: a range that is one may be answered with the whole.
         _ => Ok(()),
     }
+}
+
+/// Whether a page elsewhere asks, where the browser says so. A link there may still lead here.
+fn is_foreign(headers: &HeaderMap) -> bool {
+    let said = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let is_own = matches!(said("sec-fetch-site"), None | Some("same-origin" | "none"));
+    !is_own && said("sec-fetch-mode") != Some("navigate")
 }
 
 fn is_range(text: &str) -> bool {
@@ -121,7 +135,7 @@ async fn study(State(app): Shared) -> Json<Value> {
     let mut order: Vec<&PredictionRow> = rows.iter().collect();
     order.sort_by(|a, b| b.risk.total_cmp(&a.risk).then_with(|| a.slide_id.cmp(&b.slide_id)));
     let slides: Vec<Value> = order.iter().zip(1..).map(|(row, rank)| summary(&app, row, rank)).collect();
-    Json(json!({ "title": app.study.title, "slides": slides }))
+    Json(json!({ "title": app.study.title, "root": app.root, "slides": slides }))
 }
 
 fn summary(app: &App, row: &PredictionRow, rank: usize) -> Value {
@@ -204,7 +218,7 @@ async fn top(
     Ok(Json(json!({ "patches": patches })))
 }
 
-/// Bytes that do not change while the server runs.
+/// Bytes that do not change while the server runs; the next start has other addresses.
 fn kept(kind: &'static str, bytes: &[u8]) -> Response {
     let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, "private, max-age=3600")];
     (headers, bytes.to_vec()).into_response()

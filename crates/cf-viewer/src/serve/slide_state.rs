@@ -39,11 +39,11 @@ impl OpenSlide {
         DeepZoom::of(self.frame.size)
     }
 
-    /// Refuses heatmaps of features that were cut from another slide.
-    pub(super) fn check(&self, path: &Path, heat: &SlideHeat) -> Result<(), String> {
+    /// The frame of heatmaps on this slide; refuses those of features that were cut from a slide of another size.
+    pub(super) fn frame_of(&self, path: &Path, heat: &SlideHeat) -> Result<SlideFrame, String> {
         let boxes = heat.layers.iter().map(|layer| layer.boxes().as_ref());
-        SlideFrame::of_slide(path, self.reader.as_ref(), None, &heat.info, boxes)
-            .map(|_| ())
+        // The file's resolution may be the wrong one that was corrected when features were extracted.
+        SlideFrame::of_slide(path, self.reader.as_ref(), heat.info.mpp, &heat.info, boxes)
             .map_err(|error| whole_text(&error))
     }
 
@@ -65,7 +65,7 @@ pub(super) struct ReadyHeat {
     pub(super) heat: SlideHeat,
     /// Of each layer, by rank and by value.
     shades: Vec<[Vec<u8>; 2]>,
-    /// What layers are drawn on where there is no slide file.
+    /// What layers are drawn on; its resolution is that of the features, where they state one.
     pub(super) frame: SlideFrame,
 }
 
@@ -79,12 +79,10 @@ pub(super) struct Drawing {
 }
 
 impl ReadyHeat {
-    pub(super) fn new(heat: SlideHeat) -> Result<Self, String> {
-        let boxes = heat.layers.iter().map(|layer| layer.boxes().as_ref());
-        let frame = SlideFrame::of_features(None, &heat.info, boxes).map_err(|error| whole_text(&error))?;
+    pub(super) fn new(heat: SlideHeat, frame: SlideFrame) -> Self {
         let shades = |layer: &HeatLayer| [Scaling::Rank, Scaling::Raw].map(|by| by.shades(layer.scores()));
         let shades = heat.layers.iter().map(shades).collect();
-        Ok(Self { heat, shades, frame })
+        Self { heat, shades, frame }
     }
 
     /// About how much memory it takes.
@@ -121,6 +119,12 @@ impl ReadyHeat {
         }
         Some(png(&rgba, grid.size))
     }
+}
+
+/// The frame of heatmaps without a slide file.
+pub(super) fn canvas(heat: &SlideHeat) -> Result<SlideFrame, String> {
+    let boxes = heat.layers.iter().map(|layer| layer.boxes().as_ref());
+    SlideFrame::of_features(None, &heat.info, boxes).map_err(|error| whole_text(&error))
 }
 
 fn png(rgba: &[u8], [width, height]: [u32; 2]) -> Result<Vec<u8>, String> {
