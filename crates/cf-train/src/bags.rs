@@ -1,6 +1,6 @@
 //! Slides as tensors, in a given order, read ahead of use and checked against the model's width.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +12,7 @@ use wsi_bags::{Bag, BagStore, Layout, Magnification, OrderedLoader, PatchDescrip
 use crate::bag_upload::BagUpload;
 use crate::config::{FeaturesConfig, Precision};
 use crate::device_memory::naming_the_bag;
-use crate::edge_cache;
+use crate::edge_cache::EdgeFile;
 use crate::error::{Error, Result};
 use crate::memory::BagSize;
 use crate::resident_bags::ResidentBags;
@@ -40,8 +40,8 @@ pub struct BagSource {
     magnifications: Vec<Magnification>,
     /// Neighbours and the like, which follow from a bag and cost more than reading it, by slide.
     derived: Arc<Mutex<HashMap<String, DerivedCache>>>,
-    /// Slides whose lists are beside the bags, or were tried to be put there.
-    kept: Arc<Mutex<HashSet<String>>>,
+    /// Lists that may be beside the bags, or are to be put there, by slide.
+    edge_files: Arc<Mutex<HashMap<String, EdgeFile>>>,
     /// Of slides that were described: their files are opened once for that.
     sizes: Arc<Mutex<HashMap<String, BagSize>>>,
     resident: Arc<Mutex<ResidentBags>>,
@@ -75,7 +75,7 @@ impl BagSource {
             model: model.clone(),
             magnifications: magnifications.to_vec(),
             derived: Arc::default(),
-            kept: Arc::default(),
+            edge_files: Arc::default(),
             sizes: Arc::default(),
             resident: Arc::default(),
             uploader: Arc::new(Mutex::new(Uploader::new(device, dtype)?)),
@@ -175,11 +175,12 @@ impl BagSource {
             return Ok(derived.clone());
         }
         let derived = DerivedCache::default();
-        if self.finds_nearest_features() {
-            for (name, list) in edge_cache::read(&self.store.path_of(slide_id, Magnification::X20)) {
-                derived.get(name, || Ok(list))?;
-                self.kept().insert(slide_id.to_owned());
-            }
+        let lists = self.edge_files().get(slide_id).map(EdgeFile::read).unwrap_or_default();
+        if !lists.is_empty() {
+            self.edge_files().remove(slide_id);
+        }
+        for (name, list) in lists {
+            derived.get(name, || Ok(list))?;
         }
         known.insert(slide_id.to_owned(), derived.clone());
         Ok(derived)
@@ -189,26 +190,37 @@ impl BagSource {
         matches!(&self.model, ModelConfig::DeepGraphSurv(settings) if settings.finds_nearest_features())
     }
 
-    fn kept(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn edge_files(&self) -> MutexGuard<'_, HashMap<String, EdgeFile>> {
+        self.edge_files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the state of bags before they are read for the first time: what is found in them holds for that.
+    fn note_edge_files(&self, slide_ids: &[String]) {
+        if !self.finds_nearest_features() {
+            return;
+        }
+        let known = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = self.edge_files();
+        for slide_id in slide_ids.iter().filter(|&slide_id| !known.contains_key(slide_id)) {
+            let bag = self.store.path_of(slide_id, Magnification::X20);
+            if let Some(file) = EdgeFile::of(&bag, self.store.backbone()) {
+                files.insert(slide_id.clone(), file);
+            }
+        }
     }
 
     /// Keeps beside the bags, for the next run, what took long to find for them. Where they can't be written to, it will be found
     /// again.
     pub(crate) fn keep_derived(&self) {
-        if !self.finds_nearest_features() {
-            return;
-        }
         let known = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
-        for (slide_id, derived) in known.iter() {
-            if !self.kept().insert(slide_id.clone()) {
-                continue;
-            }
-            let path = self.store.path_of(slide_id, Magnification::X20);
-            if let Err(error) = edge_cache::write(&path, derived) {
+        self.edge_files().retain(|slide_id, file| {
+            let written = known.get(slide_id).map_or(Ok(false), |derived| file.write(derived));
+            if let Err(error) = &written {
                 tracing::debug!(slide_id, %error, "neighbours are not kept beside the bags");
             }
-        }
+            // Nothing was found yet for a slide that no pass has seen.
+            matches!(written, Ok(false))
+        });
     }
 
     /// What stood in for what the bags of these slides lack, in the passes so far.
@@ -226,7 +238,8 @@ impl BagSource {
             slide_ids.iter().map(|slide_id| resident.get(slide_id)).collect()
         };
         let absent = slide_ids.iter().zip(&there).filter(|(_, bag)| bag.is_none());
-        let absent = absent.map(|(slide_id, _)| slide_id.clone()).collect();
+        let absent: Vec<String> = absent.map(|(slide_id, _)| slide_id.clone()).collect();
+        self.note_edge_files(&absent);
         let source = self.clone();
         let upload = move |(slide_id, bag): (String, wsi_bags::Result<Bag>)| {
             let bag = bag.map_err(|source| Error::Bag { slide_id: slide_id.clone(), source })?;

@@ -25,6 +25,7 @@ use std::collections::BTreeSet;
 use survival_metrics::Outcome;
 
 pub use barcode::{patient_of, site_of};
+pub(crate) use clinical_table::table_files;
 pub use clinical_table::{Case, ClinicalTable};
 pub use preset::{Endpoint, MissingOutcome, Preset};
 pub(crate) use row_fault::{RowFault, RowFaultKind};

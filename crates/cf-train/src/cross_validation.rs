@@ -8,6 +8,7 @@ use candle_core::Device;
 use cf_model::kernels::device::{self, DeviceName};
 
 use crate::config::RunConfig;
+use crate::data_hashes::{DataHashes, FileHashes};
 use crate::environment::{Environment, peak_rss_bytes};
 use crate::error::{Error, Result};
 use crate::evaluate::{self, Cost, Summary};
@@ -63,10 +64,19 @@ pub(crate) fn carry_out(
     let config_toml = config.to_toml()?;
     let memory = MemoryBudget::new(config, plan.bags.backbone_dim(), &options.device)?;
     let memory = plan.check_memory(memory, observe)?;
+    let mut files = FileHashes::default();
+    let hashes = |fold| DataHashes::of(config, fold, &plan.bags, &mut files);
+    let hashes: Vec<DataHashes> = plan.folds.iter().map(hashes).collect::<Result<_>>()?;
     claim_directory(run, &config_toml, options.resume)?;
-    run_dir::write_json(&run.join(run_dir::FOLDS), &plan.record)?;
+    for (fold, hashes) in plan.folds.iter().zip(&hashes) {
+        hashes.check_begun(&run_dir::fold_dir(run, fold.fold))?;
+    }
+    run_dir::remove_unfinished(run)?;
+    let record = plan.record_with_complete(run)?;
+    run_dir::write_json(&run.join(run_dir::FOLDS), &record)?;
     let device = (options.device_name, &options.device);
-    let environment = Environment::read(device, config.training.seed, input_hash::of_run(config, plan)?)?;
+    let inputs = input_hash::of_run(config, &record, &plan.bags)?;
+    let environment = Environment::read(device, config.training.seed, inputs)?;
     run_dir::write_json(&run.join(run_dir::ENVIRONMENT), &environment)?;
     let context = TrainingContext {
         config,
@@ -78,8 +88,9 @@ pub(crate) fn carry_out(
     };
     plan.fill_device(&memory, observe)?;
     let started = Instant::now();
-    for data in &plan.folds {
-        if run_dir::fold_dir(run, data.fold).join(fold_files::PREDICTIONS).is_file() {
+    for (data, hashes) in plan.folds.iter().zip(&hashes) {
+        let dir = run_dir::fold_dir(run, data.fold);
+        if dir.join(fold_files::PREDICTIONS).is_file() {
             tracing::info!(fold = data.fold, "complete already");
             // A session that was killed just then may have left it.
             remove_state(run, data.fold)?;
@@ -91,6 +102,8 @@ pub(crate) fn carry_out(
             n_validation = data.validation.len(),
             "training"
         );
+        run_dir::create_dir(&dir)?;
+        run_dir::write_json(&dir.join(fold_files::DATA), hashes)?;
         train_fold(&context, data, observe)?;
     }
 

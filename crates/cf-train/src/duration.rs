@@ -80,6 +80,23 @@ pub fn step_seconds(
     PASS_SECONDS + passes * pass + reading_seconds(dim, bag)
 }
 
+/// Predicts the seconds from a request to stop until a fold in training has stopped, at most: a step on its largest bag or, with the Cox
+/// loss, which couples the bags of a group, a group of such.
+pub fn stop_seconds(
+    model: &ModelConfig,
+    training: &TrainingConfig,
+    dim: usize,
+    train: &[BagSize],
+    processor: Processor,
+) -> f64 {
+    let n_bags = match training.loss {
+        LossKind::Cox => training.accumulation.min(train.len()),
+        LossKind::Nll | LossKind::CrossEntropy | LossKind::Likelihood => 1,
+    };
+    let steps = train.iter().map(|bag| step_seconds(model, training, dim, *bag, processor));
+    n_bags as f64 * steps.fold(0.0, f64::max)
+}
+
 fn reading_seconds(dim: usize, bag: BagSize) -> f64 {
     (bag.total() * dim * size_of::<f32>()) as f64 / READING_RATE
 }
@@ -210,6 +227,20 @@ mod tests {
             |x20| forward_seconds(&model, &training, 2048, BagSize { x5: 0, x10: 0, x20 }, processor);
         assert_eq!(seconds(1000), seconds(137_990));
         assert!(seconds(500) < seconds(1000) / 2.0);
+    }
+
+    #[test]
+    fn a_group_of_the_cox_loss_is_not_left_half_done() {
+        let model = ModelConfig::default_of(ModelName::Crossfusion);
+        let bags = [BagSize { x5: 90, x10: 345, x20: 1_350 }, BagSize { x5: 895, x10: 3_449, x20: 13_496 }];
+        let of = |loss, accumulation| {
+            let training = TrainingConfig { loss, accumulation, ..training() };
+            let processor = Processor::Threads(2);
+            let step = step_seconds(&model, &training, 2048, bags[1], processor);
+            stop_seconds(&model, &training, 2048, &bags, processor) / step
+        };
+        assert_eq!((of(LossKind::Nll, 32), of(LossKind::Cox, 1)), (1.0, 1.0));
+        assert_eq!(of(LossKind::Cox, 32), 2.0, "no group is larger than the fold");
     }
 
     #[test]

@@ -206,9 +206,11 @@ impl Error {
             Self::Interrupted { .. } | Self::TasksElsewhere { .. } | Self::Incomplete { .. } => Remedy::Retry,
             Self::DoesNotFit { .. } | Self::DeviceFull { .. } => Remedy::LessMemory,
             error if error.is_full_device() => Remedy::LessMemory,
+            error if cf_cli::is_temporary(error) => Remedy::Retry,
             Self::Io { source, .. } | Self::Simulate(crate::simulate::Error::Io { source, .. }) => {
                 io_remedy(source)
             }
+            Self::Model(cf_model::Error::Tensor(_)) => Remedy::Unknown,
             Self::Config { .. }
             | Self::Data { .. }
             | Self::Bag { .. }
@@ -255,9 +257,6 @@ impl Error {
 fn io_remedy(source: &std::io::Error) -> Remedy {
     use std::io::ErrorKind;
     match source.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::Interrupted | ErrorKind::TimedOut => {
-            Remedy::Retry
-        }
         ErrorKind::NotFound
         | ErrorKind::PermissionDenied
         | ErrorKind::NotADirectory
@@ -285,5 +284,34 @@ mod tests {
         let other = Error::Tensor(candle_core::Error::Msg("out of memory".to_owned()));
         assert_eq!(other.remedy(), Remedy::Unknown);
         assert_eq!(Error::PrecisionOfCpu { device: DeviceName::Cuda(0) }.remedy(), Remedy::FixInput);
+    }
+
+    #[test]
+    fn the_same_fault_asks_for_the_same_wherever_it_is_met() {
+        let refused = |kind: std::io::ErrorKind| {
+            wsi_bags::Error::from(wsi_bags::ErrorKind::Io { action: "read the file", source: kind.into() })
+        };
+        let errors = |kind| {
+            [
+                Error::Bag { slide_id: "slide-1".to_owned(), source: refused(kind) },
+                Error::BagStore(refused(kind)),
+                Error::Model(refused(kind).into()),
+                Error::io("read", Path::new("slide-1.h5"))(kind.into()),
+            ]
+        };
+        use std::io::ErrorKind::{Interrupted, PermissionDenied, StorageFull, TimedOut};
+        for (kind, remedy) in [
+            (TimedOut, Remedy::Retry),
+            (Interrupted, Remedy::Retry),
+            (StorageFull, Remedy::Retry),
+            (PermissionDenied, Remedy::FixInput),
+        ] {
+            for error in errors(kind) {
+                assert_eq!(error.remedy(), remedy, "{error:?}");
+            }
+        }
+        let shapes = || candle_core::Error::Msg("shape mismatch".to_owned());
+        assert_eq!(Error::Model(shapes().into()).remedy(), Error::Tensor(shapes()).remedy());
+        assert_eq!(Error::Model(shapes().into()).remedy(), Remedy::Unknown);
     }
 }

@@ -111,6 +111,8 @@ impl FoldState {
         checkpoint::write_tensors(&dir.join(&names[0]), &values, Default::default())?;
         checkpoint::write_tensors(&dir.join(&names[1]), &adam.state(), Default::default())?;
         run_dir::write_json(&dir.join("position.json"), self)?;
+        // The previous state is removed only once this one would be found.
+        run_dir::sync_dir(dir)?;
         let entries = std::fs::read_dir(dir).map_err(Error::io("read", dir))?;
         for entry in entries {
             let path = entry.map_err(Error::io("read", dir))?.path();

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::bags::BagSource;
+use crate::cohort::table_files;
 use crate::config::{FeaturesConfig, RunConfig};
 use crate::error::{Error, Result};
-use crate::plan::{FoldRecord, Plan};
+use crate::plan::{FoldRecord, FoldsRecord};
 use crate::run_dir;
 
 /// One input of a run.
@@ -26,10 +28,11 @@ impl InputRecord {
         Self { what: what.into(), sha256: hex(Sha256::new().chain_update(bytes)) }
     }
 
-    fn of_file(what: &str, path: &Path) -> Result<Self> {
-        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    /// Of a file that `setting` names, or of one below the folder that it names.
+    fn of_file(what: &str, path: &Path, setting: &Path) -> Result<Self> {
+        let name = setting.parent().and_then(|home| path.strip_prefix(home).ok()).unwrap_or(path);
         let bytes = fs::read(path).map_err(Error::io("read", path))?;
-        Ok(Self::new(format!("{what} {name}"), &bytes))
+        Ok(Self::new(format!("{what} {}", name.display()), &bytes))
     }
 }
 
@@ -43,29 +46,31 @@ pub(crate) fn hex(hash: Sha256) -> String {
 ///
 /// # Errors
 /// If a file can't be read.
-pub(crate) fn of_run(config: &RunConfig, plan: &Plan) -> Result<Vec<InputRecord>> {
-    let mut inputs = vec![
-        InputRecord::new(format!("resolved configuration {}", run_dir::CONFIG), config.to_toml()?.as_bytes()),
-        InputRecord::of_file("clinical table", &config.cohort.clinical)?,
-    ];
-    if let Some(slides) = &config.cohort.slides {
-        inputs.push(InputRecord::of_file("table of slides", slides)?);
+pub(crate) fn of_run(config: &RunConfig, record: &FoldsRecord, bags: &BagSource) -> Result<Vec<InputRecord>> {
+    let settings = config.to_toml()?;
+    let mut inputs =
+        vec![InputRecord::new(format!("resolved configuration {}", run_dir::CONFIG), settings.as_bytes())];
+    for table in table_files(&config.cohort)? {
+        inputs.push(InputRecord::of_file("clinical table", &table, &config.cohort.clinical)?);
     }
-    let folds = run_dir::json_text(Path::new(run_dir::FOLDS), &plan.record)?;
+    if let Some(slides) = &config.cohort.slides {
+        inputs.push(InputRecord::of_file("table of slides", slides, slides)?);
+    }
+    let folds = run_dir::json_text(Path::new(run_dir::FOLDS), record)?;
     inputs.push(InputRecord::new(format!("cohort flow and folds {}", run_dir::FOLDS), folds.as_bytes()));
-    inputs.push(features(config, plan)?);
+    inputs.push(features(config, record, bags)?);
     Ok(inputs)
 }
 
 /// A line of name and size for each file that holds a slide of a fold, sorted. Names start below the folder that the
 /// configuration names, which may move.
-fn features(config: &RunConfig, plan: &Plan) -> Result<InputRecord> {
+fn features(config: &RunConfig, record: &FoldsRecord, bags: &BagSource) -> Result<InputRecord> {
     let slides_of = |fold: &'_ FoldRecord| -> Vec<String> {
         [&fold.train, &fold.inner_validation, &fold.validation].into_iter().flatten().cloned().collect()
     };
-    let slides: BTreeSet<String> = plan.record.folds.iter().flat_map(slides_of).collect();
+    let slides: BTreeSet<String> = record.folds.iter().flat_map(slides_of).collect();
     let mut lines = BTreeSet::new();
-    for path in slides.iter().flat_map(|slide| plan.bags.files_of(slide)).collect::<BTreeSet<_>>() {
+    for path in slides.iter().flat_map(|slide| bags.files_of(slide)).collect::<BTreeSet<_>>() {
         let size = fs::metadata(&path).map_err(Error::io("read", &path))?.len();
         lines.insert(format!("{} {size}\n", name_below_root(&config.features, &path)));
     }

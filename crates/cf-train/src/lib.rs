@@ -27,6 +27,7 @@ pub mod cohort;
 pub mod config;
 mod config_keys;
 pub mod cross_validation;
+mod data_hashes;
 mod delimited;
 mod device_memory;
 pub mod doctor;

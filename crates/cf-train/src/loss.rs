@@ -12,6 +12,11 @@ use crate::error::Result;
 /// Logs are taken of `max(x, FLOOR)`; below it a term has no gradient, as in the released code.
 const FLOOR: f64 = 1e-7;
 
+/// `max(x, FLOOR)`, and NaN where `x` is: a network that diverged is not to look like one that fits.
+fn floored(x: f64) -> f64 {
+    if x < FLOOR { FLOOR } else { x }
+}
+
 /// A loss and its gradient by the logits of one slide.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LossGradient {
@@ -182,7 +187,7 @@ impl Total {
     /// `weight * ln S_n`; `d ln S_n / dz_j = -h_j` for the first n bins.
     fn add_log_survival(&mut self, weight: f64, n: usize) {
         let survival = self.survival(n);
-        self.loss += weight * survival.max(FLOOR).ln();
+        self.loss += weight * floored(survival).ln();
         if survival > FLOOR {
             for j in 0..n {
                 self.gradient[j] -= weight * self.distribution.hazards[j];
@@ -194,7 +199,7 @@ impl Total {
     fn add_log_death(&mut self, weight: f64, n: usize) {
         let survival = self.survival(n);
         let death = 1.0 - survival;
-        self.loss += weight * death.max(FLOOR).ln();
+        self.loss += weight * floored(death).ln();
         if death > FLOOR {
             for j in 0..n {
                 self.gradient[j] += weight * survival / death * self.distribution.hazards[j];
@@ -205,7 +210,7 @@ impl Total {
     /// `weight * ln h_bin`; `d ln h / dz = 1 - h`.
     fn add_log_hazard(&mut self, weight: f64, bin: usize) {
         let hazard = self.distribution.hazards[bin];
-        self.loss += weight * hazard.max(FLOOR).ln();
+        self.loss += weight * floored(hazard).ln();
         if hazard > FLOOR {
             self.gradient[bin] += weight * (1.0 - hazard);
         }
@@ -215,5 +220,25 @@ impl Total {
 impl From<Total> for LossGradient {
     fn from(total: Total) -> Self {
         Self { loss: total.loss, gradient: total.gradient }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logits_that_are_no_numbers_give_no_loss() {
+        for at in 0..N_BINS {
+            let mut logits = [0.5; N_BINS];
+            logits[at] = f64::NAN;
+            for status in [Status::Event, Status::Censored] {
+                // Of the last bin's patient every logit counts.
+                let losses = [nll(logits, 3, status, 0.2), cross_entropy(logits, 3, status, 0.2)];
+                assert!(losses.iter().all(|at| at.loss.is_nan()), "{at} {status:?}: {losses:?}");
+            }
+        }
+        // A certain and wrong prediction has a loss, of the floor.
+        assert_eq!(nll([1e4; N_BINS], 3, Status::Censored, 0.0).loss, -FLOOR.ln());
     }
 }

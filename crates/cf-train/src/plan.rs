@@ -19,6 +19,7 @@ use crate::event::Event;
 use crate::fold_data::{FoldData, LabelledSlide};
 use crate::folds::{self, JoinedFolds};
 use crate::memory::{BagSize, MemoryBudget};
+use crate::run_dir;
 use crate::splits;
 
 /// Everything that training needs and that is known before it.
@@ -127,6 +128,25 @@ impl Plan {
             plan.bags.check_facts(slide_id)?;
         }
         Ok(plan)
+    }
+
+    /// What `folds.json` will say, with what it says already of other folds that are complete.
+    ///
+    /// # Errors
+    /// If there is one that can't be read.
+    pub(crate) fn record_with_complete(&self, run: &Path) -> Result<FoldsRecord> {
+        let mut record = self.record.clone();
+        let path = run.join(run_dir::FOLDS);
+        if path.is_file() {
+            let before: FoldsRecord = run_dir::read_json(&path)?;
+            let is_other = |fold: &FoldRecord| self.folds.iter().all(|planned| planned.fold != fold.fold);
+            let is_complete = |fold: &FoldRecord| {
+                run_dir::fold_dir(run, fold.fold).join(run_dir::fold_files::PREDICTIONS).is_file()
+            };
+            record.folds.extend(before.folds.into_iter().filter(|fold| is_other(fold) && is_complete(fold)));
+            record.folds.sort_by_key(|fold| fold.fold);
+        }
+        Ok(record)
     }
 
     /// Every slide of every fold, again for each of its parts.
@@ -276,7 +296,7 @@ pub(crate) fn config_hash(toml: &str) -> u64 {
 /// # Errors
 /// If `run` holds files and `resume` is false, holds no run to resume, or holds a run of another configuration.
 pub(crate) fn claim_directory(run: &Path, config_toml: &str, resume: bool) -> Result<()> {
-    let existing = run.join(crate::run_dir::CONFIG);
+    let existing = run.join(run_dir::CONFIG);
     if existing.is_file() {
         let found = std::fs::read_to_string(&existing).map_err(Error::io("read", &existing))?;
         if !resume {
@@ -294,8 +314,9 @@ pub(crate) fn claim_directory(run: &Path, config_toml: &str, resume: bool) -> Re
         };
     }
     // A run that was killed before its first file was whole has left nothing else.
-    let begun = crate::run_dir::beside(&existing);
-    let foreign = |entry: std::io::Result<std::fs::DirEntry>| entry.is_ok_and(|entry| entry.path() != begun);
+    let foreign = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.is_ok_and(|entry| !run_dir::is_beside(&entry.path(), &existing))
+    };
     let occupied = std::fs::read_dir(run).is_ok_and(|mut entries| entries.any(foreign));
     if occupied {
         return Err(Error::data(run, "is not empty and holds no run; choose another --out"));
@@ -303,8 +324,8 @@ pub(crate) fn claim_directory(run: &Path, config_toml: &str, resume: bool) -> Re
     if resume && !run.is_dir() {
         return Err(Error::data(run, "does not exist, expected a run to resume"));
     }
-    crate::run_dir::create_dir(run)?;
-    crate::run_dir::write(&existing, config_toml.as_bytes())
+    run_dir::create_dir(run)?;
+    run_dir::write(&existing, config_toml.as_bytes())
 }
 
 fn first_difference(a: &str, b: &str) -> Option<(String, String)> {

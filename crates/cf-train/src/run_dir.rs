@@ -1,7 +1,9 @@
 //! The layout of a run directory. Files are written beside their name and renamed, so none is ever half there.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,6 +23,8 @@ pub const REPORT: &str = "report.html";
 
 /// Files of a fold, in `fold_K/`.
 pub mod fold_files {
+    /// Hashes of what the fold is trained and validated on; written first.
+    pub const DATA: &str = "data.json";
     /// A row per epoch.
     pub const HISTORY: &str = "history.csv";
     /// Training slides with outcome and time bin.
@@ -53,17 +57,49 @@ pub(crate) fn create_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(Error::io("create", path))
 }
 
-/// What a file is called until it is whole.
-pub(crate) fn beside(path: &Path) -> PathBuf {
+/// How the name of a file ends until it is whole.
+const UNFINISHED: &str = ".tmp";
+
+/// What a file is called until it is whole: no other process, and no other call in this one, takes the same name.
+fn beside(path: &Path) -> PathBuf {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
     let mut beside = path.as_os_str().to_owned();
-    beside.push(".tmp");
+    beside.push(format!(".{}-{}{UNFINISHED}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)));
     PathBuf::from(beside)
 }
 
-/// Writes `bytes` beside `path` and renames.
+/// Whether a path is what the file at `of` was called before it was whole.
+pub(crate) fn is_beside(path: &Path, of: &Path) -> bool {
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let (Some(found), Some(whole)) = (name(path), name(of)) else { return false };
+    found.strip_prefix(&whole).is_some_and(|ending| ending.starts_with('.') && ending.ends_with(UNFINISHED))
+}
+
+/// Removes what a process that was killed left unfinished in a run's directory and those below it. Only for who alone writes there.
+///
+/// # Errors
+/// If a directory can't be read, or a file removed.
+pub(crate) fn remove_unfinished(dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(dir).map_err(Error::io("read", dir))? {
+        let entry = entry.map_err(Error::io("read", dir))?;
+        let path = entry.path();
+        if entry.file_type().map_err(Error::io("read", &path))?.is_dir() {
+            remove_unfinished(&path)?;
+        } else if path.to_string_lossy().ends_with(UNFINISHED) {
+            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes `bytes` beside `path`, flushes them to the disk and renames, so that a machine that fails leaves a whole file, too.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let beside = beside(path);
-    let written = fs::write(&beside, bytes).map_err(Error::io("write", path));
+    let whole = |mut file: fs::File| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    let written = fs::File::create(&beside).and_then(whole).map_err(Error::io("write", path));
     let renamed = written.and_then(|()| fs::rename(&beside, path).map_err(Error::io("rename to", path)));
     if renamed.is_err() {
         // The first error is the one to report; a leftover is only untidy.
@@ -108,4 +144,51 @@ pub(crate) fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     let rows: std::result::Result<Vec<T>, csv::Error> =
         csv::Reader::from_reader(file).deserialize().collect();
     rows.map_err(|error| Error::data(path, crate::delimited::csv_reason(&error)))
+}
+
+/// Flushes the names in a directory to the disk: files that were renamed to there are then found there, whatever happens.
+pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
+    fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::io("flush", dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writers_of_one_file_do_not_disturb_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("table1.txt");
+        let texts = ["a".repeat(1 << 16), "b".repeat(1 << 17)];
+        std::thread::scope(|scope| {
+            for text in &texts {
+                scope.spawn(|| (0..30).for_each(|_| write(&path, text.as_bytes()).unwrap()));
+            }
+        });
+        let left = fs::read_to_string(&path).unwrap();
+        assert!(texts.contains(&left), "{} bytes", left.len());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_unfinished_is_known_and_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("fold_0/state");
+        create_dir(&state).unwrap();
+        let whole = [dir.path().join(CONFIG), state.join("position.json")];
+        for path in &whole {
+            let unfinished = beside(path);
+            assert!(unfinished != beside(path) && is_beside(&unfinished, path));
+            assert!(
+                !is_beside(path, path) && !is_beside(&unfinished, &whole[0].with_file_name("other.toml"))
+            );
+            fs::write(unfinished, "half").unwrap();
+            write(path, b"whole").unwrap();
+        }
+        remove_unfinished(dir.path()).unwrap();
+        let names =
+            |dir: &Path| fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+        assert_eq!(names(&state), [whole[1].clone()]);
+        assert!(whole[0].is_file() && names(dir.path()).len() == 2);
+    }
 }

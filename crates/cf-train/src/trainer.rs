@@ -97,8 +97,12 @@ impl<'a> Trainer<'a> {
         let schedule = Schedule::new(training.protocol, training.learning_rate, n_steps);
         let dir = run_dir::fold_dir(context.run_dir, data.fold);
         run_dir::create_dir(&dir)?;
-        let saved = FoldState::restore(&dir.join(fold_files::STATE), &store, &mut adam)?;
-        let state = saved.unwrap_or_else(FoldState::start);
+        let saved = dir.join(fold_files::STATE);
+        let state = FoldState::restore(&saved, &store, &mut adam)?.unwrap_or_else(FoldState::start);
+        let n_train = data.train.len();
+        if state.position > n_train || state.draws.iter().any(|draw| draw.slide >= n_train) {
+            return Err(Error::data(&saved, format!("is not of a fold with {n_train} training slides")));
+        }
         let head = match context.config.model.head() {
             Head::TimeMixture { .. } => Head::TimeMixture { bin_ends_months: Some(data.bins.ends_months()) },
             head @ Head::Hazards => head,
@@ -134,8 +138,7 @@ impl<'a> Trainer<'a> {
     fn epoch(&mut self, seconds: &dyn Fn() -> f64, observe: &mut dyn FnMut(Event)) -> Result<()> {
         let training = &self.context.config.training;
         let epoch = self.state.epoch;
-        let order = self.order(epoch);
-        let rest = &order[self.state.position..];
+        let rest: Vec<usize> = self.order(epoch).into_iter().skip(self.state.position).collect();
         let bags = self.context.bags;
         let loaded: Box<dyn Iterator<Item = Option<_>>> = match training.loss {
             LossKind::Nll | LossKind::CrossEntropy | LossKind::Likelihood => {
@@ -145,7 +148,7 @@ impl<'a> Trainer<'a> {
             // A group reads its bags when it is whole.
             LossKind::Cox => Box::new(std::iter::repeat_with(|| None)),
         };
-        for (bag, &slide) in loaded.zip(rest) {
+        for (bag, &slide) in loaded.zip(&rest) {
             let draw = Draw { epoch, position: self.state.position, slide };
             match bag {
                 Some(bag) => {
@@ -202,9 +205,9 @@ impl<'a> Trainer<'a> {
     fn evaluate_epoch(&mut self, seconds: &dyn Fn() -> f64) -> Result<()> {
         let training = &self.context.config.training;
         let epoch = self.state.epoch;
-        let (rows, validation_loss) = self.evaluate(&self.data.validation, seconds)?;
+        let (rows, validation_loss) = self.evaluate(&self.data.validation, epoch, seconds)?;
         let validation_c_index = self.c_index(&rows)?;
-        let (inner, _) = self.evaluate(&self.data.inner_validation, seconds)?;
+        let (inner, _) = self.evaluate(&self.data.inner_validation, epoch, seconds)?;
         self.context.bags.keep_derived();
         let inner_c_index = if inner.is_empty() { None } else { self.c_index(&inner)? };
 
@@ -246,25 +249,23 @@ impl<'a> Trainer<'a> {
             &dir.join(fold_files::ORDER),
             (1..=n_epochs).flat_map(|epoch| self.order_rows(epoch)),
         )?;
-        self.find_baseline()?;
-        let last = self.predict(&self.data.validation)?;
+        self.find_baseline(n_epochs)?;
+        let last = self.predict(&self.data.validation, n_epochs)?;
         run_dir::write_csv(&dir.join(fold_files::PREDICTIONS_LAST), &last)?;
         self.write_weights(fold_files::LAST, n_epochs)?;
         let best = dir.join(fold_files::BEST);
-        let selected = match self.state.best {
-            Some(best_epoch) if best_epoch.epoch != n_epochs => {
-                self.store.assign(Checkpoint::read(&best)?.values())?;
-                if self.find_baseline()? {
-                    self.write_weights(fold_files::BEST, best_epoch.epoch)?;
-                }
-                self.predict(&self.data.validation)?
+        let selected_epoch = self.state.best.map_or(n_epochs, |best| best.epoch);
+        let selected = if selected_epoch == n_epochs {
+            self.write_weights(fold_files::BEST, n_epochs)?;
+            last
+        } else {
+            self.store.assign(Checkpoint::read(&best)?.values())?;
+            if self.find_baseline(selected_epoch)? {
+                self.write_weights(fold_files::BEST, selected_epoch)?;
             }
-            _ => {
-                self.write_weights(fold_files::BEST, n_epochs)?;
-                last
-            }
+            self.predict(&self.data.validation, selected_epoch)?
         };
-        let train = self.predict(&self.data.train)?;
+        let train = self.predict(&self.data.train, selected_epoch)?;
         // Also of slides that no epoch drew.
         self.context.bags.keep_derived();
         run_dir::write_csv(&dir.join(fold_files::PREDICTIONS_TRAIN), &train)?;

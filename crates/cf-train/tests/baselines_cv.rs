@@ -218,6 +218,8 @@ fn neighbours_by_features_are_kept_beside_the_bags_and_found_there_again() {
     };
     let written = files();
     assert_eq!(written.len(), 20, "{written:?}");
+    // A bag may hold features of several encoders.
+    assert!(written.iter().all(|(name, _)| name.to_str().unwrap().ends_with(".h5.simulated.safetensors")));
     assert_eq!(run("second"), first);
     assert_eq!(files(), written, "read, not written again");
     let store = wsi_bags::BagStore::open(&cohort.join("bags"), None, "simulated").unwrap();

@@ -103,6 +103,135 @@ fn a_run_stopped_by_sigterm_resumes_to_the_same_bytes() {
 }
 
 #[test]
+fn a_run_goes_on_with_the_data_that_it_was_begun_on_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 30);
+    let (config, run) = (cohort.join("config.toml"), dir.path().join("run"));
+    let state = run.join("fold_1/state/position.json");
+    let folds = ["--folds", "0,1", "--set", "training.max_epochs=7"];
+    assert_eq!(interrupt(&config, &run, &folds, || state.is_file()), Some(75));
+    assert!(run.join("fold_0/predictions.csv").is_file());
+    let resume = |fold: &'static str| {
+        let settings = ["--folds", fold, "--set", "training.max_epochs=7", "--resume"];
+        [&["cv", "--config", path(&config), "--out", path(&run)], settings.as_slice()].concat()
+    };
+    let refused = |what: &str| {
+        fail(&resume("0"), 3, &["fold_0", what, "are not those that it was begun with"]);
+        fail(&resume("1"), 3, &["fold_1", what, "are not those that it was begun with"]);
+    };
+
+    let clinical = cohort.join("clinical.csv");
+    let table = std::fs::read_to_string(&clinical).unwrap();
+    let mut cells: Vec<&str> = table.lines().nth(1).unwrap().split(',').collect();
+    cells[2] = "0.5";
+    std::fs::write(&clinical, table.replace(table.lines().nth(1).unwrap(), &cells.join(","))).unwrap();
+    refused("the slides of its fold, their outcomes or time bins");
+    std::fs::write(&clinical, &table).unwrap();
+
+    let bags = std::fs::read_dir(cohort.join("bags")).unwrap().map(|entry| entry.unwrap().path());
+    let mut bags: Vec<_> = bags.collect();
+    bags.sort_unstable();
+    let [first, second, ..] = bags.as_slice() else { panic!("no bags") };
+    let bag = std::fs::read(first).unwrap();
+    std::fs::remove_file(first).unwrap();
+    refused("the slides of its fold, their outcomes or time bins");
+    std::fs::copy(second, first).unwrap();
+    refused("its bags");
+
+    std::fs::write(first, bag).unwrap();
+    succeed(&resume("0"));
+    succeed(&resume("1"));
+}
+
+#[test]
+fn folds_trained_in_two_sessions_are_one_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 30);
+    let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
+    cv(&cohort, &whole, &[]);
+    cv(&cohort, &parts, &["--folds", "0,3"]);
+    cv(&cohort, &parts, &["--folds", "1,2,4", "--resume"]);
+    assert!(predictions(&whole) == predictions(&parts));
+    let folds = |run: &Path| std::fs::read_to_string(run.join("folds.json")).unwrap();
+    assert_eq!(folds(&whole), folds(&parts));
+    assert!(parts.join("report.html").is_file());
+    inputs_are_hashed(&parts);
+}
+
+#[test]
+fn a_folder_of_split_files_is_the_clinical_table_of_a_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 30);
+    let table = std::fs::read_to_string(cohort.join("clinical.csv")).unwrap();
+    let header = "case_id,slide_id,os_survival_days,os_censorship\n";
+    for fold in 0..5 {
+        let folder = cohort.join(format!("mmp/os_k={fold}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        let split = std::fs::read_to_string(cohort.join(format!("splits/splits_{fold}.csv"))).unwrap();
+        for (column, file) in [(1, "train.csv"), (2, "test.csv")] {
+            let ids: Vec<&str> = split.lines().skip(1).filter_map(|row| row.split(',').nth(column)).collect();
+            let is_in = |row: &&str| ids.contains(&row.split(',').next().unwrap());
+            let rows: String = table.lines().skip(1).filter(is_in).map(|row| format!("{row}\n")).collect();
+            std::fs::write(folder.join(file), format!("{header}{rows}")).unwrap();
+        }
+    }
+    for clinical in ["mmp", "mmp/os"] {
+        let setting = |key: &str| format!("cohort.{key}={}", path(&cohort.join(clinical)));
+        let run = dir.path().join(clinical.replace('/', "-"));
+        let settings =
+            ["--set", &setting("clinical"), "--set", &setting("splits"), "--set", "cohort.preset=mmp"];
+        cv(&cohort, &run, &[&["--folds", "0"], settings.as_slice()].concat());
+        let environment = std::fs::read_to_string(run.join("environment.json")).unwrap();
+        for file in ["os_k=0/train.csv", "os_k=4/test.csv"] {
+            assert!(environment.contains(file), "{environment}");
+        }
+    }
+}
+
+#[test]
+fn a_run_that_diverges_says_at_which_slide() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 20);
+    let (config, run) = (cohort.join("config.toml"), dir.path().join("run"));
+    let arguments = |more: &[&'static str]| {
+        let rate = ["--folds", "1", "--set", "training.learning_rate=1e30"];
+        let run = ["cv", "--config", path(&config), "--out", path(&run)];
+        [&run, rate.as_slice(), more].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    // In training; and where the only step of an epoch is its last, in what follows it.
+    for (accumulation, what) in
+        [("training.accumulation=1", "the loss is"), ("training.accumulation=99", "the risk is")]
+    {
+        let arguments = arguments(&["--set", accumulation]);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        fail(&arguments, 1, &["fold 1, epoch 1, slide", what]);
+        std::fs::remove_dir_all(&run).unwrap();
+    }
+}
+
+#[test]
+fn dropout_in_evaluation_is_that_of_the_epoch_of_the_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 30);
+    let run = dir.path().join("run");
+    let settings =
+        ["training.protocol=paper", "training.max_epochs=7", "model.attention_dropout_at_eval=true"];
+    let settings: Vec<&str> = settings.into_iter().flat_map(|setting| ["--set", setting]).collect();
+    cv(&cohort, &run, &settings);
+    let summary = std::fs::read_to_string(run.join("summary.json")).unwrap();
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    for fold in 0..5 {
+        let mut history = csv::Reader::from_path(run.join(format!("fold_{fold}/history.csv"))).unwrap();
+        let rows = history.deserialize().map(Result::unwrap);
+        let scores: Vec<f64> =
+            rows.map(|row: BTreeMap<String, String>| row["validation_c_index"].parse().unwrap()).collect();
+        let best = scores[5..].iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        assert_eq!(summary["c_index"]["folds"][fold], best, "fold {fold}");
+        assert_eq!(summary["last_epoch_c_index"]["folds"][fold], scores[6], "fold {fold}");
+    }
+}
+
+#[test]
 fn a_run_directory_holds_what_the_contract_says() {
     let dir = tempfile::tempdir().unwrap();
     let cohort = cohort(dir.path(), 30);
@@ -269,6 +398,56 @@ fn check_predictions_of_a_checkpoint(cohort: &Path, run: &Path) {
     let mut arguments = vec!["predict", "--model", "crossfusion-wo-cp"];
     arguments.extend(target(slide));
     fail(&arguments, 3, &["best.safetensors", "holds a crossfusion, expected a crossfusion-wo-cp"]);
+}
+
+/// The same checkpoint, of a model whose settings have `to` in place of `from`.
+fn with_settings(checkpoint: &Path, from: &str, to: &str, copy: &Path) {
+    let bytes = std::fs::read(checkpoint).unwrap();
+    let (length, rest) = bytes.split_at(8);
+    let (header, tensors) = rest.split_at(u64::from_le_bytes(length.try_into().unwrap()) as usize);
+    let header = std::str::from_utf8(header).unwrap();
+    assert_eq!(header.matches(from).count(), 1, "{header}");
+    let mut header = header.replace(from, to);
+    header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
+    let length = (header.len() as u64).to_le_bytes();
+    std::fs::write(copy, [&length[..], header.as_bytes(), tensors].concat()).unwrap();
+}
+
+/// Predictions and gradients of a slide have no dropout, whatever its run had.
+#[test]
+fn dropout_that_a_run_kept_in_evaluation_is_off_for_a_single_slide() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 20);
+    let run = dir.path().join("run");
+    cv(&cohort, &run, &["--folds", "1", "--set", "model.attention_dropout_at_eval=true"]);
+    let checkpoint = run.join("fold_1/best.safetensors");
+    let plain = dir.path().join("plain.safetensors");
+    let setting = |value: bool| format!(r#"attention_dropout_at_eval\":{value}"#);
+    with_settings(&checkpoint, &setting(true), &setting(false), &plain);
+
+    let rows = std::fs::read(run.join("fold_1/predictions.csv")).unwrap();
+    let row: BTreeMap<String, String> =
+        csv::Reader::from_reader(rows.as_slice()).deserialize().next().unwrap().unwrap();
+    let bags = cohort.join("bags");
+    let call = |command: &[&str], checkpoint: &Path| {
+        let output = Command::new(env!("CARGO_BIN_EXE_cf-train"))
+            .args(command)
+            .args(["--model", "crossfusion", "--backbone", "simulated", "--slide", &row["slide_id"]])
+            .args(["--checkpoint", path(checkpoint), "--features", path(&bags)])
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        assert!(output.status.success(), "{}", text(output.stderr));
+        (text(output.stdout), text(output.stderr))
+    };
+    for command in [&["predict", "--json"][..], &["grad", "--time-bin", "2", "--event"]] {
+        assert_eq!(call(command, &checkpoint).0, call(command, &plain).0, "{command:?}");
+    }
+    let (prediction, warning) = call(&["predict", "--json"], &checkpoint);
+    assert!(warning.contains("model.attention_dropout_at_eval"), "{warning}");
+    assert!(!call(&["predict", "--json"], &plain).1.contains("attention_dropout_at_eval"));
+    let prediction: serde_json::Value = serde_json::from_str(&prediction).unwrap();
+    assert_ne!(prediction["risk"].as_f64().unwrap(), row["risk"].parse::<f64>().unwrap());
 }
 
 #[test]

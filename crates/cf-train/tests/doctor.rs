@@ -588,7 +588,9 @@ const PLANTED: &[Planted] = &[
     planted("memory", "error", "slide", "1 MiB are available, in which about 0 patches fit", |_| {
         vec!["--memory", "1 MiB"]
     }),
-    planted("disk-space", "error", "study", "a run needs", |_| vec!["--set", "model.embed_dim=262144"]),
+    planted("disk-space", "error", "study", "a run needs", |_| {
+        vec!["--set", "model.embed_dim=10000", "--set", "model.num_layers=10000"]
+    }),
 ];
 
 fn swap_in(study: &Study, name: &str) -> Vec<&'static str> {
@@ -833,6 +835,28 @@ fn a_stated_sign_turns_the_suspicion_into_a_warning() {
     assert_eq!(code, 0, "{}", complaints(&diagnosis));
     assert_eq!(diagnosis["findings"][0]["fault"], "inverted-status");
     assert_eq!(diagnosis["findings"][0]["severity"], "warning");
+}
+
+#[test]
+fn a_fold_that_missing_bags_empty_is_told_of_with_the_bags() {
+    let study = Study::new();
+    let slides: Vec<(String, PathBuf)> =
+        study.slides().into_iter().enumerate().map(|(index, slide)| (slide, study.bag_path(index))).collect();
+    let validated = validated(&study, 1);
+    for (slide, bag) in &slides {
+        if validated.iter().any(|case| slide.starts_with(case.as_str())) {
+            fs::remove_file(bag).unwrap();
+        }
+    }
+    let (diagnosis, code) = study.diagnosis(&[]);
+    assert_eq!(code, 3, "{}", complaints(&diagnosis));
+    let findings = diagnosis["findings"].as_array().unwrap();
+    let finding = findings.iter().find(|finding| finding["fault"] == "empty-fold").unwrap();
+    assert!(text(finding, "place").contains("splits_1.csv"), "{finding}");
+    assert!(
+        text(finding, "wanted").contains("bags") && text(finding, "way_out").contains("bags"),
+        "{finding}"
+    );
 }
 
 #[test]

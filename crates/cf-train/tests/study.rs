@@ -434,6 +434,49 @@ fn what_is_finished_is_collected_at_any_time() {
 }
 
 #[test]
+fn a_plan_that_was_cut_off_is_made_again_in_the_same_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = study(dir.path(), "");
+    let out = dir.path().join("out");
+    succeed(&["study", "plan", path(&file), "--out", path(&out)]);
+    let whole = files(&out);
+    // The plan is written last.
+    std::fs::rename(out.join("plan.json"), out.join("plan.json.4711-2.tmp")).unwrap();
+    std::fs::remove_file(out.join("configs/two.amil.simulated.s8.toml")).unwrap();
+    succeed(&["study", "plan", path(&file), "--out", path(&out)]);
+    std::fs::remove_file(out.join("plan.json.4711-2.tmp")).unwrap();
+    assert!(files(&out) == whole);
+    std::fs::rename(out.join("plan.json"), out.join("plan.json.old")).unwrap();
+    fail(&["study", "plan", path(&file), "--out", path(&out)], 3, &["is not empty and holds no study"]);
+}
+
+#[test]
+fn tasks_run_on_where_nobody_reads_what_is_printed() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = study(dir.path(), "");
+    let out = dir.path().join("out");
+    succeed(&["study", "plan", path(&file), "--out", path(&out)]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_cf-train"))
+        .args(["--quiet", "study", "run", path(&out), "--index", "4-6"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let collected = succeed(&["study", "collect", path(&out)]);
+    assert!(collected.contains("3 of 24 tasks are finished"), "{collected}");
+
+    // A disk that is full behind stdout is told of, where what is printed is all there is.
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let code = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cf-train"));
+        command.arg("--quiet").args(arguments).stdout(full()).status().unwrap().code()
+    };
+    assert_eq!(code(&["models"]), Some(75));
+    assert_eq!(code(&["study", "run", path(&out), "--index", "4-6"]), Some(0));
+}
+
+#[test]
 fn a_study_that_cannot_run_is_refused_with_every_fault() {
     let dir = tempfile::tempdir().unwrap();
     let file =

@@ -14,6 +14,7 @@ mod threads;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use cf_cli::LogFormat;
 use cf_train::{Error, Remedy};
@@ -112,7 +113,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(arguments, show_bars),
         Command::Study(action) => study::run(action, show_bars),
     };
-    match result {
+    match result.and_then(|()| printed()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let (text, code) = explain(&failure);
@@ -163,10 +164,26 @@ fn print_error(text: &str) {
     eprintln!("error: {text}");
 }
 
-/// Prints a line of results.
-#[expect(clippy::print_stdout, reason = "results go to stdout")]
+/// Why something was not printed.
+static UNPRINTED: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Prints a line of results. That nobody reads on, as in `.. | head`, is no error; another is told at the end, by [`printed`].
 fn print(text: &str) {
-    println!("{text}");
+    if let Err(error) = cf_cli::print(&format!("{text}\n")) {
+        // The first is the one to report.
+        let _ = UNPRINTED.set(error);
+    }
+}
+
+/// Whether all results were printed.
+fn printed() -> Result<(), Failure> {
+    match UNPRINTED.get() {
+        None => Ok(()),
+        Some(error) => {
+            let source = std::io::Error::new(error.kind(), error.to_string());
+            Err(Error::Io { action: "write to", path: "stdout".into(), source }.into())
+        }
+    }
 }
 
 /// Prints a value as JSON.

@@ -200,7 +200,8 @@ fn run_tasks(arguments: &RunArguments, show_bars: bool) -> Result<(), Failure> {
                 said
             }
         };
-        print(&format!("[{}/{}] {}  {said}", index + 1, tasks.len(), task.id));
+        // The results are in files: a disk that is full behind stdout fails no task.
+        let _ = cf_cli::print(&format!("[{}/{}] {}  {said}\n", index + 1, tasks.len(), task.id));
     }
     let (n_failed, n_tasks) = (failures.len(), tasks.len());
     // What may succeed next time decides, so that an engine tries again; what can't then fails again, at once.

@@ -226,7 +226,10 @@ impl ClinicalTable {
 }
 
 /// The clinical table itself, or the split files with full rows of a folder.
-fn table_files(config: &CohortConfig) -> Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// If it is a folder of something else, or the folder can't be read.
+pub(crate) fn table_files(config: &CohortConfig) -> Result<Vec<PathBuf>> {
     let path = &config.clinical;
     if config.preset == Some(Preset::Mmp)
         && let Some(files) = splits::full_row_files(path)?

@@ -161,7 +161,10 @@ fn time_bins(
                 Error::Data { path, reason } => (path, reason.clone()),
                 error => (path, error.to_string()),
             };
-            findings.push(Finding::new(Severity::Error, Fault::EmptyFold, place(at, ""), found));
+            let finding = Finding::new(Severity::Error, Fault::EmptyFold, place(at, ""), found);
+            let way_out =
+                "extract the bags that the warnings name, or check features.dir and features.backbone";
+            findings.push(finding.with_way_out(way_out.to_owned()));
         }
     }
     usable

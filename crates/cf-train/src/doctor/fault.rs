@@ -93,7 +93,7 @@ faults! {
     PatientInBothParts, "patient-in-both-parts", "every patient in one part of a fold",
         "put all slides of the patient into one part, or make folds with `cf-train splits make`";
     /// A part of a fold is empty once joined.
-    EmptyFold, "empty-fold", "training and validation patients with rows in the table",
+    EmptyFold, "empty-fold", "training and validation patients with rows in the table and whole bags",
         "compare the ids of splits and table: they must be spelt alike";
     /// A part of a fold has no event.
     FoldWithoutEvent, "fold-without-event", "events in both parts of every fold",

@@ -19,7 +19,7 @@ pub enum WrittenForm {
 /// Writes the training and the validated part of every fold into `dir`, and returns the files.
 ///
 /// # Errors
-/// If `dir` holds split files already, or can't be written to.
+/// If `dir` holds split files already, or can't be written to; none is left there then.
 pub fn write(set: &SplitSet, validated: Part, form: WrittenForm, dir: &Path) -> Result<Vec<PathBuf>> {
     let occupied = names_in(dir)?.into_iter().find(|name| name.starts_with("splits") || name == "k=all.tsv");
     if let Some(name) = occupied {
@@ -31,15 +31,13 @@ pub fn write(set: &SplitSet, validated: Part, form: WrittenForm, dir: &Path) -> 
     };
     match form {
         WrittenForm::Released => {
-            let mut files = Vec::new();
-            for fold in &set.folds {
+            let file = |fold: &FoldEntries| {
                 let file = dir.join(columns::file_name(fold.fold));
                 let bytes = two_columns(&ids(fold, Part::Train), &ids(fold, validated))
                     .map_err(|error| Error::data(&file, format!("cannot be written as CSV: {error}")))?;
-                run_dir::write(&file, &bytes)?;
-                files.push(file);
-            }
-            Ok(files)
+                Ok((file, bytes))
+            };
+            write_all(set.folds.iter().map(file).collect::<Result<_>>()?)
         }
         WrittenForm::Stamp => {
             let lists = |fold: &FoldEntries| PatientLists {
@@ -54,6 +52,22 @@ pub fn write(set: &SplitSet, validated: Part, form: WrittenForm, dir: &Path) -> 
     }
 }
 
+/// Writes all of the files or, on an error, none: some of the folds would be taken for all.
+fn write_all(files: Vec<(PathBuf, Vec<u8>)>) -> Result<Vec<PathBuf>> {
+    let mut written = Vec::new();
+    for (file, bytes) in files {
+        if let Err(error) = run_dir::write(&file, &bytes) {
+            for file in written {
+                // The first error is the one to report.
+                let _ = std::fs::remove_file(file);
+            }
+            return Err(error);
+        }
+        written.push(file);
+    }
+    Ok(written)
+}
+
 /// An index without a name, then two columns, the shorter one blank at its end.
 fn two_columns(train: &[String], val: &[String]) -> std::result::Result<Vec<u8>, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
@@ -63,4 +77,21 @@ fn two_columns(train: &[String], val: &[String]) -> std::result::Result<Vec<u8>,
         writer.write_record([row.to_string(), cell(train), cell(val)])?;
     }
     writer.into_inner().map_err(|error| error.into_error().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folds_that_cannot_all_be_written_are_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let files =
+            |names: &[&str]| names.iter().map(|name| (dir.path().join(name), b"x".to_vec())).collect();
+        let names = || std::fs::read_dir(dir.path()).unwrap().count();
+        assert!(write_all(files(&["splits_0.csv", "splits_1.csv", "nowhere/splits_2.csv"])).is_err());
+        assert_eq!(names(), 0);
+        assert_eq!(write_all(files(&["splits_0.csv", "splits_1.csv"])).unwrap().len(), 2);
+        assert_eq!(names(), 2);
+    }
 }

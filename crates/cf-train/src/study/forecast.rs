@@ -60,7 +60,7 @@ pub struct Forecast {
     /// Of the GPU's, where it has one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub gpu_memory_bytes: Option<u64>,
-    /// From a request to stop until it has stopped, at most: the step on its largest bag.
+    /// From a request to stop until it has stopped, at most: the step on its largest bag, or a group of such with the Cox loss.
     pub stop_seconds: u64,
 }
 
@@ -142,10 +142,8 @@ pub(super) fn forecast(
         duration::fold_seconds(&config.model, &config.training, dim, &train, &validation, processor);
     // Hundredths, so that a plan is the same wherever it is made.
     let minutes = (seconds / 60.0 * 100.0).ceil() / 100.0;
-    let step_seconds = |bag: &BagSize| {
-        duration::step_seconds(&config.model, &config.training, dim, *bag, processor).ceil() as u64
-    };
-    let stop_seconds = train.iter().map(step_seconds).max().unwrap_or(0);
+    let stop = duration::stop_seconds(&config.model, &config.training, dim, &train, processor);
+    let stop_seconds = stop.ceil() as u64;
     Ok(Forecast { minutes, memory_bytes, gpu_memory_bytes, stop_seconds })
 }
 
@@ -216,8 +214,8 @@ fn ranges(sorted: &[usize]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fingerprint::DataHashes;
     use super::*;
+    use crate::data_hashes::DataHashes;
 
     fn task(minutes: f64, gib: f64) -> Task {
         let memory_bytes = (gib * (1_u64 << 30) as f64) as u64;

@@ -33,11 +33,11 @@ mod run;
 mod study_dir;
 mod tables;
 
+pub use crate::data_hashes::DataHashes;
 pub use claim::{ClusterJob, Holder};
 pub use collect::collect;
 pub use emit::{Engine, emit};
 pub use file::{Reference, StudyFile, StudyRun};
-pub use fingerprint::DataHashes;
 pub use forecast::{Forecast, Job, Resources};
 pub use plan::{PlannedModel, PlannedRun, StudyPlan, Task};
 pub use results::{

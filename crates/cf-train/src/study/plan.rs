@@ -8,10 +8,11 @@ use cf_model::ModelName;
 use serde::{Deserialize, Serialize};
 
 use super::file::{Faults, Reference, StudyFile, StudyRun, reason_of};
-use super::fingerprint::{self, CODE_VERSION, DataHashes, FileHashes};
+use super::fingerprint::{self, CODE_VERSION};
 use super::forecast::{self, BagSizes, Forecast, Job, Resources};
 use super::study_dir;
 use crate::config::RunConfig;
+use crate::data_hashes::{DataHashes, FileHashes};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::{protocol, run_dir};
@@ -150,9 +151,16 @@ impl StudyPlan {
     /// # Errors
     /// If `dir` holds something else than a study, or a file can't be written.
     pub fn write(&self, dir: &Path, study_file: &Path, configs: &BTreeMap<String, RunConfig>) -> Result<()> {
-        let is_study = dir.join(study_dir::PLAN).is_file();
-        let occupied = std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
-        if occupied && !is_study {
+        let plan = dir.join(study_dir::PLAN);
+        let own = [study_dir::CONFIGS, study_dir::TASKS, study_dir::STUDY, study_dir::PLAN];
+        // The plan is written last: a call that was stopped before leaves the others.
+        let is_foreign = |path: &Path| {
+            own.iter().all(|own| path != dir.join(own) && !run_dir::is_beside(path, &dir.join(own)))
+        };
+        let foreign =
+            |entry: std::io::Result<std::fs::DirEntry>| entry.is_ok_and(|entry| is_foreign(&entry.path()));
+        let occupied = std::fs::read_dir(dir).is_ok_and(|mut entries| entries.any(foreign));
+        if occupied && !plan.is_file() {
             return Err(Error::data(dir, "is not empty and holds no study; choose another --out"));
         }
         run_dir::create_dir(&dir.join(study_dir::CONFIGS))?;
@@ -162,7 +170,7 @@ impl StudyPlan {
         for (name, config) in configs {
             run_dir::write(&study_dir::config(dir, name), config.to_toml()?.as_bytes())?;
         }
-        run_dir::write_json(&dir.join(study_dir::PLAN), self)
+        run_dir::write_json(&plan, self)
     }
 
     /// Reads the plan of a study.

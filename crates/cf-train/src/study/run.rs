@@ -8,11 +8,12 @@ use candle_core::Device;
 use cf_model::kernels::device::DeviceName;
 
 use super::claim::{Claim, Claimed, Holder};
-use super::fingerprint::{self, CODE_VERSION, DataHashes, FileHashes};
+use super::fingerprint::{self, CODE_VERSION};
 use super::plan::{self, StudyPlan, Task};
 use super::study_dir::{self, Failure};
 use crate::config::RunConfig;
 use crate::cross_validation::{RunOptions, carry_out};
+use crate::data_hashes::{DataHashes, FileHashes};
 use crate::error::{Error, Result};
 use crate::evaluate::Summary;
 use crate::event::Event;
@@ -135,20 +136,16 @@ impl<'a> TaskRunner<'a> {
 
     /// Refuses to give a task's name to the results of other settings or data.
     fn check_as_planned(&self, task: &Task, config: &RunConfig, data: &DataHashes) -> Result<()> {
-        let planned = &task.data;
-        let what = if data.slides != planned.slides {
-            "the slides of its fold, their outcomes or time bins"
-        } else if data.bags != planned.bags {
-            "its bags"
-        } else if data.initial_weights != planned.initial_weights {
-            "the weights that it starts from"
-        } else {
-            let run = self.plan.run_of(self.dir, task)?;
-            let labels = [run.cohort.as_str(), run.model.as_str(), run.backbone.as_str()];
-            if task.id.ends_with(&fingerprint::task_hash(config, labels, task.fold, data)?) {
-                return Ok(());
+        let what = match data.change_since(&task.data) {
+            Some(what) => what,
+            None => {
+                let run = self.plan.run_of(self.dir, task)?;
+                let labels = [run.cohort.as_str(), run.model.as_str(), run.backbone.as_str()];
+                if task.id.ends_with(&fingerprint::task_hash(config, labels, task.fold, data)?) {
+                    return Ok(());
+                }
+                "its settings"
             }
-            "its settings"
         };
         let config = study_dir::config(self.dir, &task.run);
         Err(Error::data(&config, format!("{what} are not those that were planned; plan the study again")))

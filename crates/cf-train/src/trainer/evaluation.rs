@@ -6,7 +6,7 @@ use survival_metrics::Status;
 use super::Trainer;
 use crate::config::LossKind;
 use crate::device_memory::naming_the_bag;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::evaluate::{Prediction, Risks};
 use crate::fold_data::LabelledSlide;
 use crate::fold_rows::prediction;
@@ -15,10 +15,11 @@ use crate::memory::BagSize;
 use crate::protocol::Protocol;
 
 impl Trainer<'_> {
-    /// Predictions and mean loss (alpha 0) of `slides` with the present weights.
+    /// Predictions and mean loss (alpha 0) of `slides` with the present weights, which are those after `epoch`.
     pub(super) fn evaluate(
         &self,
         slides: &[LabelledSlide],
+        epoch: usize,
         seconds: &dyn Fn() -> f64,
     ) -> Result<(Vec<Prediction>, f64)> {
         let ids = slides.iter().map(|labelled| labelled.slide.slide_id.clone()).collect();
@@ -28,14 +29,19 @@ impl Trainer<'_> {
         for (bag, labelled) in self.context.bags.load(ids).zip(slides) {
             let (slide_id, bag) = bag?;
             let pass = || {
-                let output = self.eval_model.forward(&bag, &mut self.eval_ctx(&slide_id))?;
+                let output = self.eval_model.forward(&bag, &mut self.eval_ctx(&slide_id, epoch))?;
                 Ok(HeadOutput { head: self.head, ..output.numbers()? })
             };
             let output = naming_the_bag(self.context.bags.device(), &slide_id, BagSize::of(&bag), pass)?;
             if kind != LossKind::Cox {
                 losses.push(loss::of_output(kind, &output, labelled.outcome(), 0.0)?.0);
             }
-            rows.push(prediction(labelled, self.data.fold, &output)?);
+            let row = prediction(labelled, self.data.fold, &output)?;
+            if !row.risk.is_finite() {
+                let reason = format!("the risk is {}", row.risk);
+                return Err(Error::Diverged { fold: self.data.fold, epoch, slide_id, reason });
+            }
+            rows.push(row);
             self.stop_if_asked(seconds)?;
         }
         let mean_loss = match kind {
@@ -50,19 +56,19 @@ impl Trainer<'_> {
         Ok((rows, mean_loss))
     }
 
-    /// Predictions with the present weights.
-    pub(super) fn predict(&self, slides: &[LabelledSlide]) -> Result<Vec<Prediction>> {
-        Ok(self.evaluate(slides, &|| 0.0)?.0)
+    /// Predictions with the present weights, which are those after `epoch`.
+    pub(super) fn predict(&self, slides: &[LabelledSlide], epoch: usize) -> Result<Vec<Prediction>> {
+        Ok(self.evaluate(slides, epoch, &|| 0.0)?.0)
     }
 
-    /// For a model that ends with a log risk, the baseline under the present weights, from the slides trained on; and whether
-    /// this is such a model.
-    pub(super) fn find_baseline(&mut self) -> Result<bool> {
+    /// For a model that ends with a log risk, the baseline under the present weights, those after `epoch`, from the slides trained on; and
+    /// whether this is such a model.
+    pub(super) fn find_baseline(&mut self, epoch: usize) -> Result<bool> {
         if !matches!(self.head, Head::LogRisk { .. }) {
             return Ok(false);
         }
         let train = &self.data.train;
-        let (risk, time, status) = columns(&self.predict(train)?, train);
+        let (risk, time, status) = columns(&self.predict(train, epoch)?, train);
         let baseline = loss::breslow(&risk, &time, &status, self.data.bins.ends_months());
         self.head = Head::LogRisk { baseline: Some(baseline) };
         Ok(true)
@@ -77,8 +83,8 @@ impl Trainer<'_> {
         }
     }
 
-    fn eval_ctx(&self, slide_id: &str) -> ForwardCtx {
-        let label = format!("eval/fold {}/epoch {}/{slide_id}", self.data.fold, self.state.epoch);
+    fn eval_ctx(&self, slide_id: &str, epoch: usize) -> ForwardCtx {
+        let label = format!("eval/fold {}/epoch {epoch}/{slide_id}", self.data.fold);
         ForwardCtx::eval_with_stream(self.context.config.training.seed, &label)
     }
 }
