@@ -9,8 +9,8 @@ use crate::demo::target_directory;
 use crate::failure::Failure;
 use crate::step::Step;
 
-/// The first release that compiles for Hopper's own instructions.
-const OLDEST: Version = Version { major: 12, minor: 0 };
+/// The first release that compiles for Hopper's own instructions, and additions of two numbers at once.
+const OLDEST: Version = Version { major: 12, minor: 1 };
 /// Compute capability 9.0, where neither the environment nor a GPU says another.
 const COMPUTE_CAPABILITY: &str = "90";
 

@@ -545,13 +545,16 @@ fn layers_in_evaluation() {
         (65, 63, 2, 32),
         (129, 257, 4, 128),
         (61, 70, 2, 24),
+        // Halves of 20 columns, of which the second begins at no multiple of four.
+        (13, 9, 5, 2),
         (8_195, 5, 1, 8),
     ]);
 }
 
 #[test]
 fn long_contexts_in_evaluation() {
-    check_evaluation(&[(33, 16_900, 2, 32)]);
+    // With heads of 6 channels, the second one's biases begin at no multiple of four.
+    check_evaluation(&[(33, 16_900, 2, 32), (3, 16_900, 2, 6)]);
 }
 
 #[test]
@@ -562,7 +565,7 @@ fn long_sequences_in_evaluation() {
 /// Transformer and cross-attention layers, with what they keep and what they make again.
 #[test]
 fn layers() {
-    let all = [(1, 2, 1, 32), (65, 63, 2, 32), (129, 257, 4, 128), (61, 70, 2, 24)];
+    let all = [(1, 2, 1, 32), (65, 63, 2, 32), (129, 257, 4, 128), (61, 70, 2, 24), (13, 9, 5, 2)];
     for (n, m, n_heads, width) in sizes(&all, |(n, m, n_heads, width)| n * m * n_heads * width) {
         let (d, hidden) = (n_heads * width, 2 * n_heads * width - 8);
         for (dropout, retention) in dropouts(n).into_iter().zip([Retention::Keep, Retention::Recompute]) {

@@ -15,6 +15,12 @@ __device__ __forceinline__ float load(const bf16 *from) { return widened(*from);
 __device__ __forceinline__ void store(float *to, float value) { *to = value; }
 __device__ __forceinline__ void store(bf16 *to, float value) { *to = rounded(value); }
 
+// Whether four elements can be loaded or stored at once from here on: a view may begin anywhere in an array.
+template <typename T>
+__device__ __forceinline__ bool begins_at_four(const T *p) {
+    return (uintptr_t)p % (4 * sizeof(T)) == 0;
+}
+
 // Four consecutive elements; addresses are multiples of four elements.
 __device__ __forceinline__ float4 load4(const float *from) { return *(const float4 *)from; }
 __device__ __forceinline__ float4 load4(const bf16 *from) {

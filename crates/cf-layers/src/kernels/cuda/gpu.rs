@@ -295,6 +295,14 @@ impl Gpu {
         args: &[Arg],
     ) -> Result<()> {
         let function = self.loaded.function(name)?;
+        let most_shared = self.loaded.most_shared;
+        if i32::try_from(shared).is_ok_and(|shared| shared > most_shared) {
+            return Err(Error::Msg(format!(
+                "kernel `{name}` takes {shared} bytes of shared memory, of which a block has {most_shared} on this GPU: attention with \
+                 heads of 65 to 128 channels runs on compute capability 8.0, 9.0 and 10.x; with more heads (model.num_heads) they are \
+                 narrower"
+            )));
+        }
         let mut builder = self.stream.launch_builder(&function);
         for arg in args {
             match arg {
@@ -346,7 +354,11 @@ impl Loaded {
         let fits = |(names, _): &(&[&str], &[u8])| names.iter().any(|start| name.starts_with(start));
         let module = MODULES.iter().position(fits).and_then(|at| self.modules.get(at));
         let unknown = || Error::Msg(format!("no kernel `{name}` among the CUDA kernels"));
-        let function = module.ok_or_else(unknown)?.load_function(name).map_err(|_| unknown())?;
+        let function = match module.ok_or_else(unknown)?.load_function(name) {
+            Err(error) if error.0 == sys::CUresult::CUDA_ERROR_NOT_FOUND => return Err(unknown()),
+            // A driver that finds no memory, or that failed before.
+            loaded => loaded.w()?,
+        };
         let most = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         // Blocks get more than 48 KiB only if the kernel says so; what the kernel declares itself counts towards the limit.
         let own = function.shared_size_bytes().w()?;

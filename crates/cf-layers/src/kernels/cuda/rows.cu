@@ -10,10 +10,10 @@ __device__ __forceinline__ uint32_t column_of(uint64_t i, uint32_t d) {
 
 extern "C" __global__ void to_bf16(const float *x, bf16 *y, uint64_t n) {
     uint64_t i = ((uint64_t)blockIdx.x * blockDim.x + threadIdx.x) * 4;
-    if (i + 4 <= n) {
+    if (i + 4 <= n && begins_at_four(x)) {
         store4(y + i, load4(x + i));
     } else {
-        for (; i < n; i++) store(y + i, x[i]);
+        for (uint64_t e = i; e < i + 4 && e < n; e++) store(y + e, x[e]);
     }
 }
 
@@ -37,7 +37,7 @@ __device__ void gathered(const Parts &parts, To *to) {
                 end = parts.end[part];
             }
         }
-        if (i == first && start % 4 == 0 && i + 4 <= end) {
+        if (i == first && start % 4 == 0 && i + 4 <= end && begins_at_four(from)) {
             store4(to + i, load4(from + i - start));
             return;
         }
@@ -101,7 +101,7 @@ template <typename T>
 __device__ void bias_activation(T *y, const float *bias, uint64_t n_elements, uint32_t d, int activation) {
     uint64_t stride = (uint64_t)gridDim.x * blockDim.x * 4;
     for (uint64_t i = ((uint64_t)blockIdx.x * blockDim.x + threadIdx.x) * 4; i < n_elements; i += stride) {
-        if (d % 4 == 0) {
+        if (d % 4 == 0 && begins_at_four(bias)) {
             uint32_t column = column_of(i, d);
             float4 v = load4(y + i), b = load4(bias + column);
             v.x = activated(v.x + b.x, activation);
@@ -128,7 +128,7 @@ template <typename T>
 __device__ void add_outer_biases(T *y, const float *first, const float *last, uint64_t n_elements, uint32_t d) {
     uint64_t stride = (uint64_t)gridDim.x * blockDim.x * 4;
     for (uint64_t i = ((uint64_t)blockIdx.x * blockDim.x + threadIdx.x) * 4; i < n_elements; i += stride) {
-        if (d % 4 == 0) {
+        if (d % 4 == 0 && begins_at_four(first) && begins_at_four(last)) {
             uint32_t column = column_of(i, 3 * d), layer = column / d;
             if (layer == 1) continue;
             float4 v = load4(y + i), bias = load4((layer == 0 ? first : last) + column - layer * d);
@@ -296,7 +296,7 @@ template <typename T>
 __device__ void gelu_forward(const T *z, const float *bias, T *h, uint64_t n_elements, uint32_t d, Mask mask) {
     uint64_t stride = (uint64_t)gridDim.x * blockDim.x * 4;
     for (uint64_t i = ((uint64_t)blockIdx.x * blockDim.x + threadIdx.x) * 4; i < n_elements; i += stride) {
-        if (n_elements % 4 == 0 && d % 4 == 0) {
+        if (n_elements % 4 == 0 && d % 4 == 0 && begins_at_four(z) && begins_at_four(bias)) {
             float4 v = load4(z + i);
             float4 b = bias ? load4(bias + column_of(i, d)) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
             v.x = masked(mask, i, gelu<T>(v.x + b.x));
@@ -349,7 +349,7 @@ __device__ void add_masked(const float *base, const T *y, const float *bias, flo
                            Mask mask) {
     uint64_t stride = (uint64_t)gridDim.x * blockDim.x * 4;
     for (uint64_t i = ((uint64_t)blockIdx.x * blockDim.x + threadIdx.x) * 4; i < n_elements; i += stride) {
-        if (n_elements % 4 == 0 && d % 4 == 0) {
+        if (n_elements % 4 == 0 && d % 4 == 0 && begins_at_four(base) && begins_at_four(y) && begins_at_four(bias)) {
             float4 v = load4(y + i), o = base ? load4(base + i) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
             float4 b = bias ? load4(bias + column_of(i, d)) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
             v.x = o.x + masked(mask, i, v.x + b.x);
