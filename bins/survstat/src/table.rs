@@ -112,7 +112,7 @@ impl Table {
     /// A column as labels. Words for a missing value are none: they would make one group, or one patient, of the unknown.
     pub(crate) fn labels(&self, name: &str) -> Result<Vec<&str>, CliError> {
         let hint = "it reads as a missing value: remove the row, fill it in, or call it by another word if it is a label";
-        self.parse_column(name, "a label", hint, |text| Some(text).filter(|text| !is_missing(text)))
+        self.parse_column(name, "a label", hint, |text| Some(text).filter(|text| !cf_cli::is_missing(text)))
     }
 
     /// A column with each cell parsed, or the first cell that is empty or not what was `expected`.
@@ -166,27 +166,6 @@ impl Table {
         let problem = format!("no column is called `{name}`; the columns are {}", list(&self.header));
         CliError::in_file(&self.path, problem, hint)
     }
-}
-
-/// Whether a cell is a word for a missing value, in any case: the words of clinical tables (docs/formats.md).
-fn is_missing(cell: &str) -> bool {
-    const WORDS: [&str; 14] = [
-        "na",
-        "n/a",
-        "nan",
-        "none",
-        "null",
-        "[not available]",
-        "[not applicable]",
-        "[unknown]",
-        "unknown",
-        "not reported",
-        "unspecified",
-        "not allowed to collect",
-        "'--",
-        "--",
-    ];
-    WORDS.iter().any(|word| word.eq_ignore_ascii_case(cell))
 }
 
 fn quoted(text: &str) -> String {

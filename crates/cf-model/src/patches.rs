@@ -96,19 +96,28 @@ pub struct DerivedCache {
     substitutes: Arc<Mutex<BTreeMap<Substitute, SubstituteCount>>>,
 }
 
+/// What is there by this name, else what `make` makes.
+fn known<K: Ord, V>(
+    all: &Mutex<BTreeMap<K, Arc<V>>>,
+    name: K,
+    make: impl FnOnce() -> Result<V>,
+) -> Result<Arc<V>> {
+    let lock = || all.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(value) = lock().get(&name) {
+        return Ok(Arc::clone(value));
+    }
+    let value = Arc::new(make()?);
+    lock().insert(name, Arc::clone(&value));
+    Ok(value)
+}
+
 impl DerivedCache {
     /// The list of this name, computed if it is not there.
     ///
     /// # Errors
     /// Those of `compute`.
     pub fn get(&self, name: Derived, compute: impl FnOnce() -> Result<Vec<u32>>) -> Result<Arc<Vec<u32>>> {
-        let lock = || self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(list) = lock().get(&name) {
-            return Ok(Arc::clone(list));
-        }
-        let list = Arc::new(compute()?);
-        lock().insert(name, Arc::clone(&list));
-        Ok(list)
+        known(&self.lists, name, compute)
     }
 
     /// What was drawn before, else what `draw` draws.
@@ -116,13 +125,7 @@ impl DerivedCache {
     /// # Errors
     /// Those of `draw`.
     pub(crate) fn drawn(&self, name: Draw, draw: impl FnOnce() -> Result<Vec<Vec<u32>>>) -> Result<Drawn> {
-        let lock = || self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(drawn) = lock().get(&name) {
-            return Ok(Arc::clone(drawn));
-        }
-        let drawn = Arc::new(draw()?);
-        lock().insert(name, Arc::clone(&drawn));
-        Ok(drawn)
+        known(&self.drawn, name, draw)
     }
 
     /// A cache for the 20x patches `kept` (in rising order) alone: what was drawn, less the patches that are gone, and nothing else.

@@ -46,13 +46,14 @@ pub fn cross_validate(
     observe: &mut dyn FnMut(Event),
 ) -> Result<Summary> {
     let plan = Plan::new(config, &options.device, &options.folds)?;
-    carry_out(config, &plan, run, options, stop, observe)
+    let hashes = plan.data_hashes(config, &mut FileHashes::default())?;
+    carry_out(config, (&plan, &hashes), run, options, stop, observe)
 }
 
-/// [`cross_validate`] from the plan on.
+/// [`cross_validate`] from the plan and the hashes of its folds on.
 pub(crate) fn carry_out(
     config: &RunConfig,
-    plan: &Plan,
+    (plan, hashes): (&Plan, &[DataHashes]),
     run: &Path,
     options: &RunOptions,
     stop: &AtomicBool,
@@ -64,11 +65,8 @@ pub(crate) fn carry_out(
     let config_toml = config.to_toml()?;
     let memory = MemoryBudget::new(config, plan.bags.backbone_dim(), &options.device)?;
     let memory = plan.check_memory(memory, observe)?;
-    let mut files = FileHashes::default();
-    let hashes = |fold| DataHashes::of(config, fold, &plan.bags, &mut files);
-    let hashes: Vec<DataHashes> = plan.folds.iter().map(hashes).collect::<Result<_>>()?;
     claim_directory(run, &config_toml, options.resume)?;
-    for (fold, hashes) in plan.folds.iter().zip(&hashes) {
+    for (fold, hashes) in plan.folds.iter().zip(hashes) {
         hashes.check_begun(&run_dir::fold_dir(run, fold.fold))?;
     }
     run_dir::remove_unfinished(run)?;
@@ -88,7 +86,7 @@ pub(crate) fn carry_out(
     };
     plan.fill_device(&memory, observe)?;
     let started = Instant::now();
-    for (data, hashes) in plan.folds.iter().zip(&hashes) {
+    for (data, hashes) in plan.folds.iter().zip(hashes) {
         let dir = run_dir::fold_dir(run, data.fold);
         if dir.join(fold_files::PREDICTIONS).is_file() {
             tracing::info!(fold = data.fold, "complete already");
@@ -179,7 +177,8 @@ mod tests {
             let (kept, _) = plan.bags.keep_resident((bytes as f64 * share) as u64, &sizes);
             assert!(kept as f64 >= share * 0.8 * n as f64 && (share == 1.0 || kept < n), "{kept} of {n}");
             let run = dir.path().join(name);
-            carry_out(&config, &plan, &run, &how, &stop, &mut |_| {}).unwrap();
+            let hashes = plan.data_hashes(&config, &mut FileHashes::default()).unwrap();
+            carry_out(&config, (&plan, &hashes), &run, &how, &stop, &mut |_| {}).unwrap();
             runs.push(outcome(&run));
         }
         assert!(runs[0] == runs[1] && runs[0] == runs[2]);

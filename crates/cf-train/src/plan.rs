@@ -13,6 +13,7 @@ use wsi_bags::{BagStore, Magnification};
 use crate::bags::{BagSource, open_store};
 use crate::cohort::{ClinicalTable, Cohort, Dropped, Slide};
 use crate::config::RunConfig;
+use crate::data_hashes::{DataHashes, FileHashes};
 use crate::device_memory;
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -147,6 +148,14 @@ impl Plan {
             record.folds.sort_by_key(|fold| fold.fold);
         }
         Ok(record)
+    }
+
+    /// Hashes of the data of each fold.
+    ///
+    /// # Errors
+    /// If a file can't be read.
+    pub(crate) fn data_hashes(&self, config: &RunConfig, files: &mut FileHashes) -> Result<Vec<DataHashes>> {
+        self.folds.iter().map(|fold| DataHashes::of(config, fold, &self.bags, files)).collect()
     }
 
     /// Every slide of every fold, again for each of its parts.

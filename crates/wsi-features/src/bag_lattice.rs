@@ -61,9 +61,7 @@ pub(crate) fn features_at(
     let slide_id = there.first().map_or("", Bag::slide_id);
     let bag = Bag::new(slide_id, sets)?;
     let alone = FolderLock::of(scratch)?;
-    if !has_all(bag_path, encoder.name(), &bag.magnifications().collect::<Vec<_>>())? {
-        native::add_features(bag_path, &bag, encoder.name())?;
-    }
+    add(bag_path, &bag, encoder.name(), &alone)?;
     drop(alone);
     Ok(Outcome::Done(Encoded {
         n_patches,
@@ -79,6 +77,14 @@ pub(crate) fn features_at(
 pub(crate) fn has_all(bag: &Path, encoder: &str, wanted: &[Magnification]) -> Result<bool> {
     let present = native::magnifications(bag, encoder)?;
     Ok(wanted.iter().all(|magnification| present.contains(magnification)))
+}
+
+/// Adds features to a bag's file, in this process's turn, unless another has done so meanwhile.
+pub(crate) fn add(path: &Path, bag: &Bag, encoder: &str, _alone: &FolderLock) -> Result<()> {
+    if !has_all(path, encoder, &bag.magnifications().collect::<Vec<_>>())? {
+        native::add_features(path, bag, encoder)?;
+    }
+    Ok(())
 }
 
 /// What is left of laid patches where a bag is there: those of magnifications at which it has no features of the encoder. Patches that the

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use wsi_bags::native;
 
-use crate::bag_lattice::{features_at, has_all, lacking};
+use crate::bag_lattice::{add, features_at, has_all, lacking};
 use crate::encoder::PatchEncoder;
 use crate::error::{Error, Result};
 use crate::extract::{ExtractOptions, Extracted, extract_of};
@@ -194,11 +194,11 @@ fn one(
     let Extracted { bag, info, resolution, n_unreadable } =
         extract_of(slide, encoder, &options.extract, &options.out, wanted, on_patches)?;
     let alone = FolderLock::of(&options.out)?;
-    if !path.exists() {
+    // Another process may have made it meanwhile.
+    if path.exists() {
+        add(&path, &bag, encoded, &alone)?;
+    } else {
         native::write(&path, &bag, encoded, &info)?;
-    } else if !has_all(&path, encoded, &options.extract.magnifications)? {
-        // Another process may have made it meanwhile.
-        native::add_features(&path, &bag, encoded)?;
     }
     drop(alone);
     let mut n_patches = [0; 3];

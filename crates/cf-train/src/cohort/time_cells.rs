@@ -52,26 +52,9 @@ impl TimeUnit {
     }
 }
 
-/// Whether a cell says that nothing was recorded, in the words of TCGA, GDC, pandas and R.
+/// Whether a cell says that nothing was recorded: it is empty, or has a word for that.
 pub(crate) fn is_missing(cell: &str) -> bool {
-    const WORDS: [&str; 15] = [
-        "",
-        "na",
-        "n/a",
-        "nan",
-        "none",
-        "null",
-        "[not available]",
-        "[not applicable]",
-        "[unknown]",
-        "unknown",
-        "not reported",
-        "unspecified",
-        "not allowed to collect",
-        "'--",
-        "--",
-    ];
-    WORDS.iter().any(|word| word.eq_ignore_ascii_case(cell))
+    cell.is_empty() || cf_cli::is_missing(cell)
 }
 
 #[cfg(test)]

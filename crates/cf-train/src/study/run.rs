@@ -119,10 +119,8 @@ impl<'a> TaskRunner<'a> {
     ) -> Result<Summary> {
         let config = plan::config_of(self.dir, &task.run)?;
         let fold_plan = Plan::new(&config, &self.device, &[task.fold])?;
-        for fold in &fold_plan.folds {
-            let data = DataHashes::of(&config, fold, &fold_plan.bags, &mut self.files)?;
-            self.check_as_planned(task, &config, &data)?;
-        }
+        let hashes = fold_plan.data_hashes(&config, &mut self.files)?;
+        hashes.iter().try_for_each(|data| self.check_as_planned(task, &config, data))?;
         // Where the data lie and what memory a step may use is not part of a task: an interrupted one may go on elsewhere.
         run_dir::write(&run.join(run_dir::CONFIG), config.to_toml()?.as_bytes())?;
         let options = RunOptions {
@@ -131,7 +129,7 @@ impl<'a> TaskRunner<'a> {
             device_name: self.device_name,
             device: self.device.clone(),
         };
-        carry_out(&config, &fold_plan, run, &options, stop, observe)
+        carry_out(&config, (&fold_plan, &hashes), run, &options, stop, observe)
     }
 
     /// Refuses to give a task's name to the results of other settings or data.
