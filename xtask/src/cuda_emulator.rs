@@ -29,8 +29,12 @@ const FLAGS: [&str; 7] =
 const MULTIPROCESSORS: &str = "CF_EMULATED_MULTIPROCESSORS";
 /// Which GPU it is.
 const GPU: &str = "CF_EMULATED_GPU";
+/// Tests that reach the kernels for blocks with little shared memory.
+const OF_ADA: &str = "attention";
 /// Tests that reach the kernels of Hopper, which are those of attention; the last two through layers and a model.
 const OF_HOPPER: [&str; 3] = ["attention", "layers", "crossfusion"];
+/// For kernels: an address that is no multiple of what is read or written there ends the program, as it does on a GPU.
+const ALIGNED: [&str; 2] = ["-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"];
 /// For kernels whose every access to memory is looked at; lines of theirs can be named.
 const WATCHED: [&str; 3] = ["-DCF_RACES", "-fsanitize=thread", "-g"];
 
@@ -90,7 +94,8 @@ pub(crate) fn run(root: &Path, args: &[String]) -> Result<(), Failure> {
     let libraries = libraries(root, &programs, races)?;
     println!(
         "programs with feature `cuda` run on it, too: LD_LIBRARY_PATH={} PROGRAM --device cuda:0\n\
-         ({GPU}=hopper: with the kernels of Hopper; {GPU}=memory: nothing is computed, and what tensors take is counted as on a GPU)",
+         ({GPU}=hopper: with the kernels of Hopper; {GPU}=ada: with little shared memory; {GPU}=memory: nothing \
+         is computed, and what tensors take is counted as on a GPU)",
         libraries.display()
     );
     let is_set = |variable: &&str| std::env::var_os(variable).is_some();
@@ -119,16 +124,19 @@ impl Pass<'_> {
     }
 }
 
-/// The tests that `args` name, or all: on a GPU for which there are no kernels but the common ones, and on Hopper. Looking for races is
-/// for the common ones, and Hopper for what is not slow.
+/// The tests that `args` name, or all: on a GPU for which there are no kernels but the common ones, on Hopper, and on one whose blocks have
+/// little shared memory. Looking for races is for the common kernels and these, and Hopper for what is not slow.
 fn passes<'a>(packages: &[&str], races: bool, args: &[&'a str]) -> Vec<Pass<'a>> {
     const FEW: (&str, &str) = (MULTIPROCESSORS, "2");
     const HOPPER: (&str, &str) = (GPU, "hopper");
+    const ADA: (&str, &str) = (GPU, "ada");
     const REVERSE: (&str, &str) = ("CF_EMULATED_ORDER", "reverse");
     // Each of Hopper's kernels gets some tests whose tiles are more than it holds at a time.
     const ENOUGH_FOR_HOPPER: (&str, &str) = (MULTIPROCESSORS, "5");
+    let of_ada =
+        Pass { variables: vec![FEW, ADA], args: if args.is_empty() { vec![OF_ADA] } else { args.to_vec() } };
     if races {
-        return vec![Pass { variables: vec![FEW], args: args.to_vec() }];
+        return vec![Pass { variables: vec![FEW], args: args.to_vec() }, of_ada];
     }
     let but_in_rounds = |args: &[&'a str]| [&["--skip", IN_ROUNDS], args].concat();
     let mut passes = vec![Pass { variables: vec![], args: but_in_rounds(args) }];
@@ -137,6 +145,7 @@ fn passes<'a>(packages: &[&str], races: bool, args: &[&'a str]) -> Vec<Pass<'a>>
         passes.push(Pass { variables: vec![HOPPER, ENOUGH_FOR_HOPPER], args: but_in_rounds(all) });
         // Copies that come too early are seen in one order, products that do in the other.
         passes.push(Pass { variables: vec![HOPPER, ENOUGH_FOR_HOPPER, REVERSE], args: but_in_rounds(alone) });
+        passes.push(of_ada);
     }
     if args.is_empty() || args.iter().any(|arg| IN_ROUNDS.contains(arg)) {
         passes.push(Pass { variables: vec![FEW], args: vec![IN_ROUNDS] });
@@ -180,7 +189,7 @@ fn libraries(root: &Path, programs: &[PathBuf], races: bool) -> Result<PathBuf, 
         Step::new(&out, "g++", &all).run()
     };
     compile(&sources, if races { &["-DCF_RACES"] } else { &[] })?;
-    compile(&kernels, if races { &WATCHED } else { &[] })?;
+    compile(&kernels, if races { &WATCHED } else { &ALIGNED })?;
     sources.append(&mut kernels);
 
     let mut objects: Vec<String> = sources.iter().map(|source| source.replace(".cc", ".o")).collect();
@@ -327,6 +336,7 @@ mod tests {
                 "--skip attention_in_rounds",
                 "hopper 5 --skip attention_in_rounds attention layers crossfusion",
                 "hopper 5 reverse --skip attention_in_rounds attention",
+                "2 ada attention",
                 "2 attention_in_rounds",
                 "2 hopper attention_in_rounds"
             ]
@@ -336,10 +346,11 @@ mod tests {
             [
                 "--skip attention_in_rounds linear",
                 "hopper 5 --skip attention_in_rounds linear",
-                "hopper 5 reverse --skip attention_in_rounds linear"
+                "hopper 5 reverse --skip attention_in_rounds linear",
+                "2 ada linear"
             ]
         );
-        assert_eq!(names(&["cf-layers"], true, &["linear"]), ["2 linear"]);
+        assert_eq!(names(&["cf-layers"], true, &["linear"]), ["2 linear", "2 ada linear"]);
         assert_eq!(names(&["cf-model", SLOW], false, &["a_run"]), ["--skip attention_in_rounds a_run"]);
     }
 

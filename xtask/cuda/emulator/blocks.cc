@@ -156,6 +156,8 @@ static std::vector<AsyncCopy> copies[MOST_THREADS];
 static int n_groups[MOST_THREADS];
 
 void copy_async(uint32_t to, const void *from, bool exists, int n_bytes, bool at_once) {
+    need_multiple(to, n_bytes);
+    need_multiple((uint64_t)from, n_bytes);
     if (exists) touch(from, n_bytes, Touch::READ);
     // It may be made at once, too.
     touch(shared_at(to), n_bytes, Touch::WRITE);

@@ -75,6 +75,12 @@ inline float __shfl_xor_sync(unsigned, float value, int step) {
     return __uint_as_float(exchanged(__float_as_uint(value), lane() ^ step));
 }
 
+// A GPU reads and writes so many bytes at multiples of them alone. What the kernels read by a pointer the compiler checks likewise
+// (xtask/src/cuda_emulator.rs); driver.cc says which kernel it was.
+inline void need_multiple(uint64_t address, int n_bytes) {
+    if (address % n_bytes != 0) __builtin_trap();
+}
+
 // ---- arithmetic ------------------------------------------------------------------------------------------------------
 
 #define __expf expf

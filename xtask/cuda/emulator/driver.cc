@@ -5,7 +5,7 @@
 // Every array ends where a page without access begins, so that a kernel which reads or writes past it (by 16 bytes) ends the process, as
 // does one that uses an array after it was freed. New memory is NaN.
 //
-// CF_EMULATED_GPU=hopper: of compute capability 9.0, else 8.0.
+// CF_EMULATED_GPU=hopper: of compute capability 9.0, else 8.0; CF_EMULATED_GPU=ada: 8.9, whose blocks have 99 KiB of shared memory.
 // CF_EMULATED_GPU=memory: launches are not carried out, and what tensors take is counted as on a GPU; of compute capability 9.0, too.
 // CF_EMULATED_MULTIPROCESSORS=N: of so many, else 132; with few of them blocks get more work, and loops over tiles go on for longer.
 #include "launch.h"
@@ -32,6 +32,7 @@ static bool is_asked_for(const char *what) {
 }
 static bool counts_only() { return is_asked_for("memory"); }
 static bool is_hopper() { return counts_only() || is_asked_for("hopper"); }
+static bool is_ada() { return is_asked_for("ada"); }
 
 // ---- memory ----------------------------------------------------------------------------------------------------------
 
@@ -89,13 +90,14 @@ static bool is_page_locked(const void *at) {
 static Streams streams;
 
 static const char *running = "";
-static void outside(int) {
-    static const char before[] = "\nemulated GPU: memory outside of the arrays is used by `", after[] = "`\n";
-    for (const char *part : {before, running, after}) {
+static void stop(const char *reason) {
+    for (const char *part : {"\nemulated GPU: ", reason, " by `", running, "`\n"}) {
         if (write(STDERR_FILENO, part, strlen(part)) < 0) break;
     }
     _exit(139);
 }
+static void outside(int) { stop("memory outside of the arrays is used"); }
+static void between(int) { stop("an address is used that is no multiple of the bytes read or written there"); }
 
 // ---- products --------------------------------------------------------------------------------------------------------
 
@@ -171,8 +173,12 @@ static int n_multiprocessors() {
     return n ? std::max(atoi(n), 1) : 132;
 }
 
+// Bytes of shared memory that a block may have.
+static int shared_of_block() { return (is_hopper() ? 227 : is_ada() ? 99 : 163) * 1024; }
+
 int cuInit(unsigned) {
     signal(SIGSEGV, outside);
+    signal(SIGILL, between);
     return SUCCESS;
 }
 int cuDriverGetVersion(int *version) { return *version = 13000, SUCCESS; }
@@ -184,8 +190,9 @@ int cuDeviceGetAttribute(int *value, int attribute, int) {
     switch (attribute) {
     case 16: return *value = n_multiprocessors(), SUCCESS;
     case 75: return *value = is_hopper() ? 9 : 8, SUCCESS; // compute capability
-    case 76: return *value = 0, SUCCESS;
-    case 97: return *value = 232448, SUCCESS; // shared memory of a block
+    case 76: return *value = is_ada() ? 9 : 0, SUCCESS;
+    case 81: return *value = shared_of_block() + 1024, SUCCESS; // of a multiprocessor
+    case 97: return *value = shared_of_block(), SUCCESS;
     default: return *value = 1, SUCCESS;
     }
 }
@@ -257,7 +264,10 @@ int cuLaunchKernel(void *function, unsigned grid_x, unsigned grid_y, unsigned gr
                    unsigned block_z, unsigned shared, void *stream, void **arguments, void **) {
     streams.finish(stream);
     running = (const char *)function;
-    if (!grid_x || !grid_y || !grid_z || grid_y > 65535 || grid_z > 65535 || block_x * block_y * block_z > 1024) return INVALID_VALUE;
+    if (!grid_x || !grid_y || !grid_z || grid_y > 65535 || grid_z > 65535 || block_x * block_y * block_z > 1024 ||
+        shared > (unsigned)shared_of_block()) {
+        return INVALID_VALUE;
+    }
     if (counts_only()) return SUCCESS;
     std::lock_guard<std::mutex> guard(one_at_a_time);
     if (run_blocks(running, {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared, arguments)) return SUCCESS;

@@ -23,6 +23,7 @@ inline void registers_down() {}
 // Lane l holds row l / 4 and columns 2 (l % 4) and the next of each matrix; rows of the transposed ones are where lanes 8 m .. 8 m + 7
 // say.
 inline void store_transposed(uint32_t at, const uint32_t (&r)[4]) {
+    need_multiple(at, 16);
     for (int m = 0; m < 4; m++) {
         for (int e = 0; e < 2; e++) {
             const uint16_t value = (uint16_t)(r[m] >> 16 * e);
@@ -32,11 +33,13 @@ inline void store_transposed(uint32_t at, const uint32_t (&r)[4]) {
     }
 }
 inline float2 load_2(uint32_t at) {
+    need_multiple(at, 8);
     float2 v;
     memcpy(&v, shared_at(at), sizeof v);
     return v;
 }
 inline void store_4(uint32_t at, float x, float y, float z, float w) {
+    need_multiple(at, 16);
     const float4 v = {x, y, z, w};
     memcpy(shared_at(at), &v, sizeof v);
 }

@@ -13,6 +13,7 @@ inline uint32_t rounded_bits(float value) {
 inline uint32_t packed(float low, float high) { return rounded_bits(low) | rounded_bits(high) << 16; }
 inline float exp2_fast(float x) { return exp2f(x); }
 inline void atomic_add2(float *to, float a, float b) {
+    need_multiple((uint64_t)to, 8);
     atomicAdd(to, a);
     atomicAdd(to + 1, b);
 }
@@ -21,7 +22,10 @@ inline void atomic_add2(float *to, float a, float b) {
 static const uint32_t FIRST_SHARED = 128;
 inline uint32_t shared_address(const void *at) { return (uint32_t)((const unsigned char *)at - dynamic_shared) + FIRST_SHARED; }
 inline unsigned char *shared_at(uint32_t address) { return dynamic_shared + (address - FIRST_SHARED); }
-inline void store_shared(uint32_t at, uint32_t value) { memcpy(shared_at(at), &value, sizeof value); }
+inline void store_shared(uint32_t at, uint32_t value) {
+    need_multiple(at, 4);
+    memcpy(shared_at(at), &value, sizeof value);
+}
 // Made at once, or as late as a GPU may: where the thread waits for it. All in blocks.cc.
 void copy_async(uint32_t to, const void *from, bool exists, int n_bytes = 16, bool at_once = is_reversed());
 void copy_commit();
@@ -33,12 +37,14 @@ inline void copy_wait() {
 
 // Lane l holds row l / 4 and columns 2 (l % 4) and the next of each matrix; rows are where lanes 8 m .. 8 m + 7 say.
 inline void load_matrices(uint32_t (&r)[4], uint32_t at) {
+    need_multiple(at, 16);
     for (int m = 0; m < 4; m++) {
         uint32_t row = exchanged(at, m * 8 + lane() / 4);
         memcpy(&r[m], shared_at(row) + lane() % 4 * 4, sizeof r[m]);
     }
 }
 inline void load_transposed(uint32_t (&r)[4], uint32_t at) {
+    need_multiple(at, 16);
     for (int m = 0; m < 4; m++) {
         uint16_t pair[2];
         for (int e = 0; e < 2; e++) {

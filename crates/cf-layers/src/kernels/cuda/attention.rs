@@ -135,6 +135,16 @@ impl Call {
     }
 }
 
+/// A kernel that goes over tiles of rows, and what its tiles take.
+#[derive(Debug, Clone, Copy)]
+struct Tiled {
+    name: &'static str,
+    /// Rows of a tile.
+    rows: usize,
+    /// Bytes of shared memory of a block.
+    shared: usize,
+}
+
 fn token_args(tokens: Tokens<'_>) -> [Arg; 5] {
     let Tokens { q, k, v } = tokens;
     [q.view.into(), stride(q), k.view.into(), v.view.into(), stride(k)]
@@ -152,6 +162,23 @@ impl Gpu {
             (_, DType::BF16) => self.attend_bf16(call, tokens),
             _ => self.attend_f32(call, tokens),
         }
+    }
+
+    /// The kernel of a call's head width, with tiles of `rows` rows. For heads of 65 to 128 channels these take more shared memory than a
+    /// block of some GPUs has: there it is the fourth kernel, with tiles of `fewer`. `shared` is of a width and rows.
+    fn tiled(
+        &self,
+        call: Call,
+        [small, middle, large, large_in_small_tiles]: [&'static str; 4],
+        [rows, fewer]: [usize; 2],
+        shared: impl Fn(usize, usize) -> usize,
+    ) -> Tiled {
+        let (name, width) = call.named([small, middle, large]);
+        let tiled = Tiled { name, rows, shared: shared(width, rows) };
+        if name == large && !self.has_shared(tiled.shared) {
+            return Tiled { name: large_in_small_tiles, rows: fewer, shared: shared(width, fewer) };
+        }
+        tiled
     }
 
     /// Writes the gradients of all tokens, of their type, to `to`.

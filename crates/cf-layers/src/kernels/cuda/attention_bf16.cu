@@ -238,18 +238,22 @@ __device__ void products(const bf16 *out, const bf16 *dout, float *delta, int n,
 
 // Gradients of keys and values; of queries, too, if `dq` is not null (unscaled, by atomic sums in no fixed order).
 //
-// A block of 8 warps takes 128 keys of one head, 16 a warp, over the query tiles of one split, 64 queries each. Scores are
-// made transposed, so that weights and their gradients are operands of the next products where they are.
-template <int D>
+// A block of 8 warps takes 128 keys of one head, 16 a warp, over the query tiles of one split, ROWS queries each. Scores are
+// made transposed, so that weights and their gradients are operands of the next products where they are. Of STAGES tiles in
+// shared memory the second is copied while the first is worked on; a single one is copied during the products for gradients
+// of queries, which do not need it.
+template <int D, int ROWS, int STAGES>
 __device__ void backward(const bf16 *q, uint64_t q_stride, const bf16 *k, const bf16 *v, uint64_t kv_stride,
                          const bf16 *dout, const float *log_sum_exp, const float *delta, float *dq, bf16 *dk, bf16 *dv,
                          uint64_t dkv_stride, float *partial, const Shape &shape, const Mask &mask, int tiles_per_split) {
-    constexpr int KEYS = 128, ROWS = 64, THREADS = 256, N = ROWS / 8;
+    constexpr int KEYS = 128, THREADS = 256, N = ROWS / 8;
+    // Of the products for gradients of queries a warp has 16 queries and a part of the columns.
+    constexpr int PARTS = THREADS / 32 * 16 / ROWS, COLUMNS = D / PARTS;
     DYNAMIC_SHARED(unsigned char, shared);
     const uint32_t k_tile = shared_address(shared), v_tile = k_tile + KEYS * D * 2;
-    const uint32_t q_tile = v_tile + KEYS * D * 2, dout_tile = q_tile + 2 * ROWS * D * 2;
-    const uint32_t ds_tile = dout_tile + 2 * ROWS * D * 2;
-    float *rows = (float *)(shared + 2 * KEYS * D * 2 + 4 * ROWS * D * 2 + KEYS * ROWS * 2);
+    const uint32_t q_tile = v_tile + KEYS * D * 2, dout_tile = q_tile + STAGES * ROWS * D * 2;
+    const uint32_t ds_tile = dout_tile + STAGES * ROWS * D * 2;
+    float *rows = (float *)(shared + 2 * KEYS * D * 2 + 2 * STAGES * ROWS * D * 2 + KEYS * ROWS * 2);
     const int head = blockIdx.y, split = blockIdx.z, first_key = blockIdx.x * KEYS;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t = lane % 4;
     const int width = shape.n_heads * D;
@@ -262,11 +266,14 @@ __device__ void backward(const bf16 *q, uint64_t q_stride, const bf16 *k, const 
     const int n_tiles = (shape.n + ROWS - 1) / ROWS;
     const int first_tile = split * tiles_per_split, last_tile = min(first_tile + tiles_per_split, n_tiles);
 
+    const auto copy_next = [&](int tile, int stage) {
+        copy_tile<ROWS, D, THREADS>(q_tile + stage * ROWS * D * 2, q, q_stride, tile * ROWS, shape.n);
+        copy_tile<ROWS, D, THREADS>(dout_tile + stage * ROWS * D * 2, dout, width, tile * ROWS, shape.n);
+        copy_commit();
+    };
     copy_tile<KEYS, D, THREADS>(k_tile, k, kv_stride, first_key, shape.m);
     copy_tile<KEYS, D, THREADS>(v_tile, v, kv_stride, first_key, shape.m);
-    copy_tile<ROWS, D, THREADS>(q_tile, q, q_stride, first_tile * ROWS, shape.n);
-    copy_tile<ROWS, D, THREADS>(dout_tile, dout, width, first_tile * ROWS, shape.n);
-    copy_commit();
+    copy_next(first_tile, 0);
 
     float sum_k[D / 8][4], sum_v[D / 8][4];
 #pragma unroll
@@ -279,19 +286,16 @@ __device__ void backward(const bf16 *q, uint64_t q_stride, const bf16 *k, const 
     const bool exists[2] = {key < shape.m, key + 8 < shape.m};
 
     for (int tile = first_tile; tile < last_tile; tile++) {
-        const int stage = (tile - first_tile) % 2;
-        if (tile + 1 < last_tile) {
-            copy_tile<ROWS, D, THREADS>(q_tile + (1 - stage) * ROWS * D * 2, q, q_stride, (tile + 1) * ROWS, shape.n);
-            copy_tile<ROWS, D, THREADS>(dout_tile + (1 - stage) * ROWS * D * 2, dout, width, (tile + 1) * ROWS, shape.n);
-            copy_commit();
-        }
+        const int stage = (tile - first_tile) % STAGES;
+        const bool copies_ahead = STAGES > 1 && tile + 1 < last_tile;
+        if (copies_ahead) copy_next(tile + 1, 1 - stage);
         if (threadIdx.x < ROWS) {
             const int query = tile * ROWS + threadIdx.x;
             // A query past the end gets weights of 0.
             rows[threadIdx.x] = query < shape.n ? log_sum_exp[query] : INFINITY;
             rows[ROWS + threadIdx.x] = query < shape.n ? delta[query] : 0.0f;
         }
-        if (tile + 1 < last_tile) {
+        if (copies_ahead) {
             copy_wait<1>();
         } else {
             copy_wait<0>();
@@ -379,34 +383,35 @@ __device__ void backward(const bf16 *q, uint64_t q_stride, const bf16 *k, const 
                 multiply_add(sum_k[2 * c + 1], ds, b[2], b[3]);
             }
         }
+        if (dq || STAGES == 1) __syncthreads();
+        if (STAGES == 1 && tile + 1 < last_tile) copy_next(tile + 1, 0);
         if (dq) {
-            __syncthreads();
-            // Warp w has queries 16 (w / 2) .. and half (w % 2) of the columns.
-            float sum[D / 16][4];
+            const int first_row = warp / PARTS * 16, first_column = warp % PARTS * COLUMNS;
+            float sum[COLUMNS / 8][4];
 #pragma unroll
-            for (int c = 0; c < D / 16; c++) {
+            for (int c = 0; c < COLUMNS / 8; c++) {
 #pragma unroll
                 for (int e = 0; e < 4; e++) sum[c][e] = 0.0f;
             }
 #pragma unroll
             for (int step = 0; step < KEYS / 16; step++) {
                 uint32_t a[4];
-                load_a_transposed<ROWS>(a, ds_tile, warp / 2, step * 16);
+                load_a_transposed<ROWS>(a, ds_tile, first_row / 16, step * 16);
 #pragma unroll
-                for (int c = 0; c < D / 32; c++) {
+                for (int c = 0; c < COLUMNS / 16; c++) {
                     uint32_t b[4];
-                    load_b_columns<D>(b, k_tile, step * 16, warp % 2 * (D / 32) + c);
+                    load_b_columns<D>(b, k_tile, step * 16, first_column / 16 + c);
                     multiply_add(sum[2 * c], a, b[0], b[1]);
                     multiply_add(sum[2 * c + 1], a, b[2], b[3]);
                 }
             }
 #pragma unroll
             for (int half = 0; half < 2; half++) {
-                const int query = tile * ROWS + warp / 2 * 16 + half * 8 + g;
+                const int query = tile * ROWS + first_row + half * 8 + g;
                 if (query >= shape.n) continue;
-                float *to = dq + (uint64_t)query * width + head * D + warp % 2 * (D / 2) + 2 * t;
+                float *to = dq + (uint64_t)query * width + head * D + first_column + 2 * t;
 #pragma unroll
-                for (int c = 0; c < D / 16; c++) atomic_add2(to + c * 8, sum[c][2 * half], sum[c][2 * half + 1]);
+                for (int c = 0; c < COLUMNS / 8; c++) atomic_add2(to + c * 8, sum[c][2 * half], sum[c][2 * half + 1]);
             }
         }
         __syncthreads();
@@ -434,12 +439,12 @@ __device__ void backward(const bf16 *q, uint64_t q_stride, const bf16 *k, const 
 }
 
 // Gradients of queries in a fixed order: scores are made a second time, by query. A block of 8 warps takes 128 queries of one
-// head, 16 a warp, over all keys, 64 at a time.
-template <int D>
+// head, 16 a warp, over all keys, KEYS at a time.
+template <int D, int KEYS>
 __device__ void backward_queries(const bf16 *q, uint64_t q_stride, const bf16 *k, const bf16 *v, uint64_t kv_stride,
                                  const bf16 *dout, const float *log_sum_exp, const float *delta, bf16 *dq,
                                  uint64_t dq_stride, const Shape &shape, const Mask &mask) {
-    constexpr int ROWS = 128, KEYS = 64, THREADS = 256, N = KEYS / 8;
+    constexpr int ROWS = 128, THREADS = 256, N = KEYS / 8;
     DYNAMIC_SHARED(unsigned char, shared);
     const uint32_t q_tile = shared_address(shared), dout_tile = q_tile + ROWS * D * 2;
     const uint32_t k_tile = dout_tile + ROWS * D * 2, v_tile = k_tile + 2 * KEYS * D * 2;
@@ -566,25 +571,35 @@ __device__ void backward_queries(const bf16 *q, uint64_t q_stride, const bf16 *k
     extern "C" __global__ void attention_products_##D(const bf16 *out, const bf16 *dout, float *delta, int n,          \
                                                       int n_heads) {                                                   \
         products<D>(out, dout, delta, n, n_heads);                                                                     \
-    }                                                                                                                  \
-    extern "C" __global__ void __launch_bounds__(256, 1)                                                               \
-        attention_backward_##D(const bf16 *q, uint64_t q_stride, const bf16 *k, const bf16 *v, uint64_t kv_stride,     \
-                               const bf16 *dout, const float *log_sum_exp, const float *delta, float *dq, bf16 *dk,    \
-                               bf16 *dv, uint64_t dkv_stride, float *partial, int n, int m, int n_heads, float scale,  \
-                               uint32_t n_queries, uint64_t key, uint64_t limit, float kept, int tiles_per_split) {    \
-        backward<D>(q, q_stride, k, v, kv_stride, dout, log_sum_exp, delta, dq, dk, dv, dkv_stride, partial,           \
-                    Shape{n, m, n_heads, scale, n_queries}, Mask{key, limit, kept}, tiles_per_split);                  \
-    }                                                                                                                  \
-    extern "C" __global__ void __launch_bounds__(256, 1) attention_backward_queries_##D(                               \
-        const bf16 *q, uint64_t q_stride, const bf16 *k, const bf16 *v, uint64_t kv_stride, const bf16 *dout,          \
-        const float *log_sum_exp, const float *delta, bf16 *dq, uint64_t dq_stride, int n, int m, int n_heads,         \
-        float scale, uint32_t n_queries, uint64_t key, uint64_t limit, float kept) {                                   \
-        backward_queries<D>(q, q_stride, k, v, kv_stride, dout, log_sum_exp, delta, dq, dq_stride,                     \
-                            Shape{n, m, n_heads, scale, n_queries}, Mask{key, limit, kept});                           \
     }
 ATTENTION(32)
 ATTENTION(64)
 ATTENTION(128)
+
+// `backward` takes ROWS queries at a time and holds STAGES such tiles, `backward_queries` takes KEYS keys at a time.
+#define GRADIENTS(NAME, D, ROWS, STAGES, KEYS)                                                                         \
+    extern "C" __global__ void __launch_bounds__(256, 1)                                                               \
+        attention_backward_##NAME(const bf16 *q, uint64_t q_stride, const bf16 *k, const bf16 *v, uint64_t kv_stride,  \
+                                  const bf16 *dout, const float *log_sum_exp, const float *delta, float *dq, bf16 *dk, \
+                                  bf16 *dv, uint64_t dkv_stride, float *partial, int n, int m, int n_heads,            \
+                                  float scale, uint32_t n_queries, uint64_t key, uint64_t limit, float kept,           \
+                                  int tiles_per_split) {                                                               \
+        backward<D, ROWS, STAGES>(q, q_stride, k, v, kv_stride, dout, log_sum_exp, delta, dq, dk, dv, dkv_stride,      \
+                                  partial, Shape{n, m, n_heads, scale, n_queries}, Mask{key, limit, kept},             \
+                                  tiles_per_split);                                                                    \
+    }                                                                                                                  \
+    extern "C" __global__ void __launch_bounds__(256, 1) attention_backward_queries_##NAME(                            \
+        const bf16 *q, uint64_t q_stride, const bf16 *k, const bf16 *v, uint64_t kv_stride, const bf16 *dout,          \
+        const float *log_sum_exp, const float *delta, bf16 *dq, uint64_t dq_stride, int n, int m, int n_heads,         \
+        float scale, uint32_t n_queries, uint64_t key, uint64_t limit, float kept) {                                   \
+        backward_queries<D, KEYS>(q, q_stride, k, v, kv_stride, dout, log_sum_exp, delta, dq, dq_stride,               \
+                                  Shape{n, m, n_heads, scale, n_queries}, Mask{key, limit, kept});                     \
+    }
+GRADIENTS(32, 32, 64, 2, 64)
+GRADIENTS(64, 64, 64, 2, 64)
+GRADIENTS(128, 128, 64, 2, 64)
+// For GPUs that do not hold the tiles of the line before: 99 KiB of shared memory a block.
+GRADIENTS(128_small, 128, 32, 1, 32)
 
 // ---- sums of parts -------------------------------------------------------------------------------------------------
 

@@ -61,13 +61,13 @@ __device__ __forceinline__ void row_products(float (&s)[R][C], const Tile<D> &a,
     }
 }
 
-// 64 queries a block, 64 keys at a time.
-template <int D>
+// 64 queries a block, KEYS keys at a time.
+template <int D, int KEYS>
 __device__ void forward(const float *q, uint64_t q_stride, const float *k, const float *v, uint64_t kv_stride, float *out,
                         float *log_sum_exp, const Shape &shape, const Mask &mask) {
     DYNAMIC_SHARED(float, shared);
-    const Tile<D> queries{shared}, keys{queries.row(64)}, values{keys.row(64)};
-    const Tile<64> weights{values.row(64)};
+    const Tile<D> queries{shared}, keys{queries.row(64)}, values{keys.row(KEYS)};
+    const Tile<KEYS> weights{values.row(KEYS)};
     const int head = blockIdx.y, first_query = blockIdx.x * 64, tx = threadIdx.x, ty = threadIdx.y;
     const int offset = head * shape.width;
     const float scale_2 = shape.scale * LOG2_E;
@@ -80,18 +80,18 @@ __device__ void forward(const float *q, uint64_t q_stride, const float *k, const
 #pragma unroll
         for (int j = 0; j < D / 16; j++) o[i][j] = 0.0f;
     }
-    for (int first = 0; first < shape.m; first += 64) {
+    for (int first = 0; first < shape.m; first += KEYS) {
         __syncthreads();
-        keys.fill(k + offset, kv_stride, 64, first, shape.m, shape.width);
-        values.fill(v + offset, kv_stride, 64, first, shape.m, shape.width);
+        keys.fill(k + offset, kv_stride, KEYS, first, shape.m, shape.width);
+        values.fill(v + offset, kv_stride, KEYS, first, shape.m, shape.width);
         __syncthreads();
-        float s[4][4];
-        row_products<D, 4, 4>(s, queries, keys);
+        float s[4][KEYS / 16];
+        row_products<D, 4, KEYS / 16>(s, queries, keys);
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             float top = highest[i];
 #pragma unroll
-            for (int j = 0; j < 4; j++) {
+            for (int j = 0; j < KEYS / 16; j++) {
                 s[i][j] = first + tx + 16 * j < shape.m ? s[i][j] * scale_2 : -INFINITY;
                 top = fmaxf(top, s[i][j]);
             }
@@ -100,7 +100,7 @@ __device__ void forward(const float *q, uint64_t q_stride, const float *k, const
             highest[i] = top;
             float total = 0.0f;
 #pragma unroll
-            for (int j = 0; j < 4; j++) {
+            for (int j = 0; j < KEYS / 16; j++) {
                 const float p = exp2f(s[i][j] - top);
                 total += p;
                 const int key = first + tx + 16 * j;
@@ -113,7 +113,7 @@ __device__ void forward(const float *q, uint64_t q_stride, const float *k, const
             for (int j = 0; j < D / 16; j++) o[i][j] *= shrink;
         }
         __syncthreads();
-        for (int key = 0; key < 64; key++) {
+        for (int key = 0; key < KEYS; key++) {
 #pragma unroll
             for (int i = 0; i < 4; i++) {
                 const float p = weights.row(ty + 16 * i)[key];
@@ -162,14 +162,14 @@ __device__ __forceinline__ void score_gradients(float (&p)[R][C], float (&ds)[R]
     }
 }
 
-// Gradients of keys and values: 64 keys a block, 32 queries at a time.
-template <int D>
+// Gradients of keys and values: 64 keys a block, QUERIES queries at a time.
+template <int D, int QUERIES>
 __device__ void backward_keys(const float *q, uint64_t q_stride, const float *k, const float *v, uint64_t kv_stride,
                               const float *dout, const float *log_sum_exp, const float *delta, float *dk, float *dv,
                               uint64_t dkv_stride, const Shape &shape, const Mask &mask) {
     DYNAMIC_SHARED(float, shared);
-    const Tile<D> keys{shared}, values{keys.row(64)}, queries{values.row(64)}, douts{queries.row(32)};
-    const Tile<64> weights{douts.row(32)}, gradients{weights.row(32)};
+    const Tile<D> keys{shared}, values{keys.row(64)}, queries{values.row(64)}, douts{queries.row(QUERIES)};
+    const Tile<64> weights{douts.row(QUERIES)}, gradients{weights.row(QUERIES)};
     const int head = blockIdx.y, first_key = blockIdx.x * 64, tx = threadIdx.x, ty = threadIdx.y;
     const int offset = head * shape.width, width = shape.n_heads * shape.width;
     keys.fill(k + offset, kv_stride, 64, first_key, shape.m, shape.width);
@@ -180,16 +180,16 @@ __device__ void backward_keys(const float *q, uint64_t q_stride, const float *k,
 #pragma unroll
         for (int j = 0; j < D / 16; j++) sum_k[i][j] = sum_v[i][j] = 0.0f;
     }
-    for (int first = 0; first < shape.n; first += 32) {
+    for (int first = 0; first < shape.n; first += QUERIES) {
         __syncthreads();
-        queries.fill(q + offset, q_stride, 32, first, shape.n, shape.width);
-        douts.fill(dout + offset, width, 32, first, shape.n, shape.width);
+        queries.fill(q + offset, q_stride, QUERIES, first, shape.n, shape.width);
+        douts.fill(dout + offset, width, QUERIES, first, shape.n, shape.width);
         __syncthreads();
-        float p[2][4], ds[2][4];
-        score_gradients<D, 2, 4>(p, ds, queries, douts, keys, values, log_sum_exp, delta, head, first, first_key, shape,
-                                 mask);
+        float p[QUERIES / 16][4], ds[QUERIES / 16][4];
+        score_gradients<D, QUERIES / 16, 4>(p, ds, queries, douts, keys, values, log_sum_exp, delta, head, first, first_key,
+                                            shape, mask);
 #pragma unroll
-        for (int i = 0; i < 2; i++) {
+        for (int i = 0; i < QUERIES / 16; i++) {
 #pragma unroll
             for (int j = 0; j < 4; j++) {
                 weights.row(ty + 16 * i)[tx + 16 * j] = p[i][j];
@@ -197,7 +197,7 @@ __device__ void backward_keys(const float *q, uint64_t q_stride, const float *k,
             }
         }
         __syncthreads();
-        for (int query = 0; query < 32; query++) {
+        for (int query = 0; query < QUERIES; query++) {
 #pragma unroll
             for (int i = 0; i < 4; i++) {
                 const float weight = weights.row(query)[ty + 16 * i], gradient = gradients.row(query)[ty + 16 * i];
@@ -224,14 +224,14 @@ __device__ void backward_keys(const float *q, uint64_t q_stride, const float *k,
     }
 }
 
-// Gradients of queries: 64 queries a block, 32 keys at a time.
-template <int D>
+// Gradients of queries: 64 queries a block, KEYS keys at a time.
+template <int D, int KEYS>
 __device__ void backward_queries(const float *q, uint64_t q_stride, const float *k, const float *v, uint64_t kv_stride,
                                  const float *dout, const float *log_sum_exp, const float *delta, float *dq,
                                  uint64_t dq_stride, const Shape &shape, const Mask &mask) {
     DYNAMIC_SHARED(float, shared);
-    const Tile<D> queries{shared}, douts{queries.row(64)}, keys{douts.row(64)}, values{keys.row(32)};
-    const Tile<32> gradients{values.row(32)};
+    const Tile<D> queries{shared}, douts{queries.row(64)}, keys{douts.row(64)}, values{keys.row(KEYS)};
+    const Tile<KEYS> gradients{values.row(KEYS)};
     const int head = blockIdx.y, first_query = blockIdx.x * 64, tx = threadIdx.x, ty = threadIdx.y;
     const int offset = head * shape.width, width = shape.n_heads * shape.width;
     queries.fill(q + offset, q_stride, 64, first_query, shape.n, shape.width);
@@ -242,21 +242,21 @@ __device__ void backward_queries(const float *q, uint64_t q_stride, const float 
 #pragma unroll
         for (int j = 0; j < D / 16; j++) sum[i][j] = 0.0f;
     }
-    for (int first = 0; first < shape.m; first += 32) {
+    for (int first = 0; first < shape.m; first += KEYS) {
         __syncthreads();
-        keys.fill(k + offset, kv_stride, 32, first, shape.m, shape.width);
-        values.fill(v + offset, kv_stride, 32, first, shape.m, shape.width);
+        keys.fill(k + offset, kv_stride, KEYS, first, shape.m, shape.width);
+        values.fill(v + offset, kv_stride, KEYS, first, shape.m, shape.width);
         __syncthreads();
-        float p[4][2], ds[4][2];
-        score_gradients<D, 4, 2>(p, ds, queries, douts, keys, values, log_sum_exp, delta, head, first_query, first, shape,
-                                 mask);
+        float p[4][KEYS / 16], ds[4][KEYS / 16];
+        score_gradients<D, 4, KEYS / 16>(p, ds, queries, douts, keys, values, log_sum_exp, delta, head, first_query, first,
+                                         shape, mask);
 #pragma unroll
         for (int i = 0; i < 4; i++) {
 #pragma unroll
-            for (int j = 0; j < 2; j++) gradients.row(ty + 16 * i)[tx + 16 * j] = ds[i][j];
+            for (int j = 0; j < KEYS / 16; j++) gradients.row(ty + 16 * i)[tx + 16 * j] = ds[i][j];
         }
         __syncthreads();
-        for (int key = 0; key < 32; key++) {
+        for (int key = 0; key < KEYS; key++) {
 #pragma unroll
             for (int i = 0; i < 4; i++) {
                 const float gradient = gradients.row(ty + 16 * i)[key];
@@ -290,32 +290,35 @@ extern "C" __global__ void attention_products_f32(const float *out, const float 
     if (lane == 0) delta[(uint64_t)head * n + query] = sum;
 }
 
-#define ATTENTION(D)                                                                                                   \
+// `forward` takes KEYS keys at a time, the others FEW queries or keys.
+#define ATTENTION(NAME, D, KEYS, FEW)                                                                                  \
     extern "C" __global__ void __launch_bounds__(256)                                                                  \
-        attention_f32_##D(const float *q, uint64_t q_stride, const float *k, const float *v, uint64_t kv_stride,       \
-                          float *out, float *log_sum_exp, int n, int m, int n_heads, int width, float scale,           \
-                          uint32_t n_queries, uint64_t key, uint64_t limit, float kept) {                              \
-        forward<D>(q, q_stride, k, v, kv_stride, out, log_sum_exp, Shape{n, m, n_heads, width, scale, n_queries},      \
-                   Mask{key, limit, kept});                                                                            \
-    }                                                                                                                  \
-    extern "C" __global__ void __launch_bounds__(256)                                                                  \
-        attention_f32_backward_keys_##D(const float *q, uint64_t q_stride, const float *k, const float *v,             \
-                                        uint64_t kv_stride, const float *dout, const float *log_sum_exp,               \
-                                        const float *delta, float *dk, float *dv, uint64_t dkv_stride, int n, int m,   \
-                                        int n_heads, int width, float scale, uint32_t n_queries, uint64_t key,         \
-                                        uint64_t limit, float kept) {                                                  \
-        backward_keys<D>(q, q_stride, k, v, kv_stride, dout, log_sum_exp, delta, dk, dv, dkv_stride,                   \
+        attention_f32_##NAME(const float *q, uint64_t q_stride, const float *k, const float *v, uint64_t kv_stride,    \
+                             float *out, float *log_sum_exp, int n, int m, int n_heads, int width, float scale,        \
+                             uint32_t n_queries, uint64_t key, uint64_t limit, float kept) {                           \
+        forward<D, KEYS>(q, q_stride, k, v, kv_stride, out, log_sum_exp,                                               \
                          Shape{n, m, n_heads, width, scale, n_queries}, Mask{key, limit, kept});                       \
     }                                                                                                                  \
     extern "C" __global__ void __launch_bounds__(256)                                                                  \
-        attention_f32_backward_queries_##D(const float *q, uint64_t q_stride, const float *k, const float *v,          \
+        attention_f32_backward_keys_##NAME(const float *q, uint64_t q_stride, const float *k, const float *v,          \
                                            uint64_t kv_stride, const float *dout, const float *log_sum_exp,            \
-                                           const float *delta, float *dq, uint64_t dq_stride, int n, int m,            \
-                                           int n_heads, int width, float scale, uint32_t n_queries, uint64_t key,      \
-                                           uint64_t limit, float kept) {                                               \
-        backward_queries<D>(q, q_stride, k, v, kv_stride, dout, log_sum_exp, delta, dq, dq_stride,                     \
-                            Shape{n, m, n_heads, width, scale, n_queries}, Mask{key, limit, kept});                    \
+                                           const float *delta, float *dk, float *dv, uint64_t dkv_stride, int n,       \
+                                           int m, int n_heads, int width, float scale, uint32_t n_queries,             \
+                                           uint64_t key, uint64_t limit, float kept) {                                 \
+        backward_keys<D, FEW>(q, q_stride, k, v, kv_stride, dout, log_sum_exp, delta, dk, dv, dkv_stride,              \
+                              Shape{n, m, n_heads, width, scale, n_queries}, Mask{key, limit, kept});                  \
+    }                                                                                                                  \
+    extern "C" __global__ void __launch_bounds__(256)                                                                  \
+        attention_f32_backward_queries_##NAME(const float *q, uint64_t q_stride, const float *k, const float *v,       \
+                                              uint64_t kv_stride, const float *dout, const float *log_sum_exp,         \
+                                              const float *delta, float *dq, uint64_t dq_stride, int n, int m,         \
+                                              int n_heads, int width, float scale, uint32_t n_queries,                 \
+                                              uint64_t key, uint64_t limit, float kept) {                              \
+        backward_queries<D, FEW>(q, q_stride, k, v, kv_stride, dout, log_sum_exp, delta, dq, dq_stride,                \
+                                 Shape{n, m, n_heads, width, scale, n_queries}, Mask{key, limit, kept});               \
     }
-ATTENTION(32)
-ATTENTION(64)
-ATTENTION(128)
+ATTENTION(32, 32, 64, 32)
+ATTENTION(64, 64, 64, 32)
+ATTENTION(128, 128, 64, 32)
+// For GPUs that do not hold the tiles of the line before: 99 KiB of shared memory a block.
+ATTENTION(128_small, 128, 32, 16)

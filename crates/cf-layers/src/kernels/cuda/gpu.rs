@@ -36,6 +36,9 @@ const MODULES: [(&[&str], &[u8]); 9] = [
     (&[""], include_bytes!(concat!(env!("OUT_DIR"), "/rows.fatbin"))),
 ];
 
+/// Bytes of shared memory that each block has beside its kernel's.
+const SHARED_OF_THE_DRIVER: usize = 1024;
+
 /// Kernels loaded onto one GPU.
 struct Loaded {
     modules: Vec<Arc<CudaModule>>,
@@ -44,7 +47,9 @@ struct Loaded {
     /// Compute capability 9.0: the chip that `attention_hopper.cu` is for.
     is_hopper: bool,
     /// Bytes of shared memory that a block may have.
-    most_shared: i32,
+    most_shared: usize,
+    /// Bytes of shared memory of a multiprocessor.
+    shared_of_multiprocessor: usize,
 }
 
 /// By ordinal of the GPU: its primary context, in which they are loaded, lives as long as the process.
@@ -237,6 +242,16 @@ impl Gpu {
         self.loaded.n_multiprocessors as usize
     }
 
+    /// Whether a block may have so many bytes of shared memory.
+    pub(super) fn has_shared(&self, n_bytes: usize) -> bool {
+        n_bytes <= self.loaded.most_shared
+    }
+
+    /// Blocks with so many bytes of shared memory that a multiprocessor holds at once, were it for these bytes alone.
+    pub(super) fn blocks_with_shared(&self, n_bytes: usize) -> usize {
+        self.loaded.shared_of_multiprocessor / (n_bytes + SHARED_OF_THE_DRIVER)
+    }
+
     pub(super) fn is_hopper(&self) -> bool {
         self.loaded.is_hopper
     }
@@ -295,12 +310,11 @@ impl Gpu {
         args: &[Arg],
     ) -> Result<()> {
         let function = self.loaded.function(name)?;
-        let most_shared = self.loaded.most_shared;
-        if i32::try_from(shared).is_ok_and(|shared| shared > most_shared) {
+        if !self.has_shared(shared) {
             return Err(Error::Msg(format!(
-                "kernel `{name}` takes {shared} bytes of shared memory, of which a block has {most_shared} on this GPU: attention with \
-                 heads of 65 to 128 channels runs on compute capability 8.0, 9.0 and 10.x; with more heads (model.num_heads) they are \
-                 narrower"
+                "kernel `{name}` takes {shared} bytes of shared memory, of which a block has {} on this GPU; docs/cuda.md says which \
+                 GPUs these kernels are for",
+                self.loaded.most_shared
             )));
         }
         let mut builder = self.stream.launch_builder(&function);
@@ -342,7 +356,10 @@ impl Loaded {
             is_hopper: context.compute_capability().w()? == (9, 0),
             most_shared: context
                 .attribute(attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)
-                .w()?,
+                .w()? as usize,
+            shared_of_multiprocessor: context
+                .attribute(attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR)
+                .w()? as usize,
         })
     }
 
@@ -362,7 +379,7 @@ impl Loaded {
         let most = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         // Blocks get more than 48 KiB only if the kernel says so; what the kernel declares itself counts towards the limit.
         let own = function.shared_size_bytes().w()?;
-        function.set_attribute(most, self.most_shared - own).w()?;
+        function.set_attribute(most, self.most_shared as i32 - own).w()?;
         functions.insert(name, function.clone());
         Ok(function)
     }

@@ -4,10 +4,10 @@ use super::super::super::attention::AttentionShape;
 use super::super::super::attention_shares::{Share, shares, together};
 use super::super::super::deterministic;
 use super::super::*;
-use super::{Call, Rows, Saved, Tokens, stride, token_args};
+use super::{Call, Rows, Saved, Tiled, Tokens, stride, token_args};
 
-/// Keys of a block and queries that it takes at a time, in the backward kernels.
-const BACKWARD: [usize; 2] = [128, 64];
+/// Keys of a block, in the backward kernels.
+const BACKWARD_KEYS: usize = 128;
 /// Shared memory of `attention_hopper.cu` for barriers, and for tiles to begin at multiples of 1 KiB.
 const HOPPER_EXTRA: usize = 1024 + 256;
 /// `BackwardShared::BYTES` there.
@@ -68,19 +68,29 @@ impl Gpu {
         }
         let (name, width) = call.named(["attention_32", "attention_64", "attention_128"]);
         let shared = (128 + 4 * 64) * width * 2;
-        ForwardKernel { name, rows: 128, keys: 64, threads: 128, shared, per_multiprocessor: 2 }
+        // Two for the registers of their threads.
+        let per_multiprocessor = self.blocks_with_shared(shared).clamp(1, 2);
+        ForwardKernel { name, rows: 128, keys: 64, threads: 128, shared, per_multiprocessor }
     }
 
-    /// Name, threads of a block and bytes of its shared memory of the bf16 kernel that makes the gradients.
-    fn backward_kernel(&self, call: Call) -> (&'static str, u32, usize) {
+    /// The bf16 kernel that makes the gradients, whose tiles are of queries, and the threads of a block.
+    fn backward_kernel(&self, call: Call) -> (Tiled, u32) {
         if self.has_kernels_of_hopper(call) {
             let name = call.dropping(["attention_hopper_backward", "attention_hopper_backward_dropout"]);
-            return (name, 384, HOPPER_BACKWARD_SHARED);
+            return (Tiled { name, rows: 64, shared: HOPPER_BACKWARD_SHARED }, 384);
         }
-        let (name, width) =
-            call.named(["attention_backward_32", "attention_backward_64", "attention_backward_128"]);
-        let [keys, rows] = BACKWARD;
-        (name, 256, (2 * keys + 4 * rows) * width * 2 + keys * rows * 2 + 2 * rows * 4)
+        let names = [
+            "attention_backward_32",
+            "attention_backward_64",
+            "attention_backward_128",
+            "attention_backward_128_small",
+        ];
+        // Queries and their gradients are there twice with 64 rows, once with 32.
+        let tiled = self.tiled(call, names, [64, 32], |width, rows| {
+            let n_tiles = if rows == 64 { 2 } else { 1 };
+            (2 * BACKWARD_KEYS + 2 * n_tiles * rows) * width * 2 + BACKWARD_KEYS * rows * 2 + 2 * rows * 4
+        });
+        (tiled, 256)
     }
 
     fn has_kernels_of_hopper(&self, call: Call) -> bool {
@@ -154,14 +164,13 @@ impl Gpu {
         let args = [saved.output.into(), dout.into(), (&delta).into(), sizes[0], sizes[1]];
         self.launch(name, ([(n * n_heads).div_ceil(8), 1, 1], [256, 1, 1]), 0, &args)?;
 
-        let [keys, rows] = BACKWARD;
+        let (Tiled { name, rows, shared }, threads) = self.backward_kernel(call);
         // Hopper's kernels add whole tiles.
         let in_tiles = self.has_kernels_of_hopper(call);
         let n_sums = if in_tiles { n.next_multiple_of(rows) * d } else { n * d };
         let atomic = if deterministic() { None } else { Some(self.zeros(n_sums)?) };
-        let (name, threads, shared) = self.backward_kernel(call);
-        for share in call.shares(m.div_ceil(keys), n.div_ceil(rows), self.n_multiprocessors()) {
-            let (first, n_keys) = share.rows(keys, m);
+        for share in call.shares(m.div_ceil(BACKWARD_KEYS), n.div_ceil(rows), self.n_multiprocessors()) {
+            let (first, n_keys) = share.rows(BACKWARD_KEYS, m);
             let (tokens, to) = (saved.tokens.after_keys(first), to.after_keys(first));
             let partial = match share.n_splits {
                 1 => None,
@@ -198,17 +207,19 @@ impl Gpu {
             }
             Some(sums) => self.sum_to_bf16(sums.view(), to.q, [n, d], 1, scale),
             None => {
-                let (name, _) = call.named([
+                let names = [
                     "attention_backward_queries_32",
                     "attention_backward_queries_64",
                     "attention_backward_queries_128",
-                ]);
+                    "attention_backward_queries_128_small",
+                ];
+                let Tiled { name, shared, .. } =
+                    self.tiled(call, names, [64, 32], |width, keys| (2 * 128 + 4 * keys) * width * 2);
                 let mut args = token_args(saved.tokens).to_vec();
                 args.extend_from_slice(&[dout.into(), saved.log_sum_exp.into(), (&delta).into()]);
                 args.extend_from_slice(&[to.q.view.into(), stride(to.q)]);
                 args.extend(call.sizes());
                 args.extend(call.scale_and_mask());
-                let shared = (2 * 128 + 4 * 64) * call.width() * 2;
                 self.launch(name, ([n.div_ceil(128), n_heads, 1], [256, 1, 1]), shared, &args)
             }
         }

@@ -2,7 +2,7 @@
 
 use super::super::super::attention::AttentionShape;
 use super::super::*;
-use super::{Call, Saved, Tokens, stride, token_args};
+use super::{Call, Saved, Tiled, Tokens, stride, token_args};
 
 impl Gpu {
     /// `n, m, n_heads, width` and what follows them.
@@ -15,12 +15,14 @@ impl Gpu {
 
     pub(super) fn attend_f32(&self, call: Call, tokens: Tokens<'_>) -> Result<(Array, Array)> {
         let AttentionShape { n, d, n_heads, .. } = call.shape;
-        let (name, width) = call.named(["attention_f32_32", "attention_f32_64", "attention_f32_128"]);
+        let names = ["attention_f32_32", "attention_f32_64", "attention_f32_128", "attention_f32_128_small"];
+        let Tiled { name, shared, .. } = self.tiled(call, names, [64, 32], |width, keys| {
+            ((64 + 2 * keys) * (width + 4) + 64 * (keys + 4)) * 4
+        });
         let (output, log_sum_exp) = (self.array(n * d, DType::F32)?, self.array(n_heads * n, DType::F32)?);
         let mut args = token_args(tokens).to_vec();
         args.extend_from_slice(&[(&output).into(), (&log_sum_exp).into()]);
         args.extend(Self::f32_sizes(call));
-        let shared = (3 * 64 * (width + 4) + 64 * 68) * 4;
         self.launch(name, ([n.div_ceil(64), n_heads, 1], [16, 16, 1]), shared, &args)?;
         Ok((output, log_sum_exp))
     }
@@ -47,20 +49,26 @@ impl Gpu {
             args.extend(Self::f32_sizes(call));
             args
         };
-        let (name, width) = call.named([
+        let names = [
             "attention_f32_backward_keys_32",
             "attention_f32_backward_keys_64",
             "attention_f32_backward_keys_128",
-        ]);
-        let shared = ((2 * 64 + 2 * 32) * (width + 4) + 2 * 32 * 68) * 4;
+            "attention_f32_backward_keys_128_small",
+        ];
+        let Tiled { name, shared, .. } = self.tiled(call, names, [32, 16], |width, queries| {
+            ((2 * 64 + 2 * queries) * (width + 4) + 2 * queries * 68) * 4
+        });
         let args = inputs(&[to.k.view.into(), to.v.view.into(), stride(to.k)]);
         self.launch(name, ([m.div_ceil(64), n_heads, 1], [16, 16, 1]), shared, &args)?;
-        let (name, width) = call.named([
+        let names = [
             "attention_f32_backward_queries_32",
             "attention_f32_backward_queries_64",
             "attention_f32_backward_queries_128",
-        ]);
-        let shared = ((2 * 64 + 2 * 32) * (width + 4) + 64 * 36) * 4;
+            "attention_f32_backward_queries_128_small",
+        ];
+        let Tiled { name, shared, .. } = self.tiled(call, names, [32, 16], |width, keys| {
+            ((2 * 64 + 2 * keys) * (width + 4) + 64 * (keys + 4)) * 4
+        });
         let args = inputs(&[to.q.view.into(), stride(to.q)]);
         self.launch(name, ([n.div_ceil(64), n_heads, 1], [16, 16, 1]), shared, &args)
     }
