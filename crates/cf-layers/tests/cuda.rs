@@ -273,7 +273,7 @@ fn grouped_conv2d() {
 }
 
 /// Queries, keys, heads and their width.
-const ATTENTIONS: [(usize, usize, usize, usize); 18] = [
+const ATTENTIONS: [(usize, usize, usize, usize); 20] = [
     (1, 1, 1, 8),
     (1, 130, 4, 128),
     (1, 64, 2, 6),
@@ -292,6 +292,8 @@ const ATTENTIONS: [(usize, usize, usize, usize); 18] = [
     (300, 1, 2, 128),
     (130, 1000, 8, 64),
     (61, 70, 2, 100),
+    (61, 70, 4, 3),
+    (1, 70, 3, 5),
 ];
 
 fn attentions() -> Vec<(usize, usize, usize, usize)> {

@@ -1,4 +1,4 @@
-//! Table 1 in miniature: twelve rows on two folds of a simulated cohort, 24 tasks that take seconds, two of them a minute.
+//! Table 1 in miniature, `examples/configs/table1-small.toml`, and directories of it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,51 +9,7 @@ use super::daemons::Slurm;
 use crate::failure::Failure;
 use crate::step::Step;
 
-const STUDY: &str = r#"[study]
-name = "Table 1 in miniature"
-cohorts = ["additive"]
-models = ["amil", "dsmil", "amil-fair", "deepgraphsurv", "patchgcn", "zoommil", "mustmil", "csmil",
-    "crossfusion-wo-cp", "crossfusion-wo-fc", "crossfusion", "long"]
-backbones = ["simulated"]
-seeds = [7]
-folds = [0, 1]
-
-[cohort]
-clinical = "{cohort}/clinical.csv"
-preset = "mcat"
-splits = "{cohort}/splits"
-
-[features]
-dir = "{cohort}/bags"
-
-[training]
-protocol = "sound"
-max_epochs = 20
-accumulation = 8
-
-[models."crossfusion*"]
-embed_dim = 16
-num_heads = 2
-
-[models.amil-fair]
-name = "amil"
-form = "fair"
-
-[models.deepgraphsurv]
-training.max_epochs = 4
-
-[models.patchgcn]
-training.max_epochs = 4
-
-[models.zoommil]
-training.max_epochs = 3
-
-[models.long]
-name = "crossfusion"
-embed_dim = 16
-num_heads = 2
-training.max_epochs = 400
-"#;
+const STUDY: &str = include_str!("../../../examples/configs/table1-small.toml");
 
 /// Files of a fold that depend on nothing but the task.
 const SAME: [&str; 6] = [
