@@ -42,8 +42,9 @@ pub mod render;
 mod resolution;
 mod tiff_entries;
 mod tiff_form;
-mod tiff_from_directory;
+mod tiff_lossless;
 mod tiff_page;
+mod tiff_samples;
 mod tiff_slide;
 mod tile;
 mod tile_codec;
@@ -59,4 +60,4 @@ pub use resolution::{
     PLAUSIBLE_MPP, Preference, Resolution, ResolutionOverride, ResolutionWarning, Rule, StatedResolution,
     magnification_of_mpp, resolve,
 };
-pub use tiff_slide::TiffSlide;
+pub use tiff_slide::{TiffSlide, UNREAD_DIRECTORIES};

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -88,11 +89,8 @@ impl PyramidWriter {
     /// # Errors
     /// [`ErrorKind::Io`].
     pub fn create(path: &Path, compression: TileCompression) -> Result<Self> {
-        let mut name = OsString::from(".");
-        name.push(path.file_name().unwrap_or_default());
-        name.push(format!(".{}.tmp", std::process::id()));
-        let beside = path.with_file_name(name);
-        let file = File::create(&beside).map_err(|source| io("create the file", source).in_file(path))?;
+        let beside = name_beside(path);
+        let file = File::create_new(&beside).map_err(|source| io("create the file", source).in_file(path))?;
         let mut writer = Self {
             path: path.to_owned(),
             beside,
@@ -247,6 +245,17 @@ impl Drop for PyramidWriter {
     }
 }
 
+/// A hidden name that no other writer has: containers number their processes alike, and may share a directory.
+///
+/// That of `wsi-bags` is part of its files of PyTorch, which this crate is built without.
+fn name_beside(path: &Path) -> PathBuf {
+    let drawn = RandomState::new().hash_one(0);
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}-{drawn:016x}.tmp", std::process::id()));
+    path.with_file_name(name)
+}
+
 fn check_tiles(number: usize, level: &WrittenLevel) -> Result<()> {
     let along = |length: u32| length.div_ceil(PyramidWriter::TILE) as usize;
     let (wanted, found) = (along(level.width) * along(level.height), level.tiles.len());
@@ -290,6 +299,25 @@ mod tests {
             format!("{}: level 0: 1 tiles were written, its size wants 2", path.display())
         );
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn writers_of_one_name_do_not_meet() {
+        // Both have this process's number, as two containers may have.
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("map.tiff");
+        let [mut first, mut second] =
+            [(); 2].map(|()| PyramidWriter::create(&path, TileCompression::Deflate).unwrap());
+        first.begin_level(10, 10);
+        first.tile(b"first").unwrap();
+        second.begin_level(10, 10);
+        second.tile(b"the second").unwrap();
+        first.finish(|_, _| LevelTags::default()).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        assert_eq!(&bytes[8..13], b"first");
+        drop(second);
+        assert_eq!(fs::read(&path).unwrap(), bytes);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -64,17 +64,35 @@ pub const LARGEST_REGION: u64 = 1 << 28;
 ///
 /// # Errors
 /// [`ErrorKind::Io`]; [`ErrorKind::FileKind`] for something that is no slide; [`ErrorKind::Unsupported`] for a form
-/// that is not read; [`ErrorKind::Truncated`] and [`ErrorKind::Structure`] for a damaged one.
+/// that is not read; [`ErrorKind::Truncated`] and [`ErrorKind::Structure`] for a damaged one; with the feature `openslide`,
+/// OpenSlide's own reason for a form that only it reads.
 pub fn open(path: &Path) -> Result<Box<dyn SlideReader>> {
     let opened = open_built_in(path);
     #[cfg(feature = "openslide")]
-    if let Err(error) = &opened
-        && matches!(error.kind(), ErrorKind::Unsupported { .. } | ErrorKind::FileKind { .. })
-        && let Ok(slide) = crate::openslide::OpenSlideReader::open(path)
-    {
-        return Ok(Box::new(slide));
-    }
+    let opened = opened.or_else(|error| through_openslide(path, error));
     opened
+}
+
+/// What OpenSlide makes of a file that the built-in reader does not read, and the reason of the one that knows the file better.
+#[cfg(feature = "openslide")]
+fn through_openslide(path: &Path, error: Error) -> Result<Box<dyn SlideReader>> {
+    let (is_other_form, form) = match error.kind() {
+        // These forms are known well enough to be left to OpenSlide, whose word on one is the last.
+        ErrorKind::Unsupported { found, wanted } if wanted.contains("OpenSlide") => (true, found.clone()),
+        ErrorKind::Unsupported { .. } | ErrorKind::FileKind { .. } => (false, String::new()),
+        _ => return Err(error),
+    };
+    match crate::openslide::OpenSlideReader::open(path) {
+        Ok(slide) => Ok(Box::new(slide)),
+        Err(refused) if is_other_form => Err(match refused.kind() {
+            ErrorKind::OpenSlide { fault } => {
+                let fault = format!("{fault} (the file is taken for {form})");
+                Error::from(ErrorKind::OpenSlide { fault }).in_file(path)
+            }
+            _ => refused,
+        }),
+        Err(_) => Err(error),
+    }
 }
 
 fn open_built_in(path: &Path) -> Result<Box<dyn SlideReader>> {

@@ -106,6 +106,15 @@ pub enum ResolutionWarning {
         /// The stated micrometres per pixel.
         mpp: f64,
     },
+    /// The user gave a magnification, and the slide's micrometres per pixel, which do not stand for it, were left out of account.
+    GivenOverMpp {
+        /// The given magnification.
+        magnification: f64,
+        /// The stated micrometres per pixel.
+        mpp: f64,
+        /// The magnification that these micrometres per pixel stand for; `None` for less than 5x.
+        mpp_magnification: Option<f64>,
+    },
     /// Micrometres per pixel that no scanner has were left out of account.
     ImplausibleMpp {
         /// The stated value.
@@ -130,6 +139,14 @@ impl fmt::Display for ResolutionWarning {
                 f,
                 "the slide states objective power {power}, but {mpp} micrometres per pixel are less than 5x"
             ),
+            Self::GivenOverMpp { magnification, mpp, mpp_magnification } => {
+                let found = mpp_magnification.map_or("less than 5x".to_owned(), |found| format!("{found}x"));
+                write!(
+                    f,
+                    "magnification {magnification} was given, but the slide's {mpp} micrometres per pixel stand for {found} \
+                     and were left out of account"
+                )
+            }
             Self::ImplausibleMpp { mpp } => {
                 let [least, most] = PLAUSIBLE_MPP;
                 write!(
@@ -149,7 +166,7 @@ impl fmt::Display for ResolutionWarning {
 pub struct Resolution {
     /// Nominal magnification of level 0: 80, 60, 40, 20, 10 or 5 out of micrometres per pixel, or what was stated.
     pub base: f64,
-    /// Micrometres per level-0 pixel, where known.
+    /// Micrometres per level-0 pixel, where known. Those that a slide states against a magnification that the user gave are not.
     pub mpp: Option<f64>,
     /// The rule that gave `base`.
     pub rule: Rule,
@@ -186,11 +203,23 @@ pub fn resolve(
     if let Some(mpp) = given.mpp {
         check_given_mpp(mpp)?;
     }
-    let mpp = given.mpp.or(stated_mpp);
+    let mut mpp = given.mpp.or(stated_mpp);
     let (base, rule) = if let Some(magnification) = given.magnification {
         if !(magnification.is_finite() && (1.0..=400.0).contains(&magnification)) {
             let wanted = "1 to 400";
             return Err(ErrorKind::Resolution { what: "magnification", found: magnification, wanted }.into());
+        }
+        // The user's number says that the slide's is wrong: sizes in micrometres must not be taken from it.
+        if let (None, Some(stated)) = (given.mpp, mpp) {
+            let mpp_magnification = magnification_of_mpp(stated);
+            if mpp_magnification != Some(magnification) {
+                warnings.push(ResolutionWarning::GivenOverMpp {
+                    magnification,
+                    mpp: stated,
+                    mpp_magnification,
+                });
+                mpp = None;
+            }
         }
         (magnification, Rule::GivenMagnification)
     } else if let Some(mpp) = given.mpp {
@@ -328,6 +357,32 @@ mod tests {
         assert_eq!(error.to_string(), "mpp is 28.97, expected 0.05 to 4");
         let given = ResolutionOverride { mpp: None, magnification: Some(40.0) };
         assert_eq!(resolve(stated, given, Preference::Mpp).unwrap().base, 40.0);
+    }
+
+    #[test]
+    fn micrometres_that_contradict_a_given_magnification_are_left_out() {
+        let resolved = |stated: f64, mpp, magnification| {
+            let stated = StatedResolution { mpp: Some([stated; 2]), power: Some(20.0) };
+            let given = ResolutionOverride { mpp, magnification: Some(magnification) };
+            resolve(stated, given, Preference::Mpp).unwrap()
+        };
+        let contradicted = resolved(0.499, None, 40.0);
+        assert_eq!((contradicted.base, contradicted.mpp), (40.0, None));
+        assert_eq!(
+            contradicted.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            [
+                "magnification 40 was given, but the slide's 0.499 micrometres per pixel stand for 20x and were left out of \
+                 account"
+            ]
+        );
+        let below = resolved(3.0, None, 40.0);
+        assert_eq!(below.mpp, None);
+        assert!(below.warnings[0].to_string().contains("stand for less than 5x"), "{}", below.warnings[0]);
+        // What agrees stays, and so does what the user gives, whatever it stands for.
+        let agreed = resolved(0.499, None, 20.0);
+        assert_eq!((agreed.mpp, agreed.warnings.len()), (Some(0.499), 0));
+        let both = resolved(0.499, Some(0.3), 40.0);
+        assert_eq!((both.base, both.mpp, both.warnings.len()), (40.0, Some(0.3), 0));
     }
 
     #[test]

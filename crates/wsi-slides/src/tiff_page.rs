@@ -1,5 +1,6 @@
 //! The directories of a TIFF file: what a reader must know of each page.
 
+use std::error::Error as StdError;
 use std::fs::File;
 use std::io::{BufReader, Seek};
 use std::sync::Arc;
@@ -19,6 +20,8 @@ const SMALLEST_LIMIT: u64 = 1 << 20;
 /// Tag by which Hamamatsu's files are known.
 const NDPI_FORMAT: Tag = Tag::Unknown(65420);
 const XMP: Tag = Tag::Unknown(700);
+const YCBCR_COEFFICIENTS: Tag = Tag::Unknown(529);
+const REFERENCE_BLACK_WHITE: Tag = Tag::Unknown(532);
 
 /// How the samples of a page are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +32,8 @@ pub(crate) enum Compression {
     Jpeg2000Rgb,
     /// JPEG 2000 codestreams of YCbCr samples (Aperio 33003).
     Jpeg2000YCbCr,
-    /// None, LZW, Deflate or PackBits.
-    Lossless,
+    /// None, LZW, Deflate or PackBits, by its number.
+    Lossless(u16),
     /// Another, by its number.
     Other(u16),
 }
@@ -38,8 +41,6 @@ pub(crate) enum Compression {
 /// One directory.
 #[derive(Debug)]
 pub(crate) struct Page {
-    /// The byte where its directory begins.
-    pub(crate) directory: u64,
     pub(crate) width: u32,
     pub(crate) height: u32,
     pub(crate) is_tiled: bool,
@@ -51,6 +52,20 @@ pub(crate) struct Page {
     pub(crate) photometric: u16,
     pub(crate) samples: u16,
     pub(crate) bits: Vec<u64>,
+    /// Kinds of samples by number, 1 being unsigned; empty where it is not stated.
+    pub(crate) sample_formats: Vec<u64>,
+    /// Kinds of the samples beside colour, by number; empty where none are stated.
+    pub(crate) extra_samples: Vec<u64>,
+    /// How samples are foretold by their neighbours: 1 for not at all, 2 by the pixel before.
+    pub(crate) predictor: u16,
+    /// The first pixel of a byte is its lowest bit.
+    pub(crate) is_bit_reversed: bool,
+    /// Pixels per chroma sample along x and y; empty where it is not stated.
+    pub(crate) chroma_subsampling: Vec<u64>,
+    /// Shares of red, green and blue in luma; empty where they are not stated.
+    pub(crate) ycbcr_coefficients: Vec<f64>,
+    /// The samples that stand for black and white, of each colour; empty where they are not stated.
+    pub(crate) reference_black_white: Vec<f64>,
     pub(crate) is_planar: bool,
     pub(crate) jpeg_tables: Option<Arc<[u8]>>,
     pub(crate) description: Option<String>,
@@ -83,8 +98,20 @@ impl Page {
     }
 }
 
-/// Reads every directory of a file of `length` bytes: the chain, then those below the first page.
-pub(crate) fn read_pages(file: &File, length: u64) -> Result<Vec<Page>> {
+/// What the directories of a file say.
+#[derive(Debug)]
+pub(crate) struct Directories {
+    /// The chain, then those below the first page.
+    pub(crate) pages: Vec<Page>,
+    /// Why others below the first page were left out.
+    pub(crate) unread: Vec<Error>,
+}
+
+/// Reads every directory of a file of `length` bytes.
+///
+/// Those of the chain must be whole. One below the first page that is not is left out: viewers fill that tag with anything, and a
+/// file is a slide without it.
+pub(crate) fn read_pages(file: &File, length: u64) -> Result<Directories> {
     tiff_entries::check(file, length)?;
     let failed = |source| Error::from(ErrorKind::Io { action: "open the file", source });
     let mut handle = file.try_clone().map_err(failed)?;
@@ -108,28 +135,50 @@ pub(crate) fn read_pages(file: &File, length: u64) -> Result<Vec<Page>> {
     while let Some(pointer) = next {
         let place = format!("directory {}", pages.len());
         let directory = decoder.read_directory(pointer).map_err(|source| structure(&place, source))?;
-        let page = read_page(&mut decoder, &directory, pointer, &place)?;
+        let page = read_page(&mut decoder, &directory, &place)?;
         count(&page, &place)?;
         pages.push(page);
         next = directory.next();
     }
     let below = pages.first().map(|page| page.sub_pages.clone()).unwrap_or_default();
+    let mut unread = Vec::new();
     for (number, pointer) in below.into_iter().take(MOST_PAGES).enumerate() {
         let place = format!("directory {number} below directory 0");
-        let directory = decoder.read_directory(pointer).map_err(|source| structure(&place, source))?;
-        let page = read_page(&mut decoder, &directory, pointer, &place)?;
-        count(&page, &place)?;
-        pages.push(page);
+        match read_below(&mut decoder, pointer, length, &place) {
+            Ok(page) => {
+                count(&page, &place)?;
+                pages.push(page);
+            }
+            // What the system refuses may be there the next time.
+            Err(error) if is_of_the_system(&error) => return Err(error),
+            Err(error) => unread.push(error),
+        }
     }
-    Ok(pages)
+    Ok(Directories { pages, unread })
 }
 
-fn read_page(
+fn read_below(
     decoder: &mut Decoder<BufReader<File>>,
-    directory: &Directory,
     pointer: IfdPointer,
+    length: u64,
     place: &str,
 ) -> Result<Page> {
+    if pointer.0 >= length {
+        return Err(fault_at(place, format!("it lies at byte {}, but the file has {length}", pointer.0)));
+    }
+    let directory = decoder.read_directory(pointer).map_err(|source| structure(place, source))?;
+    read_page(decoder, &directory, place)
+}
+
+/// Whether a fault is one that the system reports, which says nothing of the file.
+fn is_of_the_system(error: &Error) -> bool {
+    let mut causes = std::iter::successors(error.source(), |cause| StdError::source(*cause));
+    causes.any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.raw_os_error().is_some())
+    })
+}
+
+fn read_page(decoder: &mut Decoder<BufReader<File>>, directory: &Directory, place: &str) -> Result<Page> {
     let mut tags = Tags { decoder, directory, place };
     let [width, height] = [tags.whole(Tag::ImageWidth)?, tags.whole(Tag::ImageLength)?];
     let [width, height] = [
@@ -149,7 +198,6 @@ fn read_page(
     };
     let bits = tags.list(Tag::BitsPerSample)?;
     let page = Page {
-        directory: pointer.0,
         width,
         height,
         is_tiled,
@@ -160,6 +208,13 @@ fn read_page(
         photometric: tags.short(Tag::PhotometricInterpretation)?.unwrap_or(0),
         samples: tags.short(Tag::SamplesPerPixel)?.unwrap_or(1),
         bits: if bits.is_empty() { vec![1] } else { bits },
+        sample_formats: tags.numbers(Tag::SampleFormat),
+        extra_samples: tags.numbers(Tag::ExtraSamples),
+        predictor: tags.short(Tag::Predictor)?.unwrap_or(1),
+        is_bit_reversed: tags.numbers(Tag::FillOrder) == [2],
+        chroma_subsampling: tags.numbers(Tag::ChromaSubsampling),
+        ycbcr_coefficients: tags.ratios(YCBCR_COEFFICIENTS),
+        reference_black_white: tags.ratios(REFERENCE_BLACK_WHITE),
         is_planar: tags.short(Tag::PlanarConfiguration)? == Some(2),
         jpeg_tables: tags.bytes(Tag::JPEGTables)?.map(Arc::from),
         description: tags.text(Tag::ImageDescription)?,
@@ -184,7 +239,7 @@ fn compression(number: u16) -> Compression {
         7 => Compression::Jpeg,
         33003 => Compression::Jpeg2000YCbCr,
         33005 => Compression::Jpeg2000Rgb,
-        1 | 5 | 8 | 32773 | 32946 => Compression::Lossless,
+        1 | 5 | 8 | 32773 | 32946 => Compression::Lossless(number),
         other => Compression::Other(other),
     }
 }
@@ -227,13 +282,23 @@ impl Tags<'_> {
         self.converted(tag, Value::into_u8_vec)
     }
 
+    /// Numbers that only some pages must have right; a tag that holds others counts as absent.
+    fn numbers(&mut self, tag: Tag) -> Vec<u64> {
+        self.list(tag).unwrap_or_default()
+    }
+
+    /// Fractions; a tag that holds anything else counts as absent.
+    fn ratios(&mut self, tag: Tag) -> Vec<f64> {
+        let Some(Value::List(values)) = self.value(tag).ok().flatten() else { return Vec::new() };
+        values.iter().filter_map(ratio).collect()
+    }
+
     fn pointers(&mut self, tag: Tag) -> Result<Vec<IfdPointer>> {
-        // Viewers may fill this tag with anything; a page is a slide without it.
         let Some(value) = self.value(tag)? else { return Ok(Vec::new()) };
         if let Ok(pointers) = value.clone().into_ifd_vec() {
             return Ok(pointers);
         }
-        // In BigTIFF some write plain numbers.
+        // Some write plain numbers, of any width.
         let numbers = value.into_u64_vec().unwrap_or_default();
         Ok(numbers.into_iter().map(IfdPointer).collect())
     }
@@ -245,15 +310,8 @@ impl Tags<'_> {
     }
 
     fn resolution(&mut self) -> Result<Option<([f64; 2], u16)>> {
-        let mut ratio = |tag| -> Result<Option<f64>> {
-            Ok(match self.value(tag)? {
-                Some(Value::Rational(above, below)) if below != 0 => {
-                    Some(f64::from(above) / f64::from(below))
-                }
-                _ => None,
-            })
-        };
-        let (x, y) = (ratio(Tag::XResolution)?, ratio(Tag::YResolution)?);
+        let x = self.value(Tag::XResolution)?.as_ref().and_then(ratio);
+        let y = self.value(Tag::YResolution)?.as_ref().and_then(ratio);
         let unit = self.short(Tag::ResolutionUnit)?.unwrap_or(2);
         Ok(x.zip(y).map(|(x, y)| ([x, y], unit)))
     }
@@ -263,6 +321,13 @@ impl Tags<'_> {
             Ok(found) if found > 0 => Ok(found),
             _ => Err(fault_at(self.place, format!("{name} is {found}, expected 1 to {}", u32::MAX))),
         }
+    }
+}
+
+fn ratio(value: &Value) -> Option<f64> {
+    match value {
+        Value::Rational(above, below) if *below != 0 => Some(f64::from(*above) / f64::from(*below)),
+        _ => None,
     }
 }
 

@@ -1,21 +1,20 @@
 //! The built-in reader: SVS and other tiled TIFF or BigTIFF files, and plain TIFF images as slides of one level.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use image::RgbImage;
-use tiff::decoder::{Decoder, DecodingResult};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::reader::{Level, SlideReader, check_region};
 use crate::resolution::StatedResolution;
 use crate::tiff_form::TiffForm;
-use crate::tiff_from_directory::FromDirectory;
-use crate::tiff_page::{Compression, Page, read_pages};
+use crate::tiff_page::{Compression, Directories, Page, read_pages};
 use crate::tile::{Tile, TileCache};
-use crate::{region, tile_codec};
+use crate::{region, tiff_lossless, tiff_samples, tile_codec};
 
 /// Decoded tiles that are kept: those of two dozen 5x cells of a 40x slide's second level, or of ten at level 0.
 const CACHE_BYTES: usize = 128 << 20;
@@ -24,22 +23,19 @@ const LARGEST_CHUNK: u64 = (CACHE_BYTES / 3) as u64;
 /// How far the axes of a level may disagree about its downsample, as a share.
 const ASPECT_TOLERANCE: f64 = 0.1;
 
+/// Property of a TIFF file that has directories below its first which cannot be read: how many, and why. Levels may be missing.
+pub const UNREAD_DIRECTORIES: &str = "tiff.UnreadDirectories";
+
 /// An SVS or TIFF file.
 pub struct TiffSlide {
     path: PathBuf,
     file: File,
     form: TiffForm,
-    pages: Vec<LevelPage>,
+    pages: Vec<Page>,
     levels: Vec<Level>,
     properties: BTreeMap<String, String>,
     stated: StatedResolution,
     cache: TileCache,
-}
-
-/// The page of one level, with decoders for compressions that need one each.
-struct LevelPage {
-    page: Page,
-    idle_decoders: Mutex<Vec<Decoder<FromDirectory>>>,
 }
 
 impl TiffSlide {
@@ -48,7 +44,8 @@ impl TiffSlide {
     /// # Errors
     /// [`ErrorKind::Io`]; [`ErrorKind::Structure`] for directories that contradict themselves;
     /// [`ErrorKind::Truncated`]; [`ErrorKind::Unsupported`] for other scanners' forms, for samples that are not 8-bit
-    /// grey, RGB or YCbCr, and for other compressions.
+    /// grey, RGB or YCbCr, and for other compressions. A directory below the first that cannot be read is no error: it is left out
+    /// and told by the property [`UNREAD_DIRECTORIES`].
     pub fn open(path: &Path) -> Result<Self> {
         Self::open_unnamed(path).map_err(|error| error.in_file(path))
     }
@@ -57,111 +54,47 @@ impl TiffSlide {
         let failed = |source| Error::from(ErrorKind::Io { action: "open the file", source });
         let file = File::open(path).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
-        let pages = read_pages(&file, length)?;
+        let Directories { pages, unread } = read_pages(&file, length)?;
         let form = TiffForm::of(&pages)?;
-        let (properties, stated) = form.properties(&pages);
+        let (mut properties, stated) = form.properties(&pages);
+        properties.extend(told(&unread).map(|text| (UNREAD_DIRECTORIES.to_owned(), text)));
         let pages = level_pages(pages)?;
         for (level, page) in pages.iter().enumerate() {
-            check_samples(page)?;
+            tiff_samples::check(page)?;
+            check_chunk(page)?;
             check_extent(page, level, length)?;
         }
         let first = pages.first().map_or([1, 1], |page| [page.width, page.height]);
         let levels = pages.iter().map(|page| level(page, first)).collect();
-        let pages =
-            pages.into_iter().map(|page| LevelPage { page, idle_decoders: Mutex::default() }).collect();
         let cache = TileCache::new(CACHE_BYTES);
         Ok(Self { path: path.to_owned(), file, form, pages, levels, properties, stated, cache })
     }
 
     fn tile(&self, level: usize, column: u32, row: u32) -> Result<Option<Arc<Tile>>> {
-        let Some(held) = self.pages.get(level) else { return Ok(None) };
-        let number = u64::from(row) * held.page.chunks_across() + u64::from(column);
+        let Some(page) = self.pages.get(level) else { return Ok(None) };
+        let number = u64::from(row) * page.chunks_across() + u64::from(column);
         if let Some(tile) = self.cache.get((level, number)) {
             return Ok(Some(tile));
         }
         let idx = usize::try_from(number).ok();
-        let entry =
-            idx.and_then(|idx| Some((*held.page.offsets.get(idx)?, *held.page.byte_counts.get(idx)?)));
+        let entry = idx.and_then(|idx| Some((*page.offsets.get(idx)?, *page.byte_counts.get(idx)?)));
         let Some((offset, n_bytes)) = entry.filter(|(_, n_bytes)| *n_bytes > 0) else { return Ok(None) };
-        let [x, y] = [u64::from(column), u64::from(row)];
-        let at_place = |fault: String| {
-            let [width, height] = held.page.chunk_size.map(u64::from);
-            Error::from(ErrorKind::Tile { level, x: x * width, y: y * height, fault }).in_file(&self.path)
-        };
-        let unreadable = |fault| match fault {
-            Fault::Unread(source) => {
+        let needed = needed_size(page, column, row);
+        let mut bytes = vec![0; usize::try_from(n_bytes).unwrap_or(0)];
+        let decoded = match read_at(&self.file, &mut bytes, offset) {
+            Ok(()) => decode(page, &bytes, needed),
+            Err(source) => Err(fault_of(source).map_err(|source| {
                 Error::from(ErrorKind::Io { action: "read a tile", source }).in_file(&self.path)
-            }
-            Fault::Broken(fault) => at_place(fault),
+            })?),
         };
-        let tile = match held.page.compression {
-            Compression::Lossless => self.lossless(held, number, n_bytes).map_err(unreadable)?,
-            compression => {
-                let mut bytes = vec![0; usize::try_from(n_bytes).unwrap_or(0)];
-                read_at(&self.file, &mut bytes, offset).map_err(|error| unreadable(error.into()))?;
-                let (tables, largest) = (held.page.jpeg_tables.as_deref(), held.page.chunk_size);
-                let decoded = match compression {
-                    Compression::Jpeg2000Rgb => tile_codec::decode_jpeg2000_rgb(&bytes, largest),
-                    Compression::Jpeg2000YCbCr => tile_codec::decode_jpeg2000_ycbcr(&bytes, largest),
-                    _ => tile_codec::decode_jpeg(&bytes, tables, held.page.photometric, largest),
-                };
-                decoded.map_err(at_place)?
-            }
-        };
-        let [width, height] = needed_size(&held.page, column, row);
-        if tile.width < width || tile.height < height {
-            let fault = format!("{} by {} pixels, expected {width} by {height}", tile.width, tile.height);
-            return Err(at_place(fault));
-        }
+        let tile = decoded.map_err(|fault| {
+            let [width, height] = page.chunk_size.map(u64::from);
+            let (x, y) = (u64::from(column) * width, u64::from(row) * height);
+            Error::from(ErrorKind::Tile { level, x, y, fault }).in_file(&self.path)
+        })?;
         let tile = Arc::new(tile);
         self.cache.put((level, number), Arc::clone(&tile));
         Ok(Some(tile))
-    }
-
-    /// A tile or strip through a decoder of the `tiff` crate, which one thread uses at a time.
-    fn lossless(&self, held: &LevelPage, number: u64, n_bytes: u64) -> Result<Tile, Fault> {
-        let idle = || held.idle_decoders.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = idle().pop();
-        let mut decoder = match taken {
-            Some(decoder) => decoder,
-            None => {
-                let file = File::open(&self.path).map_err(Fault::Unread)?;
-                Decoder::new(FromDirectory::new(file, held.page.directory)?)?
-            }
-        };
-        let number = u32::try_from(number).map_err(|error| Fault::Broken(error.to_string()))?;
-        let (width, height) = decoder.chunk_data_dimensions(number);
-        tile_codec::check_compression(n_bytes, width, height).map_err(Fault::Broken)?;
-        let DecodingResult::U8(samples) = decoder.read_chunk(number)? else {
-            return Err(Fault::Broken("samples that are not 8-bit".to_owned()));
-        };
-        idle().push(decoder);
-        tile_codec::tile(width, height, held.page.samples.into(), samples).map_err(Fault::Broken)
-    }
-}
-
-/// Why there is no tile: the system did not give its bytes, which says nothing of them, or they do not decode.
-enum Fault {
-    Unread(std::io::Error),
-    Broken(String),
-}
-
-impl From<std::io::Error> for Fault {
-    /// Decoders, too, say what they find as errors of this type; those of the system have its number.
-    fn from(error: std::io::Error) -> Self {
-        match error.raw_os_error() {
-            Some(_) => Self::Unread(error),
-            None => Self::Broken(error.to_string()),
-        }
-    }
-}
-
-impl From<tiff::TiffError> for Fault {
-    fn from(error: tiff::TiffError) -> Self {
-        match error {
-            tiff::TiffError::IoError(error) => error.into(),
-            error => Self::Broken(error.to_string()),
-        }
     }
 }
 
@@ -184,7 +117,7 @@ impl SlideReader for TiffSlide {
 
     fn read_region(&self, level: usize, corner: [i64; 2], size: [u32; 2]) -> Result<RgbImage> {
         let found = check_region(&self.levels, level, size).map_err(|error| error.in_file(&self.path))?;
-        let tile_size = self.pages.get(level).map_or([1, 1], |held| held.page.chunk_size);
+        let tile_size = self.pages.get(level).map_or([1, 1], |page| page.chunk_size);
         region::read(found, tile_size, corner, size, |column, row| self.tile(level, column, row))
     }
 }
@@ -217,28 +150,7 @@ fn level(page: &Page, [width0, height0]: [u32; 2]) -> Level {
     Level { width: page.width, height: page.height, downsample: (x + y) / 2.0 }
 }
 
-fn check_samples(page: &Page) -> Result<()> {
-    let unsupported = |found: String, wanted| Err(ErrorKind::Unsupported { found, wanted }.into());
-    let colours = "8-bit grey, RGB and YCbCr";
-    if let Compression::Other(number) = page.compression {
-        let wanted = "JPEG, JPEG 2000, LZW, Deflate, PackBits and uncompressed tiles";
-        return unsupported(format!("TIFF compression {number}"), wanted);
-    }
-    match page.photometric {
-        0 | 1 | 2 | 6 => {}
-        3 => return unsupported("palette colours".to_owned(), colours),
-        5 => return unsupported("CMYK samples".to_owned(), colours),
-        other => return unsupported(format!("photometric interpretation {other}"), colours),
-    }
-    if let Some(bits) = page.bits.iter().find(|bits| **bits != 8) {
-        return unsupported(format!("{bits}-bit samples"), colours);
-    }
-    if !matches!(page.samples, 1 | 3 | 4) {
-        return unsupported(format!("{} samples per pixel", page.samples), colours);
-    }
-    if page.is_planar {
-        return unsupported("colours in separate planes".to_owned(), "interleaved samples");
-    }
+fn check_chunk(page: &Page) -> Result<()> {
     let found = u64::from(page.chunk_size[0]) * u64::from(page.chunk_size[1]);
     if found > LARGEST_CHUNK {
         return Err(
@@ -246,6 +158,16 @@ fn check_samples(page: &Page) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// How many directories were left out, and why the first was.
+fn told(unread: &[Error]) -> Option<String> {
+    let first = unread.first()?;
+    let cause = first.source().map(|cause| format!(" ({cause})")).unwrap_or_default();
+    Some(match unread.len() {
+        1 => format!("{first}{cause}"),
+        n => format!("{n}, the first being {first}{cause}"),
+    })
 }
 
 /// Refuses tiles that end beyond the file: a download that broke off is found before an hour of work.
@@ -259,6 +181,30 @@ fn check_extent(page: &Page, level: usize, length: u64) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What a failed read says of a tile: nothing where the system reports it, as it may read the next time.
+fn fault_of(source: std::io::Error) -> Result<tile_codec::Fault, std::io::Error> {
+    match source.raw_os_error() {
+        Some(_) => Err(source),
+        None => Ok(source.to_string()),
+    }
+}
+
+/// The tile of these bytes, of which so many (width, height) pixels are needed.
+fn decode(page: &Page, bytes: &[u8], [width, height]: [u32; 2]) -> Result<Tile, tile_codec::Fault> {
+    let (tables, largest) = (page.jpeg_tables.as_deref(), page.chunk_size);
+    let tile = match page.compression {
+        Compression::Lossless(scheme) => tiff_lossless::decode(bytes, scheme, page, height),
+        Compression::Jpeg2000Rgb => tile_codec::decode_jpeg2000_rgb(bytes, largest),
+        Compression::Jpeg2000YCbCr => tile_codec::decode_jpeg2000_ycbcr(bytes, largest),
+        Compression::Jpeg => tile_codec::decode_jpeg(bytes, tables, page.photometric, largest),
+        Compression::Other(number) => Err(format!("TIFF compression {number}")),
+    }?;
+    if tile.width < width || tile.height < height {
+        return Err(format!("{} by {} pixels, expected {width} by {height}", tile.width, tile.height));
+    }
+    Ok(tile)
 }
 
 /// The part of a tile that lies inside its level.
@@ -300,10 +246,8 @@ mod tests {
     fn what_the_system_says_is_no_fault_of_a_tile() {
         // A stale handle of a network file system, a disk that cannot be read.
         for number in [116, 5] {
-            assert!(matches!(std::io::Error::from_raw_os_error(number).into(), Fault::Unread(_)));
+            assert!(fault_of(std::io::Error::from_raw_os_error(number)).is_err());
         }
-        let short = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
-        assert!(matches!(short().into(), Fault::Broken(_)));
-        assert!(matches!(tiff::TiffError::IoError(short()).into(), Fault::Broken(_)));
+        assert!(fault_of(std::io::Error::from(std::io::ErrorKind::UnexpectedEof)).is_ok());
     }
 }

@@ -11,6 +11,13 @@ pub(crate) struct Tile {
     pub(crate) rgb: Vec<u8>,
 }
 
+impl Tile {
+    /// Makes white of black.
+    pub(crate) fn invert(&mut self) {
+        self.rgb.iter_mut().for_each(|value| *value = !*value);
+    }
+}
+
 /// Level and number of a tile.
 pub(crate) type TileKey = (usize, u64);
 

@@ -7,10 +7,8 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use crate::jpeg::{self, Colours};
+use crate::tiff_samples::{RGB, WHITE_IS_ZERO};
 use crate::tile::Tile;
-
-/// `PhotometricInterpretation` of RGB samples.
-const PHOTOMETRIC_RGB: u16 = 2;
 
 /// Decoders of JPEG 2000 and of rare JPEG set aside several numbers per pixel, however short the stream: such tiles may have
 /// this many pixels.
@@ -20,24 +18,29 @@ const LARGEST_COSTLY_TILE: u64 = 1 << 22;
 const MOST_PIXELS_PER_BYTE: u64 = 64;
 
 /// Why a tile does not decode, in words.
-type Fault = String;
+pub(crate) type Fault = String;
 
 /// Decodes a JPEG stream of at most `largest` (width, height) pixels, completed by the tables that its page shares.
 ///
 /// The page's photometric interpretation, not the stream, says whether three components are RGB or YCbCr: Aperio
-/// writes RGB without the marker that would tell a JPEG reader.
+/// writes RGB without the marker that would tell a JPEG reader. It also says whether grey counts from white, of which a
+/// stream knows nothing; libtiff and OpenSlide go by it, too.
 pub(crate) fn decode_jpeg(
     bytes: &[u8],
     tables: Option<&[u8]>,
     photometric: u16,
     largest: [u32; 2],
 ) -> Result<Tile, Fault> {
-    let colours = if photometric == PHOTOMETRIC_RGB { Colours::Rgb } else { Colours::YCbCr };
-    match jpeg::decode(bytes, tables, colours, largest) {
-        Ok(tile) => Ok(tile),
-        Err(jpeg::Fault::Broken(fault)) => Err(fault),
-        Err(jpeg::Fault::OtherForm) => decode_rare_jpeg(bytes, tables, colours, largest),
+    let colours = if photometric == RGB { Colours::Rgb } else { Colours::YCbCr };
+    let mut tile = match jpeg::decode(bytes, tables, colours, largest) {
+        Ok(tile) => tile,
+        Err(jpeg::Fault::Broken(fault)) => return Err(fault),
+        Err(jpeg::Fault::OtherForm) => decode_rare_jpeg(bytes, tables, colours, largest)?,
+    };
+    if photometric == WHITE_IS_ZERO {
+        tile.invert();
     }
+    Ok(tile)
 }
 
 /// Progressive streams and others that slides rarely have.
@@ -112,13 +115,18 @@ pub(crate) fn decode_jpeg2000_rgb(bytes: &[u8], largest: [u32; 2]) -> Result<Til
 /// Decodes a JPEG 2000 codestream of at most `largest` (width, height) YCbCr pixels.
 pub(crate) fn decode_jpeg2000_ycbcr(bytes: &[u8], largest: [u32; 2]) -> Result<Tile, Fault> {
     let mut tile = decode_jpeg2000_rgb(bytes, largest)?;
+    ycbcr_to_rgb(&mut tile);
+    Ok(tile)
+}
+
+/// Turns the full range of BT.601, which is that of JPEG, into RGB.
+pub(crate) fn ycbcr_to_rgb(tile: &mut Tile) {
     for pixel in tile.rgb.chunks_exact_mut(3) {
         let [y, cb, cr] = [pixel[0], pixel[1], pixel[2]].map(f32::from);
         let (cb, cr) = (cb - 128.0, cr - 128.0);
         let rgb = [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb];
         pixel.copy_from_slice(&rgb.map(|value| value.round().clamp(0.0, 255.0) as u8));
     }
-    Ok(tile)
 }
 
 /// Checks the number of samples and widens grey to RGB.

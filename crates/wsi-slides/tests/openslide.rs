@@ -75,6 +75,25 @@ fn what_the_built_in_reader_does_not_read_goes_to_openslide() {
 }
 
 #[test]
+fn openslides_own_reason_is_given_for_a_damaged_slide_that_only_it_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let preview = dir.path().join("preview.jpg");
+    image::RgbImage::new(8, 8).save(&preview).unwrap();
+    // A preview whose folder is missing, and a slide that is none.
+    for (name, form) in [("slide.mrxs", "MIRAX"), ("slide.ndpi", "Hamamatsu NDPI")] {
+        let path = dir.path().join(name);
+        std::fs::copy(&preview, &path).unwrap();
+        let reason = OpenSlideReader::open(&path).err().unwrap();
+        let ErrorKind::OpenSlide { fault: theirs } = reason.kind() else { panic!("{reason}") };
+        let error = open(&path).err().unwrap();
+        assert!(matches!(error.kind(), ErrorKind::OpenSlide { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(name) && text.contains(theirs) && text.contains(form), "{text}");
+        assert!(!text.contains("through the feature"), "{text}");
+    }
+}
+
+#[test]
 fn the_reasons_of_both_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("paper.svs");

@@ -10,7 +10,7 @@ use serde_json::Value;
 use support::{differences, slides_dir};
 use wsi_slides::{
     Error, ErrorKind, Preference, ResolutionOverride, ResolutionWarning, Rule, SlideReader, StatedResolution,
-    open, resolve,
+    UNREAD_DIRECTORIES, open, resolve,
 };
 
 fn opened(path: &Path) -> Box<dyn SlideReader> {
@@ -286,6 +286,56 @@ fn levels_below_a_directory_are_read() {
 }
 
 #[test]
+fn a_directory_below_that_cannot_be_read_is_left_out_and_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pyramid.tif");
+    // Beside the directory that is there, what viewers may put into the tag: by form, type and values.
+    let (short, long, ifd, long8) = (3u16, 4, 13, 16);
+    for (is_big, kind, values, n_levels, told) in [
+        (true, long8, vec![0u64], 1, "directory 0 below directory 0"),
+        (true, long8, vec![123_456_789], 1, "it lies at byte 123456789, but the file has"),
+        (true, long8, vec![u64::MAX], 1, "it lies at byte 18446744073709551615"),
+        (true, long, vec![252, 4_000_000], 2, "directory 1 below directory 0: it lies at byte 4000000"),
+        (true, ifd, vec![3, 252], 2, "directory 0 below directory 0"),
+        (
+            false,
+            short,
+            vec![1, 3],
+            1,
+            "2, the first being directory 0 below directory 0: it cannot be read (",
+        ),
+        (false, short, vec![1], 1, "directory 0 below directory 0"),
+        (false, ifd, vec![0], 1, "directory 0 below directory 0"),
+        (false, short, vec![146, 3], 2, "directory 1 below directory 0"),
+    ] {
+        let mut bytes = pyramid_below_a_directory(is_big, true);
+        // The tag is the last of the first directory.
+        let (entry, word) = if is_big { (16 + 8 + 10 * 20, 8) } else { (8 + 2 + 10 * 12, 4) };
+        assert_eq!(bytes[entry..entry + 2], 330u16.to_le_bytes());
+        let width = match kind {
+            3 => 2,
+            16 => 8,
+            _ => 4,
+        };
+        let mut stored: Vec<u8> =
+            values.iter().flat_map(|value| value.to_le_bytes()[..width].to_vec()).collect();
+        stored.resize(word, 0);
+        bytes[entry + 2..entry + 4].copy_from_slice(&kind.to_le_bytes());
+        bytes[entry + 4..][..4].copy_from_slice(&(values.len() as u32).to_le_bytes());
+        bytes[entry + 4 + word..][..word].copy_from_slice(&stored);
+        std::fs::write(&path, bytes).unwrap();
+        let slide = opened(&path);
+        assert_eq!(slide.levels().len(), n_levels, "type {kind}, {values:?}");
+        let text = &slide.properties()[UNREAD_DIRECTORIES];
+        assert!(text.contains(told), "type {kind}, {values:?}: {text}");
+        assert_eq!(slide.read_region(0, [0, 0], [1, 1]).unwrap().get_pixel(0, 0).0, [10; 3]);
+    }
+    std::fs::write(&path, pyramid_below_a_directory(false, true)).unwrap();
+    assert!(!opened(&path).properties().contains_key(UNREAD_DIRECTORIES));
+}
+
+#[test]
+#[cfg(not(feature = "openslide"))]
 fn forms_that_begin_like_others_are_known_by_their_extension() {
     let directory = tempfile::tempdir().unwrap();
     let preview = directory.path().join("preview.jpg");
