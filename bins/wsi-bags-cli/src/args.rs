@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use wsi_bags::{BagStore, FeatureType, Layout, Magnification};
@@ -20,6 +20,9 @@ pub(crate) struct Arguments {
     /// Show errors only: no progress bar.
     #[arg(long, global = true)]
     pub(crate) quiet: bool,
+    /// How warnings and errors are written to stderr.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) log_format: cf_cli::LogFormat,
 }
 
 #[derive(Debug, Subcommand)]
@@ -28,8 +31,9 @@ pub(crate) enum Command {
     ///
     /// The order of rows is kept, 16-bit features stay so (others become 32-bit floats), and native files get the parent
     /// of each patch in the next coarser magnification where coordinates tell it. Slides that are there already are left
-    /// alone. Features of another encoder are added to native files of the same patches; CLAM's folders hold those of one
-    /// encoder and need a directory for each.
+    /// alone, in whatever float type. A directory that holds another layout is refused. Features of another encoder are added to native files of the same patches, by several processes at once, too; CLAM's
+    /// folders hold those of one encoder and need a directory for each. A slide that cannot be converted is listed with its
+    /// fault, the others go on, and the exit code is then 3.
     #[command(after_help = "Examples:\n  \
         wsi-bags convert --features trident_job --backbone uni_v1 --to native --out bags\n  \
         wsi-bags convert --root x5=a/h5 --root x20=b/h5 --backbone uni --to safetensors --out bags\n  \
@@ -82,8 +86,8 @@ pub(crate) struct ConvertArguments {
     /// Float type of the features in the files written; 16 bits take half the room. As the source has it when left out.
     #[arg(long, value_name = "f16|f32")]
     pub(crate) dtype: Option<FeatureType>,
-    /// Write slides again that are there already. A native file with more features than the source is refused, since it would
-    /// lose them.
+    /// Write slides again that are there already, damaged ones, too. A native file with more features than the source is refused,
+    /// since it would lose them.
     #[arg(long)]
     pub(crate) overwrite: bool,
     /// Print JSON.
@@ -112,6 +116,11 @@ impl SourceArguments {
             Some(mpp) => store.with_slide_mpp(mpp).map_err(CliError::Bags),
             None => Ok(store),
         }
+    }
+
+    /// Opens what was written of it.
+    pub(crate) fn written(&self, out: &Path, layout: Layout) -> wsi_bags::Result<BagStore> {
+        BagStore::open(out, Some(layout), &self.backbone)
     }
 
     /// The slides asked for; all where none is.

@@ -1,11 +1,13 @@
 //! `wsi-bags convert`
 
+use std::path::Path;
+
 use serde::Serialize;
-use wsi_bags::{Converter, Layout, Magnification};
+use wsi_bags::{BagStore, Converted, Converter, FeatureType, FolderLock, Layout, Magnification};
 
 use crate::args::ConvertArguments;
 use crate::error::CliError;
-use crate::output::{percent, print, print_json, progress};
+use crate::output::{Log, percent, print, print_json, progress};
 
 /// What was done, and what parents came out as.
 #[derive(Debug, Serialize)]
@@ -16,7 +18,17 @@ struct Summary {
     n_added: usize,
     /// Slides that were there already.
     n_left_alone: usize,
+    /// Those of them whose features are of another float type than the one asked for.
+    n_other_dtype: usize,
+    failed: Vec<Failure>,
     parents: Vec<ParentSummary>,
+}
+
+/// A slide that could not be converted.
+#[derive(Debug, Serialize)]
+struct Failure {
+    slide: String,
+    reason: String,
 }
 
 /// Parents of one magnification over all slides that were written.
@@ -31,11 +43,14 @@ struct ParentSummary {
 }
 
 /// Converts, one slide after the other.
-pub(crate) fn run(arguments: &ConvertArguments, quiet: bool) -> Result<(), CliError> {
+pub(crate) fn run(arguments: &ConvertArguments, log: Log) -> Result<(), CliError> {
     let store = arguments.source.open()?;
     let mut converter = Converter::new(&store, arguments.to, &arguments.out).map_err(CliError::Bags)?;
     if let Some(feature_type) = arguments.dtype {
         converter = converter.with_feature_type(feature_type);
+    }
+    if arguments.overwrite {
+        converter = converter.overwriting();
     }
     let slides = arguments.source.slides(&store);
     let mut parents: Vec<ParentSummary> = [Magnification::X10, Magnification::X20]
@@ -46,23 +61,35 @@ pub(crate) fn run(arguments: &ConvertArguments, quiet: bool) -> Result<(), CliEr
             n_fallbacks: 0,
         })
         .into();
-    let (mut n_written, mut n_added, mut n_left_alone) = (0, 0, 0);
-    let bar = progress(slides.len(), quiet);
+    if arguments.to == Layout::Native {
+        warn_of_no_lock(&arguments.out, log)?;
+    }
+    let (mut n_written, mut n_added, mut n_left_alone, mut n_other_dtype) = (0, 0, 0, 0);
+    let (mut failed, mut there) = (Vec::new(), None);
+    let bar = progress(slides.len(), log);
     for slide in slides {
         bar.set_message(slide.clone());
-        if !arguments.overwrite && converter.is_done(slide).map_err(CliError::Bags)? {
-            n_left_alone += 1;
-        } else {
-            let written = converter.convert(slide).map_err(CliError::Bags)?;
-            n_written += 1;
-            n_added += usize::from(written.added);
-            // Of a file that features were added to, the parents were there before.
-            for set in written.sets.iter().filter(|_| !written.added) {
-                let label = set.magnification.label();
-                if let Some(summary) = parents.iter_mut().find(|summary| summary.magnification == label) {
-                    summary.n_patches += set.n_patches;
-                    summary.n_with_parents += if set.has_parents { set.n_patches } else { 0 };
-                    summary.n_fallbacks += set.parent_fallbacks.unwrap_or(0);
+        match one(&mut converter, arguments, slide, &mut there) {
+            Err(error) if error.ends_the_run() => return Err(error),
+            Err(error) => {
+                bar.suspend(|| log.fault(slide, &error));
+                failed.push(Failure { slide: slide.clone(), reason: error.to_string() });
+            }
+            Ok(Outcome::LeftAlone { has_other_dtype }) => {
+                n_left_alone += 1;
+                n_other_dtype += usize::from(has_other_dtype);
+            }
+            Ok(Outcome::Written(written)) => {
+                n_written += 1;
+                n_added += usize::from(written.added);
+                // Of a file that features were added to, the parents were there before.
+                for set in written.sets.iter().filter(|_| !written.added) {
+                    let label = set.magnification.label();
+                    if let Some(summary) = parents.iter_mut().find(|summary| summary.magnification == label) {
+                        summary.n_patches += set.n_patches;
+                        summary.n_with_parents += if set.has_parents { set.n_patches } else { 0 };
+                        summary.n_fallbacks += set.parent_fallbacks.unwrap_or(0);
+                    }
                 }
             }
         }
@@ -72,12 +99,86 @@ pub(crate) fn run(arguments: &ConvertArguments, quiet: bool) -> Result<(), CliEr
     if !matches!(arguments.to, Layout::Native | Layout::Safetensors) {
         parents.clear();
     }
-    let summary = Summary { layout: arguments.to.to_string(), n_written, n_added, n_left_alone, parents };
+    let n_failed = failed.len();
+    let layout = arguments.to.to_string();
+    let summary = Summary { layout, n_written, n_added, n_left_alone, n_other_dtype, failed, parents };
     if arguments.json {
-        print_json(&summary)
+        print_json(&summary)?;
     } else {
-        print(&text(&summary, &arguments.out.display().to_string()))
+        print(&text(&summary, &arguments.out.display().to_string()))?;
     }
+    if n_failed > 0 { Err(CliError::NotConverted(n_failed)) } else { Ok(()) }
+}
+
+/// What became of a slide.
+enum Outcome {
+    Written(Converted),
+    /// It was there already.
+    LeftAlone {
+        has_other_dtype: bool,
+    },
+}
+
+/// Converts a slide unless it is there. `there` is opened when it is needed.
+fn one(
+    converter: &mut Converter<'_>,
+    arguments: &ConvertArguments,
+    slide: &str,
+    there: &mut Option<BagStore>,
+) -> Result<Outcome, CliError> {
+    if !arguments.overwrite {
+        match converter.is_done(slide) {
+            Ok(true) => {
+                let has_other_dtype = has_other_dtype(arguments, slide, there).map_err(CliError::Bags)?;
+                return Ok(Outcome::LeftAlone { has_other_dtype });
+            }
+            Ok(false) => {}
+            Err(error) => {
+                let files = converter.files(slide, &Magnification::ALL).unwrap_or_default();
+                let is_of_file = files.iter().any(|file| Some(file.as_path()) == error.path());
+                return Err(match is_of_file && error.is_damage() {
+                    true => CliError::Damaged(error),
+                    false => CliError::Bags(error),
+                });
+            }
+        }
+    }
+    converter.convert(slide).map(Outcome::Written).map_err(CliError::Bags)
+}
+
+/// Whether features of a slide that is there are of another float type than the one asked for.
+fn has_other_dtype(
+    arguments: &ConvertArguments,
+    slide: &str,
+    there: &mut Option<BagStore>,
+) -> wsi_bags::Result<bool> {
+    let wanted = match arguments.dtype {
+        None => return Ok(false),
+        Some(FeatureType::F16) => "float16",
+        Some(FeatureType::F32) => "float32",
+    };
+    let there = match there {
+        Some(there) => there,
+        None => there.insert(arguments.source.written(&arguments.out, arguments.to)?),
+    };
+    for magnification in there.presence(slide)?.magnifications() {
+        if there.describe(slide, magnification)?.element_type != wanted {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Says that other processes will not wait, where they will not.
+fn warn_of_no_lock(out: &Path, log: Log) -> Result<(), CliError> {
+    if std::fs::create_dir_all(out).is_err() {
+        // What is written there says so.
+        return Ok(());
+    }
+    if let Some(warning) = FolderLock::of(out).map_err(CliError::Bags)?.warning() {
+        log.warn(warning);
+    }
+    Ok(())
 }
 
 fn text(summary: &Summary, out: &str) -> String {
@@ -87,6 +188,12 @@ fn text(summary: &Summary, out: &str) -> String {
     }
     if summary.n_left_alone > 0 {
         text += &format!(", {} there already", summary.n_left_alone);
+    }
+    if summary.n_other_dtype > 0 {
+        text += &format!(" ({} in another float type; --overwrite writes them again)", summary.n_other_dtype);
+    }
+    if !summary.failed.is_empty() {
+        text += &format!(", {} failed", summary.failed.len());
     }
     text.push('\n');
     for parents in summary.parents.iter().filter(|parents| parents.n_patches > 0) {

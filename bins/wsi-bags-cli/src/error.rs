@@ -11,6 +11,10 @@ use wsi_bags::{Error, ErrorKind};
 pub(crate) enum CliError {
     /// A file or directory of bags.
     Bags(Error),
+    /// A file, to be written unless it is there, that cannot be read.
+    Damaged(Error),
+    /// Slides whose fault was told.
+    NotConverted(usize),
     /// Slides that were listed with their fault.
     Faults(usize),
     /// Results that cannot be printed.
@@ -29,6 +33,15 @@ impl fmt::Display for CliError {
                     None => Ok(()),
                 }
             }
+            Self::Damaged(error) => {
+                write!(
+                    f,
+                    "{}\n  hint: --overwrite writes the file again, without what else it held",
+                    with_causes(error)
+                )
+            }
+            Self::NotConverted(1) => f.write_str("one slide was not converted"),
+            Self::NotConverted(n_slides) => write!(f, "{n_slides} slides were not converted"),
             Self::Faults(1) => f.write_str("one slide cannot be used"),
             Self::Faults(n_slides) => write!(f, "{n_slides} slides cannot be used"),
             Self::Write(error) => write!(f, "cannot write the result: {error}"),
@@ -38,6 +51,11 @@ impl fmt::Display for CliError {
 }
 
 impl CliError {
+    /// Whether other slides would meet it, too.
+    pub(crate) fn ends_the_run(&self) -> bool {
+        self.exit_code() != 3
+    }
+
     /// 1 unexpected, 2 usage, 3 bad data, 75 temporary.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
@@ -46,7 +64,8 @@ impl CliError {
                 _ if is_temporary(error) => 75,
                 _ => 3,
             },
-            Self::Faults(_) => 3,
+            Self::Damaged(_) | Self::NotConverted(_) | Self::Faults(_) => 3,
+            Self::Write(error) if is_temporary(error) => 75,
             Self::Write(_) | Self::Encode(_) => 1,
         }
     }
@@ -57,6 +76,7 @@ fn hint(kind: &ErrorKind) -> Option<&'static str> {
         ErrorKind::Layout { .. } => {
             "--layout names the layout, --root x20=DIR the folder of one magnification"
         }
+        ErrorKind::OtherLayout { .. } => "give another directory as --out",
         ErrorKind::AmbiguousLayout { .. } => "add --layout NAME",
         ErrorKind::AmbiguousFolder { .. } => {
             "give --backbone in full, or one --root x5|x10|x20=DIR for each magnification"
@@ -65,10 +85,25 @@ fn hint(kind: &ErrorKind) -> Option<&'static str> {
         ErrorKind::MissingCoords => {
             "STAMP's coordinates need --slide-mpp X; bags without any can become `crossfusion` or `safetensors`"
         }
+        ErrorKind::MissingMagnification { .. } => {
+            "a native file takes features of another encoder at the magnifications that it has: convert the encoder with most of \
+             them first, or into a directory of its own"
+        }
         ErrorKind::BeyondHalf { .. } => "give --dtype f32, or leave it out",
         ErrorKind::Disagreement { .. } => {
             "convert the slides of each encoder apart, or write the odd file again"
         }
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_stdout_is_temporary_and_a_closed_one_is_not() {
+        let code = |kind: io::ErrorKind| CliError::Write(kind.into()).exit_code();
+        assert_eq!([code(io::ErrorKind::StorageFull), code(io::ErrorKind::PermissionDenied)], [75, 1]);
+    }
 }

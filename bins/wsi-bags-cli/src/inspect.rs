@@ -8,7 +8,7 @@ use wsi_bags::{BagStore, Magnification, PatchDescription};
 
 use crate::args::InspectArguments;
 use crate::error::CliError;
-use crate::output::{percent, print, print_json, progress};
+use crate::output::{Log, percent, print, print_json, progress};
 
 /// A store.
 #[derive(Debug, Serialize)]
@@ -54,10 +54,10 @@ struct ParentCounts {
 }
 
 /// Lists the slides.
-pub(crate) fn run(arguments: &InspectArguments, quiet: bool) -> Result<(), CliError> {
+pub(crate) fn run(arguments: &InspectArguments, log: Log) -> Result<(), CliError> {
     let store = arguments.source.open()?;
     let slides = arguments.source.slides(&store);
-    let bar = progress(slides.len(), quiet);
+    let bar = progress(slides.len(), log);
     let slides: Vec<Slide> = slides
         .iter()
         .map(|slide| {
@@ -87,7 +87,7 @@ fn inspect(store: &BagStore, slide: &str) -> Slide {
         }
     };
     if present.is_empty() {
-        found.faults.push(format!("no features of `{}`", store.backbone()));
+        found.faults.push(with_causes(&store.why_absent(slide)));
     }
     for magnification in &present {
         let described = store.describe(slide, *magnification).and_then(|described| {

@@ -6,32 +6,33 @@ mod error;
 mod inspect;
 mod output;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
 use args::{Arguments, Command};
 use error::CliError;
+use output::Log;
 
 fn main() -> ExitCode {
     if let Some(ended) = cf_cli::pages::write_if_asked(Arguments::command()) {
         return ended;
     }
     let arguments = Arguments::parse();
-    match run(&arguments) {
+    let log = Log { quiet: arguments.quiet, format: arguments.log_format };
+    log.start();
+    match run(&arguments, log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nowhere is left to report that stderr is closed.
-            let _ = writeln!(std::io::stderr(), "error: {error}");
+            log.format.say_error(&error, error.exit_code());
             ExitCode::from(error.exit_code())
         }
     }
 }
 
-fn run(arguments: &Arguments) -> Result<(), CliError> {
+fn run(arguments: &Arguments, log: Log) -> Result<(), CliError> {
     match &arguments.command {
-        Command::Convert(convert) => convert::run(convert, arguments.quiet),
-        Command::Inspect(inspect) => inspect::run(inspect, arguments.quiet),
+        Command::Convert(convert) => convert::run(convert, log),
+        Command::Inspect(inspect) => inspect::run(inspect, log),
     }
 }

@@ -1,7 +1,8 @@
 //! Results on stdout, progress on stderr.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
+use cf_cli::LogFormat;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -17,9 +18,45 @@ pub(crate) fn print_json<T: Serialize>(value: &T) -> Result<(), CliError> {
     print(&(serde_json::to_string(value).map_err(CliError::Encode)? + "\n"))
 }
 
+/// Where that is said which is no result: on stderr, for people or for programs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Log {
+    pub(crate) quiet: bool,
+    pub(crate) format: LogFormat,
+}
+
+impl Log {
+    /// Makes ready to say something. Once per process.
+    pub(crate) fn start(self) {
+        self.format.start(if self.quiet { "error" } else { "warn" });
+    }
+
+    /// Says what a person should look at.
+    pub(crate) fn warn(self, warning: &str) {
+        match self.format {
+            LogFormat::Json => tracing::warn!("{warning}"),
+            LogFormat::Text if self.quiet => (),
+            LogFormat::Text => remark(&format!("warning: {warning}")),
+        }
+    }
+
+    /// Says why a slide is left out.
+    pub(crate) fn fault(self, slide: &str, fault: &CliError) {
+        match self.format {
+            LogFormat::Json => tracing::error!(slide, "{fault}"),
+            LogFormat::Text => remark(&format!("error: slide {slide}: {fault}")),
+        }
+    }
+}
+
+fn remark(text: &str) {
+    // Nothing is lost where stderr is closed.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// A bar over slides; hidden where nobody would see it.
-pub(crate) fn progress(n_slides: usize, quiet: bool) -> ProgressBar {
-    if quiet || !std::io::stderr().is_terminal() {
+pub(crate) fn progress(n_slides: usize, log: Log) -> ProgressBar {
+    if log.quiet || log.format == LogFormat::Json || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(n_slides as u64);

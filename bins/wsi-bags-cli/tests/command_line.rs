@@ -64,6 +64,12 @@ fn a_trident_job_becomes_native_bags_with_parents() {
     assert_eq!((&again["n_written"], &again["n_left_alone"]), (&json!(0), &json!(2)));
     let inspect = || results(&["inspect", "--features", path(out.path()), "--backbone", "uni_v1", "--json"]);
     assert_eq!(inspect()["slides"][1]["sets"][2]["element_type"], "float16", "as the source has it");
+    let counts = |found: &Value| [found["n_left_alone"].clone(), found["n_other_dtype"].clone()];
+    assert_eq!(counts(&convert(&["--json", "--dtype", "f16"])), [json!(2), json!(0)]);
+    assert_eq!(counts(&convert(&["--json", "--dtype", "f32"])), [json!(2), json!(2)]);
+    let told = run(&to_native(&source, out.path(), &["--dtype", "f32"]));
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.contains("2 there already (2 in another float type; --overwrite writes them"), "{told}");
     assert_eq!(convert(&["--json", "--overwrite", "--dtype", "f32"])["n_written"], json!(2));
 
     let listing = inspect();
@@ -189,7 +195,9 @@ fn errors_have_their_code_and_a_way_out() {
     assert!(convert(&stamp, "uni2", "native", 3).contains("hint: STAMP's coordinates need --slide-mpp X"));
     assert!(convert(&stamp, "uni2", "trident", 2).contains("expected one of native, clam"));
     assert!(convert(&stamp, "uni2", "stmap", 2).contains("unknown layout `stmap`"));
-    assert!(convert(&layouts("nowhere"), "uni", "native", 3).contains("hint: --layout names the layout"));
+    let nowhere = convert(&layouts("nowhere"), "uni", "native", 3);
+    assert!(nowhere.contains("nowhere: there is no such directory"), "{nowhere}");
+    assert!(convert(&layouts("clam/x5"), "conch", "native", 3).contains("hint: --layout names the layout"));
     assert!(
         convert(&layouts("mmp_two"), "uni", "native", 3)
             .contains("hint: give --backbone in full, or one --root")
@@ -202,10 +210,125 @@ fn errors_have_their_code_and_a_way_out() {
 }
 
 #[test]
+fn a_slide_or_encoder_that_is_not_there_is_told_with_what_is() {
+    let out = tempfile::tempdir().unwrap();
+    let source = layouts("trident");
+    assert!(run(&to_native(&source, out.path(), &[])).status.success());
+    let file = out.path().join("slide-2.h5");
+    let wanted = format!("{}: no features of encoder `uni`; found `uni_v1`", path(&file)).replace('`', "");
+    let convert_out = out.path().join("again");
+    let common = ["--features", path(out.path()), "--backbone", "uni", "--slide", "slide-2"];
+    let to = ["--to", "clam", "--out", path(&convert_out)];
+    let inspected = run(&[&["inspect"], &common[..]].concat());
+    for told in
+        [error(&[&["convert"], &common[..], &to].concat(), 3), String::from_utf8(inspected.stdout).unwrap()]
+    {
+        assert!(told.replace('`', "").contains(&wanted), "{told}");
+    }
+    let nobody = ["inspect", "--features", path(out.path()), "--backbone", "uni_v1", "--slide", "nosuch"];
+    let told = String::from_utf8(run(&nobody).stdout).unwrap();
+    let looked_for =
+        format!("no file of slide `nosuch`; looked for {}\n", path(&out.path().join("nosuch.h5")));
+    assert!(told.contains(&looked_for), "{told}");
+}
+
+#[test]
+fn a_directory_of_another_layout_is_not_written_into() {
+    let out = tempfile::tempdir().unwrap();
+    let source = layouts("trident");
+    assert!(run(&to_native(&source, out.path(), &[])).status.success());
+    let to_clam: Vec<&str> = to_native(&source, out.path(), &[])
+        .into_iter()
+        .map(|argument| if argument == "native" { "clam" } else { argument })
+        .collect();
+    let told = error(&to_clam, 3);
+    assert!(told.contains("holds bags of another layout: *.h5 (native); clam bags want"), "{told}");
+    assert!(told.contains("hint: give another directory as --out"), "{told}");
+    assert!(!out.path().join("x20").exists());
+}
+
+#[test]
+fn a_log_for_programs_is_json_line_by_line() {
+    let out = tempfile::tempdir().unwrap();
+    let source = layouts("trident");
+    std::fs::write(out.path().join("slide-2.h5"), "not HDF5").unwrap();
+    let output = run(&to_native(&source, out.path(), &["--log-format", "json"]));
+    let lines: Vec<Value> = String::from_utf8(output.stderr)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let [fault, end] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((&fault["level"], &fault["fields"]["slide"]), (&json!("ERROR"), &json!("slide-2")));
+    assert_eq!((&end["level"], &end["fields"]["exit_code"]), (&json!("ERROR"), &json!(3)));
+}
+
+#[test]
 fn help_has_an_example_for_every_command() {
     for command in ["convert", "inspect"] {
         let output = run(&[command, "--help"]);
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.contains(&format!("  wsi-bags {command} --")), "{text}");
     }
+}
+
+/// Arguments that make native bags of TRIDENT's.
+fn to_native<'a>(source: &'a Path, out: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    let common = ["convert", "--features", path(source), "--backbone", "uni_v1", "--to", "native", "--out"];
+    [&common[..], &[path(out)], more].concat()
+}
+
+#[test]
+fn a_damaged_file_is_the_failure_of_its_slide_and_can_be_overwritten() {
+    let out = tempfile::tempdir().unwrap();
+    let source = layouts("trident");
+    std::fs::write(out.path().join("slide-2.h5"), "not HDF5").unwrap();
+    let output = run(&to_native(&source, out.path(), &["--json"]));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    assert!(told.contains("error: slide slide-2: ") && told.contains("hint: --overwrite writes"), "{told}");
+    assert!(told.ends_with("error: one slide was not converted\n"), "{told}");
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&summary["n_written"], &summary["failed"][0]["slide"]), (&json!(1), &json!("slide-2")));
+    assert!(out.path().join("TCGA-AA-0001-01Z-00-DX1.5A6B.h5").is_file(), "the others go on");
+    assert_eq!(std::fs::read_to_string(out.path().join("slide-2.h5")).unwrap(), "not HDF5");
+
+    let summary = results(&to_native(&source, out.path(), &["--json", "--overwrite"]));
+    assert_eq!((&summary["n_written"], &summary["failed"]), (&json!(2), &json!([])));
+}
+
+#[cfg(unix)]
+#[test]
+fn the_lock_of_another_user_is_taken_and_where_none_can_be_that_is_said_once() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65_534;
+    let out = tempfile::tempdir().unwrap();
+    let source = layouts("trident");
+    let allow = |path: &Path, mode: u32| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    allow(out.path(), 0o777);
+    let is_root = out.path().metadata().unwrap().uid() == 0;
+    let lock = out.path().join(".lock");
+    std::fs::write(&lock, "").unwrap();
+    // Root may open every file, so that another user has to try.
+    let convert = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wsi-bags"));
+        command.args(to_native(&source, out.path(), more));
+        if is_root {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        let output = command.output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{told}");
+        told
+    };
+    allow(&lock, 0o444);
+    assert_eq!(convert(&[]), "", "the right to read is enough");
+    allow(&lock, 0o000);
+    let told = convert(&["--overwrite"]);
+    assert!(told.contains("must not write to this folder at the same time"), "{told}");
+    assert_eq!(told.lines().count(), 1, "of two slides: {told}");
+    assert_eq!(convert(&["--overwrite", "--quiet"]), "");
 }

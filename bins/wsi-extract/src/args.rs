@@ -9,7 +9,7 @@ use wsi_bags::Magnification;
 use wsi_features::{BadTiles, PixelSource, Shard};
 use wsi_slides::render::Base;
 use wsi_slides::tissue::{PenMarks, Preset, Threshold, TissueParams};
-use wsi_slides::{Preference, Resolution, ResolutionOverride, SlideReader, resolve};
+use wsi_slides::{PLAUSIBLE_MPP, Preference, Resolution, ResolutionOverride, SlideReader, resolve};
 
 /// From whole slide images to bags of patch features: resolution, tissue, patch lattices, encoders.
 ///
@@ -52,8 +52,9 @@ pub(crate) enum Command {
     ///
     /// A slide that fails is listed with the reason and the others go on; the exit code is then 3. What is there already
     /// is left alone, so a run that was interrupted continues by running it again, and features of a second encoder join
-    /// those of the first, at the same time, too, if the same settings lay the patches. DIR/status.csv says what became of each
-    /// slide. `wsi-bags convert` makes CLAM's files of bags.
+    /// those of the first, at the same time, too, if the same settings lay the patches. A bag that lacks some of these patches
+    /// stays without them, with a warning. DIR/status.csv says what became of each slide with each encoder. `wsi-bags convert`
+    /// makes CLAM's files of bags.
     #[command(after_help = "Examples:\n  wsi-extract run slides --out bags --encoder stain-texture\n  \
         wsi-extract run slides --out bags --encoder uni2-h --weights pytorch_model.bin --shard 1/4\n  \
         wsi-extract run scan.png --out bags --encoder stain-texture --mpp 0.5 --preset bwh_biopsy")]
@@ -83,10 +84,10 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct ResolutionArguments {
     /// Micrometres per pixel at level 0, for slides that state none or a wrong one.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = parse_mpp)]
     mpp: Option<f64>,
     /// Magnification of level 0, such as 40.
-    #[arg(long, value_name = "M")]
+    #[arg(long, value_name = "M", value_parser = parse_magnification)]
     magnification: Option<f64>,
     /// Which of power and micrometres per pixel decides where they disagree: mpp or power.
     #[arg(long, value_name = "NAME", default_value = "mpp")]
@@ -114,7 +115,7 @@ pub(crate) struct SegmentationArguments {
     /// Threshold of the saturation: a number from 0 to 255, or otsu to find it on each slide. [default: the preset's]
     #[arg(long, value_name = "T", value_parser = parse_threshold)]
     threshold: Option<Threshold>,
-    /// Whether ink of felt pens counts as tissue: keep or remove. [default: keep for the lattice clam, else remove]
+    /// Whether ink of felt pens counts as tissue: keep or remove. [default: remove, but keep where CLAM's grid is laid]
     #[arg(long, value_name = "WHAT")]
     pen_marks: Option<PenMarksArgument>,
 }
@@ -135,6 +136,19 @@ impl SegmentationArguments {
         };
         TissueParams { threshold: self.threshold.unwrap_or(params.threshold), pen_marks, ..params }
     }
+}
+
+fn parse_mpp(text: &str) -> Result<f64, String> {
+    parse_within(text, &PLAUSIBLE_MPP)
+}
+
+fn parse_magnification(text: &str) -> Result<f64, String> {
+    parse_within(text, &[1.0, 100.0])
+}
+
+fn parse_within(text: &str, [least, most]: &[f64; 2]) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| (*least..=*most).contains(number));
+    number.ok_or_else(|| format!("expected a number from {least} to {most}"))
 }
 
 fn parse_threshold(text: &str) -> Result<Threshold, String> {
@@ -185,7 +199,7 @@ pub(crate) struct LatticeArguments {
     #[arg(long, value_name = "PX", value_parser = clap::value_parser!(u32).range(1..=65_536), conflicts_with_all = ["target_mpp", "mpp", "magnification"])]
     pub(crate) patch_level0: Option<u32>,
     /// Micrometres per pixel of 20x patches, coarser ones 2 and 4 times as many, instead of nominal magnifications.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = parse_mpp)]
     pub(crate) target_mpp: Option<f64>,
     #[command(flatten)]
     pub(crate) resolution: ResolutionArguments,
@@ -198,7 +212,7 @@ pub(crate) struct LatticeArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct TissueArguments {
-    /// Slides.
+    /// Slides, or directories of them.
     #[arg(required = true, value_name = "SLIDE")]
     pub(crate) slides: Vec<PathBuf>,
     /// Directory to write into.
@@ -293,7 +307,8 @@ pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) batch: BatchArguments,
     /// Table with the columns slide and mpp, mag or both, for slides that state no resolution or a wrong one. It may name
-    /// slides of other batches, which are listed.
+    /// slides of other batches, which are listed in a warning. That it names none of several slides is an error; a single
+    /// slide, such as that of a task in a job array, need not stand in it.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["mpp", "magnification"])]
     pub(crate) slides_csv: Option<PathBuf>,
     /// How patches are laid: nested or clam.
@@ -303,7 +318,7 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "x5,x10,x20", value_parser = Magnification::from_str)]
     pub(crate) magnifications: Vec<Magnification>,
     /// Micrometres per pixel of 20x patches, coarser ones 2 and 4 times as many, instead of nominal magnifications.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = parse_mpp)]
     pub(crate) target_mpp: Option<f64>,
     /// What a tile that does not decode does: fail its slide, or skip its patches.
     #[arg(long, value_name = "WHAT", default_value = "fail")]

@@ -33,6 +33,8 @@ pub(crate) fn follow(
     let (begun, n_patches) = (Instant::now(), Cell::new(0));
     let statuses = batch(&|event| match (event, log.format) {
         (Event::Patches(n), _) => n_patches.set(n_patches.get() + n),
+        (Event::Warning(text), LogFormat::Text) => log.remark(&format!("warning: {text}")),
+        (Event::Warning(text), LogFormat::Json) => tracing::warn!("{text}"),
         (Event::Begun(slide, number, count), LogFormat::Text) => {
             log.remark(&format!("[{number}/{count}] {slide}"));
         }

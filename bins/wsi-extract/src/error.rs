@@ -24,8 +24,6 @@ pub(crate) enum CliError {
     Plan(PathBuf, String),
     /// Slides that were listed with their fault.
     Faults(usize),
-    /// Two slides whose results would have one name.
-    SameName(PathBuf, PathBuf),
     /// Results that cannot be printed.
     Write(io::Error),
     /// Results that cannot be encoded.
@@ -73,14 +71,6 @@ impl fmt::Display for CliError {
             Self::Plan(path, fault) => write!(f, "{}: {fault}", path.display()),
             Self::Faults(1) => f.write_str("one slide failed"),
             Self::Faults(n_slides) => write!(f, "{n_slides} slides failed"),
-            Self::SameName(a, b) => {
-                write!(
-                    f,
-                    "{} and {} have the same name: give them to separate runs",
-                    a.display(),
-                    b.display()
-                )
-            }
             Self::Write(error) => write!(f, "cannot write the result: {error}"),
             Self::Encode(error) => write!(f, "cannot encode the result as JSON: {error}"),
         }
@@ -100,9 +90,10 @@ impl CliError {
             Self::Encoder(
                 patch_encoders::Error::WeightsNeeded { .. } | patch_encoders::Error::WeightsRefused { .. },
             ) => 2,
-            Self::SameName(..) | Self::Features(wsi_features::Error::SameName { .. }) => 2,
+            Self::Features(wsi_features::Error::SameName { .. }) => 2,
             Self::Features(_) | Self::Encoder(_) => 3,
             Self::Slide(_) | Self::Plan(..) | Self::Output(..) | Self::Picture(..) | Self::Faults(_) => 3,
+            Self::Write(error) if is_temporary(error) => 75,
             Self::Write(_) | Self::Encode(_) => 1,
         }
     }
@@ -135,4 +126,15 @@ fn hint(kind: &ErrorKind) -> Option<&'static str> {
         ErrorKind::Truncated { .. } => "copy or download the slide again",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_stdout_is_temporary_and_a_closed_one_is_not() {
+        let code = |kind: io::ErrorKind| CliError::Write(kind.into()).exit_code();
+        assert_eq!([code(io::ErrorKind::StorageFull), code(io::ErrorKind::PermissionDenied)], [75, 1]);
+    }
 }

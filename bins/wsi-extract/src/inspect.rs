@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use cf_cli::{aligned, with_causes};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use wsi_bags::Magnification;
 use wsi_slides::lattice::PatchSides;
-use wsi_slides::{Level, Resolution, open};
+use wsi_slides::{Level, Resolution, UNREAD_DIRECTORIES, open};
 
 use crate::args::InspectArguments;
 use crate::error::CliError;
@@ -43,8 +43,13 @@ struct ResolutionRow {
     magnification: f64,
     mpp: Option<f64>,
     rule: &'static str,
-    /// Side of a patch in level-0 pixels, for each magnification not above the slide's.
-    patch_level0: BTreeMap<&'static str, u32>,
+    /// Side of a patch in level-0 pixels, for each magnification not above the slide's, coarse to fine.
+    #[serde(serialize_with = "as_map")]
+    patch_level0: Vec<(&'static str, u32)>,
+}
+
+fn as_map<S: Serializer>(sides: &[(&'static str, u32)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(sides.iter().copied())
 }
 
 pub(crate) fn run(arguments: &InspectArguments) -> Result<(), CliError> {
@@ -55,13 +60,15 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<(), CliError> {
         Ok(resolution) => (Some(resolution), None),
         Err(error) => (None, Some(with_causes(&error))),
     };
-    let warnings = resolution.iter().flat_map(|resolution| &resolution.warnings).map(ToString::to_string);
+    let resolved = resolution.iter().flat_map(|resolution| &resolution.warnings).map(ToString::to_string);
+    let unread = slide.properties().get(UNREAD_DIRECTORIES);
+    let unread = unread.map(|told| format!("directories were left out, levels may be missing: {told}"));
     let inspected = Inspected {
         slide: arguments.slide.display().to_string(),
         format: slide.format().to_owned(),
         levels: slide.levels().iter().map(level_row).collect(),
         stated: Stated { power: stated.power, mpp: stated.mpp },
-        warnings: warnings.collect(),
+        warnings: resolved.chain(unread).collect(),
         resolution: resolution.as_ref().map(resolution_row),
         fault,
         properties: slide.properties().clone(),

@@ -9,7 +9,7 @@ use wsi_slides::{SlideReader, open};
 
 use crate::args::{LatticeArguments, LatticeKind};
 use crate::error::CliError;
-use crate::output::{Log, print, print_json};
+use crate::output::{Log, NO_TISSUE, print, print_json};
 
 #[derive(Serialize)]
 struct Row {
@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &LatticeArguments, log: Log) -> Result<(), CliError
         }
     };
     if found.contours.is_empty() {
-        log.remark("no tissue was found; --preset bwh_biopsy finds smaller pieces");
+        log.warn(NO_TISSUE);
     }
     if arguments.json { print_json(&rows) } else { print(&text(&rows)) }
 }
@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &LatticeArguments, log: Log) -> Result<(), CliError
 fn sides(arguments: &LatticeArguments, slide: &dyn SlideReader, log: Log) -> Result<PatchSides, CliError> {
     let resolution = arguments.resolution.resolve(slide).map_err(|error| error.in_file(&arguments.slide))?;
     for warning in &resolution.warnings {
-        log.remark(&format!("warning: {warning}"));
+        log.warn(&warning.to_string());
     }
     let finest = arguments.magnifications.iter().copied().max().unwrap_or(Magnification::X20);
     let sides = match arguments.target_mpp {

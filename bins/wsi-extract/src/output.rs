@@ -9,6 +9,9 @@ use serde::Serialize;
 
 use crate::error::CliError;
 
+/// Said of a slide without contours.
+pub(crate) const NO_TISSUE: &str = "no tissue was found; --preset bwh_biopsy finds smaller pieces";
+
 /// Prints a text.
 pub(crate) fn print(text: &str) -> Result<(), CliError> {
     cf_cli::print(text).map_err(CliError::Write)
@@ -44,6 +47,14 @@ impl Log {
         }
     }
 
+    /// Says what a person should look at.
+    pub(crate) fn warn(self, text: &str) {
+        match self.format {
+            LogFormat::Text => self.remark(&format!("warning: {text}")),
+            LogFormat::Json => tracing::warn!("{text}"),
+        }
+    }
+
     /// Says how the program ends.
     pub(crate) fn error(self, error: &CliError) {
         match self.format {
@@ -63,9 +74,9 @@ pub(crate) fn replace(
         fs::create_dir_all(directory).map_err(failed)?;
     }
     // The extension stays the last one: it tells an encoder of pictures the format.
-    let mut name = std::ffi::OsString::from(format!(".{}.", std::process::id()));
-    name.push(path.file_name().unwrap_or_default());
-    let beside = path.with_file_name(name);
+    let unnamed = |error| failed(std::io::Error::new(std::io::ErrorKind::InvalidInput, error));
+    let beside =
+        wsi_bags::name_beside(path).map_err(unnamed)?.with_extension(path.extension().unwrap_or_default());
     let written = write(&beside).and_then(|()| fs::rename(&beside, path).map_err(failed));
     if written.is_err() {
         let _ = fs::remove_file(&beside);

@@ -16,8 +16,8 @@ pub(crate) fn run(arguments: &RunArguments, log: Log) -> Result<(), CliError> {
             let (slides, left) = slides.with_table(table)?;
             if !left.is_empty() {
                 let n = left.len();
-                log.remark(&format!(
-                    "warning: {}: no slide here is called by {n} of its names: {}",
+                log.warn(&format!(
+                    "{}: no slide here is called by {n} of its names: {}",
                     table.display(),
                     listed(&left)
                 ));

@@ -1,17 +1,17 @@
 //! `wsi-extract tissue`: masks, thumbnails with contours, and contours as GeoJSON.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cf_cli::aligned;
 use image::{DynamicImage, ImageFormat};
 use serde::Serialize;
+use wsi_features::SlideList;
 use wsi_slides::open;
 use wsi_slides::tissue::{self, PenMarks, TissueParams};
 
 use crate::args::TissueArguments;
 use crate::error::CliError;
-use crate::output::{Log, print, print_json, replace};
+use crate::output::{Log, NO_TISSUE, print, print_json, replace};
 
 /// Longer side of a thumbnail in pixels.
 const THUMBNAIL: u32 = 2000;
@@ -31,17 +31,17 @@ struct Row {
 }
 
 pub(crate) fn run(arguments: &TissueArguments, log: Log) -> Result<(), CliError> {
-    let mut stems: BTreeMap<String, PathBuf> = BTreeMap::new();
-    for path in &arguments.slides {
-        if let Some(other) = stems.insert(stem(path), path.clone()) {
-            return Err(CliError::SameName(other, path.clone()));
-        }
-    }
+    let slides = SlideList::find(&arguments.slides)?;
     let params = arguments.segmentation.params(PenMarks::Remove);
     let mut rows = Vec::new();
-    for path in &arguments.slides {
+    for path in slides.entries().iter().map(|entry| entry.path.as_path()) {
         match one(path, &arguments.out, &params) {
-            Ok(row) => rows.push(row),
+            Ok(row) => {
+                if row.contours == 0 {
+                    log.warn(&format!("{}: {NO_TISSUE}", row.slide));
+                }
+                rows.push(row);
+            }
             // A disk that is full or an output that cannot be written ends all of it.
             Err(error @ (CliError::Output(..) | CliError::Picture(..))) => return Err(error),
             Err(error) => {

@@ -40,6 +40,8 @@ fn inspect_tells_the_magnification_and_the_rule() {
     assert_eq!(found["resolution"]["rule"], "power-and-mpp-agree");
     assert_eq!(found["resolution"]["patch_level0"], serde_json::json!({"x5": 1024, "x10": 512, "x20": 256}));
     assert_eq!(found["levels"][1]["downsample"], 4.0);
+    let printed = text(&program(&["inspect", path, "--json"]).stdout);
+    assert!(printed.contains(r#""patch_level0":{"x5":1024,"x10":512,"x20":256}"#), "{printed}");
 
     let given = json(&program(&["inspect", path, "--mpp", "0.25", "--json"]));
     assert_eq!(given["resolution"]["magnification"], 40.0);
@@ -47,6 +49,35 @@ fn inspect_tells_the_magnification_and_the_rule() {
 
     let table = text(&program(&["inspect", path]).stdout);
     assert!(table.contains("20x, by the rule power-and-mpp-agree"), "{table}");
+    let places = ["x5 patch", "x10 patch", "x20 patch"].map(|label| table.find(label).unwrap());
+    assert!(places.is_sorted(), "{table}");
+}
+
+#[test]
+fn inspect_warns_of_what_is_not_as_stated() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = slide(dir.path());
+    // The first tag of the first directory becomes one that points to directories, at byte 0.
+    let mut bytes = std::fs::read(&path).unwrap();
+    let directory = u32::from_le_bytes(bytes[4..8].try_into().unwrap()) as usize;
+    assert_eq!(bytes[directory + 2..][..2], 254u16.to_le_bytes());
+    bytes[directory + 2..][..2].copy_from_slice(&330u16.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    let path = path.to_str().unwrap();
+    let found = json(&program(&["inspect", path, "--magnification", "40", "--json"]));
+    assert_eq!(found["resolution"]["mpp"], Value::Null, "the slide's own is that of 20x");
+    let warnings: Vec<&str> =
+        found["warnings"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    assert!(warnings[0].contains("0.5 micrometres per pixel stand for 20x"), "{warnings:?}");
+    assert!(warnings[1].contains("levels may be missing: directory 0 below directory 0"), "{warnings:?}");
+    let table = text(&program(&["inspect", path]).stdout);
+    assert!(table.contains("levels may be missing"), "{table}");
+
+    // Nothing physical is measured by a number that was overruled.
+    let physical = program(&["lattice", path, "--magnification", "40", "--target-mpp", "0.5"]);
+    assert_eq!(physical.status.code(), Some(3));
+    let message = text(&physical.stderr);
+    assert!(message.contains("no micrometres per pixel, which a physical size needs"), "{message}");
 }
 
 #[test]
@@ -101,6 +132,42 @@ fn tissue_writes_pictures_and_contours_and_goes_on_after_a_bad_slide() {
 }
 
 #[test]
+fn tissue_takes_directories_and_tells_of_slides_without_any() {
+    let dir = tempfile::tempdir().unwrap();
+    let slides = dir.path().join("slides");
+    std::fs::create_dir(&slides).unwrap();
+    slide(&slides);
+    let glass = image::RgbImage::from_pixel(600, 600, image::Rgb([240, 240, 240]));
+    glass.save(slides.join("glass.png")).unwrap();
+    let out = dir.path().join("tissue");
+    let [slides, out] = [&slides, &out].map(|path| path.to_str().unwrap());
+    let output = program(&["tissue", slides, "--out", out, "--preset", "bwh_biopsy", "--json"]);
+    let rows = json(&output);
+    assert_eq!((&rows[0]["contours"], &rows[1]["status"]), (&0.into(), &"done".into()));
+    let told = text(&output.stderr);
+    assert_eq!(told.lines().count(), 1, "of the one without tissue: {told}");
+    assert!(
+        told.starts_with("warning: ") && told.contains("glass.png: no tissue was found; --preset"),
+        "{told}"
+    );
+}
+
+#[test]
+fn impossible_resolutions_are_faults_of_usage() {
+    for (option, values) in
+        [("--mpp", ["0", "-1", "nan", "250"]), ("--magnification", ["0", "400", "inf", "100.5"])]
+    {
+        for value in values {
+            let output = program(&["inspect", "slide.svs", &format!("{option}={value}")]);
+            assert_eq!(output.status.code(), Some(2), "{option} {value}");
+            let told = text(&output.stderr);
+            assert!(told.contains("expected a number from"), "{told}");
+        }
+    }
+    assert_eq!(program(&["inspect", "slide.svs", "--magnification", "100"]).status.code(), Some(3));
+}
+
+#[test]
 fn errors_name_the_file_and_the_way_out() {
     let dir = tempfile::tempdir().unwrap();
     let scan = dir.path().join("scan.png");
@@ -119,8 +186,8 @@ fn errors_name_the_file_and_the_way_out() {
     assert!(message.contains("--magnifications"), "{message}");
 
     let absurd = program(&["lattice", scan, "--mpp", "28.97"]);
-    assert_eq!(absurd.status.code(), Some(3));
-    assert!(text(&absurd.stderr).contains("mpp is 28.97, expected 0.05 to 4"));
+    assert_eq!(absurd.status.code(), Some(2));
+    assert!(text(&absurd.stderr).contains("expected a number from 0.05 to 4"), "{}", text(&absurd.stderr));
     assert_eq!(program(&["lattice", scan, "--preset", "none"]).status.code(), Some(2));
 }
 
@@ -169,6 +236,8 @@ fn encode_takes_the_patches_of_the_bag_whatever_laid_them() {
     let [path, out_text] = [&path, &out].map(|path| path.to_str().unwrap());
     let missing = program(&["encode", path, "--out", out_text, "--encoder", "stain-texture"]);
     assert_eq!(missing.status.code(), Some(3), "there is no directory, hence no table either");
+    let told = text(&missing.stderr);
+    assert!(told.contains("bags: there is no such directory; `wsi-extract run` makes bags"), "{told}");
 
     let run = ["run", path, "--out", out_text, "--encoder", "stain-texture", "--preset", "bwh_biopsy"];
     assert!(program(&run).status.success());
@@ -231,7 +300,35 @@ fn a_log_for_programs_is_json_line_by_line() {
 }
 
 #[test]
+fn warnings_are_warnings_for_programs_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = slide(dir.path());
+    let [table, out] = [dir.path().join("slides.csv"), dir.path().join("bags")];
+    std::fs::write(&table, "slide,mpp\nslide-1,0.5\nslide-2,0.25\n").unwrap();
+    let [path, table, out] = [&path, &table, &out].map(|path| path.to_str().unwrap());
+    let level_of = |args: &[&str], message: &str| {
+        let output = program(&[args, &["--log-format", "json"]].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let stderr = text(&output.stderr);
+        let mut lines = stderr.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let said =
+            lines.find(|line| line["fields"]["message"].as_str().is_some_and(|said| said.contains(message)));
+        said.expect(message)["level"].clone()
+    };
+    let run = ["run", path, "--out", out, "--encoder", "stain-texture", "--preset", "bwh_biopsy"];
+    let message = "no slide here is called by 1 of its names: slide-2";
+    assert_eq!(level_of(&[&run[..], &["--slides-csv", table]].concat(), message), "WARN");
+    // A task with one slide that needs no correction.
+    std::fs::write(table, "slide,mpp\nslide-2,0.25\n").unwrap();
+    assert_eq!(level_of(&[&run[..], &["--slides-csv", table]].concat(), message), "WARN");
+    let lattice = ["lattice", path, "--magnification", "40", "--json"];
+    assert_eq!(level_of(&lattice, "micrometres per pixel stand for 20x"), "WARN");
+}
+
+#[test]
 fn help_has_an_example_for_every_command() {
+    let tissue = text(&program(&["tissue", "--help"]).stdout);
+    assert!(!tissue.contains("lattice"), "an option that it does not have: {tissue}");
     for command in ["inspect", "lattice", "tissue", "run", "encode", "render"] {
         let help = text(&program(&[command, "--help"]).stdout);
         assert!(help.contains(&format!("wsi-extract {command} ")), "{help}");

@@ -1,9 +1,11 @@
 //! Weights of PyTorch as safetensors, which load faster and hold nothing but tensors.
 
 use std::borrow::Cow;
+use std::io;
 use std::path::Path;
 
 use safetensors::{Dtype, SafeTensorError, View};
+use wsi_bags::name_beside;
 
 use crate::error::{Error, Result};
 use crate::tensor_file::{TensorFile, failed};
@@ -34,7 +36,8 @@ pub fn convert_weights(input: &Path, output: &Path) -> Result<Converted> {
             tensors.push((name, Stored { shape, values }));
         }
     }
-    let beside = beside(output)?;
+    let beside = name_beside(output)
+        .map_err(|error| failed(output, "write", io::Error::new(io::ErrorKind::InvalidInput, error)))?;
     let written = safetensors::serialize_to_file(tensors, None, &beside).map_err(|error| match error {
         SafeTensorError::IoError(source) => failed(output, "write", source),
         other => Error::Safetensors { path: output.to_owned(), reason: other.to_string() },
@@ -50,18 +53,6 @@ pub fn convert_weights(input: &Path, output: &Path) -> Result<Converted> {
         let _ = std::fs::remove_file(&beside);
     }
     written.map(|()| converted)
-}
-
-/// A hidden name in the same folder that no other process of this machine takes.
-fn beside(output: &Path) -> Result<std::path::PathBuf> {
-    let Some(name) = output.file_name() else {
-        let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, "the path names no file");
-        return Err(failed(output, "write", source));
-    };
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".{}.tmp", std::process::id()));
-    Ok(output.with_file_name(hidden))
 }
 
 struct Stored {

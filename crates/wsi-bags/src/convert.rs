@@ -1,5 +1,8 @@
 //! Bags from one layout to another.
 
+mod native_file;
+mod target;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +19,9 @@ use crate::pt;
 use crate::safetensors::{self, ToldBy};
 use crate::scale_file::{self, Expected, FileType};
 use crate::scale_parents::scale_parents;
+use crate::shared_file::complete_file;
 use crate::slide_info::SlideInfo;
+use crate::slide_names::SlideNames;
 use crate::store::BagStore;
 
 /// Writes the slides of a store in another layout, one at a time.
@@ -53,9 +58,22 @@ pub struct Converter<'a> {
     out: &'a Path,
     /// As the source has it when left out.
     feature_type: Option<FeatureType>,
+    if_there: IfThere,
+    /// Slides that had files in `out` at the beginning.
+    there: SlideNames,
     /// A file that was converted and the width of its features, which all must have.
     first: Option<(PathBuf, usize)>,
 }
+
+/// What becomes of a native file with features of the store's backbone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum IfThere {
+    Complete,
+    Overwrite,
+}
+
+/// A magnification, and what the store has of it.
+type Source = (Magnification, PatchSource);
 
 /// What was written for one slide.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,10 +100,12 @@ pub struct ConvertedSet {
 }
 
 impl<'a> Converter<'a> {
-    /// A converter from `store` into the directory `out`, which is made if need be.
+    /// A converter from `store` into the directory `out`, which is made if need be. A slide whose files there bear its name in another
+    /// form ([`SlideNames`]) keeps them.
     ///
     /// # Errors
-    /// [`ErrorKind::UnknownName`] if `layout` is not one of [`Layout::WRITABLE`].
+    /// [`ErrorKind::UnknownName`] if `layout` is not one of [`Layout::WRITABLE`], [`ErrorKind::OtherLayout`] if `out` holds files of
+    /// another one, [`ErrorKind::AmbiguousFolder`] and [`ErrorKind::Io`] as in [`BagStore::open`].
     pub fn new(store: &'a BagStore, layout: Layout, out: &'a Path) -> Result<Self> {
         if !Layout::WRITABLE.contains(&layout) {
             return Err(ErrorKind::UnknownName {
@@ -95,13 +115,21 @@ impl<'a> Converter<'a> {
             }
             .into());
         }
-        Ok(Self { store, layout, out, feature_type: None, first: None })
+        let there = target::slides_there(out, layout, store.backbone())?;
+        Ok(Self { store, layout, out, feature_type: None, if_there: IfThere::Complete, there, first: None })
     }
 
     /// Writes features of this type, whatever the source has, rounded to nearest.
     #[must_use]
     pub fn with_feature_type(mut self, feature_type: FeatureType) -> Self {
         self.feature_type = Some(feature_type);
+        self
+    }
+
+    /// Writes native files anew, not what they lack, and those, too, that are damaged ([`Error::is_damage`]).
+    #[must_use]
+    pub fn overwriting(mut self) -> Self {
+        self.if_there = IfThere::Overwrite;
         self
     }
 
@@ -142,7 +170,7 @@ impl<'a> Converter<'a> {
     }
 
     /// Converts all magnifications of a slide, replacing files of that name, but for the features of other encoders in a
-    /// native file.
+    /// native file. To a native file with those of several encoders, the magnifications are added that this one lacks.
     ///
     /// # Errors
     /// Those of [`BagStore::read`], [`ErrorKind::Disagreement`] if its features are not as wide as those of the slides
@@ -151,10 +179,27 @@ impl<'a> Converter<'a> {
     /// there: [`ErrorKind::Content`] if, written again, it would lose features of another encoder or magnification, and
     /// those of [`native::add_features`]. For CLAM's layout those of [`Converter::is_done`].
     pub fn convert(&mut self, slide_id: &str) -> Result<Converted> {
-        let stem = self.store.stem(slide_id)?;
-        let present: Vec<_> = self.store.presence(slide_id)?.magnifications().collect();
-        let mut sources = Vec::with_capacity(present.len());
-        for magnification in present {
+        let store = self.store;
+        let stem = store.stem(slide_id)?;
+        let sources = self.sources(stem)?;
+        if self.layout != Layout::Native {
+            return self.write_scales(stem, sources);
+        }
+        let file = self.native_file(stem);
+        let mut opened = Some(sources);
+        let written = complete_file(&file, |beside| {
+            // Begun again, it reads them again.
+            let sources = opened.take().map_or_else(|| self.sources(stem), Ok)?;
+            make_directory(self.out)?;
+            self.write_native(&file, beside, sources).map(Some)
+        })?;
+        Ok(written.unwrap_or(Converted { files: vec![file], sets: Vec::new(), added: false }))
+    }
+
+    /// What the store has of a slide, checked.
+    fn sources(&mut self, stem: &str) -> Result<Vec<Source>> {
+        let mut sources = Vec::new();
+        for magnification in self.store.presence(stem)?.magnifications() {
             let source = self.store.source(stem, magnification)?;
             self.check_width(&source)?;
             self.check_coords(&source, magnification)?;
@@ -162,59 +207,46 @@ impl<'a> Converter<'a> {
             sources.push((magnification, source));
         }
         if sources.is_empty() {
-            let looked_for = Magnification::ALL.map(|magnification| self.store.path_of(stem, magnification));
-            let kind = ErrorKind::MissingSlide { slide_id: stem.to_owned(), looked_for: looked_for.to_vec() };
-            return Err(kind.into());
+            return Err(self.store.why_absent(stem));
         }
-        let slide = sources.iter().fold(SlideInfo::default(), |known, (_, source)| known.or(source.slide));
-        let added = self.is_added(stem, &sources)?;
-        let parents = if added { sources.iter().map(|_| None).collect() } else { self.parents(&sources)? };
-        let files =
-            self.files(stem, &sources.iter().map(|(magnification, _)| *magnification).collect::<Vec<_>>())?;
-        for directory in files.iter().filter_map(|file| file.parent()) {
-            fs::create_dir_all(directory).map_err(|source| {
-                Error::from(ErrorKind::Io { action: "make the directory", source }).in_file(directory)
-            })?;
-        }
-        let writes_parents = self.keeps_parents() && !added;
+        Ok(sources)
+    }
+
+    /// Writes the files of each magnification.
+    fn write_scales(&self, stem: &str, sources: Vec<Source>) -> Result<Converted> {
+        let slide = slide_of(&sources);
+        let parents = self.parents(&sources)?;
+        let magnifications: Vec<_> = sources.iter().map(|(magnification, _)| *magnification).collect();
+        let files = self.files(stem, &magnifications)?;
+        files.iter().filter_map(|file| file.parent()).try_for_each(make_directory)?;
         let mut sets = Vec::with_capacity(sources.len());
-        let mut read = |(magnification, source): (Magnification, PatchSource), found: Option<Parents>| {
-            let feature_type = self.feature_type.unwrap_or(FeatureType::holding(source.element));
-            let path = source.path.clone();
-            let patches = source
-                .into_patches()
-                .and_then(|patches| with_found_parents(patches, found))
-                .map_err(|error| error.in_file(&path).at_place(magnification))?;
-            sets.push(ConvertedSet {
-                magnification,
-                n_patches: patches.n_patches(),
-                has_parents: writes_parents && patches.parents().is_some(),
-                parent_fallbacks: patches.parent_fallbacks().filter(|_| writes_parents),
-            });
-            Ok::<_, Error>((magnification, patches, feature_type))
-        };
-        let mut pairs = sources.into_iter().zip(parents);
-        if added {
-            native::add_sets(&self.native_file(stem), self.store.backbone(), |file| {
-                pairs.try_for_each(|(source, found)| {
-                    let (magnification, patches, feature_type) = read(source, found)?;
-                    file.add(magnification, &patches, feature_type)
-                })
-            })?;
-        } else if self.layout == Layout::Native {
-            native::write_sets(&self.native_file(stem), self.store.backbone(), &slide, |file| {
-                pairs.try_for_each(|(source, found)| {
-                    let (magnification, patches, feature_type) = read(source, found)?;
-                    file.write(magnification, &patches, feature_type)
-                })
-            })?;
-        } else {
-            pairs.try_for_each(|(source, found)| {
-                let (magnification, patches, feature_type) = read(source, found)?;
-                self.write_scale(&self.scale_files(stem, magnification), &patches, &slide, feature_type)
-            })?;
+        for (source, found) in sources.into_iter().zip(parents) {
+            let (patches, feature_type, set) = self.read(source, found)?;
+            self.write_scale(&self.scale_files(stem, set.magnification), &patches, &slide, feature_type)?;
+            sets.push(set);
         }
-        Ok(Converted { files, sets, added })
+        Ok(Converted { files, sets, added: false })
+    }
+
+    /// Reads what is written of a magnification.
+    fn read(
+        &self,
+        (magnification, source): Source,
+        found: Option<Parents>,
+    ) -> Result<(PatchSet, FeatureType, ConvertedSet)> {
+        let feature_type = self.feature_type.unwrap_or(FeatureType::holding(source.element));
+        let path = source.path.clone();
+        let patches = source
+            .into_patches()
+            .and_then(|patches| with_found_parents(patches, found))
+            .map_err(|error| error.in_file(&path).at_place(magnification))?;
+        let set = ConvertedSet {
+            magnification,
+            n_patches: patches.n_patches(),
+            has_parents: self.keeps_parents() && patches.parents().is_some(),
+            parent_fallbacks: patches.parent_fallbacks().filter(|_| self.keeps_parents()),
+        };
+        Ok((patches, feature_type, set))
     }
 
     fn write_scale(
@@ -237,12 +269,18 @@ impl<'a> Converter<'a> {
         }
     }
 
+    /// What files of a slide are called in `out`: as those that are there, unless these are of another slide of the store.
+    fn stem_there<'b>(&'b self, stem: &'b str) -> &'b str {
+        let is_other = |name: &str| name != stem && self.store.listed_as(name) == Some(name);
+        self.there.find(stem).filter(|name| !is_other(name)).unwrap_or(stem)
+    }
+
     fn native_file(&self, stem: &str) -> PathBuf {
-        self.out.join(format!("{stem}.h5"))
+        self.out.join(format!("{}.h5", self.stem_there(stem)))
     }
 
     fn scale_files(&self, stem: &str, magnification: Magnification) -> Vec<PathBuf> {
-        let (label, backbone) = (magnification.label(), self.store.backbone());
+        let (label, backbone, stem) = (magnification.label(), self.store.backbone(), self.stem_there(stem));
         match self.layout {
             Layout::Clam => {
                 let home = self.out.join(label);
@@ -265,31 +303,6 @@ impl<'a> Converter<'a> {
     fn check_width(&mut self, source: &PatchSource) -> Result<()> {
         let (other, expected) = self.first.get_or_insert_with(|| (source.path.clone(), source.dim));
         same_width(source, other, *expected)
-    }
-
-    /// Whether there is a native file of other encoders, to which features can be added. Refuses a file that, written again,
-    /// would lose features.
-    fn is_added(&self, stem: &str, sources: &[(Magnification, PatchSource)]) -> Result<bool> {
-        let (file, backbone) = (self.native_file(stem), self.store.backbone());
-        if self.layout != Layout::Native || !file.is_file() {
-            return Ok(false);
-        }
-        let encoders = native::encoders(&file)?;
-        if !encoders.is_empty() && !encoders.iter().any(|encoder| encoder == backbone) {
-            let coords =
-                sources.iter().map(|(magnification, source)| (*magnification, source.coords.as_deref()));
-            return native::check_same_patches(&file, &coords.collect::<Vec<_>>(), backbone).map(|()| true);
-        }
-        for encoder in &encoders {
-            let is_written =
-                |at: &Magnification| encoder == backbone && sources.iter().any(|(of, _)| of == at);
-            if let Some(lost) = native::magnifications(&file, encoder)?.iter().find(|at| !is_written(at)) {
-                let found = format!("{lost} features of `{encoder}`, which would be lost");
-                let wanted = "a file of nothing but what is written again";
-                return Err(Error::from(ErrorKind::Content { found, wanted }).in_file(&file));
-            }
-        }
-        Ok(false)
     }
 
     /// Refuses a file in CLAM's folders that is told to be of another encoder.
@@ -321,8 +334,8 @@ impl<'a> Converter<'a> {
     }
 
     /// Parents to add to each set: none where it has them, where nothing keeps them, or where they cannot be told.
-    fn parents(&self, sources: &[(Magnification, PatchSource)]) -> Result<Vec<Option<Parents>>> {
-        let found = |(magnification, fine): &(Magnification, PatchSource)| {
+    fn parents(&self, sources: &[Source]) -> Result<Vec<Option<Parents>>> {
+        let found = |(magnification, fine): &Source| {
             let coarser = magnification.coarser();
             let coarse = sources.iter().find(|(at, _)| Some(*at) == coarser).map(|(_, source)| source);
             match coarse {
@@ -334,6 +347,17 @@ impl<'a> Converter<'a> {
         };
         sources.iter().map(found).collect()
     }
+}
+
+/// What the files of a slide say of it.
+fn slide_of(sources: &[Source]) -> SlideInfo {
+    sources.iter().fold(SlideInfo::default(), |known, (_, source)| known.or(source.slide))
+}
+
+fn make_directory(directory: &Path) -> Result<()> {
+    fs::create_dir_all(directory).map_err(|source| {
+        Error::from(ErrorKind::Io { action: "make the directory", source }).in_file(directory)
+    })
 }
 
 /// Features of one encoder are as wide in every file.

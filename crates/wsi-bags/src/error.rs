@@ -52,6 +52,22 @@ impl Error {
         &self.inner.kind
     }
 
+    /// Whether the file named is damaged, or of another kind than its name says: no rights, and no waiting, would make it readable.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        let is_of_content = matches!(self.kind(), ErrorKind::FileKind { .. } | ErrorKind::Hdf5 { .. });
+        let mut cause = StdError::source(self);
+        while let Some(inner) = cause {
+            // What the system refuses may be granted later.
+            let refusal = inner.downcast_ref::<std::io::Error>();
+            if refusal.is_some_and(|error| error.kind() != std::io::ErrorKind::UnexpectedEof) {
+                return false;
+            }
+            cause = inner.source();
+        }
+        is_of_content
+    }
+
     /// Names the file, unless one is named already.
     #[cfg(feature = "pt")]
     #[must_use]

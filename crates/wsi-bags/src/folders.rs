@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::magnification::Magnification;
 use crate::scale_file::FileType;
 
-pub(crate) use directory::{file_names, has_entry};
+pub(crate) use directory::{check_directory, file_names, folders_named, has_entry};
 pub(crate) use find::{find, find_root};
 
 /// Where the files of a cohort are.

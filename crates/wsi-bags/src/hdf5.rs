@@ -98,10 +98,10 @@ fn system_code(text: &str) -> Option<i32> {
     in_rust().or_else(in_c)
 }
 
-/// The error for a matrix of which a chunk was never written.
+/// The error for a dataset of which a chunk was never written.
 fn lacks_chunk() -> Error {
     let found = "a dataset with a chunk to which nothing was written".to_owned();
-    ErrorKind::Content { found, wanted: "features" }.into()
+    ErrorKind::Content { found, wanted: "values stored in this file" }.into()
 }
 
 /// `group/name`, or the name alone at the top.

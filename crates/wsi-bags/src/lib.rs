@@ -62,6 +62,8 @@ mod feature_type;
 mod features;
 mod file_kind;
 #[cfg(feature = "store")]
+mod folder_lock;
+#[cfg(feature = "store")]
 mod folders;
 #[cfg(feature = "pt")]
 mod gather;
@@ -98,8 +100,12 @@ mod scale_parents;
 #[cfg(feature = "store")]
 pub mod scores;
 #[cfg(feature = "store")]
+mod shared_file;
+#[cfg(feature = "store")]
 mod slide_info;
 mod slide_name;
+#[cfg(feature = "store")]
+mod slide_names;
 #[cfg(feature = "store")]
 mod store;
 
@@ -116,6 +122,8 @@ pub use feature_type::FeatureType;
 pub use features::FeatureMatrix;
 pub use file_kind::FileKind;
 #[cfg(feature = "store")]
+pub use folder_lock::FolderLock;
+#[cfg(feature = "store")]
 pub use layout::Layout;
 #[cfg(feature = "store")]
 pub use loader::OrderedLoader;
@@ -129,8 +137,12 @@ pub use provenance::Provenance;
 pub use pt::NamedTensor;
 #[cfg(feature = "store")]
 pub use read_ahead::ReadAhead;
+#[cfg(feature = "pt")]
+pub use replace::name_beside;
 #[cfg(feature = "store")]
 pub use slide_info::SlideInfo;
 pub use slide_name::slide_stem;
+#[cfg(feature = "store")]
+pub use slide_names::SlideNames;
 #[cfg(feature = "store")]
 pub use store::BagStore;

@@ -1,7 +1,8 @@
 //! The native bag format: one HDF5 file per slide.
 //!
 //! ```text
-//! <slide>.h5                     attributes: slide_width, slide_height, mpp (where known), producer, producer_version
+//! <slide>.h5                     attributes: slide_width, slide_height, mpp (where known), producer, producer_version,
+//!                                lattice (how patches were laid, as in `nested`; where known)
 //!   x5  x10  x20                 attributes: patch_size_level0, mpp (where known), row_order ("row-major" or "file"),
 //!                                parent_fallbacks (where counted)
 //!     coords    [n, 2] i64       x, y of the top left corner in level-0 pixels
@@ -31,6 +32,7 @@
 //! ```
 
 mod add;
+mod lattice;
 mod set;
 
 use std::collections::BTreeSet;
@@ -49,11 +51,13 @@ use crate::replace::replace_file;
 use crate::slide_info::SlideInfo;
 use crate::slide_name::check_name;
 
-pub use add::add_features;
-pub(crate) use add::{add_sets, check_same_patches};
+pub(crate) use add::{GivenPatches, add_sets, check_same_patches};
+pub use add::{Placed, add_features, add_lacking_features, write_or_add};
+pub use lattice::{Lattice, lattice_kind, lattices};
 
 use set::{group_encoders, open_set, present_groups};
 
+const LATTICE: &str = "lattice";
 const COORDS: &str = "coords";
 const FEATURES: &str = "features";
 const PARENT: &str = "parent";
@@ -149,7 +153,7 @@ pub fn magnifications(path: &Path, encoder: &str) -> Result<Vec<Magnification>> 
 /// Writes a bag whose features come from `encoder`, replacing any file of that name.
 ///
 /// The file is written beside its name and renamed, so it is never seen half done. Equal bags give equal bytes. To
-/// keep the features of another encoder that are there already, use [`add_features`].
+/// keep the features of another encoder that are there already, use [`add_features`] or [`write_or_add`].
 ///
 /// # Errors
 /// [`ErrorKind::MissingDataset`] if a set has no coordinates, [`ErrorKind::Coords`] if they cannot be level-0 pixels of
@@ -157,9 +161,12 @@ pub fn magnifications(path: &Path, encoder: &str) -> Result<Vec<Magnification>> 
 /// number, [`ErrorKind::Name`] if `encoder` cannot be a name, [`ErrorKind::Hdf5`] or [`ErrorKind::Io`] if the file
 /// cannot be written.
 pub fn write(path: &Path, bag: &Bag, encoder: &str, slide: &SlideInfo) -> Result<()> {
-    write_sets(path, encoder, slide, |file| {
-        bag.sets().try_for_each(|(magnification, set)| file.write(magnification, set, FeatureType::F32))
-    })
+    replace_file(path, |beside| write_bag(beside, bag, encoder, slide))
+}
+
+/// Writes a bag into a new file.
+fn write_bag(file: &Path, bag: &Bag, encoder: &str, slide: &SlideInfo) -> Result<()> {
+    write_sets(file, encoder, slide, |file| file.write_all(bag))
 }
 
 /// A file being written, one magnification after the other.
@@ -170,6 +177,15 @@ pub(crate) struct SetWriter<'a> {
 }
 
 impl SetWriter<'_> {
+    /// States how the patches were laid.
+    fn state_lattice(&self, kind: &str) -> Result<()> {
+        self.root.set_text(LATTICE, kind)
+    }
+
+    fn write_all(&self, bag: &Bag) -> Result<()> {
+        bag.sets().try_for_each(|(magnification, set)| self.write(magnification, set, FeatureType::F32))
+    }
+
     /// Writes the patches of one magnification, each of them once.
     pub(crate) fn write(
         &self,
@@ -184,22 +200,21 @@ impl SetWriter<'_> {
     }
 }
 
-/// Writes a file whose sets `write` hands over, so that no more than one need be in memory.
+/// Writes a new file whose sets `write` hands over, so that no more than one need be in memory.
 pub(crate) fn write_sets(
-    path: &Path,
+    file: &Path,
     encoder: &str,
     slide: &SlideInfo,
     write: impl FnOnce(&SetWriter<'_>) -> Result<()>,
 ) -> Result<()> {
-    check_name("encoder", encoder).and_then(|()| slide.check()).map_err(|error| error.in_file(path))?;
-    replace_file(path, |beside| {
-        let writer = Writer::create(beside)?;
-        let root = writer.root();
-        write_slide_info(&root, slide)?;
-        let frame = Frame { slide_size: [slide.width, slide.height], step: None };
-        write(&SetWriter { root, encoder, frame })?;
-        writer.finish()
-    })
+    check_name("encoder", encoder)?;
+    slide.check()?;
+    let writer = Writer::create(file)?;
+    let root = writer.root();
+    write_slide_info(&root, slide)?;
+    let frame = Frame { slide_size: [slide.width, slide.height], step: None };
+    write(&SetWriter { root, encoder, frame })?;
+    writer.finish()
 }
 
 /// What files of this crate say at their top: who wrote them, and what is known of the slide.

@@ -5,7 +5,7 @@ use std::thread;
 
 use crate::bag::Bag;
 use crate::error::{Error, ErrorKind, Result};
-use crate::folders::{Folders, ScaleFolder, file_names, find, find_root, has_entry};
+use crate::folders::{Folders, ScaleFolder, check_directory, file_names, find, find_root, has_entry};
 use crate::layout::Layout;
 use crate::magnification::Magnification;
 use crate::native;
@@ -15,11 +15,12 @@ use crate::presence::Presence;
 use crate::safetensors::{self, ToldBy};
 use crate::scale_file::{self, Expected, FileType};
 use crate::slide_name::{check_name, slide_stem};
+use crate::slide_names::SlideNames;
 
 /// The bags of a cohort with features of one backbone, in one directory or in one per magnification.
 ///
-/// Slides are named as their files are, or with the extension of the slide file besides: see [`slide_stem`]. The list of
-/// slides is made when the store is opened.
+/// Slides are named as their files are, or with the extension of the slide file besides ([`slide_stem`]), which names of bags may
+/// have, too: see [`SlideNames`]. The list of slides is made when the store is opened.
 ///
 /// ```
 /// use wsi_bags::{BagStore, FeatureMatrix, Layout, Magnification, pt};
@@ -45,7 +46,7 @@ pub struct BagStore {
     backbone: String,
     layout: Option<Layout>,
     folders: Folders,
-    slide_ids: Vec<String>,
+    slides: SlideNames,
     slide_mpp: Option<f64>,
 }
 
@@ -53,12 +54,13 @@ impl BagStore {
     /// Opens the directory `root`, looks for the layout unless one is given, and lists the slides.
     ///
     /// # Errors
-    /// [`ErrorKind::Layout`] if there are no files of that layout (or of any), [`ErrorKind::AmbiguousLayout`] if there
+    /// [`ErrorKind::NoDirectory`] if there is none, [`ErrorKind::Layout`] if there are no files of that layout (or of any), [`ErrorKind::AmbiguousLayout`] if there
     /// are files of several and none was given, [`ErrorKind::AmbiguousFolder`] if two folders may be the one of a
     /// magnification, [`ErrorKind::Name`] if `backbone` cannot be a directory or dataset, [`ErrorKind::Io`] if a
     /// directory cannot be listed.
     pub fn open(root: &Path, layout: Option<Layout>, backbone: &str) -> Result<Self> {
         check_name("backbone", backbone).map_err(|error| error.in_file(root))?;
+        check_directory(root)?;
         let candidates = layout.map_or(Layout::ALL.to_vec(), |layout| vec![layout]);
         let mut found = Vec::new();
         for candidate in &candidates {
@@ -105,9 +107,9 @@ impl BagStore {
     }
 
     fn of(root: &Path, backbone: &str, layout: Option<Layout>, folders: Folders) -> Result<Self> {
-        let slide_ids = folders.stems()?;
+        let slides = SlideNames::new(folders.stems()?);
         let (root, backbone) = (root.to_owned(), backbone.to_owned());
-        Ok(Self { root, backbone, layout, folders, slide_ids, slide_mpp: None })
+        Ok(Self { root, backbone, layout, folders, slides, slide_mpp: None })
     }
 
     /// States the resolution of every slide at level 0, in micrometres per pixel, for files that give coordinates in
@@ -138,7 +140,13 @@ impl BagStore {
     /// The slides that have at least one file, by the file's name without its ending, sorted.
     #[must_use]
     pub fn slide_ids(&self) -> &[String] {
-        &self.slide_ids
+        self.slides.all()
+    }
+
+    /// What [`BagStore::slide_ids`] calls a slide, if its files are there.
+    #[must_use]
+    pub fn listed_as(&self, slide_id: &str) -> Option<&str> {
+        self.slides.find(slide_id)
     }
 
     /// Which magnifications of a slide are there, without reading features; none for an unknown slide.
@@ -167,6 +175,29 @@ impl BagStore {
             }
         };
         Ok(Presence::of(|magnification| present.contains(&magnification)))
+    }
+
+    /// Why a slide has no features here, for where [`BagStore::presence`] finds none: there is no file of it
+    /// ([`ErrorKind::MissingSlide`]), or it has those of other encoders ([`ErrorKind::MissingEncoder`]).
+    #[must_use]
+    pub fn why_absent(&self, slide_id: &str) -> Error {
+        let stem = match self.stem(slide_id) {
+            Ok(stem) => stem,
+            Err(error) => return error,
+        };
+        let mut looked_for =
+            Magnification::ALL.map(|magnification| self.path_of(stem, magnification)).to_vec();
+        looked_for.dedup();
+        match (&self.folders, looked_for.first()) {
+            (Folders::PerSlide { file_type: FileType::Hdf5, .. }, Some(path)) if has_entry(path) => {
+                let encoder = self.backbone.clone();
+                native::encoders(path).map_or_else(
+                    |error| error,
+                    |found| Error::from(ErrorKind::MissingEncoder { encoder, found }).in_file(path),
+                )
+            }
+            _ => self.missing_slide(stem, looked_for),
+        }
     }
 
     /// Reads a slide at the given magnifications, each on a thread of its own.
@@ -268,16 +299,15 @@ impl BagStore {
     }
 
     /// What a slide's files are called before their ending: bags may be called `<slide>.svs.h5`.
-    fn file_stem<'a>(&self, slide_id: &'a str) -> &'a str {
-        let is_listed = self.slide_ids.binary_search_by(|listed| listed.as_str().cmp(slide_id)).is_ok();
-        if is_listed { slide_id } else { slide_stem(slide_id) }
+    fn file_stem<'a>(&'a self, slide_id: &'a str) -> &'a str {
+        self.slides.find(slide_id).unwrap_or_else(|| slide_stem(slide_id))
     }
 
     /// What a slide's files are called before their ending.
     ///
     /// # Errors
     /// [`ErrorKind::Name`] if it cannot be a file name.
-    pub(crate) fn stem<'a>(&self, slide_id: &'a str) -> Result<&'a str> {
+    pub(crate) fn stem<'a>(&'a self, slide_id: &'a str) -> Result<&'a str> {
         let stem = self.file_stem(slide_id);
         check_name("slide id", stem).map_err(|error| error.in_file(&self.root))?;
         Ok(stem)

@@ -305,6 +305,72 @@ fn clam_folders_of_another_encoder_are_refused_where_that_shows() {
 }
 
 #[test]
+fn files_of_another_layout_are_not_written_beside() {
+    let directory = tempfile::tempdir().unwrap();
+    let uni = put_source(directory.path(), "uni", 4, &[(X20, 0)]);
+    let conch = put_source(directory.path(), "conch", 4, &[(X20, 0)]);
+    let pairs = [
+        (Layout::Native, Layout::Clam, "*.h5 (native)"),
+        (Layout::Clam, Layout::Native, "x5|x10|x20/h5_files/*.h5 or pt_files/*.pt (clam)"),
+        (Layout::Native, Layout::Safetensors, "*.h5 (native)"),
+        (
+            Layout::Safetensors,
+            Layout::Native,
+            "uni/*.safetensors or uni/x5|x10|x20/*.safetensors (safetensors)",
+        ),
+        (Layout::Crossfusion, Layout::Clam, "uni/x5|x10|x20/pt_files/*.pt (crossfusion)"),
+    ];
+    for (first, second, found) in pairs {
+        let out = directory.path().join(format!("{first}-{second}"));
+        Converter::new(&uni, first, &out).unwrap().convert("slide").unwrap();
+        for store in [&uni, &conch] {
+            let error = Converter::new(store, second, &out).unwrap_err();
+            let wanted = format!(
+                "{}: the directory holds bags of another layout: {found}; {second} bags want a directory of their own",
+                out.display()
+            );
+            assert_eq!(error.to_string(), wanted);
+        }
+        Converter::new(&uni, first, &out).unwrap();
+    }
+    // Each is opened by the name of its encoder.
+    let out = directory.path().join("by-encoder");
+    Converter::new(&uni, Layout::Crossfusion, &out).unwrap().convert("slide").unwrap();
+    Converter::new(&conch, Layout::Safetensors, &out).unwrap().convert("slide").unwrap();
+    for encoder in ["uni", "conch"] {
+        BagStore::open(&out, None, encoder).unwrap();
+    }
+}
+
+#[test]
+fn a_slide_whose_files_are_there_under_another_form_of_its_name_gets_no_second_ones() {
+    let directory = tempfile::tempdir().unwrap();
+    let uni = put_source(directory.path(), "uni", 4, &[(X20, 0)]);
+    let conch = put_source(directory.path(), "conch", 4, &[(X20, 0)]);
+    let out = directory.path().join("native");
+    Converter::new(&uni, Layout::Native, &out).unwrap().convert("slide").unwrap();
+    let file = out.join("slide.svs.h5");
+    std::fs::rename(out.join("slide.h5"), &file).unwrap();
+    assert!(Converter::new(&uni, Layout::Native, &out).unwrap().is_done("slide").unwrap());
+    let added = Converter::new(&conch, Layout::Native, &out).unwrap().convert("slide").unwrap();
+    assert_eq!((added.files, added.added), (vec![file.clone()], true));
+    assert_eq!(native::encoders(&file).unwrap(), ["conch", "uni"]);
+    assert!(!out.join("slide.h5").exists());
+
+    let out = directory.path().join("safetensors");
+    Converter::new(&uni, Layout::Safetensors, &out).unwrap().convert("slide").unwrap();
+    let file = |name: &str| out.join("uni/x20").join(name);
+    std::fs::rename(file("slide.safetensors"), file("slide.svs.safetensors")).unwrap();
+    assert!(Converter::new(&uni, Layout::Safetensors, &out).unwrap().is_done("slide").unwrap());
+
+    // Another slide of the same cohort is no other form of the name.
+    let home = directory.path().join("in/uni/x20");
+    std::fs::copy(home.join("slide.safetensors"), home.join("slide.svs.safetensors")).unwrap();
+    let both = BagStore::open(&directory.path().join("in"), None, "uni").unwrap();
+    assert!(!Converter::new(&both, Layout::Safetensors, &out).unwrap().is_done("slide").unwrap());
+}
+
+#[test]
 fn what_needs_coordinates_is_not_written_without() {
     for layout in [Layout::Native, Layout::Clam] {
         let directory = tempfile::tempdir().unwrap();
@@ -324,4 +390,145 @@ fn what_needs_coordinates_is_not_written_without() {
     let error =
         Converter::new(&source, Layout::Clam, directory.path()).unwrap().convert("nobody").unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::MissingSlide { .. }), "{error}");
+}
+
+#[test]
+fn encoders_that_are_converted_at_once_join_in_one_file() {
+    const N_SLIDES: usize = 12;
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("bags");
+    let encoders = ["a", "b", "c"];
+    let stores: Vec<BagStore> = encoders
+        .iter()
+        .map(|encoder| {
+            let root = directory.path().join(encoder);
+            put_source(&root, encoder, 4, &[(X20, 0)]);
+            let home = root.join("in").join(encoder).join("x20");
+            for slide in 0..N_SLIDES {
+                std::fs::copy(home.join("slide.safetensors"), home.join(format!("{slide}.safetensors")))
+                    .unwrap();
+            }
+            BagStore::open(&root.join("in"), None, encoder).unwrap()
+        })
+        .collect();
+    let start = std::sync::Barrier::new(encoders.len());
+    std::thread::scope(|scope| {
+        for store in &stores {
+            let (out, start) = (&out, &start);
+            scope.spawn(move || {
+                let mut converter = Converter::new(store, Layout::Native, out).unwrap();
+                for slide in 0..N_SLIDES {
+                    start.wait();
+                    converter.convert(&slide.to_string()).unwrap();
+                }
+            });
+        }
+    });
+    for slide in 0..N_SLIDES {
+        let found = native::encoders(&out.join(format!("{slide}.h5"))).unwrap();
+        assert_eq!(found, encoders, "slide {slide}");
+    }
+}
+
+#[test]
+fn a_magnification_that_a_second_encoder_gained_is_added() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("bags");
+    let uni = put_source(directory.path(), "uni", 4, &[(X10, 0), (X20, 0)]);
+    Converter::new(&uni, Layout::Native, &out).unwrap().convert("slide").unwrap();
+    let conch = put_source(directory.path(), "conch", 3, &[(X20, 0)]);
+    Converter::new(&conch, Layout::Native, &out).unwrap().convert("slide").unwrap();
+    let before = native::read(&out.join("slide.h5"), "conch", &[X20]).unwrap();
+
+    let conch = put_source(directory.path(), "conch", 3, &[(X10, 0)]);
+    let mut converter = Converter::new(&conch, Layout::Native, &out).unwrap();
+    assert!(!converter.is_done("slide").unwrap());
+    let error = Converter::new(&conch, Layout::Native, &out).unwrap().overwriting().convert("slide");
+    assert!(
+        error.unwrap_err().to_string().contains("which would be lost"),
+        "what is there is to be written again"
+    );
+    let written = converter.convert("slide").unwrap();
+    assert_eq!((written.added, written.sets.len(), written.sets[0].magnification), (true, 1, X10));
+    assert!(converter.is_done("slide").unwrap());
+    let file = out.join("slide.h5");
+    for encoder in ["uni", "conch"] {
+        assert_eq!(native::magnifications(&file, encoder).unwrap(), [X10, X20]);
+    }
+    assert_eq!(native::read(&file, "conch", &[X20]).unwrap(), before);
+}
+
+/// A bag of one slide with these numbers.
+fn put_stated(root: &Path, encoder: &str, geometry: PatchGeometry, slide: SlideInfo) -> BagStore {
+    let home = root.join(encoder).join(encoder).join("x20");
+    std::fs::create_dir_all(&home).unwrap();
+    let set = PatchSet::new(FeatureMatrix::new(vec![0.5; 8], 2, 4).unwrap())
+        .with_coords(vec![[0, 0], [1024, 0]])
+        .and_then(|set| set.with_geometry(geometry))
+        .unwrap();
+    safetensors::write(&home.join("slide.safetensors"), &set, encoder, &slide).unwrap();
+    BagStore::open(&root.join(encoder), None, encoder).unwrap()
+}
+
+#[test]
+fn features_of_patches_of_another_size_or_slide_are_not_added() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("bags");
+    let geometry = PatchGeometry { patch_size_level0: Some(512), mpp: Some(0.5) };
+    let slide = SlideInfo { width: Some(4096), height: Some(2048), mpp: Some(0.25) };
+    let first = put_stated(directory.path(), "first", geometry, slide);
+    Converter::new(&first, Layout::Native, &out).unwrap().convert("slide").unwrap();
+    let nothing = (PatchGeometry::default(), SlideInfo::default());
+    for (number, geometry, slide, wanted) in [
+        (
+            0,
+            PatchGeometry { patch_size_level0: Some(1024), ..geometry },
+            slide,
+            "patch_size_level0 = 1024, of a file with patch_size_level0 = 512",
+        ),
+        (1, PatchGeometry { mpp: Some(1.0), ..geometry }, slide, "mpp = 1, of a file with mpp = 0.5"),
+        (
+            2,
+            geometry,
+            SlideInfo { width: Some(8192), ..slide },
+            "slide_width = 8192, of a file with slide_width = 4096",
+        ),
+        (3, geometry, SlideInfo { height: Some(2049), ..slide }, "slide_height = 2049"),
+        (4, geometry, SlideInfo { mpp: Some(0.5), ..slide }, "mpp = 0.5, of a file with mpp = 0.25"),
+        // What one of them does not state, and what rounding makes of it.
+        (5, nothing.0, nothing.1, ""),
+        (6, PatchGeometry { mpp: Some(0.5021), ..geometry }, SlideInfo { mpp: Some(0.2521), ..slide }, ""),
+    ] {
+        let encoder = format!("other{number}");
+        let other = put_stated(directory.path(), &encoder, geometry, slide);
+        let converted = Converter::new(&other, Layout::Native, &out).unwrap().convert("slide");
+        match wanted {
+            "" => assert!(converted.unwrap().added),
+            wanted => {
+                let text = converted.unwrap_err().to_string();
+                assert!(text.contains(wanted) && text.contains("the same patches"), "{text}");
+            }
+        }
+    }
+    assert_eq!(native::encoders(&out.join("slide.h5")).unwrap(), ["first", "other5", "other6"]);
+}
+
+#[test]
+fn a_damaged_native_file_is_written_again_where_that_is_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("bags");
+    let file = out.join("slide.h5");
+    let uni = put_source(directory.path(), "uni", 4, &[(X20, 0)]);
+    Converter::new(&uni, Layout::Native, &out).unwrap().convert("slide").unwrap();
+    let whole = std::fs::read(&file).unwrap();
+    for damaged in [&b""[..], b"hello", &whole[..96]] {
+        std::fs::write(&file, damaged).unwrap();
+        let mut converter = Converter::new(&uni, Layout::Native, &out).unwrap();
+        for error in [converter.is_done("slide").unwrap_err(), converter.convert("slide").unwrap_err()] {
+            assert!(error.is_damage() && error.path() == Some(&file), "{error}");
+        }
+        assert_eq!(std::fs::read(&file).unwrap(), damaged);
+        assert!(!converter.overwriting().convert("slide").unwrap().added);
+        assert_eq!(std::fs::read(&file).unwrap(), whole);
+    }
 }

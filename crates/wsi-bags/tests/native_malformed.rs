@@ -359,3 +359,57 @@ fn a_chunk_larger_than_the_file_can_hold_is_refused() {
     };
     assert!(is_refused, "{error:?}");
 }
+
+/// A dataset in chunks of 32 rows of which the one in the middle was never written.
+fn put_with_hole<T: rust_hdf5::H5Type>(group: &H5Group, name: &str, shape: &[usize], bytes: [u8; 8]) {
+    let chunk: Vec<usize> = std::iter::once(32).chain(shape[1..].iter().copied()).collect();
+    let dataset = group.new_dataset::<T>().shape(shape).chunk(&chunk).create(name).unwrap();
+    let n_values: usize = chunk.iter().product();
+    let values = bytes[..size_of::<T>()].repeat(n_values);
+    for index in [0, 2] {
+        dataset.write_chunk(index, &values).unwrap();
+    }
+}
+
+#[test]
+fn coordinates_parents_and_classes_that_were_never_written_are_not_zeros() {
+    const N: usize = 70;
+    let one = 1i64.to_le_bytes();
+    for name in ["coords", "parent", "tissue"] {
+        let error = refused(|group| {
+            put(&group.create_group("features").unwrap(), "uni", &[N, 2], &[1.0f32; 2 * N]);
+            match name {
+                "coords" => put_with_hole::<i64>(group, name, &[N, 2], one),
+                "parent" => put_with_hole::<i64>(group, name, &[N], one),
+                _ => put_with_hole::<u8>(group, name, &[N], one),
+            }
+            if name != "coords" {
+                let coords: Vec<i64> = (0..N as i64).flat_map(|row| [512 * row, 0]).collect();
+                put(group, "coords", &[N, 2], &coords);
+            }
+        });
+        let told = matches!(
+            error.kind(),
+            ErrorKind::Content { found, .. } if found == "a dataset with a chunk to which nothing was written"
+        );
+        assert!(told, "{name}: {error}");
+        assert_eq!(error.place(), Some(format!("x20/{name}").as_str()));
+    }
+}
+
+#[test]
+fn chunks_of_zeros_that_were_written_are_read() {
+    const N: usize = 70;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("slide.h5");
+    let file = H5File::create(&path).unwrap();
+    let group = file.create_group("x20").unwrap();
+    put(&group.create_group("features").unwrap(), "uni", &[N, 2], &[1.0f32; 2 * N]);
+    let coords: Vec<i64> = (0..N as i64).flat_map(|row| [512 * row, 0]).collect();
+    put(&group, "coords", &[N, 2], &coords);
+    let tissue = group.new_dataset::<u8>().shape([N]).chunk(&[32]).create("tissue").unwrap();
+    (0..3).for_each(|index| tissue.write_chunk(index, &[0; 32]).unwrap());
+    file.close().unwrap();
+    let bag = native::read(&path, "uni", &[X20]).unwrap();
+    assert_eq!(bag.at(X20).unwrap().tissue(), Some(&[0; N][..]));
+}

@@ -170,3 +170,34 @@ fn features_are_added_to_the_same_patches_only() {
     assert!(matches!(error.kind(), ErrorKind::MissingMagnification { wanted: X10, .. }), "{error}");
     assert_eq!(fs::read(&path).unwrap(), before);
 }
+
+#[test]
+fn features_are_added_where_no_encoder_has_any_and_not_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("slide.h5");
+    let file = rust_hdf5::H5File::create(&path).unwrap();
+    let coords: Vec<i64> = patches(9, 1).coords().unwrap().as_flattened().to_vec();
+    for label in ["x10", "x20"] {
+        let group = file.create_group(label).unwrap();
+        let dataset = group.new_dataset::<i64>().shape([9, 2]).create("coords").unwrap();
+        dataset.write_raw(&coords).unwrap();
+        group.set_attr_numeric("patch_size_level0", &512u64).unwrap();
+    }
+    file.close().unwrap();
+    let lattices = native::lattices(&path).unwrap();
+    let found: Vec<_> = lattices
+        .iter()
+        .map(|lattice| (lattice.magnification, lattice.coords.len(), lattice.geometry.patch_size_level0))
+        .collect();
+    assert_eq!(found, [(X10, 9, Some(512)), (X20, 9, Some(512))]);
+
+    let fine = Bag::new("slide", [(X20, patches(9, 3))]).unwrap();
+    assert_eq!(native::add_lacking_features(&path, &fine, "uni").unwrap(), native::Placed::Added);
+    let both = Bag::new("slide", [(X10, patches(9, 3)), (X20, patches(9, 3))]).unwrap();
+    assert_eq!(native::add_lacking_features(&path, &both, "uni").unwrap(), native::Placed::Added);
+    let before = fs::read(&path).unwrap();
+    let slide = SlideInfo::default();
+    assert_eq!(native::write_or_add(&path, &both, "uni", &slide, "nested").unwrap(), native::Placed::Present);
+    assert_eq!(fs::read(&path).unwrap(), before);
+    assert_eq!(native::magnifications(&path, "uni").unwrap(), [X10, X20]);
+}

@@ -209,7 +209,32 @@ fn nothing_found_lists_what_was_looked_for_and_what_is_there() {
             root.path().display()
         )
     );
-    assert!(BagStore::open(&root.path().join("absent"), None, "uni").is_err());
+    let absent = root.path().join("absent");
+    for error in [
+        BagStore::open(&absent, None, "uni").unwrap_err(),
+        BagStore::open_roots(&[(X20, absent.clone())], "uni").unwrap_err(),
+    ] {
+        assert_eq!(error.to_string(), format!("{}: there is no such directory", absent.display()));
+    }
+}
+
+#[test]
+fn a_slide_without_features_is_told_apart_from_one_without_a_file() {
+    let root = tempfile::tempdir().unwrap();
+    put_native(root.path(), "uni", X20, SLIDE);
+    let store = BagStore::open(root.path(), None, "conch").unwrap();
+    let error = store.why_absent(SLIDE);
+    assert!(
+        matches!(error.kind(), ErrorKind::MissingEncoder { encoder, found } if encoder == "conch" && found == &["uni"]),
+        "{error}"
+    );
+    let error = store.why_absent("nobody");
+    let wanted = [root.path().join("nobody.h5")];
+    assert!(
+        matches!(error.kind(), ErrorKind::MissingSlide { slide_id, looked_for } if slide_id == "nobody" && *looked_for == wanted),
+        "{error}"
+    );
+    assert!(matches!(store.why_absent("..").kind(), ErrorKind::Name { .. }));
 }
 
 #[test]
@@ -267,4 +292,28 @@ fn a_link_that_leads_nowhere_is_an_error_and_no_absent_slide() {
     assert!(matches!(error.kind(), ErrorKind::Io { action: "open the file", .. }), "{error}");
     assert!(error.path().unwrap().ends_with("uni/x20/pt_files/slide.pt"));
     assert!(!store.presence("other").unwrap().at(X20));
+}
+
+#[test]
+fn a_bag_that_bears_the_name_of_the_slide_file_is_found_by_the_slide() {
+    let directory = tempfile::tempdir().unwrap();
+    let set =
+        PatchSet::new(FeatureMatrix::new(vec![0.5; 8], 2, 4).unwrap()).with_coords(vec![[0, 0], [512, 0]]);
+    let bag = Bag::new("a", [(X20, set.unwrap())]).unwrap();
+    for name in ["a.svs", "b.svs", "b.tif", "c", "c.svs"] {
+        native::write(&directory.path().join(format!("{name}.h5")), &bag, "uni", &SlideInfo::default())
+            .unwrap();
+    }
+    let store = BagStore::open(directory.path(), None, "uni").unwrap();
+    for (slide, file) in
+        [("a", "a.svs"), ("a.svs", "a.svs"), ("c", "c"), ("c.svs", "c.svs"), ("b.tif", "b.tif")]
+    {
+        assert!(store.presence(slide).unwrap().at(X20), "{slide}");
+        assert_eq!(store.read(slide, &[X20]).unwrap().slide_id(), file);
+        assert_eq!(store.path_of(slide, X20), directory.path().join(format!("{file}.h5")));
+        assert_eq!(store.listed_as(slide), Some(file));
+    }
+    // Nothing tells which.
+    assert_eq!(store.presence("b").unwrap().magnifications().count(), 0);
+    assert_eq!(store.listed_as("b"), None);
 }

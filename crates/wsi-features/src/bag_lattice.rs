@@ -3,21 +3,22 @@
 use std::path::Path;
 use std::time::Instant;
 
-use wsi_bags::{Bag, Magnification, PatchSet, SlideInfo, native};
+use wsi_bags::native::{self, Lattice};
+use wsi_bags::{Bag, Magnification, PatchSet, SlideInfo};
 use wsi_slides::lattice::{NestedPatches, Patches};
-use wsi_slides::{SlideReader, open};
+use wsi_slides::{ErrorKind, SlideReader, open, resolve};
 
 use crate::encoder::PatchEncoder;
 use crate::error::{Error, Result};
-use crate::extract::{BadTiles, encode, provenance};
-use crate::folder_lock::FolderLock;
+use crate::extract::{BadTiles, ExtractOptions, encode, provenance, sides};
 use crate::patch_reader::{PatchReader, PixelSource};
+use crate::slide_list::SlideEntry;
 use crate::status::{Encoded, Outcome, place};
 
 /// Encodes the patches of the bag and adds their features to it; `on_patches` hears how many after each batch.
 ///
 /// # Errors
-/// [`Error::NoBag`], [`Error::NoPatchSize`] and [`Error::OtherSlide`] for a bag that cannot serve, [`Error::Slide`],
+/// [`Error::NoBag`], [`Error::NoPatches`], [`Error::NoPatchSize`] and [`Error::OtherSlide`] for a bag that cannot serve, [`Error::Slide`],
 /// [`Error::Encoder`], [`Error::Bag`].
 pub(crate) fn features_at(
     path: &Path,
@@ -30,18 +31,21 @@ pub(crate) fn features_at(
     if !bag_path.is_file() {
         return Err(Error::NoBag { bag: bag_path.to_owned() });
     }
-    let there = sets(bag_path)?;
+    let mut wanted = native::lattices(bag_path)?;
+    if wanted.is_empty() {
+        return Err(Error::NoPatches { bag: bag_path.to_owned() });
+    }
     let done = native::magnifications(bag_path, encoder.name())?;
-    let wanted: Vec<(Magnification, &PatchSet)> =
-        there.iter().flat_map(Bag::sets).filter(|(magnification, _)| !done.contains(magnification)).collect();
+    wanted.retain(|lattice| !done.contains(&lattice.magnification));
     if wanted.is_empty() {
         return Ok(Outcome::Present);
     }
     let slide = open(path)?;
     check_size(path, slide.as_ref(), &native::slide_info(bag_path)?)?;
+    let geometries: Vec<_> = wanted.iter().map(|lattice| lattice.geometry).collect();
     let scales = wanted
-        .iter()
-        .map(|(magnification, set)| lattice(bag_path, *magnification, set))
+        .into_iter()
+        .map(|lattice| to_encode(bag_path, lattice))
         .collect::<Result<Vec<NestedPatches>>>()?;
     let readers: Vec<PatchReader<'_>> = scales
         .iter()
@@ -51,21 +55,20 @@ pub(crate) fn features_at(
     let spools = encode(path, scratch, &scales, &readers, encoder, BadTiles::FailSlide, on_patches)?;
     let mut n_patches = [0; 3];
     let mut sets = Vec::with_capacity(scales.len());
-    for (((magnification, set), scale), spool) in wanted.into_iter().zip(scales).zip(spools) {
+    for ((scale, geometry), spool) in scales.into_iter().zip(geometries).zip(spools) {
+        let magnification = scale.magnification;
         let none = || Error::AllUnreadable { slide: path.to_owned(), magnification };
         let features = spool.into_features()?.ok_or_else(none)?;
-        n_patches[place(magnification)] = set.n_patches();
-        let set = PatchSet::new(features).with_coords(scale.patches.corners)?;
+        n_patches[place(magnification)] = features.n_patches();
+        let set = PatchSet::new(features).with_coords(scale.patches.corners)?.with_geometry(geometry)?;
         sets.push((magnification, set.with_provenance(provenance(encoder))));
     }
-    let slide_id = there.first().map_or("", Bag::slide_id);
-    let bag = Bag::new(slide_id, sets)?;
-    let alone = FolderLock::of(scratch)?;
-    add(bag_path, &bag, encoder.name(), &alone)?;
-    drop(alone);
+    let slide_id = bag_path.file_stem().unwrap_or_default().to_string_lossy();
+    native::add_lacking_features(bag_path, &Bag::new(slide_id, sets)?, encoder.name())?;
     Ok(Outcome::Done(Encoded {
         n_patches,
         n_unreadable: 0,
+        joined: true,
         base: None,
         rule: "patches of the bag".to_owned(),
         warnings: Vec::new(),
@@ -79,55 +82,91 @@ pub(crate) fn has_all(bag: &Path, encoder: &str, wanted: &[Magnification]) -> Re
     Ok(wanted.iter().all(|magnification| present.contains(magnification)))
 }
 
-/// Adds features to a bag's file, in this process's turn, unless another has done so meanwhile.
-pub(crate) fn add(path: &Path, bag: &Bag, encoder: &str, _alone: &FolderLock) -> Result<()> {
-    if !has_all(path, encoder, &bag.magnifications().collect::<Vec<_>>())? {
-        native::add_features(path, bag, encoder)?;
+/// Micrometres per pixel of one slide by two tools, which round, differ by less than this share.
+const MPP_TOLERANCE: f64 = 0.01;
+
+/// Refuses settings by which the patches of a bag would be others: by the slide's resolution, by their size in level-0 pixels, by the
+/// kind of lattice. What the bag does not state is not compared, nor is anything where no resolution of the slide is known.
+///
+/// # Errors
+/// [`Error::OtherSettings`], [`Error::OtherSlide`], [`Error::Slide`], [`Error::Bag`].
+pub(crate) fn check_settings(entry: &SlideEntry, bag: &Path, options: &ExtractOptions) -> Result<()> {
+    let other = |there, given| Err(Error::OtherSettings { bag: bag.to_owned(), there, given });
+    let kind = options.lattice.label();
+    if let Some(there) = native::lattice_kind(bag)?.filter(|there| there != kind) {
+        return other(format!("as a `{there}` lattice"), format!("a `{kind}` one"));
     }
-    Ok(())
+    let slide = open(&entry.path)?;
+    let stated = native::slide_info(bag)?;
+    check_size(&entry.path, slide.as_ref(), &stated)?;
+    let resolution = match resolve(slide.stated_resolution(), entry.given, options.preference) {
+        Err(error) if matches!(error.kind(), ErrorKind::NoResolution { .. }) => return Ok(()),
+        resolution => resolution.map_err(|error| error.in_file(&entry.path))?,
+    };
+    let has_other_mpp = match (resolution.mpp, stated.mpp) {
+        (Some(given), Some(there)) => (given - there).abs() > MPP_TOLERANCE * there,
+        _ => false,
+    };
+    let sides = sides(&resolution, options);
+    let wanted = native::lattices(bag)?.into_iter().filter_map(|lattice| {
+        let is_wanted = options.magnifications.contains(&lattice.magnification);
+        let side = lattice.geometry.patch_size_level0.filter(|_| is_wanted)?;
+        Some((lattice.magnification, side))
+    });
+    for (magnification, side) in wanted {
+        let given = sides.as_ref().ok().map(|sides| sides.at(magnification));
+        if has_other_mpp || given.is_some_and(|given| given != side) {
+            let told = |mpp: Option<f64>, side: Option<u32>| {
+                let mpp = mpp.map(|mpp| format!("{mpp} um/px"));
+                let side = side.map(|side| format!("{magnification} patches of {side} px"));
+                mpp.into_iter().chain(side).collect::<Vec<_>>().join(" with ")
+            };
+            return other(format!("at {}", told(stated.mpp, Some(side))), told(resolution.mpp, given));
+        }
+    }
+    sides.map(drop).map_err(|error| error.in_file(&entry.path).into())
 }
 
 /// What is left of laid patches where a bag is there: those of magnifications at which it has no features of the encoder. Patches that the
-/// bag lacks, on tiles that did not decode, are left out.
+/// bag lacks, as it does those on tiles that did not decode, are left out, and a warning says how many.
 ///
 /// # Errors
 /// [`Error::OtherPatches`] if the bag has none there or others, and [`Error::Bag`].
-pub(crate) fn lacking(bag: &Path, encoder: &str, laid: Vec<NestedPatches>) -> Result<Vec<NestedPatches>> {
+pub(crate) fn lacking(
+    bag: &Path,
+    encoder: &str,
+    laid: Vec<NestedPatches>,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<NestedPatches>> {
     let done = native::magnifications(bag, encoder)?;
-    let there = sets(bag)?;
+    let mut there = native::lattices(bag)?;
     let mut wanted = Vec::new();
     for scale in laid.into_iter().filter(|scale| !done.contains(&scale.magnification)) {
         let magnification = scale.magnification;
         let other = |fault| Error::OtherPatches { bag: bag.to_owned(), magnification, fault };
-        let set = there.iter().find_map(|there| there.get(magnification));
-        let found = lattice(bag, magnification, set.ok_or_else(|| other("it has none"))?)?;
+        let place = there.iter().position(|lattice| lattice.magnification == magnification);
+        let found = to_encode(bag, there.swap_remove(place.ok_or_else(|| other("it has none"))?))?;
         let mut rest = scale.patches.corners.iter();
         let are_among = found.patches.corners.iter().all(|corner| rest.any(|laid| laid == corner));
         if found.patches.side != scale.patches.side || !are_among {
             return Err(other("it has others than these settings lay"));
+        }
+        let (n_there, n_laid) = (found.patches.corners.len(), scale.patches.corners.len());
+        if n_there < n_laid {
+            warnings.push(format!(
+                "{magnification}: the bag has {n_there} of the {n_laid} patches that these settings lay; the others get no features"
+            ));
         }
         wanted.push(found);
     }
     Ok(wanted)
 }
 
-/// The patches of a bag at every magnification, whichever encoder saw them; features are mapped, not copied.
-fn sets(path: &Path) -> Result<Vec<Bag>> {
-    let mut bags: Vec<Bag> = Vec::new();
-    for name in native::encoders(path)? {
-        let mut more = native::magnifications(path, &name)?;
-        more.retain(|magnification| bags.iter().all(|bag| bag.get(*magnification).is_none()));
-        if !more.is_empty() {
-            bags.push(native::read(path, &name, &more)?);
-        }
-    }
-    Ok(bags)
-}
-
-fn lattice(bag: &Path, magnification: Magnification, set: &PatchSet) -> Result<NestedPatches> {
+/// Patches of a bag, to be read again.
+fn to_encode(bag: &Path, lattice: Lattice) -> Result<NestedPatches> {
+    let Lattice { magnification, coords: corners, geometry } = lattice;
     let missing = || Error::NoPatchSize { bag: bag.to_owned(), magnification };
-    let side = set.geometry().patch_size_level0.ok_or_else(missing)?;
-    let corners = set.coords().unwrap_or_default().to_vec();
+    let side = geometry.patch_size_level0.ok_or_else(missing)?;
     Ok(NestedPatches { magnification, patches: Patches { side, corners }, parents: None })
 }
 

@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Instant;
 
-use wsi_bags::native;
+use wsi_bags::native::{self, Placed};
+use wsi_bags::{FolderLock, SlideNames};
 
-use crate::bag_lattice::{add, features_at, has_all, lacking};
+use crate::bag_lattice::{check_settings, features_at, has_all, lacking};
 use crate::encoder::PatchEncoder;
 use crate::error::{Error, Result};
 use crate::extract::{ExtractOptions, Extracted, extract_of};
-use crate::folder_lock::FolderLock;
 use crate::patch_reader::PixelSource;
 use crate::slide_list::{SlideEntry, SlideList};
-use crate::status::{Encoded, Outcome, SlideStatus, place, record};
+use crate::status::{Encoded, Outcome, SlideStatus, check_table, place, record};
 
 /// Every n-th slide, starting at the i-th: part `i/n` of a batch that several machines share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,8 @@ pub struct EncodeOptions {
 /// What a progress bar hears.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event<'a> {
+    /// What a person should know of the directory of the bags, before the first slide.
+    Warning(&'a str),
     /// A slide was begun, the first number of all of this shard.
     Begun(&'a str, usize, usize),
     /// That many patches more were encoded.
@@ -96,16 +98,17 @@ pub enum Event<'a> {
 
 /// Makes the bags of all slides of a shard, one after the other, each with all threads.
 ///
-/// A slide whose bag has the encoder's features at every magnification asked for is left alone. A bag with features of
+/// A slide whose bag has the encoder's features at every magnification asked for is left alone; it fails if the bag states another
+/// resolution, other sizes of patches or another kind of lattice than the options give. A bag with features of
 /// another encoder gets those of this one beside them, if the options lay its patches again. A slide that fails is listed and the
 /// others go on. The table `status.csv` (`status-i-of-n.csv` for a shard) in the directory of the bags is written after each slide;
 /// rows of earlier runs stay until their slide's turn comes.
 ///
-/// Processes with other encoders may run at the same time.
+/// Processes with other encoders may run at the same time. A bag that bears the name of the slide's file (`X.svs.h5`) is the slide's, too.
 ///
 /// # Errors
-/// [`Error::Io`] if the directory or the table cannot be written, [`Error::Table`] if another table has its name, and any error that
-/// is temporary, such as a full disk: the other slides would meet it, too.
+/// [`Error::Io`] if the directory or the table cannot be written, [`Error::Table`] if another table has its name, which is found before
+/// the first slide is begun, and any error that is temporary, such as a full disk: the other slides would meet it, too.
 pub fn run(
     slides: &SlideList,
     encoder: &dyn PatchEncoder,
@@ -118,8 +121,8 @@ pub fn run(
         action: "make the directory",
         source,
     })?;
-    each(slides, out, options.shard, on_event, &|entry| {
-        one(entry, encoder, options, &|n| on_event(Event::Patches(n)))
+    each(slides, encoder.name(), (out, options.shard), on_event, &|entry, bag| {
+        one(entry, bag, encoder, options, &|n| on_event(Event::Patches(n)))
     })
 }
 
@@ -130,28 +133,35 @@ pub fn run(
 /// in [`run`]; a tile that does not decode fails its slide.
 ///
 /// # Errors
-/// As [`run`].
+/// [`Error::NoFolder`], and as [`run`].
 pub fn encode(
     slides: &SlideList,
     encoder: &dyn PatchEncoder,
     options: &EncodeOptions,
     on_event: &dyn Fn(Event<'_>),
 ) -> Result<Vec<SlideStatus>> {
-    each(slides, &options.bags, options.shard, on_event, &|entry| {
-        let bag = options.bags.join(format!("{}.h5", entry.id));
-        features_at(&entry.path, &bag, encoder, options.pixels, &|n| on_event(Event::Patches(n)))
+    if !options.bags.is_dir() {
+        return Err(Error::NoFolder { folder: options.bags.clone() });
+    }
+    each(slides, encoder.name(), (&options.bags, options.shard), on_event, &|entry, bag| {
+        features_at(&entry.path, bag, encoder, options.pixels, &|n| on_event(Event::Patches(n)))
     })
 }
 
 /// Goes through the slides of a shard and keeps the table in `folder`.
 fn each(
     slides: &SlideList,
-    folder: &Path,
-    shard: Shard,
+    encoder: &str,
+    (folder, shard): (&Path, Shard),
     on_event: &dyn Fn(Event<'_>),
-    one: &dyn Fn(&SlideEntry) -> Result<Outcome>,
+    one: &dyn Fn(&SlideEntry, &Path) -> Result<Outcome>,
 ) -> Result<Vec<SlideStatus>> {
     let table = folder.join(shard.table());
+    check_table(&table)?;
+    let bags = bag_names(folder)?;
+    if let Some(warning) = FolderLock::of(folder)?.warning() {
+        on_event(Event::Warning(warning));
+    }
     let entries: Vec<&SlideEntry> = slides
         .entries()
         .iter()
@@ -162,14 +172,14 @@ fn each(
     let mut statuses = Vec::new();
     for (number, entry) in entries.iter().enumerate() {
         on_event(Event::Begun(&entry.id, number + 1, entries.len()));
-        let outcome = match one(entry) {
+        let outcome = match one(entry, &bag_of(entry, folder, &bags)) {
             Ok(outcome) => outcome,
             Err(error) if error.is_temporary() => return Err(error),
             Err(error) => Outcome::Failed(whole_text(&error)),
         };
         let status = SlideStatus { slide: entry.id.clone(), outcome };
         let alone = FolderLock::of(folder)?;
-        record(&table, &status)?;
+        record(&table, encoder, &status)?;
         drop(alone);
         on_event(Event::Finished(&status));
         statuses.push(status);
@@ -177,30 +187,48 @@ fn each(
     Ok(statuses)
 }
 
+/// The names of the bags that are there.
+fn bag_names(folder: &Path) -> Result<SlideNames> {
+    let failed = |source| Error::Io { path: folder.to_owned(), action: "list the directory", source };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+        names.extend(name.strip_suffix(".h5").map(str::to_owned));
+    }
+    Ok(SlideNames::new(names))
+}
+
+/// The bag of a slide, which may be there, by its own name or by that of the slide's file.
+fn bag_of(entry: &SlideEntry, folder: &Path, bags: &SlideNames) -> PathBuf {
+    let name = |id: &str| folder.join(format!("{id}.h5"));
+    let path = name(&entry.id);
+    // Other processes may have made it since the names were listed.
+    if path.exists() { path } else { name(bags.find(&entry.id).unwrap_or(&entry.id)) }
+}
+
 fn one(
     entry: &SlideEntry,
+    path: &Path,
     encoder: &dyn PatchEncoder,
     options: &BatchOptions,
     on_patches: &dyn Fn(usize),
 ) -> Result<Outcome> {
     let begun = Instant::now();
-    let (path, encoded) = (options.out.join(format!("{}.h5", entry.id)), encoder.name());
+    let encoded = encoder.name();
     let is_there = path.exists();
-    if is_there && has_all(&path, encoded, &options.extract.magnifications)? {
-        return Ok(Outcome::Present);
+    if is_there {
+        check_settings(entry, path, &options.extract)?;
+        if has_all(path, encoded, &options.extract.magnifications)? {
+            return Ok(Outcome::Present);
+        }
     }
-    let wanted = |laid| if is_there { lacking(&path, encoded, laid) } else { Ok(laid) };
+    let mut warnings = Vec::new();
+    let wanted = |laid| if is_there { lacking(path, encoded, laid, &mut warnings) } else { Ok(laid) };
     let slide = (entry.path.as_path(), entry.given);
     let Extracted { bag, info, resolution, n_unreadable } =
         extract_of(slide, encoder, &options.extract, &options.out, wanted, on_patches)?;
-    let alone = FolderLock::of(&options.out)?;
     // Another process may have made it meanwhile.
-    if path.exists() {
-        add(&path, &bag, encoded, &alone)?;
-    } else {
-        native::write(&path, &bag, encoded, &info)?;
-    }
-    drop(alone);
+    let placed = native::write_or_add(path, &bag, encoded, &info, options.extract.lattice.label())?;
     let mut n_patches = [0; 3];
     for (magnification, set) in bag.sets() {
         n_patches[place(magnification)] = set.n_patches();
@@ -208,9 +236,10 @@ fn one(
     Ok(Outcome::Done(Encoded {
         n_patches,
         n_unreadable,
+        joined: placed != Placed::Written,
         base: Some(resolution.base),
         rule: resolution.rule.label().to_owned(),
-        warnings: resolution.warnings.iter().map(ToString::to_string).collect(),
+        warnings: resolution.warnings.iter().map(ToString::to_string).chain(warnings).collect(),
         seconds: begun.elapsed().as_secs_f64(),
     }))
 }

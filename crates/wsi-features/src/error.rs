@@ -36,6 +36,12 @@ pub enum Error {
         /// Where it was looked for.
         bag: PathBuf,
     },
+    /// A bag without patches to encode.
+    #[error("{}: it has no patches at any magnification; `wsi-extract run` makes a bag of the slide", bag.display())]
+    NoPatches {
+        /// The bag.
+        bag: PathBuf,
+    },
     /// A bag that does not say how large its patches are.
     #[error("{}: `patch_size_level0` of {magnification} is missing, so its patches cannot be read again", bag.display())]
     NoPatchSize {
@@ -57,6 +63,20 @@ pub enum Error {
         magnification: Magnification,
         /// What it has.
         fault: &'static str,
+    },
+    /// A bag that was cut by other settings.
+    #[error(
+        "{}: the bag was cut {there}, and these settings give {given}; patches laid anew want a directory of their own (--out), or remove \
+         the bag",
+        bag.display()
+    )]
+    OtherSettings {
+        /// The bag.
+        bag: PathBuf,
+        /// What it states.
+        there: String,
+        /// What the settings give.
+        given: String,
     },
     /// A bag of another slide.
     #[error(
@@ -97,8 +117,14 @@ pub enum Error {
         /// Line, column, found and wanted.
         fault: String,
     },
+    /// No directory of bags to add to.
+    #[error("{}: there is no such directory; `wsi-extract run` makes bags", folder.display())]
+    NoFolder {
+        /// Where it was looked for.
+        folder: PathBuf,
+    },
     /// Two slides whose bags would have one name.
-    #[error("{} and {} have the same name, and so would their bags", first.display(), second.display())]
+    #[error("{} and {} have the same name: give them to separate runs", first.display(), second.display())]
     SameName {
         /// One of them.
         first: PathBuf,

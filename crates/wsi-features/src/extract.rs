@@ -28,6 +28,16 @@ pub enum LatticeKind {
     Clam,
 }
 
+impl LatticeKind {
+    /// As bags state it.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Nested => "nested",
+            Self::Clam => "clam",
+        }
+    }
+}
+
 /// What a tile that does not decode does to its slide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BadTiles {
@@ -148,16 +158,13 @@ fn lay(
     resolution: &Resolution,
     options: &ExtractOptions,
 ) -> Result<Vec<NestedPatches>> {
-    let finest = options.magnifications.iter().copied().max().unwrap_or(Magnification::X20);
-    let sides = match options.target_mpp {
-        Some(target) => PatchSides::physical(resolution, target, finest),
-        None => PatchSides::nominal(resolution, finest),
-    };
-    let sides = sides.map_err(|error| error.in_file(path))?;
+    let sides = sides(resolution, options).map_err(|error| error.in_file(path))?;
     let found = tissue::find(slide, &options.tissue).map_err(|error| error.in_file(path))?;
     let no_tissue = |reason: String| Error::NoTissue { slide: path.to_owned(), reason };
     if found.contours.is_empty() {
-        return Err(no_tissue("no piece is large enough for the preset".to_owned()));
+        let is_least = options.tissue.min_area <= Preset::BwhBiopsy.params().min_area;
+        let way_out = if is_least { "" } else { "; --preset bwh_biopsy finds smaller pieces" };
+        return Err(no_tissue(format!("no piece is large enough for the preset{way_out}")));
     }
     let scales = match options.lattice {
         LatticeKind::Nested => nested(&found.contours, size, sides, &options.magnifications),
@@ -182,6 +189,15 @@ fn lay(
     match scales.iter().find(|scale| scale.patches.corners.is_empty()) {
         Some(scale) => Err(no_tissue(format!("no {} patch lies on it", scale.magnification))),
         None => Ok(scales),
+    }
+}
+
+/// How large patches are.
+pub(crate) fn sides(resolution: &Resolution, options: &ExtractOptions) -> wsi_slides::Result<PatchSides> {
+    let finest = options.magnifications.iter().copied().max().unwrap_or(Magnification::X20);
+    match options.target_mpp {
+        Some(target) => PatchSides::physical(resolution, target, finest),
+        None => PatchSides::nominal(resolution, finest),
     }
 }
 

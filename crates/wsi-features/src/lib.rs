@@ -30,7 +30,6 @@ mod encoder;
 mod error;
 mod extract;
 mod feature_spool;
-mod folder_lock;
 mod patch_reader;
 mod slide_list;
 mod status;

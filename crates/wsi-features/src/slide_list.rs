@@ -72,7 +72,8 @@ impl SlideList {
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Table`], with the line, for a table that cannot be read, a missing column, a cell that
-    /// is no number, a slide that stands twice; and if none of its names is that of a slide.
+    /// is no number, a slide that stands twice; and if none of its names is that of a slide and there are several slides: a single one,
+    /// as each task of a job array has, need not stand in a table of corrections.
     pub fn with_table(mut self, path: &Path) -> Result<(Self, Vec<String>)> {
         let mut given = read_table(path)?;
         let n_given = given.len();
@@ -82,7 +83,8 @@ impl SlideList {
             }
         }
         let left: Vec<String> = given.into_values().map(|(name, _)| name).collect();
-        if let (true, Some(name), Some(entry)) = (left.len() == n_given, left.first(), self.entries.first()) {
+        let is_none_here = left.len() == n_given && self.entries.len() > 1;
+        if let (true, Some(name), Some(entry)) = (is_none_here, left.first(), self.entries.first()) {
             let fault = format!(
                 "none of its slides, such as `{name}`, is one of those at hand, such as `{}`",
                 entry.id
@@ -186,6 +188,11 @@ mod tests {
         assert_eq!(found.entries()[1].given, ResolutionOverride::default());
         assert_eq!(found.entries()[2].given, ResolutionOverride { mpp: None, magnification: Some(10.0) });
         assert_eq!(left, ["c.svs"]);
+        // A slide of its own may be one that needs no correction.
+        let alone = SlideList::find(&["x/b.svs".into()]).unwrap();
+        let (found, left) = alone.clone().with_table(&table).unwrap();
+        assert_eq!(found, alone);
+        assert_eq!(left.len(), 3);
         for (text, fault) in [
             ("name,mpp\n", "expected `slide`"),
             ("slide,mpp\na,much\n", "line 2: `much` is no number"),

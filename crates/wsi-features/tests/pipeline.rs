@@ -8,11 +8,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
 use patch_encoders::{Encoder, EncoderName, RgbImage};
-use wsi_bags::{Magnification, RowOrder, native};
+use wsi_bags::scores::{self, ScoredPatches};
+use wsi_bags::{Bag, FeatureMatrix, Magnification, PatchSet, RowOrder, native};
 use wsi_features::{
-    BadTiles, BatchOptions, ExtractOptions, LatticeKind, Outcome, PatchEncoder, PixelSource, SlideList, run,
+    BadTiles, BatchOptions, EncodeOptions, ExtractOptions, LatticeKind, Outcome, PatchEncoder, PixelSource,
+    Shard, SlideList, encode, run,
 };
 use wsi_slides::render::{Base, RenderOptions, render};
+use wsi_slides::tissue::{Preset, Threshold, TissueParams};
 use wsi_slides::{ResolutionOverride, open};
 
 /// Mean colours, and a count of what it was asked.
@@ -271,7 +274,7 @@ fn what_a_bag_cannot_take_is_said_before_anything_is_encoded() {
     let clam = ExtractOptions { lattice: LatticeKind::Clam, ..ExtractOptions::default() };
     let b = MeanColour::named("b");
     let reason = refused(&b, &BatchOptions { extract: clam, ..all.clone() });
-    assert!(reason.contains("patches: it has others than these settings lay"), "{reason}");
+    assert!(reason.contains("cut as a `nested` lattice, and these settings give a `clam` one"), "{reason}");
 
     // Only what is missing is encoded.
     run(&slides, &b, &BatchOptions { extract: at_20x, ..all.clone() }, &|_| {}).unwrap();
@@ -284,6 +287,80 @@ fn what_a_bag_cannot_take_is_said_before_anything_is_encoded() {
         let [a, b] = [&a, &b].map(|bag| bag.at(magnification).unwrap());
         assert_eq!((a.coords(), a.parents(), a.features()), (b.coords(), b.parents(), b.features()));
     }
+}
+
+#[test]
+fn a_bag_cut_by_other_settings_is_not_taken_for_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = rendered(dir.path(), "slide-1.svs", 3, Base::X20);
+    let slides = SlideList::find(&[path]).unwrap();
+    let options = batch(dir.path(), ExtractOptions::default());
+    let encoder = MeanColour::default();
+    run(&slides, &encoder, &options, &|_| {}).unwrap();
+    let bag = options.out.join("slide-1.h5");
+    assert_eq!(native::lattice_kind(&bag).unwrap().as_deref(), Some("nested"));
+    let n_calls = encoder.n_calls();
+    let again = |given: ResolutionOverride, extract: ExtractOptions| {
+        let options = BatchOptions { extract, ..options.clone() };
+        let statuses = run(&slides.clone().with_resolution(given), &encoder, &options, &|_| {}).unwrap();
+        match &statuses[0].outcome {
+            Outcome::Failed(reason) => reason.clone(),
+            other => other.label().to_owned(),
+        }
+    };
+    let by_mpp = |mpp| ResolutionOverride { mpp: Some(mpp), magnification: None };
+    let none = ResolutionOverride::default();
+    let all = ExtractOptions::default;
+    assert_eq!(again(by_mpp(0.503), all()), "present", "tools round");
+    let reason = again(by_mpp(0.25), all());
+    assert!(
+        reason.contains(
+            "cut at 0.5 um/px with x5 patches of 1024 px, and these settings give 0.25 um/px with x5 patches of 2048 px"
+        ),
+        "{reason}"
+    );
+    assert!(reason.contains("a directory of their own (--out), or remove the bag"), "{reason}");
+    let at_10x = again(by_mpp(1.0), all());
+    assert!(at_10x.contains("these settings give 1 um/px;"), "no 20x patches are to be had: {at_10x}");
+    let given = ResolutionOverride { mpp: None, magnification: Some(40.0) };
+    let reason = again(given, all());
+    assert!(reason.contains("these settings give x5 patches of 2048 px"), "{reason}");
+    let reason = again(none, ExtractOptions { target_mpp: Some(1.0), ..all() });
+    assert!(reason.contains("x5 patches of 2048 px"), "{reason}");
+    let clam = ExtractOptions { lattice: LatticeKind::Clam, ..all() };
+    let reason = again(none, clam.clone());
+    assert!(reason.contains("cut as a `nested` lattice, and these settings give a `clam` one"), "{reason}");
+
+    // Bags of earlier versions and of other tools do not say how their patches were laid.
+    let read = native::read(&bag, "mean-colour", &Magnification::ALL).unwrap();
+    native::write(&bag, &read, "mean-colour", &native::slide_info(&bag).unwrap()).unwrap();
+    assert_eq!(native::lattice_kind(&bag).unwrap(), None);
+    assert_eq!(again(none, clam.clone()), "present");
+    let other = BatchOptions { extract: clam, ..options.clone() };
+    let statuses = run(&slides, &MeanColour::named("b"), &other, &|_| {}).unwrap();
+    let Outcome::Failed(reason) = &statuses[0].outcome else { panic!("{statuses:?}") };
+    assert!(reason.contains("patches: it has others than these settings lay"), "{reason}");
+    assert_eq!(encoder.n_calls(), n_calls, "nothing is encoded");
+}
+
+#[test]
+fn pieces_too_small_for_a_preset_have_another_preset() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = rendered(dir.path(), "slide-1.svs", 3, Base::X20);
+    let slides = SlideList::find(&[path]).unwrap();
+    let reason = |tissue| {
+        let extract = ExtractOptions { tissue, ..ExtractOptions::default() };
+        let statuses = run(&slides, &MeanColour::default(), &batch(dir.path(), extract), &|_| {}).unwrap();
+        match &statuses[0].outcome {
+            Outcome::Failed(reason) => reason.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let told = reason(Preset::BwhResection.params());
+    assert!(told.contains("no piece is large enough for the preset; --preset bwh_biopsy finds"), "{told}");
+    let glass = TissueParams { threshold: Threshold::Fixed(255), ..Preset::BwhBiopsy.params() };
+    let told = reason(glass);
+    assert!(told.ends_with("no piece is large enough for the preset"), "{told}");
 }
 
 #[test]
@@ -333,4 +410,132 @@ fn a_tile_that_does_not_decode_fails_the_slide_or_costs_its_patches() {
     let statuses = run(&slides, &second, &batch(dir.path(), ExtractOptions::default()), &|_| {}).unwrap();
     let Outcome::Done(second) = &statuses[0].outcome else { panic!("{statuses:?}") };
     assert_eq!(second.n_patches, done.n_patches);
+}
+
+fn encode_options(options: &BatchOptions) -> EncodeOptions {
+    EncodeOptions { bags: options.out.clone(), pixels: PixelSource::NearestLevel, shard: Shard::WHOLE }
+}
+
+#[test]
+fn a_bag_with_patches_and_no_features_is_encoded_and_one_without_patches_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = rendered(dir.path(), "slide-1.svs", 3, Base::X20);
+    let slides = SlideList::find(&[path]).unwrap();
+    let options = batch(dir.path(), ExtractOptions::default());
+    run(&slides, &MeanColour::default(), &options, &|_| {}).unwrap();
+    let bag = options.out.join("slide-1.h5");
+    let wanted = native::read(&bag, "mean-colour", &Magnification::ALL).unwrap();
+    let lattices = native::lattices(&bag).unwrap();
+    let slide = native::slide_info(&bag).unwrap();
+    // A file of scores has the groups and coordinates of a bag.
+    let bare: Vec<ScoredPatches<'_>> = lattices
+        .iter()
+        .map(|lattice| ScoredPatches {
+            magnification: lattice.magnification,
+            patch_size_level0: lattice.geometry.patch_size_level0.unwrap(),
+            coords: &lattice.coords,
+            modules: Vec::new(),
+        })
+        .collect();
+    scores::write(&bag, &slide, &bare).unwrap();
+    assert_eq!(native::lattices(&bag).unwrap().len(), 3);
+    assert!(native::encoders(&bag).unwrap().is_empty());
+    let statuses = encode(&slides, &MeanColour::default(), &encode_options(&options), &|_| {}).unwrap();
+    let Outcome::Done(done) = &statuses[0].outcome else { panic!("{statuses:?}") };
+    let found = native::read(&bag, "mean-colour", &Magnification::ALL).unwrap();
+    for (number, lattice) in lattices.iter().enumerate() {
+        let set = found.at(lattice.magnification).unwrap();
+        assert_eq!((set.n_patches(), done.n_patches[number]), (lattice.coords.len(), lattice.coords.len()));
+        assert_eq!(set.features(), wanted.at(lattice.magnification).unwrap().features());
+    }
+    let again = encode(&slides, &MeanColour::default(), &encode_options(&options), &|_| {}).unwrap();
+    assert_eq!(again[0].outcome, Outcome::Present);
+
+    scores::write(&bag, &slide, &[]).unwrap();
+    let statuses = encode(&slides, &MeanColour::default(), &encode_options(&options), &|_| {}).unwrap();
+    let Outcome::Failed(reason) = &statuses[0].outcome else { panic!("{statuses:?}") };
+    assert!(reason.contains("slide-1.h5: it has no patches at any magnification"), "{reason}");
+}
+
+#[test]
+fn patches_that_the_bag_lacks_are_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = rendered(dir.path(), "slide-1.svs", 3, Base::X20);
+    let slides = SlideList::find(&[path]).unwrap();
+    let options = batch(dir.path(), ExtractOptions::default());
+    run(&slides, &MeanColour::default(), &options, &|_| {}).unwrap();
+    let file = options.out.join("slide-1.h5");
+    let bag = native::read(&file, "mean-colour", &Magnification::ALL).unwrap();
+    let cut = |magnification, set: &PatchSet| {
+        let n = set.n_patches() - if magnification == Magnification::X20 { 4 } else { 0 };
+        let rows = (0..n).flat_map(|row| set.features().row(row).unwrap().to_vec()).collect();
+        let set = PatchSet::new(FeatureMatrix::new(rows, n, 3).unwrap())
+            .with_coords(set.coords().unwrap()[..n].to_vec())
+            .and_then(|cut| cut.with_geometry(set.geometry()));
+        (magnification, set.unwrap())
+    };
+    let n_laid = bag.at(Magnification::X20).unwrap().n_patches();
+    let fewer = Bag::new("slide-1", bag.sets().map(|(at, set)| cut(at, set))).unwrap();
+    native::write(&file, &fewer, "mean-colour", &native::slide_info(&file).unwrap()).unwrap();
+
+    let statuses = run(&slides, &MeanColour::named("b"), &options, &|_| {}).unwrap();
+    let Outcome::Done(done) = &statuses[0].outcome else { panic!("{statuses:?}") };
+    let told = format!("x20: the bag has {} of the {n_laid} patches that these settings lay", n_laid - 4);
+    assert!(done.warnings.iter().any(|warning| warning.starts_with(&told)), "{:?}", done.warnings);
+    assert_eq!(done.warnings.len(), 1, "of the magnification that lacks some");
+    let table = std::fs::read_to_string(options.out.join("status.csv")).unwrap();
+    assert!(table.contains(&told), "{table}");
+}
+
+#[test]
+fn a_table_of_something_else_is_found_before_a_slide_is_encoded() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = rendered(dir.path(), "slide-1.svs", 3, Base::X20);
+    let slides = SlideList::find(&[path]).unwrap();
+    let options = batch(dir.path(), ExtractOptions::default());
+    std::fs::create_dir(&options.out).unwrap();
+    std::fs::write(options.out.join("status.csv"), "patient,age\n1,2\n").unwrap();
+    let encoder = MeanColour::default();
+    for result in [
+        run(&slides, &encoder, &options, &|_| {}),
+        encode(&slides, &encoder, &encode_options(&options), &|_| {}),
+    ] {
+        let text = result.unwrap_err().to_string();
+        assert!(text.contains("status.csv: the columns are patient, age"), "{text}");
+    }
+    assert_eq!(encoder.n_calls(), 0);
+}
+
+#[test]
+fn a_bag_that_bears_the_name_of_the_slide_file_is_the_slides() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = rendered(dir.path(), "slide-1.svs", 3, Base::X20);
+    let slides = SlideList::find(&[path]).unwrap();
+    let options = batch(dir.path(), ExtractOptions::default());
+    run(&slides, &MeanColour::named("a"), &options, &|_| {}).unwrap();
+    let bag = options.out.join("slide-1.svs.h5");
+    std::fs::rename(options.out.join("slide-1.h5"), &bag).unwrap();
+    let again = run(&slides, &MeanColour::named("a"), &options, &|_| {}).unwrap();
+    assert_eq!(again[0].outcome, Outcome::Present);
+    encode(&slides, &MeanColour::named("b"), &encode_options(&options), &|_| {}).unwrap();
+    run(&slides, &MeanColour::named("c"), &options, &|_| {}).unwrap();
+    assert_eq!(native::encoders(&bag).unwrap(), ["a", "b", "c"]);
+    assert!(!options.out.join("slide-1.h5").exists());
+}
+
+#[test]
+fn the_table_has_a_row_for_each_encoder_and_counts_all_magnifications() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = rendered(dir.path(), "slide-1.svs", 3, Base::X20);
+    let slides = SlideList::find(&[path]).unwrap();
+    let all = batch(dir.path(), ExtractOptions::default());
+    let at_20x = ExtractOptions { magnifications: vec![Magnification::X20], ..ExtractOptions::default() };
+    run(&slides, &MeanColour::named("a"), &all, &|_| {}).unwrap();
+    run(&slides, &MeanColour::named("b"), &BatchOptions { extract: at_20x, ..all.clone() }, &|_| {}).unwrap();
+    run(&slides, &MeanColour::named("b"), &all, &|_| {}).unwrap();
+    let table = std::fs::read_to_string(all.out.join("status.csv")).unwrap();
+    let rows: Vec<Vec<&str>> = table.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows.len(), 2, "{table}");
+    assert_eq!((rows[0][11], rows[1][11]), ("a", "b"));
+    assert_eq!(rows[0][3..6], rows[1][3..6], "{table}");
 }

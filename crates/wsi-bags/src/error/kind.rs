@@ -266,6 +266,22 @@ pub enum ErrorKind {
         looked_for: Vec<PathBuf>,
     },
 
+    /// A directory to be read is not there.
+    #[error("there is no such directory")]
+    NoDirectory,
+
+    /// A directory to be written into holds files of another layout, beside which the new ones could not be opened.
+    #[error(
+        "the directory holds bags of another layout: {}; {wanted} bags want a directory of their own",
+        list(found)
+    )]
+    OtherLayout {
+        /// Patterns of file names that exist, each with the layout it belongs to.
+        found: Vec<String>,
+        /// The layout to be written.
+        wanted: String,
+    },
+
     /// A directory does not have the layout asked for, or any known one.
     #[error("no bags found; looked for {}; the directory holds {}", list(looked_for), list(found))]
     Layout {

@@ -28,6 +28,16 @@ pub(crate) fn file_names(directory: &Path) -> Result<Vec<String>> {
     Ok(names.into_iter().collect())
 }
 
+/// Refuses what is no directory that can be listed.
+pub(crate) fn check_directory(directory: &Path) -> Result<()> {
+    let kind = match fs::read_dir(directory) {
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => ErrorKind::NoDirectory,
+        Err(source) => ErrorKind::Io { action: "list the directory", source },
+    };
+    Err(Error::from(kind).in_file(directory))
+}
+
 /// Whether a directory has a file or a link of that name. A link that leads nowhere counts: reading it is an error that says
 /// so, where a file that is absent may be left out.
 pub(crate) fn has_entry(path: &Path) -> bool {
@@ -35,7 +45,7 @@ pub(crate) fn has_entry(path: &Path) -> bool {
 }
 
 /// The folders inside a directory that a name is right for, links to folders among them.
-pub(super) fn folders_named(directory: &Path, is_right: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
+pub(crate) fn folders_named(directory: &Path, is_right: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
     let names = file_names(directory)?.into_iter().filter(|name| is_right(name));
     Ok(names.map(|name| directory.join(name)).filter(|path| path.is_dir()).collect())
 }

@@ -8,7 +8,7 @@ use crate::magnification::Magnification;
 use crate::native;
 use crate::scale_file::{FileType, is_name_of};
 
-use super::directory::{file_names, folders_named, has_files};
+use super::directory::{check_directory, file_names, folders_named, has_files};
 use super::{Folders, ScaleFolder};
 
 /// Looks for the files of one layout below `root`; `None` if there are none. `stated` says that the user asked for
@@ -49,8 +49,10 @@ pub(crate) fn find(root: &Path, layout: Layout, backbone: &str, stated: bool) ->
 /// The files of one magnification in a folder that the user named, in whichever form.
 ///
 /// # Errors
-/// [`ErrorKind::Layout`] with all that was looked for, [`ErrorKind::AmbiguousFolder`], [`ErrorKind::Io`].
+/// [`ErrorKind::Layout`] with all that was looked for, [`ErrorKind::NoDirectory`], [`ErrorKind::AmbiguousFolder`],
+/// [`ErrorKind::Io`].
 pub(crate) fn find_root(root: &Path, backbone: &str) -> Result<ScaleFolder> {
+    check_directory(root)?;
     let mut found = Vec::new();
     found.extend(clam(root)?);
     found.extend(mmp(root)?);

@@ -17,7 +17,7 @@ pub(super) trait SourceFile {
     /// All values of a matrix of floats. f64 is rounded to nearest, and becomes infinite beyond the range of f32.
     ///
     /// # Errors
-    /// Also if a chunk was never written: libraries make up its values.
+    /// Also if a chunk was never written, as in the next two: libraries make up its values.
     fn floats(&self, place: &str) -> Result<Vec<f32>>;
 
     /// All values of a dataset of integers.

@@ -174,12 +174,19 @@ impl SourceFile for Source {
     }
 
     fn integers(&self, place: &str) -> Result<Vec<i64>> {
+        let dataset = self.found(place)?;
         let read = |source| refused("read the values as integers", source);
-        self.found(place)?.read_numeric_as().map_err(read)
+        let values: Vec<i64> = dataset.read_numeric_as().map_err(read)?;
+        chunks::check_written(&dataset, 0, &values, i64::cast_unsigned)?;
+        Ok(values)
     }
 
     fn doubles(&self, place: &str) -> Result<Vec<f64>> {
-        self.found(place)?.read_numeric_as().map_err(|source| refused("read the values", source))
+        let dataset = self.found(place)?;
+        let values: Vec<f64> =
+            dataset.read_numeric_as().map_err(|source| refused("read the values", source))?;
+        chunks::check_written(&dataset, 0, &values, f64::to_bits)?;
+        Ok(values)
     }
 
     fn attribute(&self, place: &str, name: &str) -> Result<Option<Attribute>> {
@@ -230,7 +237,8 @@ fn in_blocks<T: ReadNumeric>(dataset: &H5Dataset, convert: impl Fn(T) -> f32) ->
         let block = dataset.read_numeric_slice_as::<T>(&[start, 0], &[rows, n_columns]).map_err(failed)?;
         let n_before = values.len();
         values.extend(block.into_iter().map(&convert));
-        chunks::check_written(dataset, start, values.get(n_before..).unwrap_or_default(), n_columns)?;
+        let block = values.get(n_before..).unwrap_or_default();
+        chunks::check_written(dataset, start, block, |value| value.to_bits().into())?;
     }
     Ok(values)
 }

@@ -94,6 +94,13 @@ impl Source {
             };
             return Err(ErrorKind::Hdf5Feature { feature }.into());
         }
+        if let (Some(found), Some(sides)) = (dataset.num_chunks(), dataset.chunk()) {
+            let counts =
+                dataset.shape().into_iter().zip(sides).map(|(size, side)| size.div_ceil(side.max(1)));
+            if found < counts.fold(1, usize::saturating_mul) {
+                return Err(lacks_chunk());
+            }
+        }
         dataset.read_raw().map_err(|source| failed("read the values", source))
     }
 }
@@ -154,14 +161,6 @@ impl SourceFile for Source {
     }
 
     fn floats(&self, place: &str) -> Result<Vec<f32>> {
-        let dataset = self.found(place)?;
-        if let (Some(found), Some(sides)) = (dataset.num_chunks(), dataset.chunk()) {
-            let counts =
-                dataset.shape().into_iter().zip(sides).map(|(size, side)| size.div_ceil(side.max(1)));
-            if found < counts.fold(1, usize::saturating_mul) {
-                return Err(lacks_chunk());
-            }
-        }
         self.values(place)
     }
 

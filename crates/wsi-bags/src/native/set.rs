@@ -89,7 +89,7 @@ fn parent_fallbacks(group: &Group<'_>) -> Result<Option<usize>> {
     stated.map(fits).transpose()
 }
 
-fn geometry(group: &Group<'_>) -> Result<PatchGeometry> {
+pub(super) fn geometry(group: &Group<'_>) -> Result<PatchGeometry> {
     const SIZE: &str = "patch_size_level0";
     let fits = |size: u64| {
         let wrong = || group.wrong_attribute(SIZE, size.to_string(), "a size that fits 32 bits");
