@@ -85,6 +85,7 @@ impl CliError {
             Self::Slide(error) if is_temporary(error) => 75,
             Self::Slides(error) if is_temporary(error) => 75,
             Self::Viewer(_) | Self::Slide(_) | Self::Slides(_) => 3,
+            Self::Write(error) if is_temporary(error) => 75,
             Self::Write(_) | Self::Encode(_) => 1,
         }
     }
@@ -102,4 +103,15 @@ fn hint(error: &cf_viewer::Error) -> Option<&'static str> {
         SlideMpp { .. } => "--mpp X states the resolution that the features were cut at",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_stdout_is_temporary_and_a_closed_one_is_not() {
+        let code = |kind: io::ErrorKind| CliError::Write(kind.into()).exit_code();
+        assert_eq!([code(io::ErrorKind::StorageFull), code(io::ErrorKind::PermissionDenied)], [75, 1]);
+    }
 }

@@ -6,7 +6,7 @@ mod output;
 mod render;
 mod serve;
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -35,11 +35,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            match log_format {
-                // Nowhere is left to report that stderr is closed.
-                LogFormat::Text => _ = writeln!(std::io::stderr(), "error: {error}"),
-                LogFormat::Json => tracing::error!(exit_code = error.exit_code(), "{error}"),
-            }
+            log_format.say_error(&error, error.exit_code());
             ExitCode::from(error.exit_code())
         }
     }

@@ -11,7 +11,7 @@ use cf_train::predict::{AttributionOptions, Target, attribute};
 use cf_train::run_dir::{CONFIG, fold_dir, fold_files};
 use cf_viewer::heat_layers;
 use cf_viewer::serve::{HeatSource, SlideHeat, Study, serve};
-use wsi_bags::Layout;
+use wsi_bags::{BagStore, Layout};
 use wsi_features::SlideList;
 
 use crate::args::ServeArguments;
@@ -56,8 +56,11 @@ impl HeatSource for RunHeat {
 pub(crate) fn run(arguments: &ServeArguments, quiet: bool) -> Result<(), CliError> {
     let report = cf_train::report::collect(&arguments.run)?;
     let config = RunConfig::read(&arguments.run.join(CONFIG), &[])?;
+    let bags = BagStore::open(&arguments.features, arguments.layout, &config.features.backbone)
+        .map_err(cf_train::Error::BagStore)?;
     let slide_files = arguments.slides.as_deref().map(slide_files).transpose()?.unwrap_or_default();
     let n_slides = report.predictions.len();
+    let n_bags = report.predictions.iter().filter(|row| bags.listed_as(&row.slide_id).is_some()).count();
     let n_files = report.predictions.iter().filter(|row| slide_files.contains_key(&row.slide_id)).count();
     let heat = RunHeat {
         run: arguments.run.clone(),
@@ -72,7 +75,9 @@ pub(crate) fn run(arguments: &ServeArguments, quiet: bool) -> Result<(), CliErro
         // The address is all that a program that starts this one needs.
         let mut text = format!("http://{address}/\n");
         if !quiet {
-            text.push_str(&format!("{n_files} of {n_slides} slides have a file. Ctrl-C ends.\n"));
+            text.push_str(&format!(
+                "Of {n_slides} slides, {n_bags} have features and {n_files} a slide file. Ctrl-C ends.\n"
+            ));
         }
         let _ = print(&text);
     };
@@ -87,6 +92,11 @@ pub(crate) fn run(arguments: &ServeArguments, quiet: bool) -> Result<(), CliErro
 
 /// The slides in a directory, by id.
 fn slide_files(directory: &Path) -> Result<BTreeMap<String, PathBuf>, CliError> {
+    // What is no directory would be taken for a slide.
+    if let Err(source) = std::fs::read_dir(directory) {
+        let (path, action) = (directory.to_owned(), "list the directory");
+        return Err(wsi_features::Error::Io { path, action, source }.into());
+    }
     let slides = SlideList::find(&[directory.to_owned()])?;
     Ok(slides.entries().iter().map(|slide| (slide.id.clone(), slide.path.clone())).collect())
 }

@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::AtomicBool;
 
 use cf_model::kernels::device::DeviceName;
@@ -53,7 +54,12 @@ impl Trained {
     }
 
     fn render(&self, features: &Path, out: &Path, more: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_cf-heatmap"))
+        self.command(features, out, more).output().unwrap()
+    }
+
+    fn command(&self, features: &Path, out: &Path, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cf-heatmap"));
+        command
             .args(["render", "--model", "crossfusion", "--backbone", &self.backbone, "--slide", &self.slide])
             .arg("--checkpoint")
             .arg(&self.checkpoint)
@@ -61,9 +67,8 @@ impl Trained {
             .arg(features)
             .arg("--out")
             .arg(out)
-            .args(more)
-            .output()
-            .unwrap()
+            .args(more);
+        command
     }
 
     /// Writes the slide's bag into a directory of its own, changed.
@@ -117,6 +122,9 @@ fn a_slide_is_drawn_and_what_does_not_fit_is_refused() {
     let table = trained.render(&features, &at("maps"), &["--occlusion", "4", "--colours", "inferno"]);
     assert!(table.status.success(), "{}", text(&table.stderr));
     assert!(text(&table.stdout).contains("x5-occlusion.png"), "{}", text(&table.stdout));
+    assert!(directory.join("x5-occlusion.png").exists());
+    assert!(trained.render(&features, &at("maps"), &[]).status.success());
+    assert!(!directory.join("x5-occlusion.png").exists(), "of a map that was not asked for again");
 
     let refused = |features: &Path, more: &[&str], code: i32, words: &str| {
         let output = trained.render(features, &at("refused"), more);
@@ -180,6 +188,61 @@ fn a_slide_is_drawn_and_what_does_not_fit_is_refused() {
     assert_eq!(output.status.code(), Some(3));
     let error = text(&output.stderr);
     assert!(error.contains("reads features of 24 columns"), "{error}");
+}
+
+#[test]
+fn a_run_is_served_with_what_there_is_of_it_and_what_is_not_there_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let trained = trained(dir.path(), 16);
+    let slides = at("slides");
+    std::fs::create_dir(&slides).unwrap();
+    std::fs::write(slides.join("another.svs"), "").unwrap();
+    let serve = |features: &Path, slides: Option<&Path>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cf-heatmap"));
+        command.args(["serve", "--port", "0", "--run"]).arg(at("run")).arg("--features").arg(features);
+        command.args(slides.iter().flat_map(|slides| [Path::new("--slides"), slides]));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+
+    let mut served = serve(&trained.features, Some(&slides));
+    let said: Vec<String> =
+        BufReader::new(served.stdout.take().unwrap()).lines().take(2).map(Result::unwrap).collect();
+    served.kill().unwrap();
+    served.wait().unwrap();
+    assert!(said[0].starts_with("http://127.0.0.1:"), "{said:?}");
+    let predicted = std::fs::read_to_string(at("run/fold_0/predictions.csv")).unwrap().lines().count() - 1;
+    let counts = format!("Of {predicted} slides, {predicted} have features and 0 a slide file. Ctrl-C ends.");
+    assert_eq!(said[1], counts);
+
+    let refused = |features: &Path, slides: Option<&Path>, words: &[&str]| {
+        let mut begun = serve(features, slides);
+        // A server that starts prints its address; one that is refused ends.
+        let said = BufReader::new(begun.stdout.take().unwrap()).lines().next();
+        assert!(said.is_none(), "{said:?}");
+        let ended = begun.wait_with_output().unwrap();
+        let error = text(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(3), "{error}");
+        assert!(words.iter().all(|word| error.contains(word)), "{words:?} in {error}");
+    };
+    let nowhere = at("nowhere");
+    let path = nowhere.to_str().unwrap();
+    refused(&nowhere, None, &[path]);
+    refused(&trained.features, Some(&nowhere), &[path, "No such file"]);
+    std::fs::remove_file(at("run/summary.json")).unwrap();
+    refused(&trained.features, None, &["found no summary.json", "`cf-train cv --resume`"]);
+}
+
+/// Linux has a file that is always full.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_stdout_is_temporary() {
+    let dir = tempfile::tempdir().unwrap();
+    let trained = trained(dir.path(), 16);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let rendered =
+        trained.command(&trained.features, &dir.path().join("maps"), &[]).stdout(full).output().unwrap();
+    assert_eq!(rendered.status.code(), Some(75), "{}", text(&rendered.stderr));
 }
 
 #[test]

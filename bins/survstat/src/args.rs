@@ -2,19 +2,26 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use survival_metrics::{CiType, Convention, CoxTies, LogRankWeight, TimeWeight};
+use clap::{Args, Parser, Subcommand};
+
+use crate::choices::{CiForm, Library, PairWeight, TestWeight, TiedEvents};
 
 /// Survival statistics of a CSV file: C-index, Kaplan-Meier, log-rank, Brier score, AUC(t), Cox model.
 ///
-/// The file has a header row and one row per subject, separated by commas. A row with a missing or invalid value is
-/// an error that names its line and column. Exit codes: 0 done, 1 unexpected, 2 usage, 3 bad data (do not retry), 75
-/// temporary, such as a full disk (retry).
+/// The file is UTF-8 text with a header row and one row per subject, separated by commas, semicolons or tabs (the header
+/// decides); numbers have a decimal point. A row with a missing or invalid value is an error that names its line and column.
+/// Exit codes: 0 done, 1 unexpected, 2 usage, 3 bad data (do not retry), 75 temporary, such as a full disk (retry).
 #[derive(Debug, Parser)]
 #[command(name = "survstat", version, max_term_width = 100)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// Say nothing but errors on stderr.
+    #[arg(long, global = true)]
+    pub(crate) quiet: bool,
+    /// How errors are written to stderr.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) log_format: cf_cli::LogFormat,
 }
 
 #[derive(Debug, Subcommand)]
@@ -62,10 +69,11 @@ pub(crate) struct OutcomeArguments {
     /// Column with the time of the event or of censoring, in any unit.
     #[arg(long, value_name = "COL")]
     pub(crate) time: String,
-    /// Column with 1 for an event and 0 for a censoring.
+    /// Column that tells events from censorings: 1 (or True) for an event and 0 for a censoring, or words such as `dead` and
+    /// `alive`, `event` and `censored`, or both as in `1:DECEASED`; one way throughout.
     #[arg(long, value_name = "COL")]
     pub(crate) event: String,
-    /// The value that means "censored" in the column of --event; the other one is the event.
+    /// The number that means "censored" in the column of --event; the other one is the event. Words mean what they say.
     ///
     /// Required where the column's name starts with `cens`, because such columns come in both meanings.
     #[arg(long, value_name = "0|1", value_parser = clap::value_parser!(u8).range(0..=1))]
@@ -156,7 +164,7 @@ pub(crate) struct AucArguments {
     #[arg(long, value_name = "COL")]
     pub(crate) risk: String,
     /// Times, separated by commas; without them, the deciles of the event times that a subject outlives.
-    #[arg(long, value_name = "T,..", value_delimiter = ',')]
+    #[arg(long, value_name = "T,..", value_delimiter = ',', value_parser = parse_time)]
     pub(crate) at: Vec<f64>,
     /// CSV file of the training sample with the same time and event columns, for the weights of censoring.
     #[arg(long, value_name = "FILE")]
@@ -266,132 +274,15 @@ pub(crate) struct GroupArguments {
     pub(crate) risk: Option<String>,
 }
 
-/// Names of the forms of confidence limits.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum CiForm {
-    /// On the scale of S (clipped to 0 and 1).
-    Plain,
-    /// On the scale of ln S; R's default.
-    Log,
-    /// On the scale of ln(-ln S); lifelines and scikit-survival.
-    LogLog,
-    /// On the scale of the log odds of S.
-    Logit,
-    /// On the scale of the arcsine of the root of S.
-    Arcsin,
-}
-
-impl From<CiForm> for CiType {
-    fn from(form: CiForm) -> Self {
-        match form {
-            CiForm::Plain => Self::Plain,
-            CiForm::Log => Self::Log,
-            CiForm::LogLog => Self::LogLog,
-            CiForm::Logit => Self::Logit,
-            CiForm::Arcsin => Self::Arcsin,
-        }
-    }
-}
-
-/// Names of conventions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Library {
-    /// This program's: the statistics literature's, with scikit-survival's risk ties.
-    Default,
-    /// scikit-survival.
-    ScikitSurvival,
-    /// lifelines.
-    Lifelines,
-    /// R `survival`.
-    R,
-}
-
-impl From<Library> for Convention {
-    fn from(library: Library) -> Self {
-        match library {
-            Library::Default => Self::Default,
-            Library::ScikitSurvival => Self::ScikitSurvival,
-            Library::Lifelines => Self::Lifelines,
-            Library::R => Self::R,
-        }
-    }
-}
-
-/// Names of weights of pairs.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum PairWeight {
-    /// All alike: Harrell's C.
-    Harrell,
-    /// Inverse squared probability of being uncensored: Uno's C.
-    Uno,
-    /// S / n: Peto and Wilcoxon.
-    PetoWilcoxon,
-    /// S / (G n): Schemper.
-    Schemper,
-    /// 1 / n: event times alike.
-    Identity,
-}
-
-impl From<PairWeight> for TimeWeight {
-    fn from(weight: PairWeight) -> Self {
-        match weight {
-            PairWeight::Harrell => Self::Harrell,
-            PairWeight::Uno => Self::Uno,
-            PairWeight::PetoWilcoxon => Self::PetoWilcoxon,
-            PairWeight::Schemper => Self::Schemper,
-            PairWeight::Identity => Self::Identity,
-        }
-    }
-}
-
-/// Names of log-rank weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TestWeight {
-    /// All event times alike.
-    Logrank,
-    /// Numbers at risk: Gehan, Breslow, Wilcoxon.
-    Gehan,
-    /// Roots of numbers at risk.
-    TaroneWare,
-    /// Peto and Peto, as modified by Andersen.
-    Peto,
-}
-
-impl From<TestWeight> for LogRankWeight {
-    fn from(weight: TestWeight) -> Self {
-        match weight {
-            TestWeight::Logrank => Self::LogRank,
-            TestWeight::Gehan => Self::Gehan,
-            TestWeight::TaroneWare => Self::TaroneWare,
-            TestWeight::Peto => Self::Peto,
-        }
-    }
-}
-
-/// Names of methods for tied events.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum TiedEvents {
-    /// Efron's approximation.
-    Efron,
-    /// Breslow's approximation.
-    Breslow,
-    /// The exact discrete likelihood.
-    Exact,
-}
-
-impl From<TiedEvents> for CoxTies {
-    fn from(ties: TiedEvents) -> Self {
-        match ties {
-            TiedEvents::Efron => Self::Efron,
-            TiedEvents::Breslow => Self::Breslow,
-            TiedEvents::Exact => Self::Exact,
-        }
-    }
-}
-
 fn parse_level(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(level) if level > 0.0 && level < 1.0 => Ok(level),
         _ => Err("expected a number between 0 and 1, such as 0.95".to_owned()),
     }
+}
+
+/// A time of a list, which may have spaces after its commas.
+fn parse_time(text: &str) -> Result<f64, String> {
+    let time = text.trim().parse::<f64>().ok().filter(|time| time.is_finite());
+    time.ok_or_else(|| "expected numbers separated by commas, such as 12,24,36".to_owned())
 }

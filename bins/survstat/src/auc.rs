@@ -3,36 +3,51 @@
 use cf_report::{TimeCurve, TimeCurves, TimeQuantity, time_curves};
 use serde::Serialize;
 use survival_metrics::{
-    AucConfig, AucOverTime, Convention, IntervalScale, Outcome, cumulative_dynamic_auc, probability_interval,
+    AucConfig, AucOverTime, Convention, Error, IntervalScale, Outcome, cumulative_dynamic_auc,
+    probability_interval,
 };
 
 use crate::args::AucArguments;
 use crate::error::CliError;
 use crate::output;
-use crate::sample::{censoring, risk, training};
+use crate::sample::{NO_EVENTS, NO_INTERVAL, censoring, known_error, risk, training};
 use crate::table::Table;
 
 #[derive(Serialize)]
 struct AucJson<'a> {
     time: &'a [f64],
     auc: &'a [f64],
-    standard_error: &'a [f64],
-    lower: Vec<f64>,
-    upper: Vec<f64>,
+    /// Null, as the limits, where no interval can be had.
+    standard_error: &'a [Option<f64>],
+    lower: Vec<Option<f64>>,
+    upper: Vec<Option<f64>>,
     cases: &'a [usize],
     controls: &'a [usize],
     mean_auc: f64,
 }
 
 pub(crate) fn run(arguments: &AucArguments) -> Result<String, CliError> {
-    let table = Table::read(&arguments.outcome.csv)?;
+    let table = Table::read(&arguments.outcome.csv, "--csv")?;
     let outcomes = table.outcomes(&arguments.outcome)?;
     let risk = risk(&table, &arguments.risk)?;
-    let fault = |source: survival_metrics::Error| {
-        let hint = "name times with --at that have events before and subjects after them";
-        CliError::in_file(table.path(), format!("AUC of `{}`: {source}", arguments.risk), hint)
+    let in_words = |problem: &str, hint: &str| {
+        CliError::in_file(table.path(), format!("AUC of `{}`: {problem}", arguments.risk), hint)
     };
+    let fault = |source: Error| {
+        let hint = match source {
+            Error::AllCensored { .. } => NO_EVENTS,
+            _ => "name times with --at that have events before and subjects after them",
+        };
+        in_words(&source.to_string(), hint)
+    };
+    if !outcomes.iter().any(|outcome| outcome.is_event()) {
+        return Err(fault(Error::AllCensored { n: outcomes.len() }));
+    }
     let mut times = if arguments.at.is_empty() { deciles(&outcomes) } else { arguments.at.clone() };
+    if times.is_empty() {
+        let problem = "no subject outlives an event, so that no time has subjects on both sides of it";
+        return Err(in_words(problem, "check --time, --event and --censored-is"));
+    }
     times.sort_by(f64::total_cmp);
     let rule = Convention::from(arguments.convention).censoring();
     let g = match &arguments.train {
@@ -44,19 +59,20 @@ pub(crate) fn run(arguments: &AucArguments) -> Result<String, CliError> {
     };
     let config = AucConfig { censoring: rule, training: g.as_ref(), ..AucConfig::default() };
     let auc = cumulative_dynamic_auc(&outcomes, &risk, &times, &config).map_err(fault)?;
-    let limits: Vec<(f64, f64)> = auc
-        .auc
-        .iter()
-        .zip(&auc.standard_error)
-        .map(|(&auc, &se)| probability_interval(auc, se, arguments.level, IntervalScale::Logit))
-        .collect::<Result<_, _>>()
-        .map_err(fault)?;
+    let errors: Vec<Option<f64>> =
+        auc.auc.iter().zip(&auc.standard_error).map(|(&auc, &se)| known_error(auc, se)).collect();
+    let interval = |(auc, se): (&f64, &Option<f64>)| {
+        se.map(|se| probability_interval(*auc, se, arguments.level, IntervalScale::Logit)).transpose()
+    };
+    let limits: Vec<Option<(f64, f64)>> =
+        auc.auc.iter().zip(&errors).map(interval).collect::<Result<_, _>>().map_err(fault)?;
     output::svg(arguments.svg.as_deref(), || {
         let curve = TimeCurve {
             label: format!("{} (mean {:.3})", arguments.risk, auc.mean),
             times: auc.times.clone(),
             values: auc.auc.clone(),
-            limits: limits.clone(),
+            // Where none can be had, the band shrinks to the curve.
+            limits: limits.iter().zip(&auc.auc).map(|(limits, &auc)| limits.unwrap_or((auc, auc))).collect(),
         };
         let time_label = &arguments.outcome.time;
         let title = "Cumulative/dynamic AUC";
@@ -66,9 +82,9 @@ pub(crate) fn run(arguments: &AucArguments) -> Result<String, CliError> {
         return output::json(&AucJson {
             time: &auc.times,
             auc: &auc.auc,
-            standard_error: &auc.standard_error,
-            lower: limits.iter().map(|l| l.0).collect(),
-            upper: limits.iter().map(|l| l.1).collect(),
+            standard_error: &errors,
+            lower: limits.iter().map(|limits| limits.map(|l| l.0)).collect(),
+            upper: limits.iter().map(|limits| limits.map(|l| l.1)).collect(),
             cases: &auc.n_cases,
             controls: &auc.n_controls,
             mean_auc: auc.mean,
@@ -88,12 +104,12 @@ fn deciles(outcomes: &[Outcome]) -> Vec<f64> {
     deciles
 }
 
-fn describe(auc: &AucOverTime, limits: &[(f64, f64)], level: f64) -> String {
+fn describe(auc: &AucOverTime, limits: &[Option<(f64, f64)>], level: f64) -> String {
     let percent = level * 100.0;
     let titles = ["time", "cases", "controls", "AUC"].map(str::to_owned).into_iter();
     let mut rows: Vec<Vec<String>> =
         vec![titles.chain([format!("lower {percent}%"), format!("upper {percent}%")]).collect()];
-    for (k, (t, limits)) in auc.times.iter().zip(limits).enumerate() {
+    for (k, (t, interval)) in auc.times.iter().zip(limits).enumerate() {
         let count = |of: &[usize]| of.get(k).map_or_else(String::new, usize::to_string);
         let value = auc.auc.get(k).copied().unwrap_or_default();
         rows.push(vec![
@@ -101,9 +117,10 @@ fn describe(auc: &AucOverTime, limits: &[(f64, f64)], level: f64) -> String {
             count(&auc.n_cases),
             count(&auc.n_controls),
             format!("{value:.4}"),
-            format!("{:.4}", limits.0),
-            format!("{:.4}", limits.1),
+            output::limit(interval.map(|l| l.0)),
+            output::limit(interval.map(|l| l.1)),
         ]);
     }
-    format!("{}\nmean AUC = {:.4}\n", output::aligned(&rows), auc.mean)
+    let note = if limits.iter().any(Option::is_none) { NO_INTERVAL } else { "" };
+    format!("{}{note}\nmean AUC = {:.4}\n", output::aligned(&rows), auc.mean)
 }

@@ -24,7 +24,7 @@ struct BrierJson<'a> {
 }
 
 pub(crate) fn run(arguments: &BrierArguments) -> Result<String, CliError> {
-    let table = Table::read(&arguments.outcome.csv)?;
+    let table = Table::read(&arguments.outcome.csv, "--csv")?;
     let outcomes = table.outcomes(&arguments.outcome)?;
     let columns = table.columns_at(&arguments.survival_prefix);
     if columns.is_empty() {
@@ -77,7 +77,7 @@ pub(crate) fn run(arguments: &BrierArguments) -> Result<String, CliError> {
     for (((t, score), reference), accuracy) in
         times.iter().zip(&score.scores).zip(&reference.scores).zip(&accuracy)
     {
-        let accuracy = accuracy.map_or_else(|| "-".to_owned(), |a| format!("{a:.4}"));
+        let accuracy = output::limit(*accuracy);
         rows.push(vec![t.to_string(), format!("{score:.4}"), format!("{reference:.4}"), accuracy]);
     }
     Ok(format!(

@@ -7,7 +7,7 @@ use survival_metrics::{ConcordanceEstimate, IntervalScale, concordance};
 use crate::args::CindexArguments;
 use crate::error::CliError;
 use crate::output;
-use crate::sample::{concordance_config, pair_hint, risk, sample};
+use crate::sample::{NO_INTERVAL, concordance_config, each_once, pair_hint, risk, sample, standard_error};
 use crate::table::Table;
 
 #[derive(Serialize)]
@@ -19,32 +19,38 @@ struct CindexJson<'a> {
     discordant: u64,
     tied_risk: u64,
     tied_time: u64,
-    standard_error: f64,
-    lower: f64,
-    upper: f64,
+    /// Null, as the limits, where no interval can be had.
+    standard_error: Option<f64>,
+    lower: Option<f64>,
+    upper: Option<f64>,
 }
 
-/// The C-index of one column with its interval.
+/// The C-index of one column with its interval, where one can be had.
 struct Estimate<'a> {
     risk: &'a str,
     c: ConcordanceEstimate,
-    interval: (f64, f64),
+    limits: Option<(f64, f64)>,
 }
 
 pub(crate) fn run(arguments: &CindexArguments) -> Result<String, CliError> {
-    let table = Table::read(&arguments.outcome.csv)?;
+    each_once("--risk", &arguments.risk)?;
+    let table = Table::read(&arguments.outcome.csv, "--csv")?;
     let pairs = &arguments.pairs;
     let data = sample(&table, &arguments.outcome, pairs.strata.as_deref(), pairs.cluster.as_deref())?;
     let config = concordance_config(pairs);
     let mut results: Vec<Estimate<'_>> = Vec::new();
     for column in &arguments.risk {
-        let estimate = concordance(&data, &risk(&table, column)?, &config)
-            .and_then(|c| Ok((c.confidence_interval(arguments.level, IntervalScale::Logit)?, c)));
-        let (interval, c) = estimate.map_err(|source| {
+        let limits = |c: &ConcordanceEstimate| {
+            standard_error(c)
+                .map(|_| c.confidence_interval(arguments.level, IntervalScale::Logit))
+                .transpose()
+        };
+        let estimate = concordance(&data, &risk(&table, column)?, &config).and_then(|c| Ok((limits(&c)?, c)));
+        let (limits, c) = estimate.map_err(|source| {
             let hint = pair_hint(&source);
             CliError::in_file(table.path(), format!("C-index of `{column}`: {source}"), hint)
         })?;
-        results.push(Estimate { risk: column, c, interval });
+        results.push(Estimate { risk: column, c, limits });
     }
     output::svg(arguments.svg.as_deref(), || {
         let rows: Vec<ForestRow> = results.iter().map(forest_row).collect();
@@ -68,7 +74,7 @@ fn forest_row(result: &Estimate<'_>) -> ForestRow {
         label: result.risk.to_owned(),
         detail: String::new(),
         estimate: result.c.c_index,
-        limits: Some(result.interval),
+        limits: result.limits,
     }
 }
 
@@ -81,9 +87,9 @@ fn to_json<'a>(result: &Estimate<'a>, is_named: bool) -> CindexJson<'a> {
         discordant: counts.discordant,
         tied_risk: counts.tied_risk,
         tied_time: counts.tied_time_event_censored,
-        standard_error: result.c.standard_error(),
-        lower: result.interval.0,
-        upper: result.interval.1,
+        standard_error: standard_error(&result.c),
+        lower: result.limits.map(|limits| limits.0),
+        upper: result.limits.map(|limits| limits.1),
     }
 }
 
@@ -98,16 +104,17 @@ fn describe(table: &Table, n_events: usize, n: usize, level: f64, results: &[Est
         rows.push(vec![
             result.risk.to_owned(),
             format!("{:.4}", result.c.c_index),
-            format!("{:.4}", result.interval.0),
-            format!("{:.4}", result.interval.1),
+            output::limit(result.limits.map(|limits| limits.0)),
+            output::limit(result.limits.map(|limits| limits.1)),
             counts.concordant.to_string(),
             counts.discordant.to_string(),
             counts.tied_risk.to_string(),
             counts.tied_time_event_censored.to_string(),
         ]);
     }
+    let note = if results.iter().any(|result| result.limits.is_none()) { NO_INTERVAL } else { "" };
     format!(
-        "{}: {n} subjects, {n_events} events\n\n{}\n\
+        "{}: {n} subjects, {n_events} events\n\n{}\n{note}\
          Pairs are comparable if one subject is known to have outlived the event of the other. Tied time counts pairs of\n\
          an event and a censoring at one time, which are comparable. Limits: infinitesimal jackknife, on the log odds.\n",
         table.path().display(),

@@ -9,7 +9,7 @@ use survival_metrics::{
 use crate::args::CompareArguments;
 use crate::error::CliError;
 use crate::output;
-use crate::sample::{concordance_config, pair_hint, risk, sample};
+use crate::sample::{NO_INTERVAL, concordance_config, each_once, pair_hint, risk, sample, standard_error};
 use crate::table::Table;
 
 #[derive(Serialize)]
@@ -23,7 +23,8 @@ struct CompareJson<'a> {
 struct RiskJson<'a> {
     risk: &'a str,
     c_index: f64,
-    standard_error: f64,
+    /// Null where no subject changes the C-index.
+    standard_error: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -66,7 +67,8 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<String, CliError> {
         let problem = "a comparison needs two risk columns".to_owned();
         return Err(CliError::Usage { problem, hint: "repeat --risk" });
     }
-    let table = Table::read(&arguments.outcome.csv)?;
+    each_once("--risk", &arguments.risk)?;
+    let table = Table::read(&arguments.outcome.csv, "--csv")?;
     let pairs = &arguments.pairs;
     let data = sample(&table, &arguments.outcome, pairs.strata.as_deref(), pairs.cluster.as_deref())?;
     let risks: Vec<Risk> =
@@ -115,7 +117,7 @@ fn to_json<'a>(
     let risks = names.iter().zip(&comparison.estimates).map(|(risk, estimate)| RiskJson {
         risk,
         c_index: estimate.c_index,
-        standard_error: estimate.standard_error(),
+        standard_error: standard_error(estimate),
     });
     let differences = pairs.iter().map(|pair| {
         let test = pair.test.as_ref();
@@ -142,9 +144,11 @@ fn to_json<'a>(
 fn describe(names: &[String], comparison: &ConcordanceComparison, pairs: &[Pair<'_>]) -> String {
     let mut rows = vec![["risk", "C-index", "standard error"].map(str::to_owned).to_vec()];
     for (name, estimate) in names.iter().zip(&comparison.estimates) {
-        let (c, se) = (estimate.c_index, estimate.standard_error());
-        rows.push(vec![name.clone(), format!("{c:.4}"), format!("{se:.4}")]);
+        let (c, se) = (estimate.c_index, output::limit(standard_error(estimate)));
+        rows.push(vec![name.clone(), format!("{c:.4}"), se]);
     }
+    let is_known = |estimate| standard_error(estimate).is_some();
+    let of_risks = if comparison.estimates.iter().all(is_known) { "" } else { NO_INTERVAL };
     let titles = ["pair", "difference", "standard error", "z", "p", "p (Holm)"];
     let mut differences = vec![titles.map(str::to_owned).to_vec()];
     for pair in pairs {
@@ -174,5 +178,5 @@ fn describe(names: &[String], comparison: &ConcordanceComparison, pairs: &[Pair<
             format!("\nall equal: chi-square = {:.4}, df = {}, p = {p}\n", t.chi_square, t.df)
         },
     );
-    format!("{}\n{}{note}{equality}", output::aligned(&rows), output::aligned(&differences))
+    format!("{}{of_risks}\n{}{note}{equality}", output::aligned(&rows), output::aligned(&differences))
 }

@@ -2,12 +2,12 @@
 
 use cf_report::{ForestPlot, ForestRow, ForestScale, forest_plot};
 use serde::Serialize;
-use survival_metrics::{CoxModel, CoxTest, CoxVariance, HazardRatio, SurvivalData, cox_model};
+use survival_metrics::{CoxModel, CoxTest, CoxVariance, Error, HazardRatio, SurvivalData, cox_model};
 
 use crate::args::CoxArguments;
 use crate::error::CliError;
 use crate::output;
-use crate::sample::{SINGLE_CLUSTER, sample};
+use crate::sample::{NO_EVENTS, SINGLE_CLUSTER, each_once, sample};
 use crate::table::Table;
 
 #[derive(Serialize)]
@@ -50,20 +50,15 @@ impl From<&CoxTest> for TestJson {
 }
 
 pub(crate) fn run(arguments: &CoxArguments) -> Result<String, CliError> {
-    let table = Table::read(&arguments.outcome.csv)?;
+    each_once("--covariate", &arguments.covariate)?;
+    let table = Table::read(&arguments.outcome.csv, "--csv")?;
     let data = sample(&table, &arguments.outcome, arguments.strata.as_deref(), arguments.cluster.as_deref())?;
     let columns: Vec<Vec<f64>> =
         arguments.covariate.iter().map(|column| table.numbers(column)).collect::<Result<_, _>>()?;
     let slices: Vec<&[f64]> = columns.iter().map(Vec::as_slice).collect();
-    let fault = |source: survival_metrics::Error| {
-        let hint = match source {
-            survival_metrics::Error::SingleCluster => SINGLE_CLUSTER,
-            survival_metrics::Error::ZeroVariance => {
-                "standard errors over clusters want more clusters than covariates; leave covariates or --cluster out"
-            }
-            _ => "covariates are counted in the order of --covariate; leave the one it names out",
-        };
-        CliError::in_file(table.path(), format!("Cox model: {source}"), hint)
+    let fault = |source: Error| {
+        let (problem, hint) = explain(&source, &arguments.covariate);
+        CliError::in_file(table.path(), format!("Cox model: {problem}"), hint)
     };
     let model = cox_model(&data, &slices, arguments.ties.into()).map_err(fault)?;
     let variance = if arguments.cluster.is_some() { CoxVariance::Robust } else { CoxVariance::Model };
@@ -131,6 +126,32 @@ pub(crate) fn run(arguments: &CoxArguments) -> Result<String, CliError> {
         ]);
     }
     Ok(describe(&model, &data, arguments.cluster.is_some(), &rows))
+}
+
+/// What is wrong, with covariates by name, and the way out.
+fn explain(source: &Error, covariates: &[String]) -> (String, &'static str) {
+    let name = |index: usize| covariates.get(index).map_or("", String::as_str);
+    let hint = match source {
+        Error::AllCensored { .. } => NO_EVENTS,
+        Error::SingleCluster => SINGLE_CLUSTER,
+        Error::ZeroVariance => {
+            "standard errors over clusters want more clusters than covariates; leave covariates or --cluster out"
+        }
+        Error::Collinear { index } => {
+            let problem =
+                format!("column `{}` is constant or a combination of the other covariates", name(*index));
+            return (problem, "leave it out, or one of the columns that give it");
+        }
+        Error::Separation { index } => {
+            let problem = format!(
+                "column `{}` separates those with events from those without: its hazard ratio has no finite estimate",
+                name(*index)
+            );
+            return (problem, "leave it out");
+        }
+        _ => "check the columns of --covariate; leave out those that say nearly the same",
+    };
+    (source.to_string(), hint)
 }
 
 fn describe(model: &CoxModel, data: &SurvivalData, has_clusters: bool, rows: &[Vec<String>]) -> String {

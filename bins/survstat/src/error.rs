@@ -8,8 +8,10 @@ use cf_cli::is_temporary;
 /// An error as the user reads it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CliError {
-    #[error("cannot read {}: {source}\n  hint: --csv wants the path of a readable CSV file", path.display())]
+    #[error("cannot read {}: {source}\n  hint: {option} wants the path of a readable CSV file", path.display())]
     Read {
+        /// The option that named it.
+        option: &'static str,
         path: PathBuf,
         #[source]
         source: std::io::Error,

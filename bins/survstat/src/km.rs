@@ -31,7 +31,7 @@ struct Curve {
 }
 
 pub(crate) fn run(arguments: &KmArguments) -> Result<String, CliError> {
-    let table = Table::read(&arguments.outcome.csv)?;
+    let table = Table::read(&arguments.outcome.csv, "--csv")?;
     let outcomes = table.outcomes(&arguments.outcome)?;
     let convention: Convention = arguments.convention.into();
     let ci_type: CiType = arguments.ci.map_or(convention.ci_type(), Into::into);
@@ -101,15 +101,14 @@ fn describe(curve: &Curve, level: f64) -> String {
     let counts = km.at_risk().iter().zip(km.events()).zip(km.censored());
     let points = km.times().iter().zip(km.survival()).zip(&curve.limits);
     for (((time, survival), limits), ((at_risk, events), censored)) in points.zip(counts) {
-        let limit = |limit: Option<f64>| limit.map_or_else(|| "-".to_owned(), |x| format!("{x:.4}"));
         rows.push(vec![
             time.to_string(),
             at_risk.to_string(),
             events.to_string(),
             censored.to_string(),
             format!("{survival:.4}"),
-            limit(limits.map(|l| l.0)),
-            limit(limits.map(|l| l.1)),
+            output::limit(limits.map(|l| l.0)),
+            output::limit(limits.map(|l| l.1)),
         ]);
     }
     let n_events: u64 = km.events().iter().sum();

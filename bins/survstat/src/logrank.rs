@@ -45,7 +45,7 @@ struct GroupJson<'a> {
 }
 
 pub(crate) fn run(arguments: &LogrankArguments) -> Result<String, CliError> {
-    let table = Table::read(&arguments.outcome.csv)?;
+    let table = Table::read(&arguments.outcome.csv, "--csv")?;
     let outcomes = table.outcomes(&arguments.outcome)?;
     // The command line requires one of --by and --risk.
     let grouping = Grouping::new(&table, &arguments.groups)?

@@ -3,6 +3,7 @@
 mod args;
 mod auc;
 mod brier;
+mod choices;
 mod cindex;
 mod compare;
 mod cox;
@@ -13,8 +14,8 @@ mod logrank;
 mod output;
 mod sample;
 mod table;
+mod table_text;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -26,18 +27,19 @@ fn main() -> ExitCode {
     if let Some(ended) = cf_cli::pages::write_if_asked(Arguments::command()) {
         return ended;
     }
-    match run(&Arguments::parse()) {
+    let arguments = Arguments::parse();
+    arguments.log_format.start(if arguments.quiet { "error" } else { "warn" });
+    match run(&arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nowhere is left to report that stderr is closed.
-            let _ = writeln!(std::io::stderr(), "error: {error}");
+            arguments.log_format.say_error(&error, error.exit_code());
             ExitCode::from(error.exit_code())
         }
     }
 }
 
-fn run(arguments: &Arguments) -> Result<(), CliError> {
-    let report = match &arguments.command {
+fn run(command: &Command) -> Result<(), CliError> {
+    let report = match command {
         Command::Cindex(arguments) => cindex::run(arguments)?,
         Command::Km(arguments) => km::run(arguments)?,
         Command::Logrank(arguments) => logrank::run(arguments)?,
@@ -46,9 +48,5 @@ fn run(arguments: &Arguments) -> Result<(), CliError> {
         Command::Cox(arguments) => cox::run(arguments)?,
         Command::Compare(arguments) => compare::run(arguments)?,
     };
-    match std::io::stdout().lock().write_all(report.as_bytes()) {
-        // The reader has seen enough, as in `survstat km ... | head`.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(CliError::Write),
-    }
+    cf_cli::print(&report).map_err(CliError::Write)
 }

@@ -49,6 +49,11 @@ pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
     text
 }
 
+/// A number of a table, or a dash where there is none.
+pub(crate) fn limit(number: Option<f64>) -> String {
+    number.map_or_else(|| "-".to_owned(), |number| format!("{number:.4}"))
+}
+
 /// A p-value as C's `%.2e` prints it, from its logarithm where it is too small for an f64.
 pub(crate) fn p_value(p: f64, log10_p: f64) -> String {
     if p >= 1e-300 {

@@ -3,16 +3,51 @@
 use std::path::Path;
 
 use survival_metrics::{
-    CensoringDistribution, CensoringTies, ConcordanceConfig, Convention, Outcome, Risk, SurvivalData, Tau,
+    CensoringDistribution, CensoringTies, ConcordanceConfig, ConcordanceEstimate, Convention, Outcome, Risk,
+    SurvivalData, Tau,
 };
 
-use crate::args::{Library, OutcomeArguments, PairArguments};
+use crate::args::{OutcomeArguments, PairArguments};
+use crate::choices::Library;
 use crate::error::CliError;
 use crate::table::Table;
 
 /// The way out where all rows are in one cluster.
 pub(crate) const SINGLE_CLUSTER: &str =
     "--cluster wants a column with a value of its own per patient; leave it out if rows are independent";
+
+/// The way out where nobody has an event.
+pub(crate) const NO_EVENTS: &str = "check --event and --censored-is";
+
+/// Below the standard error of any estimate that a subject changes, which is about 1 / n or more, and above rounding.
+const NO_STANDARD_ERROR: f64 = 1e-9;
+
+/// Refuses a column that an option names twice: it would be compared with itself.
+pub(crate) fn each_once(option: &str, columns: &[String]) -> Result<(), CliError> {
+    let before = |at: usize, column: &String| columns.iter().take(at).any(|other| other == column);
+    match columns.iter().enumerate().find(|(at, column)| before(*at, column)) {
+        None => Ok(()),
+        Some((_, column)) => {
+            let problem = format!("{option} names the column `{column}` twice");
+            Err(CliError::Usage { problem, hint: "name each column once" })
+        }
+    }
+}
+
+/// A standard error of a C-index or an AUC, if it says anything: it is 0 where all pairs are in order, or all in reverse, and
+/// where no subject changes the estimate, and no interval can be had then.
+pub(crate) fn known_error(estimate: f64, standard_error: f64) -> Option<f64> {
+    Some(standard_error).filter(|se| *se > NO_STANDARD_ERROR && estimate > 0.0 && estimate < 1.0)
+}
+
+/// [`known_error`] of a C-index.
+pub(crate) fn standard_error(c: &ConcordanceEstimate) -> Option<f64> {
+    known_error(c.c_index, c.standard_error())
+}
+
+/// What a dash in place of [`standard_error`] means.
+pub(crate) const NO_INTERVAL: &str =
+    "-: no subject changes the estimate, as where all pairs are in order: no interval can be had\n";
 
 /// The outcomes of a file with strata and clusters.
 pub(crate) fn sample(
@@ -66,7 +101,7 @@ pub(crate) fn training(
 ) -> Result<Vec<Outcome>, CliError> {
     match train {
         None => Ok(evaluated.to_vec()),
-        Some(path) => Table::read(path)?.outcomes(outcome),
+        Some(path) => Table::read(path, "--train")?.outcomes(outcome),
     }
 }
 

@@ -1,13 +1,14 @@
 //! The CSV file: whole rows, named columns, cells with their line.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use cf_cli::{StatusReader, delimiter_of};
 use csv::{ErrorKind, ReaderBuilder, StringRecord, Trim};
 use survival_metrics::{Outcome, Status};
 
 use crate::args::OutcomeArguments;
 use crate::error::CliError;
+use crate::table_text;
 
 /// A CSV file with a header and at least one row, all of one length.
 pub(crate) struct Table {
@@ -22,14 +23,14 @@ struct Row {
 }
 
 impl Table {
-    pub(crate) fn read(path: &Path) -> Result<Self, CliError> {
-        let read_error = |source| CliError::Read { path: path.to_owned(), source };
-        let file = File::open(path).map_err(read_error)?;
-        if file.metadata().map_err(read_error)?.is_dir() {
-            return Err(read_error(std::io::Error::from(std::io::ErrorKind::IsADirectory)));
-        }
-        let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(file);
-        let header = reader.headers().map_err(|error| csv_error(path, None, error))?.clone();
+    /// Reads the file that an option names.
+    pub(crate) fn read(path: &Path, option: &'static str) -> Result<Self, CliError> {
+        let bytes = table_text::read(path, option)?;
+        let delimiter = delimiter_of(&table_text::header_line(&bytes));
+        let csv_error = |header: Option<&StringRecord>, error| csv_error(path, delimiter, header, error);
+        let mut reader =
+            ReaderBuilder::new().trim(Trim::All).delimiter(delimiter).from_reader(bytes.as_slice());
+        let header = reader.headers().map_err(|error| csv_error(None, error))?.clone();
         if header.is_empty() {
             let problem = "the file is empty, expected a header row and one row per subject".to_owned();
             return Err(CliError::in_file(
@@ -40,7 +41,7 @@ impl Table {
         }
         let mut rows = Vec::new();
         for record in reader.records() {
-            let cells = record.map_err(|error| csv_error(path, Some(&header), error))?;
+            let cells = record.map_err(|error| csv_error(Some(&header), error))?;
             rows.push(Row { line: cells.position().map(csv::Position::line), cells });
         }
         if rows.is_empty() {
@@ -57,12 +58,12 @@ impl Table {
     /// The outcomes of all rows.
     pub(crate) fn outcomes(&self, arguments: &OutcomeArguments) -> Result<Vec<Outcome>, CliError> {
         let looks_like_censoring = arguments.event.to_ascii_lowercase().starts_with("cens");
-        let censored_mark = match arguments.censored_is {
-            Some(mark) => f64::from(mark),
+        let one = match arguments.censored_is {
+            Some(1) => Status::Censored,
             None if looks_like_censoring => {
                 return Err(CliError::AmbiguousCensoring { column: arguments.event.clone() });
             }
-            None => 0.0,
+            _ => Status::Event,
         };
         let times = self.parse_column(
             &arguments.time,
@@ -71,19 +72,25 @@ impl Table {
             // Either status allows the same times.
             |text| text.parse().ok().filter(|&time| Outcome::censored(time).is_ok()),
         )?;
-        let statuses = self.parse_column(
-            &arguments.event,
-            "0 or 1",
-            "other codes, such as 2 for a second kind of event, must be recoded first",
-            |text| {
-                let mark = text.parse::<f64>().ok().filter(|&mark| mark == 0.0 || mark == 1.0)?;
-                Some(if mark == censored_mark { Status::Censored } else { Status::Event })
-            },
-        )?;
+        let statuses = self.statuses(&arguments.event, one)?;
         let outcomes = times.into_iter().zip(statuses).map(|(time, status)| Outcome::new(time, status));
         outcomes
             .collect::<Result<_, _>>()
             .map_err(|error| CliError::in_file(&self.path, error.to_string(), "correct the column of --time"))
+    }
+
+    /// A column of statuses, in which a 1 means `one`.
+    fn statuses(&self, name: &str, one: Status) -> Result<Vec<Status>, CliError> {
+        let at = self.position(name)?;
+        let mut reader = StatusReader::new(Status::Event, Status::Censored).where_one_is(one);
+        let read_row = |row: &Row| {
+            let text = row.cells.get(at).unwrap_or_default();
+            reader.read(text, row.line.unwrap_or_default()).map_err(|expected| {
+                let hint = "a column says it one way; other codes, such as 2 for a second kind of event, must be recoded first";
+                self.cell_fault(row, name, text, &expected, hint)
+            })
+        };
+        self.rows.iter().map(read_row).collect()
     }
 
     /// A column of risks: numbers, which may be infinite.
@@ -129,11 +136,17 @@ impl Table {
             if let Some(value) = parse(text).filter(|_| !text.is_empty()) {
                 return Ok(value);
             }
-            let found = if text.is_empty() { "nothing".to_owned() } else { quoted(text) };
-            let problem = format!("column `{name}`: found {found}, expected {expected}");
-            Err(CliError::in_row(&self.path, row.line, problem, hint))
+            let is_decimal_comma = text.contains(',') && text.replacen(',', ".", 1).parse::<f64>().is_ok();
+            let hint = if is_decimal_comma { "numbers have a decimal point, as in 1.5" } else { hint };
+            Err(self.cell_fault(row, name, text, expected, hint))
         };
         self.rows.iter().map(parse_row).collect()
+    }
+
+    fn cell_fault(&self, row: &Row, column: &str, text: &str, expected: &str, hint: &str) -> CliError {
+        let found = if text.is_empty() { "nothing".to_owned() } else { quoted(text) };
+        let problem = format!("column `{column}`: found {found}, expected {expected}");
+        CliError::in_row(&self.path, row.line, problem, hint)
     }
 
     fn position(&self, name: &str) -> Result<usize, CliError> {
@@ -149,14 +162,9 @@ impl Table {
     }
 
     fn missing(&self, name: &str) -> CliError {
-        let separated_otherwise =
-            self.header.len() == 1 && self.header.iter().any(|t| t.contains([';', '\t']));
         let distance = |title: &str| strsim::damerau_levenshtein(&title.to_lowercase(), &name.to_lowercase());
         let nearest = self.header.iter().map(|title| (distance(title), title)).min();
         let hint = match nearest {
-            _ if separated_otherwise => {
-                "columns are separated by commas; convert semicolons or tabs".to_owned()
-            }
             // With more than a third of its letters changed it is another word.
             Some((distance, title)) if distance * 3 <= name.chars().count().max(3) => {
                 format!("did you mean `{title}`?")
@@ -177,12 +185,20 @@ fn list(header: &StringRecord) -> String {
 }
 
 /// Names line and column of what the CSV reader refuses.
-fn csv_error(path: &Path, header: Option<&StringRecord>, error: csv::Error) -> CliError {
+fn csv_error(path: &Path, delimiter: u8, header: Option<&StringRecord>, error: csv::Error) -> CliError {
+    let (separator, separators) = match delimiter {
+        b';' => ("a semicolon", "semicolons"),
+        b'\t' => ("a tab", "tabs"),
+        _ => ("a comma", "commas"),
+    };
     let line = error.position().map(csv::Position::line);
     match error.kind() {
         ErrorKind::UnequalLengths { expected_len, len, .. } => {
             let problem = format!("found {len} values, expected {expected_len} as in the header");
-            CliError::in_row(path, line, problem, "a value that holds a comma needs double quotes around it")
+            let hint = format!(
+                "the header has {separators} between values; a value that holds {separator} needs double quotes around it"
+            );
+            CliError::in_row(path, line, problem, hint)
         }
         ErrorKind::Utf8 { err, .. } => {
             let title = header.and_then(|header| header.get(err.field()));
@@ -192,11 +208,9 @@ fn csv_error(path: &Path, header: Option<&StringRecord>, error: csv::Error) -> C
             let hint = "save the file as UTF-8, for example with `iconv -f latin1 -t utf-8`";
             CliError::in_row(path, line.or(Some(1)), problem, hint)
         }
-        _ => CliError::in_row(
-            path,
-            line,
-            error.to_string(),
-            "expected a header row and values separated by commas",
-        ),
+        _ => {
+            let hint = format!("expected a header row and values separated by {separators}");
+            CliError::in_row(path, line, error.to_string(), hint)
+        }
     }
 }

@@ -230,7 +230,11 @@ fn bad_cells_are_named_by_line_and_column() {
         assert!(text.starts_with(&place), "{text}");
     }
     let text = error_with("b,2,1,", "b,2,2,");
-    assert!(text.contains("line 3: column `died`: found `2`, expected 0 or 1\n"), "{text}");
+    assert!(text.contains("line 3: column `died`: found `2`, expected 0 or 1 as in line 2\n"), "{text}");
+    let text = error_with("a,1,1,", "a,1,2,");
+    assert!(text.contains("line 2: column `died`: found `2`, expected 0 or 1, or dead and alive"), "{text}");
+    let text = error_with("b,2,1,", "b,2,,");
+    assert!(text.contains("line 3: column `died`: found nothing, expected 0 or 1"), "{text}");
     let text = error_with("0.7", "NaN");
     assert!(text.contains("line 4: column `risk`: found `NaN`, expected a number\n"), "{text}");
 }
@@ -247,8 +251,16 @@ fn files_that_are_no_table_are_refused() {
     assert!(text.contains("line 3: column `risk` is not valid UTF-8 from its byte 4 on"), "{text}");
     let text = error(b"months,died,ris\xe9\n1,1,0.5\n");
     assert!(text.contains("line 1: value 3 is not valid UTF-8"), "{text}");
-    let text = error(b"months;died;risk\n1;1;0.5\n");
-    assert!(text.contains("columns are separated by commas"), "{text}");
+    for (begin, is, way_out) in [
+        (&b"\xff\xfem\0o\0"[..], "the file is UTF-16, expected UTF-8 text", "iconv -f utf-16 -t utf-8"),
+        (b"\xfe\xff\0m\0o", "the file is UTF-16, expected UTF-8 text", "iconv -f utf-16 -t utf-8"),
+        (b"\x1f\x8b\x08\0", "the file is compressed by gzip", "gunzip"),
+        (b"PK\x03\x04\x14", "a zip archive or an Excel workbook", "save the sheet as CSV (UTF-8)"),
+        (b"\xd0\xcf\x11\xe0", "the file is an Excel workbook", "save the sheet as CSV (UTF-8)"),
+    ] {
+        let text = error(begin);
+        assert!(text.contains(is) && text.contains(way_out) && !text.contains("latin1"), "{text}");
+    }
     let text = error(b"months,died,risk,risk\n1,1,0.5,0.5\n");
     assert!(text.contains("more than one column is called `risk`"), "{text}");
 }
@@ -264,6 +276,19 @@ fn undefined_statistics_are_bad_data() {
     );
     let text = bench.error(censored, "logrank --time months --event died --by arm", 3);
     assert!(text.contains("log-rank test of the groups x: all subjects are in one group"), "{text}");
+    let text = bench.error(censored, "cox --time months --event died --covariate risk", 3);
+    assert!(text.contains("Cox model: all 2 subjects are censored, expected at least one event\n"), "{text}");
+    assert!(text.ends_with("hint: check --event and --censored-is\n"), "{text}");
+    for at in ["", " --at 1"] {
+        let text = bench.error(censored, &format!("auc --time months --event died --risk risk{at}"), 3);
+        assert!(text.contains("AUC of `risk`: all 2 subjects are censored, expected at least one"), "{text}");
+        assert!(text.ends_with("hint: check --event and --censored-is\n"), "{text}");
+    }
+    let line = "cox --time months --event died --covariate risk --covariate one";
+    let ones =
+        PATIENTS.lines().map(|line| format!("{line},1\n")).collect::<String>().replace("risk,1", "risk,one");
+    let text = bench.error(ones, line, 3);
+    assert!(text.contains("Cox model: column `one` is constant or a combination of the other"), "{text}");
     let constant = "months,died,risk\n1,1,-4\n2,0,-4\n";
     let text = bench.error(constant, "logrank --time months --event died --risk risk", 3);
     assert!(text.contains("median split of `risk`: the low-risk group is empty"), "{text}");
@@ -276,7 +301,10 @@ fn a_comparison_needs_two_risks_and_names_the_pair() {
     assert!(text.contains("a comparison needs two risk columns\n  hint: repeat --risk"), "{text}");
     let both = bench.json("compare --time months --event died --risk risk --risk censorship --json");
     assert_eq!(both["differences"][0]["second"], "censorship");
-    let same = bench.json("compare --time months --event died --risk risk --risk risk --json");
+    let again = |line: &str| format!("{line},{}\n", line.rsplit(',').next().unwrap_or_default());
+    let rows = PATIENTS.lines().map(again).collect::<String>().replace("risk,risk", "risk,again");
+    let line = "compare --time months --event died --risk risk --risk again --json";
+    let same: Value = serde_json::from_slice(&bench.run(rows, line).stdout).expect("JSON");
     let same_pair = &same["differences"][0];
     assert_eq!((&same_pair["difference"], &same_pair["p_value"]), (&json!(0.0), &Value::Null));
     assert_eq!(same["equality"], Value::Null);
@@ -411,7 +439,8 @@ fn auc_has_default_times_wherever_one_is_possible() {
     assert_eq!(times("months,died,risk\n1,1,3\n2,1,1\n3,1,2\n"), json!([1.0, 2.0]));
     assert_eq!(times("months,died,risk\n1,1,3\n2,1,1\n2,1,2\n2,1,2\n"), json!([1.0]));
     let text = bench.error("months,died,risk\n2,1,3\n2,1,1\n", line, 3);
-    assert!(text.contains("`times` is empty") && text.contains("name times with --at"), "{text}");
+    assert!(text.contains("AUC of `risk`: no subject outlives an event"), "{text}");
+    assert!(text.contains("hint: check --time, --event and --censored-is"), "{text}");
 }
 
 /// Linux has a file that is always full.
@@ -449,7 +478,7 @@ fn a_full_disk_is_temporary_and_leaves_nothing_beside() {
 fn a_cox_model_that_separates_is_bad_data() {
     let rows = "months,died,x\n1,1,1\n2,1,1\n3,0,0\n4,0,0\n";
     let text = Bench::new().error(rows, "cox --time months --event died --covariate x", 3);
-    assert!(text.contains("covariate 0 (counted from 0) separates those with events"), "{text}");
+    assert!(text.contains("Cox model: column `x` separates those with events"), "{text}");
     let text = Bench::new().error(PATIENTS, "cox --time months --event died --covariate arm", 3);
     assert!(text.contains("column `arm`: found `x`, expected a finite number"), "{text}");
 }
@@ -467,4 +496,160 @@ fn conventions_change_what_libraries_differ_in() {
     let text =
         bench.error(PATIENTS, "logrank --time months --event died --by arm --strata site --weight gehan", 2);
     assert!(text.contains("--weight and --strata do not go together"), "{text}");
+}
+
+#[test]
+fn an_interval_that_cannot_be_had_is_shown_as_none() {
+    let bench = Bench::new();
+    for rows in
+        ["months,died,risk,noise\n1,1,2,1\n2,1,1,2\n", "months,died,risk,noise\n1,1,3,1\n2,1,2,3\n3,0,1,2\n"]
+    {
+        let json = |line: &str| -> Value {
+            serde_json::from_slice(&bench.run(rows, &format!("{line} --json")).stdout).expect("JSON")
+        };
+        let text = |line: &str| String::from_utf8(bench.run(rows, line).stdout).expect("UTF-8");
+        let c = json(CINDEX);
+        assert_eq!(c["c_index"], 1.0);
+        for key in ["standard_error", "lower", "upper"] {
+            assert_eq!(c.get(key), Some(&Value::Null), "{key}");
+        }
+        let table = text(CINDEX);
+        assert!(table.contains("risk   1.0000          -          -  "), "{table}");
+        assert!(table.contains("-: no subject changes the estimate"), "{table}");
+        let compared = "compare --time months --event died --risk risk --risk noise";
+        assert_eq!(json(compared)["risks"][0].get("standard_error"), Some(&Value::Null));
+        assert!(text(compared).contains("risk    1.0000               -\n"), "{}", text(compared));
+        let auc = "auc --time months --event died --risk risk --at 1";
+        let of_auc = json(auc);
+        for key in ["standard_error", "lower", "upper"] {
+            assert_eq!(of_auc[key], json!([null]), "{key}");
+        }
+        assert!(text(auc).contains("1.0000          -          -\n"), "{}", text(auc));
+    }
+    let svg = bench.dir.path().join("forest.svg");
+    let drawn = bench.run("months,died,risk\n1,1,2\n2,1,1\n", &format!("{CINDEX} --svg {}", svg.display()));
+    assert!(drawn.status.success() && svg.exists(), "{}", String::from_utf8_lossy(&drawn.stderr));
+    assert!(!std::fs::read_to_string(svg).expect("written").contains("1.000 (1.000 to 1.000)"));
+    let known = String::from_utf8(bench.run(PATIENTS, CINDEX).stdout).expect("UTF-8");
+    assert!(!known.contains("-: "), "{known}");
+}
+
+/// The C-index of the patients with other words for what `died` says.
+fn c_index_with(event: &str, censored: &str, more: &str) -> Value {
+    let rows = PATIENTS.lines().map(|line| {
+        let mut cells: Vec<&str> = line.split(',').collect();
+        cells[2] = match cells[2] {
+            "1" => event,
+            "0" => censored,
+            title => title,
+        };
+        cells.join(",") + "\n"
+    });
+    let output = Bench::new().run(rows.collect::<String>(), &format!("{CINDEX} --json {more}"));
+    assert!(output.status.success(), "{event}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+#[test]
+fn events_may_be_told_by_the_words_of_clinical_tables_and_predictions() {
+    let wanted = Bench::new().json(&format!("{CINDEX} --json"));
+    for (event, censored) in [
+        ("event", "censored"),
+        ("Dead", "Alive"),
+        ("DECEASED", "LIVING"),
+        ("True", "False"),
+        ("1.0", "0.0"),
+        ("1:DECEASED", "0:LIVING"),
+        ("1:Recurred", "0:DiseaseFree"),
+    ] {
+        assert_eq!(c_index_with(event, censored, ""), wanted, "{event}");
+    }
+    // Numbers follow --censored-is, words speak for themselves.
+    assert_eq!(c_index_with("False", "True", "--censored-is 1"), wanted);
+    assert_eq!(c_index_with("0:DECEASED", "1:LIVING", "--censored-is 1"), wanted);
+    assert_eq!(c_index_with("dead", "alive", "--censored-is 1"), wanted);
+    let text = error_with("b,2,1,", "b,2,dead,");
+    assert!(text.contains("line 3: column `died`: found `dead`, expected 0 or 1 as in line 2\n"), "{text}");
+    let text = error_with("a,1,1,", "a,1,dead,");
+    let place = "line 3: column `died`: found `1`, expected a word as in line 2: dead or alive";
+    assert!(text.contains(place) && text.contains("hint: a column says it one way"), "{text}");
+    let text = error_with("a,1,1,", "a,1,1:LIVING,");
+    assert!(text.contains("line 2: column `died`: found `1:LIVING`, expected 0 or 1, or dead"), "{text}");
+}
+
+#[test]
+fn the_header_decides_what_separates_values() {
+    let bench = Bench::new();
+    let wanted = bench.json(&format!("{CINDEX} --json"));
+    for separator in [";", "\t"] {
+        let output = bench.run(PATIENTS.replace(',', separator), &format!("{CINDEX} --json"));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(serde_json::from_slice::<Value>(&output.stdout).expect("JSON"), wanted);
+    }
+    let text = bench.error("id;months;died;risk\na;1,5;1;0.5\n", CINDEX, 3);
+    let place = "line 2: column `months`: found `1,5`, expected a finite number of at least 0\n";
+    assert!(text.contains(place) && text.contains("hint: numbers have a decimal point"), "{text}");
+    let text = bench.error("months;died;risk\n1;1\n", CINDEX, 3);
+    let hint =
+        "hint: the header has semicolons between values; a value that holds a semicolon needs double quotes";
+    assert!(text.contains("found 2 values, expected 3") && text.contains(hint), "{text}");
+    let text = bench.error("months,died,risk\n1,1,0,5\n", CINDEX, 3);
+    assert!(
+        text.contains("found 4 values, expected 3") && text.contains("a value that holds a comma"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_training_file_that_is_not_there_is_told_by_its_option() {
+    let line = "auc --time months --event died --risk risk --train nowhere.csv";
+    let text = Bench::new().error(PATIENTS, line, 3);
+    assert!(text.starts_with("error: cannot read nowhere.csv: No such file"), "{text}");
+    assert!(text.ends_with("hint: --train wants the path of a readable CSV file\n"), "{text}");
+}
+
+#[test]
+fn times_of_a_list_may_have_spaces_between_them() {
+    let bench = Bench::new();
+    let path = bench.file(PATIENTS);
+    let auc = |at: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_survstat"));
+        command.args("auc --time months --event died --risk risk --json --at".split(' ')).arg(at);
+        command.arg("--csv").arg(&path).output().expect("started")
+    };
+    let spaced: Value = serde_json::from_slice(&auc("3, 6").stdout).expect("JSON");
+    assert_eq!(spaced["time"], json!([3.0, 6.0]));
+    for at in ["3 6", "NaN", "3,"] {
+        let refused = auc(at);
+        assert_eq!(refused.status.code(), Some(2), "{at}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("such as 12,24,36"), "{at}");
+    }
+}
+
+#[test]
+fn a_column_that_is_named_twice_is_refused() {
+    let bench = Bench::new();
+    for (line, option) in [
+        ("cindex --risk risk --risk site --risk risk", "--risk"),
+        ("compare --risk risk --risk risk", "--risk"),
+        ("cox --covariate risk --covariate risk", "--covariate"),
+    ] {
+        let text = bench.error(PATIENTS, &format!("{line} --time months --event died"), 2);
+        assert!(text.contains(&format!("{option} names the column `risk` twice\n")), "{text}");
+    }
+}
+
+#[test]
+fn errors_are_lines_of_json_for_programs() {
+    let bench = Bench::new();
+    let line = "--log-format json --quiet km --time months --event censorship";
+    let text = bench.error(PATIENTS, line, 2);
+    let said: Value = serde_json::from_str(&text).expect("one line of JSON");
+    assert_eq!((&said["level"], &said["fields"]["exit_code"]), (&json!("ERROR"), &json!(2)));
+    let message = said["fields"]["message"].as_str().expect("a text");
+    assert!(message.starts_with("column `censorship` may mark events"), "{message}");
+    let plain = bench.error(PATIENTS, "km --quiet --time months --event censorship", 2);
+    assert!(plain.starts_with("error: column `censorship`"), "{plain}");
+    let result = bench.run(PATIENTS, &format!("{CINDEX} --quiet --log-format json"));
+    assert!(result.status.success() && result.stderr.is_empty() && !result.stdout.is_empty());
 }

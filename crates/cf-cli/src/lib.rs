@@ -1,14 +1,18 @@
 //! What the programs share: text on stdout, errors as users read them, words in their tables, logs, completions and man pages.
 
 mod cells;
+mod delimiter;
 mod errors;
 #[cfg(feature = "log")]
 mod log;
 mod output;
 pub mod pages;
+mod statuses;
 
 pub use cells::is_missing;
+pub use delimiter::delimiter_of;
 pub use errors::{is_temporary, with_causes};
 #[cfg(feature = "log")]
 pub use log::LogFormat;
 pub use output::{aligned, print};
+pub use statuses::StatusReader;

@@ -1,6 +1,7 @@
 //! Log lines on stderr, for people or for programs.
 
-use std::io::IsTerminal;
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
 
 use clap::ValueEnum;
 
@@ -28,6 +29,15 @@ impl LogFormat {
         match self {
             Self::Text => builder.init(),
             Self::Json => builder.json().init(),
+        }
+    }
+
+    /// Says why the program ends with this code: as a line `error: ..`, or as a line of the log that has `exit_code`.
+    pub fn say_error(self, error: &dyn Display, exit_code: u8) {
+        match self {
+            // Nowhere is left to report that stderr is closed.
+            Self::Text => _ = writeln!(std::io::stderr(), "error: {error}"),
+            Self::Json => tracing::error!(exit_code, "{error}"),
         }
     }
 }

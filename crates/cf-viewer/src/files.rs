@@ -1,7 +1,7 @@
 //! Files that appear whole or not at all, and pictures as PNG.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
@@ -11,11 +11,9 @@ use crate::error::{Error, Result};
 
 /// Lets `write` fill a file beside `path`, and renames it. A failure leaves nothing behind.
 pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}.tmp", std::process::id()));
-    let beside = path.with_file_name(name);
     let failed = |action| move |source| Error::io(path, action, source);
+    let unnamed = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
+    let beside = wsi_bags::name_beside(path).map_err(unnamed).map_err(failed("create the file"))?;
     let written = File::create(&beside).map_err(failed("create the file")).and_then(|file| {
         let mut out = BufWriter::new(file);
         write(&mut out)?;

@@ -32,6 +32,7 @@
 
 mod attribution;
 mod colour_map;
+mod earlier_render;
 mod error;
 mod figure;
 mod files;

@@ -11,6 +11,7 @@ use wsi_bags::{Magnification, SlideInfo};
 use wsi_slides::SlideReader;
 
 use crate::colour_map::ColourMap;
+use crate::earlier_render;
 use crate::error::{Error, Result};
 use crate::figure::figure;
 use crate::files::{replace, write_png};
@@ -131,7 +132,8 @@ impl Output<'_> {
 
 /// Writes scores (`scores.csv`, `scores.h5`), the slide beside its maps (`figure.png`), for each layer an overlay
 /// (`x10-source-pt.png`), the patches that score highest (`.patches.png`) and a pyramid (`.tiff`), for each magnification
-/// its patches for QuPath (`x10.geojson`), and at last `render.json`, which says what there is.
+/// its patches for QuPath (`x10.geojson`), and at last `render.json`, which says what there is. Files that the `render.json` of
+/// an earlier call lists are removed before.
 ///
 /// `on_file` hears of each file when it is written: its name, and how many there will be. Memory: the pictures, and the
 /// scores.
@@ -148,15 +150,13 @@ pub fn render(
     check(layers, options)?;
     fs::create_dir_all(out).map_err(|source| Error::io(out, "make the directory", source))?;
     let summary = out.join("render.json");
-    // What says that all is there must not stand beside what is being replaced.
-    if summary.exists() {
-        fs::remove_file(&summary).map_err(|source| Error::io(&summary, "remove the file", source))?;
-    }
     let (outputs, left_out) = plan(subject, layers, options);
     let size = subject.frame.picture_size(options.longest_side);
     let shrunk = subject.slide.map(|slide| thumbnail(slide, size)).transpose()?;
     let blank = RgbImage::from_pixel(size[0], size[1], Rgb([255; 3]));
     let picture = shrunk.as_ref().unwrap_or(&blank);
+    // What says that all is there must not stand beside what is being replaced, nor maps of another model beside those of this.
+    earlier_render::remove(&summary)?;
     let write = |output: &Output<'_>| {
         let name = output.file_name();
         let path = out.join(&name);

@@ -134,3 +134,18 @@ fn without_the_file_maps_are_on_a_canvas_and_what_needs_pixels_is_listed() {
     assert_eq!(sizes, [SIZE, [1024, 768]]);
     assert_eq!(overlay.stated_resolution().mpp, Some([0.5, 0.5]));
 }
+
+#[test]
+fn what_an_earlier_call_drew_and_this_one_does_not_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("slide-1.tiff");
+    marked_slide(&path, &[SIZE, [1024, 768]], 0.5, &[[1024.0, 1024.0, 2048.0, 2048.0]]);
+    let slide = open(&path).unwrap();
+    let out = dir.path().join("maps/slide-1");
+    draw(&out, Some((&path, slide.as_ref())));
+    std::fs::write(out.join("notes.txt"), "mine").unwrap();
+    let rendered = draw(&out, None);
+    let mut wanted: BTreeSet<String> = rendered.files.into_iter().collect();
+    wanted.extend(["render.json", "notes.txt"].map(str::to_owned));
+    assert_eq!(listed(&out), wanted, "no patch sheets of before, and what is not ours stays");
+}
