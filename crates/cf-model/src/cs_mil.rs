@@ -228,7 +228,7 @@ impl SurvivalModel for CsMil {
             return Ok(SurvivalOutput::new(self.forward_triples(bag, &drawn, ctx)?));
         }
         let n = self.config.num_eval_bags;
-        let bags = bag.patches.derived.drawn(Draw::Bags { n }, || {
+        let bags = bag.patches.drawn(Draw::Bags { n }, || {
             let members = self.members(bag)?;
             let mut rng = random::stream(SEED, &format!("csmil bags/{}", bag.patches.slide_id));
             Ok((0..n).map(|_| draw_bag(&members, &mut rng)).collect())

@@ -38,7 +38,9 @@ pub struct DeepGraphSurvConfig {
     pub reverse_edges: bool,
     /// `gin`: dropout of the input features in training, in `[0, 1)`: the published "resampling", which drops entries, not patches.
     pub resample: f64,
-    /// `gin`: dropout before the head, in `[0, 1)`: 0.25 until January 2024, 0 since.
+    /// `gin`: dropout before the head, in `[0, 1)`: 0.25 until January 2024, 0 since. Left out where it is 0, so that settings that
+    /// were written before there was this one read and hash as they did.
+    #[serde(skip_serializing_if = "is_none")]
     pub final_dropout: f64,
     /// `spectral`: patches of a slide that make its graph, at least 1, drawn at random where there are more. Memory and time grow
     /// with its square. The learnt Laplacian of `n` nodes starts with eigenvalues of about `n / 100`, which each of three layers
@@ -91,6 +93,10 @@ impl Default for DeepGraphSurvConfig {
             baseline: None,
         }
     }
+}
+
+fn is_none(dropout: &f64) -> bool {
+    *dropout == 0.0
 }
 
 impl DeepGraphSurvConfig {

@@ -40,6 +40,12 @@ pub enum Error {
         /// What was found and what was wanted.
         reason: String,
     },
+    /// A slide without a part that holds all patches which a model draws of it.
+    #[error("slide {slide_id}: nothing is left of the patches that the model draws")]
+    NothingDrawn {
+        /// The slide.
+        slide_id: String,
+    },
     /// Features of another width than the model was built for.
     #[error("{magnification} features have {found} columns, expected {expected}")]
     FeatureDim {

@@ -46,9 +46,9 @@ pub fn occlude(
     let whole = risk(bag)?;
     let mut falls = Vec::with_capacity(parts.n);
     for part in 0..parts.n as u32 {
-        falls.push(match without(bag, &parts, part)? {
-            Some(rest) => whole - risk(&rest)?,
-            None => f64::NAN,
+        falls.push(match without(bag, &parts, part)?.map(|rest| risk(&rest)) {
+            None | Some(Err(Error::NothingDrawn { .. })) => f64::NAN,
+            Some(rest) => whole - rest?,
         });
         progress(falls.len(), parts.n);
     }
@@ -123,7 +123,7 @@ fn squares(patches: &Patches, at: Magnification, max_parts: usize) -> Option<(Ve
     (1..).map(numbered).find(|(_, n)| *n <= max_parts.max(1))
 }
 
-/// The bag without one part; none if that leaves a magnification or what was drawn empty.
+/// The bag without one part; none if that leaves a magnification empty.
 fn without(bag: &BagTensors, parts: &Parts, part: u32) -> Result<Option<BagTensors>> {
     let kept: BTreeMap<Magnification, Vec<u32>> = parts
         .of
@@ -133,7 +133,6 @@ fn without(bag: &BagTensors, parts: &Parts, part: u32) -> Result<Option<BagTenso
     if kept.values().any(Vec::is_empty) {
         return Ok(None);
     }
-    let Some(patches) = bag.patches.select(&kept) else { return Ok(None) };
     let select = |at: Magnification, features: &Option<Tensor>| -> Result<Option<Tensor>> {
         let (Some(features), Some(kept)) = (features, kept.get(&at)) else { return Ok(None) };
         Ok(Some(features.index_select(&Tensor::new(kept.as_slice(), features.device())?, 0)?))
@@ -142,7 +141,7 @@ fn without(bag: &BagTensors, parts: &Parts, part: u32) -> Result<Option<BagTenso
         x5: select(Magnification::X5, &bag.x5)?,
         x10: select(Magnification::X10, &bag.x10)?,
         x20: select(Magnification::X20, &bag.x20)?,
-        patches: std::sync::Arc::new(patches),
+        patches: std::sync::Arc::new(bag.patches.select(&kept)),
     }))
 }
 

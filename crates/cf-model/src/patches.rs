@@ -120,28 +120,17 @@ impl DerivedCache {
         known(&self.lists, name, compute)
     }
 
-    /// What was drawn before, else what `draw` draws.
-    ///
-    /// # Errors
-    /// Those of `draw`.
-    pub(crate) fn drawn(&self, name: Draw, draw: impl FnOnce() -> Result<Vec<Vec<u32>>>) -> Result<Drawn> {
-        known(&self.drawn, name, draw)
-    }
-
     /// A cache for the 20x patches `kept` (in rising order) alone: what was drawn, less the patches that are gone, and nothing else.
-    /// None if nothing is left of a draw.
-    fn of_the_rest(&self, kept: &[u32]) -> Option<Self> {
+    /// A draw of which nothing is left stays as an empty one: several models may have drawn.
+    fn of_the_rest(&self, kept: &[u32]) -> Self {
         let renumbered = |patch: &u32| u32::try_from(kept.binary_search(patch).ok()?).ok();
-        let rest = Self::default();
-        for (name, lists) in self.drawn.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        let less = |lists: &Drawn| {
             let lists = lists.iter().map(|list| list.iter().filter_map(renumbered).collect::<Vec<_>>());
-            let lists: Vec<_> = lists.filter(|list| !list.is_empty()).collect();
-            if lists.is_empty() {
-                return None;
-            }
-            rest.drawn(*name, || Ok(lists)).ok()?;
-        }
-        Some(rest)
+            Arc::new(lists.filter(|list| !list.is_empty()).collect())
+        };
+        let drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let drawn = drawn.iter().map(|(name, lists)| (*name, less(lists))).collect();
+        Self { drawn: Arc::new(Mutex::new(drawn)), ..Self::default() }
     }
 
     /// Notes how many of the slide's patches or places have a substitute; the last count of each stays.
@@ -188,10 +177,9 @@ impl Patches {
     }
 
     /// The patches at the given indices of each magnification, in their (rising) order; parents that are not among them are lost, and so
-    /// is what is not known of a magnification that is not there. What was drawn of all patches stays drawn; none if nothing of it is
-    /// left.
-    pub(crate) fn select(&self, kept: &BTreeMap<Magnification, Vec<u32>>) -> Option<Self> {
-        let derived = self.derived.of_the_rest(kept.get(&Magnification::X20).map_or(&[], Vec::as_slice))?;
+    /// is what is not known of a magnification that is not there. What was drawn of all patches stays drawn.
+    pub(crate) fn select(&self, kept: &BTreeMap<Magnification, Vec<u32>>) -> Self {
+        let derived = self.derived.of_the_rest(kept.get(&Magnification::X20).map_or(&[], Vec::as_slice));
         let facts = |magnification: Magnification| {
             let Some(kept_here) = kept.get(&magnification) else { return PatchFacts::default() };
             let above = magnification.coarser().and_then(|coarser| kept.get(&coarser));
@@ -207,13 +195,25 @@ impl Patches {
                 tissue: tissue.as_ref().map(|all| rows(all, kept_here).collect()),
             }
         };
-        Some(Self {
+        Self {
             slide_id: self.slide_id.clone(),
             x5: facts(Magnification::X5),
             x10: facts(Magnification::X10),
             x20: facts(Magnification::X20),
             derived,
-        })
+        }
+    }
+
+    /// What was drawn before, else what `draw` draws.
+    ///
+    /// # Errors
+    /// Those of `draw`, and [`Error::NothingDrawn`] if these are some of a slide's patches and it drew only others.
+    pub(crate) fn drawn(&self, name: Draw, draw: impl FnOnce() -> Result<Vec<Vec<u32>>>) -> Result<Drawn> {
+        let drawn = known(&self.derived.drawn, name, draw)?;
+        if drawn.is_empty() {
+            return Err(Error::NothingDrawn { slide_id: self.slide_id.clone() });
+        }
+        Ok(drawn)
     }
 
     /// What is known at one magnification.

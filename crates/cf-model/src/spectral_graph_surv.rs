@@ -219,7 +219,7 @@ impl SpectralGraphSurv {
                     let label = format!("deepgraphsurv nodes/{}", patches.slide_id);
                     Ok(vec![draw(n_patches, at_most, &mut random::stream(SEED, &label))])
                 };
-                patches.derived.drawn(Draw::Nodes { at_most }, nodes)?.concat()
+                patches.drawn(Draw::Nodes { at_most }, nodes)?.concat()
             }
         };
         Ok((nodes.len() < n_patches).then_some(nodes))

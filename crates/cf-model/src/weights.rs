@@ -103,7 +103,10 @@ impl Checkpoint {
             None => self.infer(hints)?,
         };
         if config.name() != name {
-            return Err(fault(&self.path, format!("holds a {}, expected a {name}", config.name())));
+            return Err(fault(
+                &self.path,
+                format!("holds weights of `{}`, expected `{name}`", config.name()),
+            ));
         }
         config.check()?;
         Ok((config, backbone_dim))

@@ -139,7 +139,7 @@ fn a_state_dict_of_pytorch_loads_by_name_and_predicts_as_there() {
         }
         let other = if name == ModelName::Amil { ModelName::Dsmil } else { ModelName::Amil };
         let text = checkpoint.describe(other, &ModelConfig::default_of(other)).unwrap_err().to_string();
-        assert!(text.contains(&format!("holds a {name}, expected a {other}")), "{text}");
+        assert!(text.contains(&format!("holds weights of `{name}`, expected `{other}`")), "{text}");
     }
 }
 

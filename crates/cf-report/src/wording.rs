@@ -28,7 +28,7 @@ pub(crate) fn headlines(report: &CrossValidationReport) -> [Headline; 2] {
 /// The headline of one C-index, or a dash and the reason.
 fn headline(level: &'static str, key: &'static str, units: &str, summary: &CIndexSummary) -> Headline {
     let n_folds = summary.folds.iter().flatten().count();
-    let (Some(mean), Some(sd)) = (summary.mean, summary.sd) else {
+    let Some(mean) = summary.mean else {
         let reading = format!("No C-index: no fold has a pair of {units} that can be compared.");
         return Headline { level, key, mean: MISSING.to_owned(), sd: None, reading, ci95: None };
     };
@@ -41,7 +41,7 @@ fn headline(level: &'static str, key: &'static str, units: &str, summary: &CInde
         level,
         key,
         mean: fixed(mean, 3),
-        sd: (n_folds > 1).then(|| fixed(sd, 3)),
+        sd: summary.sd.filter(|_| n_folds > 1).map(|sd| fixed(sd, 3)),
         reading: format!("C-index of validation {units} at the selected epoch, {folds}."),
         ci95: summary.ci95.map(|(low, high)| [fixed(low, 3), fixed(high, 3)]),
     }

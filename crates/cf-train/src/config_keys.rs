@@ -245,7 +245,9 @@ pub(crate) fn line_of(text: &str, key: &str) -> String {
 
 fn unknown(dotted: &str) -> String {
     let sections = SECTIONS.iter().map(|(section, _)| (*section).to_owned());
-    let nearest = nearest(all_keys().chain(sections), dotted);
+    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
+    let of_another_section = all_keys().find(|key| last(key) == last(dotted));
+    let nearest = of_another_section.unwrap_or_else(|| nearest(all_keys().chain(sections), dotted));
     format!("unknown key `{dotted}`; the nearest valid one is `{nearest}`")
 }
 
@@ -323,6 +325,12 @@ mod tests {
         let text = "[trainin]\nprotocol = \"paper\"\n";
         let message = check(&text.parse().unwrap(), text).unwrap_err();
         assert!(message.contains("line 1: unknown key `trainin`"), "{message}");
+    }
+
+    #[test]
+    fn a_key_without_its_section_is_found_in_it() {
+        assert!(unknown("seed").ends_with("`training.seed`"), "{}", unknown("seed"));
+        assert!(unknown("model.accumulation").ends_with("`training.accumulation`"));
     }
 
     #[test]

@@ -16,8 +16,9 @@ use crate::event::Event;
 use crate::fold_state::HistoryRow;
 use crate::input_hash;
 use crate::memory::MemoryBudget;
-use crate::plan::{Plan, claim_directory, config_hash};
+use crate::plan::Plan;
 use crate::report;
+use crate::run_claim::{check_directory, claim_directory, config_hash};
 use crate::run_dir::{self, fold_files};
 use crate::trainer::{TrainingContext, remove_state, train_fold};
 
@@ -45,37 +46,56 @@ pub fn cross_validate(
     stop: &AtomicBool,
     observe: &mut dyn FnMut(Event),
 ) -> Result<Summary> {
+    // What costs nothing to refuse is refused before anything is read.
+    check_precision(config, options)?;
+    check_directory(run, &config.to_toml()?, options.resume)?;
     let plan = Plan::new(config, &options.device, &options.folds)?;
-    let hashes = plan.data_hashes(config, &mut FileHashes::default())?;
-    carry_out(config, (&plan, &hashes), run, options, stop, observe)
+    let hashes = || plan.data_hashes(config, &mut FileHashes::default(), (run, stop));
+    carry_out(config, (&plan, hashes), run, options, stop, observe)
 }
 
-/// [`cross_validate`] from the plan and the hashes of its folds on.
+/// Refuses a precision in which the device does not compute.
+///
+/// # Errors
+/// If it is one.
+pub(crate) fn check_precision(config: &RunConfig, options: &RunOptions) -> Result<()> {
+    if device::computes_in(&options.device, config.training.precision.dtype()) {
+        return Ok(());
+    }
+    Err(Error::PrecisionOfCpu { device: options.device_name })
+}
+
+/// [`cross_validate`] from the plan on, with what makes the hashes of its folds.
 pub(crate) fn carry_out(
     config: &RunConfig,
-    (plan, hashes): (&Plan, &[DataHashes]),
+    (plan, hashes): (&Plan, impl FnOnce() -> Result<Vec<DataHashes>>),
     run: &Path,
     options: &RunOptions,
     stop: &AtomicBool,
     observe: &mut dyn FnMut(Event),
 ) -> Result<Summary> {
-    if !device::computes_in(&options.device, config.training.precision.dtype()) {
-        return Err(Error::PrecisionOfCpu { device: options.device_name });
-    }
+    check_precision(config, options)?;
     let config_toml = config.to_toml()?;
     let memory = MemoryBudget::new(config, plan.bags.backbone_dim(), &options.device)?;
     let memory = plan.check_memory(memory, observe)?;
     claim_directory(run, &config_toml, options.resume)?;
-    for (fold, hashes) in plan.folds.iter().zip(hashes) {
+    let hashes = hashes()?;
+    for (fold, hashes) in plan.folds.iter().zip(&hashes) {
         hashes.check_begun(&run_dir::fold_dir(run, fold.fold))?;
     }
-    run_dir::remove_unfinished(run)?;
-    let record = plan.record_with_complete(run)?;
-    run_dir::write_json(&run.join(run_dir::FOLDS), &record)?;
-    let device = (options.device_name, &options.device);
-    let inputs = input_hash::of_run(config, &record, &plan.bags)?;
-    let environment = Environment::read(device, config.training.seed, inputs)?;
-    run_dir::write_json(&run.join(run_dir::ENVIRONMENT), &environment)?;
+    plan.check_others(run, hashes.first().and_then(|hashes| hashes.initial_weights.as_ref()))?;
+    run_dir::remove_unfinished(run, |fold| !plan.is_other(fold))?;
+    let inputs = input_hash::of_run(config)?;
+    // Another session may be at other folds of the run: who writes says what all said before.
+    let note = || {
+        let record = plan.record_with_others(run)?;
+        run_dir::write_json(&run.join(run_dir::FOLDS), &record)?;
+        let mut inputs = inputs.clone();
+        inputs.extend(input_hash::of_folds(config, &record, &plan.bags)?);
+        let device = (options.device_name, &options.device);
+        let environment = Environment::read(device, config.training.seed, inputs)?;
+        run_dir::write_json(&run.join(run_dir::ENVIRONMENT), &environment)
+    };
     let context = TrainingContext {
         config,
         bags: &plan.bags,
@@ -86,7 +106,7 @@ pub(crate) fn carry_out(
     };
     plan.fill_device(&memory, observe)?;
     let started = Instant::now();
-    for (data, hashes) in plan.folds.iter().zip(hashes) {
+    for (data, hashes) in plan.folds.iter().zip(&hashes) {
         let dir = run_dir::fold_dir(run, data.fold);
         if dir.join(fold_files::PREDICTIONS).is_file() {
             tracing::info!(fold = data.fold, "complete already");
@@ -100,11 +120,13 @@ pub(crate) fn carry_out(
             n_validation = data.validation.len(),
             "training"
         );
+        note()?;
         run_dir::create_dir(&dir)?;
         run_dir::write_json(&dir.join(fold_files::DATA), hashes)?;
         train_fold(&context, data, observe)?;
     }
 
+    note()?;
     let predictions = evaluate::read_predictions(run)?;
     // Of folds that another session trained, the history knows the seconds.
     let mut wall_seconds = 0.0;
@@ -177,8 +199,8 @@ mod tests {
             let (kept, _) = plan.bags.keep_resident((bytes as f64 * share) as u64, &sizes);
             assert!(kept as f64 >= share * 0.8 * n as f64 && (share == 1.0 || kept < n), "{kept} of {n}");
             let run = dir.path().join(name);
-            let hashes = plan.data_hashes(&config, &mut FileHashes::default()).unwrap();
-            carry_out(&config, (&plan, &hashes), &run, &how, &stop, &mut |_| {}).unwrap();
+            let hashes = || plan.data_hashes(&config, &mut FileHashes::default(), (&run, &stop));
+            carry_out(&config, (&plan, hashes), &run, &how, &stop, &mut |_| {}).unwrap();
             runs.push(outcome(&run));
         }
         assert!(runs[0] == runs[1] && runs[0] == runs[2]);

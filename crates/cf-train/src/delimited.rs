@@ -76,7 +76,7 @@ impl DelimitedTable {
         let has_comments = opens_with_comments(&text);
         let is_comment = |line: &str| has_comments && line.starts_with('#');
         let header_line = text.lines().find(|line| !line.trim().is_empty() && !is_comment(line));
-        let delimiter = delimiter_of(header_line.unwrap_or_default());
+        let delimiter = cf_cli::delimiter_of(header_line.unwrap_or_default());
         if widest_row(&text, delimiter) > MAX_COLUMNS {
             return Err(fault(format!("has a row of more than {MAX_COLUMNS} cells, expected a table")));
         }
@@ -174,21 +174,6 @@ fn opens_with_comments(text: &str) -> bool {
     rest.is_some_and(|next| !matches!(next, ',' | ';' | '\t' | '\r' | '\n'))
 }
 
-/// The separator that the header line has most of, outside quotes; a comma where it has none.
-fn delimiter_of(header: &str) -> u8 {
-    let mut counts = [(b',', 0), (b';', 0), (b'\t', 0)];
-    let mut quoted = false;
-    for byte in header.bytes() {
-        if byte == b'"' {
-            quoted = !quoted;
-        } else if !quoted && let Some((_, n)) = counts.iter_mut().find(|(delimiter, _)| *delimiter == byte) {
-            *n += 1;
-        }
-    }
-    // The first of equals wins, so a comma beats a semicolon.
-    counts.iter().rev().max_by_key(|(_, n)| *n).map_or(b',', |(delimiter, _)| *delimiter)
-}
-
 /// Cells of the widest row, counted without keeping any: a record costs ten times as much as the delimiters that make it.
 fn widest_row(text: &str, delimiter: u8) -> usize {
     let mut reader = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
@@ -275,14 +260,5 @@ mod tests {
         let wanted =
             [(2, ["1", "", "x", "", ""]), (4, ["2", "", "", "", ""]), (5, ["", "y", "z", "too far", ""])];
         assert_eq!(rows, wanted.map(|(line, cells)| (line, cells.map(str::to_owned))));
-    }
-
-    #[test]
-    fn the_delimiter_is_the_one_that_the_header_has_most_of() {
-        assert_eq!(delimiter_of("case_id,slide_id"), b',');
-        assert_eq!(delimiter_of("case_id;\"time, in months; total\";slide_id"), b';');
-        assert_eq!(delimiter_of("PATIENT_ID\tOS_MONTHS"), b'\t');
-        assert_eq!(delimiter_of("train"), b',');
-        assert_eq!(delimiter_of("a,b;c"), b',');
     }
 }

@@ -12,6 +12,7 @@ use survival_metrics::{
 use crate::cohort::patient_of;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
+use crate::plan::FoldsRecord;
 use crate::protocol::{self, Protocol};
 use crate::run_dir::{self, fold_files};
 use crate::substitutes::{self, SubstituteRow};
@@ -147,11 +148,11 @@ impl Risks {
 pub struct CIndex {
     /// Mean over the folds that have one.
     pub mean: Option<f64>,
-    /// Population standard deviation over them (divided by n, as released).
+    /// Population standard deviation over them (divided by n, as released); null of a single fold.
     pub sd: Option<f64>,
     /// Each fold's; null where no pair can be compared.
     pub folds: Vec<Option<f64>>,
-    /// Percentile interval of the mean, patients resampled within folds.
+    /// Percentile interval of the mean, patients resampled within folds; null where all resamples agree.
     pub ci95: Option<(f64, f64)>,
 }
 
@@ -230,16 +231,8 @@ pub struct FoldPredictions {
 /// # Errors
 /// If there is none, or a file can't be read.
 pub fn read_predictions(run: &Path) -> Result<Vec<FoldPredictions>> {
-    let entries = std::fs::read_dir(run).map_err(Error::io("read", run))?;
-    let mut folds: Vec<(usize, PathBuf)> = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(Error::io("read", run))?.path();
-        let number = path.file_name().and_then(|name| name.to_str()?.strip_prefix("fold_")?.parse().ok());
-        if let Some(fold) = number.filter(|_| path.join(fold_files::PREDICTIONS).is_file()) {
-            folds.push((fold, path));
-        }
-    }
-    folds.sort_unstable();
+    let mut folds = run_dir::folds_in(run)?;
+    folds.retain(|(_, dir)| dir.join(fold_files::PREDICTIONS).is_file());
     if folds.is_empty() {
         return Err(Error::data(run, "found no fold_K/predictions.csv, expected a run of `cf-train cv`"));
     }
@@ -254,6 +247,16 @@ pub fn read_predictions(run: &Path) -> Result<Vec<FoldPredictions>> {
         })
     };
     folds.into_iter().map(read).collect()
+}
+
+/// The folds that a run began and of which it has no `predictions`.
+///
+/// # Errors
+/// If `folds.json` can't be read.
+pub fn unfinished_folds(run: &Path, predictions: &[FoldPredictions]) -> Result<Vec<usize>> {
+    let record: FoldsRecord = run_dir::read_json(&run.join(run_dir::FOLDS))?;
+    let begun = record.folds.iter().map(|record| record.fold);
+    Ok(begun.filter(|begun| predictions.iter().all(|fold| fold.fold != *begun)).collect())
 }
 
 /// What a run used.
@@ -324,9 +327,11 @@ pub(crate) fn c_index(folds: &[Risks], seed: u64) -> Result<CIndex> {
         .collect();
     let config = BootstrapConfig { seed, ..BootstrapConfig::default() };
     let interval = cluster_bootstrap_mean_c_index(&usable, config).ok();
+    // Where every resample has the same C-index, as where few patients are in perfect order, resampling says nothing of its certainty.
+    let interval = interval.filter(|interval| interval.lower < interval.upper);
     Ok(CIndex {
         mean: Some(summary.mean()),
-        sd: Some(summary.population_sd()),
+        sd: (defined.len() > 1).then(|| summary.population_sd()),
         folds: values,
         ci95: interval.map(|interval| (interval.lower, interval.upper)),
     })
@@ -361,5 +366,31 @@ fn log_rank(outcomes: &[Outcome], groups: survival_metrics::Result<Vec<RiskGroup
     match groups.and_then(|groups| log_rank_test(outcomes, &groups)) {
         Ok(test) => LogRankSummary { chi_square: Some(test.chi_square), p_value: Some(test.p_value) },
         Err(_) => LogRankSummary { chi_square: None, p_value: None },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Patients in perfect order of risk.
+    fn in_order(n: usize) -> Risks {
+        Risks {
+            patients: (0..n).map(|at| format!("patient {at}")).collect(),
+            outcomes: (1..=n).map(|month| Outcome::event(month as f64).unwrap()).collect(),
+            risk: (0..n).map(|at| -(at as f64)).collect(),
+        }
+    }
+
+    #[test]
+    fn what_resampling_cannot_tell_is_not_told() {
+        let one = c_index(&[in_order(5)], 7).unwrap();
+        assert_eq!((one.mean, one.sd, one.ci95), (Some(1.0), None, None));
+
+        let mut disturbed = in_order(20);
+        disturbed.risk.swap(3, 9);
+        let two = c_index(&[in_order(5), disturbed], 7).unwrap();
+        assert!(two.sd.unwrap() > 0.0);
+        assert!(two.ci95.is_some_and(|(low, high)| low < high && high <= 1.0));
     }
 }

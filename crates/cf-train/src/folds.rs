@@ -33,7 +33,7 @@ pub struct JoinedFolds {
 /// Why a slide falls out that has a bag at no magnification.
 pub(crate) const NO_BAG: &str = "slide without a bag";
 
-/// What to say where no slide can be used: what the bags lack, or that none bears a slide's name.
+/// What to say where no slide can be used: what the bags lack, that they are another encoder's, or that none bears a slide's name.
 fn nothing_joins(lacking: &BTreeMap<String, Vec<String>>, slide: Option<&str>, bag_ids: &[String]) -> String {
     let lacks: Vec<String> = lacking
         .iter()
@@ -45,6 +45,13 @@ fn nothing_joins(lacking: &BTreeMap<String, Vec<String>>, slide: Option<&str>, b
             "no slide has all that the model reads; {}; extract what they lack (`wsi-extract run`), or choose a model that reads what \
              is there (`cf-train models`)",
             lacks.join("; ")
+        );
+    }
+    let listed = |id: &&String| bag_ids.contains(id);
+    if let Some(slide) = lacking.values().flatten().find(listed) {
+        return format!(
+            "the bags, such as {slide}'s, have no features of the encoder that features.backbone names; `wsi-bags inspect` lists those \
+             that are there"
         );
     }
     format!(

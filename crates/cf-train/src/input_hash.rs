@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -41,12 +42,11 @@ pub(crate) fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The inputs of a run: resolved configuration, tables, folds, and the names and sizes of its feature files, whose contents
-/// would take as long to hash as to train on.
+/// The inputs of a run that are the same for all of its folds: resolved configuration and tables.
 ///
 /// # Errors
 /// If a file can't be read.
-pub(crate) fn of_run(config: &RunConfig, record: &FoldsRecord, bags: &BagSource) -> Result<Vec<InputRecord>> {
+pub(crate) fn of_run(config: &RunConfig) -> Result<Vec<InputRecord>> {
     let settings = config.to_toml()?;
     let mut inputs =
         vec![InputRecord::new(format!("resolved configuration {}", run_dir::CONFIG), settings.as_bytes())];
@@ -56,14 +56,25 @@ pub(crate) fn of_run(config: &RunConfig, record: &FoldsRecord, bags: &BagSource)
     if let Some(slides) = &config.cohort.slides {
         inputs.push(InputRecord::of_file("table of slides", slides, slides)?);
     }
-    let folds = run_dir::json_text(Path::new(run_dir::FOLDS), record)?;
-    inputs.push(InputRecord::new(format!("cohort flow and folds {}", run_dir::FOLDS), folds.as_bytes()));
-    inputs.push(features(config, record, bags)?);
     Ok(inputs)
 }
 
+/// The folds, and the names and sizes of their feature files, whose contents would take as long to hash as to train on.
+///
+/// # Errors
+/// If a file can't be read.
+pub(crate) fn of_folds(
+    config: &RunConfig,
+    record: &FoldsRecord,
+    bags: &BagSource,
+) -> Result<[InputRecord; 2]> {
+    let folds = run_dir::json_text(Path::new(run_dir::FOLDS), record)?;
+    let folds = InputRecord::new(format!("cohort flow and folds {}", run_dir::FOLDS), folds.as_bytes());
+    Ok([folds, features(config, record, bags)?])
+}
+
 /// A line of name and size for each file that holds a slide of a fold, sorted. Names start below the folder that the
-/// configuration names, which may move.
+/// configuration names, which may move. Those of folds that other sessions trained may be gone.
 fn features(config: &RunConfig, record: &FoldsRecord, bags: &BagSource) -> Result<InputRecord> {
     let slides_of = |fold: &'_ FoldRecord| -> Vec<String> {
         [&fold.train, &fold.inner_validation, &fold.validation].into_iter().flatten().cloned().collect()
@@ -71,8 +82,13 @@ fn features(config: &RunConfig, record: &FoldsRecord, bags: &BagSource) -> Resul
     let slides: BTreeSet<String> = record.folds.iter().flat_map(slides_of).collect();
     let mut lines = BTreeSet::new();
     for path in slides.iter().flat_map(|slide| bags.files_of(slide)).collect::<BTreeSet<_>>() {
-        let size = fs::metadata(&path).map_err(Error::io("read", &path))?.len();
-        lines.insert(format!("{} {size}\n", name_below_root(&config.features, &path)));
+        match fs::metadata(&path) {
+            Ok(file) => {
+                lines.insert(format!("{} {}\n", name_below_root(&config.features, &path), file.len()));
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io("read", &path)(error)),
+        }
     }
     let text: String = lines.iter().map(String::as_str).collect();
     Ok(InputRecord::new(format!("names and sizes of {} feature files", lines.len()), text.as_bytes()))

@@ -1,8 +1,9 @@
 //! A run before it starts: tables, folds and bags joined, everything that can be refused refused.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
 use cf_model::ModelConfig;
@@ -13,7 +14,7 @@ use wsi_bags::{BagStore, Magnification};
 use crate::bags::{BagSource, open_store};
 use crate::cohort::{ClinicalTable, Cohort, Dropped, Slide};
 use crate::config::RunConfig;
-use crate::data_hashes::{DataHashes, FileHashes};
+use crate::data_hashes::{self, DataHashes, FileHashes};
 use crate::device_memory;
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -28,6 +29,8 @@ use crate::splits;
 pub struct Plan {
     /// The folds asked for.
     pub folds: Vec<FoldData>,
+    /// The others, but for those that can't be trained.
+    others: Vec<FoldData>,
     /// What `folds.json` will say.
     pub record: FoldsRecord,
     /// The bags.
@@ -111,50 +114,96 @@ impl Plan {
         let missing = |slide: &Slide| missing_from(&store, slide, &config.model);
         let bags = (config.features.directory(), store.slide_ids());
         let joined = folds::join(&cohort, &splits, bags, missing)?;
-        let picked = joined.folds.iter().filter(|fold| only.is_empty() || only.contains(&fold.fold));
-        let folds: Vec<FoldData> = picked
-            .map(|fold| {
-                FoldData::new(&cohort, fold, &config.training)
-                    .map_err(|reason| Error::data(&config.cohort.clinical, reason))
-            })
-            .collect::<Result<_>>()?;
+        let (mut folds, mut others) = (Vec::new(), Vec::new());
+        for fold in &joined.folds {
+            let data = FoldData::new(&cohort, fold, &config.training);
+            if only.is_empty() || only.contains(&fold.fold) {
+                folds.push(data.map_err(|reason| Error::data(&config.cohort.clinical, reason))?);
+            } else {
+                others.extend(data);
+            }
+        }
         let record =
             FoldsRecord { flow: flow(&cohort, &joined), folds: folds.iter().map(FoldRecord::from).collect() };
         let example = folds.iter().flat_map(|fold| &fold.train).next();
         let example = example.map_or_else(String::new, |labelled| labelled.slide.slide_id.clone());
         let tensors = (device, config.training.precision);
         let bags = BagSource::new(Arc::new(store), &config.model, tensors, &example)?;
-        let plan = Self { folds, record, bags };
+        let plan = Self { folds, others, record, bags };
         for slide_id in slide_ids(plan.slides()) {
             plan.bags.check_facts(slide_id)?;
         }
         Ok(plan)
     }
 
-    /// What `folds.json` will say, with what it says already of other folds that are complete.
+    /// What `folds.json` will say, with what it says already of other folds, at which another session may be.
     ///
     /// # Errors
-    /// If there is one that can't be read.
-    pub(crate) fn record_with_complete(&self, run: &Path) -> Result<FoldsRecord> {
+    /// If it can't be read, and there is a complete fold that it may say something of.
+    pub(crate) fn record_with_others(&self, run: &Path) -> Result<FoldsRecord> {
         let mut record = self.record.clone();
         let path = run.join(run_dir::FOLDS);
-        if path.is_file() {
-            let before: FoldsRecord = run_dir::read_json(&path)?;
-            let is_other = |fold: &FoldRecord| self.folds.iter().all(|planned| planned.fold != fold.fold);
-            let is_complete = |fold: &FoldRecord| {
-                run_dir::fold_dir(run, fold.fold).join(run_dir::fold_files::PREDICTIONS).is_file()
-            };
-            record.folds.extend(before.folds.into_iter().filter(|fold| is_other(fold) && is_complete(fold)));
-            record.folds.sort_by_key(|fold| fold.fold);
+        if !path.is_file() {
+            return Ok(record);
         }
+        let before: FoldsRecord = match (run_dir::read_json(&path), self.complete_other(run)?) {
+            (Ok(before), _) => before,
+            // Cut off by a disk that was full or a machine that failed: all that it said is said again.
+            (Err(_), None) => return Ok(record),
+            (Err(error), Some(fold)) => {
+                let reason = error.with_causes();
+                return Err(Error::data(
+                    &path,
+                    format!(
+                        "can't be read, and fold {fold} is complete: --resume without --folds writes it again ({reason})"
+                    ),
+                ));
+            }
+        };
+        record.folds.extend(before.folds.into_iter().filter(|fold| self.is_other(fold.fold)));
+        record.folds.sort_by_key(|fold| fold.fold);
         Ok(record)
+    }
+
+    /// Whether a fold is not one of those asked for.
+    pub(crate) fn is_other(&self, fold: usize) -> bool {
+        self.folds.iter().all(|planned| planned.fold != fold)
+    }
+
+    /// A fold of the run that is complete and was not asked for.
+    fn complete_other(&self, run: &Path) -> Result<Option<usize>> {
+        let is_complete = |(_, dir): &(usize, PathBuf)| dir.join(run_dir::fold_files::PREDICTIONS).is_file();
+        let folds = run_dir::folds_in(run)?.into_iter().filter(is_complete);
+        Ok(folds.map(|(fold, _)| fold).find(|&fold| self.is_other(fold)))
+    }
+
+    /// Refuses to join folds with those of another session that were begun on other slides, outcomes or weights.
+    ///
+    /// # Errors
+    /// If there is such a fold, or its note can't be read.
+    pub(crate) fn check_others(&self, run: &Path, initial_weights: Option<&String>) -> Result<()> {
+        for (fold, dir) in run_dir::folds_in(run)?.into_iter().filter(|(fold, _)| self.is_other(*fold)) {
+            let data = self.others.iter().find(|other| other.fold == fold);
+            data_hashes::check_other(&dir, data, initial_weights)?;
+        }
+        Ok(())
     }
 
     /// Hashes of the data of each fold.
     ///
     /// # Errors
-    /// If a file can't be read.
-    pub(crate) fn data_hashes(&self, config: &RunConfig, files: &mut FileHashes) -> Result<Vec<DataHashes>> {
+    /// If a file can't be read; [`Error::Interrupted`] if `stop` was set.
+    pub(crate) fn data_hashes(
+        &self,
+        config: &RunConfig,
+        files: &mut FileHashes,
+        (run, stop): (&Path, &AtomicBool),
+    ) -> Result<Vec<DataHashes>> {
+        let bags = slide_ids(self.slides()).into_iter().flat_map(|slide_id| self.bags.files_of(slide_id));
+        if !files.sample_all(bags.collect(), stop)? {
+            let fold = self.folds.first().map_or(0, |fold| fold.fold);
+            return Err(Error::Interrupted { fold, epoch: 1, path: run.to_owned() });
+        }
         self.folds.iter().map(|fold| DataHashes::of(config, fold, &self.bags, files)).collect()
     }
 
@@ -292,56 +341,4 @@ impl From<FlowRecord> for FlowStep {
             dropped: dropped.map(|d| ReportDropped { reason: d.reason, ids: d.ids }).collect(),
         }
     }
-}
-
-/// FNV-1a of the resolved configuration: whether two runs are the same run.
-pub(crate) fn config_hash(toml: &str) -> u64 {
-    toml.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-/// Refuses a directory that holds another run, and prepares it for this one.
-///
-/// # Errors
-/// If `run` holds files and `resume` is false, holds no run to resume, or holds a run of another configuration.
-pub(crate) fn claim_directory(run: &Path, config_toml: &str, resume: bool) -> Result<()> {
-    let existing = run.join(run_dir::CONFIG);
-    if existing.is_file() {
-        let found = std::fs::read_to_string(&existing).map_err(Error::io("read", &existing))?;
-        if !resume {
-            return Err(Error::data(
-                run,
-                "holds a run already; continue it with --resume, or choose another --out",
-            ));
-        }
-        return match first_difference(&found, config_toml) {
-            None => Ok(()),
-            Some((before, now)) => Err(Error::data(
-                &existing,
-                format!("is of another run: it says `{before}`, this one `{now}`; choose another --out"),
-            )),
-        };
-    }
-    // A run that was killed before its first file was whole has left nothing else.
-    let foreign = |entry: std::io::Result<std::fs::DirEntry>| {
-        entry.is_ok_and(|entry| !run_dir::is_beside(&entry.path(), &existing))
-    };
-    let occupied = std::fs::read_dir(run).is_ok_and(|mut entries| entries.any(foreign));
-    if occupied {
-        return Err(Error::data(run, "is not empty and holds no run; choose another --out"));
-    }
-    if resume && !run.is_dir() {
-        return Err(Error::data(run, "does not exist, expected a run to resume"));
-    }
-    run_dir::create_dir(run)?;
-    run_dir::write(&existing, config_toml.as_bytes())
-}
-
-fn first_difference(a: &str, b: &str) -> Option<(String, String)> {
-    if a == b {
-        return None;
-    }
-    let mut pairs = a.lines().zip(b.lines());
-    let (a, b) = pairs.find(|(a, b)| a != b).unwrap_or(("fewer settings", "more settings"));
-    Some((a.to_owned(), b.to_owned()))
 }

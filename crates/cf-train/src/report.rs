@@ -59,6 +59,10 @@ pub fn collect(run: &Path) -> Result<CrossValidationReport> {
     }
     let config = RunConfig::read(&config_path, &[])?;
     let config_toml = std::fs::read_to_string(&config_path).map_err(Error::io("read", &config_path))?;
+    if !run.join(run_dir::SUMMARY).is_file() {
+        let reason = "found no summary.json, which a run has when all of its folds are finished: go on with `cf-train cv --resume`";
+        return Err(Error::data(run, reason));
+    }
     let summary: Summary = run_dir::read_json(&run.join(run_dir::SUMMARY))?;
     let record: FoldsRecord = run_dir::read_json(&run.join(run_dir::FOLDS))?;
     let environment: Environment = run_dir::read_json(&run.join(run_dir::ENVIRONMENT))?;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
+use crate::process;
 
 /// Resolved configuration.
 pub const CONFIG: &str = "config.toml";
@@ -52,6 +53,21 @@ pub fn fold_dir(run: &Path, fold: usize) -> PathBuf {
     run.join(format!("fold_{fold}"))
 }
 
+/// The folds of a run that have a directory, with it, in order.
+///
+/// # Errors
+/// If the run's directory can't be read.
+pub(crate) fn folds_in(run: &Path) -> Result<Vec<(usize, PathBuf)>> {
+    let mut folds = Vec::new();
+    for entry in fs::read_dir(run).map_err(Error::io("read", run))? {
+        let path = entry.map_err(Error::io("read", run))?.path();
+        let fold = path.file_name().and_then(|name| name.to_str()?.strip_prefix("fold_")?.parse().ok());
+        folds.extend(fold.map(|fold| (fold, path)));
+    }
+    folds.sort_unstable();
+    Ok(folds)
+}
+
 /// Creates a directory and its parents.
 pub(crate) fn create_dir(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(Error::io("create", path))
@@ -68,25 +84,46 @@ fn beside(path: &Path) -> PathBuf {
     PathBuf::from(beside)
 }
 
+/// The name that an unfinished file will have and the process that writes it; `None` for other files.
+pub(crate) fn unfinished(name: &str) -> Option<(&str, u32)> {
+    let (whole, writer) = name.strip_suffix(UNFINISHED)?.rsplit_once('.')?;
+    let (process, call) = writer.split_once('-')?;
+    call.parse::<u64>().ok()?;
+    Some((whole, process.parse().ok()?))
+}
+
 /// Whether a path is what the file at `of` was called before it was whole.
 pub(crate) fn is_beside(path: &Path, of: &Path) -> bool {
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     let (Some(found), Some(whole)) = (name(path), name(of)) else { return false };
-    found.strip_prefix(&whole).is_some_and(|ending| ending.starts_with('.') && ending.ends_with(UNFINISHED))
+    unfinished(&found).is_some_and(|(of, _)| of == whole)
 }
 
-/// Removes what a process that was killed left unfinished in a run's directory and those below it. Only for who alone writes there.
+/// Removes what processes that were killed left unfinished in a run: in the directories of the folds that `is_ours` says are this
+/// process's alone, and besides, but for other folds, what is of processes that are gone from this machine.
 ///
 /// # Errors
 /// If a directory can't be read, or a file removed.
-pub(crate) fn remove_unfinished(dir: &Path) -> Result<()> {
-    for entry in fs::read_dir(dir).map_err(Error::io("read", dir))? {
-        let entry = entry.map_err(Error::io("read", dir))?;
-        let path = entry.path();
-        if entry.file_type().map_err(Error::io("read", &path))?.is_dir() {
-            remove_unfinished(&path)?;
-        } else if path.to_string_lossy().ends_with(UNFINISHED) {
-            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+pub(crate) fn remove_unfinished(run: &Path, is_ours: impl Fn(usize) -> bool) -> Result<()> {
+    let folds = folds_in(run)?;
+    let fold_of = |path: &Path| folds.iter().find(|(_, dir)| dir == path).map(|(fold, _)| *fold);
+    let mut dirs = vec![(run.to_owned(), false)];
+    while let Some((dir, ours)) = dirs.pop() {
+        for entry in fs::read_dir(&dir).map_err(Error::io("read", &dir))? {
+            let entry = entry.map_err(Error::io("read", &dir))?;
+            let path = entry.path();
+            if entry.file_type().map_err(Error::io("read", &path))?.is_dir() {
+                match fold_of(&path).map(&is_ours) {
+                    Some(false) => {}
+                    Some(true) => dirs.push((path, true)),
+                    None => dirs.push((path, ours)),
+                }
+                continue;
+            }
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if unfinished(&name).is_some_and(|(_, process)| ours || process::is_gone(process)) {
+                fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+            }
         }
     }
     Ok(())
@@ -146,9 +183,26 @@ pub(crate) fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     rows.map_err(|error| Error::data(path, crate::delimited::csv_reason(&error)))
 }
 
-/// Flushes the names in a directory to the disk: files that were renamed to there are then found there, whatever happens.
+/// Flushes the names in a directory to the disk: files that were renamed to there are then found there, whatever happens. Nothing
+/// where the file system can't do that.
 pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
-    fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::io("flush", dir))
+    let flushed = fs::File::open(dir).and_then(|dir| dir.sync_all());
+    unless_unsupported(flushed).map_err(Error::io("flush", dir))
+}
+
+/// FUSE, CIFS and NFS servers say in several ways that they flush files only.
+fn unless_unsupported(flushed: std::io::Result<()>) -> std::io::Result<()> {
+    use std::io::ErrorKind::{InvalidInput, Unsupported};
+    let bad_descriptor = rustix::io::Errno::BADF.raw_os_error();
+    match flushed {
+        Err(error)
+            if matches!(error.kind(), InvalidInput | Unsupported)
+                || error.raw_os_error() == Some(bad_descriptor) =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 #[cfg(test)]
@@ -171,24 +225,53 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_process_left_unfinished_is_known_and_removed() {
+    fn what_killed_processes_left_unfinished_is_removed_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
-        let state = dir.path().join("fold_0/state");
-        create_dir(&state).unwrap();
-        let whole = [dir.path().join(CONFIG), state.join("position.json")];
-        for path in &whole {
-            let unfinished = beside(path);
-            assert!(unfinished != beside(path) && is_beside(&unfinished, path));
-            assert!(
-                !is_beside(path, path) && !is_beside(&unfinished, &whole[0].with_file_name("other.toml"))
-            );
-            fs::write(unfinished, "half").unwrap();
-            write(path, b"whole").unwrap();
-        }
-        remove_unfinished(dir.path()).unwrap();
-        let names =
-            |dir: &Path| fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
-        assert_eq!(names(&state), [whole[1].clone()]);
-        assert!(whole[0].is_file() && names(dir.path()).len() == 2);
+        let run = dir.path();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let (gone, living) = (child.id(), std::process::id());
+        let half = |name: String| {
+            let path = run.join(name);
+            create_dir(path.parent().unwrap()).unwrap();
+            fs::write(&path, "half").unwrap();
+            path
+        };
+        // A fold of this session has no other writer, whoever has the number of that process now.
+        let left = [
+            half(format!("config.toml.{gone}-0.tmp")),
+            half(format!("figures/curve.svg.{gone}-3.tmp")),
+            half(format!("fold_0/train.csv.{living}-1.tmp")),
+            half(format!("fold_0/state/position.json.{gone}-12.tmp")),
+        ];
+        let kept = [
+            half(format!("folds.json.{living}-0.tmp")),
+            half(format!("fold_1/state/position.json.{gone}-0.tmp")),
+            half("fold_0/notes.tmp".to_owned()),
+            half("mine.4711.tmp".to_owned()),
+            half("fold_0/history.csv".to_owned()),
+        ];
+        remove_unfinished(run, |fold| fold == 0).unwrap();
+        assert!(left.iter().all(|path| !path.exists()), "{left:?}");
+        assert!(kept.iter().all(|path| path.is_file()), "{kept:?}");
+    }
+
+    #[test]
+    fn an_unfinished_file_is_known_by_the_name_that_it_will_have() {
+        let path = Path::new("run/config.toml");
+        let unfinished = beside(path);
+        assert!(unfinished != beside(path) && is_beside(&unfinished, path));
+        assert!(!is_beside(path, path) && !is_beside(&unfinished, Path::new("run/other.toml")));
+        assert!(!is_beside(Path::new("run/config.toml.old.tmp"), path));
+    }
+
+    #[test]
+    fn file_systems_that_flush_no_directory_are_used_all_the_same() {
+        let refused = |error: std::io::Error| unless_unsupported(Err(error)).is_err();
+        let bad_descriptor = rustix::io::Errno::BADF.raw_os_error();
+        assert!(!refused(std::io::Error::from_raw_os_error(bad_descriptor)));
+        assert!(!refused(std::io::ErrorKind::InvalidInput.into()));
+        assert!(!refused(std::io::ErrorKind::Unsupported.into()));
+        assert!(refused(std::io::ErrorKind::StorageFull.into()) && unless_unsupported(Ok(())).is_ok());
     }
 }

@@ -100,8 +100,16 @@ impl<'a> Trainer<'a> {
         let saved = dir.join(fold_files::STATE);
         let state = FoldState::restore(&saved, &store, &mut adam)?.unwrap_or_else(FoldState::start);
         let n_train = data.train.len();
-        if state.position > n_train || state.draws.iter().any(|draw| draw.slide >= n_train) {
-            return Err(Error::data(&saved, format!("is not of a fold with {n_train} training slides")));
+        let last_drawn = state.draws.iter().map(|draw| draw.slide + 1).max();
+        let found = state.position.max(last_drawn.unwrap_or(0));
+        if found > n_train {
+            return Err(Error::data(
+                &saved,
+                format!(
+                    "is of a fold with at least {found} training slides, expected {n_train}; remove it to begin the fold again, \
+                     or choose another --out"
+                ),
+            ));
         }
         let head = match context.config.model.head() {
             Head::TimeMixture { .. } => Head::TimeMixture { bin_ends_months: Some(data.bins.ends_months()) },
@@ -317,17 +325,22 @@ impl<'a> Trainer<'a> {
     }
 
     fn record_loss(&mut self, loss: f64, labelled: &LabelledSlide) -> Result<()> {
-        if !loss.is_finite() {
-            return Err(Error::Diverged {
-                fold: self.data.fold,
-                epoch: self.state.epoch,
-                slide_id: labelled.slide.slide_id.clone(),
-                reason: format!("the loss is {loss}"),
-            });
-        }
+        self.check_finite("loss", loss, self.state.epoch, labelled)?;
         self.state.loss_sum += loss;
         self.state.n_losses += 1;
         Ok(())
+    }
+
+    fn check_finite(&self, what: &str, value: f64, epoch: usize, labelled: &LabelledSlide) -> Result<()> {
+        if value.is_finite() {
+            return Ok(());
+        }
+        Err(Error::Diverged {
+            fold: self.data.fold,
+            epoch,
+            slide_id: labelled.slide.slide_id.clone(),
+            reason: format!("the {what} is {value}"),
+        })
     }
 
     fn mean_loss(&self) -> f64 {

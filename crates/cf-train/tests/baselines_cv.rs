@@ -225,3 +225,16 @@ fn neighbours_by_features_are_kept_beside_the_bags_and_found_there_again() {
     let store = wsi_bags::BagStore::open(&cohort.join("bags"), None, "simulated").unwrap();
     assert_eq!(store.slide_ids().len(), 20, "what was kept is no bag, and hides none");
 }
+
+/// A log risk of hundreds is finite, and the curve that it makes of its baseline is not.
+#[test]
+fn a_survival_curve_that_is_no_number_is_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = support::cohort(dir.path(), 20);
+    let run = dir.path().join("run");
+    let other = ["model.head=log-risk", "training.loss=cox", "training.learning_rate=10"];
+    let arguments = arguments("blca-protosurv", &cohort, &run, &other);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    fail(&arguments, 1, &["fold 0, epoch 1, slide", "the survival past time bin", "NaN"]);
+    assert!(!run.join("fold_0/predictions.csv").exists());
+}

@@ -5,12 +5,13 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use sha2::Digest;
 use support::{cohort, fail, path, succeed};
+use wsi_bags::{Bag, FeatureMatrix, Magnification, PatchSet, native};
 
 /// All prediction files of a run, by name.
 fn predictions(run: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -156,6 +157,225 @@ fn folds_trained_in_two_sessions_are_one_run() {
     assert_eq!(folds(&whole), folds(&parts));
     assert!(parts.join("report.html").is_file());
     inputs_are_hashed(&parts);
+}
+
+#[test]
+fn a_run_whose_bags_got_another_encoder_says_how_it_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 30);
+    let (config, run) = (cohort.join("config.toml"), dir.path().join("run"));
+    let folds = ["--folds", "0", "--set", "training.max_epochs=30"];
+    let state = run.join("fold_0/state/position.json");
+    assert_eq!(interrupt(&config, &run, &folds, || state.is_file()), Some(75));
+    let bag = first_bag(&cohort);
+    let features = native::read(&bag, "simulated", &Magnification::ALL).unwrap();
+    native::add_features(&bag, &features, "another").unwrap();
+    let resume = ["cv", "--config", path(&config), "--out", path(&run), "--resume"];
+    let resume = [resume.as_slice(), &folds].concat();
+    let note = run.join("fold_0/data.json");
+    fail(&resume, 3, &["its bags are not those", "features of another encoder", path(&note)]);
+    std::fs::remove_file(&note).unwrap();
+    succeed(&resume);
+    assert!(note.is_file());
+}
+
+/// The path of a cohort's first bag, by name.
+fn first_bag(cohort: &Path) -> PathBuf {
+    std::fs::read_dir(cohort.join("bags")).unwrap().map(|entry| entry.unwrap().path()).min().unwrap()
+}
+
+#[test]
+fn folds_begun_on_other_outcomes_are_not_joined() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 30);
+    let (config, run) = (cohort.join("config.toml"), dir.path().join("run"));
+    cv(&cohort, &run, &["--folds", "0"]);
+    let clinical = cohort.join("clinical.csv");
+    let table = std::fs::read_to_string(&clinical).unwrap();
+    let first = table.lines().nth(1).unwrap();
+    let mut cells: Vec<&str> = first.split(',').collect();
+    cells[2] = "0.5";
+    std::fs::write(&clinical, table.replace(first, &cells.join(","))).unwrap();
+    let second = ["cv", "--config", path(&config), "--out", path(&run), "--folds", "1", "--resume"];
+    fail(&second, 3, &["fold_0", "outcomes", "folds of one run share their data", "choose another --out"]);
+    assert!(!run.join("fold_1").exists());
+    std::fs::write(&clinical, table).unwrap();
+    succeed(&second);
+}
+
+#[test]
+fn two_sessions_at_once_make_one_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 30);
+    let (config, whole, parts) =
+        (cohort.join("config.toml"), dir.path().join("whole"), dir.path().join("parts"));
+    let settings = ["--set", "training.max_epochs=7"];
+    cv(&cohort, &whole, &settings);
+    let mut first = Command::new(env!("CARGO_BIN_EXE_cf-train"))
+        .args(["--quiet", "cv", "--config", path(&config), "--out", path(&parts), "--folds", "0,1,2"])
+        .args(settings)
+        .spawn()
+        .unwrap();
+    // While the first is at its first fold; its others have no directory yet.
+    let begun = parts.join("fold_0/state/position.json");
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !begun.is_file() && first.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "the run did not get going");
+        std::thread::yield_now();
+    }
+    assert!(!parts.join("fold_0/predictions.csv").is_file(), "the first session was too fast");
+    cv(&cohort, &parts, &[&["--folds", "3,4", "--resume"], settings.as_slice()].concat());
+    assert!(first.wait().unwrap().success());
+    assert!(predictions(&whole) == predictions(&parts));
+    let folds = |run: &Path| std::fs::read_to_string(run.join("folds.json")).unwrap();
+    assert_eq!(folds(&whole), folds(&parts));
+    inputs_are_hashed(&parts);
+}
+
+#[test]
+fn a_cut_off_record_of_folds_is_written_again_or_says_how() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 30);
+    let (config, run) = (cohort.join("config.toml"), dir.path().join("run"));
+    let resume = |more: &[&'static str]| {
+        [&["cv", "--config", path(&config), "--out", path(&run), "--resume"], more].concat()
+    };
+    cv(&cohort, &run, &["--folds", "1"]);
+    let folds = run.join("folds.json");
+    let whole = std::fs::read(&folds).unwrap();
+    for half in [&whole[..0], &whole[..whole.len() / 2]] {
+        std::fs::write(&folds, half).unwrap();
+        // Nothing else is complete: it says nothing that this session does not know.
+        succeed(&resume(&["--folds", "1"]));
+        assert!(std::fs::read(&folds).unwrap() == whole);
+        std::fs::write(&folds, half).unwrap();
+        fail(
+            &resume(&["--folds", "0"]),
+            3,
+            &["folds.json", "fold 1 is complete", "--resume without --folds"],
+        );
+    }
+    succeed(&resume(&[]));
+}
+
+#[test]
+fn a_directory_of_another_run_is_refused_before_anything_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 30);
+    let (config, run) = (cohort.join("config.toml"), dir.path().join("run"));
+    cv(&cohort, &run, &["--folds", "0"]);
+    let bag = first_bag(&cohort);
+    std::fs::remove_file(&bag).unwrap();
+    std::fs::create_dir(&bag).unwrap();
+    let again = ["cv", "--config", path(&config), "--out", path(&run), "--folds", "0"];
+    fail(&again, 3, &["holds a run already"]);
+    let other = ["--resume", "--set", "training.seed=8"];
+    fail(&[again.as_slice(), &other].concat(), 3, &["is of another run", "seed = 7"]);
+}
+
+/// Version 0.1.0 trained folds without a note of their data.
+#[test]
+fn a_bag_of_another_complete_fold_may_be_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 30);
+    let run = dir.path().join("run");
+    // A patient whom fold 0 alone has.
+    let case = std::fs::read_to_string(cohort.join("splits/splits_0.csv")).unwrap();
+    let case = case.lines().nth(1).unwrap().split(',').nth(1).unwrap().to_owned();
+    let split = cohort.join("splits/splits_1.csv");
+    let others = std::fs::read_to_string(&split).unwrap().replace(&case, "");
+    std::fs::write(&split, others).unwrap();
+    cv(&cohort, &run, &["--folds", "0"]);
+    let bags = std::fs::read_dir(cohort.join("bags")).unwrap().map(|entry| entry.unwrap().path());
+    let of_case = |bag: &PathBuf| bag.file_name().unwrap().to_str().unwrap().starts_with(&case);
+    std::fs::remove_file(bags.into_iter().find(of_case).unwrap()).unwrap();
+    std::fs::remove_file(run.join("fold_0/data.json")).unwrap();
+    cv(&cohort, &run, &["--folds", "1", "--resume"]);
+}
+
+/// Makes a configuration one of another model with its own settings.
+fn set_model(config: &Path, name: &str) {
+    let text = std::fs::read_to_string(config).unwrap();
+    let (before, rest) = text.split_once("[model]").unwrap();
+    let after = &rest[rest.find("\n[").unwrap()..];
+    std::fs::write(config, format!("{before}[model]\nname = \"{name}\"\n{after}")).unwrap();
+}
+
+#[test]
+fn a_run_of_a_version_that_wrote_its_settings_otherwise_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 30);
+    let config = cohort.join("config.toml");
+    set_model(&config, "deepgraphsurv");
+    let run = dir.path().join("run");
+    let settings = ["--folds", "0", "--set", "training.max_epochs=30"];
+    let state = run.join("fold_0/state/position.json");
+    assert_eq!(interrupt(&config, &run, &settings, || state.is_file()), Some(75));
+    let resolved = run.join("config.toml");
+    let written = std::fs::read_to_string(&resolved).unwrap();
+    assert!(!written.contains("final_dropout"), "not in the version before: {written}");
+    let name = "name = \"deepgraphsurv\"\n";
+    std::fs::write(&resolved, written.replace(name, &format!("{name}final_dropout = 0.0\n"))).unwrap();
+    let resumed = [&["cv", "--config", path(&config), "--out", path(&run), "--resume"], settings.as_slice()];
+    fail(
+        &[&resumed.concat()[..], &["--set", "model.final_dropout=0.25"]].concat(),
+        3,
+        &["is of another run"],
+    );
+    succeed(&resumed.concat());
+    assert_eq!(std::fs::read_to_string(&resolved).unwrap(), written);
+    inputs_are_hashed(&run);
+}
+
+#[test]
+fn a_state_of_a_larger_fold_is_refused_with_the_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 30);
+    let (config, run) = (cohort.join("config.toml"), dir.path().join("run"));
+    let position = run.join("fold_0/state/position.json");
+    let settings = ["--folds", "0", "--set", "training.max_epochs=30"];
+    assert_eq!(interrupt(&config, &run, &settings, || position.is_file()), Some(75));
+    let text = std::fs::read_to_string(&position).unwrap();
+    let mut state: serde_json::Value = serde_json::from_str(&text).unwrap();
+    state["draws"] = serde_json::json!([{ "epoch": 1, "position": 0, "slide": 98 }]);
+    std::fs::write(&position, state.to_string()).unwrap();
+    let resume = ["cv", "--config", path(&config), "--out", path(&run), "--resume"];
+    let resume = [resume.as_slice(), &settings].concat();
+    fail(&resume, 3, &["fold_0/state", "at least 99 training slides, expected 24", "remove it"]);
+    std::fs::remove_dir_all(run.join("fold_0/state")).unwrap();
+    succeed(&resume);
+}
+
+#[test]
+fn a_group_that_diverges_names_the_slide_that_did() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 20);
+    let (config, run) = (cohort.join("config.toml"), dir.path().join("run"));
+    set_model(&config, "amil");
+    let split = std::fs::read_to_string(cohort.join("splits/splits_0.csv")).unwrap();
+    let trained: Vec<&str> = split.lines().skip(1).map(|row| row.split(',').nth(1).unwrap()).collect();
+    for case in &trained[..2] {
+        let bags = std::fs::read_dir(cohort.join("bags")).unwrap().map(|entry| entry.unwrap().path());
+        let of_case = |bag: &PathBuf| bag.file_name().unwrap().to_str().unwrap().starts_with(case);
+        let path_of = bags.into_iter().find(of_case).unwrap();
+        let before = std::fs::read(&path_of).unwrap();
+        // Finite, and too large for sums of single precision.
+        let magnifications = Magnification::ALL;
+        let bag = native::read(&path_of, "simulated", &magnifications).unwrap();
+        let huge = bag.sets().map(|(at, set)| {
+            let (n, dim) = (set.features().n_patches(), set.features().dim());
+            let features = FeatureMatrix::new(vec![f32::MAX; n * dim], n, dim).unwrap();
+            let set = PatchSet::new(features).with_coords(set.coords().unwrap().to_vec()).unwrap();
+            (at, set.with_geometry(bag.at(at).unwrap().geometry()).unwrap())
+        });
+        let huge = Bag::new(bag.slide_id(), huge.collect::<Vec<_>>()).unwrap();
+        native::write(&path_of, &huge, "simulated", &native::slide_info(&path_of).unwrap()).unwrap();
+        let cox = ["--folds", "0", "--set", "training.loss=cox", "--set", "training.accumulation=99"];
+        let arguments = [&["cv", "--config", path(&config), "--out", path(&run)], cox.as_slice()].concat();
+        fail(&arguments, 1, &["fold 0, epoch 1, slide", case, "the risk is"]);
+        std::fs::remove_dir_all(&run).unwrap();
+        std::fs::write(&path_of, before).unwrap();
+    }
 }
 
 #[test]
@@ -397,7 +617,11 @@ fn check_predictions_of_a_checkpoint(cohort: &Path, run: &Path) {
 
     let mut arguments = vec!["predict", "--model", "crossfusion-wo-cp"];
     arguments.extend(target(slide));
-    fail(&arguments, 3, &["best.safetensors", "holds a crossfusion, expected a crossfusion-wo-cp"]);
+    fail(
+        &arguments,
+        3,
+        &["best.safetensors", "holds weights of `crossfusion`, expected `crossfusion-wo-cp`"],
+    );
 }
 
 /// The same checkpoint, of a model whose settings have `to` in place of `from`.
@@ -451,6 +675,37 @@ fn dropout_that_a_run_kept_in_evaluation_is_off_for_a_single_slide() {
 }
 
 #[test]
+fn a_run_that_is_not_finished_is_told_as_such() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 20);
+    let run = dir.path().join("run");
+    cv(&cohort, &run, &["--folds", "0,1", "--set", "training.max_epochs=1"]);
+    let evaluate = || {
+        Command::new(env!("CARGO_BIN_EXE_cf-train")).args(["evaluate", "--run", path(&run)]).output().unwrap()
+    };
+    let whole = evaluate();
+    assert!(whole.status.success() && whole.stderr.is_empty(), "{}", String::from_utf8_lossy(&whole.stderr));
+
+    std::fs::remove_file(run.join("fold_1/predictions.csv")).unwrap();
+    std::fs::remove_file(run.join("summary.json")).unwrap();
+    let part = evaluate();
+    assert!(part.status.success());
+    let warning = String::from_utf8_lossy(&part.stderr).into_owned();
+    assert!(warning.contains("1 of 2 folds of this run are finished: without 1;"), "{warning}");
+    fail(&["report", "--run", path(&run)], 3, &["no summary.json", "cf-train cv --resume"]);
+}
+
+#[test]
+fn bags_of_another_encoder_are_told_from_bags_of_other_slides() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 20);
+    let config = cohort.join("config.toml");
+    let run = dir.path().join("run");
+    let arguments = ["cv", "--config", path(&config), "--out", path(&run), "--set", "features.backbone=uni"];
+    fail(&arguments, 3, &["no features of the encoder that features.backbone names", "wsi-bags inspect"]);
+}
+
+#[test]
 fn models_are_listed_with_the_published_sizes() {
     let models: serde_json::Value = serde_json::from_str(&succeed(&["models", "--json"])).unwrap();
     let row = |name: &str| models.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap().clone();
@@ -466,6 +721,7 @@ fn models_are_listed_with_the_published_sizes() {
         let (bag, step) = (&model["mean_bag_bytes"], &model["mean_step_bytes"]);
         assert!(step.as_u64() > bag.as_u64() && step.as_u64() < Some(8 << 30), "{model}");
     }
+    fail(&["models", "--backbone-dim", "99999999999"], 2, &["1..=65536"]);
 }
 
 #[test]

@@ -938,3 +938,17 @@ fn the_sign_of_luad_is_told() {
 fn the_sign_of_ucec_is_told() {
     real_table("ucec");
 }
+
+#[test]
+fn bags_that_bear_the_names_of_slide_files_are_the_slides_of_the_table() {
+    let study = Study::new();
+    assert!(study.read("clinical.csv").contains(".svs"), "the table names the files of slides");
+    for slide in study.slides() {
+        let bags = study.path("bags");
+        fs::rename(bags.join(format!("{slide}.h5")), bags.join(format!("{slide}.svs.h5"))).unwrap();
+    }
+    let (found, code) = study.diagnosis(&[]);
+    let faults: Vec<&Value> = found["findings"].as_array().unwrap().iter().map(|f| &f["fault"]).collect();
+    assert_eq!(code, 0, "{found}");
+    assert!(!faults.contains(&&Value::from("ids-not-joined")), "{faults:?}");
+}

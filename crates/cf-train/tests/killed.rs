@@ -104,7 +104,7 @@ fn a_study_killed_at_any_moment_ends_with_the_same_bytes() {
     succeed(&["study", "plan", path(&file), "--out", path(&whole)]);
     let start = Instant::now();
     succeed(&["study", "run", path(&whole)]);
-    let undisturbed = start.elapsed();
+    let mut undisturbed = start.elapsed();
     let reference = files(&whole.join("tasks"));
 
     let (mut n_met, mut n_kept) = (0, 0);
@@ -122,6 +122,11 @@ fn a_study_killed_at_any_moment_ends_with_the_same_bytes() {
         let start = Instant::now();
         while start.elapsed() < moment && child.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(1));
+        }
+        let has_ended = child.try_wait().unwrap().is_some();
+        if has_ended {
+            // The machine had other work when the time was taken.
+            undisturbed = undisturbed.min(start.elapsed());
         }
         child.kill().unwrap();
         n_met += usize::from(child.wait().unwrap().code().is_none());

@@ -451,6 +451,23 @@ fn a_plan_that_was_cut_off_is_made_again_in_the_same_directory() {
 }
 
 #[test]
+fn a_plan_overwrites_no_study_file_of_its_user() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = study(dir.path(), "");
+    let out = dir.path().join("out");
+    let plan = |text: &str| fail(&["study", "plan", path(&file), "--out", path(&out)], 3, &[text]);
+    std::fs::create_dir(&out).unwrap();
+    let mine = out.join("study.toml");
+    std::fs::write(&mine, "# my study\n").unwrap();
+    plan("is not empty and holds no study");
+    std::fs::create_dir(out.join("tasks")).unwrap();
+    plan("is of another study");
+    assert_eq!(std::fs::read_to_string(&mine).unwrap(), "# my study\n");
+    std::fs::copy(&file, &mine).unwrap();
+    succeed(&["study", "plan", path(&file), "--out", path(&out)]);
+}
+
+#[test]
 fn tasks_run_on_where_nobody_reads_what_is_printed() {
     let dir = tempfile::tempdir().unwrap();
     let file = study(dir.path(), "");

@@ -44,6 +44,16 @@ pub(super) fn run(arguments: &EvaluateArguments) -> Result<(), Failure> {
     }
     let config = RunConfig::read(&config_path, &[])?;
     let predictions = evaluate::read_predictions(&arguments.run)?;
+    let unfinished = evaluate::unfinished_folds(&arguments.run, &predictions)?;
+    if !unfinished.is_empty() {
+        let list: Vec<String> = unfinished.iter().map(ToString::to_string).collect();
+        tracing::warn!(
+            "{} of {} folds of this run are finished: without {}; `cf-train cv --resume` goes on with them",
+            predictions.len(),
+            predictions.len() + unfinished.len(),
+            list.join(", ")
+        );
+    }
     // What a run cost is not in its predictions; an incomplete run has no record of it yet.
     let recorded = std::fs::read_to_string(arguments.run.join(run_dir::SUMMARY)).ok();
     let recorded: Option<Summary> = recorded.and_then(|text| serde_json::from_str(&text).ok());

@@ -13,8 +13,8 @@ use super::{Failure, print, print_json};
 #[command(after_help = "Example:\n  cf-train models --backbone-dim 1536 --json")]
 pub(super) struct Arguments {
     /// Columns of the features.
-    #[arg(long, default_value_t = 2048, value_name = "D")]
-    backbone_dim: usize,
+    #[arg(long, default_value_t = 2048, value_name = "D", value_parser = clap::value_parser!(u32).range(1..=MOST_COLUMNS))]
+    backbone_dim: u32,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -33,13 +33,16 @@ struct Row {
     mean_step_bytes: u64,
 }
 
+/// Columns of features at most: several times what any encoder makes.
+const MOST_COLUMNS: i64 = 65_536;
+
 /// Patches of the paper's mean bag.
 const MEAN_BAG: BagSize = BagSize { x5: 895, x10: 3_449, x20: 13_496 };
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let row = |name: ModelName| -> Result<Row, Error> {
         let config = ModelConfig::default_of(name);
-        let dim = arguments.backbone_dim;
+        let dim = arguments.backbone_dim as usize;
         let parameters = config.n_parameters(dim)?;
         let memory =
             StepMemory::predict(&config, parameters, dim, MEAN_BAG, NumberBytes::SINGLE, Retention::Keep);

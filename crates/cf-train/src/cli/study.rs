@@ -35,7 +35,8 @@ pub(super) enum Action {
 /// Join tables, folds and bags of every run, and write the list of tasks.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  cf-train study plan examples/configs/table1-simulated.toml --out studies/table1\n\n\
+    after_help = "Example, in examples/configs:\n  cf-train simulate --kind additive --out additive\n  \
+                  cf-train study plan table1-simulated.toml --out studies/table1\n\n\
                   A study whose data or settings cannot run is refused with all faults listed (exit code 3). Planning again into \
                   the same directory keeps what is finished and still part of the study.\n\n\
                   Memory and minutes are predicted from the sizes of the bags. --cpus, --gpu and --job-minutes say what a task is \

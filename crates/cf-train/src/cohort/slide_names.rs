@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use survival_metrics::Outcome;
-use wsi_bags::slide_stem;
+use wsi_bags::{SlideNames, slide_stem};
 
 use super::barcode::{heads_of, patient_of};
 use super::clinical_rows::id;
@@ -90,7 +90,8 @@ pub(super) fn read(
     Ok((slides, dropped.into_iter().flatten().collect()))
 }
 
-/// The bags that are called after patients, in the order of the patients.
+/// The bags that are called after patients, in the order of the patients. A slide is called as its bag is, without the ending of a slide
+/// file where no other bag is called so: tables, splits and slide files leave it out, too.
 ///
 /// # Errors
 /// If there is none; the text shows a name of either side.
@@ -120,6 +121,7 @@ pub(super) fn bags_of(
             bags.first().map_or("none", |bag| bag)
         ));
     }
+    let listed = SlideNames::new(bags.iter().cloned());
     let mut slides = Vec::new();
     let mut without = Vec::new();
     for (place, case) in patients.iter().enumerate() {
@@ -129,7 +131,7 @@ pub(super) fn bags_of(
         };
         slides.extend(names.iter().map(|&name| Slide {
             case_id: case.case_id.clone(),
-            slide_id: name.clone(),
+            slide_id: slide_of(name, &listed).to_owned(),
             patient_id: case.patient_id.clone(),
             outcome: case.outcome,
         }));
@@ -139,6 +141,12 @@ pub(super) fn bags_of(
         Dropped::new("bag of a patient without a time or a status", of_skipped),
     ];
     Ok((slides, dropped.into_iter().flatten().collect()))
+}
+
+/// What a slide is called by the name of its bag.
+fn slide_of<'a>(bag: &'a str, bags: &SlideNames) -> &'a str {
+    let stem = slide_stem(bag);
+    if bags.find(stem) == Some(bag) { stem } else { bag }
 }
 
 #[cfg(test)]
@@ -171,5 +179,19 @@ mod tests {
         assert_eq!(dropped[0].ids, ["B"]);
         assert_eq!(dropped[1].ids, ["C-1.x"]);
         assert!(bags_of(&[case("B")], &BTreeSet::new(), &bags).unwrap_err().contains("the table says B"));
+    }
+
+    #[test]
+    fn slides_lose_the_ending_that_their_bags_have_unless_two_would_be_one() {
+        let case = Case {
+            case_id: "A".to_owned(),
+            patient_id: "A".to_owned(),
+            outcome: Outcome::event(1.0).unwrap(),
+            n_slides: None,
+        };
+        let bags = ["A-1.svs", "A-2.svs", "A-2.tif", "A-3", "A-3.svs"].map(str::to_owned);
+        let (slides, _) = bags_of(&[case], &BTreeSet::new(), &bags).unwrap();
+        let found: Vec<&str> = slides.iter().map(|slide| slide.slide_id.as_str()).collect();
+        assert_eq!(found, ["A-1", "A-2.svs", "A-2.tif", "A-3", "A-3.svs"]);
     }
 }

@@ -15,27 +15,17 @@ pub struct StatusColumn {
     pub censored_values: Vec<String>,
 }
 
-const EVENT_WORDS: [&str; 4] = ["dead", "deceased", "died", "event"];
-const CENSORED_WORDS: [&str; 3] = ["alive", "living", "censored"];
-
-/// How a cell says its status: a column does it one way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Notation {
-    Number,
-    Word,
-    /// cBioPortal's `1:DECEASED`.
-    NumberAndWord,
-}
-
 /// Reads the cells of one column, from the top.
 pub(crate) struct StatusReader<'a> {
     column: &'a StatusColumn,
-    first: Option<(Notation, u64)>,
+    known: cf_cli::StatusReader<Status>,
+    is_first: bool,
 }
 
 impl<'a> StatusReader<'a> {
     pub(crate) fn new(column: &'a StatusColumn) -> Self {
-        Self { column, first: None }
+        let known = cf_cli::StatusReader::new(Status::Event, Status::Censored).where_one_is(column.one);
+        Self { column, known, is_first: true }
     }
 
     /// The status of a cell, or what was expected of it.
@@ -53,68 +43,13 @@ impl<'a> StatusReader<'a> {
                 )),
             };
         }
-        let found = self.notation_of(cell);
-        match (found, self.first) {
-            (Some((notation, status)), None) => {
-                self.first = Some((notation, line));
-                Ok(status)
-            }
-            (Some((notation, status)), Some((wanted, _))) if notation == wanted => Ok(status),
-            _ => Err(self.expected()),
-        }
+        let status = self.known.read(cell, line).map_err(|expected| {
+            let hint = "; for other values give event_values and censored_values in [cohort.columns]";
+            format!("{expected}{}", if self.is_first { hint } else { "" })
+        })?;
+        self.is_first = false;
+        Ok(status)
     }
-
-    fn expected(&self) -> String {
-        match self.first {
-            Some((Notation::Number, line)) => format!("0 or 1 as in line {line}"),
-            Some((Notation::Word, line)) => {
-                format!("a word as in line {line}: dead or alive, deceased or living, event or censored")
-            }
-            Some((Notation::NumberAndWord, line)) => {
-                format!("a number and a word that agree, as in line {line}")
-            }
-            None => {
-                "0 or 1 (or dead and alive, deceased and living, event and censored; for other values give \
-                     event_values and censored_values in [cohort.columns])"
-                    .to_owned()
-            }
-        }
-    }
-
-    fn notation_of(&self, cell: &str) -> Option<(Notation, Status)> {
-        if let Some(status) = self.number(cell) {
-            return Some((Notation::Number, status));
-        }
-        if let Some(status) = word(cell) {
-            return Some((Notation::Word, status));
-        }
-        let (number, label) = cell.split_once(':')?;
-        let status = self.number(number.trim())?;
-        // `1:LIVING` contradicts itself. Other words, such as `1:Recurred`, have no sign of their own.
-        let agrees = word(label.trim()).is_none_or(|word| word == status);
-        agrees.then_some((Notation::NumberAndWord, status))
-    }
-
-    fn number(&self, cell: &str) -> Option<Status> {
-        let zero = match self.column.one {
-            Status::Event => Status::Censored,
-            Status::Censored => Status::Event,
-        };
-        match cell.to_ascii_lowercase().as_str() {
-            "true" => Some(self.column.one),
-            "false" => Some(zero),
-            number => match number.parse::<f64>() {
-                Ok(1.0) => Some(self.column.one),
-                Ok(0.0) => Some(zero),
-                _ => None,
-            },
-        }
-    }
-}
-
-fn word(cell: &str) -> Option<Status> {
-    let is = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(cell));
-    if is(&EVENT_WORDS) { Some(Status::Event) } else { is(&CENSORED_WORDS).then_some(Status::Censored) }
 }
 
 #[cfg(test)]
@@ -131,28 +66,13 @@ mod tests {
     }
 
     #[test]
-    fn numbers_follow_the_column_and_words_speak_for_themselves() {
+    fn the_sign_is_the_column_s_and_the_way_out_is_told() {
         use Status::{Censored, Event};
-        assert_eq!(read(&column(Event), &["1", "0", "1.0"]), Ok(vec![Event, Censored, Event]));
-        assert_eq!(read(&column(Censored), &["1", "0", "True"]), Ok(vec![Censored, Event, Censored]));
-        for one in [Event, Censored] {
-            assert_eq!(
-                read(&column(one), &["Dead", "ALIVE", "censored"]),
-                Ok(vec![Event, Censored, Censored])
-            );
-        }
-        assert_eq!(
-            read(&column(Event), &["0:LIVING", "1:DECEASED", "1:Recurred"]),
-            Ok(vec![Censored, Event, Event])
-        );
-    }
-
-    #[test]
-    fn a_column_says_it_one_way() {
-        assert_eq!(read(&column(Status::Event), &["1", "dead"]).unwrap_err(), "0 or 1 as in line 2");
-        assert!(read(&column(Status::Event), &["dead", "1"]).unwrap_err().starts_with("a word as in line 2"));
-        assert!(read(&column(Status::Event), &["0:LIVING", "1:LIVING"]).unwrap_err().contains("agree"));
-        assert!(read(&column(Status::Event), &["2"]).unwrap_err().contains("event_values"));
+        assert_eq!(read(&column(Event), &["1", "0"]), Ok(vec![Event, Censored]));
+        assert_eq!(read(&column(Censored), &["1", "0"]), Ok(vec![Censored, Event]));
+        assert_eq!(read(&column(Censored), &["Dead"]), Ok(vec![Event]));
+        assert!(read(&column(Event), &["2"]).unwrap_err().ends_with("censored_values in [cohort.columns]"));
+        assert_eq!(read(&column(Event), &["1", "2"]).unwrap_err(), "0 or 1 as in line 2");
     }
 
     #[test]

@@ -88,7 +88,7 @@ fn joined(config: &RunConfig, store: &BagStore, cohort: &Cohort, findings: &mut 
         findings.push(bag_scan::of_bag(&listed(&slide_ids), &error));
     }
     let known: std::collections::BTreeSet<&str> =
-        cohort.slides().iter().map(|slide| slide.slide_id.as_str()).collect();
+        cohort.slides().iter().filter_map(|slide| store.listed_as(&slide.slide_id)).collect();
     let strangers: Vec<String> =
         store.slide_ids().iter().filter(|id| !known.contains(id.as_str())).cloned().collect();
     let directory = config.features.directory().display().to_string();

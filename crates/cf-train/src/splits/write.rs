@@ -21,7 +21,11 @@ pub enum WrittenForm {
 /// # Errors
 /// If `dir` holds split files already, or can't be written to; none is left there then.
 pub fn write(set: &SplitSet, validated: Part, form: WrittenForm, dir: &Path) -> Result<Vec<PathBuf>> {
-    let occupied = names_in(dir)?.into_iter().find(|name| name.starts_with("splits") || name == "k=all.tsv");
+    // What a call that was killed left unfinished is nobody's.
+    let is_taken = |name: &String| {
+        run_dir::unfinished(name).is_none() && (name.starts_with("splits") || name == "k=all.tsv")
+    };
+    let occupied = names_in(dir)?.into_iter().find(is_taken);
     if let Some(name) = occupied {
         return Err(Error::data(dir, format!("holds {name} already; choose another --out")));
     }
@@ -82,6 +86,20 @@ fn two_columns(train: &[String], val: &[String]) -> std::result::Result<Vec<u8>,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_call_left_unfinished_is_no_split_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let set = SplitSet {
+            path: dir.path().to_owned(),
+            form: crate::splits::SplitForm::Stamp,
+            folds: Vec::new(),
+        };
+        let write = || write(&set, Part::Val, WrittenForm::Stamp, dir.path());
+        std::fs::write(dir.path().join("splits_0.csv.4711-0.tmp"), "half").unwrap();
+        assert_eq!(write().unwrap(), [dir.path().join(stamp::FILE)]);
+        assert!(write().is_err(), "there are splits now");
+    }
 
     #[test]
     fn folds_that_cannot_all_be_written_are_not_written() {

@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::process;
 
 /// Time between two signs of life.
 const HEARTBEAT: Duration = Duration::from_secs(30);
@@ -289,7 +290,10 @@ impl Holder {
             (Some(process), Some(here)) => {
                 process.boot == here.boot
                     && process.namespace == here.namespace
-                    && Process::of(self.pid).as_ref() != Some(process)
+                    && match Process::of(self.pid) {
+                        Some(now) => now != *process,
+                        None => process::is_gone(self.pid),
+                    }
             }
             _ => false,
         };
@@ -325,14 +329,7 @@ impl Process {
     fn of(pid: u32) -> Option<Self> {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
         let namespace = fs::read_link("/proc/self/ns/pid").ok()?.to_string_lossy().into_owned();
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name, in parentheses, may hold anything.
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-        if matches!(fields.next()?, "Z" | "X") {
-            return None;
-        }
-        // The state was field 3 of `man proc`, the start in clock ticks is field 22.
-        Some(Self { boot, namespace, started: fields.nth(18)?.parse().ok()? })
+        Some(Self { boot, namespace, started: process::started(pid).ok()?? })
     }
 }
 

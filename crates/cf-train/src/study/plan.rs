@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
 use cf_model::ModelName;
@@ -14,6 +15,7 @@ use super::study_dir;
 use crate::config::RunConfig;
 use crate::data_hashes::{DataHashes, FileHashes};
 use crate::error::{Error, Result};
+use crate::fold_data::FoldData;
 use crate::plan::Plan;
 use crate::{protocol, run_dir};
 
@@ -153,20 +155,25 @@ impl StudyPlan {
     pub fn write(&self, dir: &Path, study_file: &Path, configs: &BTreeMap<String, RunConfig>) -> Result<()> {
         let plan = dir.join(study_dir::PLAN);
         let own = [study_dir::CONFIGS, study_dir::TASKS, study_dir::STUDY, study_dir::PLAN];
-        // The plan is written last: a call that was stopped before leaves the others.
-        let is_foreign = |path: &Path| {
-            own.iter().all(|own| path != dir.join(own) && !run_dir::is_beside(path, &dir.join(own)))
+        let text = std::fs::read(study_file).map_err(Error::io("read", study_file))?;
+        let (tasks, study) = (dir.join(study_dir::TASKS), dir.join(study_dir::STUDY));
+        // The tasks' folder is made first and the plan is written last: a call that was stopped in between leaves the others.
+        let is_own = |path: &Path| {
+            tasks.is_dir()
+                && own.iter().any(|own| path == dir.join(own) || run_dir::is_beside(path, &dir.join(own)))
         };
         let foreign =
-            |entry: std::io::Result<std::fs::DirEntry>| entry.is_ok_and(|entry| is_foreign(&entry.path()));
+            |entry: std::io::Result<std::fs::DirEntry>| entry.is_ok_and(|entry| !is_own(&entry.path()));
         let occupied = std::fs::read_dir(dir).is_ok_and(|mut entries| entries.any(foreign));
         if occupied && !plan.is_file() {
             return Err(Error::data(dir, "is not empty and holds no study; choose another --out"));
         }
+        if !plan.is_file() && std::fs::read(&study).is_ok_and(|found| found != text) {
+            return Err(Error::data(&study, "is of another study that has no plan; choose another --out"));
+        }
+        run_dir::create_dir(&tasks)?;
         run_dir::create_dir(&dir.join(study_dir::CONFIGS))?;
-        run_dir::create_dir(&dir.join(study_dir::TASKS))?;
-        let text = std::fs::read(study_file).map_err(Error::io("read", study_file))?;
-        run_dir::write(&dir.join(study_dir::STUDY), &text)?;
+        run_dir::write(&study, &text)?;
         for (name, config) in configs {
             run_dir::write(&study_dir::config(dir, name), config.to_toml()?.as_bytes())?;
         }
@@ -232,14 +239,15 @@ fn plan_run(
     // What a task reads is the same on every device.
     let plan = Plan::new(&run.config, &Device::Cpu, folds)?;
     let labels = [run.cohort.as_str(), run.model.as_str(), run.backbone.as_str()];
-    let task = |fold: &crate::fold_data::FoldData| {
-        let data = DataHashes::of(&run.config, fold, &plan.bags, &mut known.files)?;
+    let never = AtomicBool::new(false);
+    let hashes = plan.data_hashes(&run.config, &mut known.files, (Path::new(name), &never))?;
+    let task = |(fold, data): (&FoldData, DataHashes)| {
         let hash = fingerprint::task_hash(&run.config, labels, fold.fold, &data)?;
         let id = format!("{name}.f{}-{hash}", fold.fold);
         let forecast = forecast::forecast(&run.config, &plan, fold, resources, &mut known.sizes)?;
         Ok(Task { id, run: name.to_owned(), fold: fold.fold, data, forecast })
     };
-    plan.folds.iter().map(task).collect()
+    plan.folds.iter().zip(hashes).map(task).collect()
 }
 
 fn run_name(run: &StudyRun) -> String {

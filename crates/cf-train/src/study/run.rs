@@ -12,7 +12,7 @@ use super::fingerprint::{self, CODE_VERSION};
 use super::plan::{self, StudyPlan, Task};
 use super::study_dir::{self, Failure};
 use crate::config::RunConfig;
-use crate::cross_validation::{RunOptions, carry_out};
+use crate::cross_validation::{RunOptions, carry_out, check_precision};
 use crate::data_hashes::{DataHashes, FileHashes};
 use crate::error::{Error, Result};
 use crate::evaluate::Summary;
@@ -118,18 +118,19 @@ impl<'a> TaskRunner<'a> {
         observe: &mut dyn FnMut(Event),
     ) -> Result<Summary> {
         let config = plan::config_of(self.dir, &task.run)?;
-        let fold_plan = Plan::new(&config, &self.device, &[task.fold])?;
-        let hashes = fold_plan.data_hashes(&config, &mut self.files)?;
-        hashes.iter().try_for_each(|data| self.check_as_planned(task, &config, data))?;
-        // Where the data lie and what memory a step may use is not part of a task: an interrupted one may go on elsewhere.
-        run_dir::write(&run.join(run_dir::CONFIG), config.to_toml()?.as_bytes())?;
         let options = RunOptions {
             folds: vec![task.fold],
             resume: true,
             device_name: self.device_name,
             device: self.device.clone(),
         };
-        carry_out(&config, (&fold_plan, &hashes), run, &options, stop, observe)
+        check_precision(&config, &options)?;
+        let fold_plan = Plan::new(&config, &self.device, &options.folds)?;
+        let hashes = fold_plan.data_hashes(&config, &mut self.files, (run, stop))?;
+        hashes.iter().try_for_each(|data| self.check_as_planned(task, &config, data))?;
+        // Where the data lie and what memory a step may use is not part of a task: an interrupted one may go on elsewhere.
+        run_dir::write(&run.join(run_dir::CONFIG), config.to_toml()?.as_bytes())?;
+        carry_out(&config, (&fold_plan, || Ok(hashes)), run, &options, stop, observe)
     }
 
     /// Refuses to give a task's name to the results of other settings or data.

@@ -28,6 +28,9 @@ impl Trainer<'_> {
             outputs.push(naming_the_bag(bags.device(), &slide_id, BagSize::of(&bag), risk_pass)?);
         }
         let risk = outputs.iter().map(HeadOutput::risk).collect::<cf_model::Result<Vec<f64>>>()?;
+        for (draw, risk) in draws.iter().zip(&risk) {
+            self.check_finite("risk", *risk, self.state.epoch, slide(draw))?;
+        }
         let time: Vec<f64> = draws.iter().map(|draw| slide(draw).slide.outcome.time()).collect();
         let status: Vec<_> = draws.iter().map(|draw| slide(draw).status()).collect();
         let (loss, by_risk) = loss::cox(&risk, &time, &status);

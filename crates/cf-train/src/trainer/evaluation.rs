@@ -6,7 +6,7 @@ use survival_metrics::Status;
 use super::Trainer;
 use crate::config::LossKind;
 use crate::device_memory::naming_the_bag;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::evaluate::{Prediction, Risks};
 use crate::fold_data::LabelledSlide;
 use crate::fold_rows::prediction;
@@ -37,9 +37,11 @@ impl Trainer<'_> {
                 losses.push(loss::of_output(kind, &output, labelled.outcome(), 0.0)?.0);
             }
             let row = prediction(labelled, self.data.fold, &output)?;
-            if !row.risk.is_finite() {
-                let reason = format!("the risk is {}", row.risk);
-                return Err(Error::Diverged { fold: self.data.fold, epoch, slide_id, reason });
+            self.check_finite("risk", row.risk, epoch, labelled)?;
+            if !matches!(self.head, Head::LogRisk { baseline: None }) {
+                for (bin, survival) in (1..).zip([row.s1, row.s2, row.s3, row.s4]) {
+                    self.check_finite(&format!("survival past time bin {bin}"), survival, epoch, labelled)?;
+                }
             }
             rows.push(row);
             self.stop_if_asked(seconds)?;
