@@ -85,8 +85,8 @@ pub(crate) fn check_table(path: &Path) -> Result<()> {
 }
 
 /// Writes what became of a slide with an encoder into the table, in the place of its row or behind the others; the rest of the table
-/// stays. Of a slide that was there, the row keeps what an earlier run said of it; of one whose bag got more features, the patches of
-/// magnifications that were there. The table is written beside its name and renamed.
+/// stays. Of a slide that was there, or that failed this time, the row keeps what an earlier run said of its bag; of one whose bag got more
+/// features, the patches of magnifications that were there. The table is written beside its name and renamed.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Table`] if what lies there is another table.
@@ -97,7 +97,7 @@ pub(crate) fn record(path: &Path, encoder: &str, status: &SlideStatus) -> Result
     let is_its =
         |row: &&mut Row| row[0] == status.slide && (row[ENCODER] == encoder || row[ENCODER].is_empty());
     match (rows.iter_mut().find(is_its), &status.outcome) {
-        (Some(old), Outcome::Present) => {
+        (Some(old), Outcome::Present | Outcome::Failed(_)) => {
             for cell in [1, 2, ENCODER] {
                 old[cell].clone_from(&new[cell]);
             }
@@ -231,6 +231,9 @@ mod tests {
         record(&table, "uni", &status("b", Outcome::Failed("no tissue".to_owned()))).unwrap();
         // The next run begins with `b`, and is killed after `a`.
         record(&table, "uni", &status("b", Outcome::Failed("no disk".to_owned()))).unwrap();
+        // What a run with other settings says of `a` is no reason to forget the bag.
+        record(&table, "uni", &status("a", Outcome::Failed("other settings".to_owned()))).unwrap();
+        assert!(rows(&table)[0].starts_with("a,failed,other settings,1,4,16,3,40,"), "{:?}", rows(&table));
         record(&table, "uni", &status("a", Outcome::Present)).unwrap();
         let kept = "a,present,,1,4,16,3,40,mpp-over-power,\"look, \"\"here\"\"\",1.2,uni";
         assert_eq!(rows(&table), [kept, "b,failed,no disk,,,,,,,,,uni"]);
