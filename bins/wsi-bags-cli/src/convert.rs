@@ -7,7 +7,8 @@ use wsi_bags::{BagStore, Converted, Converter, FeatureType, FolderLock, Layout, 
 
 use crate::args::ConvertArguments;
 use crate::error::CliError;
-use crate::output::{Log, percent, print, print_json, progress};
+use crate::output::{fault, percent, print, print_json, progress};
+use cf_cli::Log;
 
 /// What was done, and what parents came out as.
 #[derive(Debug, Serialize)]
@@ -72,7 +73,7 @@ pub(crate) fn run(arguments: &ConvertArguments, log: Log) -> Result<(), CliError
         match one(&mut converter, arguments, slide, &mut there) {
             Err(error) if error.ends_the_run() => return Err(error),
             Err(error) => {
-                bar.suspend(|| log.fault(slide, &error));
+                bar.suspend(|| fault(log, slide, &error));
                 failed.push(Failure { slide: slide.clone(), reason: error.to_string() });
             }
             Ok(Outcome::LeftAlone { has_other_dtype }) => {

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use cf_cli::{aligned, with_causes};
+use cf_cli::{Log, aligned, with_causes};
 use serde::Serialize;
 use wsi_bags::{BagStore, Magnification, PatchDescription};
 
 use crate::args::InspectArguments;
 use crate::error::CliError;
-use crate::output::{Log, percent, print, print_json, progress};
+use crate::output::{percent, print, print_json, progress};
 
 /// A store.
 #[derive(Debug, Serialize)]

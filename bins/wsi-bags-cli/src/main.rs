@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use args::{Arguments, Command};
+use cf_cli::Log;
 use error::CliError;
-use output::Log;
 
 fn main() -> ExitCode {
     if let Some(ended) = cf_cli::pages::write_if_asked(Arguments::command()) {
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     }
     let arguments = Arguments::parse();
     let log = Log { quiet: arguments.quiet, format: arguments.log_format };
-    log.start();
+    log.format.start(if log.quiet { "error" } else { "warn" });
     match run(&arguments, log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

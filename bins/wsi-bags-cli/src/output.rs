@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use cf_cli::LogFormat;
+use cf_cli::{Log, LogFormat};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -18,40 +18,13 @@ pub(crate) fn print_json<T: Serialize>(value: &T) -> Result<(), CliError> {
     print(&(serde_json::to_string(value).map_err(CliError::Encode)? + "\n"))
 }
 
-/// Where that is said which is no result: on stderr, for people or for programs.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Log {
-    pub(crate) quiet: bool,
-    pub(crate) format: LogFormat,
-}
-
-impl Log {
-    /// Makes ready to say something. Once per process.
-    pub(crate) fn start(self) {
-        self.format.start(if self.quiet { "error" } else { "warn" });
+/// Says why a slide is left out.
+pub(crate) fn fault(log: Log, slide: &str, fault: &CliError) {
+    match log.format {
+        LogFormat::Json => tracing::error!(slide, "{fault}"),
+        // Nothing is lost where stderr is closed.
+        LogFormat::Text => _ = writeln!(std::io::stderr(), "error: slide {slide}: {fault}"),
     }
-
-    /// Says what a person should look at.
-    pub(crate) fn warn(self, warning: &str) {
-        match self.format {
-            LogFormat::Json => tracing::warn!("{warning}"),
-            LogFormat::Text if self.quiet => (),
-            LogFormat::Text => remark(&format!("warning: {warning}")),
-        }
-    }
-
-    /// Says why a slide is left out.
-    pub(crate) fn fault(self, slide: &str, fault: &CliError) {
-        match self.format {
-            LogFormat::Json => tracing::error!(slide, "{fault}"),
-            LogFormat::Text => remark(&format!("error: slide {slide}: {fault}")),
-        }
-    }
-}
-
-fn remark(text: &str) {
-    // Nothing is lost where stderr is closed.
-    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// A bar over slides; hidden where nobody would see it.

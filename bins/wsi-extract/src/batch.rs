@@ -3,12 +3,12 @@
 use std::cell::Cell;
 use std::time::Instant;
 
-use cf_cli::{LogFormat, aligned};
+use cf_cli::{Log, LogFormat, aligned};
 use serde::Serialize;
 use wsi_features::{Event, Outcome, SlideStatus};
 
 use crate::error::CliError;
-use crate::output::{Log, print, print_json};
+use crate::output::{print, print_json};
 
 #[derive(Serialize)]
 struct Row<'a> {
@@ -33,8 +33,7 @@ pub(crate) fn follow(
     let (begun, n_patches) = (Instant::now(), Cell::new(0));
     let statuses = batch(&|event| match (event, log.format) {
         (Event::Patches(n), _) => n_patches.set(n_patches.get() + n),
-        (Event::Warning(text), LogFormat::Text) => log.remark(&format!("warning: {text}")),
-        (Event::Warning(text), LogFormat::Json) => tracing::warn!("{text}"),
+        (Event::Warning(text), _) => log.warn(text),
         (Event::Begun(slide, number, count), LogFormat::Text) => {
             log.remark(&format!("[{number}/{count}] {slide}"));
         }

@@ -5,7 +5,7 @@ use wsi_features::{EncodeOptions, SlideList, encode as encode_bags};
 use crate::args::BatchArguments;
 use crate::batch::follow;
 use crate::error::CliError;
-use crate::output::Log;
+use cf_cli::Log;
 
 pub(crate) fn run(arguments: &BatchArguments, log: Log) -> Result<(), CliError> {
     let slides = SlideList::find(&arguments.slides)?;

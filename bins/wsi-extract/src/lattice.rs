@@ -1,6 +1,6 @@
 //! `wsi-extract lattice`: where patches would be cut.
 
-use cf_cli::aligned;
+use cf_cli::{Log, aligned};
 use serde::Serialize;
 use wsi_bags::Magnification;
 use wsi_slides::lattice::{Inclusion, Padding, PatchSides, Patches, clam, nested, slide_wide};
@@ -9,7 +9,7 @@ use wsi_slides::{SlideReader, open};
 
 use crate::args::{LatticeArguments, LatticeKind};
 use crate::error::CliError;
-use crate::output::{Log, NO_TISSUE, print, print_json};
+use crate::output::{NO_TISSUE, print, print_json};
 
 #[derive(Serialize)]
 struct Row {

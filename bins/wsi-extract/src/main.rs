@@ -18,8 +18,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use args::{Arguments, Command};
+use cf_cli::{Log, LogFormat};
 use error::CliError;
-use output::Log;
 
 /// Encoders make and drop tensors of many megabytes.
 #[global_allocator]
@@ -31,11 +31,13 @@ fn main() -> ExitCode {
     }
     let arguments = Arguments::parse();
     let log = Log { quiet: arguments.quiet, format: arguments.log_format };
-    log.start();
+    if log.format == LogFormat::Json {
+        log.format.start(if log.quiet { "error" } else { "info" });
+    }
     match dispatch(&arguments.command, log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log.error(&error);
+            log.format.say_error(&error, error.exit_code());
             ExitCode::from(error.exit_code())
         }
     }

@@ -1,10 +1,8 @@
-//! Results on stdout, remarks on stderr, files written beside their name and renamed.
+//! Results on stdout, files written beside their name and renamed.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
-use cf_cli::LogFormat;
 use serde::Serialize;
 
 use crate::error::CliError;
@@ -20,48 +18,6 @@ pub(crate) fn print(text: &str) -> Result<(), CliError> {
 /// Prints one line of JSON.
 pub(crate) fn print_json<T: Serialize>(value: &T) -> Result<(), CliError> {
     print(&(serde_json::to_string(value).map_err(CliError::Encode)? + "\n"))
-}
-
-/// Where that is said which is no result: on stderr, for people or for programs.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Log {
-    pub(crate) quiet: bool,
-    pub(crate) format: LogFormat,
-}
-
-impl Log {
-    /// Makes ready to say something. Once per process.
-    pub(crate) fn start(self) {
-        if self.format == LogFormat::Json {
-            self.format.start(if self.quiet { "error" } else { "info" });
-        }
-    }
-
-    /// Says a text. What programs should find in fields is not said by this.
-    pub(crate) fn remark(self, text: &str) {
-        match self.format {
-            LogFormat::Text if self.quiet => (),
-            // Nothing is lost where stderr is closed.
-            LogFormat::Text => _ = writeln!(std::io::stderr(), "{text}"),
-            LogFormat::Json => tracing::info!("{text}"),
-        }
-    }
-
-    /// Says what a person should look at.
-    pub(crate) fn warn(self, text: &str) {
-        match self.format {
-            LogFormat::Text => self.remark(&format!("warning: {text}")),
-            LogFormat::Json => tracing::warn!("{text}"),
-        }
-    }
-
-    /// Says how the program ends.
-    pub(crate) fn error(self, error: &CliError) {
-        match self.format {
-            LogFormat::Text => _ = writeln!(std::io::stderr(), "error: {error}"),
-            LogFormat::Json => tracing::error!(exit_code = error.exit_code(), "{error}"),
-        }
-    }
 }
 
 /// Makes a file beside its name and renames it.

@@ -9,8 +9,9 @@ use wsi_slides::render::{RenderOptions, SlideTruth, render};
 
 use crate::args::RenderArguments;
 use crate::error::CliError;
-use crate::output::{Log, print, replace};
+use crate::output::{print, replace};
 use crate::render_plan::{self, PlannedSlide};
+use cf_cli::Log;
 
 pub(crate) fn run(arguments: &RenderArguments, log: Log) -> Result<(), CliError> {
     let plan = render_plan::read(&arguments.plan)?;

@@ -6,7 +6,7 @@ use wsi_slides::tissue::PenMarks;
 use crate::args::{LatticeKind, RunArguments};
 use crate::batch::follow;
 use crate::error::CliError;
-use crate::output::Log;
+use cf_cli::Log;
 
 pub(crate) fn run(arguments: &RunArguments, log: Log) -> Result<(), CliError> {
     let batch = &arguments.batch;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cf_cli::aligned;
+use cf_cli::{Log, aligned};
 use image::{DynamicImage, ImageFormat};
 use serde::Serialize;
 use wsi_features::SlideList;
@@ -11,7 +11,7 @@ use wsi_slides::tissue::{self, PenMarks, TissueParams};
 
 use crate::args::TissueArguments;
 use crate::error::CliError;
-use crate::output::{Log, NO_TISSUE, print, print_json, replace};
+use crate::output::{NO_TISSUE, print, print_json, replace};
 
 /// Longer side of a thumbnail in pixels.
 const THUMBNAIL: u32 = 2000;

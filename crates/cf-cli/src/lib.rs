@@ -13,6 +13,6 @@ pub use cells::is_missing;
 pub use delimiter::delimiter_of;
 pub use errors::{is_temporary, with_causes};
 #[cfg(feature = "log")]
-pub use log::LogFormat;
+pub use log::{Log, LogFormat};
 pub use output::{aligned, print};
 pub use statuses::StatusReader;

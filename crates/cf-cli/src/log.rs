@@ -41,3 +41,32 @@ impl LogFormat {
         }
     }
 }
+
+/// Where a program says what is no result: on stderr, for people or for programs.
+#[derive(Debug, Clone, Copy)]
+pub struct Log {
+    /// Says nothing but errors.
+    pub quiet: bool,
+    /// For whom.
+    pub format: LogFormat,
+}
+
+impl Log {
+    /// Says a text. What programs should find in fields is not said by this.
+    pub fn remark(self, text: &str) {
+        match self.format {
+            LogFormat::Text if self.quiet => (),
+            // Nothing is lost where stderr is closed.
+            LogFormat::Text => _ = writeln!(std::io::stderr(), "{text}"),
+            LogFormat::Json => tracing::info!("{text}"),
+        }
+    }
+
+    /// Says what a person should look at.
+    pub fn warn(self, text: &str) {
+        match self.format {
+            LogFormat::Text => self.remark(&format!("warning: {text}")),
+            LogFormat::Json => tracing::warn!("{text}"),
+        }
+    }
+}

@@ -86,15 +86,21 @@ pub(crate) fn carry_out(
     plan.check_others(run, hashes.first().and_then(|hashes| hashes.initial_weights.as_ref()))?;
     run_dir::remove_unfinished(run, |fold| !plan.is_other(fold))?;
     let inputs = input_hash::of_run(config)?;
-    // Another session may be at other folds of the run: who writes says what all said before.
-    let note = || {
+    // Another process may be at other folds of the run: who writes says what all said before.
+    let mut noted = None;
+    let mut note = || -> Result<()> {
         let record = plan.record_with_others(run)?;
         run_dir::write_json(&run.join(run_dir::FOLDS), &record)?;
+        if noted.as_ref() == Some(&record) {
+            return Ok(());
+        }
         let mut inputs = inputs.clone();
         inputs.extend(input_hash::of_folds(config, &record, &plan.bags)?);
         let device = (options.device_name, &options.device);
         let environment = Environment::read(device, config.training.seed, inputs)?;
-        run_dir::write_json(&run.join(run_dir::ENVIRONMENT), &environment)
+        run_dir::write_json(&run.join(run_dir::ENVIRONMENT), &environment)?;
+        noted = Some(record);
+        Ok(())
     };
     let context = TrainingContext {
         config,

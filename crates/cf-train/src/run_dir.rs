@@ -237,7 +237,7 @@ mod tests {
             fs::write(&path, "half").unwrap();
             path
         };
-        // A fold of this session has no other writer, whoever has the number of that process now.
+        // A fold that is ours has no other writer, whoever has the number of that process now.
         let left = [
             half(format!("config.toml.{gone}-0.tmp")),
             half(format!("figures/curve.svg.{gone}-3.tmp")),

@@ -245,7 +245,7 @@ fn a_cut_off_record_of_folds_is_written_again_or_says_how() {
     let whole = std::fs::read(&folds).unwrap();
     for half in [&whole[..0], &whole[..whole.len() / 2]] {
         std::fs::write(&folds, half).unwrap();
-        // Nothing else is complete: it says nothing that this session does not know.
+        // Nothing else is complete: it says nothing that this call does not know.
         succeed(&resume(&["--folds", "1"]));
         assert!(std::fs::read(&folds).unwrap() == whole);
         std::fs::write(&folds, half).unwrap();

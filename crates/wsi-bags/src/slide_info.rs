@@ -14,6 +14,9 @@ pub struct SlideInfo {
 }
 
 impl SlideInfo {
+    /// Micrometres per pixel of one slide by two tools, which round, differ by less than this share.
+    pub const MPP_TOLERANCE: f64 = 0.01;
+
     /// What is known here, and where it is not, what `other` knows.
     #[must_use]
     pub(crate) fn or(self, other: Self) -> Self {

@@ -82,9 +82,6 @@ pub(crate) fn has_all(bag: &Path, encoder: &str, wanted: &[Magnification]) -> Re
     Ok(wanted.iter().all(|magnification| present.contains(magnification)))
 }
 
-/// Micrometres per pixel of one slide by two tools, which round, differ by less than this share.
-const MPP_TOLERANCE: f64 = 0.01;
-
 /// Refuses settings by which the patches of a bag would be others: by the slide's resolution, by their size in level-0 pixels, by the
 /// kind of lattice. What the bag does not state is not compared, nor is anything where no resolution of the slide is known.
 ///
@@ -104,7 +101,7 @@ pub(crate) fn check_settings(entry: &SlideEntry, bag: &Path, options: &ExtractOp
         resolution => resolution.map_err(|error| error.in_file(&entry.path))?,
     };
     let has_other_mpp = match (resolution.mpp, stated.mpp) {
-        (Some(given), Some(there)) => (given - there).abs() > MPP_TOLERANCE * there,
+        (Some(given), Some(there)) => (given - there).abs() > SlideInfo::MPP_TOLERANCE * there,
         _ => false,
     };
     let sides = sides(&resolution, options);

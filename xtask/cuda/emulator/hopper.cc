@@ -165,10 +165,7 @@ struct Sums {
 static std::vector<Sums> sums[MOST_THREADS];
 
 void add_bulk(float *to, uint32_t from, int bytes) {
-    if ((uintptr_t)to % 16 || from % 16 || bytes % 16) {
-        fprintf(stderr, "emulated GPU: a bulk sum that is not of whole 16 bytes\n");
-        abort();
-    }
+    for (uint64_t number : {(uint64_t)to, (uint64_t)from, (uint64_t)bytes}) need_multiple(number, 16);
     sums[current].push_back({to, from, bytes});
     if (!is_reversed()) bulk_wait_read();
 }

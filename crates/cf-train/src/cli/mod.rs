@@ -117,11 +117,7 @@ pub(crate) fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let (text, code) = explain(&failure);
-            match cli.log_format {
-                LogFormat::Text => print_error(&text),
-                // A line like the others, for what reads them.
-                LogFormat::Json => tracing::error!(exit_code = code, "{text}"),
-            }
+            cli.log_format.say_error(&text, code);
             ExitCode::from(code)
         }
     }

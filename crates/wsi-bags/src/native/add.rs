@@ -15,9 +15,6 @@ use crate::slide_name::check_name;
 use super::set::{geometry, group_encoders, present_groups, slide_info};
 use super::{COORDS, FEATURES, magnifications, write_features, write_sets};
 
-/// Micrometres per pixel of one slide by two tools, which round, differ by less than this share.
-const MPP_TOLERANCE: f64 = 0.01;
-
 /// What became of the features of a bag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placed {
@@ -213,7 +210,7 @@ fn compare_patches(reader: &Reader, given: &GivenPatches<'_>, encoder: &str) -> 
         let there = geometry(group)?;
         let sides = [given.geometry, there].map(|geometry| geometry.patch_size_level0.map(f64::from));
         same("patch_size_level0", sides, 0.0)?;
-        same("mpp", [given.geometry.mpp, there.mpp], MPP_TOLERANCE)
+        same("mpp", [given.geometry.mpp, there.mpp], SlideInfo::MPP_TOLERANCE)
     };
     compare(&group).map_err(|error| error.at_place(magnification))
 }
@@ -223,7 +220,7 @@ fn compare_slides(given: &SlideInfo, there: &SlideInfo) -> Result<()> {
         |of: fn(&SlideInfo) -> Option<u64>| [given, there].map(|slide| of(slide).map(|size| size as f64));
     same("slide_width", size(|slide| slide.width), 0.0)?;
     same("slide_height", size(|slide| slide.height), 0.0)?;
-    same("mpp", [given.mpp, there.mpp], MPP_TOLERANCE)
+    same("mpp", [given.mpp, there.mpp], SlideInfo::MPP_TOLERANCE)
 }
 
 /// Refuses a number that is stated twice and differs by more than a share of it.
