@@ -11,6 +11,7 @@ use wsi_bags::{Bag, BagStore, Layout, Magnification, OrderedLoader, PatchDescrip
 
 use crate::bag_upload::BagUpload;
 use crate::config::{FeaturesConfig, Precision};
+use crate::data_hashes::BagPart;
 use crate::device_memory::naming_the_bag;
 use crate::edge_cache::EdgeFile;
 use crate::error::{Error, Result};
@@ -112,6 +113,24 @@ impl BagSource {
             self.magnifications.iter().map(|&at| self.store.path_of(slide_id, at)).collect();
         files.dedup();
         files
+    }
+
+    /// What of a slide's bag the model reads.
+    pub(crate) fn parts_of(&self, slide_id: &str) -> impl Iterator<Item = BagPart> {
+        self.magnifications.iter().map(move |&magnification| BagPart {
+            file: self.store.path_of(slide_id, magnification),
+            backbone: self.store.backbone().to_owned(),
+            magnification,
+        })
+    }
+
+    /// Bytes that tell a slide's patches at one magnification from others; see [`BagStore::sample`].
+    ///
+    /// # Errors
+    /// If its file can't be read.
+    pub(crate) fn sample(&self, slide_id: &str, magnification: Magnification) -> Result<Vec<u8>> {
+        let sample = self.store.sample(slide_id, magnification);
+        sample.map_err(|source| Error::Bag { slide_id: slide_id.to_owned(), source })
     }
 
     /// Refuses a slide whose bag lacks something beside features that the model needs, without reading its features.

@@ -1,14 +1,13 @@
 //! What a fold is trained and validated on, as hashes: who goes on with it can tell whether that is still the same.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use wsi_bags::Magnification;
 
 use crate::bags::BagSource;
 use crate::config::RunConfig;
@@ -16,9 +15,6 @@ use crate::error::{Error, Result};
 use crate::fold_data::{FoldData, LabelledSlide};
 use crate::input_hash::hex;
 use crate::run_dir::{self, fold_files};
-
-/// Bytes that are read at each of three places of a file of features: all of them would take as long as an epoch.
-const SAMPLE_BYTES: u64 = 4096;
 
 /// What may have changed, in words.
 const SLIDES: &str = "the slides of its fold, their outcomes or time bins";
@@ -29,16 +25,29 @@ const WEIGHTS: &str = "the weights that it starts from";
 pub struct DataHashes {
     /// The slides of the fold's parts, with patient, outcome and time bin of each.
     pub slides: String,
-    /// The bags of these slides: name, size and three samples of every file.
+    /// The bags of these slides: name, and what [`BagStore::sample`](wsi_bags::BagStore::sample) takes of each magnification.
     pub bags: String,
     /// The checkpoint that training starts from, if any.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub initial_weights: Option<String>,
 }
 
-/// Files that were hashed already; folds and runs share most of theirs.
+/// What was hashed already; folds and runs share most of theirs.
 #[derive(Debug, Default)]
-pub(crate) struct FileHashes(HashMap<PathBuf, String>);
+pub(crate) struct FileHashes {
+    /// Of whole files.
+    files: HashMap<PathBuf, String>,
+    /// Of samples of bags.
+    samples: HashMap<BagPart, String>,
+}
+
+/// The patches of a slide at one magnification, with features of one encoder.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct BagPart {
+    pub(crate) file: PathBuf,
+    pub(crate) backbone: String,
+    pub(crate) magnification: Magnification,
+}
 
 impl DataHashes {
     /// Hashes the data of one fold.
@@ -54,7 +63,7 @@ impl DataHashes {
         let weights = config.training.initial_weights.as_ref();
         Ok(Self {
             slides: slides(fold),
-            bags: bag_files(fold, bags, files)?,
+            bags: bag_samples(fold, bags, files)?,
             initial_weights: weights.map(|path| files.whole(path)).transpose()?,
         })
     }
@@ -78,17 +87,7 @@ impl DataHashes {
     /// If it was, or its note can't be read.
     pub(crate) fn check_begun(&self, fold_dir: &Path) -> Result<()> {
         let Some(before) = noted(fold_dir)? else { return Ok(()) };
-        let Some(what) = self.change_since(&before) else { return Ok(()) };
-        let added = if self.slides == before.slides && self.bags != before.bags {
-            // Their files are other ones then, too.
-            format!(
-                " (if features of another encoder were added to them and nothing else was changed, remove {})",
-                fold_dir.join(fold_files::DATA).display()
-            )
-        } else {
-            String::new()
-        };
-        Err(begun_with_others(fold_dir, what, &added))
+        self.change_since(&before).map_or(Ok(()), |what| Err(begun_with_others(fold_dir, what, "")))
     }
 }
 
@@ -141,81 +140,92 @@ fn slides(fold: &FoldData) -> String {
     hex(hash)
 }
 
-fn bag_files(fold: &FoldData, bags: &BagSource, files: &mut FileHashes) -> Result<String> {
+fn bag_samples(fold: &FoldData, bags: &BagSource, known: &mut FileHashes) -> Result<String> {
     let slides = fold.train.iter().chain(&fold.inner_validation).chain(&fold.validation);
     let mut ids: Vec<&str> = slides.map(|labelled| labelled.slide.slide_id.as_str()).collect();
     ids.sort_unstable();
     let mut hash = Sha256::new();
     for id in ids {
-        for path in bags.files_of(id) {
-            hash.update(format!("{id}\t{}\n", files.known(&path, sampled)?));
-        }
+        let mut samples =
+            bags.parts_of(id).map(|part| known.sample(bags, id, part)).collect::<Result<Vec<_>>>()?;
+        // Of a file that is sampled as a whole, whatever it holds.
+        samples.dedup();
+        samples.iter().for_each(|sample| hash.update(format!("{id}\t{sample}\n")));
     }
     Ok(hex(hash))
 }
 
 impl FileHashes {
     fn whole(&mut self, path: &Path) -> Result<String> {
-        self.known(path, |path| {
-            let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-            Ok(hex(Sha256::new().chain_update(bytes)))
-        })
+        if let Some(hash) = self.files.get(path) {
+            return Ok(hash.clone());
+        }
+        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        let hash = hex(Sha256::new().chain_update(bytes));
+        self.files.insert(path.to_owned(), hash.clone());
+        Ok(hash)
     }
 
-    /// Samples files that were not yet, several at a time; false if `stop` was set before the end.
+    /// Samples the bags of slides that were not yet, several at a time; false if `stop` was set before the end.
     ///
     /// # Errors
     /// If a file can't be read.
-    pub(crate) fn sample_all(&mut self, paths: BTreeSet<PathBuf>, stop: &AtomicBool) -> Result<bool> {
+    pub(crate) fn sample_all(
+        &mut self,
+        bags: &BagSource,
+        slide_ids: BTreeSet<&str>,
+        stop: &AtomicBool,
+    ) -> Result<bool> {
         let is_stopped = || stop.load(Ordering::Relaxed);
-        let new = paths.into_par_iter().filter(|path| !self.0.contains_key(path));
-        let hash = |path: PathBuf| {
-            if is_stopped() { Ok(None) } else { sampled(&path).map(|hash| Some((path, hash))) }
+        let hash = |id: &str| {
+            let new = bags.parts_of(id).filter(|part| !self.samples.contains_key(part));
+            let hashed = new.map(|part| Ok((part.clone(), sampled(bags, id, &part)?)));
+            if is_stopped() { Ok(Vec::new()) } else { hashed.collect::<Result<Vec<_>>>() }
         };
-        let hashes = new.map(hash).collect::<Result<Vec<_>>>()?;
-        self.0.extend(hashes.into_iter().flatten());
+        let hashes = slide_ids.into_par_iter().map(hash).collect::<Result<Vec<_>>>()?;
+        self.samples.extend(hashes.into_iter().flatten());
         Ok(!is_stopped())
     }
 
-    fn known(&mut self, path: &Path, make: impl FnOnce(&Path) -> Result<String>) -> Result<String> {
-        if let Some(hash) = self.0.get(path) {
+    fn sample(&mut self, bags: &BagSource, slide_id: &str, part: BagPart) -> Result<String> {
+        if let Some(hash) = self.samples.get(&part) {
             return Ok(hash.clone());
         }
-        let hash = make(path)?;
-        self.0.insert(path.to_owned(), hash.clone());
+        let hash = sampled(bags, slide_id, &part)?;
+        self.samples.insert(part, hash.clone());
         Ok(hash)
     }
 }
 
-/// Hash of a file's size and of its first, middle and last bytes.
-fn sampled(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(Error::io("read", path))?;
-    let n_bytes = file.metadata().map_err(Error::io("read", path))?.len();
-    let mut hash = Sha256::new().chain_update(n_bytes.to_string());
-    let last = n_bytes.saturating_sub(SAMPLE_BYTES);
-    for start in [0, last / 2, last] {
-        let mut sample = Vec::new();
-        file.seek(SeekFrom::Start(start)).map_err(Error::io("read", path))?;
-        let taken = (&mut file).take(SAMPLE_BYTES).read_to_end(&mut sample);
-        taken.map_err(Error::io("read", path))?;
-        hash.update(sample);
-    }
-    Ok(hex(hash))
+fn sampled(bags: &BagSource, slide_id: &str, part: &BagPart) -> Result<String> {
+    Ok(hex(Sha256::new().chain_update(bags.sample(slide_id, part.magnification)?)))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use candle_core::Device;
+    use cf_model::{ModelConfig, ModelName};
+    use wsi_bags::{Bag, BagStore, FeatureMatrix, PatchSet, SlideInfo, native};
+
     use super::*;
+    use crate::config::Precision;
 
     #[test]
     fn hashing_ends_when_it_is_asked_to() {
         let dir = tempfile::tempdir().unwrap();
-        let bag = dir.path().join("bag.h5");
-        std::fs::write(&bag, "a bag").unwrap();
+        let set = PatchSet::new(FeatureMatrix::new(vec![0.5; 8], 2, 4).unwrap());
+        let set = set.with_coords(vec![[0, 0], [512, 0]]).unwrap();
+        let bag = Bag::new("a", [(Magnification::X20, set)]).unwrap();
+        native::write(&dir.path().join("a.h5"), &bag, "uni", &SlideInfo::default()).unwrap();
+        let store = Arc::new(BagStore::open(dir.path(), None, "uni").unwrap());
+        let model = ModelConfig::default_of(ModelName::Amil);
+        let bags = BagSource::new(store, &model, (&Device::Cpu, Precision::F32), "a").unwrap();
         let sample = |stop| {
-            let mut files = FileHashes::default();
-            let is_done = files.sample_all(BTreeSet::from([bag.clone()]), &AtomicBool::new(stop)).unwrap();
-            (is_done, files.0.len())
+            let mut known = FileHashes::default();
+            let is_done = known.sample_all(&bags, BTreeSet::from(["a"]), &AtomicBool::new(stop)).unwrap();
+            (is_done, known.samples.len())
         };
         assert_eq!(sample(true), (false, 0));
         assert_eq!(sample(false), (true, 1));

@@ -199,8 +199,7 @@ impl Plan {
         files: &mut FileHashes,
         (run, stop): (&Path, &AtomicBool),
     ) -> Result<Vec<DataHashes>> {
-        let bags = slide_ids(self.slides()).into_iter().flat_map(|slide_id| self.bags.files_of(slide_id));
-        if !files.sample_all(bags.collect(), stop)? {
+        if !files.sample_all(&self.bags, slide_ids(self.slides()), stop)? {
             let fold = self.folds.first().map_or(0, |fold| fold.fold);
             return Err(Error::Interrupted { fold, epoch: 1, path: run.to_owned() });
         }

@@ -160,7 +160,7 @@ fn folds_trained_in_two_sessions_are_one_run() {
 }
 
 #[test]
-fn a_run_whose_bags_got_another_encoder_says_how_it_goes_on() {
+fn a_run_whose_bags_got_another_encoder_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let cohort = cohort(dir.path(), 30);
     let (config, run) = (cohort.join("config.toml"), dir.path().join("run"));
@@ -171,12 +171,7 @@ fn a_run_whose_bags_got_another_encoder_says_how_it_goes_on() {
     let features = native::read(&bag, "simulated", &Magnification::ALL).unwrap();
     native::add_features(&bag, &features, "another").unwrap();
     let resume = ["cv", "--config", path(&config), "--out", path(&run), "--resume"];
-    let resume = [resume.as_slice(), &folds].concat();
-    let note = run.join("fold_0/data.json");
-    fail(&resume, 3, &["its bags are not those", "features of another encoder", path(&note)]);
-    std::fs::remove_file(&note).unwrap();
-    succeed(&resume);
-    assert!(note.is_file());
+    succeed(&[resume.as_slice(), &folds].concat());
 }
 
 /// The path of a cohort's first bag, by name.

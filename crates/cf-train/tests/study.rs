@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use cf_train::study::{Resources, StudyPlan};
 use serde_json::Value;
 use support::{COHORT_TABLES, cf_train, fail, path, succeed};
+use wsi_bags::{Magnification, native};
 
 /// Two simulated cohorts and a study over them in `dir`; settings that train in a moment.
 fn study(dir: &Path, more: &str) -> PathBuf {
@@ -320,6 +321,14 @@ fn a_task_is_named_by_its_settings_and_data_and_by_nothing_else() {
     let bag =
         std::fs::read_dir(three.join("bags")).unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
     std::fs::copy(&bag, dir.path().join("two/bags").join(bag.file_name().unwrap())).unwrap();
+    assert_eq!(n_changed(&plan_ids(&file)), 12);
+
+    // Features of another encoder in the same files do not.
+    let bags = std::fs::read_dir(dir.path().join("one/bags")).unwrap().map(|entry| entry.unwrap().path());
+    for bag in bags {
+        let features = native::read(&bag, "simulated", &Magnification::ALL).unwrap();
+        native::add_features(&bag, &features, "another").unwrap();
+    }
     assert_eq!(n_changed(&plan_ids(&file)), 12);
 
     // Names are names of files, and hashes differ between all tasks.

@@ -94,6 +94,8 @@ mod replace;
 #[cfg(feature = "store")]
 pub mod safetensors;
 #[cfg(feature = "store")]
+mod sample;
+#[cfg(feature = "store")]
 mod scale_file;
 #[cfg(feature = "store")]
 mod scale_parents;

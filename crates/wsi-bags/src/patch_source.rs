@@ -1,5 +1,6 @@
 //! The patches of a slide at one magnification, all known of them but the features.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -79,6 +80,14 @@ impl PatchSource {
     /// The order of the rows.
     pub(crate) fn row_order(&self) -> RowOrder {
         self.coords.as_deref().map_or(RowOrder::File, RowOrder::of)
+    }
+
+    /// Where in the file the features are, if they are in an HDF5 file and in one piece.
+    pub(crate) fn feature_bytes(&self) -> Option<Range<u64>> {
+        match &self.values {
+            Values::Hdf5 { matrix, .. } => matrix.bytes(),
+            Values::Pt | Values::Safetensors { .. } => None,
+        }
     }
 
     /// Refuses what cannot be the patches of one magnification: nothing at all, arrays of different lengths,

@@ -279,6 +279,67 @@ fn names_that_would_leave_the_directory_are_refused() {
     ));
 }
 
+#[test]
+fn a_sample_of_a_native_bag_tells_what_changed_and_not_what_was_added() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.h5");
+    // 40,000 bytes of features: only three places of them are looked at.
+    let set = |changed: usize, coords: [i64; 2]| {
+        let mut values = vec![0.5; 1000 * 10];
+        values[changed] = 0.25;
+        let mut corners: Vec<[i64; 2]> = (0..1000).map(|row| [512 * row, 0]).collect();
+        corners[700] = coords;
+        PatchSet::new(FeatureMatrix::new(values, 1000, 10).unwrap()).with_coords(corners).unwrap()
+    };
+    let coarse = || {
+        let set = PatchSet::new(FeatureMatrix::new(vec![0.5; 10], 1, 10).unwrap());
+        set.with_coords(vec![[0, 0]]).unwrap()
+    };
+    let slide = SlideInfo { mpp: Some(0.25), ..SlideInfo::default() };
+    let here = [512 * 700, 0];
+    let write = |x5: PatchSet, x20: PatchSet, slide: &SlideInfo| {
+        native::write(&path, &Bag::new("a", [(X5, x5), (X20, x20)]).unwrap(), "uni", slide).unwrap();
+    };
+    write(coarse(), set(5000, here), &slide);
+    let store = BagStore::open(directory.path(), None, "uni").unwrap();
+    let sample = |at| store.sample("a.svs", at).unwrap();
+    let before = [X5, X20].map(sample);
+    assert_ne!(before[0], before[1]);
+
+    let bag = native::read(&path, "uni", &[X5, X20]).unwrap();
+    native::add_features(&path, &bag, "conch").unwrap();
+    assert_eq!([X5, X20].map(sample), before);
+    let twins = BagStore::open(directory.path(), None, "conch").unwrap();
+    assert_eq!(twins.sample("a", X20).unwrap(), before[1], "equal features");
+
+    for (changed, coords) in [(0, here), (9999, here), (5001, here), (5000, [512 * 700, 512])] {
+        write(coarse(), set(changed, coords), &slide);
+        assert_eq!(sample(X5), before[0]);
+        assert_ne!(sample(X20), before[1], "{changed} {coords:?}");
+    }
+    let other_mpp = SlideInfo { mpp: Some(0.5), ..slide };
+    write(coarse(), set(5000, here), &other_mpp);
+    assert_ne!(sample(X5), before[0]);
+    assert!(matches!(store.sample("a", X10).unwrap_err().kind(), ErrorKind::MissingMagnification { .. }));
+    assert!(matches!(store.sample("b", X20).unwrap_err().kind(), ErrorKind::MissingSlide { .. }));
+}
+
+#[test]
+fn a_sample_of_other_files_is_of_the_whole_file() {
+    let root = tempfile::tempdir().unwrap();
+    put_tensor(root.path(), "uni", X20, SLIDE, 5);
+    let store = BagStore::open(root.path(), None, "uni").unwrap();
+    let before = store.sample(SLIDE, X20).unwrap();
+    let path = store.path_of(SLIDE, X20);
+    let length = std::fs::metadata(&path).unwrap().len();
+    assert!(before.starts_with(length.to_string().as_bytes()));
+    put_tensor(root.path(), "uni", X20, SLIDE, 6);
+    assert_ne!(store.sample(SLIDE, X20).unwrap(), before);
+    std::fs::remove_file(&path).unwrap();
+    let error = store.sample(SLIDE, X20).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Io { action: "read the file", .. }), "{error}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_link_that_leads_nowhere_is_an_error_and_no_absent_slide() {

@@ -3,6 +3,7 @@
 //! Sizes in a file are compared with the file's length before a library is asked to set memory aside, and the
 //! library's errors are kept as sources.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -77,6 +78,19 @@ pub(crate) struct FloatMatrix {
     pub(crate) dim: usize,
     pub(crate) element: ElementType,
     values: Values,
+}
+
+impl FloatMatrix {
+    /// Where in the file the values are, if they are in one piece and in the order of their rows.
+    pub(crate) fn bytes(&self) -> Option<Range<u64>> {
+        match self.values {
+            Values::At(start) => {
+                let n_bytes = self.n_patches * self.dim * self.element.size();
+                Some(start as u64..(start + n_bytes) as u64)
+            }
+            Values::Runs(_) | Values::Library => None,
+        }
+    }
 }
 
 /// How the values of a matrix are read.
