@@ -38,8 +38,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         RunOptions { folds: Vec::new(), resume: false, device_name: DeviceName::Cpu, device: Device::Cpu };
     let summary = cross_validate(&config, &run, &how, &AtomicBool::new(false), &mut |event| {
         if let Event::EpochDone { train_loss, validation_c_index } = event {
-            let c_index = validation_c_index.map_or_else(|| "undefined".to_owned(), |c| format!("{c:.3}"));
-            println!("training loss {train_loss:.3}, validation C-index {c_index}");
+            let [loss, c_index] = [train_loss, validation_c_index]
+                .map(|number| number.map_or_else(|| "undefined".to_owned(), |number| format!("{number:.3}")));
+            println!("training loss {loss}, validation C-index {c_index}");
         }
     })?;
 

@@ -15,7 +15,7 @@ struct Stage {
     check: fn(&Path) -> Result<(), Failure>,
 }
 
-const STAGES: [Stage; 13] = [
+const STAGES: [Stage; 14] = [
     Stage {
         name: "fmt",
         rerun: "cargo fmt --all",
@@ -60,6 +60,11 @@ const STAGES: [Stage; 13] = [
         name: "openslide",
         rerun: "cargo xtask test -p wsi-slides --features openslide",
         check: openslide,
+    },
+    Stage {
+        name: "macOS",
+        rerun: "cargo clippy --workspace --lib --bins --target aarch64-apple-darwin -- -D warnings",
+        check: mac_os,
     },
 ];
 
@@ -205,6 +210,18 @@ fn openslide(root: &Path) -> Result<(), Failure> {
     test::run(root, &["-p", "wsi-slides", "--features", "openslide"].map(str::to_owned))?;
     let pyramid = ["test", "-q", "-p", "cf-viewer", "--features", "openslide", "--test", "openslide"];
     Step::cargo(root, &pyramid).run()
+}
+
+/// The libraries and programs for Macs, as far as a compiler can tell on another system, where its standard library is.
+fn mac_os(root: &Path) -> Result<(), Failure> {
+    const TARGET: &str = "aarch64-apple-darwin";
+    let folder = Step::new(root, "rustc", &["--print", "target-libdir", "--target", TARGET]);
+    if !folder.stdout_quietly().is_some_and(|folder| Path::new(folder.trim()).is_dir()) {
+        println!("skipped: no `{TARGET}` (`rustup target add {TARGET}`)");
+        return Ok(());
+    }
+    let lint = ["clippy", "--workspace", "--lib", "--bins", "--target", TARGET, "--", "-D", "warnings"];
+    Step::cargo(root, &lint).run()
 }
 
 /// What every change must pass.

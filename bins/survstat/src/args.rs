@@ -9,7 +9,7 @@ use crate::choices::{CiForm, Library, PairWeight, TestWeight, TiedEvents};
 /// Survival statistics of a CSV file: C-index, Kaplan-Meier, log-rank, Brier score, AUC(t), Cox model.
 ///
 /// The file is UTF-8 text with a header row and one row per subject, separated by commas, semicolons or tabs (the header
-/// decides); numbers have a decimal point. A row with a missing or invalid value is an error that names its line and column.
+/// decides); numbers have a decimal point; rows without any content are left out. A row with a missing or invalid value is an error that names its line and column.
 /// Exit codes: 0 done, 1 unexpected, 2 usage, 3 bad data (do not retry), 75 temporary, such as a full disk (retry).
 #[derive(Debug, Parser)]
 #[command(name = "survstat", version, max_term_width = 100)]
@@ -75,7 +75,7 @@ pub(crate) struct OutcomeArguments {
     pub(crate) event: String,
     /// The number that means "censored" in the column of --event; the other one is the event. Words mean what they say.
     ///
-    /// Required where the column's name starts with `cens`, because such columns come in both meanings.
+    /// Required where the column's name has `cens` in it, because such columns come in both meanings.
     #[arg(long, value_name = "0|1", value_parser = clap::value_parser!(u8).range(0..=1))]
     pub(crate) censored_is: Option<u8>,
 }
@@ -116,7 +116,7 @@ pub(crate) struct PairArguments {
     #[arg(long, value_name = "WEIGHT", value_enum, default_value_t = PairWeight::Harrell)]
     pub(crate) time_weight: PairWeight,
     /// Count only events up to this time (before it, with --convention scikit-survival).
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", value_parser = parse_tau)]
     pub(crate) tau: Option<f64>,
 }
 
@@ -279,6 +279,11 @@ fn parse_level(text: &str) -> Result<f64, String> {
         Ok(level) if level > 0.0 && level < 1.0 => Ok(level),
         _ => Err("expected a number between 0 and 1, such as 0.95".to_owned()),
     }
+}
+
+fn parse_tau(text: &str) -> Result<f64, String> {
+    let tau = text.parse::<f64>().ok().filter(|tau| tau.is_finite() && *tau > 0.0);
+    tau.ok_or_else(|| "expected a finite number above 0 in the unit of --time".to_owned())
 }
 
 /// A time of a list, which may have spaces after its commas.

@@ -3,7 +3,7 @@
 use cf_report::{TimeCurve, TimeCurves, TimeQuantity, time_curves};
 use serde::Serialize;
 use survival_metrics::{
-    AucConfig, AucOverTime, Convention, Error, IntervalScale, Outcome, cumulative_dynamic_auc,
+    AucConfig, AucOverTime, Convention, Error, IntervalScale, Outcome, RiskTies, cumulative_dynamic_auc,
     probability_interval,
 };
 
@@ -36,6 +36,9 @@ pub(crate) fn run(arguments: &AucArguments) -> Result<String, CliError> {
     let fault = |source: Error| {
         let hint = match source {
             Error::AllCensored { .. } => NO_EVENTS,
+            Error::CensoringSurvivalZero { .. } | Error::TimeBeyondTraining { .. } => {
+                "name earlier times with --at, or a sample with a longer follow-up with --train"
+            }
             _ => "name times with --at that have events before and subjects after them",
         };
         in_words(&source.to_string(), hint)
@@ -49,7 +52,16 @@ pub(crate) fn run(arguments: &AucArguments) -> Result<String, CliError> {
         return Err(in_words(problem, "check --time, --event and --censored-is"));
     }
     times.sort_by(f64::total_cmp);
-    let rule = Convention::from(arguments.convention).censoring();
+    if let Some(pair) = times.windows(2).find(|pair| pair[0] == pair[1]) {
+        let problem = format!("--at names the time {} twice", pair[0]);
+        return Err(CliError::Usage { problem, hint: "name each time once" });
+    }
+    let convention = Convention::from(arguments.convention);
+    let rule = convention.censoring();
+    let tie_tolerance = match convention.risk_ties() {
+        RiskTies::AbsTol(tolerance) => tolerance,
+        RiskTies::Exact => 0.0,
+    };
     let g = match &arguments.train {
         None => None,
         Some(path) => {
@@ -57,7 +69,7 @@ pub(crate) fn run(arguments: &AucArguments) -> Result<String, CliError> {
             Some(censoring(&table, &train, rule.ties)?)
         }
     };
-    let config = AucConfig { censoring: rule, training: g.as_ref(), ..AucConfig::default() };
+    let config = AucConfig { tie_tolerance, censoring: rule, training: g.as_ref() };
     let auc = cumulative_dynamic_auc(&outcomes, &risk, &times, &config).map_err(fault)?;
     let errors: Vec<Option<f64>> =
         auc.auc.iter().zip(&auc.standard_error).map(|(&auc, &se)| known_error(auc, se)).collect();
@@ -105,10 +117,10 @@ fn deciles(outcomes: &[Outcome]) -> Vec<f64> {
 }
 
 fn describe(auc: &AucOverTime, limits: &[Option<(f64, f64)>], level: f64) -> String {
-    let percent = level * 100.0;
+    let percent = output::percent(level);
     let titles = ["time", "cases", "controls", "AUC"].map(str::to_owned).into_iter();
     let mut rows: Vec<Vec<String>> =
-        vec![titles.chain([format!("lower {percent}%"), format!("upper {percent}%")]).collect()];
+        vec![titles.chain([format!("lower {percent}"), format!("upper {percent}")]).collect()];
     for (k, (t, interval)) in auc.times.iter().zip(limits).enumerate() {
         let count = |of: &[usize]| of.get(k).map_or_else(String::new, usize::to_string);
         let value = auc.auc.get(k).copied().unwrap_or_default();

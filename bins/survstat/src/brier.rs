@@ -3,10 +3,11 @@
 use cf_report::{TimeCurve, TimeCurves, TimeQuantity, time_curves};
 use serde::Serialize;
 use survival_metrics::{
-    Convention, CurveLookup, KaplanMeier, PredictedSurvival, ScoreOverTime, TimeIntegral, brier_score,
+    Convention, CurveLookup, Error, KaplanMeier, PredictedSurvival, ScoreOverTime, TimeIntegral, brier_score,
 };
 
 use crate::args::BrierArguments;
+use crate::choices::Library;
 use crate::error::CliError;
 use crate::output;
 use crate::sample::{censoring, training};
@@ -31,15 +32,33 @@ pub(crate) fn run(arguments: &BrierArguments) -> Result<String, CliError> {
         let problem = format!("no column is called `{}` followed by a time", arguments.survival_prefix);
         return Err(CliError::in_file(table.path(), problem, "name the prefix with --survival-prefix"));
     }
+    if let Some([(_, first), (_, second)]) = columns.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        let problem = format!("columns `{first}` and `{second}` are of the same time");
+        return Err(CliError::in_file(table.path(), problem, "leave one of them out, or rename it"));
+    }
     let times: Vec<f64> = columns.iter().map(|(t, _)| *t).collect();
     let values: Vec<Vec<f64>> =
-        columns.iter().map(|(_, name)| table.numbers(name)).collect::<Result<_, _>>()?;
+        columns.iter().map(|(_, name)| table.probabilities(name)).collect::<Result<_, _>>()?;
     let by_row = (0..outcomes.len()).flat_map(|row| values.iter().filter_map(move |v| v.get(row)).copied());
-    let fault = |source: survival_metrics::Error| {
-        let hint =
-            "times must be ascending and within the follow-up of the training sample; leave late columns out";
+    let fault = |source: Error| {
+        let hint = match source {
+            Error::CensoringSurvivalZero { .. } | Error::TimeBeyondTraining { .. } => {
+                "leave out the columns of later times, or name a sample with a longer follow-up with --train"
+            }
+            _ => "columns of predicted survival are called by times of at least 0",
+        };
         CliError::in_file(table.path(), format!("Brier score: {source}"), hint)
     };
+    let end = outcomes.iter().map(|outcome| outcome.time()).fold(0.0, f64::max);
+    if let (Library::ScikitSurvival, Some(last)) =
+        (arguments.convention, times.last().filter(|last| **last >= end))
+    {
+        let problem = format!(
+            "Brier score: time {last} is not below the last one of the file, {end}, as scikit-survival wants it"
+        );
+        let hint = "leave out the columns of later times, or take another --convention";
+        return Err(CliError::in_file(table.path(), problem, hint));
+    }
     let curves = PredictedSurvival::new(&times, by_row.collect(), CurveLookup::Post).map_err(fault)?;
     let config = Convention::from(arguments.convention).brier();
     let train = training(arguments.train.as_deref(), &arguments.outcome, &outcomes)?;

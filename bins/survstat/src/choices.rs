@@ -39,7 +39,7 @@ pub(crate) enum Library {
     ScikitSurvival,
     /// lifelines.
     Lifelines,
-    /// R `survival`.
+    /// R `survival`, whose `timefix` is not applied: times that differ by rounding differ.
     R,
 }
 
@@ -101,6 +101,18 @@ impl From<TestWeight> for LogRankWeight {
             TestWeight::Gehan => Self::Gehan,
             TestWeight::TaroneWare => Self::TaroneWare,
             TestWeight::Peto => Self::Peto,
+        }
+    }
+}
+
+impl TestWeight {
+    /// What the test is called.
+    pub(crate) fn name_of_test(self) -> &'static str {
+        match self {
+            Self::Logrank => "log-rank",
+            Self::Gehan => "Gehan-weighted log-rank",
+            Self::TaroneWare => "Tarone-Ware-weighted log-rank",
+            Self::Peto => "Peto-weighted log-rank",
         }
     }
 }

@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &CindexArguments) -> Result<String, CliError> {
         };
         let estimate = concordance(&data, &risk(&table, column)?, &config).and_then(|c| Ok((limits(&c)?, c)));
         let (limits, c) = estimate.map_err(|source| {
-            let hint = pair_hint(&source);
+            let hint = pair_hint(&source, pairs);
             CliError::in_file(table.path(), format!("C-index of `{column}`: {source}"), hint)
         })?;
         results.push(Estimate { risk: column, c, limits });
@@ -94,9 +94,9 @@ fn to_json<'a>(result: &Estimate<'a>, is_named: bool) -> CindexJson<'a> {
 }
 
 fn describe(table: &Table, n_events: usize, n: usize, level: f64, results: &[Estimate<'_>]) -> String {
-    let percent = level * 100.0;
+    let percent = output::percent(level);
     let titles = ["risk", "C-index"].map(str::to_owned).into_iter();
-    let limits = [format!("lower {percent}%"), format!("upper {percent}%")];
+    let limits = [format!("lower {percent}"), format!("upper {percent}")];
     let counted = ["concordant", "discordant", "tied risk", "tied time"].map(str::to_owned);
     let mut rows: Vec<Vec<String>> = vec![titles.chain(limits).chain(counted).collect()];
     for result in results {

@@ -73,8 +73,9 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<String, CliError> {
     let data = sample(&table, &arguments.outcome, pairs.strata.as_deref(), pairs.cluster.as_deref())?;
     let risks: Vec<Risk> =
         arguments.risk.iter().map(|column| risk(&table, column)).collect::<Result<_, _>>()?;
-    let fault =
-        |source: Error| CliError::in_file(table.path(), format!("comparison: {source}"), pair_hint(&source));
+    let fault = |source: Error| {
+        CliError::in_file(table.path(), format!("comparison: {source}"), pair_hint(&source, pairs))
+    };
     let comparison = compare_concordance(&data, &risks, &concordance_config(pairs)).map_err(fault)?;
     let compared = compared(&arguments.risk, &comparison).map_err(fault)?;
     if arguments.json {

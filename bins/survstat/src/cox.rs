@@ -66,6 +66,14 @@ pub(crate) fn run(arguments: &CoxArguments) -> Result<String, CliError> {
         .map(|k| model.hazard_ratio(k, arguments.level, variance))
         .collect::<Result<_, _>>()
         .map_err(fault)?;
+    let is_shown = |ratio: &HazardRatio| ratio.lower > 0.0 && ratio.upper.is_finite();
+    let undrawn = arguments.covariate.iter().zip(&ratios).find(|(_, ratio)| !is_shown(ratio));
+    if let (Some(_), Some((name, _))) = (&arguments.svg, undrawn) {
+        let problem =
+            format!("Cox model: the limits of the hazard ratio of `{name}` are too large or small to draw");
+        let hint = "give the column in a larger or smaller unit, or leave --svg out for the numbers alone";
+        return Err(CliError::in_file(table.path(), problem, hint));
+    }
     output::svg(arguments.svg.as_deref(), || {
         let row = |(name, ratio): (&String, &HazardRatio)| ForestRow {
             label: name.clone(),
@@ -109,9 +117,9 @@ pub(crate) fn run(arguments: &CoxArguments) -> Result<String, CliError> {
             proportional_hazards_test: proportional.as_ref().map(|test| (&test.global).into()),
         });
     }
-    let percent = arguments.level * 100.0;
+    let percent = output::percent(arguments.level);
     let titles = ["covariate", "hazard ratio"].map(str::to_owned).into_iter();
-    let limits = [format!("lower {percent}%"), format!("upper {percent}%")];
+    let limits = [format!("lower {percent}"), format!("upper {percent}")];
     let tests = ["z", "p", "p (constant)"].map(str::to_owned);
     let mut rows: Vec<Vec<String>> = vec![titles.chain(limits).chain(tests).collect()];
     for (k, (name, r)) in arguments.covariate.iter().zip(&ratios).enumerate() {
@@ -137,14 +145,22 @@ fn explain(source: &Error, covariates: &[String]) -> (String, &'static str) {
         Error::ZeroVariance => {
             "standard errors over clusters want more clusters than covariates; leave covariates or --cluster out"
         }
+        Error::Unsupported { .. } => {
+            let problem = "standard errors over clusters are not defined with --ties exact".to_owned();
+            return (problem, "take --ties efron or breslow, or leave --cluster out");
+        }
         Error::Collinear { index } => {
-            let problem =
-                format!("column `{}` is constant or a combination of the other covariates", name(*index));
+            let problem = format!(
+                "column `{}` is constant or a combination of the other covariates among those who are compared: \
+                 the rows at risk at the same event, in the same stratum",
+                name(*index)
+            );
             return (problem, "leave it out, or one of the columns that give it");
         }
         Error::Separation { index } => {
             let problem = format!(
-                "column `{}` separates those with events from those without: its hazard ratio has no finite estimate",
+                "column `{}` separates those with events from those at risk with them, alone or with the other covariates: \
+                 its hazard ratio has no finite estimate",
                 name(*index)
             );
             return (problem, "leave it out");

@@ -23,7 +23,7 @@ pub(crate) enum CliError {
          hint: add --censored-is 1 if 1 means censored in it, --censored-is 0 if 1 means the event"
     )]
     AmbiguousCensoring { column: String },
-    #[error("cannot draw {}: {source}", path.display())]
+    #[error("cannot draw {}: {source}\n  hint: leave --svg out for the numbers alone", path.display())]
     Figure {
         path: PathBuf,
         #[source]
@@ -50,8 +50,13 @@ impl CliError {
     }
 
     /// A fault of one row.
-    pub(crate) fn in_row(path: &Path, line: Option<u64>, problem: String, hint: impl Into<String>) -> Self {
-        Self::Data(Box::new(DataFault { path: path.to_owned(), line, problem, hint: hint.into() }))
+    pub(crate) fn in_row(path: &Path, line: u64, problem: String, hint: impl Into<String>) -> Self {
+        Self::Data(Box::new(DataFault {
+            path: path.to_owned(),
+            line: Some(line),
+            problem,
+            hint: hint.into(),
+        }))
     }
 
     /// 1 unexpected, 2 usage, 3 bad data, 75 temporary.

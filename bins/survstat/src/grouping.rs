@@ -39,7 +39,7 @@ impl Grouping {
     }
 
     fn by_median(table: &Table, column: &str) -> Result<Self, CliError> {
-        let split = median_split(&table.risk(column)?).map_err(|source| {
+        let split = median_split(&table.finite_risk(column)?).map_err(|source| {
             let hint = "give groups of your own with --by";
             CliError::in_file(table.path(), format!("median split of `{column}`: {source}"), hint)
         })?;

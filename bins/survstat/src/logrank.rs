@@ -1,5 +1,6 @@
 //! `survstat logrank`.
 
+use cf_cli::listed;
 use cf_report::{SurvivalCurve, survival_curves};
 use serde::Serialize;
 use survival_metrics::{
@@ -8,6 +9,7 @@ use survival_metrics::{
 };
 
 use crate::args::LogrankArguments;
+use crate::choices::TestWeight;
 use crate::error::CliError;
 use crate::grouping::Grouping;
 use crate::output;
@@ -29,11 +31,19 @@ struct LogrankJson<'a> {
 struct PairJson<'a> {
     first: &'a str,
     second: &'a str,
-    chi_square: f64,
-    p_value: f64,
-    log10_p: f64,
-    holm_p: f64,
-    log10_holm_p: f64,
+    /// Null, as all that follows, where the pair has no test.
+    chi_square: Option<f64>,
+    p_value: Option<f64>,
+    log10_p: Option<f64>,
+    holm_p: Option<f64>,
+    log10_holm_p: Option<f64>,
+}
+
+/// Two groups, and their test where they have one.
+struct Pair<'a> {
+    first: &'a str,
+    second: &'a str,
+    test: Option<&'a PairwiseLogRank<usize>>,
 }
 
 #[derive(Serialize)]
@@ -74,24 +84,23 @@ pub(crate) fn run(arguments: &LogrankArguments) -> Result<String, CliError> {
             }
             _ => "check --event and --censored-is; with --strata, groups must mix within strata",
         };
-        let problem = format!("log-rank test of the groups {}: {source}", grouping.levels.join(", "));
+        let problem = format!("log-rank test of the groups {}: {source}", listed(&grouping.levels));
         CliError::in_file(table.path(), problem, hint)
     };
     let test = test.map_err(fault)?;
-    let pairs = if arguments.pairwise {
-        pairwise_log_rank_tests(&outcomes, &grouping.of_subject, weight, PAdjust::Holm).map_err(fault)?
-    } else {
-        Vec::new()
-    };
+    let pairwise = || pairwise_log_rank_tests(&outcomes, &grouping.of_subject, weight, PAdjust::Holm);
+    let pair_tests = arguments.pairwise.then(pairwise).transpose().map_err(fault)?;
+    let pairs = pair_tests.as_deref().map_or_else(Vec::new, |tests| pairs_of(&grouping, tests));
     let p = output::p_value(test.p_value, test.log10_p);
-    draw(arguments, &outcomes, &grouping, &format!("log-rank p = {p}")).map_err(|error| match error {
+    let name = arguments.weight.name_of_test();
+    draw(arguments, &outcomes, &grouping, &format!("{name} p = {p}")).map_err(|error| match error {
         Drawing::Statistics(source) => fault(source),
         Drawing::Output(error) => error,
     })?;
     if arguments.json {
         output::json(&to_json(&test, &pairs, &grouping))
     } else {
-        Ok(describe(&test, &pairs, &grouping))
+        Ok(describe(arguments.weight, &test, &pairs, &grouping))
     }
 }
 
@@ -126,26 +135,29 @@ fn draw(
         .map_err(Drawing::Output)
 }
 
-fn level_of(grouping: &Grouping, group: usize) -> &str {
-    grouping.levels.get(group).map_or("", String::as_str)
+/// All pairs of groups; a pair without variance has no test.
+fn pairs_of<'a>(grouping: &'a Grouping, tests: &'a [PairwiseLogRank<usize>]) -> Vec<Pair<'a>> {
+    let is_of = |test: &&PairwiseLogRank<usize>, pair: [usize; 2]| {
+        test.test.groups.iter().map(|group| group.level).eq(pair)
+    };
+    let mut pairs = Vec::new();
+    for (a, first) in grouping.levels.iter().enumerate() {
+        for (b, second) in grouping.levels.iter().enumerate().skip(a + 1) {
+            pairs.push(Pair { first, second, test: tests.iter().find(|test| is_of(test, [a, b])) });
+        }
+    }
+    pairs
 }
 
-fn to_json<'a>(
-    test: &LogRank<usize>,
-    pairs: &[PairwiseLogRank<usize>],
-    grouping: &'a Grouping,
-) -> LogrankJson<'a> {
-    let pair = |pair: &PairwiseLogRank<usize>| {
-        let mut levels = pair.test.groups.iter().map(|g| level_of(grouping, g.level));
-        PairJson {
-            first: levels.next().unwrap_or_default(),
-            second: levels.next().unwrap_or_default(),
-            chi_square: pair.test.chi_square,
-            p_value: pair.test.p_value,
-            log10_p: pair.test.log10_p,
-            holm_p: pair.adjusted_p,
-            log10_holm_p: pair.log10_adjusted_p,
-        }
+fn to_json<'a>(test: &LogRank<usize>, pairs: &[Pair<'a>], grouping: &'a Grouping) -> LogrankJson<'a> {
+    let pair = |pair: &Pair<'a>| PairJson {
+        first: pair.first,
+        second: pair.second,
+        chi_square: pair.test.map(|of| of.test.chi_square),
+        p_value: pair.test.map(|of| of.test.p_value),
+        log10_p: pair.test.map(|of| of.test.log10_p),
+        holm_p: pair.test.map(|of| of.adjusted_p),
+        log10_holm_p: pair.test.map(|of| of.log10_adjusted_p),
     };
     let groups = test.groups.iter().zip(&grouping.levels).map(|(group, level)| GroupJson {
         level,
@@ -163,31 +175,42 @@ fn to_json<'a>(
     }
 }
 
-fn describe(test: &LogRank<usize>, pairs: &[PairwiseLogRank<usize>], grouping: &Grouping) -> String {
+fn describe(weight: TestWeight, test: &LogRank<usize>, pairs: &[Pair<'_>], grouping: &Grouping) -> String {
     let mut rows = vec![["group", "n", "observed", "expected"].map(str::to_owned).to_vec()];
     for (group, level) in test.groups.iter().zip(&grouping.levels) {
-        rows.push(vec![
-            level.clone(),
-            group.n.to_string(),
-            group.observed.to_string(),
-            format!("{:.2}", group.expected),
-        ]);
+        // Numbers of events, unless events are weighted.
+        let observed = match weight {
+            TestWeight::Logrank => group.observed.to_string(),
+            TestWeight::Gehan | TestWeight::TaroneWare | TestWeight::Peto => format!("{:.2}", group.observed),
+        };
+        rows.push(vec![level.clone(), group.n.to_string(), observed, format!("{:.2}", group.expected)]);
     }
     let mut pair_rows = vec![["pair", "chi-square", "p", "p (Holm)"].map(str::to_owned).to_vec()];
     for pair in pairs {
-        let names: Vec<&str> = pair.test.groups.iter().map(|g| level_of(grouping, g.level)).collect();
-        pair_rows.push(vec![
-            names.join(" and "),
-            format!("{:.4}", pair.test.chi_square),
-            output::p_value(pair.test.p_value, pair.test.log10_p),
-            output::p_value(pair.adjusted_p, pair.log10_adjusted_p),
-        ]);
+        let mut row = vec![format!("{} and {}", pair.first, pair.second)];
+        row.extend(pair.test.map_or_else(
+            || ["-"; 3].map(str::to_owned),
+            |of| {
+                [
+                    format!("{:.4}", of.test.chi_square),
+                    output::p_value(of.test.p_value, of.test.log10_p),
+                    output::p_value(of.adjusted_p, of.log10_adjusted_p),
+                ]
+            },
+        ));
+        pair_rows.push(row);
     }
+    let note = if pairs.iter().any(|pair| pair.test.is_none()) {
+        "-: at no event time are both groups at risk with a choice of who fails; p (Holm) is of the other pairs\n"
+    } else {
+        ""
+    };
     let pair_table =
-        if pairs.is_empty() { String::new() } else { format!("\n{}", output::aligned(&pair_rows)) };
+        if pairs.is_empty() { String::new() } else { format!("\n{}{note}", output::aligned(&pair_rows)) };
     format!(
-        "{}\nlog-rank chi-square = {:.4}, df = {}, p = {}\n{pair_table}",
+        "{}\n{} chi-square = {:.4}, df = {}, p = {}\n{pair_table}",
         output::aligned(&rows),
+        weight.name_of_test(),
         test.chi_square,
         test.df,
         output::p_value(test.p_value, test.log10_p)

@@ -76,9 +76,16 @@ pub(crate) fn risk(table: &Table, column: &str) -> Result<Risk, CliError> {
 }
 
 /// The way out of a C-index that is undefined.
-pub(crate) fn pair_hint(source: &survival_metrics::Error) -> &'static str {
+pub(crate) fn pair_hint(source: &survival_metrics::Error, pairs: &PairArguments) -> &'static str {
+    use survival_metrics::Error;
     match source {
-        survival_metrics::Error::SingleCluster => SINGLE_CLUSTER,
+        Error::SingleCluster => SINGLE_CLUSTER,
+        Error::CensoringSurvivalZero { .. } | Error::TimeBeyondTraining { .. } => {
+            "leave events without a weight out with --tau, or take a --time-weight without inverse weights of censoring"
+        }
+        Error::NoComparablePairs { .. } if pairs.tau.is_some() => {
+            "raise --tau, which leaves out all events that a subject outlived"
+        }
         _ => "check --event and --censored-is; a C-index needs subjects that outlived an event",
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cf_cli::{StatusReader, delimiter_of};
+use cf_cli::{StatusReader, StrayQuote, delimiter_of, listed};
 use csv::{ErrorKind, ReaderBuilder, StringRecord, Trim};
 use survival_metrics::{Outcome, Status};
 
@@ -18,7 +18,7 @@ pub(crate) struct Table {
 }
 
 struct Row {
-    line: Option<u64>,
+    line: u64,
     cells: StringRecord,
 }
 
@@ -26,11 +26,19 @@ impl Table {
     /// Reads the file that an option names.
     pub(crate) fn read(path: &Path, option: &'static str) -> Result<Self, CliError> {
         let bytes = table_text::read(path, option)?;
-        let delimiter = delimiter_of(&table_text::header_line(&bytes));
-        let csv_error = |header: Option<&StringRecord>, error| csv_error(path, delimiter, header, error);
+        let delimiter = delimiter_of(&bytes, None);
+        let mut places = cf_cli::rows(&bytes, delimiter, None);
+        let mut next_line = || {
+            let place = places.next_place().map(|place| place.line);
+            place.map_err(|quote| {
+                CliError::in_row(path, quote.line, quote.problem().to_owned(), StrayQuote::WAY_OUT)
+            })
+        };
         let mut reader =
             ReaderBuilder::new().trim(Trim::All).delimiter(delimiter).from_reader(bytes.as_slice());
-        let header = reader.headers().map_err(|error| csv_error(None, error))?.clone();
+        let line = next_line()?;
+        let header =
+            reader.headers().map_err(|error| csv_error(path, line, delimiter, None, &error))?.clone();
         if header.is_empty() {
             let problem = "the file is empty, expected a header row and one row per subject".to_owned();
             return Err(CliError::in_file(
@@ -41,8 +49,12 @@ impl Table {
         }
         let mut rows = Vec::new();
         for record in reader.records() {
-            let cells = record.map_err(|error| csv_error(Some(&header), error))?;
-            rows.push(Row { line: cells.position().map(csv::Position::line), cells });
+            let line = next_line()?;
+            let cells = record.map_err(|error| csv_error(path, line, delimiter, Some(&header), &error))?;
+            // Spreadsheets save rows of nothing but delimiters below the table.
+            if cells.iter().any(|cell| !cell.is_empty()) {
+                rows.push(Row { line, cells });
+            }
         }
         if rows.is_empty() {
             let problem = "the file has a header but no rows, expected one row per subject".to_owned();
@@ -57,7 +69,8 @@ impl Table {
 
     /// The outcomes of all rows.
     pub(crate) fn outcomes(&self, arguments: &OutcomeArguments) -> Result<Vec<Outcome>, CliError> {
-        let looks_like_censoring = arguments.event.to_ascii_lowercase().starts_with("cens");
+        // Also `os_censorship` and `is_censored`.
+        let looks_like_censoring = arguments.event.to_ascii_lowercase().contains("cens");
         let one = match arguments.censored_is {
             Some(1) => Status::Censored,
             None if looks_like_censoring => {
@@ -85,7 +98,7 @@ impl Table {
         let mut reader = StatusReader::new(Status::Event, Status::Censored).where_one_is(one);
         let read_row = |row: &Row| {
             let text = row.cells.get(at).unwrap_or_default();
-            reader.read(text, row.line.unwrap_or_default()).map_err(|expected| {
+            reader.read(text, row.line).map_err(|expected| {
                 let hint = "a column says it one way; other codes, such as 2 for a second kind of event, must be recoded first";
                 self.cell_fault(row, name, text, &expected, hint)
             })
@@ -93,18 +106,34 @@ impl Table {
         self.rows.iter().map(read_row).collect()
     }
 
-    /// A column of risks: numbers, which may be infinite.
+    /// A column of risks: numbers, which may be infinite where they say so.
     pub(crate) fn risk(&self, name: &str) -> Result<Vec<f64>, CliError> {
-        let hint = "a risk is required of every row; remove rows without one";
-        self.parse_column(name, "a number", hint, |text| text.parse().ok().filter(|x: &f64| !x.is_nan()))
+        let hint = "a risk is required of every row, of at most 1.8e308 or inf; remove rows without one";
+        let says_so = |text: &str| text.to_ascii_lowercase().contains("inf");
+        self.parse_column(name, "a number", hint, |text| {
+            text.parse().ok().filter(|x: &f64| !x.is_nan() && (x.is_finite() || says_so(text)))
+        })
+    }
+
+    /// A column of risks that have a median.
+    pub(crate) fn finite_risk(&self, name: &str) -> Result<Vec<f64>, CliError> {
+        let hint =
+            "a split at the median wants finite risks; remove the row, or give groups of your own with --by";
+        self.parse_column(name, "a finite number", hint, finite)
+    }
+
+    /// A column of probabilities.
+    pub(crate) fn probabilities(&self, name: &str) -> Result<Vec<f64>, CliError> {
+        let hint = "a column of predicted survival holds the probability of each row to outlive its time";
+        self.parse_column(name, "a probability between 0 and 1", hint, |text| {
+            finite(text).filter(|p| (0.0..=1.0).contains(p))
+        })
     }
 
     /// A column of finite numbers.
     pub(crate) fn numbers(&self, name: &str) -> Result<Vec<f64>, CliError> {
         let hint = "code categories as numbers, such as 0 and 1; remove rows without a value";
-        self.parse_column(name, "a finite number", hint, |text| {
-            text.parse().ok().filter(|x: &f64| x.is_finite())
-        })
+        self.parse_column(name, "a finite number", hint, finite)
     }
 
     /// Columns whose names are this prefix followed by a number, by ascending number.
@@ -165,8 +194,8 @@ impl Table {
         let distance = |title: &str| strsim::damerau_levenshtein(&title.to_lowercase(), &name.to_lowercase());
         let nearest = self.header.iter().map(|title| (distance(title), title)).min();
         let hint = match nearest {
-            // With more than a third of its letters changed it is another word.
-            Some((distance, title)) if distance * 3 <= name.chars().count().max(3) => {
+            // With more than a third of its letters changed it is another word, as any other letter is.
+            Some((distance, title)) if distance * 3 <= name.chars().count() => {
                 format!("did you mean `{title}`?")
             }
             _ => "name one of these columns".to_owned(),
@@ -176,22 +205,31 @@ impl Table {
     }
 }
 
+fn finite(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|x: &f64| x.is_finite())
+}
+
 fn quoted(text: &str) -> String {
     format!("`{text}`")
 }
 
 fn list(header: &StringRecord) -> String {
-    header.iter().map(quoted).collect::<Vec<_>>().join(", ")
+    listed(header.iter().map(quoted))
 }
 
 /// Names line and column of what the CSV reader refuses.
-fn csv_error(path: &Path, delimiter: u8, header: Option<&StringRecord>, error: csv::Error) -> CliError {
+fn csv_error(
+    path: &Path,
+    line: u64,
+    delimiter: u8,
+    header: Option<&StringRecord>,
+    error: &csv::Error,
+) -> CliError {
     let (separator, separators) = match delimiter {
         b';' => ("a semicolon", "semicolons"),
         b'\t' => ("a tab", "tabs"),
         _ => ("a comma", "commas"),
     };
-    let line = error.position().map(csv::Position::line);
     match error.kind() {
         ErrorKind::UnequalLengths { expected_len, len, .. } => {
             let problem = format!("found {len} values, expected {expected_len} as in the header");
@@ -206,7 +244,7 @@ fn csv_error(path: &Path, delimiter: u8, header: Option<&StringRecord>, error: c
                 title.map_or_else(|| format!("value {}", err.field() + 1), |t| format!("column `{t}`"));
             let problem = format!("{place} is not valid UTF-8 from its byte {} on", err.valid_up_to() + 1);
             let hint = "save the file as UTF-8, for example with `iconv -f latin1 -t utf-8`";
-            CliError::in_row(path, line.or(Some(1)), problem, hint)
+            CliError::in_row(path, line, problem, hint)
         }
         _ => {
             let hint = format!("expected a header row and values separated by {separators}");

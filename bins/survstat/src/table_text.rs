@@ -33,10 +33,3 @@ pub(crate) fn read(path: &Path, option: &'static str) -> Result<Vec<u8>, CliErro
         }
     }
 }
-
-/// The first line with anything in it.
-pub(crate) fn header_line(bytes: &[u8]) -> String {
-    let mut lines = bytes.split(|byte| matches!(byte, b'\n' | b'\r'));
-    let header = lines.find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
-    String::from_utf8_lossy(header).into_owned()
-}

@@ -411,7 +411,9 @@ fn a_cox_model_of_clusters_says_which_tests_allow_for_them() {
 #[test]
 fn words_for_a_missing_value_are_no_labels() {
     let bench = Bench::new();
-    for word in ["NA", "nan", "None", "null", "N/A", "[Not Available]", "'--", "Unknown"] {
+    for word in
+        ["NA", "nan", "None", "null", "N/A", "[Not Available]", "'--", "Unknown", "<NA>", "#N/A", ".", "?"]
+    {
         let rows = PATIENTS.replace("d,4,1,0,x,", &format!("d,4,1,0,{word},"));
         for line in [
             "logrank --by arm",
@@ -652,4 +654,235 @@ fn errors_are_lines_of_json_for_programs() {
     assert!(plain.starts_with("error: column `censorship`"), "{plain}");
     let result = bench.run(PATIENTS, &format!("{CINDEX} --quiet --log-format json"));
     assert!(result.status.success() && result.stderr.is_empty() && !result.stdout.is_empty());
+}
+
+#[test]
+fn a_quote_that_takes_rows_is_an_error_where_it_opens() {
+    let bench = Bench::new();
+    let line = "km --time months --event died";
+    let rows = "months,died,sex\n1,1,M\n2,1,\"F\n3,0,F\n4,1,M";
+    let text = bench.error(rows, line, 3);
+    assert!(
+        text.starts_with("error: DIR/patients.csv line 3: the quote that opens here is never closed"),
+        "{text}"
+    );
+    assert!(text.ends_with("within a quoted value, a quote is written twice\n"), "{text}");
+    let text = bench.error(format!("{rows}\"\n5,1,F\n"), line, 3);
+    assert!(text.contains("line 3: the quote that opens here closes on a later line"), "{text}");
+    // Notes of several lines are text.
+    let noted = rows.replace("\"F\n3,0,F\n", "\"F\n(sic, I think)\"\n3,0,F\n");
+    let found = bench.run(noted, line);
+    assert!(String::from_utf8_lossy(&found.stdout).starts_with("4 subjects, 3 events"), "{found:?}");
+}
+
+#[test]
+fn lines_are_counted_as_editors_do() {
+    let bench = Bench::new();
+    let bad = "months,died,risk\n1,1,0.5\n\n\n2,1,NaN\n3,1,0.2\n";
+    let short = "months,died,risk\n\n1,1,0.5\n2,1\n";
+    let mixed = "months,died,risk\n\n1,1,0.5\n2,dead,0.5\n";
+    for end in ["\n", "\r\n", "\r"] {
+        let error = |rows: &str| bench.error(rows.replace('\n', end), CINDEX, 3);
+        assert!(error(bad).contains("patients.csv line 5: column `risk`: found `NaN`"), "{}", error(bad));
+        assert!(error(short).contains("patients.csv line 4: found 2 values"), "{}", error(short));
+        let text = error(mixed);
+        assert!(
+            text.contains("line 4: column `died`: found `dead`, expected 0 or 1 as in line 3\n"),
+            "{text}"
+        );
+        assert!(error(&format!("\u{feff}{bad}")).contains("line 5: column `risk`"));
+    }
+}
+
+#[test]
+fn tables_of_spreadsheets_are_read_as_they_are() {
+    let bench = Bench::new();
+    let km = |rows: &str, time: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_survstat"));
+        command.args(["km", "--event", "died", "--time", time, "--csv"]).arg(bench.file(rows));
+        let output = command.output().expect("started");
+        (String::from_utf8_lossy(&output.stdout).into_owned(), output)
+    };
+    // Rows of nothing but delimiters below the table, and a header with a line end in it.
+    let (text, output) = km("months,died\n1,1\n2,0\n,\n,\n", "months");
+    assert!(text.starts_with("2 subjects, 1 events"), "{output:?}");
+    let (text, output) = km("\"time\n(months, days)\";died\n1;1\n2;0\n", "time\n(months, days)");
+    assert!(text.starts_with("2 subjects, 1 events"), "{output:?}");
+    let text = bench.error("months,died\n,\n,\n", "km --time months --event died", 3);
+    assert!(text.contains("has a header but no rows"), "{text}");
+}
+
+#[test]
+fn a_column_of_censorships_is_known_by_any_name() {
+    for name in ["os_censorship", "is_censored", "Censored", "dss_CENSORSHIP"] {
+        let rows = PATIENTS.replace(",censorship,", &format!(",{name},"));
+        let line = format!("cindex --time months --event {name} --risk risk");
+        let text = Bench::new().error(&rows, &line, 2);
+        assert!(text.contains(&format!("column `{name}` may mark events or censorings by 1")), "{text}");
+        let said = Bench::new().run(&rows, &format!("{line} --censored-is 1 --json"));
+        let found: Value = serde_json::from_slice(&said.stdout).expect("JSON");
+        assert_eq!(found["concordant"], 18, "{name}");
+    }
+}
+
+#[test]
+fn a_missing_column_of_many_or_of_one_letter_is_told_briefly() {
+    let text = Bench::new().error("t,event,x\n1,1,2\n", "km --time t --event e", 3);
+    assert!(text.ends_with("hint: name one of these columns\n"), "{text}");
+    let text = Bench::new().error("t,event,x\n1,1,2\n", "km --time T --event event", 3);
+    assert!(text.ends_with("hint: did you mean `t`?\n"), "{text}");
+    let genes = |of: &dyn Fn(u32) -> String| (0..20_000).map(of).collect::<Vec<_>>().join(",");
+    let rows = format!("t,{}\n1,{}\n", genes(&|k| format!("GENE{k}")), genes(&|_| "0".to_owned()));
+    let text = Bench::new().error(rows, "km --time t --event died", 3);
+    assert!(text.contains("`GENE22` and 19977 more\n") && text.len() < 500, "{text}");
+}
+
+#[test]
+fn a_pair_without_a_test_leaves_the_others_theirs() {
+    let bench = Bench::new();
+    let rows = "months,died,arm\n1,1,a\n2,1,a\n3,0,b\n4,0,c\n5,1,a\n";
+    let line = "logrank --time months --event died --by arm --pairwise";
+    let found: Value =
+        serde_json::from_slice(&bench.run(rows, &format!("{line} --json")).stdout).expect("JSON");
+    let pairs = found["pairs"].as_array().expect("pairs");
+    let names: Vec<_> = pairs.iter().map(|pair| (&pair["first"], &pair["second"])).collect();
+    assert_eq!(names, [(&json!("a"), &json!("b")), (&json!("a"), &json!("c")), (&json!("b"), &json!("c"))]);
+    // a against b: expected in a 3/4, 2/3 and 1 of 3 events.
+    let (expected, variance) = (3.0 / 4.0 + 2.0 / 3.0 + 1.0, 3.0 / 16.0 + 2.0 / 9.0);
+    let chi_square = pairs[0]["chi_square"].as_f64().expect("a number");
+    assert!((chi_square - (3.0_f64 - expected).powi(2) / variance).abs() < 1e-12, "{found}");
+    let number = |key: &str| pairs[0][key].as_f64().expect("a number");
+    assert_eq!(number("holm_p"), 2.0 * number("p_value"));
+    for key in ["chi_square", "p_value", "log10_p", "holm_p", "log10_holm_p"] {
+        assert_eq!(pairs[2].get(key), Some(&Value::Null), "{key}");
+    }
+    let text = String::from_utf8(bench.run(rows, line).stdout).expect("UTF-8");
+    assert!(text.contains("b and c           -         -         -\n-: at no event time"), "{text}");
+}
+
+#[test]
+fn the_title_of_a_weighted_test_says_so() {
+    let bench = Bench::new();
+    let line = "logrank --time months --event died --by arm --weight";
+    let text = |weight: &str| {
+        String::from_utf8(bench.run(PATIENTS, &format!("{line} {weight}")).stdout).expect("UTF-8")
+    };
+    assert!(text("logrank").contains("\nlog-rank chi-square = "), "{}", text("logrank"));
+    // Three events in x, each weighted by Andersen's estimate of survival: 8/9, 7/8 of it, and 5/6 of that.
+    let observed = 8.0 / 9.0 * (1.0 + 7.0 / 8.0 * (1.0 + 5.0 / 6.0));
+    let peto = text("peto");
+    assert!(peto.contains("\nPeto-weighted log-rank chi-square = "), "{peto}");
+    assert!(peto.contains(&format!("\nx      4      {:.2}  ", observed)), "{peto}");
+}
+
+#[test]
+fn risks_are_tied_in_all_commands_as_the_convention_has_it() {
+    let bench = Bench::new();
+    let rows = "months,died,risk\n1,1,4e-10\n2,1,3e-10\n3,0,2e-10\n4,0,1e-10\n";
+    let auc = |convention: &str| -> Value {
+        let line =
+            format!("auc --time months --event died --risk risk --at 2 --json --convention {convention}");
+        serde_json::from_slice(&bench.run(rows, &line).stdout).expect("JSON")
+    };
+    for (convention, expected) in [("r", 1.0), ("lifelines", 1.0), ("scikit-survival", 0.5), ("default", 0.5)]
+    {
+        assert_eq!(auc(convention)["auc"], json!([expected]), "{convention}");
+    }
+}
+
+#[test]
+fn a_brier_score_of_nobody_left_is_refused() {
+    let bench = Bench::new();
+    let line = "brier --time months --event died";
+    let rows = "months,died,S@1,S@9\n1,1,.5,.1\n2,0,.6,.1\n3,0,.9,.1\n";
+    let text = bench.error(rows, line, 3);
+    let place = "Brier score: the probability of being uncensored is 0 at time 9";
+    assert!(text.contains(place) && text.contains("usable times lie below 3\n"), "{text}");
+    assert!(text.contains("hint: leave out the columns of later times"), "{text}");
+    // Where all have died the dead stand for all, but not for scikit-survival.
+    let dead = rows.replace("3,0,", "3,1,");
+    let output = bench.run(&dead, &format!("{line} --json"));
+    let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!((found["brier"][1].as_f64().expect("a number") - 0.01).abs() < 1e-15, "{found}");
+    let text = bench.error(&dead, &format!("{line} --convention scikit-survival"), 3);
+    assert!(text.contains("time 9 is not below the last one of the file, 3"), "{text}");
+    let text = bench.error(rows.replace(".6", "1.1"), line, 3);
+    assert!(
+        text.contains("line 3: column `S@1`: found `1.1`, expected a probability between 0 and 1"),
+        "{text}"
+    );
+    let text = bench.error(rows.replace("S@9", "S@1.0"), line, 3);
+    assert!(text.contains("columns `S@1` and `S@1.0` are of the same time\n"), "{text}");
+}
+
+#[test]
+fn ways_out_fit_what_went_wrong() {
+    let bench = Bench::new();
+    let outcome = "--time months --event died";
+    let error = |rows: &str, line: &str| bench.error(rows, &format!("{line} {outcome}"), 3);
+    let rows = "months,died,risk\n1,1,3\n2,0,2\n3,1,1\n3,0,2\n";
+    let text = error(rows, "cindex --risk risk --time-weight uno --convention scikit-survival");
+    assert!(text.contains("usable times lie below 3\n") && text.contains("out with --tau, or"), "{text}");
+    let text = error(rows, "cindex --risk risk --tau 0.5");
+    assert!(text.contains("hint: raise --tau"), "{text}");
+    for tau in ["nan", "inf", "0", "soon"] {
+        let text = bench.error(rows, &format!("cindex --risk risk --tau {tau} {outcome}"), 2);
+        assert!(text.contains("expected a finite number above 0"), "{text}");
+    }
+    let text = bench.error(rows, &format!("auc --risk risk --at 2,1,2 {outcome}"), 2);
+    assert!(text.contains("--at names the time 2 twice\n"), "{text}");
+    let text = error(&rows.replace("3,1,1", "3,1,inf"), "logrank --risk risk");
+    assert!(text.contains("line 4: column `risk`: found `inf`, expected a finite number\n"), "{text}");
+    let text = error(&rows.replace("3,1,1", "3,1,1e400"), "cindex --risk risk");
+    assert!(text.contains("line 4: column `risk`: found `1e400`, expected a number\n"), "{text}");
+    let text = error(PATIENTS, "cox --covariate risk --cluster arm --ties exact");
+    assert!(text.contains("hint: take --ties efron or breslow"), "{text}");
+}
+
+#[test]
+fn what_a_cox_model_lacks_is_said_of_those_who_are_compared() {
+    let bench = Bench::new();
+    let line = "cox --time months --event died --covariate x";
+    // Constant in each stratum, and constant once somebody has an event.
+    let strata = "months,died,x,s\n1,1,0,a\n2,1,0,a\n1,1,1,b\n2,0,1,b\n";
+    let text = bench.error(strata, &format!("{line} --strata s"), 3);
+    let place =
+        "column `x` is constant or a combination of the other covariates among those who are compared";
+    assert!(text.contains(place), "{text}");
+    let text = bench.error("months,died,x\n1,0,5\n2,1,1\n3,1,1\n", line, 3);
+    assert!(text.contains(place), "{text}");
+    // All have events; their order is what separates them.
+    let text = bench.error("months,died,x\n1,1,3\n2,1,2\n3,1,1\n", line, 3);
+    assert!(text.contains("column `x` separates those with events from those at risk with them"), "{text}");
+}
+
+#[test]
+fn figures_that_cannot_be_drawn_have_a_way_out() {
+    let bench = Bench::new();
+    let svg = bench.dir.path().join("figure.svg");
+    let line = |command: &str| format!("{command} --time months --event died --svg {}", svg.display());
+    let text = bench.error(PATIENTS, &line("km --by id"), 3);
+    assert!(text.contains("it has 8 curves, expected 1 to 6\n  hint: leave --svg out"), "{text}");
+    let steep = PATIENTS.replace(",0.", ",0.000");
+    let text = bench.error(steep, &line("cox --covariate risk"), 3);
+    assert!(
+        text.contains("the limits of the hazard ratio of `risk` are too large or small to draw\n"),
+        "{text}"
+    );
+    assert!(text.contains("hint: give the column in a larger or smaller unit, or leave --svg out"), "{text}");
+}
+
+#[test]
+fn levels_are_titled_as_they_were_given() {
+    let bench = Bench::new();
+    for line in [
+        CINDEX,
+        "km --time months --event died",
+        "auc --time months --event died --risk risk",
+        "cox --time months --event died --covariate risk",
+    ] {
+        let text =
+            String::from_utf8(bench.run(PATIENTS, &format!("{line} --level 0.55")).stdout).expect("UTF-8");
+        assert!(text.contains("  lower 55%  ") && text.contains("  upper 55%"), "{text}");
+    }
 }

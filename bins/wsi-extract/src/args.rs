@@ -9,7 +9,7 @@ use wsi_bags::Magnification;
 use wsi_features::{BadTiles, PixelSource, Shard};
 use wsi_slides::render::Base;
 use wsi_slides::tissue::{PenMarks, Preset, Threshold, TissueParams};
-use wsi_slides::{PLAUSIBLE_MPP, Preference, Resolution, ResolutionOverride, SlideReader, resolve};
+use wsi_slides::{PLAUSIBLE_MPP, Preference, Resolution, ResolutionOverride, SlideReader, resolve_slide};
 
 /// From whole slide images to bags of patch features: resolution, tissue, patch lattices, encoders.
 ///
@@ -97,7 +97,7 @@ pub(crate) struct ResolutionArguments {
 impl ResolutionArguments {
     /// The slide's resolution by what it states and the user gives.
     pub(crate) fn resolve(&self, slide: &dyn SlideReader) -> wsi_slides::Result<Resolution> {
-        resolve(slide.stated_resolution(), self.given(), self.prefer)
+        resolve_slide(slide, self.given(), self.prefer)
     }
 
     /// What the user states.

@@ -123,6 +123,9 @@ fn hint(kind: &ErrorKind) -> Option<&'static str> {
         ErrorKind::Unsupported { wanted, .. } if wanted.contains("openslide") => {
             "build with `--features openslide` (Debian: libopenslide-dev, libclang-dev, pkg-config)"
         }
+        ErrorKind::Limit { what, .. } if what.contains("strip") => {
+            "write the image in tiles, as `vips tiffsave IN OUT --tile --pyramid` does"
+        }
         ErrorKind::Truncated { .. } => "copy or download the slide again",
         _ => return None,
     })

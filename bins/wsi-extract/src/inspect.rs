@@ -6,7 +6,7 @@ use cf_cli::{aligned, with_causes};
 use serde::{Serialize, Serializer};
 use wsi_bags::Magnification;
 use wsi_slides::lattice::PatchSides;
-use wsi_slides::{Level, Resolution, UNREAD_DIRECTORIES, open};
+use wsi_slides::{Level, Resolution, open};
 
 use crate::args::InspectArguments;
 use crate::error::CliError;
@@ -61,14 +61,13 @@ pub(crate) fn run(arguments: &InspectArguments) -> Result<(), CliError> {
         Err(error) => (None, Some(with_causes(&error))),
     };
     let resolved = resolution.iter().flat_map(|resolution| &resolution.warnings).map(ToString::to_string);
-    let unread = slide.properties().get(UNREAD_DIRECTORIES);
-    let unread = unread.map(|told| format!("directories were left out, levels may be missing: {told}"));
+    let of_file = slide.warnings().iter().map(ToString::to_string);
     let inspected = Inspected {
         slide: arguments.slide.display().to_string(),
         format: slide.format().to_owned(),
         levels: slide.levels().iter().map(level_row).collect(),
         stated: Stated { power: stated.power, mpp: stated.mpp },
-        warnings: resolved.chain(unread).collect(),
+        warnings: resolved.chain(of_file).collect(),
         resolution: resolution.as_ref().map(resolution_row),
         fault,
         properties: slide.properties().clone(),

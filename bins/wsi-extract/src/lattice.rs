@@ -21,6 +21,9 @@ struct Row {
 
 pub(crate) fn run(arguments: &LatticeArguments, log: Log) -> Result<(), CliError> {
     let slide = open(&arguments.slide)?;
+    for warning in slide.warnings() {
+        log.warn(&warning.to_string());
+    }
     let sides = match arguments.patch_level0 {
         Some(_) => None,
         None => Some(sides(arguments, slide.as_ref(), log)?),

@@ -25,7 +25,10 @@ const COLUMNS: [&str; 8] = ["slide_id", "seed", "cells", "kind", "z", "z5", "z10
 /// Reads the table; every slide is there once, under a name that can be a file's.
 pub(crate) fn read(path: &Path) -> Result<Vec<PlannedSlide>, CliError> {
     let fault = |text: String| CliError::Plan(path.to_owned(), text);
-    let mut reader = csv::Reader::from_path(path).map_err(|error| fault(error.to_string()))?;
+    let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
+    let mut lines = cf_cli::rows(text.as_bytes(), b',', None);
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
+    let header_place = lines.next_place().map_err(|quote| fault(quote.to_string()))?;
     let header = reader.headers().map_err(|error| fault(error.to_string()))?.clone();
     let mut places = [0; COLUMNS.len()];
     for (place, column) in places.iter_mut().zip(COLUMNS) {
@@ -39,8 +42,10 @@ pub(crate) fn read(path: &Path) -> Result<Vec<PlannedSlide>, CliError> {
     let mut slides = Vec::new();
     let mut stems = BTreeSet::new();
     for record in reader.records() {
+        let place = lines.next_place().map_err(|quote| fault(quote.to_string()))?;
+        place.check_length(header_place).map_err(fault)?;
         let record = record.map_err(|error| fault(error.to_string()))?;
-        let row = Row { path, record: &record, places };
+        let row = Row { path, line: place.line, record: &record, places };
         let slide = row.slide()?;
         if !stems.insert(slide.stem.clone()) {
             return Err(row.fault("slide_id", "a slide that is not there yet"));
@@ -56,6 +61,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<PlannedSlide>, CliError> {
 /// A line of the table.
 struct Row<'a> {
     path: &'a Path,
+    line: u64,
     record: &'a StringRecord,
     places: [usize; COLUMNS.len()],
 }
@@ -95,8 +101,7 @@ impl Row<'_> {
     }
 
     fn fault(&self, column: &str, wanted: &str) -> CliError {
-        let line = self.record.position().map_or(0, csv::Position::line);
-        let found = self.cell(column);
+        let (line, found) = (self.line, self.cell(column));
         CliError::Plan(
             self.path.to_owned(),
             format!("line {line}, column `{column}`: found `{found}`, expected {wanted}"),
@@ -138,6 +143,9 @@ mod tests {
             ("a,1,9,additive,0,nan,0,0", "line 2, column `z5`: found `nan`"),
             ("a,1,9,interaction,,0,0,0", "line 2, column `z`: found ``"),
             ("a,1,9,interaction,0,0,0,0\na.svs,1,9,interaction,0,0,0,0", "line 3, column `slide_id`"),
+            ("\r\na,1,9,additive,0,nan,0,0", "line 3, column `z5`: found `nan`"),
+            ("\na,1,9", "line 3: 3 cells, expected 8 as in the header"),
+            ("\"a,1,9,interaction,0,0,0,0", "line 2: the quote that opens here is never closed"),
         ] {
             let fault = parse(&format!("{HEADER}{row}\n")).unwrap_err();
             assert!(fault.contains(wanted), "{fault}");

@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &TissueArguments, log: Log) -> Result<(), CliError>
     let params = arguments.segmentation.params(PenMarks::Remove);
     let mut rows = Vec::new();
     for path in slides.entries().iter().map(|entry| entry.path.as_path()) {
-        match one(path, &arguments.out, &params) {
+        match one(path, &arguments.out, &params, log) {
             Ok(row) => {
                 if row.contours == 0 {
                     log.warn(&format!("{}: {NO_TISSUE}", row.slide));
@@ -61,8 +61,11 @@ pub(crate) fn run(arguments: &TissueArguments, log: Log) -> Result<(), CliError>
     }
 }
 
-fn one(path: &Path, out: &Path, params: &TissueParams) -> Result<Row, CliError> {
+fn one(path: &Path, out: &Path, params: &TissueParams, log: Log) -> Result<Row, CliError> {
     let slide = open(path)?;
+    for warning in slide.warnings() {
+        log.warn(&format!("{}: {warning}", path.display()));
+    }
     let found = tissue::find(slide.as_ref(), params)?;
     let name = |folder: &str, extension: &str| out.join(folder).join(format!("{}.{extension}", stem(path)));
     let n_white = found.mask.iter().filter(|value| **value != 0).count();

@@ -5,8 +5,10 @@ mod delimiter;
 mod errors;
 #[cfg(feature = "log")]
 mod log;
+mod names;
 mod output;
 pub mod pages;
+mod rows;
 mod statuses;
 
 pub use cells::is_missing;
@@ -14,5 +16,7 @@ pub use delimiter::delimiter_of;
 pub use errors::{is_temporary, with_causes};
 #[cfg(feature = "log")]
 pub use log::{Log, LogFormat};
+pub use names::listed;
 pub use output::{aligned, print};
+pub use rows::{RowPlace, Rows, StrayQuote, rows};
 pub use statuses::StatusReader;

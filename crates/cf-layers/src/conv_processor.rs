@@ -121,7 +121,7 @@ impl ConvProcessor {
     /// # Errors
     /// If the map does not hold `side * side` tokens of the width of this processor.
     pub fn forward_mixed(&self, mixed: Tensor, side: usize, ctx: &mut ForwardCtx) -> Result<Tensor> {
-        let features = self.convs.forward(&mixed, TokenGrid::square(side))?.relu()?;
+        let features = kernels::relu(&self.convs.forward(&mixed, TokenGrid::square(side))?)?;
         drop(mixed);
         let features = channel_dropout(&features, "channels", self.config.dropout, ctx)?;
         self.project.forward_normed(&features, &self.norm, NormedFor::Anything)

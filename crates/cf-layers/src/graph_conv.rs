@@ -49,7 +49,7 @@ impl GraphConv {
     ) -> Result<Tensor> {
         let aggregated = kernels::neighbour_softmax(x, &self.inverse_temperature, graph)?;
         ctx.tap(name, &aggregated);
-        let hidden = self.norm.forward(&self.widen.forward(&(x + aggregated)?)?)?.relu()?;
+        let hidden = kernels::relu(&self.norm.forward(&self.widen.forward(&(x + aggregated)?)?)?)?;
         self.narrow.forward(&hidden)
     }
 }

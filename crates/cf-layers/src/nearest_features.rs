@@ -1,6 +1,6 @@
 //! Exact nearest neighbours of patches by their features, through blocked matrix products.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Device, Error, Result, Tensor};
 use rayon::prelude::*;
 
 /// Rows of one block of distances; a block has as many columns as there are patches.
@@ -14,17 +14,21 @@ const BLOCK_ROWS: usize = 256;
 /// Cost: `n^2 d` multiply-adds; memory `256 n` numbers.
 ///
 /// # Errors
-/// If `features` does not have `n * d` values.
+/// If `d` is 0, or `features` does not have `n * d` values, or one of them is not finite.
 pub fn nearest_features(features: &[f32], n: usize, d: usize, k: usize) -> Result<Vec<u32>> {
     let k = k.min(n.saturating_sub(1));
-    let rows = Tensor::from_slice(features, (n, d), &Device::Cpu)?;
+    if d == 0 || features.len() != n * d || !features.iter().all(|x| x.is_finite()) {
+        return Err(Error::Msg(format!(
+            "nearest rows among {} features, expected {n} x {d} finite numbers",
+            features.len()
+        )));
+    }
     if k == 0 {
         return Ok(Vec::new());
     }
-    // Distances do not change, and rounding is relative to the norms.
-    let rows = rows.broadcast_sub(&rows.mean_keepdim(0)?)?;
+    let centred = centred(features, n, d);
+    let rows = Tensor::from_slice(&centred, (n, d), &Device::Cpu)?;
     let columns = rows.t()?;
-    let centred: Vec<f32> = rows.flatten_all()?.to_vec1()?;
     let squares: Vec<f32> =
         centred.chunks(d).map(|row| row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() as f32).collect();
     let longest = squares.iter().fold(0.0_f32, |a, &b| a.max(b)).sqrt();
@@ -42,9 +46,22 @@ pub fn nearest_features(features: &[f32], n: usize, d: usize, k: usize) -> Resul
     Ok(neighbours)
 }
 
+/// The rows without their mean, over the largest number of the result: the order of distances stays, rounding is relative to the
+/// norms, and squares neither overflow nor vanish.
+fn centred(features: &[f32], n: usize, d: usize) -> Vec<f32> {
+    let mut means = vec![0.0; d];
+    for row in features.chunks(d) {
+        means.iter_mut().zip(row).for_each(|(mean, &x)| *mean += f64::from(x) / n as f64);
+    }
+    let apart = || features.iter().zip(means.iter().cycle()).map(|(&x, mean)| f64::from(x) - mean);
+    let largest = apart().fold(0.0_f64, |largest, x| largest.max(x.abs()));
+    let scale = if largest > 0.0 { 1.0 / largest } else { 1.0 };
+    apart().map(|x| (x * scale) as f32).collect()
+}
+
 struct Search<'a> {
     features: &'a [f32],
-    /// Squared norm of each centred row.
+    /// Squared norm of each row of [`centred`].
     squares: &'a [f32],
     longest: f32,
     d: usize,
@@ -124,6 +141,29 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn neighbours_are_those_of_a_full_sort_however_large_or_small_the_features_are() {
+        let (n, d, k) = (300, 5, 8);
+        for scale in [1e-44, 1e-38, 3e-23, 1e-22, 1e-19, 1e18, 5e18, 1e25, 3e38_f32] {
+            let mut rng = crate::random::stream(7, "nearest features test");
+            let features: Vec<f32> = (0..n * d).map(|_| scale * rng.random_range(-1.0..1.0f32)).collect();
+            let found = nearest_features(&features, n, d, k).unwrap();
+            assert_eq!(found, by_sorting(&features, n, d, k), "scale {scale}");
+            // Beside a column of ordinary size that says nothing.
+            let beside: Vec<f32> = features.chunks(d).flat_map(|row| [row, &[1.0]].concat()).collect();
+            let found = nearest_features(&beside, n, d + 1, k).unwrap();
+            assert_eq!(found, by_sorting(&beside, n, d + 1, k), "scale {scale} beside 1");
+        }
+    }
+
+    #[test]
+    fn features_that_are_not_finite_or_not_all_there_are_errors() {
+        for features in [[1.0, f32::NAN, 2.0, 3.0].as_slice(), &[1.0, f32::INFINITY, 2.0, 3.0], &[1.0; 3]] {
+            let error = nearest_features(features, 2, 2, 1).unwrap_err().to_string();
+            assert!(error.contains("expected 2 x 2 finite numbers"), "{error}");
         }
     }
 

@@ -258,6 +258,33 @@ fn gelu_and_dropout() {
 }
 
 #[test]
+fn relu() {
+    for shape in [[1, 1], [3, 7], [129, 1024]] {
+        check(&format!("relu {shape:?}"), &[&shape], 1e-6, &|x| kernels::relu(&x[0]));
+    }
+    let (gpu, _guard) = gpu();
+    let x = Tensor::new(&[[f32::NAN, -1.0, 0.0, 2.0]], &gpu).unwrap();
+    let x = Var::from_tensor(&x).unwrap();
+    let weight = Tensor::eye(4, DType::F32, &gpu).unwrap();
+    let bias = Tensor::zeros(4, DType::F32, &gpu).unwrap();
+    let y = kernels::relu(&x).unwrap();
+    let found = numbers(&y);
+    assert!(found[0].is_nan() && found[1..] == [0.0, 0.0, 2.0], "{found:?}");
+    let grads = kernels::backward(&y.sum_all().unwrap()).unwrap();
+    assert_eq!(numbers(grads.get(&x).unwrap()), [1.0, 0.0, 0.0, 1.0]);
+    let found =
+        numbers(&kernels::linear_with(&x, &weight, &bias, Activation::Relu, Compute::AsStored).unwrap());
+    assert!(found.iter().all(|value| value.is_nan()), "NaN in a product: {found:?}");
+    let graph = Arc::new(Graph::new(&[1, 0, 3, 2], 4, EdgeDirection::ToNeighbours).unwrap());
+    let t = Tensor::ones(1, DType::F32, &gpu).unwrap();
+    let found = numbers(&kernels::neighbour_softmax(&x.t().unwrap(), &t, &graph).unwrap());
+    assert!(
+        found[1].is_nan() && found[2] > 1.9 && [found[0], found[3]].iter().all(|v| *v < 1e-6),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn grouped_conv2d() {
     for (height, width) in
         sizes(&[(1, 1), (1, 9), (5, 3), (8, 8), (17, 30), (59, 59)], |(h, w)| 16_384 * h * w)

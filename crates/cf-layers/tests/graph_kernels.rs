@@ -89,6 +89,22 @@ fn loud_messages_do_not_silence_the_rest_of_a_slide() {
 }
 
 #[test]
+fn a_node_that_is_nan_is_nan_for_those_that_hear_from_it() {
+    let x = Var::from_slice(&[f32::NAN, 1.0, -2.0, 3.0], (4, 1), &Device::Cpu).unwrap();
+    let t = Var::ones(1, DType::F32, &Device::Cpu).unwrap();
+    // Edges 1 -> 0, 0 -> 1, 3 -> 2 and 2 -> 3.
+    let graph = Arc::new(Graph::new(&[1, 0, 3, 2], 4, EdgeDirection::ToNeighbours).unwrap());
+    for op in [kernels::neighbour_softmax(&x, &t, &graph), reference::neighbour_softmax(&x, &t, &graph)] {
+        let output = op.unwrap();
+        let found: Vec<f32> = output.flatten_all().unwrap().to_vec1().unwrap();
+        let is_nan: Vec<bool> = found.iter().map(|value| value.is_nan()).collect();
+        assert_eq!(is_nan, [false, true, false, false], "{found:?}");
+        let grads = output.sum_all().unwrap().backward().unwrap();
+        assert!(grads.get(&t).unwrap().to_vec1::<f32>().unwrap()[0].is_nan());
+    }
+}
+
+#[test]
 fn token_convolution_equals_its_reference() {
     for (dtype, tolerance) in TOLERANCES {
         for (n, d, heads, taps) in [(1, 6, 2, 5), (3, 8, 8, 33), (40, 24, 3, 1), (100, 64, 8, 33)] {

@@ -430,8 +430,8 @@ fn packed_conv2d_equals_its_reference_with_all_that_may_come_after_it() {
         let conv = PackedConv2d::new(shape, &weight, &bias).unwrap();
         for (what, after, wanted) in [
             ("sums", AfterConv::Identity, exact.clone()),
-            ("ReLU", AfterConv::Relu, exact.relu().unwrap()),
-            ("sum and ReLU", AfterConv::AddRelu(&added), exact_sum.relu().unwrap()),
+            ("ReLU", AfterConv::Relu, reference::relu(&exact).unwrap()),
+            ("sum and ReLU", AfterConv::AddRelu(&added), reference::relu(&exact_sum).unwrap()),
         ] {
             let mut found = vec![f32::NAN; exact.elem_count()];
             conv.forward(maps, after, Workers::Pool, &mut found).unwrap();
@@ -585,6 +585,43 @@ fn gelu_equals_its_reference_and_its_slope_is_the_finite_difference() {
     let difference: Vec<f64> = above.iter().zip(below).map(|(a, b)| (a - b) / (2.0 * step)).collect();
     // Central differences are off by the third derivative times step^2 / 6, and by rounding over the step.
     assert_same("slope", &slope.unwrap(), &difference, 1e-9);
+}
+
+/// What PyTorch's `relu` and its gradient are.
+#[test]
+fn relu_passes_nan_on_and_its_slope_at_zero_is_zero() {
+    let nan = f64::NAN;
+    let cases = [(-2.0, 0.0, 0.0), (0.0, 0.0, 0.0), (3.0, 3.0, 1.0), (nan, nan, 1.0), (-1e-30, 0.0, 0.0)];
+    for dtype in [DType::F64, DType::F32] {
+        let x = Tensor::from_iter(cases.iter().map(|&(x, ..)| x), &Device::Cpu).unwrap();
+        let x = Var::from_tensor(&x.to_dtype(dtype).unwrap()).unwrap();
+        for op in [kernels::relu, reference::relu] {
+            let y = op(&x).unwrap();
+            let grads = y.sum_all().unwrap().backward().unwrap();
+            let values = |t: &Tensor| t.to_dtype(DType::F64).unwrap().to_vec1::<f64>().unwrap();
+            let found = values(&y).into_iter().zip(values(grads.get(&x).unwrap()));
+            for ((_, y, slope), (found, found_slope)) in cases.into_iter().zip(found) {
+                assert!(found == y || found.is_nan() && y.is_nan(), "{dtype:?}: {found}, expected {y}");
+                assert_eq!(found_slope, slope, "{dtype:?}: before {y}");
+            }
+        }
+    }
+}
+
+#[test]
+fn relu_equals_its_reference_at_the_edges_of_its_blocks() {
+    for (dtype, _) in TOLERANCES {
+        for n in [1, 4095, 4096, 4097, 300_001] {
+            let x = random(1, &[n], dtype);
+            let (found, wanted) =
+                (evaluate(&[&x], || kernels::relu(&x)), evaluate(&[&x], || reference::relu(&x)));
+            assert_same(&format!("{dtype:?} {n}"), &found, &wanted, 0.0);
+            // Not contiguous, and with a gradient that is not.
+            let x = random(1, &[n, 2], dtype);
+            let of = |op: fn(&Tensor) -> candle_core::Result<Tensor>| evaluate(&[&x], || op(&x.t()?)?.t());
+            assert_same(&format!("{dtype:?} {n} x 2"), &of(kernels::relu), &of(reference::relu), 0.0);
+        }
+    }
 }
 
 #[test]

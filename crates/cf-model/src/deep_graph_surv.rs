@@ -179,7 +179,7 @@ impl GraphIsomorphism {
         let narrow = self.first.forward_without_bias(x)?;
         let summed = (&narrow + kernels::neighbour_sum(&narrow, graph)?)?;
         ctx.tap(name, &summed);
-        let hidden = summed.broadcast_add(self.first.bias())?.relu()?;
+        let hidden = kernels::relu(&summed.broadcast_add(self.first.bias())?)?;
         Ok(self.second.forward_with(&hidden, Activation::Relu)?)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
-use cf_layers::kernels::Activation;
+use cf_layers::kernels::{self, Activation};
 use cf_layers::{ForwardCtx, GatedAttention, Graph, GraphConv, LayerNorm, Linear, attention_pool, dropout};
 use serde::{Deserialize, Serialize};
 use wsi_bags::Magnification;
@@ -110,7 +110,7 @@ impl PatchGcn {
             x = match index {
                 0 => convolved,
                 _ => {
-                    let sum = (x + norm.forward(&convolved)?.relu()?)?;
+                    let sum = (x + kernels::relu(&norm.forward(&convolved)?)?)?;
                     dropout(&sum, "residual", self.config.residual_dropout, ctx)?
                 }
             };

@@ -43,13 +43,23 @@ impl Checkpoint {
     /// Reads a checkpoint by its extension, `.safetensors` or `.pt`.
     ///
     /// # Errors
-    /// If the file can't be read or is neither.
+    /// If the file can't be read or is neither, or a value is not finite.
     pub fn read(path: &Path) -> Result<Self> {
-        match path.extension().and_then(|extension| extension.to_str()) {
+        let checkpoint = match path.extension().and_then(|extension| extension.to_str()) {
             Some("safetensors") => Self::read_safetensors(path),
             Some("pt" | "pth") => Self::read_state_dict(path),
             _ => Err(fault(path, "unknown kind of file, expected .safetensors or .pt")),
+        }?;
+        for (name, value) in &checkpoint.values {
+            if !is_finite(value)? {
+                let reason = format!(
+                    "`{name}` holds NaN or an infinite number, expected finite weights; its training diverged or the file is \
+                     damaged: take another checkpoint"
+                );
+                return Err(fault(path, reason));
+            }
         }
+        Ok(checkpoint)
     }
 
     fn read_safetensors(path: &Path) -> Result<Self> {
@@ -237,6 +247,19 @@ impl Checkpoint {
         };
         Ok((config, backbone_dim))
     }
+}
+
+/// Whether a tensor holds neither NaN nor an infinite number, on whatever device it is.
+///
+/// # Errors
+/// If a tensor operation fails.
+pub fn is_finite(tensor: &Tensor) -> Result<bool> {
+    if !matches!(tensor.dtype(), DType::F16 | DType::BF16 | DType::F32 | DType::F64) {
+        return Ok(true);
+    }
+    // Zero times a number that is not finite is NaN.
+    let zeros = tensor.detach().affine(0.0, 0.0)?;
+    Ok(zeros.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()? == 0.0)
 }
 
 fn fault(path: &Path, reason: impl std::fmt::Display) -> Error {

@@ -499,6 +499,35 @@ fn a_part_that_no_draw_took_has_no_effect() {
     }
 }
 
+/// A network that diverged is not to look like one that works, wherever in it that began.
+#[test]
+fn a_parameter_that_is_nan_makes_what_the_model_gives_nan() {
+    let bag = bag(3);
+    let settings = CrossFusionConfig { embed_dim: 8, num_heads: 2, num_layers: 1, ..Default::default() };
+    let crossfusion = ModelName::ALL.into_iter().filter_map(|name| name.variant());
+    let crossfusion = crossfusion.map(|variant| ModelConfig::crossfusion(variant, settings.clone()));
+    for config in networks().chain(crossfusion) {
+        let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
+        let model = config.build(DIM, store.eval_builder()).unwrap();
+        let is_nan = || {
+            let output = model.forward(&bag, &mut ForwardCtx::eval()).unwrap();
+            let auxiliary = output.auxiliary.iter().map(|(values, _)| values);
+            let numbers = auxiliary.chain([&output.values]).chain(&output.penalty);
+            numbers.flat_map(flat).any(|number| number.is_nan())
+        };
+        assert!(!is_nan());
+        for (parameter, var) in store.params() {
+            if config.is_without_gradient_at_eval(&parameter) {
+                continue;
+            }
+            let before = var.copy().unwrap();
+            var.set(&(&before * f64::NAN).unwrap()).unwrap();
+            assert!(is_nan(), "{}: {parameter} is NaN, and what the model gives is a number", config.name());
+            var.set(&before).unwrap();
+        }
+    }
+}
+
 #[test]
 fn features_of_one_column_have_finite_losses_and_gradients() {
     let wide = bag(3);

@@ -13,6 +13,8 @@ use crate::number::{self, fixed};
 const HORIZONS: [f64; 3] = [12.0, 36.0, 60.0];
 /// Fewer patients in a group would leave nothing but noise.
 const FEWEST_IN_GROUP: usize = 10;
+/// Two groups.
+const FEWEST_FOR_A_HORIZON: usize = 2 * FEWEST_IN_GROUP;
 const MOST_GROUPS: usize = 5;
 const N_BINS: usize = 10;
 
@@ -53,13 +55,7 @@ impl Calibration {
         let own: Vec<f64> = folds.iter().flat_map(FoldPatients::survival_at_own_time).collect();
         let curve = KaplanMeier::fit(&outcomes)?;
         let horizons: Vec<f64> = horizons(&outcomes);
-        let no_horizon = horizons.is_empty().then(|| {
-            format!(
-                "No horizon can be shown: {} patients are too few, or none has the event before less than a tenth of them is \
-                 still followed.",
-                number::count(outcomes.len())
-            )
-        });
+        let no_horizon = horizons.is_empty().then(|| no_horizon(outcomes.len()));
         let horizon = |&months: &f64| -> Result<Horizon> {
             let predicted: Vec<f64> =
                 folds.iter().flat_map(|fold| fold.survival_at(months)).map(|s| 1.0 - s).collect();
@@ -126,10 +122,21 @@ impl Horizon {
     }
 }
 
+/// A sentence for a cohort without a horizon.
+fn no_horizon(n_patients: usize) -> String {
+    let patients = number::counted(n_patients, "patient is", "patients are");
+    if n_patients < FEWEST_FOR_A_HORIZON {
+        return format!(
+            "No horizon can be shown: {patients} too few, expected at least {FEWEST_FOR_A_HORIZON}."
+        );
+    }
+    "No horizon can be shown: nobody has the event before less than a tenth of the patients is still followed.".to_owned()
+}
+
 /// The stated horizons by which somebody had the event and after which a tenth of the patients is followed; where there
 /// is none of them, the whole month at which half of the events was seen.
 fn horizons(outcomes: &[Outcome]) -> Vec<f64> {
-    if outcomes.len() < 2 * FEWEST_IN_GROUP {
+    if outcomes.len() < FEWEST_FOR_A_HORIZON {
         return Vec::new();
     }
     let supported = |&months: &f64| {

@@ -15,8 +15,13 @@ pub(crate) struct Findings {
 impl Findings {
     pub(crate) fn of(report: &CrossValidationReport, analysis: &Analysis) -> Self {
         let found = [discrimination(report), groups(analysis), probabilities(analysis)];
-        let certainty =
-            [interval(report, analysis), spread(report), selection(report), limits(), sites(report)];
+        let certainty = [
+            interval(report, analysis),
+            spread(report),
+            selection(report),
+            limits(report, analysis),
+            sites(report),
+        ];
         Self { found: joined(&found), certainty: joined(&certainty) }
     }
 }
@@ -48,24 +53,39 @@ fn discrimination(report: &CrossValidationReport) -> Option<String> {
 
 fn groups(analysis: &Analysis) -> Option<String> {
     let groups = analysis.groups_of(Level::Patient)?;
-    let (Ok(ratio), Ok(test)) = (&groups.hazard_ratio, &groups.test) else {
+    let (Ok(test), Some(high), Some(low)) = (&groups.test, &groups.high, &groups.low) else {
         return Some(
             "The patients could not be split into two risk groups that a test can compare.".to_owned(),
         );
+    };
+    let (higher, others) = if high.n == low.n {
+        ("the half of the patients".to_owned(), "the other half".to_owned())
+    } else {
+        let others = counted(low.n, "other", "others");
+        (format!("the {}", counted(high.n, "patient", "patients")), format!("the {others}"))
     };
     let reading = if test.p < 0.05 {
         "a difference larger than chance would usually make it"
     } else {
         "a difference that chance alone may explain"
     };
-    Some(format!(
-        "At any time, the half of the patients with the higher predicted risk had the event at {} times the rate of the other \
-         half (hazard ratio, 95 % interval {} to {}), {reading} (log-rank p = {}).",
-        number::significant(ratio.hazard_ratio),
-        number::significant(ratio.lower),
-        number::significant(ratio.upper),
-        test.p_value
-    ))
+    Some(match &groups.hazard_ratio {
+        Ok(ratio) => format!(
+            "At any time, {higher} with the higher predicted risk had the event at {} times the rate of {others} (hazard ratio, \
+             95 % interval {} to {}), {reading} (log-rank p = {}).",
+            number::significant(ratio.hazard_ratio),
+            number::significant(ratio.lower),
+            number::significant(ratio.upper),
+            test.p_value
+        ),
+        // The strongest separation of all has no ratio.
+        Err(reason) => format!(
+            "Compared with {others}, {higher} with the higher predicted risk had the event {}, {reading} (log-rank p = {}). \
+             {reason}",
+            if test.excess_of_high > 0.0 { "earlier or more often" } else { "later or less often" },
+            test.p_value
+        ),
+    })
 }
 
 fn probabilities(analysis: &Analysis) -> Option<String> {
@@ -98,11 +118,25 @@ fn interval(report: &CrossValidationReport, analysis: &Analysis) -> Option<Strin
     report.patient_c_index.mean?;
     let n_events = analysis.facts.map_or(0, |facts| facts.n_event_patients);
     let Some((low, high)) = report.patient_c_index.ci95 else {
-        return Some("There is no interval for the C-index, so its certainty is unknown.".to_owned());
+        let reason = report.patient_c_index.no_ci95.as_ref();
+        let reason = reason.map_or_else(String::new, |reason| format!(", as {reason}"));
+        return Some(format!("There is no interval for the C-index{reason}, so its certainty is unknown."));
     };
     let (low_text, high_text) = (in_hundred(low), in_hundred(high));
     let events = format!("{} with the event", counted(n_events, "patient", "patients"));
-    Some(if low > 0.5 {
+    let of_pairs = analysis.patient_intervals.pooled.and_then(|pooled| pooled.limits);
+    // The mean weighs a fold of few pairs as one of many; a claim has to hold for all pairs alike, too.
+    let contradicting = of_pairs.filter(|(of_pairs_low, of_pairs_high)| {
+        (low > 0.5 && *of_pairs_low <= 0.5) || (high < 0.5 && *of_pairs_high >= 0.5)
+    });
+    Some(if let Some((of_pairs_low, of_pairs_high)) = contradicting {
+        format!(
+            "With {events}, the 95 % interval of the mean is {low_text} to {high_text} of 100; that of all pairs within folds, \
+             counted alike, is {} to {} and includes 50: guessing remains a possible explanation.",
+            in_hundred(of_pairs_low),
+            in_hundred(of_pairs_high)
+        )
+    } else if low > 0.5 {
         format!(
             "With {events}, values between {low_text} and {high_text} of 100 agree with what was seen (95 % interval); \
              guessing is no likely explanation."
@@ -122,8 +156,14 @@ fn interval(report: &CrossValidationReport, analysis: &Analysis) -> Option<Strin
 fn spread(report: &CrossValidationReport) -> Option<String> {
     let folds: Vec<f64> = report.patient_c_index.folds.iter().flatten().copied().collect();
     let (low, high) = (folds.iter().copied().reduce(f64::min)?, folds.iter().copied().reduce(f64::max)?);
-    (folds.len() > 1)
-        .then(|| format!("Single folds range from {} to {} of 100.", in_hundred(low), in_hundred(high)))
+    let (low, high) = (in_hundred(low), in_hundred(high));
+    (folds.len() > 1).then(|| {
+        if low == high {
+            format!("Every fold has {low} of 100.")
+        } else {
+            format!("Single folds range from {low} to {high} of 100.")
+        }
+    })
 }
 
 fn selection(report: &CrossValidationReport) -> Option<String> {
@@ -144,12 +184,13 @@ fn selection(report: &CrossValidationReport) -> Option<String> {
     })
 }
 
-fn limits() -> Option<String> {
-    Some(
+fn limits(report: &CrossValidationReport, analysis: &Analysis) -> Option<String> {
+    let has_test = analysis.groups_of(Level::Patient).is_some_and(|groups| groups.test.is_ok());
+    (has_test || report.patient_c_index.ci95.is_some()).then(|| {
         "Intervals and p-values are about other patients of the same kind; they say nothing of another training run, another \
          split or another hospital."
-            .to_owned(),
-    )
+            .to_owned()
+    })
 }
 
 fn sites(report: &CrossValidationReport) -> Option<String> {

@@ -12,7 +12,7 @@
 //! ```
 //! use cf_report::{CIndexSummary, CrossValidationReport, Selection, figures, render_html};
 //!
-//! let nothing = CIndexSummary { mean: None, sd: None, folds: Vec::new(), ci95: None };
+//! let nothing = CIndexSummary { mean: None, sd: None, folds: Vec::new(), ci95: None, no_ci95: None };
 //! let report = CrossValidationReport {
 //!     title: "CrossFusion on BLCA".to_owned(),
 //!     model: "crossfusion".to_owned(),
@@ -22,6 +22,7 @@
 //!     protocol_notes: Vec::new(),
 //!     flow: Vec::new(),
 //!     folds: Vec::new(),
+//!     n_planned_folds: 0,
 //!     c_index: nothing.clone(),
 //!     patient_c_index: nothing.clone(),
 //!     last_epoch_c_index: nothing.clone(),

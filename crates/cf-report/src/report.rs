@@ -26,6 +26,8 @@ pub struct CrossValidationReport {
     pub flow: Vec<FlowStep>,
     /// One entry per fold that was run, in the order to print.
     pub folds: Vec<FoldReport>,
+    /// Folds of the splits; some may not have been run.
+    pub n_planned_folds: usize,
     /// Slide-level C-index of the selected epochs.
     pub c_index: CIndexSummary,
     /// Patient-level C-index of the selected epochs; a patient's risk is the mean over the slides.
@@ -139,6 +141,8 @@ pub struct Dropped {
     pub reason: String,
     /// Every id that was removed.
     pub ids: Vec<String>,
+    /// Whether they are of slides that the step before counts; ids that no table knows are listed only.
+    pub is_counted: bool,
 }
 
 /// One fold: its size, its time bins, its scores and its training history.
@@ -216,6 +220,8 @@ pub struct CIndexSummary {
     pub folds: Vec<Option<f64>>,
     /// 95 % confidence interval of the mean; the protocol notes say how it was computed.
     pub ci95: Option<(f64, f64)>,
+    /// Why there is a mean and no interval of it, as half a sentence: "every resample has the same value".
+    pub no_ci95: Option<String>,
 }
 
 /// The prediction for one validation slide.

@@ -70,12 +70,16 @@ pub(crate) struct TestResult {
     /// 0 where the p-value is below the range of f64.
     pub(crate) p: f64,
     pub(crate) p_value: String,
+    /// Events of the high-risk group beyond those expected if both groups had one hazard.
+    pub(crate) excess_of_high: f64,
 }
 
 impl From<LogRank<Side>> for TestResult {
     fn from(test: LogRank<Side>) -> Self {
         let p_value = number::p_value(test.p_value, test.log10_p);
-        Self { chi_square: test.chi_square, p: test.p_value, p_value }
+        let high = test.groups.iter().find(|group| group.level == Side::High);
+        let excess_of_high = high.map_or(0.0, |group| group.observed - group.expected);
+        Self { chi_square: test.chi_square, p: test.p_value, p_value, excess_of_high }
     }
 }
 

@@ -7,7 +7,7 @@ use survival_metrics::{
 };
 
 use crate::fold_patients::FoldPatients;
-use crate::number::fixed;
+use crate::number::{counted, fixed};
 
 /// Steps of the time grid, months; the smallest that gives at most [`MOST_TIMES`] times is taken.
 const STEPS: [f64; 5] = [1.0, 2.0, 3.0, 6.0, 12.0];
@@ -148,7 +148,8 @@ fn usable_times<'a>(patients: &'a FoldPatients<'a>) -> std::result::Result<Usabl
     events.sort_by(f64::total_cmp);
     let n_first = ((events.len() as f64 * SHARE).ceil() as usize).max(2);
     let first = events.get(n_first - 1).copied().ok_or_else(|| {
-        format!("it has {} validation patients with the event, and 2 are needed", events.len())
+        let events = counted(events.len(), "validation patient", "validation patients");
+        format!("it has {events} with the event, and 2 are needed")
     })?;
     let mut times: Vec<f64> = patients.outcomes.iter().map(|o| o.time()).collect();
     times.sort_by(f64::total_cmp);

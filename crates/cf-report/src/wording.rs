@@ -34,6 +34,9 @@ fn headline(level: &'static str, key: &'static str, units: &str, summary: &CInde
     };
     let folds = match (n_folds, summary.folds.len()) {
         (1, 1) => "one fold, so that the spread is unknown".to_owned(),
+        (1, all) => {
+            format!("that of the only one of {all} folds that has one, so that the spread is unknown")
+        }
         (n, all) if n == all => format!("mean and standard deviation of {n} folds"),
         (n, all) => format!("mean and standard deviation of the {n} of {all} folds that have one"),
     };
@@ -42,7 +45,12 @@ fn headline(level: &'static str, key: &'static str, units: &str, summary: &CInde
         key,
         mean: fixed(mean, 3),
         sd: summary.sd.filter(|_| n_folds > 1).map(|sd| fixed(sd, 3)),
-        reading: format!("C-index of validation {units} at the selected epoch, {folds}."),
+        reading: match &summary.no_ci95 {
+            None => format!("C-index of validation {units} at the selected epoch, {folds}."),
+            Some(reason) => format!(
+                "C-index of validation {units} at the selected epoch, {folds}. There is no confidence interval: {reason}."
+            ),
+        },
         ci95: summary.ci95.map(|(low, high)| [fixed(low, 3), fixed(high, 3)]),
     }
 }
@@ -64,8 +72,20 @@ pub(crate) fn scored(report: &CrossValidationReport, facts: Option<PatientFacts>
         n_patients: count(facts.map_or(0, |facts| facts.n_patients)),
         n_event_patients: count(facts.map_or(0, |facts| facts.n_event_patients)),
         n_events: count(n_events),
-        n_folds: counted(report.folds.len(), "fold", "folds"),
+        n_folds: match (report.folds.len(), report.n_planned_folds) {
+            (n, all) if n < all => format!("{n} of {}", counted(all, "fold", "folds")),
+            (n, _) => counted(n, "fold", "folds"),
+        },
     }
+}
+
+/// What the command that repeats the run says of folds, where not all of them were run: ` --folds 0,2`.
+pub(crate) fn folds_argument(report: &CrossValidationReport) -> String {
+    if report.folds.len() >= report.n_planned_folds {
+        return String::new();
+    }
+    let folds: Vec<String> = report.folds.iter().map(|fold| fold.fold.to_string()).collect();
+    format!(" --folds {}", folds.join(","))
 }
 
 /// `30.1 months (reverse Kaplan-Meier)`.

@@ -87,13 +87,22 @@ fn every_dropped_id_is_listed_and_every_count_visible() {
         n_slides: 12_345,
         n_patients: 40,
         n_events: 9,
-        dropped: vec![Dropped { reason: "no row in the clinical table".to_owned(), ids: ids.clone() }],
+        dropped: vec![
+            Dropped { reason: "no row in the clinical table".to_owned(), ids: ids.clone(), is_counted: true },
+            Dropped {
+                reason: "bag without a row".to_owned(),
+                ids: vec!["x".to_owned(), "y".to_owned()],
+                is_counted: false,
+            },
+        ],
     });
     let html = html(&report);
     for id in &ids {
         assert!(html.contains(&format!("<li>{id}</li>")), "{id}");
     }
-    assert!(text(&html).contains("With an outcome 12,345 40 9 −137 no row in the clinical table"), "{html}");
+    let text = text(&html);
+    assert!(text.contains("With an outcome 12,345 40 9 −137 no row in the clinical table"), "{text}");
+    assert!(text.contains(" 2 bags without a row x y"), "{text}");
 }
 
 #[test]
@@ -104,7 +113,8 @@ fn ids_and_texts_cannot_become_markup() {
     report.config_toml = hostile.to_owned();
     report.protocol_notes = vec![hostile.to_owned()];
     report.environment = vec![(hostile.to_owned(), hostile.to_owned())];
-    report.flow[0].dropped = vec![Dropped { reason: hostile.to_owned(), ids: vec![hostile.to_owned()] }];
+    report.flow[0].dropped =
+        vec![Dropped { reason: hostile.to_owned(), ids: vec![hostile.to_owned()], is_counted: true }];
     report.folds[0].c_index_note = Some(hostile.to_owned());
     let html = html(&report);
     assert!(!html.contains("<script"), "unescaped");
@@ -290,6 +300,64 @@ fn the_finding_says_what_was_found_and_how_certain_it_is() {
         assert!(found.contains(sentence), "{sentence}: {found}");
     }
     assert!(!found.contains("which nobody chose"), "{found}");
+}
+
+#[test]
+fn nothing_is_claimed_that_all_pairs_alike_contradict_or_no_interval_covers() {
+    let mut report = sample::report(200, 5, 3);
+    report.patient_c_index = sample::summary([0.62, 0.64, 0.66, 0.68, 0.70].into_iter().map(Some));
+    report.patient_c_index.ci95 = Some((0.59, 0.73));
+    // Half of the pairs in every fold are in order, whatever the mean says.
+    let mut risks = (0..).map(|at| f64::from(at * 37 % 101));
+    report.predictions.iter_mut().for_each(|row| row.risk = risks.next().unwrap_or(0.0));
+    let found = text(&html(&report));
+    let sentence = "the 95 % interval of the mean is 59 to 73 of 100; that of all pairs within folds, counted alike, is ";
+    assert!(found.contains(sentence) && found.contains("and includes 50: guessing remains"), "{found}");
+    assert!(!found.contains("no likely explanation"), "{found}");
+
+    report.patient_c_index.ci95 = None;
+    report.patient_c_index.no_ci95 = Some("every resample has the same value".to_owned());
+    let found = text(&html(&report));
+    for sentence in [
+        "There is no interval for the C-index, as every resample has the same value, so its certainty is unknown.",
+        "mean and standard deviation of 5 folds. There is no confidence interval: every resample has the same value.",
+    ] {
+        assert!(found.contains(sentence), "{sentence}: {found}");
+    }
+}
+
+#[test]
+fn groups_without_a_finite_hazard_ratio_are_compared_all_the_same() {
+    let separated = |sign: f64| {
+        let mut report = sample::report(40, 1, 2);
+        for (i, row) in report.predictions.iter_mut().enumerate() {
+            row.patient_id = format!("p{i}");
+            row.outcome = Outcome::new(1.0 + i as f64, Status::Event).expect("a valid time");
+            row.risk = sign * i as f64;
+        }
+        text(&html(&report))
+    };
+    let found = separated(-1.0);
+    let sentence = "Compared with the 24 others, the 25 patients with the higher predicted risk had the event earlier or more \
+                    often, a difference larger than chance would usually make it (log-rank p = ";
+    assert!(found.contains(sentence), "{found}");
+    assert!(
+        found.contains("). The hazard ratio has no finite estimate, as all events of one group come"),
+        "{found}"
+    );
+    assert!(!found.contains("could not be split"), "{found}");
+    assert!(separated(1.0).contains("had the event later or less often, a difference larger"));
+}
+
+#[test]
+fn a_run_of_some_folds_says_so_and_is_repeated_with_them() {
+    let mut report = sample::report(60, 2, 3);
+    let whole = text(&html(&report));
+    assert!(whole.contains("with the event, in 2 folds") && !whole.contains("--folds"), "{whole}");
+    report.n_planned_folds = 5;
+    let part = text(&html(&report));
+    assert!(part.contains("with the event, in 2 of 5 folds"), "{part}");
+    assert!(part.contains("cf-train cv --config config.toml --out NEW_RUN --folds 0,1 "), "{part}");
 }
 
 #[test]

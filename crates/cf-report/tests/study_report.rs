@@ -57,6 +57,7 @@ fn report() -> StudyReport {
         result,
     };
     StudyReport {
+        undefined: vec!["UCEC".to_owned()],
         title: "Two <cohorts>".to_owned(),
         facts: vec![("Protocol".to_owned(), "paper".to_owned())],
         tables: vec![table.with_marks()],
@@ -101,7 +102,8 @@ fn every_number_of_the_study_is_on_the_page() {
     for text in [
         "<span class=\"best\">0.643 (0.023)</span>",
         "<span class=\"second\">0.590 (0.000)</span>",
-        "<span class=\"partial\">0.700 (0.000)</span>",
+        "<span class=\"partial\">0.700</span>",
+        "UCEC: a method has no C-index, as none of its finished folds has two patients who can be compared.",
         "BRCA: of 2 methods with all their folds, CrossFusion has the highest C-index of patients, 0.643 (95 % interval 0.593 to 0.693).",
         "AMIL is significantly lower",
         "There is one seed",
@@ -141,6 +143,7 @@ fn a_study_without_results_says_so() {
     let nothing = StudyReport {
         tables: Vec::new(),
         cohorts: Vec::new(),
+        undefined: Vec::new(),
         comparisons: Vec::new(),
         epoch_choices: Vec::new(),
         published: Vec::new(),

@@ -6,6 +6,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 use cf_model::ParamStore;
 use cf_model::kernels::{self, AdamParameter, AdamStep};
+use cf_model::weights::is_finite;
 
 use crate::error::{Error, Result};
 
@@ -122,6 +123,19 @@ impl Adam {
         Ok(kernels::adam_step(&parameters.collect::<Vec<_>>(), step)?)
     }
 
+    /// The first parameter that is not finite, or whose mean of squared gradients is not: steps by it would be 0 from then on.
+    ///
+    /// # Errors
+    /// If a tensor operation fails.
+    pub fn not_finite(&self) -> Result<Option<&str>> {
+        for Param { name, var, second_moment, .. } in &self.params {
+            if !is_finite(var)? || !is_finite(second_moment)? {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    }
+
     /// Everything but the parameters, by name, for a checkpoint.
     pub fn state(&self) -> BTreeMap<String, Tensor> {
         let mut state = BTreeMap::new();
@@ -158,5 +172,28 @@ impl Adam {
         }
         (self.n_steps, self.n_bags) = (n_steps, n_bags);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+
+    use super::*;
+
+    #[test]
+    fn parameters_that_can_no_longer_be_trained_are_named() {
+        // All is well; parameters overflow, the first of which is named; a squared gradient does, and its parameter would not move again.
+        for (gradient, rate, found) in [(1.0, 1e-3, None), (1.0, 1e300, Some("a")), (1e30, 1e-3, Some("b"))] {
+            let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
+            let builder = store.builder();
+            let [a, b] = ["a", "b"].map(|name| builder.get((2, 3), name).unwrap());
+            let mut adam = Adam::new(&store, 0.0).unwrap();
+            let scalar = (a + (b * gradient).unwrap()).unwrap().sum_all().unwrap();
+            adam.accumulate(kernels::backward(&scalar).unwrap()).unwrap();
+            assert_eq!(adam.not_finite().unwrap(), None);
+            adam.step(rate).unwrap();
+            assert_eq!(adam.not_finite().unwrap(), found, "gradient {gradient}, rate {rate}");
+        }
     }
 }

@@ -215,7 +215,7 @@ impl RunConfig {
         for (key, value) in settings {
             config_keys::set(&mut table, key, value).map_err(fault)?;
         }
-        config_keys::check(&table, "").map_err(fault)?;
+        config_keys::check(&table, config_keys::Sources::file("")).map_err(fault)?;
         cohort_of(table).map_err(fault)
     }
 
@@ -228,6 +228,21 @@ impl RunConfig {
             .map_err(|error| Error::Config { path: PathBuf::from("config.toml"), reason: error.to_string() })
     }
 
+    /// The settings that results depend on: without where the data lie, of which hashes are kept, and without what changes no
+    /// number. What was moved, or is seen by another path, is the same.
+    #[must_use]
+    pub(crate) fn of_results(&self) -> Self {
+        let mut settings = self.clone();
+        settings.cohort.clinical = PathBuf::new();
+        settings.cohort.splits = PathBuf::new();
+        settings.cohort.slides = None;
+        settings.features.dir = None;
+        settings.features.roots = None;
+        settings.training.initial_weights = None;
+        settings.training.memory_budget = None;
+        settings
+    }
+
     fn check(&self) -> std::result::Result<(), String> {
         self.value_faults().into_iter().next().map_or(Ok(()), Err)
     }
@@ -235,12 +250,24 @@ impl RunConfig {
     /// Every value out of its range, in words.
     fn value_faults(&self) -> Vec<String> {
         let mut faults: Vec<String> = self.cohort.check().err().into_iter().collect();
+        if self.cohort.name.trim().is_empty() {
+            faults.push(
+                "cohort.name is empty, expected what tables and reports are to call the cohort".to_owned(),
+            );
+        }
         if self.cohort.splits.as_os_str().is_empty() {
             faults.push("cohort.splits is empty, expected a folder or file of splits".to_owned());
         }
         faults.extend(self.training.value_faults());
         faults.extend(self.features.check().err());
         faults.extend(self.model.check().err().map(|error| error.to_string()));
+        if self.training.loss == LossKind::Cox && self.training.accumulation == 1 {
+            faults.push(
+                "training.accumulation is 1, expected at least 2 with training.loss cox, which compares the slides of a group: of one \
+                 slide alone nothing is learned"
+                    .to_owned(),
+            );
+        }
         if self.training.loss == LossKind::Cox && self.model.has_auxiliary_outputs() {
             faults.push(format!(
                 "training.loss is cox, which needs a model of one output; a {} with these settings trains several",
@@ -329,7 +356,7 @@ fn read_table(path: &Path, overrides: &[(String, String)]) -> Result<Table> {
     for (key, value) in overrides {
         config_keys::set(&mut table, key, value).map_err(fault)?;
     }
-    config_keys::check(&table, &text).map_err(fault)?;
+    config_keys::check(&table, config_keys::Sources { text: &text, overrides }).map_err(fault)?;
     Ok(table)
 }
 

@@ -33,7 +33,7 @@ impl Kind {
         match self {
             Self::Text => "a text in quotes",
             Self::Texts => "a list of texts in quotes",
-            Self::Whole => "a whole number, at least 0",
+            Self::Whole => "a whole number from 0 to 9223372036854775807",
             Self::Number => "a number",
             Self::Switch => "true or false",
             Self::Section => "a table",
@@ -172,10 +172,34 @@ pub(crate) fn set(table: &mut Table, dotted: &str, value: &str) -> Result<(), St
     Ok(())
 }
 
+/// Where a configuration says its keys.
+#[derive(Clone, Copy)]
+pub(crate) struct Sources<'a> {
+    /// Of the file.
+    pub(crate) text: &'a str,
+    /// Keys and values that were laid over it.
+    pub(crate) overrides: &'a [(String, String)],
+}
+
+impl<'a> Sources<'a> {
+    /// A file alone.
+    pub(crate) fn file(text: &'a str) -> Self {
+        Self { text, overrides: &[] }
+    }
+
+    /// `line 12: `, `--set: ` or nothing.
+    fn place_of(self, dotted: &str, key: &str) -> String {
+        if self.overrides.iter().any(|(set, _)| set == dotted) {
+            return "--set: ".to_owned();
+        }
+        line_of(self.text, key)
+    }
+}
+
 /// Refuses keys that nothing reads and values of another kind, naming the line and what would be valid.
-pub(crate) fn check(table: &Table, text: &str) -> Result<(), String> {
+pub(crate) fn check(table: &Table, sources: Sources<'_>) -> Result<(), String> {
     let mut found = Vec::new();
-    collect_faults(table, "", text, 1, &mut found);
+    collect_faults(table, "", sources, 1, &mut found);
     found.pop().map_or(Ok(()), |fault| Err(fault.reason))
 }
 
@@ -190,14 +214,14 @@ pub(crate) struct KeyFault {
 }
 
 /// Every fault of a configuration's keys, in the order of the table.
-pub(crate) fn faults(table: &Table, text: &str) -> Vec<KeyFault> {
+pub(crate) fn faults(table: &Table, sources: Sources<'_>) -> Vec<KeyFault> {
     let mut found = Vec::new();
-    collect_faults(table, "", text, usize::MAX, &mut found);
+    collect_faults(table, "", sources, usize::MAX, &mut found);
     found
 }
 
 /// Adds faults to `found` until it holds `most`.
-fn collect_faults(table: &Table, prefix: &str, text: &str, most: usize, found: &mut Vec<KeyFault>) {
+fn collect_faults(table: &Table, prefix: &str, sources: Sources<'_>, most: usize, found: &mut Vec<KeyFault>) {
     for (key, value) in table {
         if found.len() >= most {
             return;
@@ -205,15 +229,15 @@ fn collect_faults(table: &Table, prefix: &str, text: &str, most: usize, found: &
         let dotted = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
         match (kind_of(&dotted), value) {
             (None, _) => {
-                let reason = format!("{}{}", line_of(text, key), unknown(&dotted));
+                let reason = format!("{}{}", sources.place_of(&dotted, key), unknown(&dotted));
                 found.push(KeyFault { dotted, is_unknown: true, reason });
             }
             (Some(kind), _) if !kind.accepts(value) => {
-                let line = line_of(text, key);
-                let reason = format!("{line}`{dotted}` is {value}, expected {}", kind.in_words());
+                let place = sources.place_of(&dotted, key);
+                let reason = format!("{place}`{dotted}` is {value}, expected {}", kind.in_words());
                 found.push(KeyFault { dotted, is_unknown: false, reason });
             }
-            (Some(_), Value::Table(inner)) => collect_faults(inner, &dotted, text, most, found),
+            (Some(_), Value::Table(inner)) => collect_faults(inner, &dotted, sources, most, found),
             (Some(_), _) => {}
         }
     }
@@ -317,14 +341,25 @@ mod tests {
     #[test]
     fn a_misspelt_key_is_named_with_its_line_and_its_neighbour() {
         let text = "[training]\nprotocol = \"paper\"\nmax_epoch = 3\n";
-        let message = check(&text.parse().unwrap(), text).unwrap_err();
+        let faults = |text: &str| check(&text.parse().unwrap(), Sources::file(text)).unwrap_err();
+        let message = faults(text);
         assert_eq!(
             message,
             "line 3: unknown key `training.max_epoch`; the nearest valid one is `training.max_epochs`"
         );
-        let text = "[trainin]\nprotocol = \"paper\"\n";
-        let message = check(&text.parse().unwrap(), text).unwrap_err();
+        let message = faults("[trainin]\nprotocol = \"paper\"\n");
         assert!(message.contains("line 1: unknown key `trainin`"), "{message}");
+    }
+
+    #[test]
+    fn a_value_of_the_command_line_is_no_line_of_the_file() {
+        let text = "[training]\nseed = 7\n";
+        let overrides = [("training.seed".to_owned(), "99999999999999999999".to_owned())];
+        let mut table: Table = text.parse().unwrap();
+        set(&mut table, "training.seed", &overrides[0].1).unwrap();
+        let message = check(&table, Sources { text, overrides: &overrides }).unwrap_err();
+        let expected = "--set: `training.seed` is \"99999999999999999999\", expected a whole number from 0 to 9223372036854775807";
+        assert_eq!(message, expected);
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub fn cross_validate(
 ) -> Result<Summary> {
     // What costs nothing to refuse is refused before anything is read.
     check_precision(config, options)?;
-    check_directory(run, &config.to_toml()?, options.resume)?;
+    check_directory(run, config, options.resume)?;
     let plan = Plan::new(config, &options.device, &options.folds)?;
     let hashes = || plan.data_hashes(config, &mut FileHashes::default(), (run, stop));
     carry_out(config, (&plan, hashes), run, options, stop, observe)
@@ -75,10 +75,9 @@ pub(crate) fn carry_out(
     observe: &mut dyn FnMut(Event),
 ) -> Result<Summary> {
     check_precision(config, options)?;
-    let config_toml = config.to_toml()?;
     let memory = MemoryBudget::new(config, plan.bags.backbone_dim(), &options.device)?;
     let memory = plan.check_memory(memory, observe)?;
-    claim_directory(run, &config_toml, options.resume)?;
+    claim_directory(run, config, options.resume)?;
     let hashes = hashes()?;
     for (fold, hashes) in plan.folds.iter().zip(&hashes) {
         hashes.check_begun(&run_dir::fold_dir(run, fold.fold))?;
@@ -106,15 +105,21 @@ pub(crate) fn carry_out(
         config,
         bags: &plan.bags,
         run_dir: run,
-        config_hash: config_hash(&config_toml),
+        config_hash: config_hash(config)?,
         memory,
         stop,
     };
     plan.fill_device(&memory, observe)?;
     let started = Instant::now();
+    let is_complete = |fold: usize| run_dir::fold_dir(run, fold).join(fold_files::PREDICTIONS).is_file();
+    if plan.folds.iter().any(|data| !is_complete(data.fold)) {
+        // They are of the folds that were complete before, and would seem to be of all where this session is interrupted.
+        run_dir::remove(&run.join(run_dir::REPORT))?;
+        run_dir::remove(&run.join(run_dir::SUMMARY))?;
+    }
     for (data, hashes) in plan.folds.iter().zip(&hashes) {
         let dir = run_dir::fold_dir(run, data.fold);
-        if dir.join(fold_files::PREDICTIONS).is_file() {
+        if is_complete(data.fold) {
             tracing::info!(fold = data.fold, "complete already");
             // A session that was killed just then may have left it.
             remove_state(run, data.fold)?;

@@ -6,7 +6,6 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use csv::StringRecord;
-use csv_core::ReadFieldResult;
 
 use crate::error::{Error, Result};
 use crate::table_text::read_table_text;
@@ -15,8 +14,6 @@ use crate::table_text::read_table_text;
 const MAX_ROWS: usize = 1_000_000;
 /// More columns than any clinical table has, gene columns included.
 const MAX_COLUMNS: usize = 500_000;
-/// Columns that an error lists before it only counts: tables with gene columns have thousands.
-const MAX_LISTED_COLUMNS: usize = 24;
 
 /// A table whose header has no name twice.
 ///
@@ -68,31 +65,43 @@ impl DelimitedTable {
     /// Reads a table or a zip with one; rows without any content are left out.
     ///
     /// # Errors
-    /// If [`read_table_text`] can't, two columns have the same name, a row has another length than it may, or there are more
-    /// than a million rows or half a million columns.
+    /// If [`read_table_text`] can't, two columns have the same name, a row has another length than it may, a quote takes rows for
+    /// text of its cell, or there are more than a million rows or half a million columns.
     pub(crate) fn read(path: &Path, lengths: RowLengths) -> Result<Self> {
         let text = read_table_text(path)?;
         let fault = |reason: String| Error::data(path, reason);
-        let has_comments = opens_with_comments(&text);
-        let is_comment = |line: &str| has_comments && line.starts_with('#');
-        let header_line = text.lines().find(|line| !line.trim().is_empty() && !is_comment(line));
-        let delimiter = cf_cli::delimiter_of(header_line.unwrap_or_default());
-        if widest_row(&text, delimiter) > MAX_COLUMNS {
-            return Err(fault(format!("has a row of more than {MAX_COLUMNS} cells, expected a table")));
-        }
+        let comment = opens_with_comments(&text).then_some(b'#');
+        let delimiter = cf_cli::delimiter_of(text.as_bytes(), comment);
+        let mut places = cf_cli::rows(text.as_bytes(), delimiter, comment);
+        // A record costs ten times as much as the delimiters that make it, so that a row is measured before it is read.
+        let mut next_place = || {
+            let place = places.next_place().map_err(|quote| fault(quote.to_string()))?;
+            if place.n_cells > MAX_COLUMNS {
+                return Err(fault(format!("has a row of more than {MAX_COLUMNS} cells, expected a table")));
+            }
+            Ok(place)
+        };
         let mut reader = csv::ReaderBuilder::new()
             .trim(csv::Trim::All)
             .delimiter(delimiter)
-            .comment(has_comments.then_some(b'#'))
-            .flexible(lengths == RowLengths::Ragged)
+            .comment(comment)
+            .flexible(true)
             .from_reader(text.as_bytes());
+        let header_place = next_place()?;
         let header = reader.headers().map_err(|error| fault(csv_reason(&error)))?;
         let header: Vec<String> = header.iter().map(str::to_owned).collect();
-        check_header(&header).map_err(fault)?;
+        check_header(&header, header_place.line).map_err(fault)?;
         let (cells, ends, rows) = (String::new(), Vec::new(), Vec::new());
         let mut table = Self { path: path.to_owned(), header, text: cells, ends, rows };
         let mut record = StringRecord::new();
-        while reader.read_record(&mut record).map_err(|error| fault(csv_reason(&error)))? {
+        loop {
+            let place = next_place()?;
+            if !reader.read_record(&mut record).map_err(|error| fault(csv_reason(&error)))? {
+                return Ok(table);
+            }
+            if lengths == RowLengths::Equal {
+                place.check_length(header_place).map_err(fault)?;
+            }
             // Spreadsheets save rows of nothing but delimiters below the table.
             if record.iter().all(str::is_empty) {
                 continue;
@@ -102,13 +111,11 @@ impl DelimitedTable {
                     "has more than {MAX_ROWS} rows, expected a table of slides or folds"
                 )));
             }
-            table.push(&record);
+            table.push(&record, place.line);
         }
-        Ok(table)
     }
 
-    fn push(&mut self, record: &StringRecord) {
-        let line = record.position().map_or(0, csv::Position::line);
+    fn push(&mut self, record: &StringRecord, line: u64) {
         self.rows.push(RowPlace { line, first_cell: self.ends.len() });
         for cell in record {
             self.text.push_str(cell);
@@ -150,16 +157,8 @@ impl DelimitedTable {
 
     /// The column names as an error lists them.
     pub(crate) fn columns_in_words(&self) -> String {
-        let listed: Vec<&str> = self
-            .header
-            .iter()
-            .take(MAX_LISTED_COLUMNS)
-            .map(|name| if name.is_empty() { "(unnamed)" } else { name })
-            .collect();
-        match self.header.len().saturating_sub(MAX_LISTED_COLUMNS) {
-            0 => listed.join(", "),
-            more => format!("{} and {more} more", listed.join(", ")),
-        }
+        let names = self.header.iter().map(String::as_str);
+        cf_cli::listed(names.map(|name| if name.is_empty() { "(unnamed)" } else { name }))
     }
 
     /// An error about this file.
@@ -174,35 +173,12 @@ fn opens_with_comments(text: &str) -> bool {
     rest.is_some_and(|next| !matches!(next, ',' | ';' | '\t' | '\r' | '\n'))
 }
 
-/// Cells of the widest row, counted without keeping any: a record costs ten times as much as the delimiters that make it.
-fn widest_row(text: &str, delimiter: u8) -> usize {
-    let mut reader = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
-    let (mut rest, mut cell) = (text.as_bytes(), [0; 512]);
-    let (mut n_cells, mut widest) = (0, 0);
-    loop {
-        let (result, n_read, _) = reader.read_field(rest, &mut cell);
-        rest = rest.get(n_read..).unwrap_or_default();
-        match result {
-            // What does not fit is read on; an end without input ends the last row.
-            ReadFieldResult::OutputFull | ReadFieldResult::InputEmpty => {}
-            ReadFieldResult::Field { record_end } => {
-                n_cells += 1;
-                widest = widest.max(n_cells);
-                if record_end {
-                    n_cells = 0;
-                }
-            }
-            ReadFieldResult::End => return widest,
-        }
-    }
-}
-
-fn check_header(header: &[String]) -> std::result::Result<(), String> {
+fn check_header(header: &[String], line: u64) -> std::result::Result<(), String> {
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, name) in header.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
         if let Some(first) = places.insert(name, index) {
             return Err(format!(
-                "line 1: two columns are called `{name}` (columns {} and {}), expected each name once; rename one",
+                "line {line}: two columns are called `{name}` (columns {} and {}), expected each name once; rename one",
                 first + 1,
                 index + 1
             ));
@@ -239,8 +215,6 @@ mod tests {
 
     #[test]
     fn a_row_of_any_length_is_measured_before_it_is_kept() {
-        assert_eq!(widest_row("a,b\n1,\"x,\n,\",3\n", b','), 3);
-        assert_eq!(widest_row("a\"b,c\n\n", b','), 2);
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("table.csv");
         // Line ends within quotes do not hide that it is one row.
@@ -260,5 +234,43 @@ mod tests {
         let wanted =
             [(2, ["1", "", "x", "", ""]), (4, ["2", "", "", "", ""]), (5, ["", "y", "z", "too far", ""])];
         assert_eq!(rows, wanted.map(|(line, cells)| (line, cells.map(str::to_owned))));
+    }
+
+    #[test]
+    fn faults_name_the_line_that_an_editor_shows() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("table.csv");
+        let read = |text: &str, lengths| {
+            std::fs::write(&path, text).unwrap();
+            DelimitedTable::read(&path, lengths).map_err(|error| error.to_string())
+        };
+        for end in ["\n", "\r\n", "\r"] {
+            let table = read(&"a,b,c\n1,2,3\n\n\n4,5,6\n".replace('\n', end), RowLengths::Equal).unwrap();
+            assert_eq!(table.rows().map(|row| row.line).collect::<Vec<_>>(), [2, 5], "{end:?}");
+            let text = "a,b,c\n\n1,2,3\n4,5\n".replace('\n', end);
+            let error = read(&text, RowLengths::Equal).unwrap_err();
+            assert!(error.ends_with("line 4: 2 cells, expected 3 as in the header"), "{error}");
+            let error = read(&"\n#,a,a\n".replace('\n', end), RowLengths::Equal).unwrap_err();
+            assert!(error.contains("line 2: two columns are called `a`"), "{error}");
+        }
+        let commented = read("#about\n#more\na,b\n1,2\n#left\n3,4\n", RowLengths::Equal).unwrap();
+        assert_eq!(commented.rows().map(|row| row.line).collect::<Vec<_>>(), [4, 6]);
+    }
+
+    #[test]
+    fn a_quote_that_takes_rows_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("table.csv");
+        let rows = "case_id,months,status,note\nA,1,0,x\nB,2,1,\"x\nC,3,0,x\nD,4,1,x";
+        for (text, says) in [
+            (rows.to_owned(), "line 3: the quote that opens here is never closed"),
+            (format!("{rows}\"\nE,5,0,x\n"), "line 3: the quote that opens here closes on a later line"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            for lengths in [RowLengths::Equal, RowLengths::Ragged] {
+                let error = DelimitedTable::read(&path, lengths).unwrap_err().to_string();
+                assert!(error.contains(says), "{error}");
+            }
+        }
     }
 }

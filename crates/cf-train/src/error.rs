@@ -53,9 +53,8 @@ pub enum Error {
     },
     /// A bag whose training step takes more memory than the run may use.
     #[error(
-        "slide {slide_id} has {n_patches} patches, whose training step takes {}; the memory budget is {}, in which about \
-         {n_fitting} patches fit",
-        ByteSize(*needed_bytes), ByteSize(*budget_bytes)
+        "slide {slide_id} has {n_patches} patches, whose training step takes {}; {}",
+        ByteSize(*needed_bytes), budget_in_words(*needed_bytes, *budget_bytes, *n_fitting)
     )]
     DoesNotFit {
         /// The slide.
@@ -92,7 +91,10 @@ pub enum Error {
         total_bytes: u64,
     },
     /// A number that left its range in training.
-    #[error("fold {fold}, epoch {epoch}, slide {slide_id}: {reason}")]
+    #[error(
+        "fold {fold}, epoch {epoch}, slide {slide_id}: {reason}; lower training.learning_rate, or leave the slide out if its \
+         features are far larger than those of others"
+    )]
     Diverged {
         /// Fold in progress.
         fold: usize,
@@ -102,6 +104,19 @@ pub enum Error {
         slide_id: String,
         /// What happened.
         reason: String,
+    },
+    /// A parameter that left its range in training.
+    #[error(
+        "fold {fold}, epoch {epoch}: parameter `{name}` or the mean of its squared gradients is NaN or infinite after the epoch; \
+         lower training.learning_rate, or leave slides out whose features are far larger than those of others"
+    )]
+    DivergedParameter {
+        /// Fold in progress.
+        fold: usize,
+        /// Epoch in progress, from 1.
+        epoch: usize,
+        /// The parameter.
+        name: String,
     },
     /// A parameter that training would silently leave as it is.
     #[error("no gradient reaches parameter `{name}`: its graph is cut")]
@@ -210,6 +225,7 @@ impl Error {
             Self::Io { source, .. } | Self::Simulate(crate::simulate::Error::Io { source, .. }) => {
                 io_remedy(source)
             }
+            Self::Simulate(crate::simulate::Error::Table(source)) => source.remedy(),
             Self::Model(cf_model::Error::Tensor(_)) => Remedy::Unknown,
             Self::Config { .. }
             | Self::Data { .. }
@@ -219,12 +235,12 @@ impl Error {
             | Self::Metrics(_)
             | Self::Simulate(_)
             | Self::PrecisionOfCpu { .. }
+            | Self::Diverged { .. }
+            | Self::DivergedParameter { .. }
             | Self::Study { .. } => Remedy::FixInput,
             Self::Task { source, .. } => source.remedy(),
             Self::FailedTasks { one, .. } => one.remedy(),
-            Self::Diverged { .. } | Self::NoGradient { .. } | Self::Tensor(_) | Self::Report(_) => {
-                Remedy::Unknown
-            }
+            Self::NoGradient { .. } | Self::Tensor(_) | Self::Report(_) => Remedy::Unknown,
         }
     }
 
@@ -251,6 +267,23 @@ impl Error {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source }
+    }
+}
+
+/// The memory budget that a step exceeds, and what would fit into it.
+fn budget_in_words(needed_bytes: u64, budget_bytes: u64, n_fitting: usize) -> String {
+    let (needed, budget) = (ByteSize(needed_bytes), ByteSize(budget_bytes));
+    let fitting = match n_fitting {
+        0 => "which is less than the model takes with any bag".to_owned(),
+        n => format!("in which about {n} patches fit"),
+    };
+    if needed.to_string() == budget.to_string() {
+        format!(
+            "the memory budget is {} KiB less, {fitting}",
+            (needed_bytes - budget_bytes).div_ceil(1 << 10)
+        )
+    } else {
+        format!("the memory budget is {budget}, {fitting}")
     }
 }
 
@@ -284,6 +317,23 @@ mod tests {
         let other = Error::Tensor(candle_core::Error::Msg("out of memory".to_owned()));
         assert_eq!(other.remedy(), Remedy::Unknown);
         assert_eq!(Error::PrecisionOfCpu { device: DeviceName::Cuda(0) }.remedy(), Remedy::FixInput);
+    }
+
+    #[test]
+    fn a_budget_that_is_missed_by_little_or_holds_nothing_is_told_so() {
+        let text = |needed_bytes, budget_bytes, n_fitting| {
+            let slide_id = "slide-1".to_owned();
+            Error::DoesNotFit { slide_id, n_patches: 90, needed_bytes, budget_bytes, n_fitting }.to_string()
+        };
+        let few = text(64 << 20, 32 << 20, 40);
+        assert!(
+            few.ends_with("takes 64 MiB; the memory budget is 32 MiB, in which about 40 patches fit"),
+            "{few}"
+        );
+        let none = text((64 << 20) + 2000, 64 << 20, 0);
+        let expected =
+            "takes 64 MiB; the memory budget is 2 KiB less, which is less than the model takes with any bag";
+        assert!(none.ends_with(expected), "{none}");
     }
 
     #[test]

@@ -1,89 +1,22 @@
 //! The metrics of a finished run, from its prediction files alone.
 
+mod predictions;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use survival_metrics::{
-    BootstrapConfig, CvSummary, FoldRisks, Outcome, RiskGroup, RiskTies, Status,
-    cluster_bootstrap_mean_c_index, concordance_index, log_rank_test, median_split,
+    BootstrapConfig, CvSummary, FoldRisks, Outcome, RiskGroup, RiskTies, bootstrap_mean_c_indices,
+    concordance_index, log_rank_test, median_split,
 };
 
-use crate::cohort::patient_of;
 use crate::config::RunConfig;
-use crate::error::{Error, Result};
-use crate::plan::FoldsRecord;
+use crate::error::Result;
 use crate::protocol::{self, Protocol};
-use crate::run_dir::{self, fold_files};
+use crate::resampling;
 use crate::substitutes::{self, SubstituteRow};
 
-/// A row of a predictions file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Prediction {
-    /// What the split files list.
-    pub case_id: String,
-    /// The slide.
-    pub slide_id: String,
-    /// The fold whose model made this row.
-    pub fold: usize,
-    /// Months to event or censoring.
-    pub event_time_months: f64,
-    /// `event` or `censored`.
-    pub status: StatusName,
-    /// Risk score; higher is worse.
-    pub risk: f64,
-    /// Survival past time bin 1.
-    pub s1: f64,
-    /// Survival past time bin 2.
-    pub s2: f64,
-    /// Survival past time bin 3.
-    pub s3: f64,
-    /// Survival past time bin 4.
-    pub s4: f64,
-}
-
-/// [`Status`] as it is written in files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StatusName {
-    /// The event was seen.
-    Event,
-    /// It was not.
-    Censored,
-}
-
-impl From<Status> for StatusName {
-    fn from(status: Status) -> Self {
-        match status {
-            Status::Event => Self::Event,
-            Status::Censored => Self::Censored,
-        }
-    }
-}
-
-impl From<StatusName> for Status {
-    fn from(name: StatusName) -> Self {
-        match name {
-            StatusName::Event => Self::Event,
-            StatusName::Censored => Self::Censored,
-        }
-    }
-}
-
-impl Prediction {
-    /// Months and status.
-    ///
-    /// # Errors
-    /// If the months are negative or not finite.
-    pub fn outcome(&self) -> Result<Outcome> {
-        Ok(Outcome::new(self.event_time_months, self.status.into())?)
-    }
-
-    /// The patient of the case.
-    pub fn patient_id(&self) -> &str {
-        patient_of(&self.case_id)
-    }
-}
+pub use predictions::{FoldPredictions, Prediction, StatusName, read_predictions, unfinished_folds};
 
 /// Outcomes and risks of slides, or of patients.
 #[derive(Debug, Clone, Default)]
@@ -152,8 +85,11 @@ pub struct CIndex {
     pub sd: Option<f64>,
     /// Each fold's; null where no pair can be compared.
     pub folds: Vec<Option<f64>>,
-    /// Percentile interval of the mean, patients resampled within folds; null where all resamples agree.
+    /// Percentile interval of the mean, patients resampled within folds; null where resampling says nothing of its certainty.
     pub ci95: Option<(f64, f64)>,
+    /// Why there is a mean and no interval of it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub no_ci95: Option<String>,
 }
 
 /// A log-rank test of two groups.
@@ -209,54 +145,6 @@ impl Summary {
     pub fn model_label(&self) -> String {
         substitutes::label(&self.model, &self.substitutes)
     }
-}
-
-/// The prediction files of one fold.
-#[derive(Debug)]
-pub struct FoldPredictions {
-    /// Its number.
-    pub fold: usize,
-    /// Validation rows, selected epoch.
-    pub selected: Vec<Prediction>,
-    /// Validation rows, last epoch.
-    pub last: Vec<Prediction>,
-    /// Training rows, selected epoch.
-    pub train: Vec<Prediction>,
-    /// What stood in for what bags lack.
-    pub substitutes: Vec<SubstituteRow>,
-}
-
-/// Reads the predictions of every complete fold.
-///
-/// # Errors
-/// If there is none, or a file can't be read.
-pub fn read_predictions(run: &Path) -> Result<Vec<FoldPredictions>> {
-    let mut folds = run_dir::folds_in(run)?;
-    folds.retain(|(_, dir)| dir.join(fold_files::PREDICTIONS).is_file());
-    if folds.is_empty() {
-        return Err(Error::data(run, "found no fold_K/predictions.csv, expected a run of `cf-train cv`"));
-    }
-    let read = |(fold, dir): (usize, PathBuf)| {
-        let substitutes = dir.join(fold_files::SUBSTITUTES);
-        Ok(FoldPredictions {
-            fold,
-            selected: run_dir::read_csv(&dir.join(fold_files::PREDICTIONS))?,
-            last: run_dir::read_csv(&dir.join(fold_files::PREDICTIONS_LAST))?,
-            train: run_dir::read_csv(&dir.join(fold_files::PREDICTIONS_TRAIN))?,
-            substitutes: if substitutes.is_file() { run_dir::read_csv(&substitutes)? } else { Vec::new() },
-        })
-    };
-    folds.into_iter().map(read).collect()
-}
-
-/// The folds that a run began and of which it has no `predictions`.
-///
-/// # Errors
-/// If `folds.json` can't be read.
-pub fn unfinished_folds(run: &Path, predictions: &[FoldPredictions]) -> Result<Vec<usize>> {
-    let record: FoldsRecord = run_dir::read_json(&run.join(run_dir::FOLDS))?;
-    let begun = record.folds.iter().map(|record| record.fold);
-    Ok(begun.filter(|begun| predictions.iter().all(|fold| fold.fold != *begun)).collect())
 }
 
 /// What a run used.
@@ -316,7 +204,7 @@ pub(crate) fn c_index(folds: &[Risks], seed: u64) -> Result<CIndex> {
     let values: Vec<Option<f64>> = folds.iter().map(Risks::c_index).collect::<Result<_>>()?;
     let defined: Vec<f64> = values.iter().flatten().copied().collect();
     if defined.is_empty() {
-        return Ok(CIndex { mean: None, sd: None, folds: values, ci95: None });
+        return Ok(CIndex { mean: None, sd: None, folds: values, ci95: None, no_ci95: None });
     }
     let summary = CvSummary::new(&defined)?;
     let usable: Vec<FoldRisks<'_, String>> = folds
@@ -326,14 +214,13 @@ pub(crate) fn c_index(folds: &[Risks], seed: u64) -> Result<CIndex> {
         .map(|(fold, _)| FoldRisks { outcomes: &fold.outcomes, risk: &fold.risk, clusters: &fold.patients })
         .collect();
     let config = BootstrapConfig { seed, ..BootstrapConfig::default() };
-    let interval = cluster_bootstrap_mean_c_index(&usable, config).ok();
-    // Where every resample has the same C-index, as where few patients are in perfect order, resampling says nothing of its certainty.
-    let interval = interval.filter(|interval| interval.lower < interval.upper);
+    let interval = resampling::interval(&bootstrap_mean_c_indices(&usable, config)?, config.level);
     Ok(CIndex {
         mean: Some(summary.mean()),
         sd: (defined.len() > 1).then(|| summary.population_sd()),
         folds: values,
-        ci95: interval.map(|interval| (interval.lower, interval.upper)),
+        ci95: interval.as_ref().ok().copied(),
+        no_ci95: interval.err(),
     })
 }
 
@@ -348,15 +235,14 @@ fn learned_cut_log_rank(validation: &[Risks], train: &[Risks]) -> LogRankSummary
     let mut groups = Vec::new();
     let mut outcomes = Vec::new();
     for (validation, train) in validation.iter().zip(train) {
-        let Ok(split) = median_split(&train.risk) else {
-            continue;
+        let threshold = match median_split(&train.risk) {
+            Ok(split) => split.threshold,
+            // Where half of the training slides share the lowest risk, the median cuts other slides all the same.
+            Err(survival_metrics::Error::EmptyGroup { threshold, .. }) => threshold,
+            Err(error) => return log_rank(&[], Err(error)),
         };
-        groups.extend(
-            validation
-                .risk
-                .iter()
-                .map(|&risk| if risk >= split.threshold { RiskGroup::High } else { RiskGroup::Low }),
-        );
+        let side = |&risk: &f64| if risk >= threshold { RiskGroup::High } else { RiskGroup::Low };
+        groups.extend(validation.risk.iter().map(side));
         outcomes.extend(&validation.outcomes);
     }
     log_rank(&outcomes, Ok(groups))
@@ -392,5 +278,30 @@ mod tests {
         let two = c_index(&[in_order(5), disturbed], 7).unwrap();
         assert!(two.sd.unwrap() > 0.0);
         assert!(two.ci95.is_some_and(|(low, high)| low < high && high <= 1.0));
+
+        // A fold of two patients: half of the resamples draw one of them twice.
+        let mut disturbed = in_order(20);
+        disturbed.risk.swap(3, 9);
+        let small = c_index(&[in_order(2), disturbed], 7).unwrap();
+        assert_eq!(small.ci95, None);
+        assert!(
+            small.no_ci95.is_some_and(|reason| reason.ends_with("a fold has no pair that can be compared"))
+        );
+    }
+
+    #[test]
+    fn a_fold_whose_lowest_training_risk_is_the_median_takes_part_in_the_test() {
+        let fold = |risk: [f64; 4]| {
+            let outcomes = [1.0, 2.0, 3.0, 4.0].map(|month| Outcome::event(month).unwrap()).to_vec();
+            Risks {
+                patients: (0..4).map(|at| format!("patient {at}")).collect(),
+                outcomes,
+                risk: risk.to_vec(),
+            }
+        };
+        let train = Risks { risk: vec![0.5, 0.5, 0.5, 0.9], ..fold([0.0; 4]) };
+        // High, high, low, low: O = 2, E = 1/2 + 1/3, V = 1/4 + 2/9: chi-square 49/17.
+        let test = learned_cut_log_rank(&[fold([0.9, 0.5, 0.4, 0.1])], &[train]);
+        assert!((test.chi_square.unwrap() - 49.0 / 17.0).abs() < 1e-12, "{test:?}");
     }
 }

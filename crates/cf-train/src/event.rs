@@ -36,13 +36,13 @@ pub enum Event {
     Bag {
         /// Bags of the epoch that are done.
         n_done: usize,
-        /// Mean loss of the epoch so far.
-        mean_loss: f64,
+        /// Mean loss of the epoch so far; `None` while there is none, as before the first group of a Cox loss.
+        mean_loss: Option<f64>,
     },
     /// An epoch was evaluated.
     EpochDone {
-        /// Mean training loss.
-        train_loss: f64,
+        /// Mean training loss; `None` where no group of a Cox loss was filled.
+        train_loss: Option<f64>,
         /// C-index of the validation fold.
         validation_c_index: Option<f64>,
     },

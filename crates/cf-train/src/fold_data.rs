@@ -59,13 +59,22 @@ impl FoldData {
             indices.iter().map(|&index| cohort.slides()[index].clone()).collect()
         };
         let (train, inner_validation) = hold_out(slides(&fold.train), training, fold.fold);
+        if training.inner_validation > 0.0 && !train.iter().any(|slide| slide.outcome.is_event()) {
+            return Err(format!(
+                "fold {}: training.inner_validation is {}, which holds every training patient with the event out of training; \
+                 set a smaller share",
+                fold.fold, training.inner_validation
+            ));
+        }
         let bins = match training.protocol {
             Protocol::Paper => TimeBins::fit(&cohort.outcomes()),
             Protocol::Sound => {
                 TimeBins::fit(&train.iter().map(|slide| slide.outcome).collect::<Vec<Outcome>>())
             }
         }
-        .map_err(|reason| format!("time bins of fold {}: {reason}", fold.fold))?;
+        .map_err(|reason| {
+            format!("time bins of fold {}: {reason}; use fewer folds, or more patients", fold.fold)
+        })?;
         let label = |slides: Vec<Slide>| -> Vec<LabelledSlide> {
             let bin = |slide: &Slide| bins.bin_of(slide.outcome.time());
             slides.into_iter().map(|slide| LabelledSlide { bin: bin(&slide), slide }).collect()
@@ -76,6 +85,22 @@ impl FoldData {
             inner_validation: label(inner_validation),
             validation: label(slides(&fold.validation)),
             bins,
+        })
+    }
+
+    /// Why training would leave the model as it was drawn, if it would: in `paper`, a group of bags that does not fill up makes no
+    /// step.
+    pub(crate) fn without_a_step(&self, training: &TrainingConfig) -> Option<String> {
+        let n_draws = self.train.len() * training.max_epochs;
+        (training.protocol == Protocol::Paper && training.accumulation > n_draws).then(|| {
+            format!(
+                "fold {}: training.accumulation is {}, more than the {n_draws} bags that {} epochs of {} training slides are, so that \
+                 not one optimiser step is made; set at most {n_draws}, or more training.max_epochs",
+                self.fold,
+                training.accumulation,
+                training.max_epochs,
+                self.train.len()
+            )
         })
     }
 }

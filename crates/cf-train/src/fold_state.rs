@@ -18,8 +18,8 @@ pub struct HistoryRow {
     pub epoch: usize,
     /// Rate of the epoch's last optimiser step.
     pub learning_rate: f64,
-    /// Mean over the epoch's bags, in training mode.
-    pub train_loss: f64,
+    /// Mean over the epoch's bags, in training mode; empty where no group of a Cox loss was filled.
+    pub train_loss: Option<f64>,
     /// Mean over the validation slides, with alpha 0.
     pub validation_loss: f64,
     /// C-index of the validation fold, in the protocol's unit; empty where no pair can be compared.

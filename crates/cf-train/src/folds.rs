@@ -26,8 +26,12 @@ pub struct JoinedFolds {
     pub folds: Vec<Fold>,
     /// Slides without a bag at every magnification that the model reads.
     pub without_bag: Vec<Dropped>,
-    /// Slides and cases that the folds and the table do not share.
+    /// Bags of no slide of the table.
+    pub bags_without_row: Option<Dropped>,
+    /// Slides that no fold validates.
     pub without_fold: Vec<Dropped>,
+    /// Cases of the folds that the table does not have.
+    pub cases_without_row: Option<Dropped>,
 }
 
 /// Why a slide falls out that has a bag at no magnification.
@@ -127,7 +131,11 @@ pub fn join(
             validated[index] = true;
         }
         let fold = Fold { fold: split.fold, train, validation };
-        check_fold(cohort, &fold).map_err(|reason| Error::data(&split.path, reason))?;
+        check_fold(cohort, &fold).map_err(|reason| {
+            let numbers = index.taken_for_numbers(&unknown_cases);
+            let numbers = numbers.map_or_else(String::new, |told| format!("; {told}"));
+            Error::data(&split.path, format!("{reason}{numbers}"))
+        })?;
         folds.push(fold);
     }
 
@@ -135,9 +143,6 @@ pub fn join(
         let ids = cohort.slides().iter().enumerate().filter(|(index, _)| keep(*index));
         Dropped::new(reason, ids.map(|(_, slide)| slide.slide_id.clone()).collect())
     };
-    let mut without_bag: Vec<Dropped> =
-        lacking.into_iter().filter_map(|(reason, ids)| Dropped::new(&reason, ids)).collect();
-    without_bag.extend(Dropped::new("bag without a row in the clinical table", strangers));
     let without_fold = [
         list("slide whose case is in no split file", &|index| has_bag[index] && !in_fold[index]),
         list("slide that no fold validates (trained on only)", &|index| {
@@ -146,12 +151,17 @@ pub fn join(
         list("slide of a held-out part that is not evaluated (cohort.evaluate)", &|index| {
             has_bag[index] && in_fold[index] && !trained.contains(&index) && !validated[index]
         }),
-        Dropped::new(
+    ];
+    Ok(JoinedFolds {
+        folds,
+        without_bag: lacking.into_iter().filter_map(|(reason, ids)| Dropped::new(&reason, ids)).collect(),
+        bags_without_row: Dropped::new("bag without a row in the clinical table", strangers),
+        without_fold: without_fold.into_iter().flatten().collect(),
+        cases_without_row: Dropped::new(
             "case of a split file without a row in the clinical table",
             unknown_cases.into_iter().collect(),
         ),
-    ];
-    Ok(JoinedFolds { folds, without_bag, without_fold: without_fold.into_iter().flatten().collect() })
+    })
 }
 
 fn check_fold(cohort: &Cohort, fold: &Fold) -> std::result::Result<(), String> {

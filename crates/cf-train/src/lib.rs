@@ -49,6 +49,7 @@ pub mod predict;
 mod process;
 pub mod protocol;
 pub mod report;
+mod resampling;
 mod resident_bags;
 mod run_claim;
 pub mod run_dir;

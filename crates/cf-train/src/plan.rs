@@ -1,5 +1,7 @@
 //! A run before it starts: tables, folds and bags joined, everything that can be refused refused.
 
+mod flow;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,22 +9,23 @@ use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
 use cf_model::ModelConfig;
-use cf_report::{Dropped as ReportDropped, FlowStep};
 use serde::{Deserialize, Serialize};
 use wsi_bags::{BagStore, Magnification};
 
 use crate::bags::{BagSource, open_store};
-use crate::cohort::{ClinicalTable, Cohort, Dropped, Slide};
+use crate::cohort::{ClinicalTable, Slide};
 use crate::config::RunConfig;
 use crate::data_hashes::{self, DataHashes, FileHashes};
 use crate::device_memory;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::fold_data::{FoldData, LabelledSlide};
-use crate::folds::{self, JoinedFolds};
+use crate::folds;
 use crate::memory::{BagSize, MemoryBudget};
 use crate::run_dir;
 use crate::splits;
+
+pub use flow::{DroppedRecord, FlowRecord};
 
 /// Everything that training needs and that is known before it.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub struct Plan {
     pub folds: Vec<FoldData>,
     /// The others, but for those that can't be trained.
     others: Vec<FoldData>,
+    /// The slides that some fold of the splits validates.
+    validated: Vec<Slide>,
     /// What `folds.json` will say.
     pub record: FoldsRecord,
     /// The bags.
@@ -42,32 +47,11 @@ pub struct Plan {
 pub struct FoldsRecord {
     /// From the table to the folds, with every id that fell out.
     pub flow: Vec<FlowRecord>,
+    /// Folds of the splits; an earlier version did not say.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub n_planned_folds: Option<usize>,
     /// The folds of this run.
     pub folds: Vec<FoldRecord>,
-}
-
-/// What remains of the cohort after a step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct FlowRecord {
-    /// The step.
-    pub label: String,
-    /// Slides that remain.
-    pub n_slides: usize,
-    /// Their patients.
-    pub n_patients: usize,
-    /// Slides with an event.
-    pub n_events: usize,
-    /// What fell out, by reason.
-    pub dropped: Vec<DroppedRecord>,
-}
-
-/// Ids that fell out for one reason.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DroppedRecord {
-    /// Why.
-    pub reason: String,
-    /// Which.
-    pub ids: Vec<String>,
 }
 
 /// One fold: its parts and its time bins.
@@ -118,18 +102,26 @@ impl Plan {
         for fold in &joined.folds {
             let data = FoldData::new(&cohort, fold, &config.training);
             if only.is_empty() || only.contains(&fold.fold) {
-                folds.push(data.map_err(|reason| Error::data(&config.cohort.clinical, reason))?);
+                let data = data.map_err(|reason| Error::data(&config.cohort.clinical, reason))?;
+                if let Some(reason) = data.without_a_step(&config.training) {
+                    return Err(Error::data(&config.cohort.splits, reason));
+                }
+                folds.push(data);
             } else {
                 others.extend(data);
             }
         }
-        let record =
-            FoldsRecord { flow: flow(&cohort, &joined), folds: folds.iter().map(FoldRecord::from).collect() };
+        let validated = flow::validated(&cohort, &joined);
+        let record = FoldsRecord {
+            flow: flow::of_cohort(&cohort, &joined, &validated),
+            n_planned_folds: Some(joined.folds.len()),
+            folds: folds.iter().map(FoldRecord::from).collect(),
+        };
         let example = folds.iter().flat_map(|fold| &fold.train).next();
         let example = example.map_or_else(String::new, |labelled| labelled.slide.slide_id.clone());
         let tensors = (device, config.training.precision);
         let bags = BagSource::new(Arc::new(store), &config.model, tensors, &example)?;
-        let plan = Self { folds, others, record, bags };
+        let plan = Self { folds, others, validated, record, bags };
         for slide_id in slide_ids(plan.slides()) {
             plan.bags.check_facts(slide_id)?;
         }
@@ -142,14 +134,23 @@ impl Plan {
     /// If it can't be read, and there is a complete fold that it may say something of.
     pub(crate) fn record_with_others(&self, run: &Path) -> Result<FoldsRecord> {
         let mut record = self.record.clone();
+        record.folds.extend(self.recorded_others(run)?);
+        record.folds.sort_by_key(|fold| fold.fold);
+        let n_planned_folds = record.n_planned_folds.unwrap_or(record.folds.len());
+        record.flow.extend(flow::of_run(&self.validated, &record.folds, n_planned_folds));
+        Ok(record)
+    }
+
+    /// What `folds.json` says of folds that were not asked for.
+    fn recorded_others(&self, run: &Path) -> Result<Vec<FoldRecord>> {
         let path = run.join(run_dir::FOLDS);
         if !path.is_file() {
-            return Ok(record);
+            return Ok(Vec::new());
         }
         let before: FoldsRecord = match (run_dir::read_json(&path), self.complete_other(run)?) {
             (Ok(before), _) => before,
             // Cut off by a disk that was full or a machine that failed: all that it said is said again.
-            (Err(_), None) => return Ok(record),
+            (Err(_), None) => return Ok(Vec::new()),
             (Err(error), Some(fold)) => {
                 let reason = error.with_causes();
                 return Err(Error::data(
@@ -160,9 +161,7 @@ impl Plan {
                 ));
             }
         };
-        record.folds.extend(before.folds.into_iter().filter(|fold| self.is_other(fold.fold)));
-        record.folds.sort_by_key(|fold| fold.fold);
-        Ok(record)
+        Ok(before.folds.into_iter().filter(|fold| self.is_other(fold.fold)).collect())
     }
 
     /// Whether a fold is not one of those asked for.
@@ -275,33 +274,6 @@ fn missing_from(store: &BagStore, slide: &Slide, model: &ModelConfig) -> Result<
     })
 }
 
-fn flow(cohort: &Cohort, joined: &JoinedFolds) -> Vec<FlowRecord> {
-    let all: Vec<&Slide> = cohort.slides().iter().collect();
-    let fell_out = |dropped: &[Dropped]| -> std::collections::BTreeSet<String> {
-        dropped.iter().flat_map(|dropped| dropped.ids.iter().cloned()).collect()
-    };
-    let no_bag = fell_out(&joined.without_bag);
-    let with_bag: Vec<&Slide> =
-        all.iter().copied().filter(|slide| !no_bag.contains(&slide.slide_id)).collect();
-    let validated: std::collections::BTreeSet<usize> =
-        joined.folds.iter().flat_map(|fold| fold.validation.iter().copied()).collect();
-    let in_folds: Vec<&Slide> = validated.iter().map(|&index| &cohort.slides()[index]).collect();
-    let record =
-        |dropped: &Dropped| DroppedRecord { reason: dropped.reason.clone(), ids: dropped.ids.clone() };
-    let step = |label: &str, slides: &[&Slide], dropped: &[Dropped]| FlowRecord {
-        label: label.to_owned(),
-        n_slides: slides.len(),
-        n_patients: n_patients(slides.iter().copied()),
-        n_events: slides.iter().filter(|slide| slide.outcome.is_event()).count(),
-        dropped: dropped.iter().map(record).collect(),
-    };
-    vec![
-        step("in the clinical table", &all, cohort.dropped()),
-        step("with a bag at every magnification that the model reads", &with_bag, &joined.without_bag),
-        step("validated by a fold", &in_folds, &joined.without_fold),
-    ]
-}
-
 fn n_patients<'a>(slides: impl Iterator<Item = &'a Slide>) -> usize {
     slides.map(|slide| slide.patient_id.as_str()).collect::<std::collections::BTreeSet<_>>().len()
 }
@@ -325,19 +297,6 @@ impl From<&FoldData> for FoldRecord {
             train: ids(&data.train),
             inner_validation: ids(&data.inner_validation),
             validation: ids(&data.validation),
-        }
-    }
-}
-
-impl From<FlowRecord> for FlowStep {
-    fn from(record: FlowRecord) -> Self {
-        let dropped = record.dropped.into_iter();
-        Self {
-            label: record.label,
-            n_slides: record.n_slides,
-            n_patients: record.n_patients,
-            n_events: record.n_events,
-            dropped: dropped.map(|d| ReportDropped { reason: d.reason, ids: d.ids }).collect(),
         }
     }
 }

@@ -44,6 +44,19 @@ pub struct Target<'a> {
     pub device: Device,
 }
 
+impl Target<'_> {
+    /// Refuses numbers that finite features and weights overflowed to.
+    fn check_finite(&self, what: &str, numbers: impl IntoIterator<Item = f64>) -> Result<()> {
+        let Some(found) = numbers.into_iter().find(|number| !number.is_finite()) else { return Ok(()) };
+        let reason = format!(
+            "{what} holds {found}, expected finite numbers: the slide's features or the weights of {} are too large to compute with; \
+             compare the features with those that the model was trained on",
+            self.checkpoint.display()
+        );
+        Err(cf_model::Error::Bag { slide_id: self.slide.to_owned(), reason }.into())
+    }
+}
+
 /// The output of `predict`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SlidePrediction {
@@ -75,16 +88,19 @@ impl SlidePrediction {
         self.risk == -self.survival.iter().sum::<f64>()
     }
 
-    fn new(slide: &str, output: &SurvivalOutput) -> Result<Self> {
+    fn new(target: &Target<'_>, output: &SurvivalOutput) -> Result<Self> {
         let numbers = output.numbers()?;
         let distribution = numbers.distribution()?;
         let logits = if numbers.head == Head::Hazards { Some(numbers.logits()?) } else { None };
+        let risk = numbers.risk()?;
+        let all = numbers.values.iter().chain(&distribution.survival).chain([&risk]);
+        target.check_finite("the prediction", all.copied())?;
         Ok(Self {
-            slide: slide_stem(slide).to_owned(),
+            slide: slide_stem(target.slide).to_owned(),
             logits,
             hazards: distribution.hazards,
             survival: distribution.survival,
-            risk: numbers.risk()?,
+            risk,
         })
     }
 }
@@ -138,14 +154,14 @@ pub fn model_config(name: ModelName, file: Option<&Path>) -> Result<ModelConfig>
 /// Predicts the survival of one slide, in the precision that the checkpoint was trained in and without any dropout.
 ///
 /// # Errors
-/// If the checkpoint is of another model or width, or the bag can't be read.
+/// If the checkpoint is of another model or width, the bag can't be read, or the prediction is not finite.
 pub fn predict(target: &Target<'_>) -> Result<SlidePrediction> {
     let Opened { config, model, bag, compute } = open(target)?;
     let dtype = config.feature_type(bag.feature_dim(), &target.device, compute);
     let bag = tensors(target, &bag, dtype)?;
     let pass = || Ok(model.forward(&bag, &mut ForwardCtx::eval())?);
     let output = naming_the_bag(&target.device, target.slide, BagSize::of(&bag), pass)?;
-    SlidePrediction::new(target.slide, &output)
+    SlidePrediction::new(target, &output)
 }
 
 /// [`predict`], and where the model looked.
@@ -163,14 +179,14 @@ pub fn attribute(target: &Target<'_>, options: AttributionOptions<'_>) -> Result
             let progress = options.progress.unwrap_or(&mut silent);
             layers.extend(cf_model::occlude(model.as_ref(), &on_device, max_parts, progress)?);
         }
-        Ok(SlideAttribution { prediction: SlidePrediction::new(target.slide, &output)?, layers, bag, info })
+        Ok(SlideAttribution { prediction: SlidePrediction::new(target, &output)?, layers, bag, info })
     })
 }
 
 /// The gradients of one slide's loss, all dropout off.
 ///
 /// # Errors
-/// As [`predict`]; and if `time_bin` is not below 4.
+/// As [`predict`], of loss and gradients; and if `time_bin` is not below 4.
 pub fn gradients(target: &Target<'_>, time_bin: usize, status: Status) -> Result<SlideGradients> {
     if time_bin >= N_BINS {
         return Err(Error::Model(cf_model::Error::Config {
@@ -191,6 +207,7 @@ pub fn gradients(target: &Target<'_>, time_bin: usize, status: Status) -> Result
             let at = loss::nll(logits, time_bin, status, ALPHA);
             (at.loss, at.gradient)
         })?;
+        target.check_finite("the loss", [loss])?;
         Ok((loss, cf_model::kernels::backward(&scalar)?))
     })?;
     let norm = |(name, var): (String, candle_core::Var)| {
@@ -199,6 +216,7 @@ pub fn gradients(target: &Target<'_>, time_bin: usize, status: Status) -> Result
             return if expected { Ok((name, 0.0)) } else { Err(Error::NoGradient { name }) };
         };
         let squares = grad.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?;
+        target.check_finite(&format!("the gradient of `{name}`"), [squares])?;
         Ok((name, squares.sqrt()))
     };
     let grad_norms = store.params().into_iter().map(norm).collect::<Result<_>>()?;

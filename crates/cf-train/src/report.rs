@@ -1,6 +1,7 @@
 //! From a run directory to its report.
 
 mod heatmaps;
+mod protocol_notes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -19,8 +20,9 @@ use crate::evaluate::{self, CIndex, FoldPredictions, Prediction, Risks, Summary}
 use crate::fold_state::HistoryRow;
 use crate::input_hash::InputRecord;
 use crate::plan::{FoldRecord, FoldsRecord};
-use crate::protocol::{Protocol, UNSELECTABLE_EPOCHS};
+use crate::protocol::Protocol;
 use crate::run_dir::{self, fold_files};
+use protocol_notes::{chosen_epoch, notes};
 
 /// Pixels of a PNG figure per unit of its SVG.
 const PNG_SCALE: f32 = 2.0;
@@ -30,11 +32,12 @@ const PNG_SCALE: f32 = 2.0;
 /// - `heatmaps`: where `cf-heatmap render` wrote; of the slides with the highest and the lowest risk, those that are there are shown.
 ///
 /// # Errors
-/// If the run is not complete, a file can't be written, or `heatmaps` holds neither slide.
+/// If the run is not complete, a file can't be written, or `heatmaps` holds neither slide, or maps of another model.
 pub fn write(run: &Path, heatmaps: Option<&Path>) -> Result<PathBuf> {
     let mut report = collect(run)?;
     if let Some(folder) = heatmaps {
-        report.heatmaps = heatmaps::of_extremes(run, folder, &report.predictions)?;
+        let config = RunConfig::read(&run.join(run_dir::CONFIG), &[])?;
+        report.heatmaps = heatmaps::of_extremes(run, folder, &report.predictions, &config.model)?;
     }
     let figures = run.join("figures");
     run_dir::create_dir(&figures)?;
@@ -68,8 +71,26 @@ pub fn collect(run: &Path) -> Result<CrossValidationReport> {
     let environment: Environment = run_dir::read_json(&run.join(run_dir::ENVIRONMENT))?;
     let predictions = evaluate::read_predictions(run)?;
 
-    let folds: Vec<FoldReport> =
-        predictions.iter().map(|fold| fold_report(run, &record, fold, &config)).collect::<Result<_>>()?;
+    // A session that trained more folds, or lost some, and was interrupted has not said what came of it.
+    if summary.c_index.folds.len() != predictions.len() {
+        let reason = format!(
+            "says {} folds, found the predictions of {}: go on with `cf-train cv --resume`, which writes it again",
+            summary.c_index.folds.len(),
+            predictions.len()
+        );
+        return Err(Error::data(&run.join(run_dir::SUMMARY), reason));
+    }
+
+    let (mut folds, mut unchosen) = (Vec::new(), Vec::new());
+    for fold in &predictions {
+        let history: Vec<HistoryRow> =
+            run_dir::read_csv(&run_dir::fold_dir(run, fold.fold).join(fold_files::HISTORY))?;
+        let chosen = chosen_epoch(&history, config.training.protocol);
+        if chosen.is_none() {
+            unchosen.push(fold.fold);
+        }
+        folds.push(fold_report(fold, history, chosen)?);
+    }
     let rows = predictions.iter().flat_map(|fold| &fold.selected).map(|row| {
         Ok(PredictionRow {
             case_id: row.case_id.clone(),
@@ -84,15 +105,20 @@ pub fn collect(run: &Path) -> Result<CrossValidationReport> {
     let last = predictions.iter().map(|fold| Ok(Risks::of_slides(&fold.last)?.of_patients()));
     let patient_last_epoch_c_index =
         evaluate::c_index(&last.collect::<Result<Vec<_>>>()?, config.training.seed)?;
-    let selection = selection(&config, &folds);
+    let selection = if config.training.protocol == Protocol::Paper && unchosen.len() < folds.len() {
+        Selection::OnReportedFold
+    } else {
+        Selection::WithoutReportedFold
+    };
     Ok(CrossValidationReport {
         title: format!("{} on {}", summary.model_label(), summary.cohort),
-        protocol_notes: notes(&config, &summary, &folds),
+        protocol_notes: notes(&config, &summary, &folds, &unchosen),
         model: summary.model_label(),
         cohort: summary.cohort,
         backbone: summary.backbone,
         protocol: summary.protocol,
         flow: record.flow.into_iter().map(Into::into).collect(),
+        n_planned_folds: record.n_planned_folds.unwrap_or(folds.len()),
         folds,
         c_index: summary.c_index.into(),
         patient_c_index: summary.patient_c_index.into(),
@@ -111,11 +137,11 @@ pub fn collect(run: &Path) -> Result<CrossValidationReport> {
     })
 }
 
+/// The report of one fold, whose epoch was `chosen` by its score; `None` where the last one was taken.
 fn fold_report(
-    run: &Path,
-    record: &FoldsRecord,
     predictions: &FoldPredictions,
-    config: &RunConfig,
+    history: Vec<HistoryRow>,
+    chosen: Option<usize>,
 ) -> Result<FoldReport> {
     let fold = predictions.fold;
     let FoldRecord {
@@ -126,14 +152,7 @@ fn fold_report(
         n_validation_events,
         time_bin_edges_months,
         ..
-    } = record.folds.iter().find(|record| record.fold == fold).cloned().ok_or_else(|| {
-        Error::data(
-            &run.join(run_dir::FOLDS),
-            format!("says nothing of fold {fold}, whose predictions are there"),
-        )
-    })?;
-    let dir = run_dir::fold_dir(run, fold);
-    let history: Vec<HistoryRow> = run_dir::read_csv(&dir.join(fold_files::HISTORY))?;
+    } = predictions.record.clone();
     let slides = Risks::of_slides(&predictions.selected)?;
     let c_index = slides.c_index()?;
     Ok(FoldReport {
@@ -146,7 +165,7 @@ fn fold_report(
         n_validation_events,
         time_bin_edges_months,
         sites: sites(&predictions.selected, &predictions.train),
-        selected_epoch: selected_epoch(&history, config.training.protocol),
+        selected_epoch: chosen.or(history.last().map(|row| row.epoch)).unwrap_or(0),
         c_index,
         patient_c_index: slides.of_patients().c_index()?,
         last_epoch_c_index: Risks::of_slides(&predictions.last)?.c_index()?,
@@ -180,37 +199,10 @@ fn sites(validation: &[Prediction], train: &[Prediction]) -> Option<SiteOverlap>
     })
 }
 
-/// Whether some fold's epoch was chosen by its score on that fold.
-fn selection(config: &RunConfig, folds: &[FoldReport]) -> Selection {
-    let could_choose = folds.iter().any(|fold| fold.history.len() > UNSELECTABLE_EPOCHS);
-    if config.training.protocol == Protocol::Paper && could_choose {
-        Selection::OnReportedFold
-    } else {
-        Selection::WithoutReportedFold
-    }
-}
-
 impl From<InputRecord> for InputHash {
     fn from(record: InputRecord) -> Self {
         Self { what: record.what, sha256: record.sha256 }
     }
-}
-
-/// The epoch that the protocol selects from its history: what the trainer selected, told again from `history.csv`.
-fn selected_epoch(history: &[HistoryRow], protocol: Protocol) -> usize {
-    let score = |row: &HistoryRow| match protocol {
-        Protocol::Paper => row.validation_c_index.filter(|_| row.epoch > UNSELECTABLE_EPOCHS),
-        Protocol::Sound => row.inner_c_index,
-    };
-    let mut best: Option<(usize, f64)> = None;
-    for row in history {
-        if let Some(c_index) = score(row)
-            && best.is_none_or(|(_, best)| c_index > best)
-        {
-            best = Some((row.epoch, c_index));
-        }
-    }
-    best.map_or_else(|| history.last().map_or(0, |row| row.epoch), |(epoch, _)| epoch)
 }
 
 impl From<HistoryRow> for EpochRow {
@@ -218,7 +210,7 @@ impl From<HistoryRow> for EpochRow {
         Self {
             epoch: row.epoch,
             learning_rate: row.learning_rate,
-            train_loss: row.train_loss,
+            train_loss: row.train_loss.unwrap_or(f64::NAN),
             validation_loss: row.validation_loss,
             validation_c_index: row.validation_c_index,
             seconds: row.seconds,
@@ -228,73 +220,14 @@ impl From<HistoryRow> for EpochRow {
 
 impl From<CIndex> for CIndexSummary {
     fn from(c_index: CIndex) -> Self {
-        Self { mean: c_index.mean, sd: c_index.sd, folds: c_index.folds, ci95: c_index.ci95 }
-    }
-}
-
-fn notes(config: &RunConfig, summary: &Summary, folds: &[FoldReport]) -> Vec<String> {
-    let training = &config.training;
-    let mut notes = Vec::new();
-    let unselectable = folds.iter().all(|fold| fold.history.len() <= UNSELECTABLE_EPOCHS);
-    match training.protocol {
-        Protocol::Paper => {
-            notes.push(if unselectable {
-                format!(
-                    "The run ended before epoch {}, the first that this protocol may select, so the last epoch is selected.",
-                    UNSELECTABLE_EPOCHS + 1
-                )
-            } else {
-                format!(
-                    "The epoch with the best C-index on the validation fold itself is selected, from epoch {} on; that \
-                     C-index is optimistic. The last epoch stands beside it.",
-                    UNSELECTABLE_EPOCHS + 1
-                )
-            });
-            notes.push(
-                "Time bins are quartiles of the uncensored slides of the whole table, validation slides included."
-                    .to_owned(),
-            );
-            notes.push(
-                "Epochs are scored per slide; a patient with several slides counts several times.".to_owned(),
-            );
-        }
-        Protocol::Sound => {
-            notes.push(if training.inner_validation > 0.0 {
-                format!(
-                    "The epoch is selected on {:.0} % of the training patients, held out of training.",
-                    100.0 * training.inner_validation
-                )
-            } else {
-                "The last epoch is selected: nothing is selected on the validation fold.".to_owned()
-            });
-            notes.push("Time bins are quartiles of the uncensored slides that were trained on.".to_owned());
-            notes.push("Epochs are scored per patient, by the mean risk of the patient's slides.".to_owned());
+        Self {
+            mean: c_index.mean,
+            sd: c_index.sd,
+            folds: c_index.folds,
+            ci95: c_index.ci95,
+            no_ci95: c_index.no_ci95,
         }
     }
-    let substitutes = summary.substitutes.iter();
-    notes.extend(substitutes.map(|row| format!("In place of what bags lack: {}.", row.text())));
-    if let Some(test) = &summary.log_rank_learned_cut {
-        notes.push(match test.p_value {
-            Some(p) => format!(
-                "Split at the median risk of each fold's own training slides, so that no cut is fitted on the slides \
-                 tested, the log-rank p is {p:.2e}."
-            ),
-            None => "Split at the median risk of each fold's own training slides, one group is empty or no test is defined."
-                .to_owned(),
-        });
-    }
-    notes.push(
-        "95 % intervals of a mean C-index: percentile bootstrap, patients resampled within each fold."
-            .to_owned(),
-    );
-    if config.model.random_at_eval() {
-        notes.push(
-            "Attention dropout is active in evaluation, as in the released code: the scores are random, drawn from a \
-             seeded stream."
-                .to_owned(),
-        );
-    }
-    notes
 }
 
 #[cfg(test)]

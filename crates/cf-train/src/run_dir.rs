@@ -129,6 +129,14 @@ pub(crate) fn remove_unfinished(run: &Path, is_ours: impl Fn(usize) -> bool) -> 
     Ok(())
 }
 
+/// Removes a file, if it is there.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
 /// Writes `bytes` beside `path`, flushes them to the disk and renames, so that a machine that fails leaves a whole file, too.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let beside = beside(path);

@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Read};
 
-use flate2::read::GzDecoder;
+use flate2::bufread::GzDecoder;
 use zip::ZipArchive;
 
 /// More than any clinical table holds, gene columns included; an archive that unpacks to more is not one.
@@ -11,6 +11,7 @@ const MAX_TABLE_BYTES: u64 = 1 << 30;
 const MIN_LIMIT: u64 = 2 << 20;
 /// Text shrinks to a tenth; what shrinks to less than a 64th was made to fill memory.
 const MAX_COMPRESSION: u64 = 64;
+const GZIP: &[u8] = &[0x1f, 0x8b];
 const TABLE_EXTENSIONS: [&str; 3] = [".csv", ".tsv", ".txt"];
 /// GDC packs exposures, family history and follow-ups beside it.
 const GDC_TABLE: &str = "clinical.tsv";
@@ -23,7 +24,7 @@ pub(crate) fn unpack(bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
     if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
         return unzip(bytes).map(Some);
     }
-    if bytes.starts_with(&[0x1f, 0x8b]) {
+    if bytes.starts_with(GZIP) {
         return gunzip(bytes).map(Some);
     }
     Ok(None)
@@ -48,11 +49,13 @@ fn unzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
     }
     let index = the_table("a zip", &names)?;
     let member = archive.by_index(index).map_err(unreadable)?;
-    within_limit(member, bytes.len(), names.get(index).map_or("the table", String::as_str))
+    let mut table = Vec::new();
+    within_limit(member, bytes.len(), names.get(index).map_or("the table", String::as_str), &mut table)?;
+    Ok(table)
 }
 
 fn gunzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let whole = within_limit(GzDecoder::new(bytes), bytes.len(), "the file")?;
+    let whole = gzip_members(bytes)?;
     let unreadable = |error: std::io::Error| format!("can't be unpacked: {error}");
     // Where the mark of a tar archive is.
     if whole.get(257..262) != Some(b"ustar") {
@@ -72,6 +75,27 @@ fn gunzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let range = usize::try_from(start).ok().zip(usize::try_from(start.saturating_add(len)).ok());
     let table = range.and_then(|(start, end)| whole.get(start..end));
     table.map(<[u8]>::to_vec).ok_or_else(|| "can't be unpacked: it ends early".to_owned())
+}
+
+/// What the members of a gzip file hold, one after the other: `cat` joins files so, and `bgzip` writes one for every 64 KiB. Zeros
+/// between and behind them are padding.
+fn gzip_members(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let mut whole = Vec::new();
+    let mut rest = bytes;
+    while let Some(padding) = rest.iter().position(|&byte| byte != 0) {
+        rest = rest.get(padding..).unwrap_or_default();
+        if !rest.starts_with(GZIP) {
+            return Err(format!(
+                "can't be unpacked: {} bytes after byte {} are no gzip; download or pack the file again",
+                rest.len(),
+                bytes.len() - rest.len()
+            ));
+        }
+        let mut member = GzDecoder::new(rest);
+        within_limit(&mut member, bytes.len(), "the file", &mut whole)?;
+        rest = member.into_inner();
+    }
+    Ok(whole)
 }
 
 /// The place of the one table among the members of an archive.
@@ -96,20 +120,24 @@ fn the_table(archive: &str, names: &[String]) -> Result<usize, String> {
     }
 }
 
-/// Unpacks what came in an archive of `archive_len` bytes.
-fn within_limit(packed: impl Read, archive_len: usize, name: &str) -> Result<Vec<u8>, String> {
+/// Unpacks what came in an archive of `archive_len` bytes, and adds it to `bytes`.
+fn within_limit(
+    packed: impl Read,
+    archive_len: usize,
+    name: &str,
+    bytes: &mut Vec<u8>,
+) -> Result<(), String> {
     let limit = (archive_len as u64).saturating_mul(MAX_COMPRESSION).clamp(MIN_LIMIT, MAX_TABLE_BYTES);
-    let mut bytes = Vec::new();
     packed
-        .take(limit + 1)
-        .read_to_end(&mut bytes)
+        .take((limit + 1).saturating_sub(bytes.len() as u64))
+        .read_to_end(bytes)
         .map_err(|error| format!("{name} can't be unzipped: {error}"))?;
     if bytes.len() as u64 > limit {
         return Err(format!(
             "{name} unpacks from {archive_len} to more than {limit} bytes, expected a clinical table"
         ));
     }
-    Ok(bytes)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ pub struct TrainingContext<'a> {
 /// Trains a fold and writes its files, from its saved state if there is one.
 ///
 /// # Errors
-/// If a bag can't be read, a loss is not finite, a parameter gets no gradient, a file can't be written, or `stop` was set (the
+/// If a bag can't be read, a loss or a parameter is not finite, a parameter gets no gradient, a file can't be written, or `stop` was set (the
 /// state is saved then).
 pub fn train_fold(
     context: &TrainingContext<'_>,
@@ -213,6 +213,9 @@ impl<'a> Trainer<'a> {
     fn evaluate_epoch(&mut self, seconds: &dyn Fn() -> f64) -> Result<()> {
         let training = &self.context.config.training;
         let epoch = self.state.epoch;
+        if let Some(name) = self.adam.not_finite()? {
+            return Err(Error::DivergedParameter { fold: self.data.fold, epoch, name: name.to_owned() });
+        }
         let (rows, validation_loss) = self.evaluate(&self.data.validation, epoch, seconds)?;
         let validation_c_index = self.c_index(&rows)?;
         let (inner, _) = self.evaluate(&self.data.inner_validation, epoch, seconds)?;
@@ -343,8 +346,9 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    fn mean_loss(&self) -> f64 {
-        self.state.loss_sum / self.state.n_losses.max(1) as f64
+    /// `None` while there is no loss: a Cox loss is of a group, which may take longer than an epoch to fill.
+    fn mean_loss(&self) -> Option<f64> {
+        (self.state.n_losses > 0).then(|| self.state.loss_sum / self.state.n_losses as f64)
     }
 
     fn stop_if_asked(&self, seconds: &dyn Fn() -> f64) -> Result<()> {

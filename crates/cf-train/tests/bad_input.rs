@@ -7,7 +7,7 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use cf_train::simulate::{CohortKind, SimulateOptions, simulate};
-use support::{fail, path, succeed};
+use support::{cf_train, fail, path, succeed};
 use wsi_bags::{Bag, FeatureMatrix, Magnification, PatchSet, SlideInfo, native, pt};
 
 const DIM: usize = 6;
@@ -266,6 +266,26 @@ fn ids_that_never_join_are_shown_from_both_sides() {
 }
 
 #[test]
+fn ids_that_were_read_as_numbers_are_told_as_such() {
+    let study = Study::new();
+    for name in ["clinical.csv", "splits/splits_0.csv", "splits/splits_1.csv"] {
+        let text = std::fs::read_to_string(study.path(name)).unwrap();
+        study.write(
+            name,
+            &text.replace("case_id", "CASE_ID").replace("case", "100").replace("CASE_ID", "case_id"),
+        );
+    }
+    // pandas makes floats of a column with empty cells.
+    for case in 8..12 {
+        study.edit("splits/splits_0.csv", &format!(",100{case}\n"), &format!(",100{case}.0\n"));
+    }
+    study.fails(
+        3,
+        &["splits_0.csv", "8 training and 0 validation slides", "`10010.0` for `10010`", "dtype=str"],
+    );
+}
+
+#[test]
 fn a_slide_that_stands_twice_is_named_with_both_lines() {
     let study = Study::new();
     study.edit("clinical.csv", "slide4.svs", "slide3.svs");
@@ -455,4 +475,57 @@ fn weights_of_another_model_or_width_are_refused() {
     std::fs::write(&truncated, &std::fs::read(&weights).unwrap()[..100]).unwrap();
     predict(&truncated, "w", &["truncated.safetensors"]);
     predict(&torch_file("wrong_list.pt"), "w", &["list"]);
+}
+
+#[test]
+fn weights_that_are_not_finite_are_refused_wherever_they_are_read() {
+    let study = Study::new();
+    let run = study.runs();
+    for (name, number) in [("nan", f32::NAN), ("infinite", f32::NEG_INFINITY)] {
+        let mut bytes = std::fs::read(run.join("fold_0/best.safetensors")).unwrap();
+        let last = bytes.last_chunk_mut::<4>().unwrap();
+        *last = number.to_le_bytes();
+        let weights = study.path(&format!("{name}.safetensors"));
+        std::fs::write(&weights, bytes).unwrap();
+        let texts = [path(&weights), "` holds NaN or an infinite number", "take another checkpoint"];
+        let (config, out, features) =
+            (study.path("config.toml"), study.path(&format!("run of {name}")), study.path("features"));
+        let set = format!("training.initial_weights={}", path(&weights));
+        fail(&["cv", "--config", path(&config), "--out", path(&out), "--set", &set], 3, &texts);
+        let of = ["--checkpoint", path(&weights), "--model", "crossfusion", "--features", path(&features)];
+        let of = [&of[..], &["--backbone", "enc", "--slide", "slide0"]].concat();
+        fail(&[&["predict"], &of[..]].concat(), 3, &texts);
+        fail(&[&["grad"], &of[..], &["--time-bin", "1", "--event"]].concat(), 3, &texts);
+        let findings = cf_train(&["doctor", "--config", path(&config), "--set", &set]);
+        let findings = String::from_utf8(findings.stdout).unwrap();
+        assert!(findings.contains(texts[1]), "{findings}");
+    }
+}
+
+#[test]
+fn features_too_large_to_compute_with_stop_a_run_and_are_not_predicted_from() {
+    let study = Study::new();
+    let huge = |n: usize, number: f32| FeatureMatrix::new(vec![number; n * DIM], n, DIM).unwrap();
+    // Without a projection nothing norms the features before their maps are convolved.
+    study.edit("config.toml", "embed_dim = 8", "embed_dim = 6");
+    for scale in ["x5", "x10", "x20"] {
+        study.write_bag(2, scale, &huge(5, 1e30));
+    }
+    study.fails(
+        3,
+        &["epoch 1, slide slide2: the loss is NaN", "features are far larger than those of others"],
+    );
+
+    study.edit("config.toml", "name = \"crossfusion\"\nembed_dim = 6\nnum_heads = 2", "name = \"amil\"");
+    for scale in ["x5", "x10", "x20"] {
+        study.write_bag(2, scale, &features(5, DIM));
+        study.write_bag(12, scale, &huge(5, f32::MAX));
+    }
+    std::fs::remove_dir_all(study.path("run")).unwrap();
+    let (weights, features) = (study.runs().join("fold_0/best.safetensors"), study.path("features"));
+    let of = ["--checkpoint", path(&weights), "--model", "amil", "--features", path(&features)];
+    let of = [&of[..], &["--backbone", "enc", "--slide", "slide12"]].concat();
+    let texts = ["slide slide12: ", " holds ", "expected finite numbers", "best.safetensors"];
+    fail(&[&["predict"], &of[..]].concat(), 3, &texts);
+    fail(&[&["grad"], &of[..], &["--time-bin", "1", "--event"]].concat(), 3, &texts);
 }

@@ -235,6 +235,6 @@ fn a_survival_curve_that_is_no_number_is_not_written() {
     let other = ["model.head=log-risk", "training.loss=cox", "training.learning_rate=10"];
     let arguments = arguments("blca-protosurv", &cohort, &run, &other);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    fail(&arguments, 1, &["fold 0, epoch 1, slide", "the survival past time bin", "NaN"]);
+    fail(&arguments, 3, &["fold 0, epoch 1, slide", "the survival past time bin", "NaN"]);
     assert!(!run.join("fold_0/predictions.csv").exists());
 }

@@ -392,6 +392,29 @@ fn gdc_archives_give_their_clinical_table() {
     fault(&short, &preset, &["short.tar.gz", "can't be unpacked"]);
 }
 
+#[test]
+fn every_member_of_a_gzip_file_is_read() {
+    let folder = Folder::new();
+    let preset = [("cohort.preset", "gdc")];
+    let wanted = read(&folder.write("clinical.tsv", GDC), &preset).cases();
+    let parts = |at: usize| [gzip(&GDC.as_bytes()[..at]), gzip(&GDC.as_bytes()[at..])];
+    let whole = GDC.len();
+    // As `cat` and `bgzip` leave them, with an empty member and with the zeros of a tape behind.
+    let joined = |at: usize, padding: usize| [&parts(at).concat()[..], &vec![0; padding]].concat();
+    for (at, padding) in [(0, 0), (whole / 2, 0), (whole / 2, 512), (whole - 1, 1), (whole, 0)] {
+        let table = folder.write("clinical.tsv.gz", joined(at, padding));
+        assert_eq!(read(&table, &preset).cases(), wanted, "cut at {at}, {padding} zeros");
+    }
+    let [first, second] = parts(whole / 2);
+    let padded = folder.write("padded.tsv.gz", [&first[..], &[0; 40], &second].concat());
+    assert_eq!(read(&padded, &preset).cases(), wanted);
+    let tail = folder.write("tail.tsv.gz", [&first[..], &second, b"PK"].concat());
+    let end = format!("2 bytes after byte {} are no gzip", first.len() + second.len());
+    fault(&tail, &preset, &["tail.tsv.gz", &end, "pack the file again"]);
+    let cut = folder.write("cut.tsv.gz", [&first[..], &second[..second.len() - 5]].concat());
+    fault(&cut, &preset, &["cut.tsv.gz", "can't be"]);
+}
+
 fn tar_of(members: &[(&str, &str)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, text) in members {
@@ -523,6 +546,13 @@ fn faults_of_a_table_name_line_and_column() {
     check("page.csv", b"<!DOCTYPE html><html>".to_vec(), &["web page"]);
     check("old.xls", b"\xd0\xcf\x11\xe0\xa1\xb1".to_vec(), &["Excel workbook", "CSV"]);
     check("wide.csv", b"\xff\xfec\0a\0".to_vec(), &["UTF-16", "UTF-8"]);
+    let utf16 = |bytes: fn(u16) -> [u8; 2]| MCAT.encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
+    check("little.csv", utf16(u16::to_le_bytes), &["is UTF-16", "UTF-8"]);
+    check("big.csv", utf16(u16::to_be_bytes), &["is UTF-16", "UTF-8"]);
+    for line in ["sep=,", "SEP=;", "\"sep=\t\""] {
+        let text = format!("\u{feff}{line}\r\n{MCAT}");
+        check("excel.csv", text.into_bytes(), &[&format!("line 1: `{line}`"), "Excel", "delete the line"]);
+    }
     let latin = [MCAT.replace("BLCA,66", "BLCA,66 J").as_bytes(), b"x,\xe4\n"].concat();
     check("latin.csv", latin, &["line 5, byte 3", "not UTF-8"]);
     check(

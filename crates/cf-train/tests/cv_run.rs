@@ -156,7 +156,133 @@ fn folds_trained_in_two_sessions_are_one_run() {
     let folds = |run: &Path| std::fs::read_to_string(run.join("folds.json")).unwrap();
     assert_eq!(folds(&whole), folds(&parts));
     assert!(parts.join("report.html").is_file());
-    inputs_are_hashed(&parts);
+    inputs_are_hashed(&parts, 30);
+}
+
+/// The steps of a run's cohort flow: label, slides, ids left out.
+fn flow(run: &Path) -> Vec<(String, u64, usize)> {
+    let folds = std::fs::read_to_string(run.join("folds.json")).unwrap();
+    let folds: serde_json::Value = serde_json::from_str(&folds).unwrap();
+    let step = |step: &serde_json::Value| {
+        let dropped = step["dropped"].as_array().unwrap().iter().map(|d| d["ids"].as_array().unwrap().len());
+        (step["label"].as_str().unwrap().to_owned(), step["n_slides"].as_u64().unwrap(), dropped.sum())
+    };
+    folds["flow"].as_array().unwrap().iter().map(step).collect()
+}
+
+#[test]
+fn a_run_of_some_folds_says_so_and_has_no_report_while_it_trains_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 30);
+    let (config, run) = (cohort.join("config.toml"), dir.path().join("run"));
+    let epochs = ["--set", "training.max_epochs=30"];
+    cv(&cohort, &run, &[&["--folds", "0"], &epochs[..]].concat());
+    let steps = flow(&run);
+    assert_eq!(steps[2], ("validated by a fold".to_owned(), 30, 0));
+    assert_eq!(steps[3], ("validated by the folds of this run, 1 of 5".to_owned(), 6, 24));
+    let report = std::fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(report.contains("--out NEW_RUN --folds 0<") && report.contains("in 1 of 5 folds"), "{report}");
+
+    let state = run.join("fold_1/state/position.json");
+    let folds = [&["--resume", "--folds", "0,1"], &epochs[..]].concat();
+    assert_eq!(interrupt(&config, &run, &folds, || state.is_file()), Some(75));
+    assert!(!run.join("summary.json").exists() && !run.join("report.html").exists());
+    fail(&["report", "--run", path(&run)], 3, &["found no summary.json", "--resume"]);
+    cv(&cohort, &run, &folds);
+    assert_eq!(flow(&run)[3].0, "validated by the folds of this run, 2 of 5");
+
+    // What a file lost is no fold without slides.
+    let last = run.join("fold_1/predictions_last.csv");
+    let rows = std::fs::read_to_string(&last).unwrap();
+    for kept in [0, 1, 3] {
+        let cut: Vec<&str> = rows.lines().take(kept).collect();
+        std::fs::write(&last, cut.join("\n")).unwrap();
+        let found = format!("has {} rows, expected one for each of the 6 slides", kept.saturating_sub(1));
+        fail(&["evaluate", "--run", path(&run)], 3, &["predictions_last.csv", &found, "--resume"]);
+    }
+    std::fs::write(&last, rows).unwrap();
+    std::fs::remove_file(run.join("fold_1/predictions.csv")).unwrap();
+    fail(&["report", "--run", path(&run)], 3, &["summary.json", "says 2 folds", "of 1", "--resume"]);
+}
+
+#[test]
+fn a_run_goes_on_where_it_was_moved_and_with_other_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = cohort(dir.path(), 30);
+    let (run, other) = (dir.path().join("run"), dir.path().join("other"));
+    cv(&first, &run, &["--folds", "0"]);
+    // The same file by another path is the same run, to the byte.
+    cv(&first.join("splits/.."), &other, &["--folds", "0"]);
+    let weights = |run: &Path| std::fs::read(run.join("fold_0/best.safetensors")).unwrap();
+    assert!(weights(&run) == weights(&other));
+
+    let elsewhere = dir.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::fs::rename(&first, elsewhere.join("cohort")).unwrap();
+    let moved = elsewhere.join("run");
+    std::fs::rename(&run, &moved).unwrap();
+    let cohort = elsewhere.join("cohort");
+    cv(&cohort, &moved, &["--folds", "1", "--resume", "--set", "training.memory_budget=4 GiB"]);
+    let config = std::fs::read_to_string(moved.join("config.toml")).unwrap();
+    assert!(
+        config.contains("elsewhere/cohort/clinical.csv") && config.contains("memory_budget = "),
+        "{config}"
+    );
+    let config = cohort.join("config.toml");
+    let other =
+        ["cv", "--config", path(&config), "--out", path(&moved), "--resume", "--set", "training.seed=8"];
+    fail(&other, 3, &["it says `training.seed = 7`, this one `training.seed = 8`"]);
+}
+
+#[test]
+fn settings_under_which_nothing_is_learned_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 30);
+    let (config, run) = (cohort.join("config.toml"), dir.path().join("run"));
+    let cv = |settings: &[&str]| -> Vec<String> {
+        let start = ["cv", "--config", path(&config), "--out", path(&run), "--folds", "0"];
+        let settings = settings.iter().flat_map(|setting| ["--set", setting]);
+        start.into_iter().chain(settings).map(str::to_owned).collect()
+    };
+    let refused = |settings: &[&str], texts: &[&str]| {
+        let arguments = cv(settings);
+        fail(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), 3, texts);
+    };
+    refused(
+        &["training.loss=cox", "training.accumulation=1"],
+        &["training.accumulation is 1, expected at least 2", "cox"],
+    );
+    refused(
+        &["training.protocol=paper", "training.accumulation=49"],
+        &["fold 0: training.accumulation is 49, more than the 48 bags", "set at most 48"],
+    );
+    refused(&["cohort.name="], &["cohort.name is empty"]);
+
+    // A group that fills up in the second epoch only: the first has no loss.
+    let arguments = cv(&["training.protocol=paper", "training.loss=cox", "training.accumulation=30"]);
+    succeed(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut history = csv::Reader::from_path(run.join("fold_0/history.csv")).unwrap();
+    let losses: Vec<String> = history
+        .deserialize()
+        .map(|row: Result<BTreeMap<String, String>, _>| row.unwrap()["train_loss"].clone())
+        .collect();
+    assert_eq!(losses.len(), 2);
+    assert!(losses[0].is_empty() && losses[1].parse::<f64>().unwrap() > 0.0, "{losses:?}");
+}
+
+#[test]
+fn a_report_claims_no_selection_where_no_epoch_has_a_score() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 30);
+    let run = dir.path().join("run");
+    // One patient with the event is held out, and none without.
+    cv(&cohort, &run, &["--folds", "0", "--set", "training.inner_validation=0.04"]);
+    let mut history = csv::Reader::from_path(run.join("fold_0/history.csv")).unwrap();
+    let mut rows = history.deserialize().map(|row: Result<BTreeMap<String, String>, _>| row.unwrap());
+    assert!(rows.all(|row| row["inner_c_index"].is_empty()), "this shows nothing");
+    let report = std::fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(report.contains("in no fold have these a C-index, so the last epoch is selected."), "{report}");
+    assert!(!report.contains("The epoch is selected on"), "{report}");
 }
 
 #[test]
@@ -224,7 +350,7 @@ fn two_sessions_at_once_make_one_run() {
     assert!(predictions(&whole) == predictions(&parts));
     let folds = |run: &Path| std::fs::read_to_string(run.join("folds.json")).unwrap();
     assert_eq!(folds(&whole), folds(&parts));
-    inputs_are_hashed(&parts);
+    inputs_are_hashed(&parts, 30);
 }
 
 #[test]
@@ -319,7 +445,7 @@ fn a_run_of_a_version_that_wrote_its_settings_otherwise_goes_on() {
     );
     succeed(&resumed.concat());
     assert_eq!(std::fs::read_to_string(&resolved).unwrap(), written);
-    inputs_are_hashed(&run);
+    inputs_are_hashed(&run, 30);
 }
 
 #[test]
@@ -367,7 +493,7 @@ fn a_group_that_diverges_names_the_slide_that_did() {
         native::write(&path_of, &huge, "simulated", &native::slide_info(&path_of).unwrap()).unwrap();
         let cox = ["--folds", "0", "--set", "training.loss=cox", "--set", "training.accumulation=99"];
         let arguments = [&["cv", "--config", path(&config), "--out", path(&run)], cox.as_slice()].concat();
-        fail(&arguments, 1, &["fold 0, epoch 1, slide", case, "the risk is"]);
+        fail(&arguments, 3, &["fold 0, epoch 1, slide", case, "the risk is", "training.learning_rate"]);
         std::fs::remove_dir_all(&run).unwrap();
         std::fs::write(&path_of, before).unwrap();
     }
@@ -404,22 +530,23 @@ fn a_folder_of_split_files_is_the_clinical_table_of_a_run() {
 }
 
 #[test]
-fn a_run_that_diverges_says_at_which_slide() {
+fn a_run_that_diverges_says_where() {
     let dir = tempfile::tempdir().unwrap();
     let cohort = cohort(dir.path(), 20);
     let (config, run) = (cohort.join("config.toml"), dir.path().join("run"));
     let arguments = |more: &[&'static str]| {
-        let rate = ["--folds", "1", "--set", "training.learning_rate=1e30"];
-        let run = ["cv", "--config", path(&config), "--out", path(&run)];
-        [&run, rate.as_slice(), more].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()
+        let run = ["cv", "--config", path(&config), "--out", path(&run), "--folds", "1"];
+        [&run, more].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
-    // In training; and where the only step of an epoch is its last, in what follows it.
-    for (accumulation, what) in
-        [("training.accumulation=1", "the loss is"), ("training.accumulation=99", "the risk is")]
-    {
-        let arguments = arguments(&["--set", accumulation]);
+    // In training; where the only step of an epoch is its last, in what follows it, or before that where the weights are no numbers.
+    for (rate, accumulation, what) in [
+        ("training.learning_rate=1e30", "training.accumulation=1", "epoch 1, slide"),
+        ("training.learning_rate=1e30", "training.accumulation=99", "the risk is"),
+        ("training.learning_rate=1e300", "training.accumulation=99", "parameter `"),
+    ] {
+        let arguments = arguments(&["--set", rate, "--set", accumulation]);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        fail(&arguments, 1, &["fold 1, epoch 1, slide", what]);
+        fail(&arguments, 3, &["fold 1, epoch 1", what, "lower training.learning_rate"]);
         std::fs::remove_dir_all(&run).unwrap();
     }
 }
@@ -449,7 +576,8 @@ fn dropout_in_evaluation_is_that_of_the_epoch_of_the_weights() {
 #[test]
 fn a_run_directory_holds_what_the_contract_says() {
     let dir = tempfile::tempdir().unwrap();
-    let cohort = cohort(dir.path(), 30);
+    // Of fewer, hardly a resample has pairs to compare in every fold.
+    let cohort = cohort(dir.path(), 60);
     let run = dir.path().join("run");
     cv(&cohort, &run, &["--set", "training.protocol=paper", "--set", "training.max_epochs=7"]);
 
@@ -462,14 +590,15 @@ fn a_run_directory_holds_what_the_contract_says() {
         assert!((summary[key]["mean"].as_f64().unwrap() - mean).abs() < 1e-12, "{key}");
         let variance = folds.iter().map(|c| (c - mean).powi(2)).sum::<f64>() / 5.0;
         assert!((summary[key]["sd"].as_f64().unwrap() - variance.sqrt()).abs() < 1e-12, "{key}");
-        assert!(summary[key]["ci95"][0].as_f64() <= summary[key]["ci95"][1].as_f64());
+        let [low, high] = [0, 1].map(|end| summary[key]["ci95"][end].as_f64().unwrap());
+        assert!(low < mean && mean < high, "{key}: {low} {mean} {high}");
     }
     assert_eq!(
         summary["protocol"].as_str().unwrap(),
         "paper (modified: training.max_epochs, training.learning_rate, training.accumulation)"
     );
-    assert_eq!(summary["n_slides"], 30);
-    assert_eq!(summary["n_patients"], 30);
+    assert_eq!(summary["n_slides"], 60);
+    assert_eq!(summary["n_patients"], 60);
     for key in [
         "model",
         "cohort",
@@ -502,7 +631,7 @@ fn a_run_directory_holds_what_the_contract_says() {
     let mean = format!("{:.3}", summary["c_index"]["mean"].as_f64().unwrap());
     assert!(report.contains(&mean) && report.contains("simulated-additive") && report.contains("optimistic"));
     numbers_of_the_report_are_those_of(&summary, &report);
-    inputs_are_hashed(&run);
+    inputs_are_hashed(&run, 60);
     std::fs::remove_file(run.join("report.html")).unwrap();
     succeed(&["report", "--run", path(&run)]);
     assert_eq!(std::fs::read_to_string(run.join("report.html")).unwrap(), report);
@@ -545,7 +674,7 @@ fn numbers_of_the_report_are_those_of(summary: &serde_json::Value, report: &str)
 
 /// The hashes of `environment.json` are those of the files of the run.
 #[track_caller]
-fn inputs_are_hashed(run: &Path) {
+fn inputs_are_hashed(run: &Path, n_slides: usize) {
     let environment: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(run.join("environment.json")).unwrap()).unwrap();
     let inputs = environment["inputs"].as_array().unwrap();
@@ -560,7 +689,7 @@ fn inputs_are_hashed(run: &Path) {
     }
     assert_eq!(hash_of("clinical table").len(), 64);
     // One native bag per slide.
-    assert_eq!(hash_of("names and sizes of 30 feature files").len(), 64);
+    assert_eq!(hash_of(&format!("names and sizes of {n_slides} feature files")).len(), 64);
 }
 
 #[test]

@@ -422,6 +422,36 @@ const PLANTED: &[Planted] = &[
         });
         vec![]
     }),
+    planted(
+        "fold-without-event",
+        "warning",
+        "splits_0.csv",
+        "validation slides that have a bag has an event",
+        |study| {
+            let validated = validated(study, 0);
+            let text = study.read("clinical.csv");
+            let rows = text.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
+            let (mut censored, mut n_events) = (0, 0);
+            for (index, cells) in
+                rows.enumerate().filter(|(_, cells)| validated.contains(&cells[0].to_owned()))
+            {
+                if cells[3] == "1" {
+                    censored += 1;
+                } else {
+                    n_events += 1;
+                    fs::remove_file(study.bag_path(index)).unwrap();
+                }
+            }
+            assert!(censored > 0 && n_events > 0, "this shows nothing");
+            vec![]
+        },
+    ),
+    planted("bad-value", "error", "fold 0", "not one optimiser step is made", |_| {
+        vec!["--set", "training.protocol=paper", "--set", "training.accumulation=100000"]
+    }),
+    planted("bad-value", "error", "config.toml", "training.accumulation is 1, expected at least 2", |_| {
+        vec!["--set", "training.loss=cox", "--set", "training.accumulation=1"]
+    }),
     planted("empty-fold", "error", "splits_0.csv", "0 training", |study| {
         let text = study.read("splits/splits_0.csv");
         let renamed: String = text
@@ -585,9 +615,13 @@ const PLANTED: &[Planted] = &[
     planted("cluster-time", "warning", "time limit", "would be cut off about", |_| {
         vec!["--time", "00:00:01", "--cpus", "1"]
     }),
-    planted("memory", "error", "slide", "1 MiB are available, in which about 0 patches fit", |_| {
-        vec!["--memory", "1 MiB"]
-    }),
+    planted(
+        "memory",
+        "error",
+        "slide",
+        "1 MiB are available, which is less than the model takes with any bag",
+        |_| vec!["--memory", "1 MiB"],
+    ),
     planted("disk-space", "error", "study", "a run needs", |_| {
         vec!["--set", "model.embed_dim=10000", "--set", "model.num_layers=10000"]
     }),

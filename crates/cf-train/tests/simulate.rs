@@ -537,6 +537,18 @@ fn bad_cells_are_named_with_line_and_column() {
 }
 
 #[test]
+fn a_table_with_windows_line_ends_has_the_same_lines_and_no_open_quote() {
+    let dir = TempDir::new().unwrap();
+    let table = CLINICAL.replace("81.5,1", "NaN,1").replace('\n', "\r\n");
+    let text = failure(&from_table(dir.path(), &table)).to_string();
+    assert!(text.contains("table.csv line 5, column `survival_months`: found `NaN`"), "{text}");
+    let dir = TempDir::new().unwrap();
+    let text = failure(&from_table(dir.path(), &CLINICAL.replace("CM,TCGA-CM-0005,", "CM,\"TCGA-CM-0005,")))
+        .to_string();
+    assert!(text.contains("table.csv: line 7: the quote that opens here is never closed"), "{text}");
+}
+
+#[test]
 fn a_slide_in_two_rows_is_refused_with_both_lines() {
     let dir = TempDir::new().unwrap();
     let error = failure(&from_table(dir.path(), &CLINICAL.replace("DX2.AB-2", "DX1.AB-1")));
@@ -569,9 +581,9 @@ fn tables_without_rows_or_events_are_refused() {
 fn a_row_of_another_length_is_refused_with_its_line() {
     let dir = TempDir::new().unwrap();
     let error = failure(&from_table(dir.path(), &CLINICAL.replace("81.5,1", "81.5")));
-    assert!(matches!(error, Error::Csv { .. }), "{error}");
-    let source = error.source().expect("the CSV reader's error").to_string();
-    assert!(source.contains("line: 5"), "{source}");
+    assert!(matches!(error, Error::Table(_)), "{error}");
+    let text = error.to_string();
+    assert!(text.ends_with("table.csv: line 5: 5 cells, expected 6 as in the header"), "{text}");
 }
 
 #[test]

@@ -66,6 +66,14 @@ fn the_released_form_has_two_ragged_columns() {
     folder.write("splits_3.csv", ",train,val\n0,a,c\n");
     folder.fault(HeldOutPart::Val, &["found splits_3.csv but no splits_2.csv", "without a gap"]);
     std::fs::remove_file(folder.path().join("splits_3.csv")).unwrap();
+    folder.write("splits_01.csv", ",train,val\n0,a,c\n");
+    folder
+        .fault(HeldOutPart::Val, &["splits_01.csv and splits_1.csv are both of fold 1", "remove or rename"]);
+    // Zeros in front are no other number, a sign is none.
+    std::fs::remove_file(folder.path().join("splits_1.csv")).unwrap();
+    folder.write("splits_+2.csv", ",train,val\n0,a,c\n");
+    assert_eq!(read(folder.path(), HeldOutPart::Val).1[1], ids(&["a"], &["c"], &[]));
+    std::fs::remove_file(folder.path().join("splits_01.csv")).unwrap();
     folder.write("splits_1.csv", ",train,val\n0,a,a\n");
     folder.fault(
         HeldOutPart::Val,
@@ -114,6 +122,9 @@ fn mmp_has_a_folder_per_fold_and_a_row_per_slide() {
     fault(&all, HeldOutPart::Val, &["several tasks: dss, os", "name one"]);
     assert_eq!(read(&all.join("os"), HeldOutPart::Val).1, wanted);
     fault(&all.join("dss"), HeldOutPart::Val, &["dss_k=0", "train.csv alone"]);
+    folder.write("all/os_k=01/train.csv", &rows(&["a"]));
+    fault(&all.join("os"), HeldOutPart::Val, &["os_k=01 and os_k=1 are both of fold 1"]);
+    std::fs::remove_dir_all(all.join("os_k=01")).unwrap();
     folder.write("all/os_k=1/val.csv", &rows(&["c"]));
     fault(&all.join("os"), HeldOutPart::Val, &["os_k=1", "case c", "train.csv (line 2)", "val.csv (line 2)"]);
     folder.write("all/os_k=1/val.csv", "case,slide_id\na,a\n");
@@ -141,6 +152,15 @@ fn stamp_lists_patients_in_json() {
     folder.fault(HeldOutPart::Val, &["splits.json", "train_patients"]);
     folder.write("splits.json", "{\"splits\": []}");
     folder.fault(HeldOutPart::Val, &["splits.json", "no splits"]);
+    // Ids that are numbers stand without quotes where Python wrote them as such.
+    let numbers = r#"{"splits": [{"train_patients": [17, "b"], "test_patients": [90071992547409931]}]}"#;
+    folder.write("splits.json", &format!("\u{feff}{numbers}"));
+    assert_eq!(read(folder.path(), HeldOutPart::Val).1, [ids(&["17", "b"], &["90071992547409931"], &[])]);
+    folder.write("splits.json", &numbers.replace("17", "17.0"));
+    folder.fault(HeldOutPart::Val, &["splits.json", "found 17.0 as an id, expected a text", "line 1"]);
+    let utf16: Vec<u8> = numbers.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(folder.path().join("splits.json"), utf16).unwrap();
+    folder.fault(HeldOutPart::Val, &["splits.json", "is UTF-16", "save it as UTF-8"]);
 }
 
 #[test]
@@ -159,6 +179,8 @@ fn patho_bench_has_a_column_per_fold() {
     folder.fault(HeldOutPart::Val, &["line 4, column `fold_0`", "found `holdout`", "train, val, test"]);
     folder.write("k=all.tsv", &text.replace("fold_1", "fold_2"));
     folder.fault(HeldOutPart::Val, &["column fold_2 but no column fold_1"]);
+    folder.write("k=all.tsv", &text.replace("fold_1", "fold0"));
+    folder.fault(HeldOutPart::Val, &["column fold_0 and column fold0 are both of fold 0"]);
     folder.write("k=all.tsv", &text.replace("fold", "part"));
     folder.fault(HeldOutPart::Val, &["no columns fold_0", "part_0"]);
 }

@@ -229,6 +229,48 @@ fn check_finds_every_fault_and_exits_with_3() {
     assert!(!shown.contains("error:"), "{shown}");
 }
 
+/// pandas reads a column of whole numbers with gaps as floats, and writes `1000.0`; one without gaps loses zeros in front.
+#[test]
+fn ids_that_were_read_as_numbers_are_told_as_such() {
+    let dir = tempfile::tempdir().unwrap();
+    let clinical = dir.path().join("clinical.csv");
+    let folds = dir.path().join("splits");
+    std::fs::create_dir(&folds).unwrap();
+    let check = |ids: [&str; 4], split: &str| -> Value {
+        let rows: String = ids.iter().map(|id| format!("{id},s{id},{}.5,0\n", id.len())).collect();
+        std::fs::write(&clinical, format!("case_id,slide_id,survival_months,censorship\n{rows}")).unwrap();
+        std::fs::write(folds.join("splits_0.csv"), format!(",train,val\n{split}")).unwrap();
+        let arguments = [
+            "splits",
+            "check",
+            "--clinical",
+            path(&clinical),
+            "--preset",
+            "mcat",
+            "--splits",
+            path(&folds),
+            "--json",
+        ];
+        serde_json::from_slice(&support::cf_train(&arguments).stdout).unwrap()
+    };
+    let all = |found: &Value, key: &str| found[key].to_string();
+    let float = check(["1000", "1001", "1002", "1003"], "0,1000,1002.0\n1,1001,1003.0\n");
+    let told = all(&float, "errors");
+    assert!(told.contains("writes as another number: 2, such") && told.contains("dtype=str"), "{told}");
+    assert!(told.contains("`1002.0` for `1002`"), "{told}");
+    let zeros = check(["0001", "0002", "1002", "1003"], "0,1,1002\n1,2,1003\n2,stranger,\n");
+    assert!(all(&zeros, "errors").contains("writes as another number: 2, such"), "{zeros}");
+    assert!(all(&zeros, "errors").contains("`1` for `0001`"), "{zeros}");
+    let table = check(["1000.0", "1001.0", "1002.0", "1003.0"], "0,1000,1002\n1,1001,1003\n");
+    assert!(all(&table, "errors").contains("`1000` for `1000.0`"), "{table}");
+    // Where every fold has patients, a run goes on.
+    let some = check(["0001", "1001", "1002", "1003"], "0,1,1002\n1,1001,1003\n");
+    assert_eq!(some["errors"], serde_json::json!([]));
+    assert!(all(&some, "warnings").contains("writes as another number: 1, such"), "{some}");
+    let stranger = check(["0001", "1001", "1002", "1003"], "0,17,1002\n1,1001,1003\n");
+    assert!(!stranger.to_string().contains("another number"), "{stranger}");
+}
+
 #[test]
 fn check_takes_the_configuration_and_its_choice_of_a_part() {
     let dir = tempfile::tempdir().unwrap();

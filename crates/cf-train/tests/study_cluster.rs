@@ -167,6 +167,56 @@ fn a_task_that_another_process_is_at_is_left_alone_and_told() {
     assert_eq!(claim(), None);
 }
 
+#[test]
+fn what_another_process_gave_up_is_run_in_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = planned(dir.path(), 1, &[]);
+    let plan: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(out.join("plan.json")).unwrap()).unwrap();
+    let ids: Vec<&str> =
+        plan["tasks"].as_array().unwrap().iter().map(|task| task["id"].as_str().unwrap()).collect();
+    let claim = out.join("tasks").join(format!("{}.claim", ids[0]));
+    std::fs::create_dir_all(out.join("tasks")).unwrap();
+    std::fs::write(&claim, r#"{"host":"elsewhere","pid":1,"heartbeat":0}"#).unwrap();
+    let mut run = Command::new(env!("CARGO_BIN_EXE_cf-train"))
+        .args(["--quiet", "study", "run", path(&out)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It was looked at when a later task is begun.
+    let second = out.join("tasks").join(ids[1]);
+    let partial = out.join("tasks").join(format!("{}.partial", ids[1]));
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !second.exists() && !partial.exists() && run.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "the second task did not begin");
+        std::thread::yield_now();
+    }
+    std::fs::remove_file(&claim).unwrap();
+    let output = run.wait_with_output().unwrap();
+    let said = said(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("is run by another process: elsewhere, process 1"), "{said}");
+    assert_eq!(said.matches(&format!("[1/4] {}", ids[0])).count(), 2, "{said}");
+    assert!(collected(&out).starts_with("4 of 4 tasks are finished\n"));
+}
+
+#[test]
+fn a_directory_in_the_place_of_a_task_is_refused_before_anything_is_trained() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = planned(dir.path(), 1, &[]);
+    succeed(&["study", "run", path(&out), "--index", "0"]);
+    let tasks = std::fs::read_dir(out.join("tasks")).unwrap().map(|entry| entry.unwrap().path());
+    let task = tasks.into_iter().find(|path| path.join("task.json").is_file()).unwrap();
+    std::fs::remove_file(task.join("task.json")).unwrap();
+    fail(&["study", "run", path(&out), "--index", "0"], 3, &["holds files and no task.json; move it away"]);
+    let partial = task.with_file_name(format!("{}.partial", task.file_name().unwrap().to_str().unwrap()));
+    assert!(!partial.exists());
+    assert!(collected(&out).contains("1 failed, 3 waiting"), "{}", collected(&out));
+    std::fs::remove_dir_all(&task).unwrap();
+    succeed(&["study", "run", path(&out), "--index", "0"]);
+}
+
 /// Runs an emitted script as Slurm would: with the index of an element in its environment, in its directory.
 fn element(out: &Path, list: &str, restarts: &str) -> Command {
     let mut command = Command::new("bash");

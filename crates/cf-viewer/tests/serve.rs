@@ -339,8 +339,13 @@ fn requests_that_are_none_are_refused() {
         "/api/slides/slide%201/layers/0/top?k=100000",
         "/slides/%ff/tiles/0/0_0.jpg",
     ] {
-        assert_eq!(status("GET", &format!("{}{path}", server.root), ""), 400, "{path}");
+        let answer = send(server.address, "GET", &format!("{}{path}", server.root), "");
+        assert_eq!(answer.status, 400, "{path}");
+        assert!(answer.json()["error"].is_string(), "{path}");
     }
+    let colours = format!("{}/slides/slide%201/layers/0/tiles/0/0_0.png?colours=puce", server.root);
+    let reason = send(server.address, "GET", &colours, "").json()["error"].clone();
+    assert_eq!(reason, "colours: unknown colour map `puce`, expected one of viridis, inferno, coolwarm, jet");
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"] {
         assert_eq!(status(method, "/api/study", ""), 405, "{method}");
     }

@@ -60,7 +60,8 @@ pub struct ScoreOverTime {
 ///
 /// # Errors
 /// [`Error::LengthMismatch`]; [`Error::Empty`], [`Error::NonFinite`], [`Error::OutOfRange`] and [`Error::NotAscending`] for the
-/// times; [`Error::CensoringSurvivalZero`] or [`Error::TimeBeyondTraining`] where a weight does not exist.
+/// times; [`Error::CensoringSurvivalZero`] or [`Error::TimeBeyondTraining`] where a weight does not exist: also for those who were
+/// censored last, at a time after which nobody is left to stand for them.
 ///
 /// ```
 /// use survival_metrics::{BrierConfig, CensoringDistribution, CensoringTies, CurveLookup, Outcome, PredictedSurvival, brier_score};
@@ -174,6 +175,8 @@ fn over_time(
     check_length("curves", curves.n_subjects(), outcomes.len())?;
     check_grid("times", times)?;
     let last = times.last().copied().unwrap_or(0.0);
+    let end = outcomes.iter().map(|o| o.time()).fold(0.0, f64::max);
+    let ends_censored = outcomes.iter().any(|o| !o.is_event() && o.time() >= end);
     // Weights of events do not depend on t; only those up to the last time are needed.
     let of_events: Vec<f64> = outcomes
         .iter()
@@ -186,8 +189,9 @@ fn over_time(
     let mut scores = Vec::with_capacity(times.len());
     for &t in times {
         let place = curves.locate(t);
-        let anyone_left = outcomes.iter().any(|o| o.time() > t);
-        let of_survivors = if anyone_left { censoring.inverse(t, at)?.unwrap_or(0.0) } else { 0.0 };
+        // Where all have died by then, the dead stand for all. Where some were censored last, only survivors could.
+        let needs_survivors = t < end || ends_censored;
+        let of_survivors = if needs_survivors { censoring.inverse(t, at)?.unwrap_or(0.0) } else { 0.0 };
         let (mut total, mut weights) = (0.0, 0.0);
         for (i, (o, of_event)) in outcomes.iter().zip(&of_events).enumerate() {
             let died = o.time() <= t;
@@ -244,6 +248,34 @@ fn simpson(x: &[f64], y: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::censoring::CensoringTies;
+
+    #[test]
+    fn a_time_after_which_nobody_is_left_needs_an_end_by_events() {
+        let score = |rows: [(f64, bool); 3], t: f64| {
+            let outcomes: Vec<Outcome> = rows
+                .iter()
+                .map(|&(t, event)| if event { Outcome::event(t) } else { Outcome::censored(t) })
+                .collect::<Result<_>>()
+                .unwrap();
+            let g = CensoringDistribution::fit(&outcomes, CensoringTies::EventsFirst).unwrap();
+            let curves = PredictedSurvival::same_for_all(&[t], &[0.5], 3).unwrap();
+            brier_score(&outcomes, &curves, &[t], &g, BrierConfig::default()).map(|score| score.scores[0])
+        };
+        let by_censorings = [(1.0, true), (2.0, false), (3.0, false)];
+        for t in [3.0, 9.0] {
+            let error = score(by_censorings, t).unwrap_err();
+            assert_eq!(error, Error::CensoringSurvivalZero { time: t, max_tau: 3.0_f64.next_down() });
+            assert!(error.to_string().ends_with("usable times lie below 3"), "{error}");
+        }
+        // G(2) is 1/2: one of two who are left is censored there. S = 1/2 makes each loss 1/4.
+        assert_eq!(score(by_censorings, 2.0), Ok((0.25 + 0.25 / 0.5) / 3.0));
+        // The dead at 3 weigh 2, for the one who was censored at 2 as well.
+        let by_events = [(1.0, true), (2.0, false), (3.0, true)];
+        for t in [3.0, 9.0] {
+            assert_eq!(score(by_events, t), Ok(0.25));
+        }
+    }
 
     #[test]
     fn simpson_is_exact_for_parabolas_at_any_spacing() {

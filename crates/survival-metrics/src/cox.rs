@@ -1,5 +1,6 @@
 //! Cox's proportional hazards model with a few covariates: hazard ratios, tests, residuals.
 
+mod moments;
 mod newton;
 mod pass;
 mod residuals;
@@ -149,7 +150,7 @@ pub fn cox_model(data: &SurvivalData, covariates: &[&[f64]], ties: CoxTies) -> R
     let score_test = dot(&null.score, &null_information.solve(&null.score));
     let fit = newton::maximise(&pass, &null)?;
     let at_end = &fit.state;
-    let information = Cholesky::new(&at_end.information).map_err(|index| Error::Separation { index })?;
+    let information = Cholesky::new(&at_end.information).map_err(|index| Error::Collinear { index })?;
     let scaled_covariance = information.inverse();
     let residuals = (ties != CoxTies::Exact).then(|| pass.residuals(data, &fit.beta));
     let robust = residuals.as_ref().map(|r| r.sandwich(data, &scaled_covariance));

@@ -97,7 +97,8 @@ pub enum Error {
     /// Everybody who could still be censored is gone, so that a weight of `1 / G` is infinite.
     #[error(
         "the probability of being uncensored is 0 at time {time}, where a subject needs a weight of its inverse; \
-         the largest usable time is {max_tau}"
+         {}",
+        usable(*max_tau)
     )]
     CensoringSurvivalZero {
         /// Time at which a weight was needed.
@@ -107,7 +108,8 @@ pub enum Error {
     },
     /// A weight was needed later than anybody was observed in the sample that estimates censoring.
     #[error(
-        "time {time} lies beyond the last one of the sample that estimates censoring; the largest usable time is {max_tau}"
+        "time {time} lies beyond the last one of the sample that estimates censoring; {}",
+        usable(*max_tau)
     )]
     TimeBeyondTraining {
         /// Time at which a weight was needed.
@@ -137,17 +139,20 @@ pub enum Error {
         /// The value found.
         value: f64,
     },
-    /// A covariate of a Cox model is constant or a combination of others.
+    /// A covariate of a Cox model is constant or a combination of others among those who are compared: the subjects of a stratum who are
+    /// at risk at one of its events.
     #[error(
-        "covariate {index} (counted from 0) is constant or a combination of others, expected one of its own"
+        "covariate {index} (counted from 0) is constant or a combination of others among those at risk at the same events, \
+         expected one of its own"
     )]
     Collinear {
         /// Position among the covariates.
         index: usize,
     },
-    /// The likelihood of a Cox model rises without end: a covariate separates events from the rest.
+    /// The likelihood of a Cox model rises without end: at each event a covariate, alone or with others, is highest in the subject with
+    /// the event, or at each lowest.
     #[error(
-        "covariate {index} (counted from 0) separates those with events from those without: its hazard ratio has no finite estimate"
+        "covariate {index} (counted from 0) separates those with events from those at risk with them: its hazard ratio has no finite estimate"
     )]
     Separation {
         /// Position among the covariates.
@@ -177,3 +182,25 @@ pub enum Error {
 
 /// Result with this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// The largest usable time in words. Just below a time of the sample it has many more digits than that.
+fn usable(max_tau: f64) -> String {
+    let (largest, above) = (max_tau.to_string(), max_tau.next_up().to_string());
+    if above.len() < largest.len() {
+        format!("usable times lie below {above}")
+    } else {
+        format!("the largest usable time is {largest}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::usable;
+
+    #[test]
+    fn a_limit_below_a_time_is_told_by_that_time() {
+        assert_eq!(usable(3.0_f64.next_down()), "usable times lie below 3");
+        assert_eq!(usable(29.03_f64.next_down()), "usable times lie below 29.03");
+        assert_eq!(usable(29.03), "the largest usable time is 29.03");
+    }
+}

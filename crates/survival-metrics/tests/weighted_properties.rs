@@ -354,6 +354,60 @@ fn cox_models_without_a_finite_estimate_say_why() {
 }
 
 #[test]
+fn a_value_far_from_all_others_separates_nothing() {
+    // Who dies first with by far the highest value has all the weight of the first risk set: the likelihood is that of the others.
+    let times = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0];
+    let rows: Vec<(f64, bool)> = times.iter().map(|&t| (t, ![4.0, 7.0, 9.0].contains(&t))).collect();
+    let others = [3.0, 1.0, 2.0, 2.0, 1.0, 0.0, 1.0, 0.0];
+    let of_others = SurvivalData::new(&outcomes(&rows[1..])).expect("not empty");
+    let all = SurvivalData::new(&outcomes(&rows)).expect("not empty");
+    for ties in [CoxTies::Efron, CoxTies::Breslow, CoxTies::Exact] {
+        let expected = cox_model(&of_others, &[&others], ties).expect("fits");
+        for far in [300.0, 3000.0, 9999.0, 1e6, 1e9] {
+            let x: Vec<f64> = [far].into_iter().chain(others).collect();
+            let model = cox_model(&all, &[&x], ties).expect("fits");
+            let close = |found: f64, wanted: f64| (found / wanted - 1.0).abs() < 1e-9;
+            assert!(close(model.coefficients[0], expected.coefficients[0]), "{far}: {model:?}");
+            assert!(close(model.covariance[0][0], expected.covariance[0][0]), "{far}: {model:?}");
+            assert!(close(model.log_likelihood, expected.log_likelihood), "{far}: {model:?}");
+            let residuals = (model.martingale_residuals(), expected.martingale_residuals());
+            if let (Some(found), Some(wanted)) = residuals {
+                let wanted = [0.0].iter().chain(wanted);
+                assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-9), "{far}: {found:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn covariates_that_nearly_agree_are_told_apart() {
+    // The model of x and x + y / 1e5 is that of x and y in other units.
+    let rows = [(2.0, true), (2.5, true), (3.0, false), (5.0, true), (5.5, true), (7.0, true), (8.0, false)];
+    let data = SurvivalData::new(&outcomes(&rows)).expect("not empty");
+    let (x, y) = ([1.5, 0.5, 1.0, 0.0, 2.0, 1.0, -0.5], [0.0, 1.0, -1.0, 0.5, 0.0, 2.0, 1.0]);
+    let near: Vec<f64> = x.iter().zip(&y).map(|(x, y)| x + y / 1e5).collect();
+    let apart = cox_model(&data, &[&x, &y], CoxTies::Efron).expect("fits");
+    let model = cox_model(&data, &[&x, &near], CoxTies::Efron).expect("fits");
+    assert!((model.coefficients[1] / 1e5 / apart.coefficients[1] - 1.0).abs() < 1e-6, "{model:?}");
+    assert!((model.log_likelihood - apart.log_likelihood).abs() < 1e-9);
+}
+
+#[test]
+fn covariates_that_separate_together_have_no_estimate() {
+    // Neither x nor y is highest at every event; x + y is.
+    let rows = [(1.0, true), (2.0, true), (3.0, true), (4.0, false), (5.0, false)];
+    let data = SurvivalData::new(&outcomes(&rows)).expect("not empty");
+    let (x, y) = ([4.0, 1.0, 3.0, 0.0, 1.0], [1.0, 3.0, 0.0, 2.0, 0.0]);
+    for ties in [CoxTies::Efron, CoxTies::Breslow, CoxTies::Exact] {
+        for column in [x, y] {
+            assert!(cox_model(&data, &[&column], ties).is_ok());
+        }
+        let error = cox_model(&data, &[&x, &y], ties).expect_err("no maximum");
+        assert!(matches!(error, Error::Separation { .. }), "{error}");
+    }
+}
+
+#[test]
 fn cox_estimates_are_where_the_likelihood_is_flat() {
     // Against a second implementation: the Breslow likelihood written out, differentiated by finite differences.
     let rows = [(2.0, true), (2.0, true), (3.0, false), (5.0, true), (5.0, false), (7.0, true), (8.0, true)];

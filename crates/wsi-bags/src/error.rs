@@ -18,7 +18,7 @@ pub use kind::ErrorKind;
 ///
 /// let error = FeatureMatrix::new(vec![0.0, f32::NAN], 1, 2).unwrap_err();
 /// assert!(matches!(error.kind(), ErrorKind::NonFinite { row: 0, column: 1 }));
-/// assert_eq!(error.to_string(), "the feature in row 0, column 1 is NaN or infinite");
+/// assert_eq!(error.to_string(), "the feature in row 0, column 1 is NaN or infinite as a 32-bit float");
 /// ```
 #[derive(Debug)]
 pub struct Error {

@@ -80,7 +80,6 @@ impl Folders {
 }
 
 fn stems_in(dir: &Path, file_type: FileType) -> Result<impl Iterator<Item = String> + use<>> {
-    let names = file_names(dir)?.into_iter();
-    let stem = move |name: String| name.strip_suffix(file_type.ending()).map(str::to_owned);
-    Ok(names.filter_map(stem).filter(|stem| !stem.is_empty()))
+    let names = directory::names_of_type(dir, file_type)?.into_iter();
+    Ok(names.filter_map(move |name| name.strip_suffix(file_type.ending()).map(str::to_owned)))
 }

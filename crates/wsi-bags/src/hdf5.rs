@@ -104,6 +104,12 @@ fn lacks_chunk() -> Error {
     ErrorKind::Content { found, wanted: "values stored in this file" }.into()
 }
 
+/// The error for values that the file is too short to hold.
+fn beyond_file(offset: u64, len: u64, file_len: usize) -> Error {
+    let found = format!("{len} bytes from byte {offset} on of a file of {file_len}");
+    ErrorKind::Content { found, wanted: "the values of the dataset" }.into()
+}
+
 /// `group/name`, or the name alone at the top.
 fn joined(group: &str, name: &str) -> String {
     if group.is_empty() { name.to_owned() } else { format!("{group}/{name}") }

@@ -91,7 +91,7 @@ pub(crate) fn features_shape(path: &Path) -> Result<(usize, usize, crate::elemen
 
 /// Finds the tensor of a bag, which has two axes and a float type, and hands it on.
 fn with_features<T>(path: &Path, then: impl FnOnce(&Tensor, &Archive) -> Result<T>) -> Result<T> {
-    const WANTED: &str = "a bare tensor";
+    const WANTED: &str = "a bare tensor, as of torch.save(features, path)";
     let mut archive = Archive::open(path)?;
     let (root, objects) = read_pickle(&mut archive, WANTED)?;
     let view = objects
@@ -99,7 +99,11 @@ fn with_features<T>(path: &Path, then: impl FnOnce(&Tensor, &Archive) -> Result<
         .ok_or_else(|| ErrorKind::Content { found: objects.describe(root), wanted: WANTED })?;
     let found = objects.sizes(view.shape).unwrap_or_default();
     if found.len() != 2 {
-        return Err(ErrorKind::Shape { found, wanted: "[n_patches, dim]".to_owned() }.into());
+        let wanted = match found.as_slice() {
+            [1, _, _] => "[n_patches, dim], as of `features[0]`",
+            _ => "[n_patches, dim]",
+        };
+        return Err(ErrorKind::Shape { found, wanted: wanted.to_owned() }.into());
     }
     let tensor = Tensor::locate(view, &objects, &mut archive)?;
     let element = tensor.storage.element_type;

@@ -32,8 +32,8 @@ use crate::provenance::Provenance;
 use crate::replace::replace_file;
 use crate::slide_info::SlideInfo;
 
-use header::Header;
 pub(crate) use header::TensorPlace;
+use header::{Header, Numbers};
 
 /// Values that are encoded at once.
 const BLOCK: usize = 16 << 10;
@@ -100,29 +100,24 @@ fn open_file(path: &Path, magnification: Magnification, told_by: ToldBy) -> Resu
             return Err(ErrorKind::MissingMagnification { wanted: magnification, present }.into());
         }
     }
-    let tensor = header.matrix(&at(FEATURES))?;
-    if !tensor.element.is_float() {
-        let found = tensor.element.name().to_owned();
-        let wanted = "float16, bfloat16, float32 or float64";
-        return Err(Error::from(ErrorKind::ElementType { found, wanted }).at_place(at(FEATURES)));
-    }
+    let tensor = header.matrix(&at(FEATURES), Numbers::Floats)?;
     let mut source = PatchSource::safetensors(path, &file, tensor);
     if header.tensors.contains_key(&at(COORDS)) {
-        let coords = header.matrix(&at(COORDS))?;
+        let coords = header.matrix(&at(COORDS), Numbers::Integers)?;
         if coords.n_columns != 2 {
             let found = vec![coords.n_rows as u64, coords.n_columns as u64];
             let kind = ErrorKind::Shape { found, wanted: "[n_patches, 2]".to_owned() };
             return Err(Error::from(kind).at_place(at(COORDS)));
         }
-        source.coords = Some(coords.integers(&file, &at(COORDS))?.as_chunks().0.to_vec());
+        source.coords = Some(coords.integers(&file).as_chunks().0.to_vec());
     }
     if header.tensors.contains_key(&at(PARENT)) {
-        let stored = header.list(&at(PARENT))?.integers(&file, &at(PARENT))?;
+        let stored = header.list(&at(PARENT))?.integers(&file);
         source.parents = Some(crate::patch_set::parents_from_stored(stored)?);
     }
     if header.tensors.contains_key(&at(TISSUE)) {
         source.tissue =
-            Some(crate::patch_set::tissue_from_stored(header.list(&at(TISSUE))?.integers(&file, TISSUE)?)?);
+            Some(crate::patch_set::tissue_from_stored(header.list(&at(TISSUE))?.integers(&file))?);
     }
     source.geometry = PatchGeometry {
         patch_size_level0: header.number(&at("patch_size_level0"), "patch_size_level0")?,

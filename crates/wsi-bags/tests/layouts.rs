@@ -265,6 +265,37 @@ fn each_fault_of_a_file_has_its_error() {
     assert!(store.describe("nan", X20).is_ok(), "features are not read");
 }
 
+#[test]
+fn a_tensor_of_safetensors_says_which_numbers_it_may_hold() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("uni/x20");
+    std::fs::create_dir_all(&home).unwrap();
+    let refused = |features: (&str, usize), coords: (&str, usize)| {
+        let (start, end) = (2 * features.1, 2 * features.1 + 2 * coords.1);
+        let header = format!(
+            r#"{{"features":{{"dtype":"{}","shape":[1,2],"data_offsets":[0,{start}]}},"coords":{{"dtype":"{}","shape":[1,2],"data_offsets":[{start},{end}]}}}}"#,
+            features.0, coords.0
+        );
+        let bytes = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &vec![0; end]].concat();
+        std::fs::write(home.join("slide.safetensors"), bytes).unwrap();
+        let store = BagStore::open(directory.path(), None, "uni").unwrap();
+        store.read("slide", &[X20]).map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(refused(("F32", 4), ("I32", 4)), Ok(()));
+    for (coords, size, found) in
+        [("I8", 1, "i8"), ("U16", 2, "u16"), ("F32", 4, "float32"), ("U64", 8, "u64")]
+    {
+        let text = refused(("F32", 4), (coords, size)).unwrap_err();
+        let wanted = format!("coords: element type is {found}, wanted int32, int64 or uint8");
+        assert!(text.ends_with(&wanted), "{text}");
+    }
+    let text = refused(("I32", 4), ("I32", 4)).unwrap_err();
+    assert!(
+        text.ends_with("features: element type is int32, wanted float16, bfloat16, float32 or float64"),
+        "{text}"
+    );
+}
+
 #[cfg(unix)]
 #[test]
 fn links_to_folders_and_files_are_followed() {

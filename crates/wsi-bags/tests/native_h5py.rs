@@ -164,6 +164,18 @@ fn a_link_into_another_file_is_not_a_dataset() {
     assert!(matches!(error.kind(), ErrorKind::MissingEncoder { found, .. } if found.is_empty()), "{error}");
 }
 
+/// The C library notices damage of such chunks, which the one in Rust does not.
+#[cfg(not(feature = "hdf5"))]
+#[test]
+fn szip_is_refused_by_its_name() {
+    let error = refused("wrong_native_szip.h5");
+    assert!(
+        matches!(error.kind(), ErrorKind::Hdf5Feature { feature } if feature == "SZIP compression"),
+        "{error}"
+    );
+    assert!(error.to_string().contains("`h5repack` rewrites a file without it"), "{error}");
+}
+
 #[test]
 fn text_is_not_features() {
     assert!(matches!(refused("wrong_native_text.h5").kind(), ErrorKind::ElementType { .. }));

@@ -174,7 +174,10 @@ fn a_tensor_whose_size_overflows_is_refused() {
 
 #[test]
 fn a_huge_tensor_over_few_bytes_is_refused() {
-    assert_eq!(layout_fault("FloatStorage", 6, 0, &[1 << 40, 1], &[0, 0]), "its elements overlap");
+    assert_eq!(
+        layout_fault("FloatStorage", 6, 0, &[1 << 40, 1], &[0, 0]),
+        "its elements overlap, as after `expand`; save `tensor.contiguous()`"
+    );
 }
 
 #[test]
@@ -238,6 +241,26 @@ fn faults_of_the_stack_are_told() {
     ] {
         assert_eq!(pickle_fault(pickle), fault, "{}", pickle.escape_ascii());
     }
+}
+
+#[test]
+fn metadata_that_change_what_a_tensor_is_are_refused_of_features_and_weights() {
+    let tensor = tensor_pickle("FloatStorage", 6, 0, &[3, 2], &[2, 1]);
+    // The last three bytes end the arguments, call, and end.
+    let with = |metadata: &[u8]| [&tensor[..tensor.len() - 3], metadata, b"tR."].concat();
+    let storage: Vec<u8> = (0..6).flat_map(|i| (i as f32).to_le_bytes()).collect();
+    let directory = tempfile::tempdir().unwrap();
+    for harmless in [&b"N"[..], b"}"] {
+        let read = pt::read_features(&pt_file(directory.path(), &with(harmless), &storage)).unwrap();
+        assert_eq!(read.as_slice(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+    }
+    let negated = with(b"}X\x03\0\0\0neg\x88s");
+    assert!(pickle_fault(&negated).contains("(metadata: neg)"), "{}", pickle_fault(&negated));
+    let entry = &negated[2..negated.len() - 1];
+    let state = [b"\x80\x02}X\x01\0\0\0w", entry, b"s."].concat();
+    let error = pt::read_state_dict(&pt_file(directory.path(), &state, &storage)).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Pickle { fault, .. } if fault.contains("neg")), "{error}");
+    assert_eq!(pickle_fault(&with(b"K\x01")), "the metadata of a tensor are not a dict");
 }
 
 #[test]

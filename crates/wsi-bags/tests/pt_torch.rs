@@ -61,7 +61,17 @@ fn a_view_of_some_columns_skips_the_others() {
 fn an_expanded_tensor_is_refused() {
     let error = refused("wrong_expanded.pt");
     assert!(matches!(error.kind(), ErrorKind::TensorLayout { shape, .. } if shape == &[1000, 2]));
-    assert!(error.to_string().ends_with("its elements overlap"), "{error}");
+    assert!(
+        error.to_string().ends_with("its elements overlap, as after `expand`; save `tensor.contiguous()`"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_negated_view_is_not_read_with_the_sign_of_its_storage() {
+    let error = refused("wrong_negated.pt");
+    let told = matches!(error.kind(), ErrorKind::Pickle { fault, .. } if fault.contains("(metadata: neg)") && fault.contains("resolve_neg()"));
+    assert!(told, "{error}");
 }
 
 #[test]
@@ -84,6 +94,8 @@ fn one_or_three_axes_are_not_features() {
     for (name, shape) in [("wrong_one_axis.pt", vec![6]), ("wrong_three_axes.pt", vec![1, 3, 2])] {
         assert!(matches!(refused(name).kind(), ErrorKind::Shape { found, .. } if *found == shape), "{name}");
     }
+    let text = refused("wrong_three_axes.pt").to_string();
+    assert!(text.ends_with("shape is [1, 3, 2], wanted [n_patches, dim], as of `features[0]`"), "{text}");
 }
 
 #[test]
@@ -125,7 +137,7 @@ fn the_text_of_a_legacy_file_says_found_and_wanted() {
     assert!(
         text.ends_with(
             "wrong_legacy.pt: found a legacy file (a pickle that is not in a zip archive), \
-             wanted a zip archive as written by torch.save since PyTorch 1.6"
+             wanted a zip archive as written by torch.save since PyTorch 1.6; load and save it again there"
         ),
         "{text}"
     );

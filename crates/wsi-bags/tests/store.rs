@@ -340,6 +340,20 @@ fn a_sample_of_other_files_is_of_the_whole_file() {
     assert!(matches!(error.kind(), ErrorKind::Io { action: "read the file", .. }), "{error}");
 }
 
+#[test]
+fn a_folder_that_is_called_as_a_bag_is_none() {
+    for (name, layout) in [("a.h5", Layout::Native), ("uni/x20/pt_files/a.pt", Layout::Crossfusion)] {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir_all(directory.path().join(name)).unwrap();
+        let error = BagStore::open(directory.path(), Some(layout), "uni").unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Layout { .. }), "{error}");
+        put_native(directory.path(), "uni", X20, "b");
+        put_tensor(directory.path(), "uni", X20, "b", 2);
+        let store = BagStore::open(directory.path(), Some(layout), "uni").unwrap();
+        assert_eq!(store.slide_ids(), ["b"]);
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn a_link_that_leads_nowhere_is_an_error_and_no_absent_slide() {

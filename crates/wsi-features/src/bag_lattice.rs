@@ -6,7 +6,7 @@ use std::time::Instant;
 use wsi_bags::native::{self, Lattice};
 use wsi_bags::{Bag, Magnification, PatchSet, SlideInfo};
 use wsi_slides::lattice::{NestedPatches, Patches};
-use wsi_slides::{ErrorKind, SlideReader, open, resolve};
+use wsi_slides::{ErrorKind, SlideReader, open, resolve_slide};
 
 use crate::encoder::PatchEncoder;
 use crate::error::{Error, Result};
@@ -71,7 +71,7 @@ pub(crate) fn features_at(
         joined: true,
         base: None,
         rule: "patches of the bag".to_owned(),
-        warnings: Vec::new(),
+        warnings: slide.warnings().iter().map(ToString::to_string).collect(),
         seconds: begun.elapsed().as_secs_f64(),
     }))
 }
@@ -96,7 +96,7 @@ pub(crate) fn check_settings(entry: &SlideEntry, bag: &Path, options: &ExtractOp
     let slide = open(&entry.path)?;
     let stated = native::slide_info(bag)?;
     check_size(&entry.path, slide.as_ref(), &stated)?;
-    let resolution = match resolve(slide.stated_resolution(), entry.given, options.preference) {
+    let resolution = match resolve_slide(slide.as_ref(), entry.given, options.preference) {
         Err(error) if matches!(error.kind(), ErrorKind::NoResolution { .. }) => return Ok(()),
         resolution => resolution.map_err(|error| error.in_file(&entry.path))?,
     };

@@ -225,7 +225,7 @@ fn one(
     let mut warnings = Vec::new();
     let wanted = |laid| if is_there { lacking(path, encoded, laid, &mut warnings) } else { Ok(laid) };
     let slide = (entry.path.as_path(), entry.given);
-    let Extracted { bag, info, resolution, n_unreadable } =
+    let Extracted { bag, info, resolution, n_unreadable, warnings: of_slide } =
         extract_of(slide, encoder, &options.extract, &options.out, wanted, on_patches)?;
     // Another process may have made it meanwhile.
     let placed = native::write_or_add(path, &bag, encoded, &info, options.extract.lattice.label())?;
@@ -239,7 +239,13 @@ fn one(
         joined: placed != Placed::Written,
         base: Some(resolution.base),
         rule: resolution.rule.label().to_owned(),
-        warnings: resolution.warnings.iter().map(ToString::to_string).chain(warnings).collect(),
+        warnings: resolution
+            .warnings
+            .iter()
+            .map(ToString::to_string)
+            .chain(of_slide.iter().map(ToString::to_string))
+            .chain(warnings)
+            .collect(),
         seconds: begun.elapsed().as_secs_f64(),
     }))
 }
@@ -256,11 +262,33 @@ fn whole_text(error: &Error) -> String {
         }
         cause = inner.source();
     }
-    if matches!(error, Error::Slide(error) if matches!(error.kind(), wsi_slides::ErrorKind::NoResolution { .. }))
-    {
-        text.push_str("; state it for all slides (--mpp, --magnification) or in a table (--slides-csv)");
+    if let Some(way_out) = way_out(error) {
+        text.push_str("; ");
+        text.push_str(way_out);
     }
     text
+}
+
+/// What to do about a slide that failed.
+fn way_out(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::Slide(error) => match error.kind() {
+            wsi_slides::ErrorKind::NoResolution { .. } => {
+                Some("state it for all slides (--mpp, --magnification) or in a table (--slides-csv)")
+            }
+            wsi_slides::ErrorKind::AboveBase { .. } => {
+                Some("--magnifications names those to cut, such as x5,x10")
+            }
+            wsi_slides::ErrorKind::Limit { what, .. } if what.contains("strip") => {
+                Some("write the image in tiles, as `vips tiffsave IN OUT --tile --pyramid` does")
+            }
+            _ => None,
+        },
+        Error::Bag(error) if error.is_damage() => {
+            Some("the bag is damaged: remove it, and `wsi-extract run` makes it again")
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -124,7 +124,12 @@ pub enum Error {
         folder: PathBuf,
     },
     /// Two slides whose bags would have one name.
-    #[error("{} and {} have the same name: give them to separate runs", first.display(), second.display())]
+    #[error(
+        "{} and {} have the same name: give them to separate runs, by their files instead of the folder, such as {}",
+        first.display(),
+        second.display(),
+        first.with_file_name("*").with_extension(first.extension().unwrap_or_default()).display()
+    )]
     SameName {
         /// One of them.
         first: PathBuf,

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use wsi_bags::{Bag, Magnification, PatchGeometry, PatchSet, Provenance, SlideInfo, Squares, parents};
 use wsi_slides::lattice::{Inclusion, NestedPatches, Padding, PatchSides, clam, nested};
 use wsi_slides::tissue::{self, PenMarks, Preset, TissueParams};
-use wsi_slides::{Preference, Resolution, ResolutionOverride, open, resolve};
+use wsi_slides::{Preference, Resolution, ResolutionOverride, SlideWarning, open, resolve_slide};
 
 use crate::encoder::PatchEncoder;
 use crate::error::{Error, Result};
@@ -93,6 +93,8 @@ pub struct Extracted {
     pub resolution: Resolution,
     /// Patches that were left out because a tile did not decode.
     pub n_unreadable: usize,
+    /// What a person should look at in the slide's file.
+    pub warnings: Vec<SlideWarning>,
 }
 
 /// Where one row of features comes from and goes.
@@ -133,7 +135,7 @@ pub(crate) fn extract_of(
 ) -> Result<Extracted> {
     let slide = open(path)?;
     let resolution =
-        resolve(slide.stated_resolution(), given, options.preference).map_err(|error| error.in_file(path))?;
+        resolve_slide(slide.as_ref(), given, options.preference).map_err(|error| error.in_file(path))?;
     let size = slide.levels().first().map_or([0, 0], |level| [level.width, level.height]);
     let scales = wanted(lay(path, slide.as_ref(), size, &resolution, options)?)?;
     let readers: Vec<PatchReader<'_>> = scales
@@ -147,7 +149,7 @@ pub(crate) fn extract_of(
     let info = SlideInfo { width: Some(size[0].into()), height: Some(size[1].into()), mpp: resolution.mpp };
     let n_unreadable = spools.iter().flat_map(FeatureSpool::filled).filter(|filled| !**filled).count();
     let bag = gather(path, scales, spools, encoder, &resolution)?;
-    Ok(Extracted { bag, info, resolution, n_unreadable })
+    Ok(Extracted { bag, info, resolution, n_unreadable, warnings: slide.warnings().to_vec() })
 }
 
 /// Tissue, then the lattice.

@@ -30,7 +30,9 @@ pub struct SlideList {
 }
 
 impl SlideList {
-    /// Takes files as they are, and of directories the slides that lie in them; sorted by name.
+    /// Takes files as they are, and of directories the slides that lie in them, hidden files left out; sorted by name.
+    ///
+    /// A link in a directory that leads nowhere is taken, too: the batch then says that its slide is missing.
     ///
     /// # Errors
     /// [`Error::Io`] for what cannot be listed, [`Error::NoSlides`] for a directory without any, [`Error::SameName`].
@@ -102,9 +104,14 @@ fn slides_of(place: &Path) -> Result<Vec<PathBuf>> {
     let failed = |source| Error::Io { path: place.to_owned(), action: "list the directory", source };
     let mut found = Vec::new();
     for entry in std::fs::read_dir(place).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
+        let entry = entry.map_err(failed)?;
+        let path = entry.path();
         let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-        if path.is_file() && EXTENSIONS.contains(&extension.as_str()) {
+        // Such as macOS's `._slide.svs` beside a slide on other file systems.
+        let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        // A link that leads nowhere is a slide that is missing, which its row says.
+        let is_slide = || path.is_file() || (path.is_symlink() && !path.exists());
+        if !is_hidden && EXTENSIONS.contains(&extension.as_str()) && is_slide() {
             found.push(path);
         }
     }
@@ -128,7 +135,10 @@ fn read_table(path: &Path) -> Result<BTreeMap<String, (String, ResolutionOverrid
         action: "read the table",
         source,
     })?;
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
+    let mut places = cf_cli::rows(text.as_bytes(), b',', None);
+    let mut reader =
+        csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(text.as_bytes());
+    let header_place = places.next_place().map_err(|quote| table(quote.to_string()))?;
     let header = reader.headers().map_err(|error| table(error.to_string()))?.clone();
     let column = |names: &[&str]| header.iter().position(|cell| names.contains(&cell));
     let slide = column(&["slide", "wsi"]);
@@ -139,8 +149,9 @@ fn read_table(path: &Path) -> Result<BTreeMap<String, (String, ResolutionOverrid
     };
     let mut given = BTreeMap::new();
     for record in reader.records() {
-        let record = record.map_err(|error| table(error.to_string()))?;
-        let line = record.position().map_or(0, csv::Position::line);
+        let place = places.next_place().map_err(|quote| table(quote.to_string()))?;
+        place.check_length(header_place).map_err(table)?;
+        let (record, line) = (record.map_err(|error| table(error.to_string()))?, place.line);
         let number = |column: Option<usize>| -> Result<Option<f64>> {
             match column.and_then(|column| record.get(column)).filter(|cell| !cell.is_empty()) {
                 None => Ok(None),
@@ -171,8 +182,16 @@ mod tests {
         let found = SlideList::find(&[dir.path().to_owned()]).unwrap();
         let ids: Vec<_> = found.entries().iter().map(|entry| entry.id.as_str()).collect();
         assert_eq!(ids, ["a", "b"]);
-        std::fs::write(dir.path().join("a.png"), "").unwrap();
-        assert!(matches!(SlideList::find(&[dir.path().to_owned()]), Err(Error::SameName { .. })));
+        // What macOS writes beside files, and what an editor or a copy in progress hides.
+        for name in ["._b.svs", ".c.svs"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        assert_eq!(SlideList::find(&[dir.path().to_owned()]).unwrap(), found);
+        std::fs::write(dir.path().join("b.png"), "").unwrap();
+        let error = SlideList::find(&[dir.path().to_owned()]).unwrap_err();
+        assert!(matches!(error, Error::SameName { .. }));
+        let text = error.to_string();
+        assert!(text.contains("/*.png") || text.contains("/*.svs"), "{text}");
         let empty = tempfile::tempdir().unwrap();
         assert!(matches!(SlideList::find(&[empty.path().to_owned()]), Err(Error::NoSlides { .. })));
     }
@@ -197,6 +216,9 @@ mod tests {
             ("name,mpp\n", "expected `slide`"),
             ("slide,mpp\na,much\n", "line 2: `much` is no number"),
             ("slide,mpp\na,1\na.svs,1\n", "line 3: `a.svs` stands twice"),
+            ("slide,mpp\r\n\r\na,much\r\n", "line 3: `much` is no number"),
+            ("slide,mpp\n\na\n", "line 3: 1 cells, expected 2 as in the header"),
+            ("slide,mpp\n\"a,1\nb,1\n", "line 2: the quote that opens here is never closed"),
             (
                 "slide,mpp\nA.svs,1\n",
                 "none of its slides, such as `A.svs`, is one of those at hand, such as `a`",

@@ -205,6 +205,73 @@ fn a_bad_slide_never_stops_the_others_and_a_second_run_does_only_what_is_left() 
 }
 
 #[test]
+fn a_slide_that_fails_has_a_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = rendered(dir.path(), "slide.svs", 2, Base::X20);
+    let options = batch(dir.path(), ExtractOptions::default());
+    let encoder = MeanColour::default();
+    let failed = |given: ResolutionOverride| {
+        let slides = SlideList::find(std::slice::from_ref(&path)).unwrap().with_resolution(given);
+        match run(&slides, &encoder, &options, &|_| {}).unwrap().remove(0).outcome {
+            Outcome::Failed(reason) => reason,
+            other => other.label().to_owned(),
+        }
+    };
+    let as_10x = ResolutionOverride { mpp: None, magnification: Some(10.0) };
+    let reason = failed(as_10x);
+    assert!(reason.contains("above the slide's own magnification, 10x"), "{reason}");
+    assert!(reason.ends_with("; --magnifications names those to cut, such as x5,x10"), "{reason}");
+
+    assert_eq!(failed(ResolutionOverride::default()), "done");
+    let bag = options.out.join("slide.h5");
+    let whole = std::fs::read(&bag).unwrap();
+    for damaged in [&whole[..whole.len() / 2], b"not a bag"] {
+        std::fs::write(&bag, damaged).unwrap();
+        let reason = failed(ResolutionOverride::default());
+        assert!(reason.contains("slide.h5"), "{reason}");
+        assert!(
+            reason.ends_with("; the bag is damaged: remove it, and `wsi-extract run` makes it again"),
+            "{reason}"
+        );
+    }
+}
+
+#[test]
+fn what_a_person_should_look_at_in_a_slide_is_in_the_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = rendered(dir.path(), "slide.svs", 2, Base::X20);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(6).position(|text| text == b"MPP = ").unwrap();
+    bytes[at + 6] = b'?';
+    std::fs::write(&path, bytes).unwrap();
+    let slides = SlideList::find(&[path]).unwrap();
+    let options = batch(dir.path(), ExtractOptions::default());
+    let statuses = run(&slides, &MeanColour::default(), &options, &|_| {}).unwrap();
+    let Outcome::Done(done) = &statuses[0].outcome else { panic!("{:?}", statuses[0].outcome) };
+    assert!(done.warnings[0].starts_with("`MPP` is `?"), "{:?}", done.warnings);
+    let table = std::fs::read_to_string(options.out.join("status.csv")).unwrap();
+    assert!(table.contains(&done.warnings[0]), "{table}");
+    // So it is where features join the patches of a bag.
+    let again = encode(&slides, &MeanColour::named("other"), &encode_options(&options), &|_| {}).unwrap();
+    let Outcome::Done(joined) = &again[0].outcome else { panic!("{:?}", again[0].outcome) };
+    assert_eq!(joined.warnings, done.warnings);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_link_that_leads_nowhere_is_a_slide_that_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("slides");
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("gone.svs"), folder.join("slide.svs")).unwrap();
+    let slides = SlideList::find(&[folder]).unwrap();
+    let options = batch(dir.path(), ExtractOptions::default());
+    let statuses = run(&slides, &MeanColour::default(), &options, &|_| {}).unwrap();
+    let Outcome::Failed(reason) = &statuses[0].outcome else { panic!("{:?}", statuses[0].outcome) };
+    assert!(reason.contains("slide.svs: cannot open the file: No such file"), "{reason}");
+}
+
+#[test]
 fn features_of_a_second_encoder_join_those_of_the_first() {
     let dir = tempfile::tempdir().unwrap();
     let path = rendered(dir.path(), "slide-1.svs", 3, Base::X20);

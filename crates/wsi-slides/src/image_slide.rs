@@ -22,7 +22,8 @@ pub struct ImageSlide {
 }
 
 impl ImageSlide {
-    /// Decodes the image. Transparency is dropped.
+    /// Decodes the image. Transparency is dropped, and an orientation in EXIF has no effect: pixels lie as they are stored. The pixels of
+    /// baseline JPEG are those of libjpeg.
     ///
     /// # Errors
     /// [`ErrorKind::Io`], [`ErrorKind::Structure`] for a damaged image or one that is far larger than its file, [`ErrorKind::Limit`] for one of more than 2^28
@@ -59,9 +60,22 @@ impl ImageSlide {
                 return Err(ErrorKind::Unsupported { found, wanted }.into());
             }
         }
-        let rgb = DynamicImage::from_decoder(decoder).map_err(damaged)?.into_rgb8();
+        let pixels = match format {
+            // The decoder of the library takes what is left of a JPEG file that was cut short for all there was.
+            "jpeg" => {
+                let bytes = std::fs::read(path).map_err(failed)?;
+                tile_codec::decode_jpeg_file(&bytes, found).map_err(|fault| {
+                    let place = format!("the {format} image");
+                    Error::from(ErrorKind::Structure { place, fault, source: None })
+                })?
+            }
+            _ => {
+                let rgb = DynamicImage::from_decoder(decoder).map_err(damaged)?.into_rgb8();
+                Tile { width, height, rgb: rgb.into_raw() }
+            }
+        };
         let level = Level { width, height, downsample: 1.0 };
-        let pixels = Arc::new(Tile { width, height, rgb: rgb.into_raw() });
+        let pixels = Arc::new(pixels);
         let properties = BTreeMap::from([("image.format".to_owned(), format.to_owned())]);
         Ok(Self { path: path.to_owned(), format, level, pixels, properties })
     }

@@ -33,6 +33,7 @@ mod error;
 mod image_slide;
 mod jpeg;
 pub mod lattice;
+mod ome;
 #[cfg(feature = "openslide")]
 mod openslide;
 mod pyramid_writer;
@@ -40,12 +41,15 @@ mod reader;
 mod region;
 pub mod render;
 mod resolution;
+mod tiff_directories;
 mod tiff_entries;
 mod tiff_form;
+mod tiff_levels;
 mod tiff_lossless;
 mod tiff_page;
 mod tiff_samples;
 mod tiff_slide;
+mod tiff_tags;
 mod tile;
 mod tile_codec;
 pub mod tissue;
@@ -55,9 +59,9 @@ pub use image_slide::ImageSlide;
 #[cfg(feature = "openslide")]
 pub use openslide::OpenSlideReader;
 pub use pyramid_writer::{LevelTags, PyramidWriter, TileCompression, TilePlace};
-pub use reader::{LARGEST_REGION, Level, SlideReader, open};
+pub use reader::{LARGEST_REGION, Level, SlideReader, SlideWarning, open};
 pub use resolution::{
     PLAUSIBLE_MPP, Preference, Resolution, ResolutionOverride, ResolutionWarning, Rule, StatedResolution,
-    magnification_of_mpp, resolve,
+    magnification_of_mpp, resolve, resolve_slide,
 };
 pub use tiff_slide::{TiffSlide, UNREAD_DIRECTORIES};

@@ -1,6 +1,7 @@
 //! What every slide reader offers, and which one opens a file.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -31,6 +32,25 @@ impl Level {
     }
 }
 
+/// Something about a file that a person should look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SlideWarning {
+    /// What the file states of its resolution, and cannot be understood: field, found and wanted.
+    Resolution(String),
+    /// Pages or tiles that were left out, and why.
+    Pages(String),
+}
+
+impl fmt::Display for SlideWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resolution(text) => write!(f, "{text}, and was left out of account"),
+            Self::Pages(text) => f.write_str(text),
+        }
+    }
+}
+
 /// An open slide. Readers are shared between threads.
 pub trait SlideReader: Send + Sync {
     /// The format, such as `aperio` or `generic-tiff`.
@@ -44,6 +64,11 @@ pub trait SlideReader: Send + Sync {
 
     /// Objective power and micrometres per pixel as far as the file states them.
     fn stated_resolution(&self) -> StatedResolution;
+
+    /// What a person should look at; nothing where the reader tells none.
+    fn warnings(&self) -> &[SlideWarning] {
+        &[]
+    }
 
     /// Reads `size` (width, height) pixels of `level` whose top left corner lies at `corner`, in level-0 pixels.
     ///
@@ -116,14 +141,19 @@ fn open_built_in(path: &Path) -> Result<Box<dyn SlideReader>> {
     }
 }
 
-/// Forms whose files begin as those of others do, and are known by their extension: that of MIRAX is a preview beside the folder of
-/// its slide, and large NDPI files have offsets of their own.
+/// Forms that are known by their extension: that of MIRAX is a preview beside the folder of its slide, large NDPI files have offsets of their
+/// own, and others begin as files of any kind do.
 fn foreign(path: &Path) -> Option<&'static str> {
     let extension = path.extension()?;
-    [("mrxs", "MIRAX"), ("ndpi", "Hamamatsu NDPI")]
-        .into_iter()
-        .find(|(known, _)| extension.eq_ignore_ascii_case(known))
-        .map(|(_, form)| form)
+    const FORMS: [(&str, &str); 6] = [
+        ("mrxs", "MIRAX"),
+        ("ndpi", "Hamamatsu NDPI"),
+        ("vms", "Hamamatsu VMS"),
+        ("vmu", "Hamamatsu VMU"),
+        ("svslide", "Sakura SVSLIDE"),
+        ("czi", "Zeiss CZI"),
+    ];
+    FORMS.into_iter().find(|(known, _)| extension.eq_ignore_ascii_case(known)).map(|(_, form)| form)
 }
 
 fn first_bytes(path: &Path) -> Result<Vec<u8>> {

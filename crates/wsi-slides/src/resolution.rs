@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::reader::{SlideReader, SlideWarning};
 
 /// Micrometres per pixel outside this range are not taken for a slide's: they are defaults of other software (72 dpi)
 /// or downscaled copies.
@@ -115,6 +116,13 @@ pub enum ResolutionWarning {
         /// The magnification that these micrometres per pixel stand for; `None` for less than 5x.
         mpp_magnification: Option<f64>,
     },
+    /// The user gave a magnification and micrometres per pixel that are not near those of it.
+    GivenContradict {
+        /// The given magnification.
+        magnification: f64,
+        /// The given micrometres per pixel.
+        mpp: f64,
+    },
     /// Micrometres per pixel that no scanner has were left out of account.
     ImplausibleMpp {
         /// The stated value.
@@ -147,6 +155,11 @@ impl fmt::Display for ResolutionWarning {
                      and were left out of account"
                 )
             }
+            Self::GivenContradict { magnification, mpp } => write!(
+                f,
+                "magnification {magnification} and {mpp} micrometres per pixel were given, but they stand for different \
+                 magnifications; sides of patches follow the magnification"
+            ),
             Self::ImplausibleMpp { mpp } => {
                 let [least, most] = PLAUSIBLE_MPP;
                 write!(
@@ -209,6 +222,9 @@ pub fn resolve(
             let wanted = "1 to 400";
             return Err(ErrorKind::Resolution { what: "magnification", found: magnification, wanted }.into());
         }
+        if let Some(mpp) = given.mpp.filter(|mpp| !stands_for(*mpp, magnification)) {
+            warnings.push(ResolutionWarning::GivenContradict { magnification, mpp });
+        }
         // The user's number says that the slide's is wrong: sizes in micrometres must not be taken from it.
         if let (None, Some(stated)) = (given.mpp, mpp) {
             let mpp_magnification = magnification_of_mpp(stated);
@@ -248,6 +264,36 @@ pub fn resolve(
         }
     };
     Ok(Resolution { base, mpp, rule, warnings })
+}
+
+/// [`resolve`] for a slide. Where nothing usable is stated, the error says what could not be understood of that, too.
+///
+/// # Errors
+/// Those of [`resolve`].
+pub fn resolve_slide(
+    slide: &dyn SlideReader,
+    given: ResolutionOverride,
+    preference: Preference,
+) -> Result<Resolution> {
+    resolve(slide.stated_resolution(), given, preference).map_err(|error| {
+        let fault = |warning: &SlideWarning| match warning {
+            SlideWarning::Resolution(fault) => Some(fault.clone()),
+            SlideWarning::Pages(_) => None,
+        };
+        let faults: Vec<String> = slide.warnings().iter().filter_map(fault).collect();
+        match error.kind() {
+            ErrorKind::NoResolution { stated } if !faults.is_empty() => {
+                ErrorKind::NoResolution { stated: format!("{stated} ({})", faults.join("; ")) }.into()
+            }
+            _ => error,
+        }
+    })
+}
+
+/// Whether given micrometres per pixel are nearer to those of a magnification, of which 10x has 1, than to those of its half or double.
+fn stands_for(mpp: f64, magnification: f64) -> bool {
+    let ratio = mpp * magnification / 10.0;
+    (1.0 / std::f64::consts::SQRT_2..=std::f64::consts::SQRT_2).contains(&ratio)
 }
 
 /// The nominal magnification that micrometres per pixel stand for, by the bands of TRIDENT; `None` from 2.4 on.
@@ -383,6 +429,20 @@ mod tests {
         assert_eq!((agreed.mpp, agreed.warnings.len()), (Some(0.499), 0));
         let both = resolved(0.499, Some(0.3), 40.0);
         assert_eq!((both.base, both.mpp, both.warnings.len()), (40.0, Some(0.3), 0));
+    }
+
+    #[test]
+    fn a_given_magnification_and_given_micrometres_that_contradict_it_are_reported() {
+        let given = ResolutionOverride { mpp: Some(0.25), magnification: Some(20.0) };
+        let found = resolve(StatedResolution::default(), given, Preference::Mpp).unwrap();
+        assert_eq!((found.base, found.mpp), (20.0, Some(0.25)));
+        assert_eq!(found.warnings, [ResolutionWarning::GivenContradict { magnification: 20.0, mpp: 0.25 }]);
+        // Scanners' 40x differ.
+        for mpp in [0.18, 0.2208, 0.26, 0.3, 0.34] {
+            let given = ResolutionOverride { mpp: Some(mpp), magnification: Some(40.0) };
+            let found = resolve(StatedResolution::default(), given, Preference::Mpp).unwrap();
+            assert_eq!(found.warnings, [], "{mpp}");
+        }
     }
 
     #[test]

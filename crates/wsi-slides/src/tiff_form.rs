@@ -3,8 +3,18 @@
 use std::collections::BTreeMap;
 
 use crate::error::{ErrorKind, Result};
+use crate::ome;
 use crate::resolution::StatedResolution;
 use crate::tiff_page::Page;
+
+/// What a file says of its slide.
+#[derive(Debug, Default)]
+pub(crate) struct Statement {
+    pub(crate) properties: BTreeMap<String, String>,
+    pub(crate) resolution: StatedResolution,
+    /// What it says of the resolution that cannot be understood.
+    pub(crate) faults: Vec<String>,
+}
 
 /// The forms of TIFF that the built-in reader knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +56,7 @@ impl TiffForm {
         if description.starts_with("Aperio") {
             Ok(Self::Aperio)
         } else if description.contains("<OME") {
-            if first.samples == 1 && pages.len() > 1 {
+            if first.samples == 1 && (pages.len() > 1 || !first.sub_pages.is_empty()) {
                 return unsupported("OME-TIFF with one colour per page");
             }
             Ok(Self::Ome)
@@ -63,12 +73,11 @@ impl TiffForm {
         }
     }
 
-    /// What the first page says, and what that means for the resolution.
-    pub(crate) fn properties(self, pages: &[Page]) -> (BTreeMap<String, String>, StatedResolution) {
-        let Some(first) = pages.first() else { return Default::default() };
-        let mut properties = BTreeMap::new();
-        let mut put = |key: String, value: &str| properties.insert(key, value.to_owned());
-        if let Some(([x, y], unit)) = first.resolution {
+    /// What the page of level 0 says, or of an OME file the description at its `head`.
+    pub(crate) fn statement(self, page: &Page, head: &str) -> Statement {
+        let mut found = Statement::default();
+        let mut put = |key: String, value: &str| found.properties.insert(key, value.to_owned());
+        if let Some(([x, y], unit)) = page.resolution {
             put("tiff.XResolution".to_owned(), &x.to_string());
             put("tiff.YResolution".to_owned(), &y.to_string());
             let name = match unit {
@@ -78,51 +87,48 @@ impl TiffForm {
             };
             put("tiff.ResolutionUnit".to_owned(), name);
         }
-        if let Some(software) = &first.software {
+        if let Some(software) = &page.software {
             put("tiff.Software".to_owned(), software);
         }
-        let description = first.description.as_deref().unwrap_or("");
+        let description = page.description.as_deref().filter(|_| self != Self::Ome).unwrap_or(head);
         if !description.is_empty() {
             put("tiff.ImageDescription".to_owned(), description);
         }
-        let stated = match self {
+        match self {
             Self::Aperio => {
-                let mut stated = StatedResolution::default();
+                let (power, mpp) = (&mut found.resolution.power, &mut found.resolution.mpp);
                 for (key, value) in aperio_fields(description) {
                     put(format!("aperio.{key}"), value);
+                    let stated = decimal(value);
                     match key {
-                        "MPP" => stated.mpp = value.parse().ok().map(|mpp| [mpp, mpp]),
-                        "AppMag" => stated.power = value.parse().ok(),
-                        _ => {}
+                        "MPP" => *mpp = stated.map(|mpp| [mpp, mpp]),
+                        "AppMag" => *power = stated,
+                        _ => continue,
+                    }
+                    if stated.is_none() && !value.is_empty() {
+                        found.faults.push(format!("`{key}` is `{value}`, expected a number"));
                     }
                 }
-                stated
             }
-            Self::Ome => StatedResolution { mpp: ome_mpp(description), power: None },
-            Self::Generic => StatedResolution { mpp: mpp_of_tags(first.resolution), power: None },
-        };
-        (properties, stated)
+            Self::Ome => {
+                (found.resolution, found.faults) = ome::resolution(description, [page.width, page.height]);
+                found.resolution.mpp = found.resolution.mpp.or(mpp_of_tags(page.resolution));
+            }
+            Self::Generic => found.resolution.mpp = mpp_of_tags(page.resolution),
+        }
+        found
     }
+}
+
+/// A number as any country writes it.
+pub(crate) fn decimal(text: &str) -> Option<f64> {
+    text.trim().replace(',', ".").parse().ok()
 }
 
 /// The fields `key = value` between bars that follow the first line.
 fn aperio_fields(description: &str) -> impl Iterator<Item = (&str, &str)> {
     let fields = description.split('|').skip(1);
     fields.filter_map(|field| field.split_once('=')).map(|(key, value)| (key.trim(), value.trim()))
-}
-
-/// Micrometres per pixel of an OME description, where it counts in micrometres.
-fn ome_mpp(description: &str) -> Option<[f64; 2]> {
-    let attribute = |name: &str| {
-        let after = description.split_once(&format!("{name}=\""))?.1;
-        after.split_once('"').map(|(value, _)| value)
-    };
-    let in_micrometres =
-        |name: &str| attribute(name).is_none_or(|unit| matches!(unit, "µm" | "um" | "\u{3bc}m"));
-    if !(in_micrometres("PhysicalSizeXUnit") && in_micrometres("PhysicalSizeYUnit")) {
-        return None;
-    }
-    Some([attribute("PhysicalSizeX")?.parse().ok()?, attribute("PhysicalSizeY")?.parse().ok()?])
 }
 
 /// Micrometres per pixel of the resolution tags; a unit of `none` says nothing about lengths.
@@ -153,15 +159,5 @@ mod tests {
         assert_eq!(mpp_of_tags(Some(([50_800.0, 50_800.0], 2))), Some([0.5, 0.5]));
         assert_eq!(mpp_of_tags(Some(([1.0, 1.0], 1))), None);
         assert_eq!(mpp_of_tags(Some(([0.0, 1.0], 3))), None);
-    }
-
-    #[test]
-    fn ome_sizes_are_read_in_micrometres_only() {
-        let text = |unit: &str| {
-            format!("<OME><Pixels PhysicalSizeX=\"0.25\" {unit} PhysicalSizeY=\"0.26\"></Pixels></OME>")
-        };
-        assert_eq!(ome_mpp(&text("")), Some([0.25, 0.26]));
-        assert_eq!(ome_mpp(&text("PhysicalSizeXUnit=\"µm\"")), Some([0.25, 0.26]));
-        assert_eq!(ome_mpp(&text("PhysicalSizeXUnit=\"nm\"")), None);
     }
 }

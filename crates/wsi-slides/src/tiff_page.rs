@@ -1,27 +1,24 @@
-//! The directories of a TIFF file: what a reader must know of each page.
+//! One directory of a TIFF file: what a reader must know of a page.
 
-use std::error::Error as StdError;
 use std::fs::File;
-use std::io::{BufReader, Seek};
+use std::io::BufReader;
 use std::sync::Arc;
 
-use tiff::decoder::ifd::Value;
-use tiff::decoder::{Decoder, Limits};
+use tiff::Directory;
+use tiff::decoder::Decoder;
 use tiff::tags::{IfdPointer, Tag};
-use tiff::{Directory, TiffError};
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::tiff_entries::{self, MOST_PAGES};
+use crate::error::Result;
+use crate::tiff_tags::{Tags, fault_at};
 
-/// Offsets and lengths of every tile of the largest slides fit well within.
-const LARGEST_VALUE: u64 = 256 << 20;
-/// What the values of a directory of a small file may take, since some are held in more bytes than the file has.
-const SMALLEST_LIMIT: u64 = 1 << 20;
 /// Tag by which Hamamatsu's files are known.
 const NDPI_FORMAT: Tag = Tag::Unknown(65420);
 const XMP: Tag = Tag::Unknown(700);
 const YCBCR_COEFFICIENTS: Tag = Tag::Unknown(529);
 const REFERENCE_BLACK_WHITE: Tag = Tag::Unknown(532);
+
+/// Bytes of an uncompressed strip that are read at a time.
+const PIECE_BYTES: u64 = 4 << 20;
 
 /// How the samples of a page are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +38,12 @@ pub(crate) enum Compression {
 /// One directory.
 #[derive(Debug)]
 pub(crate) struct Page {
+    /// What errors call it, such as `directory 2`.
+    pub(crate) place: String,
+    /// It says that it is a smaller version of another page.
+    pub(crate) is_reduced: bool,
+    /// It says that it is a mask of another page.
+    pub(crate) is_mask: bool,
     pub(crate) width: u32,
     pub(crate) height: u32,
     pub(crate) is_tiled: bool,
@@ -74,7 +77,7 @@ pub(crate) struct Page {
     pub(crate) resolution: Option<([f64; 2], u16)>,
     pub(crate) is_ndpi: bool,
     pub(crate) xmp: Option<String>,
-    sub_pages: Vec<IfdPointer>,
+    pub(crate) sub_pages: Vec<IfdPointer>,
 }
 
 impl Page {
@@ -84,12 +87,33 @@ impl Page {
     }
 
     /// What the values that are kept take in the file, at least.
-    fn stored_bytes(&self) -> u64 {
+    pub(crate) fn stored_bytes(&self) -> u64 {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         let texts = text(&self.description) + text(&self.software) + text(&self.xmp);
         let tables = self.jpeg_tables.as_ref().map_or(0, |tables| tables.len());
         let lists = 4 * self.offsets.len() + 2 * self.byte_counts.len() + 2 * self.bits.len();
         (texts + tables + lists) as u64
+    }
+
+    /// Takes a single uncompressed strip for many of a few rows each, so that no more is read of a large image than is wanted. The strip must
+    /// lie within its file.
+    pub(crate) fn split_plain_strip(&mut self) {
+        let row_bytes = u64::from(self.width) * u64::from(self.samples);
+        let rows = u32::try_from((PIECE_BYTES / row_bytes.max(1)).max(1)).unwrap_or(u32::MAX);
+        let is_plain = self.compression == Compression::Lossless(1)
+            && !self.is_tiled
+            && !self.is_planar
+            && self.bits.iter().all(|bits| *bits == 8);
+        let ([offset], [n_bytes]) = (self.offsets.as_slice(), self.byte_counts.as_slice()) else { return };
+        if !is_plain || rows >= self.height || *n_bytes < row_bytes * u64::from(self.height) {
+            return;
+        }
+        let tops = || (0..self.height).step_by(rows as usize);
+        let offsets = tops().map(|top| offset + u64::from(top) * row_bytes).collect();
+        let n_rows = |top| u64::from(rows.min(self.height - top));
+        self.byte_counts = tops().map(|top| n_rows(top) * row_bytes).collect();
+        self.offsets = offsets;
+        self.chunk_size = [self.width, rows];
     }
 
     /// Rows of chunks, rounded up.
@@ -98,87 +122,12 @@ impl Page {
     }
 }
 
-/// What the directories of a file say.
-#[derive(Debug)]
-pub(crate) struct Directories {
-    /// The chain, then those below the first page.
-    pub(crate) pages: Vec<Page>,
-    /// Why others below the first page were left out.
-    pub(crate) unread: Vec<Error>,
-}
-
-/// Reads every directory of a file of `length` bytes.
-///
-/// Those of the chain must be whole. One below the first page that is not is left out: viewers fill that tag with anything, and a
-/// file is a slide without it.
-pub(crate) fn read_pages(file: &File, length: u64) -> Result<Directories> {
-    tiff_entries::check(file, length)?;
-    let failed = |source| Error::from(ErrorKind::Io { action: "open the file", source });
-    let mut handle = file.try_clone().map_err(failed)?;
-    handle.rewind().map_err(failed)?;
-    let decoder = Decoder::new(BufReader::new(handle)).map_err(|source| structure("directory 0", source))?;
-    let mut limits = Limits::default();
-    let largest_value = length.clamp(SMALLEST_LIMIT, LARGEST_VALUE);
-    limits.decoding_buffer_size = usize::try_from(largest_value).unwrap_or(usize::MAX);
-    let mut decoder = decoder.with_limits(limits);
-    let mut pages: Vec<Page> = Vec::new();
-    let mut stored = 0;
-    // Directories may point to the same values over and over; of an honest file, most bytes are pixels.
-    let mut count = |page: &Page, place: &str| {
-        stored += page.stored_bytes();
-        if stored > length {
-            return Err(fault_at(place, "its values are larger than the file".to_owned()));
-        }
-        Ok(())
-    };
-    let mut next = decoder.ifd_pointer();
-    while let Some(pointer) = next {
-        let place = format!("directory {}", pages.len());
-        let directory = decoder.read_directory(pointer).map_err(|source| structure(&place, source))?;
-        let page = read_page(&mut decoder, &directory, &place)?;
-        count(&page, &place)?;
-        pages.push(page);
-        next = directory.next();
-    }
-    let below = pages.first().map(|page| page.sub_pages.clone()).unwrap_or_default();
-    let mut unread = Vec::new();
-    for (number, pointer) in below.into_iter().take(MOST_PAGES).enumerate() {
-        let place = format!("directory {number} below directory 0");
-        match read_below(&mut decoder, pointer, length, &place) {
-            Ok(page) => {
-                count(&page, &place)?;
-                pages.push(page);
-            }
-            // What the system refuses may be there the next time.
-            Err(error) if is_of_the_system(&error) => return Err(error),
-            Err(error) => unread.push(error),
-        }
-    }
-    Ok(Directories { pages, unread })
-}
-
-fn read_below(
+/// Reads a directory, which errors call by its `place`.
+pub(crate) fn read_page(
     decoder: &mut Decoder<BufReader<File>>,
-    pointer: IfdPointer,
-    length: u64,
+    directory: &Directory,
     place: &str,
 ) -> Result<Page> {
-    if pointer.0 >= length {
-        return Err(fault_at(place, format!("it lies at byte {}, but the file has {length}", pointer.0)));
-    }
-    let directory = decoder.read_directory(pointer).map_err(|source| structure(place, source))?;
-    read_page(decoder, &directory, place)
-}
-
-/// Whether a fault is one that the system reports, which says nothing of the file.
-fn is_of_the_system(error: &Error) -> bool {
-    let mut causes = std::iter::successors(error.source(), |cause| StdError::source(*cause));
-    causes.any(|cause| {
-        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.raw_os_error().is_some())
-    })
-}
-
-fn read_page(decoder: &mut Decoder<BufReader<File>>, directory: &Directory, place: &str) -> Result<Page> {
     let mut tags = Tags { decoder, directory, place };
     let [width, height] = [tags.whole(Tag::ImageWidth)?, tags.whole(Tag::ImageLength)?];
     let [width, height] = [
@@ -197,7 +146,11 @@ fn read_page(decoder: &mut Decoder<BufReader<File>>, directory: &Directory, plac
         (size, tags.list(Tag::StripOffsets)?, tags.list(Tag::StripByteCounts)?)
     };
     let bits = tags.list(Tag::BitsPerSample)?;
+    let kind = tags.numbers(Tag::NewSubfileType).first().copied().unwrap_or(0);
     let page = Page {
+        place: place.to_owned(),
+        is_reduced: kind & 1 != 0,
+        is_mask: kind & 4 != 0,
         width,
         height,
         is_tiled,
@@ -217,8 +170,8 @@ fn read_page(decoder: &mut Decoder<BufReader<File>>, directory: &Directory, plac
         reference_black_white: tags.ratios(REFERENCE_BLACK_WHITE),
         is_planar: tags.short(Tag::PlanarConfiguration)? == Some(2),
         jpeg_tables: tags.bytes(Tag::JPEGTables)?.map(Arc::from),
-        description: tags.text(Tag::ImageDescription)?,
-        software: tags.text(Tag::Software)?,
+        description: tags.text(Tag::ImageDescription),
+        software: tags.text(Tag::Software),
         resolution: tags.resolution()?,
         is_ndpi: directory.contains(NDPI_FORMAT),
         xmp: tags.bytes(XMP)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
@@ -242,100 +195,4 @@ fn compression(number: u16) -> Compression {
         1 | 5 | 8 | 32773 | 32946 => Compression::Lossless(number),
         other => Compression::Other(other),
     }
-}
-
-/// The tags of one directory, each with its form checked.
-struct Tags<'a> {
-    decoder: &'a mut Decoder<BufReader<File>>,
-    directory: &'a Directory,
-    place: &'a str,
-}
-
-impl Tags<'_> {
-    fn value(&mut self, tag: Tag) -> Result<Option<Value>> {
-        let read = self.decoder.read_directory_tags(self.directory).find_tag(tag);
-        read.map_err(|source| structure(&format!("{}, {tag:?}", self.place), source))
-    }
-
-    fn converted<T>(
-        &mut self,
-        tag: Tag,
-        convert: impl FnOnce(Value) -> Result<T, TiffError>,
-    ) -> Result<Option<T>> {
-        let place = format!("{}, {tag:?}", self.place);
-        self.value(tag)?.map(|value| convert(value).map_err(|source| structure(&place, source))).transpose()
-    }
-
-    fn whole(&mut self, tag: Tag) -> Result<Option<u64>> {
-        self.converted(tag, Value::into_u64)
-    }
-
-    fn short(&mut self, tag: Tag) -> Result<Option<u16>> {
-        self.converted(tag, Value::into_u16)
-    }
-
-    fn list(&mut self, tag: Tag) -> Result<Vec<u64>> {
-        Ok(self.converted(tag, Value::into_u64_vec)?.unwrap_or_default())
-    }
-
-    fn bytes(&mut self, tag: Tag) -> Result<Option<Vec<u8>>> {
-        self.converted(tag, Value::into_u8_vec)
-    }
-
-    /// Numbers that only some pages must have right; a tag that holds others counts as absent.
-    fn numbers(&mut self, tag: Tag) -> Vec<u64> {
-        self.list(tag).unwrap_or_default()
-    }
-
-    /// Fractions; a tag that holds anything else counts as absent.
-    fn ratios(&mut self, tag: Tag) -> Vec<f64> {
-        let Some(Value::List(values)) = self.value(tag).ok().flatten() else { return Vec::new() };
-        values.iter().filter_map(ratio).collect()
-    }
-
-    fn pointers(&mut self, tag: Tag) -> Result<Vec<IfdPointer>> {
-        let Some(value) = self.value(tag)? else { return Ok(Vec::new()) };
-        if let Ok(pointers) = value.clone().into_ifd_vec() {
-            return Ok(pointers);
-        }
-        // Some write plain numbers, of any width.
-        let numbers = value.into_u64_vec().unwrap_or_default();
-        Ok(numbers.into_iter().map(IfdPointer).collect())
-    }
-
-    /// Text in whatever encoding; a tag that is no text counts as absent.
-    fn text(&mut self, tag: Tag) -> Result<Option<String>> {
-        let value = self.value(tag).ok().flatten();
-        Ok(value.and_then(|value| value.into_string().ok()).map(|text| text.trim_matches('\0').to_owned()))
-    }
-
-    fn resolution(&mut self) -> Result<Option<([f64; 2], u16)>> {
-        let x = self.value(Tag::XResolution)?.as_ref().and_then(ratio);
-        let y = self.value(Tag::YResolution)?.as_ref().and_then(ratio);
-        let unit = self.short(Tag::ResolutionUnit)?.unwrap_or(2);
-        Ok(x.zip(y).map(|(x, y)| ([x, y], unit)))
-    }
-
-    fn positive(&self, name: &str, found: u64) -> Result<u32> {
-        match u32::try_from(found) {
-            Ok(found) if found > 0 => Ok(found),
-            _ => Err(fault_at(self.place, format!("{name} is {found}, expected 1 to {}", u32::MAX))),
-        }
-    }
-}
-
-fn ratio(value: &Value) -> Option<f64> {
-    match value {
-        Value::Rational(above, below) if *below != 0 => Some(f64::from(*above) / f64::from(*below)),
-        _ => None,
-    }
-}
-
-fn fault_at(place: &str, fault: String) -> Error {
-    ErrorKind::Structure { place: place.to_owned(), fault, source: None }.into()
-}
-
-fn structure(place: &str, source: TiffError) -> Error {
-    let fault = "it cannot be read".to_owned();
-    ErrorKind::Structure { place: place.to_owned(), fault, source: Some(Box::new(source)) }.into()
 }

@@ -1,7 +1,6 @@
 //! The built-in reader: SVS and other tiled TIFF or BigTIFF files, and plain TIFF images as slides of one level.
 
 use std::collections::BTreeMap;
-use std::error::Error as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,10 +8,12 @@ use std::sync::Arc;
 use image::RgbImage;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::reader::{Level, SlideReader, check_region};
+use crate::reader::{Level, SlideReader, SlideWarning, check_region};
 use crate::resolution::StatedResolution;
+use crate::tiff_directories::Directories;
 use crate::tiff_form::TiffForm;
-use crate::tiff_page::{Compression, Directories, Page, read_pages};
+use crate::tiff_levels::{self, LevelPages};
+use crate::tiff_page::{Compression, Page};
 use crate::tile::{Tile, TileCache};
 use crate::{region, tiff_lossless, tiff_samples, tile_codec};
 
@@ -20,10 +21,8 @@ use crate::{region, tiff_lossless, tiff_samples, tile_codec};
 const CACHE_BYTES: usize = 128 << 20;
 /// A strip of a plain TIFF image is decoded whole, and must fit the cache.
 const LARGEST_CHUNK: u64 = (CACHE_BYTES / 3) as u64;
-/// How far the axes of a level may disagree about its downsample, as a share.
-const ASPECT_TOLERANCE: f64 = 0.1;
 
-/// Property of a TIFF file that has directories below its first which cannot be read: how many, and why. Levels may be missing.
+/// Property of a TIFF file that has directories beside those of its levels which cannot be read: how many, and why. Levels may be missing.
 pub const UNREAD_DIRECTORIES: &str = "tiff.UnreadDirectories";
 
 /// An SVS or TIFF file.
@@ -35,6 +34,7 @@ pub struct TiffSlide {
     levels: Vec<Level>,
     properties: BTreeMap<String, String>,
     stated: StatedResolution,
+    warnings: Vec<SlideWarning>,
     cache: TileCache,
 }
 
@@ -44,8 +44,8 @@ impl TiffSlide {
     /// # Errors
     /// [`ErrorKind::Io`]; [`ErrorKind::Structure`] for directories that contradict themselves;
     /// [`ErrorKind::Truncated`]; [`ErrorKind::Unsupported`] for other scanners' forms, for samples that are not 8-bit
-    /// grey, RGB or YCbCr, and for other compressions. A directory below the first that cannot be read is no error: it is left out
-    /// and told by the property [`UNREAD_DIRECTORIES`].
+    /// grey, RGB or YCbCr, and for other compressions. A directory beside those of levels that cannot be read is no error: it is left out
+    /// and told by the property [`UNREAD_DIRECTORIES`] and a warning.
     pub fn open(path: &Path) -> Result<Self> {
         Self::open_unnamed(path).map_err(|error| error.in_file(path))
     }
@@ -54,20 +54,36 @@ impl TiffSlide {
         let failed = |source| Error::from(ErrorKind::Io { action: "open the file", source });
         let file = File::open(path).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
-        let Directories { pages, unread } = read_pages(&file, length)?;
-        let form = TiffForm::of(&pages)?;
-        let (mut properties, stated) = form.properties(&pages);
-        properties.extend(told(&unread).map(|text| (UNREAD_DIRECTORIES.to_owned(), text)));
-        let pages = level_pages(pages)?;
-        for (level, page) in pages.iter().enumerate() {
+        let mut directories = Directories::open(&file, length)?;
+        let chain = directories.chain()?;
+        let form = TiffForm::of(&chain)?;
+        let place = tiff_levels::largest(&chain, form)?;
+        let below = chain.get(place).map(|page| directories.below(page)).transpose()?.unwrap_or_default();
+        let head = chain.first().and_then(|page| page.description.clone());
+        let LevelPages { mut pages, left_out } = tiff_levels::levels(chain, place, below, form);
+        let mut statement =
+            pages.first().map(|page| form.statement(page, head.as_deref().unwrap_or(""))).unwrap_or_default();
+        let mut warnings: Vec<_> = statement.faults.into_iter().map(SlideWarning::Resolution).collect();
+        warnings.extend(left_out.map(SlideWarning::Pages));
+        if let Some(told) = directories.told() {
+            let text = format!("directories were left out, levels may be missing: {told}");
+            warnings.push(SlideWarning::Pages(text));
+            statement.properties.insert(UNREAD_DIRECTORIES.to_owned(), told);
+        }
+        for (level, page) in pages.iter_mut().enumerate() {
             tiff_samples::check(page)?;
-            check_chunk(page)?;
             check_extent(page, level, length)?;
+            page.split_plain_strip();
+            check_chunk(page)?;
+            if form == TiffForm::Aperio {
+                warnings.extend(absent_tiles(page, level));
+            }
         }
         let first = pages.first().map_or([1, 1], |page| [page.width, page.height]);
-        let levels = pages.iter().map(|page| level(page, first)).collect();
+        let levels = pages.iter().map(|page| tiff_levels::level(page, first)).collect();
+        let (properties, stated) = (statement.properties, statement.resolution);
         let cache = TileCache::new(CACHE_BYTES);
-        Ok(Self { path: path.to_owned(), file, form, pages, levels, properties, stated, cache })
+        Ok(Self { path: path.to_owned(), file, form, pages, levels, properties, stated, warnings, cache })
     }
 
     fn tile(&self, level: usize, column: u32, row: u32) -> Result<Option<Arc<Tile>>> {
@@ -115,39 +131,15 @@ impl SlideReader for TiffSlide {
         self.stated
     }
 
+    fn warnings(&self) -> &[SlideWarning] {
+        &self.warnings
+    }
+
     fn read_region(&self, level: usize, corner: [i64; 2], size: [u32; 2]) -> Result<RgbImage> {
         let found = check_region(&self.levels, level, size).map_err(|error| error.in_file(&self.path))?;
         let tile_size = self.pages.get(level).map_or([1, 1], |page| page.chunk_size);
         region::read(found, tile_size, corner, size, |column, row| self.tile(level, column, row))
     }
-}
-
-/// The pages that are levels, from the largest to the smallest: the tiled ones of one shape, or a plain image alone.
-fn level_pages(pages: Vec<Page>) -> Result<Vec<Page>> {
-    let has_tiles = pages.iter().any(|page| page.is_tiled);
-    let mut found: Vec<Page> = if has_tiles {
-        pages.into_iter().filter(|page| page.is_tiled).collect()
-    } else {
-        pages.into_iter().take(1).collect()
-    };
-    found.sort_by_key(|page| std::cmp::Reverse(u64::from(page.width) * u64::from(page.height)));
-    let Some(first) = found.first().map(|page| [page.width, page.height]) else {
-        let (place, fault) = ("the file".to_owned(), "it has no directory".to_owned());
-        return Err(ErrorKind::Structure { place, fault, source: None }.into());
-    };
-    // Labels and macro images have another shape; focal planes repeat a size.
-    found.retain(|page| {
-        let [x, y] = level(page, first).scale(&Level { width: first[0], height: first[1], downsample: 1.0 });
-        (x - y).abs() <= ASPECT_TOLERANCE * x.max(y)
-    });
-    found.dedup_by_key(|page| [page.width, page.height]);
-    Ok(found)
-}
-
-fn level(page: &Page, [width0, height0]: [u32; 2]) -> Level {
-    let x = f64::from(width0) / f64::from(page.width);
-    let y = f64::from(height0) / f64::from(page.height);
-    Level { width: page.width, height: page.height, downsample: (x + y) / 2.0 }
 }
 
 fn check_chunk(page: &Page) -> Result<()> {
@@ -160,14 +152,12 @@ fn check_chunk(page: &Page) -> Result<()> {
     Ok(())
 }
 
-/// How many directories were left out, and why the first was.
-fn told(unread: &[Error]) -> Option<String> {
-    let first = unread.first()?;
-    let cause = first.source().map(|cause| format!(" ({cause})")).unwrap_or_default();
-    Some(match unread.len() {
-        1 => format!("{first}{cause}"),
-        n => format!("{n}, the first being {first}{cause}"),
-    })
+/// Tells of tiles without bytes below level 0. OpenSlide draws those of Aperio's files from the level before.
+fn absent_tiles(page: &Page, level: usize) -> Option<SlideWarning> {
+    let n_absent = page.byte_counts.iter().filter(|n_bytes| **n_bytes == 0).count();
+    let n_tiles = page.byte_counts.len();
+    let text = || format!("{n_absent} of {n_tiles} tiles of level {level} are not in the file, and black");
+    (level > 0 && n_absent > 0).then(|| SlideWarning::Pages(text()))
 }
 
 /// Refuses tiles that end beyond the file: a download that broke off is found before an hour of work.

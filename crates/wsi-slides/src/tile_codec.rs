@@ -35,12 +35,26 @@ pub(crate) fn decode_jpeg(
     let mut tile = match jpeg::decode(bytes, tables, colours, largest) {
         Ok(tile) => tile,
         Err(jpeg::Fault::Broken(fault)) => return Err(fault),
-        Err(jpeg::Fault::OtherForm) => decode_rare_jpeg(bytes, tables, colours, largest)?,
+        Err(jpeg::Fault::OtherForm) => {
+            decode_rare_jpeg(bytes, tables, colours, largest, LARGEST_COSTLY_TILE)?
+        }
     };
     if photometric == WHITE_IS_ZERO {
         tile.invert();
     }
     Ok(tile)
+}
+
+/// Decodes a JPEG file of at most `most_pixels`, in whatever colours it says.
+pub(crate) fn decode_jpeg_file(bytes: &[u8], most_pixels: u64) -> Result<Tile, Fault> {
+    const ANY_SIDE: [u32; 2] = [u16::MAX as u32; 2];
+    match jpeg::decode(bytes, None, Colours::Stated, ANY_SIDE) {
+        Ok(tile) => Ok(tile),
+        Err(jpeg::Fault::Broken(fault)) => Err(fault),
+        // The other decoder takes the scans that are left for all there were.
+        Err(jpeg::Fault::OtherForm) if !jpeg::has_end(bytes) => Err("it ends within a scan".to_owned()),
+        Err(jpeg::Fault::OtherForm) => decode_rare_jpeg(bytes, None, Colours::Stated, ANY_SIDE, most_pixels),
+    }
 }
 
 /// Progressive streams and others that slides rarely have.
@@ -49,6 +63,7 @@ fn decode_rare_jpeg(
     tables: Option<&[u8]>,
     colours: Colours,
     largest: [u32; 2],
+    most_pixels: u64,
 ) -> Result<Tile, Fault> {
     let joined;
     let stream = match tables {
@@ -64,13 +79,14 @@ fn decode_rare_jpeg(
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(stream), options);
     decoder.decode_headers().map_err(|error| error.to_string())?;
     let info = decoder.info().ok_or("the stream has no frame")?;
-    check_costly(info.width.into(), info.height.into(), largest)?;
+    check_costly(info.width.into(), info.height.into(), largest, most_pixels)?;
     let stored = decoder.input_colorspace().ok_or("the stream has no frame")?;
     let (out, n_channels) = match stored {
         ColorSpace::Luma => (ColorSpace::Luma, 1),
         // Asking for what is stored leaves the samples as they are.
         ColorSpace::YCbCr if colours == Colours::Rgb => (ColorSpace::YCbCr, 3),
         ColorSpace::YCbCr | ColorSpace::RGB => (ColorSpace::RGB, 3),
+        ColorSpace::CMYK | ColorSpace::YCCK if colours == Colours::Stated => (ColorSpace::RGB, 3),
         other => return Err(format!("{other:?} samples, expected RGB, YCbCr or grey")),
     };
     decoder.set_options(options.jpeg_set_out_colorspace(out));
@@ -79,12 +95,17 @@ fn decode_rare_jpeg(
 }
 
 /// Refuses a tile before memory is set aside for it.
-fn check_costly(width: u32, height: u32, [most_across, most_down]: [u32; 2]) -> Result<(), Fault> {
+fn check_costly(
+    width: u32,
+    height: u32,
+    [most_across, most_down]: [u32; 2],
+    most_pixels: u64,
+) -> Result<(), Fault> {
     if width > most_across || height > most_down {
         return Err(format!("{width} by {height} pixels, expected {most_across} by {most_down} at most"));
     }
-    if u64::from(width) * u64::from(height) > LARGEST_COSTLY_TILE {
-        return Err(format!("{width} by {height} pixels, at most {LARGEST_COSTLY_TILE} pixels are taken"));
+    if u64::from(width) * u64::from(height) > most_pixels {
+        return Err(format!("{width} by {height} pixels, at most {most_pixels} pixels are taken"));
     }
     Ok(())
 }
@@ -104,7 +125,7 @@ pub(crate) fn check_compression(n_bytes: u64, width: u32, height: u32) -> Result
 pub(crate) fn decode_jpeg2000_rgb(bytes: &[u8], largest: [u32; 2]) -> Result<Tile, Fault> {
     let settings = DecodeSettings { strict: true, ..DecodeSettings::default() };
     let image = Image::new(bytes, &settings).map_err(|error| error.to_string())?;
-    check_costly(image.width(), image.height(), largest)?;
+    check_costly(image.width(), image.height(), largest, LARGEST_COSTLY_TILE)?;
     let mut context = DecoderContext::default();
     let decoded = image.decode(&mut context).map_err(|error| error.to_string())?;
     let n_channels = decoded.components().len();
@@ -115,8 +136,24 @@ pub(crate) fn decode_jpeg2000_rgb(bytes: &[u8], largest: [u32; 2]) -> Result<Til
 /// Decodes a JPEG 2000 codestream of at most `largest` (width, height) YCbCr pixels.
 pub(crate) fn decode_jpeg2000_ycbcr(bytes: &[u8], largest: [u32; 2]) -> Result<Tile, Fault> {
     let mut tile = decode_jpeg2000_rgb(bytes, largest)?;
-    ycbcr_to_rgb(&mut tile);
+    // Of such a stream the decoder knows by itself that its colours are no RGB, and gives RGB.
+    if !has_subsampled_chroma(bytes) {
+        ycbcr_to_rgb(&mut tile);
+    }
     Ok(tile)
+}
+
+/// Whether the second and third component of a codestream have fewer samples than its first: by its first marker segment, which states its
+/// size (ISO/IEC 15444-1, A.5.1).
+fn has_subsampled_chroma(codestream: &[u8]) -> bool {
+    const N_COMPONENTS_AT: usize = 40;
+    const FIRST_COMPONENT_AT: usize = 42;
+    let is_of_three = codestream.get(N_COMPONENTS_AT..FIRST_COMPONENT_AT) == Some(&[0, 3]);
+    // Of each component the depth, and how far its samples lie apart across and down.
+    let mut components = codestream.get(FIRST_COMPONENT_AT..).unwrap_or_default().chunks_exact(3);
+    let mut distances = || components.next().map_or([0; 2], |component| [component[1], component[2]]);
+    let [luma, blue, red] = [distances(), distances(), distances()];
+    is_of_three && blue == red && blue != luma && blue[0] >= luma[0] && blue[1] >= luma[1]
 }
 
 /// Turns the full range of BT.601, which is that of JPEG, into RGB.

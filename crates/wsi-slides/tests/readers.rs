@@ -340,7 +340,14 @@ fn forms_that_begin_like_others_are_known_by_their_extension() {
     let directory = tempfile::tempdir().unwrap();
     let preview = directory.path().join("preview.jpg");
     image::RgbImage::new(8, 8).save(&preview).unwrap();
-    for (name, form) in [("slide.mrxs", "MIRAX"), ("slide.NDPI", "Hamamatsu NDPI")] {
+    for (name, form) in [
+        ("slide.mrxs", "MIRAX"),
+        ("slide.NDPI", "Hamamatsu NDPI"),
+        ("slide.vms", "Hamamatsu VMS"),
+        ("slide.vmu", "Hamamatsu VMU"),
+        ("slide.svslide", "Sakura SVSLIDE"),
+        ("slide.czi", "Zeiss CZI"),
+    ] {
         let path = directory.path().join(name);
         std::fs::copy(&preview, &path).unwrap();
         let error = refused(&path);

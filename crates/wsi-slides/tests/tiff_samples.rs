@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed")]
 
+mod support;
+
 use std::io::Cursor;
 
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, RgbImage};
+use support::{differences, hex, reference};
 use tiff::decoder::Decoder;
 use tiff::encoder::colortype::Gray8;
 use tiff::encoder::{Compression, TiffEncoder};
@@ -115,6 +118,21 @@ fn refusal(bytes: &[u8]) -> String {
 
 fn tile(pixel: &[u8]) -> Vec<u8> {
     pixel.repeat((SIDE * SIDE) as usize)
+}
+
+#[test]
+fn jpeg_2000_tiles_have_the_colours_of_openslide_however_they_store_chroma() {
+    let cases = reference("jpeg2000.json");
+    assert_eq!(cases.len(), 4);
+    for case in cases {
+        let compression = case["compression"].as_u64().unwrap() as u32;
+        let found = read(&tiff(&hex(&case["stream"]), &samples(3, 2, compression))).unwrap();
+        let golden = RgbImage::from_raw(SIDE, SIDE, hex(&case["rgb"])).unwrap();
+        let (largest, n) = differences(&found, &golden);
+        println!("{}: {n} of {} samples differ, by {largest} at most", case["name"], found.len());
+        // OpenSlide rounds each product of the colour transform by itself.
+        assert!(largest <= 1, "{}: {largest}", case["name"]);
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@
 //! | [`linear_norm`] | x `[n, d_in]`, the parameters of a layer and its norm | all | composed | that of its parts |
 //! | [`merged_conv2d`] | tokens `[n, c_in]` of a map, kernels of several sizes | all | composed | that of its parts |
 //! | [`repeat_first`], [`mix`] | tokens `[n, d]`; maps and their weights | all | plain ops | exact |
+//! | [`relu`] | x | x | [`reference::relu`] | exact |
 //! | [`gelu`] | x, and the dropout after it | x | [`reference::gelu`] | 1e-6 in f32 |
 //! | [`dropout`] | x | x | [`reference::dropout`] | exact |
 //! | [`add_dropped`] | base and x | both | [`reference::dropout`] and a sum | exact |
@@ -61,6 +62,7 @@ mod packed_conv2d;
 mod projected_attention;
 mod pseudo_inverse;
 pub mod reference;
+mod relu;
 mod token_conv;
 mod token_map;
 mod transformer_layer;
@@ -87,6 +89,7 @@ pub use projected_attention::{
     AttentionProjections, ProjectedAttentionOptions, projected_attention, projected_self_attention,
 };
 pub use pseudo_inverse::pseudo_inverse;
+pub use relu::relu;
 pub use token_conv::token_conv;
 pub use token_map::{mix, repeat_first};
 pub use transformer_layer::{

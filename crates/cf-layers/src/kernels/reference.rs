@@ -149,7 +149,7 @@ pub fn linear_with(x: &Tensor, weight: &Tensor, bias: &Tensor, activation: Activ
     let output = linear(x, weight, bias)?;
     match activation {
         Activation::Identity => Ok(output),
-        Activation::Relu => output.relu(),
+        Activation::Relu => relu(&output),
         Activation::Tanh => output.tanh(),
     }
 }
@@ -229,6 +229,15 @@ pub fn layer_norm(x: &Tensor, gain: &Tensor, shift: &Tensor, eps: f64) -> Result
     centred.broadcast_div(&(variance + eps)?.sqrt()?)?.broadcast_mul(gain)?.broadcast_add(shift)
 }
 
+/// [`super::relu`] as a choice between 0 and `x`.
+///
+/// # Errors
+/// If `x` is not a float tensor.
+pub fn relu(x: &Tensor) -> Result<Tensor> {
+    let zeros = x.zeros_like()?;
+    x.le(&zeros)?.where_cond(&zeros, x)
+}
+
 /// [`super::gelu`] in separate ops. Its backward is Candle's, whose constant has six digits: 1e-6 relative.
 ///
 /// # Errors
@@ -279,7 +288,7 @@ pub fn neighbour_sum(x: &Tensor, graph: &Graph) -> Result<Tensor> {
 /// # Errors
 /// If `x` has no row for a node.
 pub fn neighbour_softmax(x: &Tensor, inverse_temperature: &Tensor, graph: &Graph) -> Result<Tensor> {
-    let messages = (x.relu()? + 1e-7)?;
+    let messages = (relu(x)? + 1e-7)?;
     let rows = (0..graph.n_nodes()).map(|target| {
         let sources = graph.sources(target);
         if sources.is_empty() {

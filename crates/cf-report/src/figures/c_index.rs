@@ -227,6 +227,7 @@ mod tests {
             sd: Some(0.0),
             folds: folds.to_vec(),
             ci95: None,
+            no_ci95: None,
         }
     }
 
@@ -257,6 +258,7 @@ mod tests {
             protocol_notes: Vec::new(),
             flow: Vec::new(),
             folds: (0..folds.len()).map(fold).collect(),
+            n_planned_folds: folds.len(),
             c_index: summary(folds),
             patient_c_index: summary(&vec![None; folds.len()]),
             last_epoch_c_index: summary(&vec![None; folds.len()]),

@@ -119,7 +119,11 @@ mod tests {
             n_events: 0,
             dropped,
         };
-        let lost = Dropped { reason: "no features".to_owned(), ids: vec!["a".to_owned(), "b".to_owned()] };
+        let lost = Dropped {
+            reason: "no features".to_owned(),
+            ids: vec!["a".to_owned(), "b".to_owned()],
+            is_counted: true,
+        };
         let svg =
             cohort_flow(&[step("found", vec![]), step("with features", vec![lost])]).expect("drawn").svg;
         assert_eq!(svg.matches(">1 patient, 3 slides, 0 events<").count(), 2, "{svg}");

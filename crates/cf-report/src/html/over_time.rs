@@ -1,7 +1,7 @@
 //! What the page says of the scores over time and of calibration.
 
 use crate::calibration::{Calibration, Horizon};
-use crate::number::{count, fixed, fixed_or_missing};
+use crate::number::{counted, fixed, fixed_or_missing};
 use crate::time_scores::{FoldScores, TimeScores};
 
 /// The table of scores over time.
@@ -87,7 +87,7 @@ impl<'a> CalibrationView<'a> {
             ),
         };
         Self {
-            n_patients: count(calibration.n_patients),
+            n_patients: counted(calibration.n_patients, "patient", "patients"),
             rows: calibration.horizons.iter().map(row).collect(),
             no_horizon: calibration.no_horizon.as_deref(),
             verdict: calibration.verdict(),

@@ -7,7 +7,7 @@ use super::table::{Mark, StudyTable};
 use super::wording;
 use crate::error::{Error, Result};
 use crate::figures::{self, ForestPlot, ForestRow, ForestScale};
-use crate::number::{MISSING, count, fixed, fixed_or_missing, p_value};
+use crate::number::{MISSING, count, counted, fixed, fixed_or_missing, p_value};
 
 /// Renders the report of a study as one HTML file that refers to nothing outside itself: no script, no network.
 ///
@@ -128,9 +128,9 @@ fn forest((index, cohort): (usize, &CohortEstimates)) -> Result<ForestView> {
         figures::draw_forest(&format!("study-forest-{index}"), &plot)?
     };
     let caption = format!(
-        "{}: {} patients, {} with the event.",
+        "{}: {}, {} with the event.",
         cohort.heading,
-        count(cohort.n_patients),
+        counted(cohort.n_patients, "patient", "patients"),
         count(cohort.n_event_patients)
     );
     Ok(ForestView { svg, caption })

@@ -13,6 +13,8 @@ pub struct StudyReport {
     pub tables: Vec<StudyTable>,
     /// A forest plot for each.
     pub cohorts: Vec<CohortEstimates>,
+    /// Headings of cohorts with a method of whose finished folds none has a C-index.
+    pub undefined: Vec<String>,
     /// Paired comparisons, those whose p-values were adjusted together next to each other.
     pub comparisons: Vec<StudyComparison>,
     /// Choosing the epoch on the validation fold, against the last epoch.

@@ -40,7 +40,7 @@ pub struct StudyRow {
 pub struct StudyCell {
     /// Mean in thousandths, as it is printed; `None` where there is none.
     mean_thousandths: Option<i64>,
-    /// Population standard deviation; a mean over columns has none.
+    /// Population standard deviation; one value and a mean over columns have none.
     sd: Option<f64>,
     /// Whether all folds and seeds of the plan went into it. What lacks some is shown and takes no part in the marks.
     pub is_complete: bool,
@@ -60,15 +60,18 @@ pub enum Mark {
 }
 
 impl StudyCell {
-    /// The cell of fold values: each is rounded to three decimals first, then mean and population deviation are taken.
+    /// The cell of fold values: each is rounded to three decimals first, then mean and population deviation are taken. One value
+    /// has no deviation.
     #[must_use]
     pub fn of_folds(c_indices: &[f64], is_complete: bool) -> Self {
-        match CvSummary::paper_format(c_indices) {
+        let cell = match CvSummary::paper_format(c_indices) {
             Ok(summary) => {
-                Self { is_complete, ..Self::of_numbers(summary.mean(), Some(summary.population_sd())) }
+                let sd = (c_indices.len() > 1).then(|| summary.population_sd());
+                Self::of_numbers(summary.mean(), sd)
             }
             Err(_) => Self::empty(),
-        }
+        };
+        Self { is_complete, ..cell }
     }
 
     /// The cell of a mean and deviation, such as printed ones.
@@ -213,7 +216,9 @@ mod tests {
     fn folds_are_rounded_before_their_mean_is() {
         let cell = StudyCell::of_folds(&[0.6004, 0.6004, 0.6014], true);
         assert_eq!(cell.text(), "0.600 (0.000)");
-        assert_eq!(StudyCell::of_folds(&[], true).text(), MISSING);
+        assert_eq!(StudyCell::of_folds(&[0.6004], true).text(), "0.600");
+        let undefined = StudyCell::of_folds(&[], true);
+        assert_eq!((undefined.text().as_str(), undefined.is_complete), (MISSING, true));
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub(super) fn findings(report: &StudyReport) -> Vec<String> {
     for family in report.comparisons.chunk_by(|a, b| a.heading == b.heading && a.reference == b.reference) {
         sentences.extend(family_sentence(family));
     }
+    sentences.extend(report.undefined.iter().map(|heading| {
+        format!("{heading}: a method has no C-index, as none of its finished folds has two patients who can be compared.")
+    }));
     if sentences.is_empty() {
         sentences.push("Nothing can be said yet: no task is finished.".to_owned());
     }
@@ -68,12 +71,22 @@ fn best_of(cohort: &CohortEstimates) -> Option<String> {
     let interval = best.ci95.map_or_else(String::new, |(low, high)| {
         format!(" (95 % interval {} to {})", fixed(low, 3), fixed(high, 3))
     });
+    let labels: Vec<&str> =
+        complete().filter(|method| method.mean == best.mean).map(|method| method.label.as_str()).collect();
+    let found = match labels.as_slice() {
+        [first @ .., last] if !first.is_empty() => {
+            format!(
+                "{} and {last} have the same and highest C-index of patients, {}",
+                first.join(", "),
+                fixed(best.mean, 3)
+            )
+        }
+        _ => format!("{} has the highest C-index of patients, {}{interval}", best.label, fixed(best.mean, 3)),
+    };
     Some(format!(
-        "{}: of {} with all their folds, {} has the highest C-index of patients, {}{interval}.",
+        "{}: of {} with all their folds, {found}.",
         cohort.heading,
         counted(complete().count(), "method", "methods"),
-        best.label,
-        fixed(best.mean, 3)
     ))
 }
 
@@ -113,6 +126,7 @@ fn verb(n: usize) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::report::MethodEstimate;
     use super::*;
 
     fn comparison(method: &str, mean_difference: f64, p_holm: f64) -> StudyComparison {
@@ -130,6 +144,31 @@ mod tests {
             reference: "CrossFusion".to_owned(),
             result: Ok(numbers),
         }
+    }
+
+    #[test]
+    fn methods_that_share_the_highest_mean_are_all_named() {
+        let method = |label: &str, mean: f64| MethodEstimate {
+            label: label.to_owned(),
+            mean,
+            ci95: Some((0.5, 0.75)),
+            is_complete: true,
+        };
+        let cohort = |methods: Vec<MethodEstimate>| CohortEstimates {
+            heading: "BLCA".to_owned(),
+            n_patients: 9,
+            n_event_patients: 5,
+            methods,
+        };
+        let best = best_of(&cohort(vec![method("AMIL", 0.625), method("DSMIL", 0.5)])).unwrap();
+        let one = "BLCA: of 2 methods with all their folds, AMIL has the highest C-index of patients, 0.625 (95 % interval 0.500 \
+                   to 0.750).";
+        assert_eq!(best, one);
+        let methods = ["AMIL", "DSMIL", "TransMIL"].map(|label| method(label, 0.625)).to_vec();
+        let best = best_of(&cohort(methods)).unwrap();
+        let all = "BLCA: of 3 methods with all their folds, AMIL, DSMIL and TransMIL have the same and highest C-index of \
+                   patients, 0.625.";
+        assert_eq!(best, all);
     }
 
     #[test]

@@ -61,6 +61,7 @@ pub(crate) fn report(n_patients: usize, n_folds: usize, n_epochs: usize) -> Cros
         patient_c_index: summary(folds.iter().map(|fold| fold.patient_c_index)),
         last_epoch_c_index: summary(folds.iter().map(|fold| fold.last_epoch_c_index)),
         patient_last_epoch_c_index: summary(folds.iter().map(|fold| fold.last_epoch_c_index)),
+        n_planned_folds: folds.len(),
         folds,
         predictions,
         selection: Selection::OnReportedFold,
@@ -112,7 +113,11 @@ seed = 7
 "#;
 
 fn dropped(reason: &str, stem: &str, n: usize) -> Dropped {
-    Dropped { reason: reason.to_owned(), ids: (0..n).map(|i| format!("{stem}.{i:04}")).collect() }
+    Dropped {
+        reason: reason.to_owned(),
+        ids: (0..n).map(|i| format!("{stem}.{i:04}")).collect(),
+        is_counted: true,
+    }
 }
 
 /// Time bins of every fold, as the released code fits them.
@@ -230,5 +235,6 @@ pub(crate) fn summary(folds: impl Iterator<Item = Option<f64>>) -> CIndexSummary
         sd: cv.as_ref().map(|cv| cv.population_sd()),
         folds,
         ci95: cv.map(|cv| (cv.mean() - cv.population_sd(), cv.mean() + cv.population_sd())),
+        no_ci95: None,
     }
 }

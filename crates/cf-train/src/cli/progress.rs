@@ -63,14 +63,21 @@ impl Progress {
             Event::Bag { n_done, mean_loss } => {
                 if let Some(bar) = &self.bar {
                     bar.set_position(n_done as u64);
-                    bar.set_message(format!("loss {mean_loss:.3} C-index {}", shown(self.c_index)));
+                    bar.set_message(format!("loss {} C-index {}", shown(mean_loss), shown(self.c_index)));
                 }
             }
             Event::EpochDone { train_loss, validation_c_index } => {
                 self.c_index = validation_c_index;
                 let (fold, epoch) = self.place;
                 let c_index = shown(validation_c_index);
-                tracing::info!(fold, epoch, train_loss, validation_c_index = %c_index, "epoch");
+                match train_loss {
+                    Some(train_loss) => {
+                        tracing::info!(fold, epoch, train_loss, validation_c_index = %c_index, "epoch");
+                    }
+                    None => {
+                        tracing::info!(fold, epoch, validation_c_index = %c_index, "epoch without a loss")
+                    }
+                }
             }
         }
     }
@@ -92,6 +99,6 @@ pub(super) fn bar(template: &str) -> ProgressBar {
     bar
 }
 
-fn shown(c_index: Option<f64>) -> String {
-    c_index.map_or_else(|| "-".to_owned(), |c_index| format!("{c_index:.3}"))
+fn shown(number: Option<f64>) -> String {
+    number.map_or_else(|| "-".to_owned(), |number| format!("{number:.3}"))
 }

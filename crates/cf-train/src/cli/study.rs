@@ -179,32 +179,49 @@ fn run_tasks(arguments: &RunArguments, show_bars: bool) -> Result<(), Failure> {
     cv::stop_at_signals(&stop, &arguments.dir)?;
     let mut runner = TaskRunner::new(&arguments.dir, &plan, arguments.device.open()?, end_at_once)?;
     let (mut failures, mut elsewhere) = (Vec::new(), Vec::new());
-    for (index, task) in tasks.iter().enumerate() {
-        let started = Instant::now();
-        let mut progress = Progress::new(show_bars);
-        let end = runner.run(task, &stop, &mut |event| progress.observe(event));
-        progress.finish();
-        let said = match end? {
-            TaskEnd::Ran(summary) => {
-                let c_index = summary.c_index.mean.map_or_else(|| "-".to_owned(), |c| format!("{c:.3}"));
-                format!("C-index {c_index} ({:.0} s)", started.elapsed().as_secs_f64())
-            }
-            TaskEnd::WasFinished => "finished before".to_owned(),
-            TaskEnd::IsRunning(holder) => {
-                let by = holder.map_or_else(String::new, |holder| format!(": {holder}"));
-                elsewhere.push(format!("{}{by}", task.id));
-                format!("is run by another process{by}")
-            }
-            TaskEnd::Failed(error) => {
-                let said = format!("failed: {}", error.with_causes());
-                failures.push(error);
-                said
-            }
-        };
-        // The results are in files: a disk that is full behind stdout fails no task.
-        let _ = cf_cli::print(&format!("[{}/{}] {}  {said}\n", index + 1, tasks.len(), task.id));
+    let n_tasks = tasks.len();
+    let mut open: Vec<(usize, &Task)> = tasks.into_iter().enumerate().collect();
+    let mut is_first_look = true;
+    while !open.is_empty() {
+        let n_open = open.len();
+        let mut left = Vec::new();
+        elsewhere.clear();
+        for (index, task) in open {
+            let started = Instant::now();
+            let mut progress = Progress::new(show_bars);
+            let end = runner.run(task, &stop, &mut |event| progress.observe(event));
+            progress.finish();
+            let said = match end? {
+                TaskEnd::Ran(summary) => {
+                    let c_index = summary.c_index.mean.map_or_else(|| "-".to_owned(), |c| format!("{c:.3}"));
+                    format!("C-index {c_index} ({:.0} s)", started.elapsed().as_secs_f64())
+                }
+                TaskEnd::WasFinished => "finished before".to_owned(),
+                TaskEnd::IsRunning(holder) => {
+                    let by = holder.map_or_else(String::new, |holder| format!(": {holder}"));
+                    left.push((index, task));
+                    elsewhere.push(format!("{}{by}", task.id));
+                    if !is_first_look {
+                        continue;
+                    }
+                    format!("is run by another process{by}")
+                }
+                TaskEnd::Failed(error) => {
+                    let said = format!("failed: {}", error.with_causes());
+                    failures.push(error);
+                    said
+                }
+            };
+            // The results are in files: a disk that is full behind stdout fails no task.
+            let _ = cf_cli::print(&format!("[{}/{n_tasks}] {}  {said}\n", index + 1, task.id));
+        }
+        // What others were at when it was looked at may be finished, or free, by now.
+        if !is_first_look && left.len() == n_open {
+            break;
+        }
+        (open, is_first_look) = (left, false);
     }
-    let (n_failed, n_tasks) = (failures.len(), tasks.len());
+    let n_failed = failures.len();
     // What may succeed next time decides, so that an engine tries again; what can't then fails again, at once.
     let temporary = failures.iter().position(|error| error.remedy() == Remedy::Retry).unwrap_or(0);
     match (failures.into_iter().nth(temporary), elsewhere.first()) {

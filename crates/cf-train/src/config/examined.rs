@@ -106,7 +106,7 @@ fn examined_table(
             add(ConfigFaultKind::UnknownKey, reason);
         }
     }
-    for fault in config_keys::faults(&table, &text) {
+    for fault in config_keys::faults(&table, config_keys::Sources { text: &text, overrides }) {
         config_keys::remove(&mut table, &fault.dotted);
         let kind = if fault.is_unknown { ConfigFaultKind::UnknownKey } else { ConfigFaultKind::Value };
         add(kind, fault.reason);

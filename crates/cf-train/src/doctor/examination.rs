@@ -145,9 +145,12 @@ fn time_bins(
     let bags = (config.features.directory(), joined.store.slide_ids());
     match folds::join(cohort, &splits, bags, missing) {
         Ok(joined) => {
-            for fold in &joined.folds {
+            for (fold, split) in joined.folds.iter().zip(&splits) {
                 match FoldData::new(cohort, fold, &config.training) {
-                    Ok(fold) => usable.push(fold),
+                    Ok(data) => {
+                        fold_check::examine_joined(&split.path, &data, &config.training, findings);
+                        usable.push(data);
+                    }
                     Err(reason) => {
                         let place = place(path, &format!("fold {}", fold.fold));
                         findings.push(Finding::new(Severity::Error, Fault::TimeBins, place, reason));
@@ -223,7 +226,10 @@ fn memory_finding(forecast: &MemoryForecast) -> Option<Finding> {
         ByteSize(available)
     );
     if severity == Severity::Error {
-        found.push_str(&format!(", in which about {} patches fit", forecast.n_fitting));
+        found.push_str(&match forecast.n_fitting {
+            0 => ", which is less than the model takes with any bag".to_owned(),
+            n => format!(", in which about {n} patches fit"),
+        });
     }
     let finding = Finding::new(severity, Fault::Memory, format!("slide {}", forecast.slide_id), found);
     let way_out = format!("{}; see memory.parts of --json for what takes it", finding.way_out);

@@ -1,9 +1,13 @@
 //! The folds against the clinical table.
 
+use std::path::Path;
+
 use super::fault::Fault;
 use super::finding::{Finding, Severity, listed, place, without_path};
 use crate::cohort::{ClinicalTable, CohortConfig};
+use crate::config::TrainingConfig;
 use crate::error::Error;
+use crate::fold_data::FoldData;
 use crate::splits::{self, FoldCheck, FoldEntries, SplitSet};
 
 /// Reads the splits and joins them with the table.
@@ -94,7 +98,11 @@ fn of_fold(entries: &FoldEntries, fold: &FoldCheck) -> Vec<Finding> {
             "{} training and {} validation patients have a row in the table, of {} and {} ids",
             train.n_patients, validation.n_patients, train.n_ids, validation.n_ids
         );
-        add(Severity::Error, Fault::EmptyFold, inside, found);
+        let mut finding = Finding::new(Severity::Error, Fault::EmptyFold, inside, found);
+        if train.n_ids == 0 || validation.n_ids == 0 {
+            finding.way_out = "list ids in both parts, or make folds with `cf-train splits make`".to_owned();
+        }
+        findings.push(finding);
         return findings;
     }
     if train.n_event_patients == 0 {
@@ -111,8 +119,29 @@ fn of_fold(entries: &FoldEntries, fold: &FoldCheck) -> Vec<Finding> {
     findings
 }
 
+/// What a fold that the table finds sound lacks once it is joined with the bags.
+pub(super) fn examine_joined(
+    path: &Path,
+    data: &FoldData,
+    training: &TrainingConfig,
+    findings: &mut Vec<Finding>,
+) {
+    let at = place(path, &format!("fold {}", data.fold));
+    if let Some(reason) = data.without_a_step(training) {
+        findings.push(Finding::new(Severity::Error, Fault::BadValue, at.clone(), reason));
+    }
+    let told = findings.iter().any(|finding| finding.fault == Fault::FoldWithoutEvent && finding.place == at);
+    if !told && !data.validation.iter().any(|labelled| labelled.slide.outcome.is_event()) {
+        let found = format!(
+            "none of the {} validation slides that have a bag has an event, so the fold has no C-index",
+            data.validation.len()
+        );
+        findings.push(Finding::new(Severity::Warning, Fault::FoldWithoutEvent, at, found));
+    }
+}
+
 /// How far the folds keep tissue source sites apart, where barcodes tell the sites.
-fn sites(path: &std::path::Path, folds: &[FoldCheck]) -> Option<Finding> {
+fn sites(path: &Path, folds: &[FoldCheck]) -> Option<Finding> {
     let known = || folds.iter().filter_map(|fold| Some((fold, fold.n_validation_sites?)));
     let (most, n_sites) = known().max_by_key(|(fold, _)| fold.n_patients_of_shared_sites)?;
     if most.shared_sites.is_empty() {

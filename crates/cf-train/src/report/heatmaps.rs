@@ -2,17 +2,51 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use cf_model::ModelConfig;
 use cf_report::{Heatmap, PredictionRow};
+use serde::Deserialize;
 
 use crate::error::{Error, Result};
+use crate::run_dir;
 
 /// The picture of a slide beside its maps.
 const PICTURE: &str = "figure.png";
+/// What was drawn, from what.
+const SUMMARY: &str = "render.json";
 /// Slides that are looked at from each end.
 const FROM_EACH_END: usize = 2;
+/// Share of a risk by which that of a map may differ: devices and precisions round otherwise, models differ by more.
+const RISK_TOLERANCE: f64 = 0.01;
+
+/// The part of a summary that says of which model a map is.
+#[derive(Deserialize)]
+struct Drawn {
+    prediction: Option<DrawnPrediction>,
+    #[serde(default)]
+    origin: Origin,
+}
+
+#[derive(Deserialize)]
+struct DrawnPrediction {
+    risk: f64,
+}
+
+#[derive(Default, Deserialize)]
+struct Origin {
+    model: Option<String>,
+    checkpoint: Option<String>,
+}
 
 /// Of the slides at both ends of the predicted risk, those whose heatmaps lie in `folder`, the highest first.
-pub(super) fn of_extremes(run: &Path, folder: &Path, predictions: &[PredictionRow]) -> Result<Vec<Heatmap>> {
+///
+/// # Errors
+/// If there is none, or one is of another model than `model`, or of weights that predict another risk than the run has.
+pub(super) fn of_extremes(
+    run: &Path,
+    folder: &Path,
+    predictions: &[PredictionRow],
+    model: &ModelConfig,
+) -> Result<Vec<Heatmap>> {
     let mut by_risk: Vec<&PredictionRow> = predictions.iter().collect();
     by_risk.sort_by(|a, b| b.risk.total_cmp(&a.risk).then_with(|| a.slide_id.cmp(&b.slide_id)));
     let n = by_risk.len();
@@ -24,6 +58,7 @@ pub(super) fn of_extremes(run: &Path, folder: &Path, predictions: &[PredictionRo
         if !picture.is_file() {
             continue;
         }
+        check_origin(run, &slide.join(SUMMARY), row, model)?;
         let reason = format!("predicted risk {:.3}, rank {} of {n} (1 is the highest)", row.risk, at + 1);
         found.push(Heatmap {
             slide_id: row.slide_id.clone(),
@@ -45,6 +80,36 @@ pub(super) fn of_extremes(run: &Path, folder: &Path, predictions: &[PredictionRo
         ));
     }
     Ok(found)
+}
+
+/// Refuses maps of another model than that of the fold that held the slide out. Where no summary lies beside them, nobody knows.
+fn check_origin(run: &Path, summary: &Path, row: &PredictionRow, model: &ModelConfig) -> Result<()> {
+    if !summary.is_file() {
+        return Ok(());
+    }
+    let drawn: Drawn = run_dir::read_json(summary)?;
+    let name = model.name().to_string();
+    let risk = drawn.prediction.map(|prediction| prediction.risk);
+    // Scores that are drawn at random differ from pass to pass.
+    let same_risk = |risk: f64| {
+        model.random_at_eval() || (risk - row.risk).abs() <= RISK_TOLERANCE * row.risk.abs().max(1.0)
+    };
+    if drawn.origin.model.as_ref().is_none_or(|found| *found == name) && risk.is_none_or(same_risk) {
+        return Ok(());
+    }
+    let of = |text: Option<String>| text.unwrap_or_else(|| "unknown".to_owned());
+    Err(Error::data(
+        summary,
+        format!(
+            "is of model {} and checkpoint {}, which predict the risk {}; expected {name} with the risk {:.3} that the run predicts: \
+             draw it again with `cf-heatmap render --model {name} --checkpoint {}`",
+            of(drawn.origin.model),
+            of(drawn.origin.checkpoint),
+            of(risk.map(|risk| format!("{risk:.3}"))),
+            row.risk,
+            run_dir::fold_dir(run, row.fold).join(run_dir::fold_files::BEST).display()
+        ),
+    ))
 }
 
 /// `path` as a link in a page in `folder` names it.
@@ -78,15 +143,39 @@ mod tests {
         };
         let rows: Vec<_> = (0..9).map(row).collect();
         std::fs::create_dir_all(&folder).expect("made");
-        let error = of_extremes(&run, &folder, &rows).expect_err("nothing was drawn").to_string();
+        let config = ModelConfig::default_of(cf_model::ModelName::Amil);
+        let error = of_extremes(&run, &folder, &rows, &config).expect_err("nothing was drawn").to_string();
         assert!(error.contains("s8 and s0") && error.contains("cf-heatmap render"), "{error}");
         for slide in ["s0", "s4", "s7"] {
             std::fs::create_dir_all(folder.join(slide)).expect("made");
             std::fs::write(folder.join(slide).join(PICTURE), slide).expect("written");
         }
-        let found = of_extremes(&run, &folder, &rows).expect("two are there");
+        let found = of_extremes(&run, &folder, &rows, &config).expect("two are there");
         let said: Vec<_> = found.iter().map(|map| (map.slide_id.as_str(), map.folder.as_str())).collect();
         assert_eq!(said, [("s7", "../../heatmaps/s7"), ("s0", "../../heatmaps/s0")], "s4 is in the middle");
         assert_eq!(found[0].reason, "predicted risk 7.000, rank 2 of 9 (1 is the highest)");
+
+        let drawn = |model: &str, risk: f64| {
+            let summary = serde_json::json!({
+                "prediction": { "risk": risk },
+                "origin": { "model": model, "checkpoint": "other/fold_0/best.safetensors" },
+            });
+            std::fs::write(folder.join("s7").join(SUMMARY), summary.to_string()).expect("written");
+            of_extremes(&run, &folder, &rows, &config)
+        };
+        assert_eq!(drawn("amil", 7.0 + 1e-4).map(|found| found.len()).ok(), Some(2));
+        for (other, risk) in [("dsmil", 7.0), ("amil", 6.5)] {
+            let error = drawn(other, risk).expect_err("a map of another model").to_string();
+            for part in [
+                "s7/render.json",
+                other,
+                "other/fold_0",
+                &format!("{risk:.3}"),
+                "7.000",
+                "fold_0/best.safetensors",
+            ] {
+                assert!(error.contains(part), "`{part}` is not in: {error}");
+            }
+        }
     }
 }

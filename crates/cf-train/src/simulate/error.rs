@@ -33,15 +33,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// A table is not readable as CSV.
-    #[error("{} is not a CSV table", path.display())]
-    Csv {
-        /// The table.
-        path: PathBuf,
-        /// The cause, with its line.
-        #[source]
-        source: csv::Error,
-    },
+    /// A table that cannot be read, with its line.
+    #[error(transparent)]
+    Table(Box<crate::Error>),
     /// A table lacks a column.
     #[error("{} has no column `{column}`; it has {}", path.display(), quoted(found))]
     MissingColumn {
@@ -139,13 +133,12 @@ impl Error {
         move |source| Self::Io { action, path, source }
     }
 
-    /// For `map_err` on a CSV operation.
-    pub(super) fn csv(path: &Path) -> impl Fn(csv::Error) -> Self {
-        let path = path.to_path_buf();
-        move |source| Self::Csv { path: path.clone(), source }
+    /// For `map_err` on the reading of a table.
+    pub(super) fn table(source: crate::Error) -> Self {
+        Self::Table(Box::new(source))
     }
 }
 
 fn quoted(columns: &[String]) -> String {
-    columns.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", ")
+    cf_cli::listed(columns.iter().map(|column| format!("`{column}`")))
 }

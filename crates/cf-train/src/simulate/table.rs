@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use csv::StringRecord;
 use survival_metrics::{Outcome, Status};
 use wsi_bags::slide_stem;
 
 use super::Error;
+use crate::delimited::{DelimitedTable, RowLengths};
 
 /// One slide of a clinical table.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,20 +24,17 @@ pub(super) struct Row {
 /// Reads `case_id, slide_id, survival_months, censorship` (1 = censored); other columns are left alone.
 ///
 /// # Errors
-/// If the file is no CSV table, lacks a column, names a slide twice, or a cell is not usable.
+/// If the file is no table, lacks a column, names a slide twice, or a cell is not usable.
 pub(super) fn read_clinical(path: &Path) -> Result<Vec<Row>, Error> {
-    let mut reader = csv::ReaderBuilder::new().from_path(path).map_err(Error::csv(path))?;
-    let header = reader.headers().map_err(Error::csv(path))?.clone();
-    let columns = Columns { path, header: &header };
-    let [case_id, slide_id] = [columns.find("case_id")?, columns.find("slide_id")?];
-    let [months, censorship] = [columns.find("survival_months")?, columns.find("censorship")?];
+    let table = DelimitedTable::read(path, RowLengths::Equal).map_err(Error::table)?;
+    let [case_id, slide_id] = [find(&table, "case_id")?, find(&table, "slide_id")?];
+    let [months, censorship] = [find(&table, "survival_months")?, find(&table, "censorship")?];
 
     let mut rows: Vec<Row> = Vec::new();
     let mut lines: HashMap<String, u64> = HashMap::new();
-    for record in reader.records() {
-        let record = record.map_err(Error::csv(path))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let cell = |column: usize| record.get(column).unwrap_or_default().trim();
+    for row in table.rows() {
+        let line = row.line;
+        let cell = |column: usize| row.cell(column);
         let fault = |column, index: usize, expected| Error::Cell {
             path: path.to_path_buf(),
             line,
@@ -83,36 +80,20 @@ pub(super) fn read_clinical(path: &Path) -> Result<Vec<Row>, Error> {
 /// Reads the case ids of column `val` of a split, after checking that `train` is there too.
 ///
 /// # Errors
-/// If the file is no CSV table or lacks a column.
+/// If the file is no table or lacks a column.
 pub(super) fn read_validation_cases(path: &Path) -> Result<Vec<String>, Error> {
     // The shorter of the two columns may be left off at the ends of lines.
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(path).map_err(Error::csv(path))?;
-    let header = reader.headers().map_err(Error::csv(path))?.clone();
-    let columns = Columns { path, header: &header };
-    columns.find("train")?;
-    let val = columns.find("val")?;
-    let mut cases = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(Error::csv(path))?;
-        let case = record.get(val).unwrap_or_default().trim();
-        if !case.is_empty() {
-            cases.push(case.to_owned());
-        }
-    }
-    Ok(cases)
+    let table = DelimitedTable::read(path, RowLengths::Ragged).map_err(Error::table)?;
+    find(&table, "train")?;
+    let val = find(&table, "val")?;
+    let cases = table.rows().map(|row| row.cell(val)).filter(|case| !case.is_empty());
+    Ok(cases.map(str::to_owned).collect())
 }
 
-struct Columns<'a> {
-    path: &'a Path,
-    header: &'a StringRecord,
-}
-
-impl Columns<'_> {
-    fn find(&self, column: &'static str) -> Result<usize, Error> {
-        self.header.iter().position(|name| name.trim() == column).ok_or_else(|| Error::MissingColumn {
-            path: self.path.to_path_buf(),
-            column,
-            found: self.header.iter().map(str::to_owned).collect(),
-        })
-    }
+fn find(table: &DelimitedTable, column: &'static str) -> Result<usize, Error> {
+    table.column(column).ok_or_else(|| Error::MissingColumn {
+        path: table.path().to_path_buf(),
+        column,
+        found: table.header().to_vec(),
+    })
 }

@@ -145,6 +145,12 @@ pub fn check(table: &ClinicalTable, set: &SplitSet, evaluate: HeldOutPart) -> Re
         found.warnings.extend(warnings_of(&checked));
         found.folds.push(checked);
     }
+    if let Some(hint) = index.taken_for_numbers(&without_row) {
+        // A fold without patients is an error already, and this is why.
+        let left_empty = |fold: &FoldCheck| fold.train.n_patients == 0 || fold.validation.n_patients == 0;
+        let told = if found.folds.iter().any(left_empty) { &mut found.errors } else { &mut found.warnings };
+        told.insert(0, hint);
+    }
     let table_cases: BTreeSet<&str> = cases.iter().map(|case| case.case_id.as_str()).collect();
     let owned = |ids: BTreeSet<&str>| ids.into_iter().map(str::to_owned).collect::<Vec<String>>();
     found.cases_in_no_fold = owned(table_cases.difference(&in_fold).copied().collect());

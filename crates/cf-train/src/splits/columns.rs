@@ -3,21 +3,23 @@
 
 use std::path::Path;
 
-use super::{FoldEntries, Part, SplitEntry, SplitForm, SplitSet, check_numbers, names_in};
+use super::{FoldEntries, Part, SplitEntry, SplitForm, SplitSet, check_numbers, fold_number, names_in};
 use crate::delimited::{DelimitedTable, RowLengths};
 use crate::error::Result;
 
 pub(super) fn read(path: &Path) -> Result<Option<SplitSet>> {
-    let mut numbers: Vec<usize> = names_in(path)?.iter().filter_map(|name| number_of(name)).collect();
-    numbers.sort_unstable();
-    if numbers.is_empty() {
+    let names = names_in(path)?;
+    let mut files: Vec<(usize, &str)> =
+        names.iter().filter_map(|name| Some((number_of(name)?, name.as_str()))).collect();
+    files.sort_unstable();
+    if files.is_empty() {
         return Ok(None);
     }
-    check_numbers(path, &numbers, file_name)?;
+    check_numbers(path, files.iter().copied(), file_name)?;
     let mut form = SplitForm::Released;
     let mut folds = Vec::new();
-    for fold in numbers {
-        let file = path.join(file_name(fold));
+    for (fold, name) in files {
+        let file = path.join(name);
         let (entries, has_test) = read_file(&file)?;
         if has_test {
             form = SplitForm::Clam;
@@ -33,7 +35,7 @@ pub(super) fn file_name(fold: usize) -> String {
 
 /// CLAM writes `splits_0_bool.csv` and `splits_0_descriptor.csv` beside `splits_0.csv`; these say the same again.
 fn number_of(name: &str) -> Option<usize> {
-    name.strip_prefix("splits_")?.strip_suffix(".csv")?.parse().ok()
+    fold_number(name.strip_prefix("splits_")?.strip_suffix(".csv")?)
 }
 
 fn read_file(path: &Path) -> Result<(Vec<SplitEntry>, bool)> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{FoldEntries, Part, SplitForm, SplitSet, check_numbers, names_in};
+use super::{FoldEntries, Part, SplitForm, SplitSet, check_numbers, fold_number, names_in};
 use crate::delimited::{DelimitedTable, RowLengths};
 use crate::error::{Error, Result};
 
@@ -50,9 +50,12 @@ pub(super) fn folders(path: &Path) -> Result<Option<Vec<(usize, PathBuf)>>> {
         ));
     }
     found.sort_by_key(|(fold, _, _)| *fold);
-    let numbers: Vec<usize> = found.iter().map(|(fold, _, _)| *fold).collect();
     let task = found.first().map_or("", |(_, task, _)| task).to_owned();
-    check_numbers(path, &numbers, |fold| format!("{task}_k={fold}"))?;
+    let name_of = |folder: &PathBuf| folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let names: Vec<(usize, String)> =
+        found.iter().map(|(fold, _, folder)| (*fold, name_of(folder))).collect();
+    let numbers = names.iter().map(|(fold, name)| (*fold, name.as_str()));
+    check_numbers(path, numbers, |fold| format!("{task}_k={fold}"))?;
     Ok(Some(found.into_iter().map(|(fold, _, folder)| (fold, folder)).collect()))
 }
 
@@ -60,7 +63,7 @@ pub(super) fn folders(path: &Path) -> Result<Option<Vec<(usize, PathBuf)>>> {
 fn number_of(name: &str) -> Option<(&str, usize)> {
     let (task, number) = name.rsplit_once("k=")?;
     let task = task.strip_suffix('_').or(task.is_empty().then_some(task))?;
-    Some((task, number.parse().ok()?))
+    Some((task, fold_number(number)?))
 }
 
 /// The files of one fold that are there.

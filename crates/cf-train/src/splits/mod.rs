@@ -253,18 +253,38 @@ impl FoldEntries {
     }
 }
 
-/// Refuses fold numbers that do not run from 0 without a gap: a file left behind would be lost without a word.
-fn check_numbers(path: &Path, numbers: &[usize], name: impl Fn(usize) -> String) -> Result<()> {
-    match numbers.iter().enumerate().find(|(index, number)| index != *number) {
-        None => Ok(()),
-        Some((missing, number)) => {
-            let (missing, found) = (name(missing), name(*number));
-            Err(Error::data(
-                path,
-                format!("found {found} but no {missing}, expected numbers from 0 without a gap"),
-            ))
-        }
+/// The number of a fold as names write it: digits alone.
+fn fold_number(digits: &str) -> Option<usize> {
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+/// Refuses sorted fold numbers, each with the name that has it, that do not run from 0 without a gap: a file left behind would be
+/// lost without a word. `name` is what a fold is called.
+fn check_numbers<'a>(
+    path: &Path,
+    numbers: impl Iterator<Item = (usize, &'a str)>,
+    name: impl Fn(usize) -> String,
+) -> Result<()> {
+    let mut before: Option<(usize, &str)> = None;
+    for (expected, (number, found)) in numbers.enumerate() {
+        let fault = match before {
+            Some((last, other)) if last == number => {
+                format!(
+                    "{other} and {found} are both of fold {number}, expected one; remove or rename the other"
+                )
+            }
+            _ if number != expected => {
+                let missing = name(expected);
+                format!("found {found} but no {missing}, expected numbers from 0 without a gap")
+            }
+            _ => {
+                before = Some((number, found));
+                continue;
+            }
+        };
+        return Err(Error::data(path, fault));
     }
+    Ok(())
 }
 
 /// The entries of a folder by name, sorted; none where it is no folder.

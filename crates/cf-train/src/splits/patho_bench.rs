@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{FoldEntries, Part, SplitForm, SplitSet, check_numbers};
+use super::{FoldEntries, Part, SplitForm, SplitSet, check_numbers, fold_number};
 use crate::delimited::{DelimitedTable, RowLengths};
 use crate::error::Result;
 
@@ -24,8 +24,14 @@ pub(super) fn read(path: &Path) -> Result<Option<SplitSet>> {
     if columns.is_empty() {
         return Err(lists("columns fold_0, fold_1, .."));
     }
-    let numbers: Vec<usize> = columns.iter().map(|(fold, _)| *fold).collect();
-    check_numbers(&file, &numbers, |fold| format!("column fold_{fold}"))?;
+    let names: Vec<(usize, String)> = columns
+        .iter()
+        .map(|&(fold, index)| {
+            (fold, format!("column {}", table.header().get(index).map_or("", String::as_str)))
+        })
+        .collect();
+    let numbers = names.iter().map(|(fold, name)| (*fold, name.as_str()));
+    check_numbers(&file, numbers, |fold| format!("column fold_{fold}"))?;
     let folds = columns.into_iter().map(|(fold, index)| read_fold(&table, fold, index, id_column));
     Ok(Some(SplitSet {
         path: path.to_owned(),
@@ -41,7 +47,7 @@ fn file_of(path: &Path) -> Option<PathBuf> {
 }
 
 fn fold_of(column: &str) -> Option<usize> {
-    column.strip_prefix("fold")?.trim_start_matches('_').parse().ok()
+    fold_number(column.strip_prefix("fold")?.trim_start_matches('_'))
 }
 
 fn read_fold(table: &DelimitedTable, fold: usize, index: usize, id_column: usize) -> Result<FoldEntries> {

@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{FoldEntries, Part, SplitEntry, SplitForm, SplitSet};
 use crate::error::{Error, Result};
+use crate::table_text::is_utf16;
 
 pub(super) const FILE: &str = "splits.json";
 
@@ -18,16 +20,32 @@ pub(super) struct SplitsFile {
 /// One fold.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct PatientLists {
+    #[serde(deserialize_with = "ids")]
     pub(super) train_patients: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "ids", skip_serializing_if = "Vec::is_empty")]
     pub(super) val_patients: Vec<String>,
+    #[serde(deserialize_with = "ids")]
     pub(super) test_patients: Vec<String>,
+}
+
+/// Ids, of which those that are whole numbers may stand without quotes.
+fn ids<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<String>, D::Error> {
+    let id = |value| match value {
+        serde_json::Value::String(id) => Ok(id),
+        serde_json::Value::Number(id) if id.is_i64() || id.is_u64() => Ok(id.to_string()),
+        other => Err(D::Error::custom(format!("found {other} as an id, expected a text"))),
+    };
+    Vec::deserialize(deserializer)?.into_iter().map(id).collect()
 }
 
 pub(super) fn read(path: &Path) -> Result<Option<SplitSet>> {
     let Some(file) = file_of(path) else { return Ok(None) };
-    let text = std::fs::read_to_string(&file).map_err(Error::io("read", &file))?;
-    let found: SplitsFile = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
+    let text = std::fs::read(&file).map_err(Error::io("read", &file))?;
+    if is_utf16(&text) {
+        return Err(Error::data(&file, "is UTF-16, expected UTF-8; save it as UTF-8"));
+    }
+    let text = text.strip_prefix(&[0xef, 0xbb, 0xbf]).unwrap_or(&text);
+    let found: SplitsFile = serde_json::from_slice(text).map_err(|error| {
         Error::data(
             &file,
             format!("{error}; expected {{\"splits\": [{{\"train_patients\": [..], \"test_patients\": [..]}}, ..]}}"),

@@ -1,14 +1,13 @@
 //! One cell of the tables: the finished folds of all seeds of a cohort, model and encoder.
 
-use survival_metrics::{
-    BootstrapConfig, CvSummary, FoldRisks, bootstrap_mean_c_indices, percentile_interval,
-};
+use survival_metrics::{BootstrapConfig, CvSummary, FoldRisks, bootstrap_mean_c_indices};
 
 use super::finished::FinishedRun;
 use super::published;
 use super::results::{Cell, Estimate, FoldResult, Published, SeedLogRank};
 use crate::error::Result;
 use crate::evaluate::{self, CIndex, Cost, FoldPredictions, Risks, Summary};
+use crate::resampling;
 
 /// A C-index of a run.
 type OfSummary = fn(&Summary) -> &CIndex;
@@ -111,11 +110,11 @@ fn estimate(of_seeds: &[&CIndex], runs: &[&FinishedRun<'_>], risks: OfFold) -> R
             let folds =
                 |run: &&FinishedRun<'_>| run.predictions.iter().map(risks).collect::<Result<Vec<Risks>>>();
             let of_runs: Vec<Vec<Risks>> = runs.iter().map(folds).collect::<Result<_>>()?;
-            let resamples = resamples_over_seeds(&of_runs, config)?;
-            percentile_interval(resamples.into_iter().flatten().collect(), config.level)?
+            resampling::interval(&resamples_over_seeds(&of_runs, config)?, config.level).ok()
         }
     };
-    Ok(Estimate { mean: Some(summary.mean()), sd: Some(summary.population_sd()), n: values.len(), ci95 })
+    let sd = (values.len() > 1).then(|| summary.population_sd());
+    Ok(Estimate { mean: Some(summary.mean()), sd, n: values.len(), ci95 })
 }
 
 /// For each resample the mean over seeds of the mean over folds; folds without a C-index are left out.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use survival_metrics::{
     BootstrapConfig, ConcordanceConfig, Outcome, PAdjust, Risk, SurvivalData, adjust_p_values,
-    compare_concordance, corrected_resampled_t_test, percentile_interval,
+    compare_concordance, corrected_resampled_t_test,
 };
 
 use super::cell::resamples_over_seeds;
@@ -12,6 +12,7 @@ use super::finished::FinishedRun;
 use super::results::{Comparison, ComparisonResult, CorrectedT, PairedResult};
 use crate::error::Result;
 use crate::evaluate::Risks;
+use crate::resampling;
 
 /// What one method gave, for one seed: patients with outcome and risk, by fold.
 type OfSeed = BTreeMap<usize, BTreeMap<String, (Outcome, f64)>>;
@@ -179,8 +180,9 @@ fn interval(pairs: &[[OfSeed; 2]], config: BootstrapConfig) -> Result<Option<(f6
         resamples_over_seeds(&seeds, config)
     };
     let (method, reference) = (resamples(0)?, resamples(1)?);
-    let differences = method.into_iter().zip(reference).filter_map(|(a, b)| Some(a? - b?)).collect();
-    Ok(percentile_interval(differences, config.level)?)
+    let differences: Vec<Option<f64>> =
+        method.into_iter().zip(reference).map(|(a, b)| Some(a? - b?)).collect();
+    Ok(resampling::interval(&differences, config.level).ok())
 }
 
 fn risks_of(patients: &BTreeMap<String, (Outcome, f64)>) -> Risks {
@@ -196,6 +198,19 @@ fn risks_of(patients: &BTreeMap<String, (Outcome, f64)>) -> Risks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_difference_that_no_resample_changes_has_no_interval() {
+        let patients = |risk: [f64; 4]| -> OfSeed {
+            let months = [1.0, 2.0, 3.0, 4.0].map(|t| Outcome::event(t).unwrap());
+            let of_fold = (0..4).map(|at| (format!("p{at}"), (months[at], risk[at]))).collect();
+            OfSeed::from([(0, of_fold)])
+        };
+        let same = [[patients([4.0, 3.0, 2.0, 1.0]), patients([8.0, 6.0, 4.0, 2.0])]];
+        assert_eq!(interval(&same, BootstrapConfig::default()).unwrap(), None);
+        let other = [[patients([4.0, 3.0, 2.0, 1.0]), patients([1.0, 3.0, 4.0, 2.0])]];
+        assert!(interval(&other, BootstrapConfig::default()).unwrap().is_some());
+    }
 
     #[test]
     fn methods_without_a_test_say_so_in_terms_of_the_c_index() {

@@ -314,6 +314,6 @@ fn shared_sections(table: &Table, text: &str) -> std::result::Result<Table, Stri
         let value = table.get(section).cloned().unwrap_or_else(|| Value::Table(Table::new()));
         shared.insert(section.to_owned(), value);
     }
-    config_keys::check(&shared, text)?;
+    config_keys::check(&shared, config_keys::Sources::file(text))?;
     Ok(shared)
 }

@@ -1,6 +1,6 @@
 //! What a task is made of, as a hash: its settings, the data of its fold, the program's version.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
@@ -27,15 +27,7 @@ pub(super) fn task_hash(
     fold: usize,
     data: &DataHashes,
 ) -> Result<String> {
-    let mut settings = config.clone();
-    settings.cohort.clinical = PathBuf::new();
-    settings.cohort.splits = PathBuf::new();
-    settings.cohort.slides = None;
-    settings.features.dir = None;
-    settings.features.roots = None;
-    settings.training.initial_weights = None;
-    settings.training.memory_budget = None;
-    let ingredients = (CODE_VERSION, settings.to_toml()?, labels, fold, data);
+    let ingredients = (CODE_VERSION, config.of_results().to_toml()?, labels, fold, data);
     let text = serde_json::to_string(&ingredients)
         .map_err(|error| Error::data(Path::new("task"), format!("cannot be written as JSON: {error}")))?;
     let mut hash = hex(Sha256::new().chain_update(text));

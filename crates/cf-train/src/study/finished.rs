@@ -9,7 +9,6 @@ use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::evaluate::{self, FoldPredictions};
 use crate::fold_state::HistoryRow;
-use crate::plan::FoldsRecord;
 use crate::protocol::UNSELECTABLE_EPOCHS;
 use crate::run_dir::{self, fold_files};
 
@@ -94,12 +93,11 @@ pub(super) fn read<'a>(
 }
 
 fn read_fold(run: &Path, task: &str) -> Result<(FinishedFold, FoldPredictions)> {
-    let record: FoldsRecord = run_dir::read_json(&run.join(run_dir::FOLDS))?;
-    let mut predictions = evaluate::read_predictions(run)?;
-    let (Some(predictions), Some(record)) = (predictions.pop(), record.folds.first()) else {
+    let Some(predictions) = evaluate::read_predictions(run)?.pop() else {
         return Err(Error::data(run, "holds no fold, expected a finished task"));
     };
     let history = run_dir::read_csv(&run_dir::fold_dir(run, predictions.fold).join(fold_files::HISTORY))?;
+    let record = &predictions.record;
     let test_to_train = record.n_validation_slides as f64 / record.n_train_slides.max(1) as f64;
     Ok((FinishedFold { task: task.to_owned(), fold: predictions.fold, history, test_to_train }, predictions))
 }

@@ -94,7 +94,8 @@ pub(super) fn read(table: &Table, text: &str, lists: &Lists) -> Outcome<Override
                 ));
             }
             let sections = sections_of(value, axis);
-            config_keys::check(&sections, text).map_err(|reason| format!("{place}: {reason}"))?;
+            config_keys::check(&sections, config_keys::Sources::file(text))
+                .map_err(|reason| format!("{place}: {reason}"))?;
             tables.push((name.clone(), sections));
         }
         // A pattern says what several have in common, so what one of them says comes after.

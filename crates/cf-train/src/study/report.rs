@@ -42,6 +42,7 @@ pub(super) fn report(dir: &Path, plan: &StudyPlan, results: &StudyResults) -> Re
         facts: facts.map(|(word, value)| (word.to_owned(), value)).into(),
         tables: tables::tables(results),
         cohorts: estimates(results),
+        undefined: undefined(results),
         comparisons: results.comparisons.iter().map(|comparison| compared(results, comparison)).collect(),
         epoch_choices: cells().filter_map(|cell| epoch_choice(results, cell)).collect(),
         published: cells().filter_map(|cell| beside_the_paper(results, cell)).collect(),
@@ -88,6 +89,15 @@ fn estimates(results: &StudyResults) -> Vec<CohortEstimates> {
         }
     }
     estimates
+}
+
+/// Cohorts with finished folds of which none has patients that can be compared.
+fn undefined(results: &StudyResults) -> Vec<String> {
+    let lacks_c_index = |cell: &&Cell| !cell.folds.is_empty() && cell.patient_c_index.mean.is_none();
+    let mut headings: Vec<String> =
+        results.cells.iter().filter(lacks_c_index).map(|cell| heading(results, cell)).collect();
+    headings.dedup();
+    headings
 }
 
 fn compared(results: &StudyResults, comparison: &Comparison) -> StudyComparison {

@@ -111,11 +111,12 @@ pub struct FoldResult {
 pub struct Estimate {
     /// Mean over the folds that have a value.
     pub mean: Option<f64>,
-    /// Population standard deviation over them.
+    /// Population standard deviation over them; null of one.
     pub sd: Option<f64>,
     /// How many these are.
     pub n: usize,
-    /// Percentile interval of the mean, patients resampled within folds, alike for all seeds.
+    /// Percentile interval of the mean, patients resampled within folds, alike for all seeds; null where resampling says nothing of
+    /// its certainty.
     pub ci95: Option<(f64, f64)>,
 }
 
@@ -189,7 +190,8 @@ pub struct PairedResult {
     pub n_folds: usize,
     /// Mean over folds and seeds of the difference.
     pub mean_difference: f64,
-    /// Percentile interval of it: patients resampled within folds, alike for both methods and all seeds.
+    /// Percentile interval of it: patients resampled within folds, alike for both methods and all seeds; null where resampling says
+    /// nothing of its certainty.
     pub ci95: Option<(f64, f64)>,
     /// Difference of the C-indices over all pairs within folds, which weights folds by their pairs: what the test is of.
     pub difference: f64,

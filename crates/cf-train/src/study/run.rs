@@ -86,8 +86,15 @@ impl<'a> TaskRunner<'a> {
         };
         if is_finished() {
             // By another process, in between, or one that was killed before it had cleared up.
-            forget(&failed).map_err(of_task)?;
+            run_dir::remove(&failed).map_err(of_task)?;
             return Ok(TaskEnd::WasFinished);
+        }
+        // Asked for before hours of training rather than after.
+        let occupied = std::fs::read_dir(&finished).is_ok_and(|mut entries| entries.next().is_some());
+        if occupied {
+            let error = not_a_task(&finished);
+            run_dir::write_json(&failed, &Failure::of(&error)).map_err(of_task)?;
+            return Ok(TaskEnd::Failed(of_task(error)));
         }
         run_dir::create_dir(&unfinished).map_err(of_task)?;
         let trained = self.train(task, &unfinished, stop, observe);
@@ -99,7 +106,7 @@ impl<'a> TaskRunner<'a> {
             Ok(summary) => {
                 run_dir::write_json(&unfinished.join(study_dir::FINISHED), task).map_err(of_task)?;
                 finish(&unfinished, &finished).map_err(of_task)?;
-                forget(&failed).map_err(of_task)?;
+                run_dir::remove(&failed).map_err(of_task)?;
                 Ok(TaskEnd::Ran(Box::new(summary)))
             }
             Err(error @ Error::Interrupted { .. }) => Err(of_task(error)),
@@ -151,22 +158,19 @@ impl<'a> TaskRunner<'a> {
     }
 }
 
-/// Removes the note of a failure that is past.
-fn forget(failed: &Path) -> Result<()> {
-    match std::fs::remove_file(failed) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove", failed)(error)),
-        _ => Ok(()),
-    }
+/// The error of a directory that has a task's name and is none.
+fn not_a_task(finished: &Path) -> Error {
+    Error::data(
+        finished,
+        format!("holds files and no {}; move it away and run the task again", study_dir::FINISHED),
+    )
 }
 
 /// Gives a complete directory its final name.
 fn finish(unfinished: &Path, finished: &Path) -> Result<()> {
     match std::fs::rename(unfinished, finished) {
         // An engine may have made the empty directory; files are somebody's.
-        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Err(Error::data(
-            finished,
-            format!("holds files and no {}; move it away and run the task again", study_dir::FINISHED),
-        )),
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Err(not_a_task(finished)),
         renamed => renamed.map_err(Error::io("rename to", finished)),
     }
 }

@@ -1,5 +1,7 @@
 //! Tables 1 and 2 of a study, in the paper's form and order.
 
+use std::collections::BTreeSet;
+
 use cf_model::ModelName;
 use cf_report::{StudyCell, StudyRow, StudyTable, TableGroup};
 
@@ -119,22 +121,26 @@ pub(super) fn study_cell(cell: &Cell) -> StudyCell {
     StudyCell::of_folds(&values, cell.is_complete)
 }
 
-/// `5 folds`, or `3 seeds x 5 folds = 15 values`.
+/// `5 folds`, `3 seeds x 5 folds = 15 values`, or `1 to 5 folds` where some cells have fewer that have a C-index.
 fn averaged_over(results: &StudyResults) -> String {
-    let most = results.cells.iter().map(|cell| {
-        let mut folds: Vec<usize> = cell.folds.iter().map(|fold| fold.fold).collect();
-        folds.sort_unstable();
-        folds.dedup();
-        folds.len()
-    });
-    let n_folds = most.max().unwrap_or(0);
-    let folds = if n_folds == 1 { "1 fold".to_owned() } else { format!("{n_folds} folds") };
+    let n_folds = |cell: &Cell| {
+        let with_value = cell.folds.iter().filter(|fold| fold.c_index.is_some());
+        with_value.map(|fold| fold.fold).collect::<BTreeSet<usize>>().len()
+    };
+    let counts = || results.cells.iter().map(n_folds).filter(|n| *n > 0);
+    let (Some(fewest), Some(most)) = (counts().min(), counts().max()) else {
+        return "folds, of which none is finished".to_owned();
+    };
+    let (folds, values) = match (fewest, most) {
+        (1, 1) => ("1 fold".to_owned(), format!(" = {} values", results.seeds.len())),
+        (fewest, most) if fewest == most => {
+            (format!("{most} folds"), format!(" = {} values", results.seeds.len() * most))
+        }
+        (fewest, most) => (format!("{fewest} to {most} folds"), String::new()),
+    };
     match results.seeds.len() {
         0 | 1 => format!("{folds}, each rounded to three decimals first"),
-        n => {
-            let n_values = n * n_folds;
-            format!("{n} seeds \u{d7} {folds} = {n_values} values, each rounded to three decimals first")
-        }
+        n => format!("{n} seeds \u{d7} {folds}{values}, each rounded to three decimals first"),
     }
 }
 

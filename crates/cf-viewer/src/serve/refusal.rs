@@ -23,6 +23,11 @@ impl Refusal {
         Self { status: StatusCode::BAD_REQUEST, reason: format!("{what}: expected {wanted}") }
     }
 
+    /// A request with a value that is none of those that are known.
+    pub(super) fn unreadable(what: &str, error: &crate::Error) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, reason: format!("{what}: {error}") }
+    }
+
     /// A request that names another host.
     pub(super) fn misdirected() -> Self {
         let reason = "this server answers to its own loopback address only".to_owned();

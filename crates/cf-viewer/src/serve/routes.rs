@@ -7,7 +7,7 @@ use axum::Json;
 use axum::Router;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_TYPE, HOST, RANGE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -65,6 +65,13 @@ async fn guard(State(app): Shared, request: Request, next: Next) -> Response {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     };
+    // What is refused before it gets to a function here, such as bytes that are no UTF-8, is answered in the same form.
+    let is_text = |kind: &HeaderValue| kind.to_str().is_ok_and(|kind| kind.starts_with("text/plain"));
+    if response.status() == StatusCode::BAD_REQUEST
+        && response.headers().get(CONTENT_TYPE).is_some_and(is_text)
+    {
+        response = Refusal::malformed("the address", "text in UTF-8").into_response();
+    }
     for (name, value) in HEADERS {
         response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
@@ -247,13 +254,14 @@ async fn heat_tile(
 fn drawing(query: &HashMap<String, String>) -> Result<Drawing, Refusal> {
     let mut drawing = Drawing::default();
     for (name, value) in query {
-        let wrong = |wanted: &str| Refusal::malformed(name, wanted);
+        let unreadable = |error| Refusal::unreadable(name, &error);
         match name.as_str() {
-            "colours" => drawing.colours = value.parse().map_err(|error| wrong(&format!("{error}")))?,
-            "scaling" => drawing.scaling = value.parse().map_err(|error| wrong(&format!("{error}")))?,
+            "colours" => drawing.colours = value.parse().map_err(unreadable)?,
+            "scaling" => drawing.scaling = value.parse().map_err(unreadable)?,
             "from" => {
                 let from: u32 = number(value, "from")?;
-                drawing.from = u8::try_from(from).map_err(|_| wrong("a shade from 0 to 255"))?;
+                drawing.from =
+                    u8::try_from(from).map_err(|_| Refusal::malformed(name, "a shade from 0 to 255"))?;
             }
             _ => return Err(Refusal::malformed("the query", "colours, scaling or from")),
         }

@@ -59,7 +59,7 @@ impl FeatureMaps {
     }
 
     fn relu(self) -> Result<Self> {
-        Ok(Self { values: self.values.relu()?, ..self })
+        Ok(Self { values: kernels::relu(&self.values)?, ..self })
     }
 }
 

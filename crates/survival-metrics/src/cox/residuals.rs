@@ -1,5 +1,6 @@
 //! What each subject and each event time adds to a fitted model, and the test of proportional hazards.
 
+use super::moments::Moments;
 use super::pass::Subject;
 use super::{CoxModel, CoxTest};
 use crate::error::{Error, Result};
@@ -17,12 +18,10 @@ pub(super) struct EventTime {
     pub(super) information: Vec<Vec<f64>>,
     /// Expected covariates, averaged over the steps of Efron's method.
     mean: Vec<f64>,
-    /// Hazard, and hazard times expected covariates, of a subject that survives the time.
-    hazard: f64,
-    hazard_mean: Vec<f64>,
+    /// Hazard of a subject that survives the time, and the expected covariates in it.
+    hazard: Moments,
     /// The same of a subject with an event at the time, which in Efron's method is at risk in part.
-    own_hazard: f64,
-    own_hazard_mean: Vec<f64>,
+    own_hazard: Moments,
 }
 
 impl EventTime {
@@ -33,24 +32,36 @@ impl EventTime {
             score: vec![0.0; p],
             information: vec![vec![0.0; p]; p],
             mean: vec![0.0; p],
-            hazard: 0.0,
-            hazard_mean: vec![0.0; p],
-            own_hazard: 0.0,
-            own_hazard_mean: vec![0.0; p],
+            hazard: Moments::none(p),
+            own_hazard: Moments::none(p),
         }
     }
 
-    /// Adds one event among subjects with the given sum of `exp(eta)`, mean and covariance of covariates.
-    pub(super) fn add(&mut self, s0: f64, mean: &[f64], covariance: &[Vec<f64>], share: f64, part: f64) {
-        self.log_likelihood -= s0.ln();
-        self.hazard += 1.0 / s0;
-        self.own_hazard += (1.0 - share) / s0;
-        for (k, m) in mean.iter().enumerate() {
-            self.score[k] -= m;
+    /// Adds a subject with an event.
+    ///
+    /// - `tied`: all with events at the time. Both parts of the score are counted from their mean: near 0 they would otherwise be the
+    ///   rounding of larger numbers.
+    pub(super) fn add_observed(&mut self, eta: f64, z: &[f64], tied: &Moments) {
+        self.log_likelihood += eta;
+        for ((score, z), origin) in self.score.iter_mut().zip(z).zip(&tied.mean) {
+            *score += z - origin;
+        }
+    }
+
+    /// Adds what was expected of one event among `others` and what is left of those `tied`.
+    ///
+    /// - `gone`: the share of the latter that counts as gone. `part`: that of this event among those of the time.
+    pub(super) fn add_expected(&mut self, others: &Moments, tied: &Moments, gone: f64, part: f64) {
+        let mut all = others.clone();
+        let of_others = all.add(tied, (1.0 - gone).ln(), &vec![0.0; tied.mean.len()]);
+        self.log_likelihood -= all.ln_sum;
+        let one = Moments::empty_set(tied.mean.len());
+        self.hazard.add(&one, -all.ln_sum, &all.mean);
+        self.own_hazard.add(&one, (1.0 - gone).ln() - all.ln_sum, &all.mean);
+        for (k, m) in all.mean.iter().enumerate() {
+            self.score[k] -= of_others * (others.mean[k] - tied.mean[k]);
             self.mean[k] += part * m;
-            self.hazard_mean[k] += m / s0;
-            self.own_hazard_mean[k] += (1.0 - share) * m / s0;
-            for (cell, v) in self.information[k].iter_mut().zip(&covariance[k]) {
+            for (cell, v) in self.information[k].iter_mut().zip(&all.covariance[k]) {
                 *cell += v;
             }
         }
@@ -63,6 +74,8 @@ pub(super) struct Residuals {
     pub(super) martingale: Vec<f64>,
     score: Vec<Vec<f64>>,
     pub(super) baseline: Vec<(f64, f64)>,
+    /// Log hazard of a subject with mean covariates against one at the origin of the standardised ones.
+    at_means: f64,
     n_strata: usize,
     events: Vec<EventTime>,
     /// Of all subjects, for the scale of time in the test of proportional hazards.
@@ -70,11 +83,12 @@ pub(super) struct Residuals {
 }
 
 impl Residuals {
-    pub(super) fn new(data: &SurvivalData, p: usize) -> Self {
+    pub(super) fn new(data: &SurvivalData, p: usize, at_means: f64) -> Self {
         Self {
             martingale: vec![0.0; data.len()],
             score: vec![vec![0.0; p]; data.len()],
             baseline: Vec::new(),
+            at_means,
             n_strata: 0,
             events: Vec::new(),
             survival: KaplanMeier::fit_sample(data),
@@ -84,33 +98,28 @@ impl Residuals {
     /// Adds a stratum: its subjects, latest first, and its event times, earliest first.
     pub(super) fn add_stratum(&mut self, subjects: &[Subject], beta: &[f64], events: Vec<EventTime>) {
         let p = beta.len();
-        let (mut hazard, mut hazard_mean) = (0.0, vec![0.0; p]);
+        let unmoved = vec![0.0; p];
+        let mut hazard = Moments::none(p);
         let mut next = events.iter().peekable();
         let mut reversed = subjects.iter().rev().peekable();
         let mut baseline = Vec::new();
         while let Some(time) = reversed.peek().map(|s| s.time) {
             let event = next.next_if(|e| e.time == time);
-            let before = (hazard, hazard_mean.clone());
+            let mut own_hazard = hazard.clone();
             if let Some(event) = event {
-                hazard += event.hazard;
-                hazard_mean.iter_mut().zip(&event.hazard_mean).for_each(|(sum, a)| *sum += a);
-                baseline.push((time, hazard));
+                own_hazard.add(&event.own_hazard, 0.0, &unmoved);
+                hazard.add(&event.hazard, 0.0, &unmoved);
+                baseline.push((time, (hazard.ln_sum + self.at_means).exp()));
             }
             while let Some(subject) = reversed.next_if(|s| s.time == time) {
-                let r = dot(beta, &subject.z).exp();
                 let own = event.filter(|_| subject.is_event);
-                let (h, m) = match own {
-                    Some(event) => {
-                        let m: Vec<f64> =
-                            before.1.iter().zip(&event.own_hazard_mean).map(|(a, b)| a + b).collect();
-                        (before.0 + event.own_hazard, m)
-                    }
-                    None => (hazard, hazard_mean.clone()),
-                };
-                self.martingale[subject.index] = f64::from(u8::from(subject.is_event)) - r * h;
+                let passed = if own.is_some() { &own_hazard } else { &hazard };
+                // A subject's own weight is among those that its hazard is divided by, so that the product is small.
+                let expected = (dot(beta, &subject.z) + passed.ln_sum).exp();
+                self.martingale[subject.index] = f64::from(u8::from(subject.is_event)) - expected;
                 for (k, cell) in self.score[subject.index].iter_mut().enumerate() {
                     let z = subject.z[k];
-                    *cell = own.map_or(0.0, |event| z - event.mean[k]) - r * (z * h - m[k]);
+                    *cell = own.map_or(0.0, |event| z - event.mean[k]) - expected * (z - passed.mean[k]);
                 }
             }
         }

@@ -20,8 +20,11 @@ pub struct PairwiseLogRank<G> {
 
 /// Log-rank tests of all pairs of groups, in ascending order of their labels.
 ///
+/// A pair whose statistic has no variance, as that of two groups without events, has no test: it is left out, and the others are
+/// adjusted for their own number.
+///
 /// # Errors
-/// As [`weighted_log_rank_test`] of any pair.
+/// As [`weighted_log_rank_test`], but for [`Error::ZeroVariance`].
 ///
 /// ```
 /// use survival_metrics::{LogRankWeight, Outcome, PAdjust, pairwise_log_rank_tests};
@@ -50,7 +53,11 @@ pub fn pairwise_log_rank_tests<G: Ord + Clone>(
         for second in levels.iter().skip(at + 1) {
             let members = outcomes.iter().zip(groups).filter(|(_, g)| g == first || g == second);
             let (outcomes, groups): (Vec<Outcome>, Vec<G>) = members.map(|(o, g)| (*o, g.clone())).unzip();
-            tests.push(weighted_log_rank_test(&outcomes, &groups, weight)?);
+            match weighted_log_rank_test(&outcomes, &groups, weight) {
+                Ok(test) => tests.push(test),
+                Err(Error::ZeroVariance) => {}
+                Err(other) => return Err(other),
+            }
         }
     }
     let p_values: Vec<f64> = tests.iter().map(|test| test.p_value).collect();
@@ -123,5 +130,25 @@ impl<G> LogRank<G> {
             p_value: chi2_sf(chi_square, 1),
             log10_p: chi2_ln_sf(chi_square, 1) / std::f64::consts::LN_10,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_without_variance_leaves_the_others_their_tests() {
+        let outcomes = [(1.0, true), (2.0, true), (3.0, false), (4.0, false), (5.0, true)]
+            .map(|(t, event)| if event { Outcome::event(t) } else { Outcome::censored(t) }.expect("finite"));
+        let groups = ["a", "a", "b", "c", "a"];
+        let pairs = pairwise_log_rank_tests(&outcomes, &groups, LogRankWeight::LogRank, PAdjust::Bonferroni)
+            .expect("defined");
+        let names: Vec<Vec<&str>> =
+            pairs.iter().map(|pair| pair.test.groups.iter().map(|g| g.level).collect()).collect();
+        assert_eq!(names, [["a", "b"], ["a", "c"]]);
+        for pair in &pairs {
+            assert_eq!(pair.adjusted_p, (2.0 * pair.test.p_value).min(1.0));
+        }
     }
 }

@@ -204,8 +204,8 @@ pub enum ErrorKind {
         found: usize,
     },
 
-    /// A feature is NaN or infinite.
-    #[error("the feature in row {row}, column {column} is NaN or infinite")]
+    /// A feature is NaN or infinite, or a 64-bit float beyond the range of 32-bit ones, in which features are kept.
+    #[error("the feature in row {row}, column {column} is NaN or infinite as a 32-bit float")]
     NonFinite {
         /// Row: index of the patch.
         row: usize,

@@ -10,6 +10,19 @@ use crate::scale_file::FileType;
 
 /// Names in a directory, sorted, without hidden ones (files being written are hidden); empty if it does not exist.
 pub(crate) fn file_names(directory: &Path) -> Result<Vec<String>> {
+    names_where(directory, |_| true)
+}
+
+/// Names of the files of a type in a directory, as [`file_names`]: a folder is none, whatever it is called.
+pub(super) fn names_of_type(directory: &Path, file_type: FileType) -> Result<Vec<String>> {
+    let ending = file_type.ending();
+    let is_folder = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    let mut names = names_where(directory, |entry| !is_folder(entry))?;
+    names.retain(|name| name.ends_with(ending) && name.len() > ending.len());
+    Ok(names)
+}
+
+fn names_where(directory: &Path, keep: impl Fn(&fs::DirEntry) -> bool) -> Result<Vec<String>> {
     let failed =
         |source| Error::from(ErrorKind::Io { action: "list the directory", source }).in_file(directory);
     let entries = match fs::read_dir(directory) {
@@ -20,8 +33,9 @@ pub(crate) fn file_names(directory: &Path) -> Result<Vec<String>> {
     };
     let mut names = BTreeSet::new();
     for entry in entries {
-        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') && keep(&entry) {
             names.insert(name);
         }
     }
@@ -52,6 +66,5 @@ pub(crate) fn folders_named(directory: &Path, is_right: impl Fn(&str) -> bool) -
 
 /// Whether a directory has a file of a type.
 pub(super) fn has_files(directory: &Path, file_type: FileType) -> Result<bool> {
-    let ending = file_type.ending();
-    Ok(file_names(directory)?.iter().any(|name| name.ends_with(ending) && name.len() > ending.len()))
+    Ok(!names_of_type(directory, file_type)?.is_empty())
 }

@@ -93,6 +93,19 @@ fn every_cell_is_read_right_or_refused() {
 }
 
 #[test]
+fn an_attribute_that_was_set_to_nothing_is_absent() {
+    for backend in BACKENDS {
+        for file in ["attributes_v0.h5", "attributes_v2.h5", "attributes_v3.h5"] {
+            let reader = Reader::open_with(backend, &folder().join(file)).unwrap();
+            for home in ["", "group", "dataset"] {
+                let found = reader.source.attribute(home, "nothing").unwrap();
+                assert_eq!(found, None, "{} {file} {home}", label(backend));
+            }
+        }
+    }
+}
+
+#[test]
 fn damaged_files_are_refused_with_their_fault() {
     for backend in BACKENDS {
         for (file, wanted) in [

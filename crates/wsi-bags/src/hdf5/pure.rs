@@ -19,10 +19,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::mmap::MappedFile;
 
 use super::backend::{Attribute, Dataset, Element, Members, SourceFile, Storage};
-use super::failed;
 use super::reader::LARGEST_COMPRESSION;
+use super::{beyond_file, failed, lacks_chunk};
 
-use header::{Header, Place};
+use chunks::Found;
+use header::{ChunkList, ChunkPlace, Header, Place};
 
 pub(super) use writer::Sink;
 
@@ -75,12 +76,29 @@ impl Source {
     }
 
     /// The dataset, about to be read.
-    fn found(&self, place: &str) -> Result<H5Dataset> {
+    fn found(&self, place: &str) -> Result<Found> {
         let missing = || ErrorKind::MissingDataset { name: place.to_owned(), found: Vec::new() };
         let dataset = self.find(place)?.ok_or_else(missing)?;
         self.check_chunk(&dataset)?;
-        checksum::verify(&dataset)?;
-        Ok(dataset)
+        check_filters(&dataset)?;
+        let chunks = self.chunks(place, &dataset)?;
+        checksum::verify(&dataset, chunks.as_deref(), self.map.bytes())?;
+        Ok(Found { dataset, has_every_chunk: chunks.is_some() })
+    }
+
+    /// All chunks of a dataset, where its index can be followed here.
+    fn chunks(&self, place: &str, dataset: &H5Dataset) -> Result<Option<Vec<ChunkPlace>>> {
+        let (shape, size) = (dataset.shape(), dataset.element_size());
+        let chunks = match self.header(place).and_then(|header| header.chunks(self.base, &shape, size)) {
+            None => return Ok(None),
+            Some(ChunkList::Incomplete) => return Err(lacks_chunk()),
+            Some(ChunkList::Whole(chunks)) => chunks,
+        };
+        let file = self.map.bytes();
+        match chunks.iter().find(|chunk| chunk.bytes(file).is_empty()) {
+            None => Ok(Some(chunks)),
+            Some(chunk) => Err(beyond_file(chunk.offset, chunk.len, file.len())),
+        }
     }
 
     /// Refuses chunks larger than the file can hold: the library sets memory aside for a whole one, however few rows there are.
@@ -165,27 +183,27 @@ impl SourceFile for Source {
     }
 
     fn floats(&self, place: &str) -> Result<Vec<f32>> {
-        let dataset = self.found(place)?;
-        let datatype = dataset.datatype().map_err(|source| refused("read the element type", source))?;
+        let found = self.found(place)?;
+        let datatype = found.dataset.datatype().map_err(|source| refused("read the element type", source))?;
         if matches!(element(&datatype), Element::Float { element: ElementType::F64, .. }) {
-            return in_blocks(&dataset, |value: f64| value as f32);
+            return in_blocks(&found, |value: f64| value as f32);
         }
-        in_blocks(&dataset, |value: f32| value)
+        in_blocks(&found, |value: f32| value)
     }
 
     fn integers(&self, place: &str) -> Result<Vec<i64>> {
-        let dataset = self.found(place)?;
+        let found = self.found(place)?;
         let read = |source| refused("read the values as integers", source);
-        let values: Vec<i64> = dataset.read_numeric_as().map_err(read)?;
-        chunks::check_written(&dataset, 0, &values, i64::cast_unsigned)?;
+        let values: Vec<i64> = found.dataset.read_numeric_as().map_err(read)?;
+        found.check_written(0, &values, i64::cast_unsigned)?;
         Ok(values)
     }
 
     fn doubles(&self, place: &str) -> Result<Vec<f64>> {
-        let dataset = self.found(place)?;
-        let values: Vec<f64> =
-            dataset.read_numeric_as().map_err(|source| refused("read the values", source))?;
-        chunks::check_written(&dataset, 0, &values, f64::to_bits)?;
+        let found = self.found(place)?;
+        let read = |source| refused("read the values", source);
+        let values: Vec<f64> = found.dataset.read_numeric_as().map_err(read)?;
+        found.check_written(0, &values, f64::to_bits)?;
         Ok(values)
     }
 
@@ -196,6 +214,9 @@ impl SourceFile for Source {
         };
         // What the library keeps to itself about groups is read from the header.
         let in_header = self.header(place).and_then(|header| header.attribute(name));
+        if in_header.as_ref().is_some_and(header::Stored::is_empty) {
+            return Ok(None);
+        }
         let text = if let Some(dataset) = self.find(place).ok().flatten() {
             if !listed(dataset.attr_names())? {
                 return Ok(None);
@@ -219,8 +240,9 @@ impl SourceFile for Source {
 }
 
 /// Reads a matrix some rows at a time, since the library holds what it decodes beside what it converts.
-fn in_blocks<T: ReadNumeric>(dataset: &H5Dataset, convert: impl Fn(T) -> f32) -> Result<Vec<f32>> {
+fn in_blocks<T: ReadNumeric>(found: &Found, convert: impl Fn(T) -> f32) -> Result<Vec<f32>> {
     const VALUES_AT_ONCE: usize = 1 << 20;
+    let dataset = &found.dataset;
     let failed = |source| refused("read the values", source);
     let shape = dataset.shape();
     let [n_rows, n_columns] = shape[..] else {
@@ -238,9 +260,20 @@ fn in_blocks<T: ReadNumeric>(dataset: &H5Dataset, convert: impl Fn(T) -> f32) ->
         let n_before = values.len();
         values.extend(block.into_iter().map(&convert));
         let block = values.get(n_before..).unwrap_or_default();
-        chunks::check_written(dataset, start, block, |value| value.to_bits().into())?;
+        found.check_written(start, block, |value| value.to_bits().into())?;
     }
     Ok(values)
+}
+
+/// Refuses what the library decodes without noticing damage that the C library notices.
+fn check_filters(dataset: &H5Dataset) -> Result<()> {
+    /// Identifier in the file format.
+    const SZIP: u16 = 4;
+    let filters = dataset.filters().map_err(|source| refused("read the filters", source))?;
+    if filters.iter().any(|filter| filter.id == SZIP) {
+        return Err(ErrorKind::Hdf5Feature { feature: "SZIP compression".to_owned() }.into());
+    }
+    Ok(())
 }
 
 /// The error of the library, with the feature named where it lacks one.

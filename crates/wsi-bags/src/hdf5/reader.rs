@@ -15,7 +15,7 @@ use crate::gather::{Run, gather};
 use crate::mmap::{MappedFile, MappedFloats};
 
 use super::backend::{Dataset, Element, SourceFile, Storage};
-use super::{Backend, joined};
+use super::{Backend, beyond_file, joined};
 
 /// A file opened for reading.
 pub(crate) struct Reader {
@@ -172,10 +172,7 @@ impl<'a> Group<'a> {
         let end = offset.checked_add(len).filter(|end| *end <= file_len as u64);
         match (end, usize::try_from(offset)) {
             (Some(_), Ok(offset)) => Ok(Some(offset)),
-            _ => Err(Error::from(ErrorKind::Content {
-                found: format!("{len} bytes from byte {offset} on of a file of {file_len}"),
-                wanted: "the values of the dataset",
-            })),
+            _ => Err(beyond_file(offset, len, file_len)),
         }
     }
 

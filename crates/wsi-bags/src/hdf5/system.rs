@@ -204,11 +204,12 @@ impl SourceFile for Source {
             Some(Err(_)) => Attribute::Other("a text that is not UTF-8".to_owned()),
             None => Attribute::Other("without a value".to_owned()),
         };
-        let is_empty = attribute.space().is_ok_and(|space| space.is_null());
+        // Set to nothing, as by `h5py.Empty`.
+        if attribute.space().is_ok_and(|space| space.is_null()) {
+            return Ok(None);
+        }
         Ok(Some(match datatype {
-            _ if n_values != 1 || is_empty => {
-                Attribute::Other(format!("{n_values} values of type {datatype}"))
-            }
+            _ if n_values != 1 => Attribute::Other(format!("{n_values} values of type {datatype}")),
             TypeDescriptor::Integer(_) | TypeDescriptor::Unsigned(_) | TypeDescriptor::Float(_) => {
                 let values: Vec<f64> = attribute.read_raw().map_err(unreadable)?;
                 values

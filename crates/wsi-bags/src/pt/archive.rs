@@ -44,8 +44,13 @@ impl Archive {
     /// [`ErrorKind::ElementType`] if its numbers are big-endian.
     pub(super) fn open(path: &Path) -> Result<Self> {
         const WANTED: &str = "a zip archive as written by torch.save since PyTorch 1.6";
+        const WANTED_ANEW: &str =
+            "a zip archive as written by torch.save since PyTorch 1.6; load and save it again there";
         let file = Arc::new(MappedFile::open(path)?);
-        let wrong_kind = |found| Err(ErrorKind::FileKind { found, wanted: WANTED }.into());
+        let wrong_kind = |found| {
+            let legacy = matches!(found, FileKind::BarePickle | FileKind::Tar);
+            Err(ErrorKind::FileKind { found, wanted: if legacy { WANTED_ANEW } else { WANTED } }.into())
+        };
         match sniff(file.bytes()) {
             None => {}
             Some(found) => return wrong_kind(found),
@@ -91,7 +96,7 @@ impl Archive {
             .map_err(|source| damaged(&format!("record `{name}` cannot be found"), source))?;
         if entry.encrypted() || entry.compression() != CompressionMethod::Stored {
             return Err(fault(format!(
-                "record `{name}` is compressed or encrypted, which torch.save never does"
+                "record `{name}` is compressed or encrypted, which torch.save never does; save the tensor again in PyTorch"
             )));
         }
         let extent = entry

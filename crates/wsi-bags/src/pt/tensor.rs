@@ -67,7 +67,7 @@ impl<'a> Tensor<'a> {
         }
         // A stride of 0 (`expand`) would let a few bytes stand for any number of values.
         if len > span {
-            return Err(misfit("its elements overlap"));
+            return Err(misfit("its elements overlap, as after `expand`; save `tensor.contiguous()`"));
         }
         let start = end.map_or(0, |end| end - span) * element;
         Ok(Self { storage, shape, strides, record, start, len, span })

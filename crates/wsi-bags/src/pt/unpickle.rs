@@ -330,8 +330,9 @@ impl Machine<'_> {
             }
             (
                 Value::Global(Global::RebuildTensor),
-                [Value::Storage(storage), Value::Int(offset), shape, strides, _, _, ..],
+                [Value::Storage(storage), Value::Int(offset), shape, strides, _, _, metadata @ ..],
             ) => {
+                self.check_metadata(metadata)?;
                 let tensor = TensorView {
                     storage: *storage,
                     offset: u64::try_from(*offset).map_err(|_| "a tensor has a negative offset")?,
@@ -344,6 +345,25 @@ impl Machine<'_> {
             _ => return Err("a call has arguments that torch.save does not write".into()),
         }
         Ok(())
+    }
+
+    /// Refuses a tensor whose values are not those of its storage: PyTorch can negate or conjugate lazily, and says so here.
+    fn check_metadata(&self, metadata: &[Value]) -> Result<(), Fault> {
+        let entries = match metadata {
+            [] | [Value::None] => return Ok(()),
+            [metadata] => self.objects.dict(*metadata),
+            _ => None,
+        };
+        let entries = entries.ok_or("the metadata of a tensor are not a dict")?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = entries.iter().filter_map(|(key, _)| self.objects.text(*key)).collect();
+        Err(Fault::Text(format!(
+            "a tensor is a view that is more than its storage (metadata: {}); save its own values, \
+             `tensor.resolve_conj().resolve_neg()`",
+            names.join(", ")
+        )))
     }
 
     /// A shape or strides. Tuples never change, so that they can be pointed to once they have been checked.

@@ -20,6 +20,31 @@ pub(super) struct Header {
     start: usize,
 }
 
+/// Which numbers a tensor may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Numbers {
+    /// Features.
+    Floats,
+    /// Positions, indices and classes.
+    Integers,
+}
+
+impl Numbers {
+    fn accept(self, element: ElementType) -> bool {
+        match self {
+            Self::Floats => element.is_float(),
+            Self::Integers => matches!(element, ElementType::I32 | ElementType::I64 | ElementType::U8),
+        }
+    }
+
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Floats => "float16, bfloat16, float32 or float64",
+            Self::Integers => "int32, int64 or uint8",
+        }
+    }
+}
+
 /// A tensor that lies within its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TensorPlace {
@@ -54,21 +79,23 @@ impl Header {
     }
 
     /// A tensor of two axes.
-    pub(super) fn matrix(&self, name: &str) -> Result<TensorPlace> {
-        self.place(name, "[n_patches, dim]", |shape| match shape {
+    pub(super) fn matrix(&self, name: &str, numbers: Numbers) -> Result<TensorPlace> {
+        self.place(name, numbers, "[n_patches, dim]", |shape| match shape {
             [n_rows, n_columns] => Some((*n_rows, *n_columns)),
             _ => None,
         })
     }
 
-    /// A tensor of one axis.
+    /// A tensor of one axis, of integers.
     pub(super) fn list(&self, name: &str) -> Result<TensorPlace> {
-        self.place(name, "[n_patches]", |shape| if let [n_rows] = shape { Some((*n_rows, 1)) } else { None })
+        let axes = |shape: &[usize]| if let [n_rows] = shape { Some((*n_rows, 1)) } else { None };
+        self.place(name, Numbers::Integers, "[n_patches]", axes)
     }
 
     fn place(
         &self,
         name: &str,
+        numbers: Numbers,
         wanted: &str,
         axes: impl Fn(&[usize]) -> Option<(usize, usize)>,
     ) -> Result<TensorPlace> {
@@ -81,8 +108,11 @@ impl Header {
             let found = info.shape.iter().map(|size| *size as u64).collect();
             return Err(Error::from(ErrorKind::Shape { found, wanted: wanted.to_owned() }).at_place(name));
         };
-        let Some(element) = element(info.dtype) else {
-            let (found, wanted) = (format!("{:?}", info.dtype).to_lowercase(), "a float or integer");
+        let known = element(info.dtype);
+        let Some(element) = known.filter(|element| numbers.accept(*element)) else {
+            let unknown = || format!("{:?}", info.dtype).to_lowercase();
+            let (found, wanted) =
+                (known.map_or_else(unknown, |known| known.name().to_owned()), numbers.in_words());
             return Err(Error::from(ErrorKind::ElementType { found, wanted }).at_place(name));
         };
         Ok(TensorPlace { n_rows, n_columns, element, start: self.start + info.data_offsets.0 })
@@ -125,21 +155,17 @@ impl TensorPlace {
         gather(file, self.element, &[run])
     }
 
-    /// The values of an integer tensor.
-    pub(super) fn integers(&self, file: &MappedFile, name: &str) -> Result<Vec<i64>> {
+    /// The values of a tensor of integers.
+    pub(super) fn integers(&self, file: &MappedFile) -> Vec<i64> {
         let bytes = self.bytes(file);
-        Ok(match self.element {
+        match self.element {
             ElementType::I64 => bytes.as_chunks().0.iter().map(|value| i64::from_le_bytes(*value)).collect(),
             ElementType::I32 => {
                 bytes.as_chunks().0.iter().map(|value| i64::from(i32::from_le_bytes(*value))).collect()
             }
-            ElementType::U8 => bytes.iter().map(|value| i64::from(*value)).collect(),
-            other => {
-                let kind =
-                    ErrorKind::ElementType { found: other.name().to_owned(), wanted: "int32 or int64" };
-                return Err(Error::from(kind).at_place(name));
-            }
-        })
+            // The third of the types that `Numbers::Integers` accepts.
+            _ => bytes.iter().map(|value| i64::from(*value)).collect(),
+        }
     }
 }
 

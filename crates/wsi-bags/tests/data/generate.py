@@ -53,6 +53,8 @@ def wrong_tensors():
     save("wrong_nan", values)
     values[1, 2] = -float("inf")
     save("wrong_inf", values)
+    # As of `.conj().imag`: the storage holds the negated values, and the metadata say so.
+    save("wrong_negated", torch._neg_view(matrix(3, 4).float()))
 
 
 class Call:
@@ -187,6 +189,9 @@ def wrong_native():
     with h5py.File(HERE / "wrong_native_linked.h5", "w") as file:
         file.create_dataset("x20/coords", data=np.zeros((2, 2), dtype="<i8"))
         file["x20/features/uni"] = h5py.ExternalLink("native_f32.h5", "x10/features/resnet50")
+    with h5py.File(HERE / "wrong_native_szip.h5", "w") as file:
+        file.create_dataset("x20/coords", data=np.array([[i * 512, 0] for i in range(32)], dtype="<i8"))
+        file.create_dataset("x20/features/uni", data=matrix(32, 4).numpy().astype("<f4"), chunks=(32, 4), compression="szip")
     with h5py.File(HERE / "wrong_native_text.h5", "w") as file:
         file.create_dataset("x20/coords", data=np.zeros((2, 2), dtype="<i8"))
         file.create_dataset("x20/features/uni", data=np.array([["a", "b"], ["c", "d"]], dtype="S1"))

@@ -1,7 +1,7 @@
 //! The markers before the samples.
 
 use crate::jpeg::entropy::HuffmanTable;
-use crate::jpeg::{Fault, broken};
+use crate::jpeg::{Colours, Fault, broken};
 
 /// Everything that a scan needs.
 #[derive(Default)]
@@ -12,6 +12,9 @@ pub(super) struct Header {
     pub(super) frame: Option<Frame>,
     /// MCUs between restart markers; 0 for none.
     pub(super) restart_interval: usize,
+    is_jfif: bool,
+    /// Of Adobe's marker: 0 for components that are as they are.
+    adobe_transform: Option<u8>,
 }
 
 /// Size and components of the image.
@@ -89,6 +92,8 @@ impl Header {
                 0xc4 => self.huffman(body)?,
                 0xc0 | 0xc1 => self.frame(body)?,
                 0xc2..=0xcf => return Err(Fault::OtherForm),
+                0xe0 if body.starts_with(b"JFIF\0") => self.is_jfif = true,
+                0xee if body.starts_with(b"Adobe") => self.adobe_transform = body.get(11).copied(),
                 0xdd => self.restart_interval = usize::from(word(body, 0)?),
                 0xda => {
                     self.scan(body)?;
@@ -96,6 +101,17 @@ impl Header {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// What the three components of the frame are, as libjpeg tells: by the marker of JFIF, else by Adobe's, else by the components' names.
+    pub(super) fn stated_colours(&self, frame: &Frame) -> Colours {
+        let names: Vec<u8> = frame.components.iter().map(|component| component.id).collect();
+        match self.adobe_transform {
+            _ if self.is_jfif => Colours::YCbCr,
+            Some(0) => Colours::Rgb,
+            None if names == *b"RGB" => Colours::Rgb,
+            _ => Colours::YCbCr,
         }
     }
 

@@ -34,6 +34,8 @@ pub(crate) enum Colours {
     Rgb,
     /// Luma and two chroma components.
     YCbCr,
+    /// As the stream says, by the rules of libjpeg.
+    Stated,
 }
 
 /// Decodes a stream of at most `largest` (width, height) pixels; `tables` are quantisation and Huffman tables that stand
@@ -57,9 +59,17 @@ pub(crate) fn decode(
     }
     let planes = decode_scan(&header, frame, &stream[start..])?;
     let (width, height) = (frame.width as usize, frame.height as usize);
+    let colours = if colours == Colours::Stated { header.stated_colours(frame) } else { colours };
     let rgb = upsample::to_rgb(frame, &planes, colours);
     debug_assert_eq!(rgb.len(), width * height * 3);
     Ok(Tile { width: frame.width, height: frame.height, rgb })
+}
+
+/// Whether a stream has the marker of its end behind its last scan, as one that was cut short does not.
+pub(crate) fn has_end(stream: &[u8]) -> bool {
+    let last = |marker: [u8; 2]| stream.windows(2).rposition(|bytes| bytes == marker);
+    let (scan, end) = (last([0xff, 0xda]), last([0xff, 0xd9]));
+    end.is_some() && end > scan
 }
 
 /// A block has at least one code for its first coefficient and one for the end of the others.

@@ -26,7 +26,7 @@ pub(super) fn to_rgb(frame: &Frame, planes: &[Plane], colours: Colours) -> Vec<u
                     pixel.copy_from_slice(&[a[x], b[x], c[x]]);
                 }
             }
-            ([luma, blue, red], Colours::YCbCr) => {
+            ([luma, blue, red], Colours::YCbCr | Colours::Stated) => {
                 arch.dispatch(ColourRow { luma, blue, red, out });
             }
             _ => {}

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test uses its part")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed")]
 
+pub(crate) mod tiff_file;
+
 use std::path::PathBuf;
 
 use image::RgbImage;
@@ -48,4 +50,16 @@ pub(crate) fn differences(a: &RgbImage, b: &RgbImage) -> (u8, usize) {
     assert_eq!(a.dimensions(), b.dimensions());
     let each = || a.iter().zip(b.iter()).map(|(a, b)| a.abs_diff(*b));
     (each().max().unwrap_or(0), each().filter(|difference| *difference > 0).count())
+}
+
+/// The cases of a file in `fixtures/reference`.
+pub(crate) fn reference(name: &str) -> Vec<Value> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/reference");
+    serde_json::from_str(&std::fs::read_to_string(format!("{folder}/{name}")).unwrap()).unwrap()
+}
+
+/// The bytes that hexadecimal digits stand for.
+pub(crate) fn hex(digits: &Value) -> Vec<u8> {
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.as_str().unwrap().as_bytes().chunks(2).map(byte).collect()
 }

@@ -20,7 +20,7 @@ vectorised! {
     /// The gradient before [`relu`], whose output was `y`: none where it was cut off.
     pub(in crate::kernels) fn relu_gradient<T: Element>(before: &mut [T], y: &[T], grad: &[T]) -> () {
         for ((before, &y), &grad) in before.iter_mut().zip(y).zip(grad) {
-            *before = if y > T::zero() { grad } else { T::zero() };
+            *before = if y <= T::zero() { T::zero() } else { grad };
         }
     }
 

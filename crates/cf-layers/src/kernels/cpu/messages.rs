@@ -6,10 +6,10 @@ use super::vectorised::vectorised;
 /// Added to each message, as published.
 const FLOOR: f64 = 1e-7;
 
-/// `relu(x)`, and a floor.
+/// `relu(x)`, and a floor. NaN stays NaN.
 #[inline(always)]
 fn message<T: Element>(x: T) -> T {
-    T::from_f64(FLOOR) + if x > T::zero() { x } else { T::zero() }
+    T::from_f64(FLOOR) + if x < T::zero() { T::zero() } else { x }
 }
 
 /// What a node sends to is known of: its output, the log of its sum of exponentials, and the gradient of the output.
@@ -54,7 +54,7 @@ vectorised! {
     /// Takes away the gradient of messages that their ReLU cut off.
     pub(in crate::kernels) fn cut_off<T: Element>(dx: &mut [T], x: &[T]) -> () {
         for (dx, &x) in dx.iter_mut().zip(x) {
-            *dx = if x > T::zero() { *dx } else { T::zero() };
+            *dx = if x <= T::zero() { T::zero() } else { *dx };
         }
     }
 }

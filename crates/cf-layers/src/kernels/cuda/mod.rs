@@ -23,6 +23,7 @@ pub(super) mod neighbours;
 pub(super) mod optimiser;
 mod product;
 pub(super) mod projected_attention;
+pub(super) mod relu;
 pub(super) mod rows;
 pub(super) mod token_map;
 pub(super) mod transformer_layer;

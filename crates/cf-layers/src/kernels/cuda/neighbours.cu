@@ -12,7 +12,7 @@ struct Neighbours {
 };
 
 // As `cpu/messages.rs` has it.
-__device__ __forceinline__ float message(float x) { return (x > 0.0f ? x : 0.0f) + 1e-7f; }
+__device__ __forceinline__ float message(float x) { return (x < 0.0f ? 0.0f : x) + 1e-7f; }
 
 // y_v = sum of the neighbours' rows.
 extern "C" __global__ void neighbour_sum(const float *x, const uint32_t *starts, const uint32_t *nodes, float *y, uint32_t d) {
@@ -60,7 +60,7 @@ extern "C" __global__ void __launch_bounds__(256)
             by_x = fmaf(weighted, fmaf(*t, apart, 1.0f), by_x);
             by_t = fmaf(weighted * m, apart, by_t);
         }
-        dx[(uint64_t)blockIdx.x * d + c] = own > 0.0f ? by_x : 0.0f;
+        dx[(uint64_t)blockIdx.x * d + c] = own <= 0.0f ? 0.0f : by_x;
     }
     __shared__ float of_warps[8];
     by_t = warp_sum(by_t);

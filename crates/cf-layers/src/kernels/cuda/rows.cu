@@ -91,7 +91,8 @@ extern "C" __global__ void embedded_weight_gradient(float *dw, const float *dbia
 enum Activation { IDENTITY = 0, RELU = 1, TANH = 2 };
 
 __device__ __forceinline__ float activated(float y, int activation) {
-    if (activation == RELU) return fmaxf(y, 0.0f);
+    // Not fmaxf, which turns NaN into 0.
+    if (activation == RELU) return y < 0.0f ? 0.0f : y;
     if (activation == TANH) return tanhf(y);
     return y;
 }
@@ -199,7 +200,7 @@ __device__ __forceinline__ void store_some(T *to, uint64_t i, float4 v, uint32_t
 }
 
 __device__ __forceinline__ float before_activation(float g, float y, int activation) {
-    if (activation == RELU) return y > 0.0f ? g : 0.0f;
+    if (activation == RELU) return y <= 0.0f ? 0.0f : g;
     if (activation == TANH) return g * (1.0f - y * y);
     return g;
 }
@@ -229,6 +230,18 @@ __device__ void row_gradient(const From *grad, const float *y, To *to, float *pa
 ROW_GRADIENT(row_gradient_f32_f32, float, float)
 ROW_GRADIENT(row_gradient_f32_bf16, float, bf16)
 ROW_GRADIENT(row_gradient_bf16_bf16, bf16, bf16)
+
+// ReLU of an array, and the gradient before it from its output and the gradient of that.
+extern "C" __global__ void relu(const float *x, float *y, uint64_t n) {
+    uint64_t stride = (uint64_t)gridDim.x * blockDim.x;
+    for (uint64_t i = (uint64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += stride) y[i] = activated(x[i], RELU);
+}
+extern "C" __global__ void relu_gradient(const float *y, const float *dy, float *dx, uint64_t n) {
+    uint64_t stride = (uint64_t)gridDim.x * blockDim.x;
+    for (uint64_t i = (uint64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += stride) {
+        dx[i] = before_activation(dy[i], y[i], RELU);
+    }
+}
 
 // The sum of `n_partial` rows of `d`. A block is 32 columns by 8 rows at a time.
 extern "C" __global__ void sum_partial(const float *partial, float *total, uint32_t n_partial, uint32_t d) {

@@ -5,7 +5,9 @@
 //! and looks at its messages. Where it cannot follow, the answer is `None`: a dataset is then read by the library, and
 //! an attribute that the library lists but that is not found here is an error.
 
-use rust_hdf5::format::btree_v1::{BTreeV1Node, ChunkBTreeV1Node};
+mod chunk_index;
+
+use rust_hdf5::format::btree_v1::BTreeV1Node;
 use rust_hdf5::format::dense_attr::read_dense_attributes;
 use rust_hdf5::format::dense_link::read_dense_links;
 use rust_hdf5::format::local_heap::{LocalHeapHeader, local_heap_get_string};
@@ -17,13 +19,15 @@ use rust_hdf5::format::messages::datatype::{ByteOrder, DatatypeMessage, IeeeForm
 use rust_hdf5::format::messages::link::{LinkMessage, LinkTarget};
 use rust_hdf5::format::messages::link_info::LinkInfoMessage;
 use rust_hdf5::format::messages::{
-    MSG_ATTR_INFO, MSG_ATTRIBUTE, MSG_DATA_LAYOUT, MSG_FILTER_PIPELINE, MSG_FLAG_SHARED, MSG_LINK,
-    MSG_LINK_INFO, MSG_OBJ_HEADER_CONTINUATION, MSG_SYMBOL_TABLE,
+    MSG_ATTR_INFO, MSG_ATTRIBUTE, MSG_DATA_LAYOUT, MSG_FLAG_SHARED, MSG_LINK, MSG_LINK_INFO,
+    MSG_OBJ_HEADER_CONTINUATION, MSG_SYMBOL_TABLE,
 };
 use rust_hdf5::format::object_header::{ObjectHeader, ObjectHeaderMessage};
 use rust_hdf5::format::superblock::{SuperblockV0V1, SuperblockV2V3, detect_superblock_version};
 use rust_hdf5::format::symbol_table::SymbolTableNode;
-use rust_hdf5::format::{BlockReader, FormatContext, FormatResult, UNDEF_ADDR};
+use rust_hdf5::format::{BlockReader, FormatContext, FormatError, FormatResult, UNDEF_ADDR};
+
+pub(super) use chunk_index::{ChunkList, ChunkPlace};
 
 /// An attribute as it is stored.
 pub(super) struct Stored(AttributeMessage);
@@ -32,6 +36,11 @@ impl Stored {
     /// The value, if it is a single integer or float.
     pub(super) fn number(&self) -> Option<f64> {
         (self.n_values() == Some(1)).then(|| number(&self.0.datatype, &self.0.data)).flatten()
+    }
+
+    /// Whether it was set to nothing, as by `h5py.Empty`.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.dataspace.class == DataspaceClass::Null
     }
 
     /// How many values it has; `None` for an attribute without a value.
@@ -95,10 +104,8 @@ impl<'a> Header<'a> {
 
     /// The attribute `name`, if there is one that can be decoded.
     pub(super) fn attribute(&self, name: &str) -> Option<Stored> {
-        let compact =
-            self.of_type(MSG_ATTRIBUTE).filter_map(|data| AttributeMessage::decode(data, &CONTEXT).ok());
-        compact
-            .map(|(attribute, _)| attribute)
+        self.of_type(MSG_ATTRIBUTE)
+            .filter_map(decode_attribute)
             .find(|attribute| attribute.name == name)
             .or_else(|| self.dense_attribute(name))
             .map(Stored)
@@ -115,60 +122,6 @@ impl<'a> Header<'a> {
             }
             _ => None,
         }
-    }
-
-    /// Rows to a chunk, and where each chunk starts, of an unfiltered matrix in chunks as wide as itself, each of which is
-    /// there; `None` for everything else.
-    pub(super) fn row_chunks(
-        &self,
-        base: u64,
-        shape: &[usize],
-        element_size: usize,
-    ) -> Option<(u64, Vec<u64>)> {
-        let layout = DataLayoutMessage::decode(self.of_type(MSG_DATA_LAYOUT).next()?, &CONTEXT).ok()?.0;
-        let DataLayoutMessage::ChunkedV3 { chunk_dims, b_tree_address, .. } = layout else { return None };
-        let &[n_rows, dim] = shape else { return None };
-        let &[rows, columns, size] = chunk_dims.as_slice() else { return None };
-        let whole = columns == dim as u64 && size == element_size as u64 && rows > 0 && n_rows > 0;
-        if !whole || self.has(MSG_FILTER_PIPELINE) {
-            return None;
-        }
-        let n_chunks = (n_rows as u64).div_ceil(rows);
-        // A chunk takes at least a byte of the file.
-        let n_chunks = usize::try_from(n_chunks).ok().filter(|n| *n <= self.image.len())?;
-        let mut offsets = vec![None; n_chunks];
-        let mut nodes = vec![b_tree_address];
-        let mut n_visited = 0;
-        while let Some(address) = nodes.pop() {
-            n_visited += 1;
-            if n_visited > n_chunks + MAX_NODES {
-                return None;
-            }
-            let at = self.image.get(usize::try_from(address).ok()?..)?;
-            let node = ChunkBTreeV1Node::decode(at, WORD, shape.len(), u16::MAX).ok()?;
-            if node.level > 0 {
-                nodes.extend(node.children);
-                continue;
-            }
-            for (key, address) in node.keys.iter().zip(node.children) {
-                let &[row, 0, 0] = key.offsets.as_slice() else { return None };
-                let plain = key.filter_mask == 0 && u64::from(key.chunk_size) == rows * columns * size;
-                if !plain || row % rows != 0 {
-                    return None;
-                }
-                // Chunks beyond the matrix are left over from a larger one.
-                if let Some(offset) =
-                    usize::try_from(row / rows).ok().and_then(|index| offsets.get_mut(index))
-                {
-                    *offset = Some(address.checked_add(base)?);
-                }
-            }
-        }
-        Some((rows, offsets.into_iter().collect::<Option<_>>()?))
-    }
-
-    fn has(&self, msg_type: u8) -> bool {
-        self.messages.iter().any(|message| message.msg_type == msg_type)
     }
 
     fn read(image: &'a [u8], address: u64) -> Option<Self> {
@@ -208,7 +161,7 @@ impl<'a> Header<'a> {
     fn dense_attribute(&self, name: &str) -> Option<AttributeMessage> {
         let (info, _) = AttributeInfoMessage::decode(self.of_type(MSG_ATTR_INFO).next()?, &CONTEXT).ok()?;
         let attributes = read_dense_attributes(&info, &CONTEXT, &mut Image(self.image)).ok()?;
-        attributes.iter().find(|attribute| attribute.name() == name)?.readable().cloned()
+        decode_attribute(&attributes.iter().find(|attribute| attribute.name() == name)?.encode(&CONTEXT))
     }
 
     /// Address of the member `name` of a group.
@@ -318,6 +271,20 @@ fn find_symbol(image: &[u8], tree: u64, heap: u64, name: &str) -> Option<u64> {
         }
     }
     None
+}
+
+/// An attribute. The library wants a value even of one that was set to nothing, so that such a one is given zeros to read.
+fn decode_attribute(data: &[u8]) -> Option<AttributeMessage> {
+    match AttributeMessage::decode(data, &CONTEXT) {
+        Ok((attribute, _)) => Some(attribute),
+        Err(FormatError::BufferTooShort { needed, .. }) if needed <= data.len() + MAX_CONTINUATION_BYTES => {
+            let zeros = std::iter::repeat_n(0, needed.saturating_sub(data.len()));
+            let padded: Vec<u8> = data.iter().copied().chain(zeros).collect();
+            let (attribute, _) = AttributeMessage::decode(&padded, &CONTEXT).ok()?;
+            (attribute.dataspace.class == DataspaceClass::Null).then_some(attribute)
+        }
+        Err(_) => None,
+    }
 }
 
 /// A single integer or float of either byte order.

@@ -9,6 +9,7 @@ use crate::kernels::cpu::unit::Bf16Pair;
 #[cfg(target_arch = "x86_64")]
 const CACHE_LINE: usize = 64;
 
+#[cfg(target_arch = "x86_64")]
 macro_rules! multiply_add {
     (f32, $sum:expr, $left:expr, $right:expr) => {
         _mm512_fmadd_ps($left, $right, $sum)

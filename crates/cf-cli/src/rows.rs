@@ -1,0 +1,274 @@
+//! Where the rows of a delimited table lie in its text, and quotes that take rows for text of a cell.
+
+use std::fmt;
+
+/// The place and the size of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowPlace {
+    /// The line on which it begins, from 1. Lines end at `\n`, `\r\n` or a `\r` of its own.
+    pub line: u64,
+    /// How many cells it has.
+    pub n_cells: usize,
+}
+
+impl RowPlace {
+    /// Holds a row against the header.
+    ///
+    /// # Errors
+    /// What is wrong with a row of another number of cells, its line first.
+    pub fn check_length(self, header: Self) -> Result<(), String> {
+        if self.n_cells == header.n_cells {
+            return Ok(());
+        }
+        let (line, found, expected) = (self.line, self.n_cells, header.n_cells);
+        Err(format!("line {line}: {found} cells, expected {expected} as in the header"))
+    }
+}
+
+/// A quote that takes the rows below it for text of its cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StrayQuote {
+    /// The line on which it opens, from 1.
+    pub line: u64,
+    is_closed: bool,
+}
+
+impl StrayQuote {
+    /// What the user may do about it.
+    pub const WAY_OUT: &'static str =
+        "close it or remove it; within a quoted value, a quote is written twice";
+
+    /// What is wrong, without the line.
+    #[must_use]
+    pub fn problem(self) -> &'static str {
+        if self.is_closed {
+            "the quote that opens here closes on a later line, and all lines that it takes look like rows"
+        } else {
+            "the quote that opens here is never closed, so that all rows below are text of its value"
+        }
+    }
+}
+
+impl fmt::Display for StrayQuote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}; {}", self.line, self.problem(), Self::WAY_OUT)
+    }
+}
+
+/// The rows of a table in their order, the header first, as the crate `csv` reads them: lines without anything are passed over, and
+/// a quote opens at the start of a cell only. That crate does not tell the line of a row that follows an empty one, nor of any
+/// row where lines do not end at `\n` alone, and takes the end of the file for the end of a quote.
+///
+/// - `comment`: what begins a line that is no row.
+///
+/// Every item is a row, also one with a [`StrayQuote`].
+///
+/// ```
+/// let places: Vec<_> = cf_cli::rows(b"a,b\r\n\r\n1,2\r\n3,\"4\r\n", b',', None).collect();
+/// assert_eq!(places[1].map(|row| (row.line, row.n_cells)), Ok((3, 2)));
+/// assert_eq!(places[2].map_err(|quote| quote.line), Err(4));
+/// ```
+#[must_use]
+pub fn rows(text: &[u8], delimiter: u8, comment: Option<u8>) -> Rows<'_> {
+    Rows { text: without_mark(text), at: 0, line: 1, delimiter, comment, header: None }
+}
+
+/// See [`rows`].
+#[derive(Debug, Clone)]
+pub struct Rows<'a> {
+    text: &'a [u8],
+    at: usize,
+    line: u64,
+    delimiter: u8,
+    comment: Option<u8>,
+    /// Delimiters of the first row.
+    header: Option<usize>,
+}
+
+/// What is known of the lines that a row takes.
+struct Lines {
+    /// Delimiters of the line so far, within quotes or not.
+    n_delimiters: usize,
+    /// Whether each of them has as many as the header.
+    are_like_rows: bool,
+}
+
+impl Rows<'_> {
+    /// The place of the next row; below the last one, that of none.
+    ///
+    /// # Errors
+    /// If a quote of the row takes others.
+    pub fn next_place(&mut self) -> Result<RowPlace, StrayQuote> {
+        let next = self.next();
+        next.unwrap_or(Ok(RowPlace { line: self.line, n_cells: 0 }))
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn step(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        if self.ends_line(byte) {
+            self.line += 1;
+        }
+        self.at += 1;
+        Some(byte)
+    }
+
+    /// Whether a byte at this place is the first of a line end.
+    fn ends_line(&self, byte: u8) -> bool {
+        let is_second = || self.at.checked_sub(1).and_then(|at| self.text.get(at)) == Some(&b'\r');
+        byte == b'\r' || byte == b'\n' && !is_second()
+    }
+
+    /// Passes over empty lines and comments.
+    fn skip(&mut self) {
+        while let Some(byte) = self.peek() {
+            if Some(byte) == self.comment {
+                while self.step().is_some_and(|byte| byte != b'\n') {}
+            } else if is_line_end(byte) {
+                self.step();
+            } else {
+                return;
+            }
+        }
+    }
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Result<RowPlace, StrayQuote>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.skip();
+        self.peek()?;
+        let (line, mut n_cells) = (self.line, 1);
+        let mut lines = Lines { n_delimiters: 0, are_like_rows: true };
+        // Lines on which the quote that is open began, and the first that took more than a line.
+        let (mut open, mut first_long) = (None, None);
+        let mut starts_cell = true;
+        while let Some(byte) = self.peek() {
+            let (is_delimiter, ends_line) = (byte == self.delimiter, self.ends_line(byte));
+            if open.is_none() && is_line_end(byte) {
+                break;
+            }
+            if open.is_none() && byte == b'"' && starts_cell {
+                open = Some(self.line);
+            } else if open.is_some() && byte == b'"' {
+                self.step();
+                // Written twice, it is one of the cell's.
+                if self.peek() != Some(b'"') {
+                    open = None;
+                    continue;
+                }
+            }
+            if open.is_some() && ends_line {
+                first_long = first_long.or(open);
+                lines.end(self.header);
+            }
+            lines.n_delimiters += usize::from(is_delimiter);
+            starts_cell = is_delimiter && open.is_none();
+            n_cells += usize::from(starts_cell);
+            self.step();
+        }
+        if let Some(line) = open {
+            return Some(Err(StrayQuote { line, is_closed: false }));
+        }
+        lines.end(self.header);
+        self.header = self.header.or(Some(n_cells - 1));
+        // With two columns, a note of several lines may have one comma in each.
+        match (first_long, self.header) {
+            (Some(line), Some(2..)) if lines.are_like_rows => Some(Err(StrayQuote { line, is_closed: true })),
+            _ => Some(Ok(RowPlace { line, n_cells })),
+        }
+    }
+}
+
+impl Lines {
+    fn end(&mut self, header: Option<usize>) {
+        self.are_like_rows &= header == Some(self.n_delimiters);
+        self.n_delimiters = 0;
+    }
+}
+
+fn is_line_end(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\r')
+}
+
+/// Text without the byte order mark before it.
+pub(crate) fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(text: &str) -> Vec<(u64, usize)> {
+        rows(text.as_bytes(), b',', None).map(|row| row.map(|row| (row.line, row.n_cells)).unwrap()).collect()
+    }
+
+    fn stray(text: &str) -> Option<u64> {
+        rows(text.as_bytes(), b',', None).find_map(|row| row.err().map(|quote| quote.line))
+    }
+
+    #[test]
+    fn lines_are_those_of_an_editor_whatever_ends_them() {
+        let wanted = [(1, 2), (2, 2), (5, 2), (7, 1)];
+        for end in ["\n", "\r\n", "\r"] {
+            let text = "a,b\n1,2\n\n\n3,\"4\n5\"\n6\n".replace('\n', end);
+            assert_eq!(places(&text), wanted, "{text:?}");
+            assert_eq!(places(&format!("\u{feff}{text}")), wanted);
+        }
+        let places =
+            |text: &[u8]| rows(text, b'\t', Some(b'#')).map(|row| row.unwrap().line).collect::<Vec<_>>();
+        assert_eq!(places(b"#one\n#two\na\tb\n1\t2\n"), [3, 4]);
+    }
+
+    #[test]
+    fn rows_and_cells_are_those_of_the_reader() {
+        const LETTERS: [char; 6] = [',', '"', '\n', '\r', 'a', '#'];
+        for comment in [None, Some(b'#')] {
+            for length in 0..=6_u32 {
+                for number in 0..LETTERS.len().pow(length) {
+                    let letter = |at: u32| LETTERS[number / LETTERS.len().pow(at) % LETTERS.len()];
+                    let mut text: String = (0..length).map(letter).collect();
+                    if comment.is_some() {
+                        // The reader makes an empty row of a comment that nothing ends.
+                        text.push('\n');
+                    }
+                    let ours: Vec<Option<usize>> = rows(text.as_bytes(), b',', comment)
+                        .map(|row| row.ok().map(|row| row.n_cells))
+                        .collect();
+                    let mut reader = csv::ReaderBuilder::new();
+                    reader.has_headers(false).flexible(true).comment(comment).buffer_capacity(16);
+                    let theirs: Vec<usize> =
+                        reader.from_reader(text.as_bytes()).records().map(|row| row.unwrap().len()).collect();
+                    assert_eq!(ours.len(), theirs.len(), "{text:?}");
+                    let agree = |(ours, theirs): (&Option<usize>, &usize)| ours.is_none_or(|n| n == *theirs);
+                    assert!(ours.iter().zip(&theirs).all(agree), "{text:?}: {ours:?}, not {theirs:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_quote_that_takes_rows_is_named_by_the_line_on_which_it_opens() {
+        let table = |rows: &str| stray(&format!("t,e,x\n1,1,a\n{rows}"));
+        assert_eq!(table("2,1,\"b\n3,0,c\n"), Some(3));
+        assert_eq!(table("2,1,\"b\n3,0,c\n4,1,d\"\n5,0,e\n"), Some(3));
+        assert_eq!(table("2,1,\"b\"\n\"3,0,c\r\n4,1,\"d\n"), Some(4));
+        assert_eq!(stray("\"t,e,x\n1,1,a\n"), Some(1));
+        // Text of several lines, quotes within cells, and quotes written twice take none.
+        assert_eq!(table("2,1,\"b\nand, as well, c\nd\"\n3,0,5\" scar\n4,1,\"5\"\" scar\"\n"), None);
+        assert_eq!(stray("t,note\n1,\"a, b\nc, d\"\n"), None);
+        let quotes: Vec<String> = ["t\n\"1\n", "a,b,c\n1,2,\"3\n4,5,6\"\n"]
+            .map(|text| rows(text.as_bytes(), b',', None).find_map(Result::err).unwrap().to_string())
+            .into();
+        assert!(quotes[0].starts_with("line 2: the quote that opens here is never closed"), "{quotes:?}");
+        assert!(
+            quotes[1].starts_with("line 2: the quote that opens here closes on a later line"),
+            "{quotes:?}"
+        );
+    }
+}
