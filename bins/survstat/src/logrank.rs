@@ -140,10 +140,12 @@ fn pairs_of<'a>(grouping: &'a Grouping, tests: &'a [PairwiseLogRank<usize>]) -> 
     let is_of = |test: &&PairwiseLogRank<usize>, pair: [usize; 2]| {
         test.test.groups.iter().map(|group| group.level).eq(pair)
     };
+    // They come in the order of the pairs.
+    let mut tests = tests.iter().peekable();
     let mut pairs = Vec::new();
     for (a, first) in grouping.levels.iter().enumerate() {
         for (b, second) in grouping.levels.iter().enumerate().skip(a + 1) {
-            pairs.push(Pair { first, second, test: tests.iter().find(|test| is_of(test, [a, b])) });
+            pairs.push(Pair { first, second, test: tests.next_if(|test| is_of(test, [a, b])) });
         }
     }
     pairs

@@ -70,7 +70,9 @@ impl Table {
     /// The outcomes of all rows.
     pub(crate) fn outcomes(&self, arguments: &OutcomeArguments) -> Result<Vec<Outcome>, CliError> {
         // Also `os_censorship` and `is_censored`.
-        let looks_like_censoring = arguments.event.to_ascii_lowercase().contains("cens");
+        let name_in_small = arguments.event.to_ascii_lowercase();
+        let mut words = name_in_small.split(|c: char| !c.is_alphanumeric());
+        let looks_like_censoring = words.any(|word| word.starts_with("cens"));
         let one = match arguments.censored_is {
             Some(1) => Status::Censored,
             None if looks_like_censoring => {

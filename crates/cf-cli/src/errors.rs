@@ -19,19 +19,17 @@ pub fn with_causes(error: &dyn Error) -> String {
     text
 }
 
-/// Whether a retry may help: the error, or the first of its causes that is the system's, says that the disk is full, that the user may write
-/// no file as large (`ulimit -f`), that something was interrupted, or that a file system of the network is away.
+/// Whether a retry may help: the error, or the first of its causes that is the system's, says that the disk is full, that something was
+/// interrupted, or that a file system of the network is away.
 #[must_use]
 pub fn is_temporary(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(inner) = cause {
         if let Some(io) = inner.downcast_ref::<io::Error>() {
-            use io::ErrorKind::{
-                FileTooLarge, Interrupted, QuotaExceeded, StaleNetworkFileHandle, StorageFull, TimedOut,
-            };
+            use io::ErrorKind::{Interrupted, QuotaExceeded, StaleNetworkFileHandle, StorageFull, TimedOut};
             return matches!(
                 io.kind(),
-                StorageFull | QuotaExceeded | FileTooLarge | Interrupted | TimedOut | StaleNetworkFileHandle
+                StorageFull | QuotaExceeded | Interrupted | TimedOut | StaleNetworkFileHandle
             );
         }
         cause = inner.source();
@@ -65,7 +63,6 @@ mod tests {
         let error = Outer("a.h5: cannot write", full());
         assert_eq!(with_causes(&error), format!("a.h5: cannot write: {}", full()));
         assert!(is_temporary(&error) && is_temporary(&full()));
-        assert!(is_temporary(&io::Error::from(io::ErrorKind::FileTooLarge)));
         let error = Outer("not there: permission denied", io::ErrorKind::PermissionDenied.into());
         assert_eq!(with_causes(&error), "not there: permission denied");
         assert!(!is_temporary(&error) && !is_temporary(&fmt::Error));

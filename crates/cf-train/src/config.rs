@@ -330,6 +330,15 @@ impl TrainingConfig {
 }
 
 impl FeaturesConfig {
+    /// The directory, and those of 5x, 10x and 20x, whatever the path to them.
+    pub(crate) fn places(&self) -> [Option<PathBuf>; 4] {
+        let roots = self.roots.as_ref();
+        let of = |root: fn(&FeatureRoots) -> &Option<PathBuf>| roots.and_then(|roots| root(roots).as_ref());
+        let paths =
+            [self.dir.as_ref(), of(|roots| &roots.x5), of(|roots| &roots.x10), of(|roots| &roots.x20)];
+        paths.map(|path| path.map(|path| path.canonicalize().unwrap_or_else(|_| path.clone())))
+    }
+
     /// Where faults of the bags as a whole are: the directory, or the first of the directories.
     pub fn directory(&self) -> &Path {
         let roots = self.roots.as_ref();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use candle_core::Device;
 use cf_model::kernels::device::{self, DeviceName};
@@ -65,6 +65,10 @@ pub(crate) fn check_precision(config: &RunConfig, options: &RunOptions) -> Resul
     Err(Error::PrecisionOfCpu { device: options.device_name })
 }
 
+/// How often a session tries to say what came of all folds, and how long it waits for another one in between.
+const CONCLUSIONS: usize = 10;
+const BETWEEN_CONCLUSIONS: Duration = Duration::from_millis(100);
+
 /// [`cross_validate`] from the plan on, with what makes the hashes of its folds.
 pub(crate) fn carry_out(
     config: &RunConfig,
@@ -77,12 +81,22 @@ pub(crate) fn carry_out(
     check_precision(config, options)?;
     let memory = MemoryBudget::new(config, plan.bags.backbone_dim(), &options.device)?;
     let memory = plan.check_memory(memory, observe)?;
-    claim_directory(run, config, options.resume)?;
+    // A run that is there keeps its settings until it is known that it goes on.
+    let is_new = !run.join(run_dir::CONFIG).is_file();
+    if is_new {
+        claim_directory(run, config, options.resume)?;
+    } else {
+        check_directory(run, config, options.resume)?;
+    }
     let hashes = hashes()?;
     for (fold, hashes) in plan.folds.iter().zip(&hashes) {
         hashes.check_begun(&run_dir::fold_dir(run, fold.fold))?;
     }
-    plan.check_others(run, hashes.first().and_then(|hashes| hashes.initial_weights.as_ref()))?;
+    let initial_weights = hashes.first().and_then(|hashes| hashes.initial_weights.as_ref());
+    plan.check_others(run, config, initial_weights)?;
+    if !is_new {
+        claim_directory(run, config, options.resume)?;
+    }
     run_dir::remove_unfinished(run, |fold| !plan.is_other(fold))?;
     let inputs = input_hash::of_run(config)?;
     // Another process may be at other folds of the run: who writes says what all said before.
@@ -137,7 +151,19 @@ pub(crate) fn carry_out(
         train_fold(&context, data, observe)?;
     }
 
+    // Another process may finish a fold of the run just then, and say what came of all: one of the two finds files of the other.
+    for _ in 1..CONCLUSIONS {
+        match note().and_then(|()| conclude(config, run, started)) {
+            Err(Error::Data { .. }) => std::thread::sleep(BETWEEN_CONCLUSIONS),
+            other => return other,
+        }
+    }
     note()?;
+    conclude(config, run, started)
+}
+
+/// Writes what came of all complete folds.
+fn conclude(config: &RunConfig, run: &Path, started: Instant) -> Result<Summary> {
     let predictions = evaluate::read_predictions(run)?;
     // Of folds that another session trained, the history knows the seconds.
     let mut wall_seconds = 0.0;

@@ -87,7 +87,17 @@ impl DataHashes {
     /// If it was, or its note can't be read.
     pub(crate) fn check_begun(&self, fold_dir: &Path) -> Result<()> {
         let Some(before) = noted(fold_dir)? else { return Ok(()) };
-        self.change_since(&before).map_or(Ok(()), |what| Err(begun_with_others(fold_dir, what, "")))
+        let Some(what) = self.change_since(&before) else { return Ok(()) };
+        let same = if self.slides == before.slides && self.bags != before.bags {
+            // Earlier versions noted whole files, and other programs may have packed them anew.
+            format!(
+                " (if they hold the same features as then, remove {})",
+                fold_dir.join(fold_files::DATA).display()
+            )
+        } else {
+            String::new()
+        };
+        Err(begun_with_others(fold_dir, what, &same))
     }
 }
 
@@ -110,6 +120,25 @@ pub(crate) fn check_other(
         return Ok(());
     };
     Err(begun_with_others(fold_dir, what, ": folds of one run share their data"))
+}
+
+/// Refuses to join folds with one whose bags, which lie in another place than then, are not known to be the same. `now` is its data, if there
+/// is such a fold.
+///
+/// # Errors
+/// If they are not, or a file can't be read.
+pub(crate) fn check_bags_of_other(
+    fold_dir: &Path,
+    now: Option<&FoldData>,
+    bags: &BagSource,
+    known: &mut FileHashes,
+) -> Result<()> {
+    let before = noted(fold_dir)?.map(|noted| noted.bags);
+    let now = now.map(|fold| bag_samples(fold, bags, known)).transpose()?;
+    if before.is_some() && before == now {
+        return Ok(());
+    }
+    Err(begun_with_others(fold_dir, "its bags", ", or not known to be, and lie in another place"))
 }
 
 /// What a fold was begun on; `None` where an earlier version began it, or nothing did.

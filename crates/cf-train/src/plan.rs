@@ -176,14 +176,26 @@ impl Plan {
         Ok(folds.map(|(fold, _)| fold).find(|&fold| self.is_other(fold)))
     }
 
-    /// Refuses to join folds with those of another session that were begun on other slides, outcomes or weights.
+    /// Refuses to join folds with those of another session that were begun on other slides, outcomes or weights, or on other bags where these
+    /// lie in another place now.
     ///
     /// # Errors
     /// If there is such a fold, or its note can't be read.
-    pub(crate) fn check_others(&self, run: &Path, initial_weights: Option<&String>) -> Result<()> {
+    pub(crate) fn check_others(
+        &self,
+        run: &Path,
+        config: &RunConfig,
+        initial_weights: Option<&String>,
+    ) -> Result<()> {
+        let before = RunConfig::read(&run.join(run_dir::CONFIG), &[])?;
+        let is_elsewhere = before.features.places() != config.features.places();
+        let mut known = FileHashes::default();
         for (fold, dir) in run_dir::folds_in(run)?.into_iter().filter(|(fold, _)| self.is_other(*fold)) {
             let data = self.others.iter().find(|other| other.fold == fold);
             data_hashes::check_other(&dir, data, initial_weights)?;
+            if is_elsewhere {
+                data_hashes::check_bags_of_other(&dir, data, &self.bags, &mut known)?;
+            }
         }
         Ok(())
     }

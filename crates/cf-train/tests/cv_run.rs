@@ -138,10 +138,42 @@ fn a_run_goes_on_with_the_data_that_it_was_begun_on_and_no_other() {
     refused("the slides of its fold, their outcomes or time bins");
     std::fs::copy(second, first).unwrap();
     refused("its bags");
+    let note = run.join("fold_0/data.json");
+    fail(&resume("0"), 3, &["if they hold the same features as then, remove", path(&note)]);
 
     std::fs::write(first, bag).unwrap();
     succeed(&resume("0"));
     succeed(&resume("1"));
+}
+
+#[test]
+fn folds_of_bags_in_another_place_are_joined_only_where_these_are_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 30);
+    let (moved, run) = (dir.path().join("moved"), dir.path().join("run"));
+    cv(&cohort, &run, &["--folds", "0"]);
+    let copied = Command::new("cp").arg("-r").args([&cohort, &moved]).status().unwrap();
+    assert!(copied.success());
+    let settings = || std::fs::read(run.join("config.toml")).unwrap();
+    let before = settings();
+    let config = moved.join("config.toml");
+    let resume = ["cv", "--config", path(&config), "--out", path(&run), "--resume"];
+    let bag = first_bag(&moved);
+    let bytes = std::fs::read(&bag).unwrap();
+    let second = std::fs::read_dir(moved.join("bags")).unwrap().map(|entry| entry.unwrap().path()).max();
+    std::fs::copy(second.unwrap(), &bag).unwrap();
+    let another = [&resume[..], &["--folds", "1"]].concat();
+    for arguments in [resume.as_slice(), &another] {
+        fail(arguments, 3, &["fold_0", "its bags are not those that it was begun with"]);
+    }
+    assert!(settings() == before, "what is refused changes nothing");
+    std::fs::write(&bag, bytes).unwrap();
+    succeed(&another);
+    assert!(settings() != before && run.join("fold_1/predictions.csv").is_file());
+    // The same place by another path.
+    let around = moved.join("splits/../config.toml");
+    cv(&moved, &run, &["--folds", "1", "--resume"]);
+    succeed(&["cv", "--config", path(&around), "--out", path(&run), "--resume", "--folds", "1"]);
 }
 
 #[test]

@@ -8,14 +8,22 @@ use crate::tiff_form::decimal;
 /// A description has a node for each of the thousand planes of a file, and some more.
 const MOST_NODES: u32 = 1 << 20;
 
+/// Bytes of a tag with its attributes. The parser compares each attribute of a tag with all before it.
+const LONGEST_TAG: usize = 1 << 16;
+
 /// Resolution of the image of that width and height, and what cannot be understood of it: a field, what it is and what is expected.
 pub(crate) fn resolution(description: &str, size: [u32; 2]) -> (StatedResolution, Vec<String>) {
     let options = ParsingOptions { nodes_limit: MOST_NODES, ..ParsingOptions::default() };
     let text = description.trim_start_matches('\u{feff}').trim();
+    let tag_bytes = |part: &str| part.find('>').unwrap_or(part.len());
+    if text.split('<').skip(1).any(|part| tag_bytes(part) > LONGEST_TAG) {
+        let fault = format!("the OME description has a tag of more than {LONGEST_TAG} bytes");
+        return (StatedResolution::default(), vec![fault]);
+    }
     let document = match Document::parse_with_options(text, options) {
         Ok(document) => document,
         Err(error) => {
-            let fault = format!("the OME description is no XML: {error}");
+            let fault = format!("the OME description cannot be read as XML: {error}");
             return (StatedResolution::default(), vec![fault]);
         }
     };
@@ -141,8 +149,10 @@ mod tests {
         assert_eq!(fault("PhysicalSizeX=\"0.25\""), "`PhysicalSize` is that of one axis, expected both");
         let (_, faults) = resolution(&described(""), [350, 300]);
         assert_eq!(faults, ["the OME description has no image of the slide's 350 by 300 pixels"]);
+        let many = (0..9000).map(|at| format!("a{at}=\"1\" ")).collect::<String>();
+        assert_eq!(fault(&many), "the OME description has a tag of more than 65536 bytes");
         let (_, faults) = resolution("<OME><Image>", [350, 300]);
-        assert!(faults[0].starts_with("the OME description is no XML: "), "{faults:?}");
+        assert!(faults[0].starts_with("the OME description cannot be read as XML: "), "{faults:?}");
     }
 
     #[test]

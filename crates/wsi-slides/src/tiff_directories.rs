@@ -17,6 +17,9 @@ const LARGEST_VALUE: u64 = 256 << 20;
 /// What the values of a directory of a small file may take, since some are held in more bytes than the file has.
 const SMALLEST_LIMIT: u64 = 1 << 20;
 
+/// Directories that are left out before the file is refused: each costs a reading of its values, and may share them with others.
+const MOST_LEFT_OUT: usize = 256;
+
 /// A file whose directories are read, and what of them could not be.
 pub(crate) struct Directories {
     decoder: Decoder<BufReader<File>>,
@@ -105,9 +108,9 @@ impl Directories {
         Ok(page)
     }
 
-    /// Keeps the fault of a directory, unless it is one that the system reports: that may be gone the next time.
+    /// Keeps the fault of a directory, unless it is one that the system reports, which may be gone the next time, or one of very many.
     fn leave_out(&mut self, error: Error) -> Result<()> {
-        if is_of_the_system(&error) {
+        if is_of_the_system(&error) || self.unread.len() == MOST_LEFT_OUT {
             return Err(error);
         }
         self.unread.push(error);

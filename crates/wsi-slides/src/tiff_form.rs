@@ -57,7 +57,7 @@ impl TiffForm {
             Ok(Self::Aperio)
         } else if description.contains("<OME") {
             if first.samples == 1 && (pages.len() > 1 || !first.sub_pages.is_empty()) {
-                return unsupported("OME-TIFF with one colour per page");
+                return unsupported("OME-TIFF with one sample per pixel (grey, or a colour per page)");
             }
             Ok(Self::Ome)
         } else {

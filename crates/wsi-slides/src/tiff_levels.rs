@@ -35,9 +35,13 @@ pub(crate) fn largest(pages: &[Page], form: TiffForm) -> Result<usize> {
         among.min_by_key(|(_, page)| Reverse(area(page)))
     };
     let in_tiles = largest_of(&|page| page.is_tiled && is_image(page, form));
-    // Aperio's pages in strips are pictures of the whole glass, which may be larger than a cut-out slide.
-    let in_strips = largest_of(&|page| !page.is_tiled && is_image(page, form))
-        .filter(|_| form != TiffForm::Aperio || in_tiles.is_none());
+    // Beside tiles, what says that it is a reduction is a thumbnail, and Aperio's pages in strips are pictures of the whole glass, which
+    // may be larger than a cut-out slide.
+    let may_be_slide = |page: &Page| {
+        in_tiles.is_none()
+            || form != TiffForm::Aperio && !page.is_reduced && tiff_samples::check(page).is_ok()
+    };
+    let in_strips = largest_of(&|page| !page.is_tiled && is_image(page, form) && may_be_slide(page));
     match (in_tiles, in_strips) {
         (Some((_, tiled)), Some((place, page))) if area(page) > area(tiled) => {
             let is_overview = |other: &Page| other.is_tiled && is_reduction(other, page);
@@ -74,7 +78,7 @@ pub(crate) fn levels(mut chain: Vec<Page>, place: usize, below: Vec<Page>, form:
     let is_alike = |page: &Page| page.is_tiled && !page.is_mask && has_shape_of(page, &first);
     let has_levels_below = below.iter().any(is_alike);
     // Whether reductions are of the slide, and not of another image before them.
-    let mut are_of_slide = true;
+    let mut are_of_slide = false;
     for (number, page) in chain.into_iter().enumerate() {
         are_of_slide |= number == place;
         if !is_alike(&page) || form == TiffForm::Aperio && is_label_or_macro(&page) {
@@ -87,7 +91,10 @@ pub(crate) fn levels(mut chain: Vec<Page>, place: usize, below: Vec<Page>, form:
             _ if page.is_reduced => are_of_slide && page.samples == first.samples,
             _ => is_exact_reduction(&page, &first),
         };
-        are_of_slide &= is_level || page.is_reduced;
+        // Reductions follow all focal planes.
+        let is_plane =
+            [page.width, page.height] == [first.width, first.height] && page.samples == first.samples;
+        are_of_slide &= is_level || is_plane || page.is_reduced;
         if is_level { found.push(page) } else { left_out.push(shown(&page)) }
     }
     found.extend(below.into_iter().filter(is_alike));

@@ -105,7 +105,7 @@ impl Page {
             && !self.is_planar
             && self.bits.iter().all(|bits| *bits == 8);
         let ([offset], [n_bytes]) = (self.offsets.as_slice(), self.byte_counts.as_slice()) else { return };
-        if !is_plain || rows >= self.height || *n_bytes < row_bytes * u64::from(self.height) {
+        if !is_plain || rows >= self.height || *n_bytes < row_bytes.saturating_mul(self.height.into()) {
             return;
         }
         let tops = || (0..self.height).step_by(rows as usize);

@@ -145,9 +145,8 @@ impl SlideReader for TiffSlide {
 fn check_chunk(page: &Page) -> Result<()> {
     let found = u64::from(page.chunk_size[0]) * u64::from(page.chunk_size[1]);
     if found > LARGEST_CHUNK {
-        return Err(
-            ErrorKind::Limit { what: "a tile or strip in pixels", found, limit: LARGEST_CHUNK }.into()
-        );
+        let what = if page.is_tiled { "a tile in pixels" } else { "a strip in pixels" };
+        return Err(ErrorKind::Limit { what, found, limit: LARGEST_CHUNK }.into());
     }
     Ok(())
 }

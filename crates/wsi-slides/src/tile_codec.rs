@@ -52,7 +52,9 @@ pub(crate) fn decode_jpeg_file(bytes: &[u8], most_pixels: u64) -> Result<Tile, F
         Ok(tile) => Ok(tile),
         Err(jpeg::Fault::Broken(fault)) => Err(fault),
         // The other decoder takes the scans that are left for all there were.
-        Err(jpeg::Fault::OtherForm) if !jpeg::has_end(bytes) => Err("it ends within a scan".to_owned()),
+        Err(jpeg::Fault::OtherForm) if !jpeg::has_end(bytes) => {
+            Err("it ends before the marker of its end".to_owned())
+        }
         Err(jpeg::Fault::OtherForm) => decode_rare_jpeg(bytes, None, Colours::Stated, ANY_SIDE, most_pixels),
     }
 }

@@ -108,6 +108,41 @@ fn of_one_size_the_first_is_read() {
     let pages: Vec<_> = std::iter::once(TiffPage::tiled(SIZE, SLIDE)).chain(planes).collect();
     let same = ["128 by 96 pixels"; 3].join(", ");
     assert_eq!(levels(&pages), (vec![SIZE], left_out(&format!("{same} and 2 more"))));
+    // Its reductions may follow them all.
+    let [zero, one, two] = pyramid();
+    let found = levels(&[zero.clone(), TiffPage::tiled(SIZE, OTHER), one.clone(), two]);
+    assert_eq!(found, (PYRAMID.to_vec(), left_out("128 by 96 pixels")));
+    // What stands before the slide is none of them.
+    let found = levels(&[TiffPage::tiled([64, 48], OTHER).of_kind(1), zero, one]);
+    assert_eq!(found, (PYRAMID[..2].to_vec(), left_out("64 by 48 pixels")));
+}
+
+#[test]
+fn a_thumbnail_may_be_larger_than_a_slide_that_was_cut_out() {
+    let [zero, one, two] = pyramid();
+    let strips = TiffPage::strips([300, 200], OTHER);
+    for other in [strips.clone().of_kind(1), strips.clone().with(258, Values::Short(vec![16; 3]))] {
+        let pages = [zero.clone(), one.clone(), two.clone(), other];
+        assert_eq!(levels(&pages), (PYRAMID.to_vec(), Vec::new()));
+    }
+    let error = opened(&[zero, strips]).err().unwrap();
+    assert!(error.contains("300 by 200 pixels in strips beside a smaller one"), "{error}");
+}
+
+#[test]
+fn sizes_beyond_all_memory_and_directories_without_end_are_refused() {
+    let huge = TiffPage::strip([1 << 31, 1 << 31], vec![0; 9])
+        .with(258, Values::Short(vec![8; 4]))
+        .with(262, Values::Short(vec![2]))
+        .with(277, Values::Short(vec![4]))
+        .with(338, Values::Short(vec![0]));
+    let error = opened(&[huge]).err().unwrap();
+    assert!(error.contains("a strip in pixels"), "{error}");
+    let [zero, ..] = pyramid();
+    let blank = TiffPage::strips([40, 50], OTHER).with(278, Values::Long(vec![0]));
+    let with = |n: usize| opened(&[vec![zero.clone()], vec![blank.clone(); n]].concat());
+    assert!(with(256).is_ok());
+    assert!(with(257).err().unwrap().contains("RowsPerStrip"));
 }
 
 #[test]

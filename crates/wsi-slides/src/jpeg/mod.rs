@@ -65,11 +65,23 @@ pub(crate) fn decode(
     Ok(Tile { width: frame.width, height: frame.height, rgb })
 }
 
-/// Whether a stream has the marker of its end behind its last scan, as one that was cut short does not.
+/// Whether a stream has the marker of its end, outside of its segments, as one that was cut short does not.
 pub(crate) fn has_end(stream: &[u8]) -> bool {
-    let last = |marker: [u8; 2]| stream.windows(2).rposition(|bytes| bytes == marker);
-    let (scan, end) = (last([0xff, 0xda]), last([0xff, 0xd9]));
-    end.is_some() && end > scan
+    let mut at = 0;
+    while let Some(&[first, second]) = stream.get(at..).and_then(<[u8]>::first_chunk) {
+        at += match [first, second] {
+            [0xff, 0xd9] => return true,
+            // Restarts, the start, and codes of a scan that look like a marker.
+            [0xff, 0x00 | 0x01 | 0xd0..=0xd8] => 2,
+            [0xff, 0xff] => 1,
+            [0xff, _] => {
+                let length = stream.get(at + 2..).and_then(<[u8]>::first_chunk);
+                2 + length.map_or(0, |bytes| usize::from(u16::from_be_bytes(*bytes)))
+            }
+            _ => 1,
+        };
+    }
+    false
 }
 
 /// A block has at least one code for its first coefficient and one for the end of the others.
@@ -133,6 +145,18 @@ fn decode_scan(header: &Header, frame: &Frame, data: &[u8]) -> Result<Vec<Plane>
 mod tests {
     use super::*;
     use sha2::{Digest, Sha256};
+
+    #[test]
+    fn the_end_is_that_of_the_stream_and_not_of_what_lies_in_or_behind_it() {
+        // A segment with a whole thumbnail, and a scan with a code that looks like a marker, restarts and fill bytes.
+        let head = b"\xff\xd8\xff\xe1\x00\x08\xff\xd8\xff\xd9ab\xff\xda\x00\x02".as_slice();
+        let scan = b"\x12\xff\x00\xff\xd0\x34\xff".as_slice();
+        let cut = [head, scan].concat();
+        assert!(!has_end(head) && !has_end(&cut) && !has_end(&[]));
+        for behind in [b"\xff\xd9".as_slice(), b"\xff\xd9 and \xff\xda more"] {
+            assert!(has_end(&[cut.as_slice(), behind].concat()));
+        }
+    }
 
     #[test]
     fn every_sample_is_libjpegs() {
