@@ -117,10 +117,8 @@ fn deciles(outcomes: &[Outcome]) -> Vec<f64> {
 }
 
 fn describe(auc: &AucOverTime, limits: &[Option<(f64, f64)>], level: f64) -> String {
-    let percent = output::percent(level);
     let titles = ["time", "cases", "controls", "AUC"].map(str::to_owned).into_iter();
-    let mut rows: Vec<Vec<String>> =
-        vec![titles.chain([format!("lower {percent}"), format!("upper {percent}")]).collect()];
+    let mut rows: Vec<Vec<String>> = vec![titles.chain(output::limit_titles(level)).collect()];
     for (k, (t, interval)) in auc.times.iter().zip(limits).enumerate() {
         let count = |of: &[usize]| of.get(k).map_or_else(String::new, usize::to_string);
         let value = auc.auc.get(k).copied().unwrap_or_default();

@@ -94,9 +94,8 @@ fn to_json<'a>(result: &Estimate<'a>, is_named: bool) -> CindexJson<'a> {
 }
 
 fn describe(table: &Table, n_events: usize, n: usize, level: f64, results: &[Estimate<'_>]) -> String {
-    let percent = output::percent(level);
     let titles = ["risk", "C-index"].map(str::to_owned).into_iter();
-    let limits = [format!("lower {percent}"), format!("upper {percent}")];
+    let limits = output::limit_titles(level);
     let counted = ["concordant", "discordant", "tied risk", "tied time"].map(str::to_owned);
     let mut rows: Vec<Vec<String>> = vec![titles.chain(limits).chain(counted).collect()];
     for result in results {

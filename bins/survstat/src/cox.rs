@@ -117,9 +117,8 @@ pub(crate) fn run(arguments: &CoxArguments) -> Result<String, CliError> {
             proportional_hazards_test: proportional.as_ref().map(|test| (&test.global).into()),
         });
     }
-    let percent = output::percent(arguments.level);
     let titles = ["covariate", "hazard ratio"].map(str::to_owned).into_iter();
-    let limits = [format!("lower {percent}"), format!("upper {percent}")];
+    let limits = output::limit_titles(arguments.level);
     let tests = ["z", "p", "p (constant)"].map(str::to_owned);
     let mut rows: Vec<Vec<String>> = vec![titles.chain(limits).chain(tests).collect()];
     for (k, (name, r)) in arguments.covariate.iter().zip(&ratios).enumerate() {

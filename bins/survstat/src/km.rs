@@ -94,10 +94,8 @@ fn to_json(curve: &Curve) -> KmJson<'_> {
 
 fn describe(curve: &Curve, level: f64) -> String {
     let km = &curve.km;
-    let percent = output::percent(level);
     let titles = ["time", "at risk", "events", "censored", "survival"].map(str::to_owned);
-    let mut rows =
-        vec![titles.into_iter().chain([format!("lower {percent}"), format!("upper {percent}")]).collect()];
+    let mut rows = vec![titles.into_iter().chain(output::limit_titles(level)).collect()];
     let counts = km.at_risk().iter().zip(km.events()).zip(km.censored());
     let points = km.times().iter().zip(km.survival()).zip(&curve.limits);
     for (((time, survival), limits), ((at_risk, events), censored)) in points.zip(counts) {

@@ -119,15 +119,11 @@ fn hint(kind: &ErrorKind) -> Option<&'static str> {
             "--mpp X or --magnification M states the resolution (`run` takes a table of many slides as --slides-csv), and --prefer \
              power trusts the power that a slide states; `wsi-extract inspect` shows what it says"
         }
-        ErrorKind::AboveBase { .. } => "--magnifications names those to cut, such as x5,x10",
         ErrorKind::Unsupported { wanted, .. } if wanted.contains("openslide") => {
             "build with `--features openslide` (Debian: libopenslide-dev, libclang-dev, pkg-config)"
         }
-        ErrorKind::Limit { what, .. } if what.contains("strip") => {
-            "write the image in tiles, as `vips tiffsave IN OUT --tile --pyramid` does"
-        }
         ErrorKind::Truncated { .. } => "copy or download the slide again",
-        _ => return None,
+        other => return wsi_features::way_out(other),
     })
 }
 

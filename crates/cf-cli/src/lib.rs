@@ -16,7 +16,7 @@ pub use delimiter::delimiter_of;
 pub use errors::{is_temporary, with_causes};
 #[cfg(feature = "log")]
 pub use log::{Log, LogFormat};
-pub use names::listed;
+pub use names::{listed, listed_up_to};
 pub use output::{aligned, print};
 pub use rows::{RowPlace, Rows, StrayQuote, rows};
 pub use statuses::StatusReader;

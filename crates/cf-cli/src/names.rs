@@ -6,9 +6,15 @@ const MAX_LISTED: usize = 24;
 /// The names, separated by commas; of very many the first and how many more there are.
 #[must_use]
 pub fn listed<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
+    listed_up_to(MAX_LISTED, names)
+}
+
+/// [`listed`], of more than `most` the first.
+#[must_use]
+pub fn listed_up_to<S: AsRef<str>>(most: usize, names: impl IntoIterator<Item = S>) -> String {
     let mut names = names.into_iter();
     let mut text = String::new();
-    for (at, name) in names.by_ref().take(MAX_LISTED).enumerate() {
+    for (at, name) in names.by_ref().take(most).enumerate() {
         text.push_str(if at == 0 { "" } else { ", " });
         text.push_str(name.as_ref());
     }

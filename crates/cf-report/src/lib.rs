@@ -72,6 +72,7 @@ pub use figures::{
     survival_curves, time_curves,
 };
 pub use html::render_html;
+pub use number::percent;
 #[cfg(feature = "png")]
 pub use png::svg_to_png;
 pub use report::{

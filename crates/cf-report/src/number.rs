@@ -19,6 +19,13 @@ pub(crate) fn fixed_or_missing(value: Option<f64>, decimals: usize) -> String {
     value.map_or_else(|| MISSING.to_owned(), |v| fixed(v, decimals))
 }
 
+/// A level of confidence as a title has it: 0.55 is 55%, though 0.55 * 100 is not 55 in f64.
+#[must_use]
+pub fn percent(level: f64) -> String {
+    let digits = format!("{:.12}", level * 100.0);
+    format!("{}%", digits.trim_end_matches('0').trim_end_matches('.'))
+}
+
 /// `value` with three significant digits, in scientific notation outside [0.001, 10000).
 pub(crate) fn significant(value: f64) -> String {
     let magnitude = value.abs();
@@ -106,6 +113,16 @@ pub(crate) fn count(n: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn levels_are_shown_as_they_were_given() {
+        for (level, shown) in
+            [(0.95, "95%"), (0.55, "55%"), (0.07, "7%"), (0.999, "99.9%"), (0.1 + 0.2, "30%")]
+        {
+            assert_eq!(percent(level), shown);
+        }
+        assert_eq!(percent(1.0 - 1e-12), "99.9999999999%");
+    }
 
     #[test]
     fn p_values_read_as_in_the_paper() {

@@ -330,20 +330,23 @@ impl TrainingConfig {
 }
 
 impl FeaturesConfig {
-    /// The directory, and those of 5x, 10x and 20x, whatever the path to them.
-    pub(crate) fn places(&self) -> [Option<PathBuf>; 4] {
+    /// The directory, and those of 5x, 10x and 20x.
+    pub(crate) fn directories(&self) -> [Option<&Path>; 4] {
         let roots = self.roots.as_ref();
-        let of = |root: fn(&FeatureRoots) -> &Option<PathBuf>| roots.and_then(|roots| root(roots).as_ref());
-        let paths =
-            [self.dir.as_ref(), of(|roots| &roots.x5), of(|roots| &roots.x10), of(|roots| &roots.x20)];
-        paths.map(|path| path.map(|path| path.canonicalize().unwrap_or_else(|_| path.clone())))
+        let of = |root: fn(&FeatureRoots) -> Option<&PathBuf>| roots.and_then(root);
+        let at = [of(|at| at.x5.as_ref()), of(|at| at.x10.as_ref()), of(|at| at.x20.as_ref())];
+        [self.dir.as_ref(), at[0], at[1], at[2]].map(|path| path.map(PathBuf::as_path))
+    }
+
+    /// [`Self::directories`], whatever the path to them.
+    pub(crate) fn places(&self) -> [Option<PathBuf>; 4] {
+        let place = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        self.directories().map(|path| path.map(place))
     }
 
     /// Where faults of the bags as a whole are: the directory, or the first of the directories.
     pub fn directory(&self) -> &Path {
-        let roots = self.roots.as_ref();
-        let first = roots.and_then(|roots| roots.x5.as_ref().or(roots.x10.as_ref()).or(roots.x20.as_ref()));
-        self.dir.as_ref().or(first).map_or(Path::new(""), PathBuf::as_path)
+        self.directories().into_iter().flatten().next().unwrap_or(Path::new(""))
     }
 
     fn check(&self) -> std::result::Result<(), String> {

@@ -18,7 +18,7 @@ use crate::input_hash;
 use crate::memory::MemoryBudget;
 use crate::plan::Plan;
 use crate::report;
-use crate::run_claim::{check_directory, claim_directory, config_hash};
+use crate::run_claim::{check_directory, config_hash, write_settings};
 use crate::run_dir::{self, fold_files};
 use crate::trainer::{TrainingContext, remove_state, train_fold};
 
@@ -65,7 +65,7 @@ pub(crate) fn check_precision(config: &RunConfig, options: &RunOptions) -> Resul
     Err(Error::PrecisionOfCpu { device: options.device_name })
 }
 
-/// How often a session tries to say what came of all folds, and how long it waits for another one in between.
+/// How often a process tries to say what came of all folds, and how long it waits for another one in between.
 const CONCLUSIONS: usize = 10;
 const BETWEEN_CONCLUSIONS: Duration = Duration::from_millis(100);
 
@@ -81,12 +81,10 @@ pub(crate) fn carry_out(
     check_precision(config, options)?;
     let memory = MemoryBudget::new(config, plan.bags.backbone_dim(), &options.device)?;
     let memory = plan.check_memory(memory, observe)?;
-    // A run that is there keeps its settings until it is known that it goes on.
-    let is_new = !run.join(run_dir::CONFIG).is_file();
-    if is_new {
-        claim_directory(run, config, options.resume)?;
-    } else {
-        check_directory(run, config, options.resume)?;
+    check_directory(run, config, options.resume)?;
+    // A run that is there keeps its settings until it is known that it goes on; one that is interrupted before that goes on, too.
+    if !run.join(run_dir::CONFIG).is_file() {
+        write_settings(run, config)?;
     }
     let hashes = hashes()?;
     for (fold, hashes) in plan.folds.iter().zip(&hashes) {
@@ -94,9 +92,7 @@ pub(crate) fn carry_out(
     }
     let initial_weights = hashes.first().and_then(|hashes| hashes.initial_weights.as_ref());
     plan.check_others(run, config, initial_weights)?;
-    if !is_new {
-        claim_directory(run, config, options.resume)?;
-    }
+    write_settings(run, config)?;
     run_dir::remove_unfinished(run, |fold| !plan.is_other(fold))?;
     let inputs = input_hash::of_run(config)?;
     // Another process may be at other folds of the run: who writes says what all said before.
@@ -127,7 +123,7 @@ pub(crate) fn carry_out(
     let started = Instant::now();
     let is_complete = |fold: usize| run_dir::fold_dir(run, fold).join(fold_files::PREDICTIONS).is_file();
     if plan.folds.iter().any(|data| !is_complete(data.fold)) {
-        // They are of the folds that were complete before, and would seem to be of all where this session is interrupted.
+        // They are of the folds that were complete before, and would seem to be of all where this process is interrupted.
         run_dir::remove(&run.join(run_dir::REPORT))?;
         run_dir::remove(&run.join(run_dir::SUMMARY))?;
     }

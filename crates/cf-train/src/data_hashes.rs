@@ -34,15 +34,18 @@ pub struct DataHashes {
 
 /// What was hashed already; folds and runs share most of theirs.
 #[derive(Debug, Default)]
-pub(crate) struct FileHashes {
-    /// Of whole files.
-    files: HashMap<PathBuf, String>,
-    /// Of samples of bags.
-    samples: HashMap<BagPart, String>,
+pub(crate) struct FileHashes(HashMap<Hashed, String>);
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Hashed {
+    /// A whole file.
+    File(PathBuf),
+    /// A sample of a bag.
+    Bag(BagPart),
 }
 
 /// The patches of a slide at one magnification, with features of one encoder.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct BagPart {
     pub(crate) file: PathBuf,
     pub(crate) backbone: String,
@@ -175,8 +178,11 @@ fn bag_samples(fold: &FoldData, bags: &BagSource, known: &mut FileHashes) -> Res
     ids.sort_unstable();
     let mut hash = Sha256::new();
     for id in ids {
-        let mut samples =
-            bags.parts_of(id).map(|part| known.sample(bags, id, part)).collect::<Result<Vec<_>>>()?;
+        let sample = |part: BagPart| {
+            let magnification = part.magnification;
+            known.known(Hashed::Bag(part), || sampled(bags, id, magnification))
+        };
+        let mut samples = bags.parts_of(id).map(sample).collect::<Result<Vec<_>>>()?;
         // Of a file that is sampled as a whole, whatever it holds.
         samples.dedup();
         samples.iter().for_each(|sample| hash.update(format!("{id}\t{sample}\n")));
@@ -186,13 +192,10 @@ fn bag_samples(fold: &FoldData, bags: &BagSource, known: &mut FileHashes) -> Res
 
 impl FileHashes {
     fn whole(&mut self, path: &Path) -> Result<String> {
-        if let Some(hash) = self.files.get(path) {
-            return Ok(hash.clone());
-        }
-        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-        let hash = hex(Sha256::new().chain_update(bytes));
-        self.files.insert(path.to_owned(), hash.clone());
-        Ok(hash)
+        self.known(Hashed::File(path.to_owned()), || {
+            let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+            Ok(hex(Sha256::new().chain_update(bytes)))
+        })
     }
 
     /// Samples the bags of slides that were not yet, several at a time; false if `stop` was set before the end.
@@ -207,27 +210,28 @@ impl FileHashes {
     ) -> Result<bool> {
         let is_stopped = || stop.load(Ordering::Relaxed);
         let hash = |id: &str| {
-            let new = bags.parts_of(id).filter(|part| !self.samples.contains_key(part));
-            let hashed = new.map(|part| Ok((part.clone(), sampled(bags, id, &part)?)));
+            let parts = bags.parts_of(id).map(|part| (part.magnification, Hashed::Bag(part)));
+            let new = parts.filter(|(_, part)| !self.0.contains_key(part));
+            let hashed = new.map(|(magnification, part)| Ok((part, sampled(bags, id, magnification)?)));
             if is_stopped() { Ok(Vec::new()) } else { hashed.collect::<Result<Vec<_>>>() }
         };
         let hashes = slide_ids.into_par_iter().map(hash).collect::<Result<Vec<_>>>()?;
-        self.samples.extend(hashes.into_iter().flatten());
+        self.0.extend(hashes.into_iter().flatten());
         Ok(!is_stopped())
     }
 
-    fn sample(&mut self, bags: &BagSource, slide_id: &str, part: BagPart) -> Result<String> {
-        if let Some(hash) = self.samples.get(&part) {
+    fn known(&mut self, what: Hashed, make: impl FnOnce() -> Result<String>) -> Result<String> {
+        if let Some(hash) = self.0.get(&what) {
             return Ok(hash.clone());
         }
-        let hash = sampled(bags, slide_id, &part)?;
-        self.samples.insert(part, hash.clone());
+        let hash = make()?;
+        self.0.insert(what, hash.clone());
         Ok(hash)
     }
 }
 
-fn sampled(bags: &BagSource, slide_id: &str, part: &BagPart) -> Result<String> {
-    Ok(hex(Sha256::new().chain_update(bags.sample(slide_id, part.magnification)?)))
+fn sampled(bags: &BagSource, slide_id: &str, magnification: Magnification) -> Result<String> {
+    Ok(hex(Sha256::new().chain_update(bags.sample(slide_id, magnification)?)))
 }
 
 #[cfg(test)]
@@ -254,7 +258,7 @@ mod tests {
         let sample = |stop| {
             let mut known = FileHashes::default();
             let is_done = known.sample_all(&bags, BTreeSet::from(["a"]), &AtomicBool::new(stop)).unwrap();
-            (is_done, known.samples.len())
+            (is_done, known.0.len())
         };
         assert_eq!(sample(true), (false, 0));
         assert_eq!(sample(false), (true, 1));

@@ -273,10 +273,7 @@ impl Error {
 /// The memory budget that a step exceeds, and what would fit into it.
 fn budget_in_words(needed_bytes: u64, budget_bytes: u64, n_fitting: usize) -> String {
     let (needed, budget) = (ByteSize(needed_bytes), ByteSize(budget_bytes));
-    let fitting = match n_fitting {
-        0 => "which is less than the model takes with any bag".to_owned(),
-        n => format!("in which about {n} patches fit"),
-    };
+    let fitting = fitting_in_words(n_fitting);
     if needed.to_string() == budget.to_string() {
         format!(
             "the memory budget is {} KiB less, {fitting}",
@@ -284,6 +281,14 @@ fn budget_in_words(needed_bytes: u64, budget_bytes: u64, n_fitting: usize) -> St
         )
     } else {
         format!("the memory budget is {budget}, {fitting}")
+    }
+}
+
+/// How many patches of a bag fit into a memory.
+pub(crate) fn fitting_in_words(n_fitting: usize) -> String {
+    match n_fitting {
+        0 => "which is less than the model takes with any bag".to_owned(),
+        n => format!("in which about {n} patches fit"),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -95,17 +95,12 @@ fn features(config: &RunConfig, record: &FoldsRecord, bags: &BagSource) -> Resul
 }
 
 fn name_below_root(features: &FeaturesConfig, path: &Path) -> String {
-    let roots = features.roots.as_ref();
-    let of = |label, root: Option<&PathBuf>| Some((label, root?.clone()));
-    let known = [
-        of("", features.dir.as_ref()),
-        of("x5/", roots.and_then(|roots| roots.x5.as_ref())),
-        of("x10/", roots.and_then(|roots| roots.x10.as_ref())),
-        of("x20/", roots.and_then(|roots| roots.x20.as_ref())),
-    ];
-    let below =
-        |(label, root): &(&str, PathBuf)| Some(format!("{label}{}", path.strip_prefix(root).ok()?.display()));
-    known.iter().flatten().find_map(below).unwrap_or_else(|| path.display().to_string())
+    let labels = ["", "x5/", "x10/", "x20/"];
+    let below = |(label, root): (&str, Option<&Path>)| {
+        Some(format!("{label}{}", path.strip_prefix(root?).ok()?.display()))
+    };
+    let known = labels.into_iter().zip(features.directories());
+    known.filter_map(below).next().unwrap_or_else(|| path.display().to_string())
 }
 
 #[cfg(test)]

@@ -176,7 +176,7 @@ impl Plan {
         Ok(folds.map(|(fold, _)| fold).find(|&fold| self.is_other(fold)))
     }
 
-    /// Refuses to join folds with those of another session that were begun on other slides, outcomes or weights, or on other bags where these
+    /// Refuses to join folds with those of another process that were begun on other slides, outcomes or weights, or on other bags where these
     /// lie in another place now.
     ///
     /// # Errors

@@ -71,7 +71,7 @@ pub fn collect(run: &Path) -> Result<CrossValidationReport> {
     let environment: Environment = run_dir::read_json(&run.join(run_dir::ENVIRONMENT))?;
     let predictions = evaluate::read_predictions(run)?;
 
-    // A session that trained more folds, or lost some, and was interrupted has not said what came of it.
+    // A process that trained more folds, or lost some, and was interrupted has not said what came of it.
     if summary.c_index.folds.len() != predictions.len() {
         let reason = format!(
             "says {} folds, found the predictions of {}: go on with `cf-train cv --resume`, which writes it again",

@@ -73,12 +73,11 @@ pub(crate) fn check_directory(run: &Path, config: &RunConfig, resume: bool) -> R
     Ok(())
 }
 
-/// Prepares a directory for this run.
+/// Writes the settings of a run into its directory, unless they stand there.
 ///
 /// # Errors
-/// If it is not for this run, as [`check_directory`], or can't be written.
-pub(crate) fn claim_directory(run: &Path, config: &RunConfig, resume: bool) -> Result<()> {
-    check_directory(run, config, resume)?;
+/// If they can't be written.
+pub(crate) fn write_settings(run: &Path, config: &RunConfig) -> Result<()> {
     run_dir::create_dir(run)?;
     let (path, toml) = (run.join(run_dir::CONFIG), config.to_toml()?);
     if std::fs::read_to_string(&path).is_ok_and(|found| found == toml) {
@@ -138,17 +137,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (run, moved) = (dir.path().join("run"), dir.path().join("moved"));
         run_dir::create_dir(&moved).unwrap();
+        let claim = |config: &RunConfig, resume: bool| {
+            check_directory(&run, config, resume).and_then(|()| write_settings(&run, config))
+        };
         let begun = config(dir.path(), "");
-        claim_directory(&run, &begun, false).unwrap();
+        claim(&begun, false).unwrap();
         let same = config(&moved, "memory_budget = \"1 GiB\"\n");
         assert_ne!(begun.to_toml().unwrap(), same.to_toml().unwrap());
         assert_eq!(config_hash(&begun).unwrap(), config_hash(&same).unwrap());
-        claim_directory(&run, &same, true).unwrap();
+        claim(&same, true).unwrap();
         assert_eq!(std::fs::read_to_string(run.join(run_dir::CONFIG)).unwrap(), same.to_toml().unwrap());
 
         let other = config(dir.path(), "seed = 8\nmemory_budget = \"1 GiB\"\n");
         assert_ne!(config_hash(&begun).unwrap(), config_hash(&other).unwrap());
-        let error = claim_directory(&run, &other, true).unwrap_err().to_string();
+        let error = claim(&other, true).unwrap_err().to_string();
         assert!(
             error
                 .ends_with("it says `training.seed = 7`, this one `training.seed = 8`; choose another --out"),
@@ -156,7 +158,7 @@ mod tests {
         );
         let mut other = begun.clone();
         other.features.layout = Some("native".to_owned());
-        let error = claim_directory(&run, &other, true).unwrap_err().to_string();
+        let error = claim(&other, true).unwrap_err().to_string();
         assert!(
             error.contains("it says nothing of `features.layout`, this one `features.layout = \"native\"`"),
             "{error}"

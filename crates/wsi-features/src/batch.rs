@@ -252,17 +252,8 @@ fn one(
 
 /// The error, what its causes add, and the way out.
 fn whole_text(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let line = inner.to_string();
-        if !text.contains(&line) {
-            text.push_str(": ");
-            text.push_str(&line);
-        }
-        cause = inner.source();
-    }
-    if let Some(way_out) = way_out(error) {
+    let mut text = cf_cli::with_causes(error);
+    if let Some(way_out) = way_out_of(error) {
         text.push_str("; ");
         text.push_str(way_out);
     }
@@ -270,19 +261,13 @@ fn whole_text(error: &Error) -> String {
 }
 
 /// What to do about a slide that failed.
-fn way_out(error: &Error) -> Option<&'static str> {
+fn way_out_of(error: &Error) -> Option<&'static str> {
     match error {
         Error::Slide(error) => match error.kind() {
             wsi_slides::ErrorKind::NoResolution { .. } => {
                 Some("state it for all slides (--mpp, --magnification) or in a table (--slides-csv)")
             }
-            wsi_slides::ErrorKind::AboveBase { .. } => {
-                Some("--magnifications names those to cut, such as x5,x10")
-            }
-            wsi_slides::ErrorKind::Limit { what, .. } if what.contains("strip") => {
-                Some("write the image in tiles, as `vips tiffsave IN OUT --tile --pyramid` does")
-            }
-            _ => None,
+            other => crate::error::way_out(other),
         },
         Error::Bag(error) if error.is_damage() => {
             Some("the bag is damaged: remove it, and `wsi-extract run` makes it again")

@@ -148,20 +148,21 @@ impl Error {
     /// Whether the same work may succeed later: the disk is full, the system interrupted, or a file system of the network is away.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self);
-        while let Some(inner) = cause {
-            if let Some(io) = inner.downcast_ref::<std::io::Error>() {
-                use std::io::ErrorKind::{
-                    Interrupted, QuotaExceeded, StaleNetworkFileHandle, StorageFull, TimedOut,
-                };
-                return matches!(
-                    io.kind(),
-                    StorageFull | QuotaExceeded | Interrupted | TimedOut | StaleNetworkFileHandle
-                );
-            }
-            cause = inner.source();
+        cf_cli::is_temporary(self)
+    }
+}
+
+/// What the user of the command line can do about a slide that is not read or cut as asked.
+#[must_use]
+pub fn way_out(kind: &wsi_slides::ErrorKind) -> Option<&'static str> {
+    match kind {
+        wsi_slides::ErrorKind::AboveBase { .. } => {
+            Some("--magnifications names those to cut, such as x5,x10")
         }
-        false
+        wsi_slides::ErrorKind::Limit { what, .. } if what.contains("strip") => {
+            Some("write the image in tiles, as `vips tiffsave IN OUT --tile --pyramid` does")
+        }
+        _ => None,
     }
 }
 

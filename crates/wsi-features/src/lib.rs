@@ -36,7 +36,7 @@ mod status;
 
 pub use batch::{BatchOptions, EncodeOptions, Event, Shard, encode, run};
 pub use encoder::PatchEncoder;
-pub use error::{Error, Result};
+pub use error::{Error, Result, way_out};
 pub use extract::{BadTiles, ExtractOptions, Extracted, LatticeKind, extract};
 pub use patch_reader::PixelSource;
 pub use slide_list::{SlideEntry, SlideList};

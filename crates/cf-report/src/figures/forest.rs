@@ -4,6 +4,7 @@ use super::Figure;
 use super::axis::{Plot, Ticks};
 use super::svg::{Anchor, Ink, Svg, diamond, number};
 use crate::error::{Error, Result};
+use crate::number::percent;
 
 const WIDTH: f64 = 720.0;
 const LEFT: f64 = 210.0;
@@ -89,8 +90,8 @@ pub(crate) fn draw(id: &str, plot: &ForestPlot<'_>) -> Result<String> {
     let mut svg = Svg::new(id, WIDTH, bottom + 48.0, plot.title, &description(plot));
     let frame = Plot::new((LEFT, TOP, RIGHT, bottom), (at(low), at(high)), (0.0, 1.0));
     svg.text_with(8.0, 20.0, Anchor::Start, Ink::Text, r#"font-size="14" font-weight="600""#, plot.title);
-    let percent = plot.level * 100.0;
-    svg.text(WIDTH - 8.0, TOP - 10.0, Anchor::End, Ink::Muted, &format!("estimate ({percent}% interval)"));
+    let percent = percent(plot.level);
+    svg.text(WIDTH - 8.0, TOP - 10.0, Anchor::End, Ink::Muted, &format!("estimate ({percent} interval)"));
     let upright = |x: f64| format!("M{} {}V{}", number(frame.x.at(at(x))), number(TOP), number(bottom));
     svg.path(&upright(neutral), Ink::Axis, r#"stroke-width="1" stroke-dasharray="4 3""#);
     let mut y = TOP + ROW_HEIGHT / 2.0;

@@ -178,8 +178,12 @@ fn run_tasks(arguments: &RunArguments, show_bars: bool) -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     cv::stop_at_signals(&stop, &arguments.dir)?;
     let mut runner = TaskRunner::new(&arguments.dir, &plan, arguments.device.open()?, end_at_once)?;
-    let (mut failures, mut elsewhere) = (Vec::new(), Vec::new());
     let n_tasks = tasks.len();
+    let say = |index: usize, task: &Task, said: &str| {
+        // The results are in files: a disk that is full behind stdout fails no task.
+        let _ = cf_cli::print(&format!("[{}/{n_tasks}] {}  {said}\n", index + 1, task.id));
+    };
+    let (mut failures, mut elsewhere) = (Vec::new(), Vec::new());
     let mut open: Vec<(usize, &Task)> = tasks.into_iter().enumerate().collect();
     let mut is_first_look = true;
     while !open.is_empty() {
@@ -191,29 +195,26 @@ fn run_tasks(arguments: &RunArguments, show_bars: bool) -> Result<(), Failure> {
             let mut progress = Progress::new(show_bars);
             let end = runner.run(task, &stop, &mut |event| progress.observe(event));
             progress.finish();
-            let said = match end? {
+            match end? {
                 TaskEnd::Ran(summary) => {
                     let c_index = summary.c_index.mean.map_or_else(|| "-".to_owned(), |c| format!("{c:.3}"));
-                    format!("C-index {c_index} ({:.0} s)", started.elapsed().as_secs_f64())
+                    let seconds = started.elapsed().as_secs_f64();
+                    say(index, task, &format!("C-index {c_index} ({seconds:.0} s)"));
                 }
-                TaskEnd::WasFinished => "finished before".to_owned(),
+                TaskEnd::WasFinished => say(index, task, "finished before"),
                 TaskEnd::IsRunning(holder) => {
                     let by = holder.map_or_else(String::new, |holder| format!(": {holder}"));
+                    if is_first_look {
+                        say(index, task, &format!("is run by another process{by}"));
+                    }
                     left.push((index, task));
                     elsewhere.push(format!("{}{by}", task.id));
-                    if !is_first_look {
-                        continue;
-                    }
-                    format!("is run by another process{by}")
                 }
                 TaskEnd::Failed(error) => {
-                    let said = format!("failed: {}", error.with_causes());
+                    say(index, task, &format!("failed: {}", error.with_causes()));
                     failures.push(error);
-                    said
                 }
-            };
-            // The results are in files: a disk that is full behind stdout fails no task.
-            let _ = cf_cli::print(&format!("[{}/{n_tasks}] {}  {said}\n", index + 1, task.id));
+            }
         }
         // What others were at when it was looked at may be finished, or free, by now.
         if !is_first_look && left.len() == n_open {

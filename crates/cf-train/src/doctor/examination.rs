@@ -16,7 +16,7 @@ use super::finding::{Finding, Severity, place};
 use super::{fold_check, mpp_check, settings, weights_check};
 use crate::byte_size::ByteSize;
 use crate::config::RunConfig;
-use crate::error::Error;
+use crate::error::{Error, fitting_in_words};
 use crate::fold_data::FoldData;
 use crate::folds;
 use crate::memory::{MemoryBudget, MemoryForecast};
@@ -226,10 +226,7 @@ fn memory_finding(forecast: &MemoryForecast) -> Option<Finding> {
         ByteSize(available)
     );
     if severity == Severity::Error {
-        found.push_str(&match forecast.n_fitting {
-            0 => ", which is less than the model takes with any bag".to_owned(),
-            n => format!(", in which about {n} patches fit"),
-        });
+        found.push_str(&format!(", {}", fitting_in_words(forecast.n_fitting)));
     }
     let finding = Finding::new(severity, Fault::Memory, format!("slide {}", forecast.slide_id), found);
     let way_out = format!("{}; see memory.parts of --json for what takes it", finding.way_out);

@@ -76,12 +76,7 @@ pub(super) fn place(path: &Path, inside: &str) -> String {
 
 /// The first of many ids, and how many more there are.
 pub(super) fn listed(ids: &[String]) -> String {
-    const SHOWN: usize = 8;
-    let shown = ids.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match ids.len().saturating_sub(SHOWN) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
+    cf_cli::listed_up_to(8, ids)
 }
 
 /// The text of an error after the path that it opens with: the place is told apart.

@@ -105,15 +105,16 @@ impl Residuals {
         let mut baseline = Vec::new();
         while let Some(time) = reversed.peek().map(|s| s.time) {
             let event = next.next_if(|e| e.time == time);
-            let mut own_hazard = hazard.clone();
-            if let Some(event) = event {
+            let own_hazard = event.map(|event| {
+                let mut own_hazard = hazard.clone();
                 own_hazard.add(&event.own_hazard, 0.0, &unmoved);
                 hazard.add(&event.hazard, 0.0, &unmoved);
                 baseline.push((time, (hazard.ln_sum + self.at_means).exp()));
-            }
+                own_hazard
+            });
             while let Some(subject) = reversed.next_if(|s| s.time == time) {
                 let own = event.filter(|_| subject.is_event);
-                let passed = if own.is_some() { &own_hazard } else { &hazard };
+                let passed = own_hazard.as_ref().filter(|_| subject.is_event).unwrap_or(&hazard);
                 // A subject's own weight is among those that its hazard is divided by, so that the product is small.
                 let expected = (dot(beta, &subject.z) + passed.ln_sum).exp();
                 self.martingale[subject.index] = f64::from(u8::from(subject.is_event)) - expected;
