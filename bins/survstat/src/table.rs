@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cf_cli::{StatusReader, StrayQuote, delimiter_of, listed};
-use csv::{ErrorKind, ReaderBuilder, StringRecord, Trim};
+use cf_cli::{Record, RecordFault, Records, RowLengths, StatusReader, delimiter_of, listed};
 use survival_metrics::{Outcome, Status};
 
 use crate::args::OutcomeArguments;
@@ -13,33 +12,19 @@ use crate::table_text;
 /// A CSV file with a header and at least one row, all of one length.
 pub(crate) struct Table {
     path: PathBuf,
-    header: StringRecord,
-    rows: Vec<Row>,
-}
-
-struct Row {
-    line: u64,
-    cells: StringRecord,
+    header: Record,
+    rows: Vec<Record>,
 }
 
 impl Table {
     /// Reads the file that an option names.
     pub(crate) fn read(path: &Path, option: &'static str) -> Result<Self, CliError> {
         let bytes = table_text::read(path, option)?;
+        let unreadable = |row: RecordFault| CliError::in_row(path, row.line, row.problem, row.way_out);
         let delimiter = delimiter_of(&bytes, None);
-        let mut places = cf_cli::rows(&bytes, delimiter, None);
-        let mut next_line = || {
-            let place = places.next_place().map(|place| place.line);
-            place.map_err(|quote| {
-                CliError::in_row(path, quote.line, quote.problem().to_owned(), StrayQuote::WAY_OUT)
-            })
-        };
-        let mut reader =
-            ReaderBuilder::new().trim(Trim::All).delimiter(delimiter).from_reader(bytes.as_slice());
-        let line = next_line()?;
-        let header =
-            reader.headers().map_err(|error| csv_error(path, line, delimiter, None, &error))?.clone();
-        if header.is_empty() {
+        let records = Records::new(&bytes, delimiter, None, RowLengths::Equal).map_err(unreadable)?;
+        let header = records.header().clone();
+        if header.cells().next().is_none() {
             let problem = "the file is empty, expected a header row and one row per subject".to_owned();
             return Err(CliError::in_file(
                 path,
@@ -47,15 +32,7 @@ impl Table {
                 "check that the program that writes it has finished",
             ));
         }
-        let mut rows = Vec::new();
-        for record in reader.records() {
-            let line = next_line()?;
-            let cells = record.map_err(|error| csv_error(path, line, delimiter, Some(&header), &error))?;
-            // Spreadsheets save rows of nothing but delimiters below the table.
-            if cells.iter().any(|cell| !cell.is_empty()) {
-                rows.push(Row { line, cells });
-            }
-        }
+        let rows: Vec<Record> = records.collect::<Result<_, _>>().map_err(unreadable)?;
         if rows.is_empty() {
             let problem = "the file has a header but no rows, expected one row per subject".to_owned();
             return Err(CliError::in_file(path, problem, format!("the header names {}", list(&header))));
@@ -98,8 +75,8 @@ impl Table {
     fn statuses(&self, name: &str, one: Status) -> Result<Vec<Status>, CliError> {
         let at = self.position(name)?;
         let mut reader = StatusReader::new(Status::Event, Status::Censored).where_one_is(one);
-        let read_row = |row: &Row| {
-            let text = row.cells.get(at).unwrap_or_default();
+        let read_row = |row: &Record| {
+            let text = row.cell(at);
             reader.read(text, row.line).map_err(|expected| {
                 let hint = "a column says it one way; other codes, such as 2 for a second kind of event, must be recoded first";
                 self.cell_fault(row, name, text, &expected, hint)
@@ -142,7 +119,7 @@ impl Table {
     pub(crate) fn columns_at(&self, prefix: &str) -> Vec<(f64, &str)> {
         let number = |title: &str| title.strip_prefix(prefix)?.parse().ok().filter(|t: &f64| t.is_finite());
         let mut columns: Vec<(f64, &str)> =
-            self.header.iter().filter_map(|title| Some((number(title)?, title))).collect();
+            self.header.cells().filter_map(|title| Some((number(title)?, title))).collect();
         columns.sort_by(|a, b| a.0.total_cmp(&b.0));
         columns
     }
@@ -162,8 +139,8 @@ impl Table {
         parse: impl Fn(&'a str) -> Option<T>,
     ) -> Result<Vec<T>, CliError> {
         let at = self.position(name)?;
-        let parse_row = |row: &'a Row| {
-            let text = row.cells.get(at).unwrap_or_default();
+        let parse_row = |row: &'a Record| {
+            let text = row.cell(at);
             if let Some(value) = parse(text).filter(|_| !text.is_empty()) {
                 return Ok(value);
             }
@@ -174,14 +151,14 @@ impl Table {
         self.rows.iter().map(parse_row).collect()
     }
 
-    fn cell_fault(&self, row: &Row, column: &str, text: &str, expected: &str, hint: &str) -> CliError {
+    fn cell_fault(&self, row: &Record, column: &str, text: &str, expected: &str, hint: &str) -> CliError {
         let found = if text.is_empty() { "nothing".to_owned() } else { quoted(text) };
         let problem = format!("column `{column}`: found {found}, expected {expected}");
         CliError::in_row(&self.path, row.line, problem, hint)
     }
 
     fn position(&self, name: &str) -> Result<usize, CliError> {
-        let mut positions = self.header.iter().enumerate().filter(|(_, title)| *title == name);
+        let mut positions = self.header.cells().enumerate().filter(|(_, title)| *title == name);
         match (positions.next(), positions.next()) {
             (Some((at, _)), None) => Ok(at),
             (Some(_), Some(_)) => {
@@ -194,7 +171,7 @@ impl Table {
 
     fn missing(&self, name: &str) -> CliError {
         let distance = |title: &str| strsim::damerau_levenshtein(&title.to_lowercase(), &name.to_lowercase());
-        let nearest = self.header.iter().map(|title| (distance(title), title)).min();
+        let nearest = self.header.cells().map(|title| (distance(title), title)).min();
         let hint = match nearest {
             // With more than a third of its letters changed it is another word, as any other letter is.
             Some((distance, title)) if distance * 3 <= name.chars().count() => {
@@ -215,42 +192,6 @@ fn quoted(text: &str) -> String {
     format!("`{text}`")
 }
 
-fn list(header: &StringRecord) -> String {
-    listed(header.iter().map(quoted))
-}
-
-/// Names line and column of what the CSV reader refuses.
-fn csv_error(
-    path: &Path,
-    line: u64,
-    delimiter: u8,
-    header: Option<&StringRecord>,
-    error: &csv::Error,
-) -> CliError {
-    let (separator, separators) = match delimiter {
-        b';' => ("a semicolon", "semicolons"),
-        b'\t' => ("a tab", "tabs"),
-        _ => ("a comma", "commas"),
-    };
-    match error.kind() {
-        ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            let problem = format!("found {len} values, expected {expected_len} as in the header");
-            let hint = format!(
-                "the header has {separators} between values; a value that holds {separator} needs double quotes around it"
-            );
-            CliError::in_row(path, line, problem, hint)
-        }
-        ErrorKind::Utf8 { err, .. } => {
-            let title = header.and_then(|header| header.get(err.field()));
-            let place =
-                title.map_or_else(|| format!("value {}", err.field() + 1), |t| format!("column `{t}`"));
-            let problem = format!("{place} is not valid UTF-8 from its byte {} on", err.valid_up_to() + 1);
-            let hint = "save the file as UTF-8, for example with `iconv -f latin1 -t utf-8`";
-            CliError::in_row(path, line, problem, hint)
-        }
-        _ => {
-            let hint = format!("expected a header row and values separated by {separators}");
-            CliError::in_row(path, line, error.to_string(), hint)
-        }
-    }
+fn list(header: &Record) -> String {
+    listed(header.cells().map(quoted))
 }

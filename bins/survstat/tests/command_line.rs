@@ -246,11 +246,11 @@ fn files_that_are_no_table_are_refused() {
     assert!(error(b"").contains("the file is empty, expected a header row"));
     assert!(error(b"months,died,risk\n").contains("has a header but no rows"));
     let text = error(b"months,died,risk\n1,1,0.5\n2,1\n");
-    assert!(text.contains("line 3: found 2 values, expected 3 as in the header"), "{text}");
+    assert!(text.contains("line 3: 2 cells, expected 3 as in the header"), "{text}");
     let text = error(b"months,died,risk\n1,1,0.5\n2,1,caf\xe9\n");
     assert!(text.contains("line 3: column `risk` is not valid UTF-8 from its byte 4 on"), "{text}");
     let text = error(b"months,died,ris\xe9\n1,1,0.5\n");
-    assert!(text.contains("line 1: value 3 is not valid UTF-8"), "{text}");
+    assert!(text.contains("line 1: cell 3 is not valid UTF-8"), "{text}");
     for (begin, is, way_out) in [
         (&b"\xff\xfem\0o\0"[..], "the file is UTF-16, expected UTF-8 text", "iconv -f utf-16 -t utf-8"),
         (b"\xfe\xff\0m\0o", "the file is UTF-16, expected UTF-8 text", "iconv -f utf-16 -t utf-8"),
@@ -594,12 +594,9 @@ fn the_header_decides_what_separates_values() {
     let text = bench.error("months;died;risk\n1;1\n", CINDEX, 3);
     let hint =
         "hint: the header has semicolons between values; a value that holds a semicolon needs double quotes";
-    assert!(text.contains("found 2 values, expected 3") && text.contains(hint), "{text}");
+    assert!(text.contains("2 cells, expected 3") && text.contains(hint), "{text}");
     let text = bench.error("months,died,risk\n1,1,0,5\n", CINDEX, 3);
-    assert!(
-        text.contains("found 4 values, expected 3") && text.contains("a value that holds a comma"),
-        "{text}"
-    );
+    assert!(text.contains("4 cells, expected 3") && text.contains("a value that holds a comma"), "{text}");
 }
 
 #[test]
@@ -684,7 +681,11 @@ fn lines_are_counted_as_editors_do() {
     for end in ["\n", "\r\n", "\r"] {
         let error = |rows: &str| bench.error(rows.replace('\n', end), CINDEX, 3);
         assert!(error(bad).contains("patients.csv line 5: column `risk`: found `NaN`"), "{}", error(bad));
-        assert!(error(short).contains("patients.csv line 4: found 2 values"), "{}", error(short));
+        assert!(
+            error(short).contains("patients.csv line 4: 2 cells, expected 3 as in the header"),
+            "{}",
+            error(short)
+        );
         let text = error(mixed);
         assert!(
             text.contains("line 4: column `died`: found `dead`, expected 0 or 1 as in line 3\n"),

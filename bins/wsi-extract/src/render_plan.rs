@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::str::FromStr;
 
-use csv::StringRecord;
+use cf_cli::{Record, RecordFault, Records, RowLengths};
 use wsi_slides::render::Signal;
 
 use crate::error::CliError;
@@ -25,14 +25,12 @@ const COLUMNS: [&str; 8] = ["slide_id", "seed", "cells", "kind", "z", "z5", "z10
 /// Reads the table; every slide is there once, under a name that can be a file's.
 pub(crate) fn read(path: &Path) -> Result<Vec<PlannedSlide>, CliError> {
     let fault = |text: String| CliError::Plan(path.to_owned(), text);
-    let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
-    let mut lines = cf_cli::rows(text.as_bytes(), b',', None);
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
-    let header_place = lines.next_place().map_err(|quote| fault(quote.to_string()))?;
-    let header = reader.headers().map_err(|error| fault(error.to_string()))?.clone();
+    let unreadable = |row: RecordFault| fault(row.to_string());
+    let text = std::fs::read(path).map_err(|error| fault(error.to_string()))?;
+    let records = Records::new(&text, b',', None, RowLengths::Equal).map_err(unreadable)?;
     let mut places = [0; COLUMNS.len()];
     for (place, column) in places.iter_mut().zip(COLUMNS) {
-        *place = header.iter().position(|name| name.trim() == column).ok_or_else(|| {
+        *place = records.header().cells().position(|name| name == column).ok_or_else(|| {
             fault(format!(
                 "no column `{column}`; expected {}, as `cf-train simulate --slides` writes",
                 COLUMNS.join(", ")
@@ -41,11 +39,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<PlannedSlide>, CliError> {
     }
     let mut slides = Vec::new();
     let mut stems = BTreeSet::new();
-    for record in reader.records() {
-        let place = lines.next_place().map_err(|quote| fault(quote.to_string()))?;
-        place.check_length(header_place).map_err(fault)?;
-        let record = record.map_err(|error| fault(error.to_string()))?;
-        let row = Row { path, line: place.line, record: &record, places };
+    for record in records {
+        let row = Row { path, record: record.map_err(unreadable)?, places };
         let slide = row.slide()?;
         if !stems.insert(slide.stem.clone()) {
             return Err(row.fault("slide_id", "a slide that is not there yet"));
@@ -61,8 +56,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<PlannedSlide>, CliError> {
 /// A line of the table.
 struct Row<'a> {
     path: &'a Path,
-    line: u64,
-    record: &'a StringRecord,
+    record: Record,
     places: [usize; COLUMNS.len()],
 }
 
@@ -93,7 +87,7 @@ impl Row<'_> {
 
     fn cell(&self, column: &str) -> &str {
         let place = COLUMNS.iter().position(|name| *name == column).map(|at| self.places[at]);
-        place.and_then(|place| self.record.get(place)).unwrap_or_default().trim()
+        place.map_or("", |place| self.record.cell(place))
     }
 
     fn number<T: FromStr>(&self, column: &str, wanted: &str) -> Result<T, CliError> {
@@ -101,7 +95,7 @@ impl Row<'_> {
     }
 
     fn fault(&self, column: &str, wanted: &str) -> CliError {
-        let (line, found) = (self.line, self.cell(column));
+        let (line, found) = (self.record.line, self.cell(column));
         CliError::Plan(
             self.path.to_owned(),
             format!("line {line}, column `{column}`: found `{found}`, expected {wanted}"),

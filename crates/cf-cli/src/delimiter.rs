@@ -6,7 +6,7 @@ const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
 
 /// The separator that the header of a table has most of, outside quotes: a comma, a semicolon or a tab; a comma where it has none.
 ///
-/// - `comment`: what begins a line that is no row, as for [`rows`](crate::rows()).
+/// - `comment`: what begins a line that is no row, as for [`Records`](crate::Records).
 #[must_use]
 pub fn delimiter_of(text: &[u8], comment: Option<u8>) -> u8 {
     let mut counts = DELIMITERS.map(|delimiter| (delimiter, 0));

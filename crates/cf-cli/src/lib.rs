@@ -8,6 +8,7 @@ mod log;
 mod names;
 mod output;
 pub mod pages;
+mod records;
 mod rows;
 mod statuses;
 
@@ -18,5 +19,5 @@ pub use errors::{is_temporary, with_causes};
 pub use log::{Log, LogFormat};
 pub use names::{listed, listed_up_to};
 pub use output::{aligned, print};
-pub use rows::{RowPlace, Rows, StrayQuote, rows};
+pub use records::{Record, RecordFault, Records, RowLengths};
 pub use statuses::StatusReader;

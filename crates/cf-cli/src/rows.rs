@@ -1,57 +1,30 @@
 //! Where the rows of a delimited table lie in its text, and quotes that take rows for text of a cell.
 
-use std::fmt;
-
 /// The place and the size of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RowPlace {
+pub(crate) struct RowPlace {
     /// The line on which it begins, from 1. Lines end at `\n`, `\r\n` or a `\r` of its own.
-    pub line: u64,
+    pub(crate) line: u64,
     /// How many cells it has.
-    pub n_cells: usize,
-}
-
-impl RowPlace {
-    /// Holds a row against the header.
-    ///
-    /// # Errors
-    /// What is wrong with a row of another number of cells, its line first.
-    pub fn check_length(self, header: Self) -> Result<(), String> {
-        if self.n_cells == header.n_cells {
-            return Ok(());
-        }
-        let (line, found, expected) = (self.line, self.n_cells, header.n_cells);
-        Err(format!("line {line}: {found} cells, expected {expected} as in the header"))
-    }
+    pub(crate) n_cells: usize,
 }
 
 /// A quote that takes the rows below it for text of its cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StrayQuote {
+pub(crate) struct StrayQuote {
     /// The line on which it opens, from 1.
-    pub line: u64,
+    pub(crate) line: u64,
     is_closed: bool,
 }
 
 impl StrayQuote {
-    /// What the user may do about it.
-    pub const WAY_OUT: &'static str =
-        "close it or remove it; within a quoted value, a quote is written twice";
-
     /// What is wrong, without the line.
-    #[must_use]
-    pub fn problem(self) -> &'static str {
+    pub(crate) fn problem(self) -> &'static str {
         if self.is_closed {
             "the quote that opens here closes on a later line, and all lines that it takes look like rows"
         } else {
             "the quote that opens here is never closed, so that all rows below are text of its value"
         }
-    }
-}
-
-impl fmt::Display for StrayQuote {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}; {}", self.line, self.problem(), Self::WAY_OUT)
     }
 }
 
@@ -62,20 +35,13 @@ impl fmt::Display for StrayQuote {
 /// - `comment`: what begins a line that is no row.
 ///
 /// Every item is a row, also one with a [`StrayQuote`].
-///
-/// ```
-/// let places: Vec<_> = cf_cli::rows(b"a,b\r\n\r\n1,2\r\n3,\"4\r\n", b',', None).collect();
-/// assert_eq!(places[1].map(|row| (row.line, row.n_cells)), Ok((3, 2)));
-/// assert_eq!(places[2].map_err(|quote| quote.line), Err(4));
-/// ```
-#[must_use]
-pub fn rows(text: &[u8], delimiter: u8, comment: Option<u8>) -> Rows<'_> {
+pub(crate) fn rows(text: &[u8], delimiter: u8, comment: Option<u8>) -> Rows<'_> {
     Rows { text: without_mark(text), at: 0, line: 1, delimiter, comment, header: None }
 }
 
 /// See [`rows`].
 #[derive(Debug, Clone)]
-pub struct Rows<'a> {
+pub(crate) struct Rows<'a> {
     text: &'a [u8],
     at: usize,
     line: u64,
@@ -94,13 +60,9 @@ struct Lines {
 }
 
 impl Rows<'_> {
-    /// The place of the next row; below the last one, that of none.
-    ///
-    /// # Errors
-    /// If a quote of the row takes others.
-    pub fn next_place(&mut self) -> Result<RowPlace, StrayQuote> {
-        let next = self.next();
-        next.unwrap_or(Ok(RowPlace { line: self.line, n_cells: 0 }))
+    /// Passes over all rows that are left.
+    pub(crate) fn finish(&mut self) {
+        self.at = self.text.len();
     }
 
     fn peek(&self) -> Option<u8> {
@@ -262,13 +224,10 @@ mod tests {
         // Text of several lines, quotes within cells, and quotes written twice take none.
         assert_eq!(table("2,1,\"b\nand, as well, c\nd\"\n3,0,5\" scar\n4,1,\"5\"\" scar\"\n"), None);
         assert_eq!(stray("t,note\n1,\"a, b\nc, d\"\n"), None);
-        let quotes: Vec<String> = ["t\n\"1\n", "a,b,c\n1,2,\"3\n4,5,6\"\n"]
-            .map(|text| rows(text.as_bytes(), b',', None).find_map(Result::err).unwrap().to_string())
+        let quotes: Vec<&str> = ["t\n\"1\n", "a,b,c\n1,2,\"3\n4,5,6\"\n"]
+            .map(|text| rows(text.as_bytes(), b',', None).find_map(Result::err).unwrap().problem())
             .into();
-        assert!(quotes[0].starts_with("line 2: the quote that opens here is never closed"), "{quotes:?}");
-        assert!(
-            quotes[1].starts_with("line 2: the quote that opens here closes on a later line"),
-            "{quotes:?}"
-        );
+        assert!(quotes[0].starts_with("the quote that opens here is never closed"), "{quotes:?}");
+        assert!(quotes[1].starts_with("the quote that opens here closes on a later line"), "{quotes:?}");
     }
 }

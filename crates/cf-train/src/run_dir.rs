@@ -188,7 +188,22 @@ pub(crate) fn read_csv<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     let file = fs::File::open(path).map_err(Error::io("read", path))?;
     let rows: std::result::Result<Vec<T>, csv::Error> =
         csv::Reader::from_reader(file).deserialize().collect();
-    rows.map_err(|error| Error::data(path, crate::delimited::csv_reason(&error)))
+    rows.map_err(|error| Error::data(path, csv_reason(&error)))
+}
+
+/// What is wrong with a CSV file, its line first.
+fn csv_reason(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
+            let line = pos.as_ref().map_or(0, csv::Position::line);
+            format!("line {line}: {len} cells, expected {expected_len} as in the header")
+        }
+        csv::ErrorKind::Utf8 { pos, err } => {
+            let line = pos.as_ref().map_or(0, csv::Position::line);
+            format!("line {line}, column {}: not UTF-8", err.field() + 1)
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// Flushes the names in a directory to the disk: files that were renamed to there are then found there, whatever happens. Nothing

@@ -583,7 +583,9 @@ fn a_row_of_another_length_is_refused_with_its_line() {
     let error = failure(&from_table(dir.path(), &CLINICAL.replace("81.5,1", "81.5")));
     assert!(matches!(error, Error::Table(_)), "{error}");
     let text = error.to_string();
-    assert!(text.ends_with("table.csv: line 5: 5 cells, expected 6 as in the header"), "{text}");
+    let wanted = "table.csv: line 5: 5 cells, expected 6 as in the header; the header has commas between values; \
+                  a value that holds a comma needs double quotes around it";
+    assert!(text.ends_with(wanted), "{text}");
 }
 
 #[test]

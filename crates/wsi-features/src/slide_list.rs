@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use cf_cli::{RecordFault, Records, RowLengths};
 use wsi_bags::slide_stem;
 use wsi_slides::ResolutionOverride;
 
@@ -130,37 +131,33 @@ fn id_of(name: &str) -> &str {
 /// By slide, what the table calls it and states.
 fn read_table(path: &Path) -> Result<BTreeMap<String, (String, ResolutionOverride)>> {
     let table = |fault: String| Error::Table { path: path.to_owned(), fault };
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+    let unreadable = |row: RecordFault| table(row.to_string());
+    let text = std::fs::read(path).map_err(|source| Error::Io {
         path: path.to_owned(),
         action: "read the table",
         source,
     })?;
-    let mut places = cf_cli::rows(text.as_bytes(), b',', None);
-    let mut reader =
-        csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(text.as_bytes());
-    let header_place = places.next_place().map_err(|quote| table(quote.to_string()))?;
-    let header = reader.headers().map_err(|error| table(error.to_string()))?.clone();
-    let column = |names: &[&str]| header.iter().position(|cell| names.contains(&cell));
+    let records = Records::new(&text, b',', None, RowLengths::Equal).map_err(unreadable)?;
+    let column = |names: &[&str]| records.header().cells().position(|cell| names.contains(&cell));
     let slide = column(&["slide", "wsi"]);
     let (mpp, mag) = (column(&["mpp"]), column(&["mag"]));
     let (Some(slide), true) = (slide, mpp.is_some() || mag.is_some()) else {
-        let found = header.iter().collect::<Vec<_>>().join(", ");
+        let found = records.header().cells().collect::<Vec<_>>().join(", ");
         return Err(table(format!("the columns are {found}; expected `slide`, and `mpp` or `mag`")));
     };
     let mut given = BTreeMap::new();
-    for record in reader.records() {
-        let place = places.next_place().map_err(|quote| table(quote.to_string()))?;
-        place.check_length(header_place).map_err(table)?;
-        let (record, line) = (record.map_err(|error| table(error.to_string()))?, place.line);
+    for record in records {
+        let record = record.map_err(unreadable)?;
+        let line = record.line;
         let number = |column: Option<usize>| -> Result<Option<f64>> {
-            match column.and_then(|column| record.get(column)).filter(|cell| !cell.is_empty()) {
+            match column.map(|column| record.cell(column)).filter(|cell| !cell.is_empty()) {
                 None => Ok(None),
                 Some(cell) => {
                     cell.parse().map(Some).map_err(|_| table(format!("line {line}: `{cell}` is no number")))
                 }
             }
         };
-        let name = record.get(slide).unwrap_or_default();
+        let name = record.cell(slide);
         let value = ResolutionOverride { mpp: number(mpp)?, magnification: number(mag)? };
         if given.insert(id_of(name).to_owned(), (name.to_owned(), value)).is_some() {
             return Err(table(format!("line {line}: `{name}` stands twice")));

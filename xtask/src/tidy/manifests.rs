@@ -16,7 +16,7 @@ const CONFINED: [(&str, &[&str]); 5] = [
         "candle-",
         &["cf-layers", "cf-model", "cf-train", "patch-encoders", "cf-viewer", "cf-bench", "examples"],
     ),
-    ("csv", &["cf-train", "survstat", "wsi-features", "wsi-extract", "examples"]),
+    ("csv", &["cf-cli", "cf-train", "wsi-features", "wsi-extract", "examples"]),
     ("hdf5", &["wsi-bags"]),
     ("polars", &["cf-train"]),
     ("rust-hdf5", &["wsi-bags"]),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use cf_cli::RowLengths;
 use survival_metrics::Outcome;
 
 use super::barcode::patient_of;
@@ -14,7 +15,7 @@ use super::slide_names;
 use super::status_cells::StatusColumn;
 use super::table_form::TableForm;
 use super::{Cohort, Dropped, Slide};
-use crate::delimited::{DelimitedTable, RowLengths};
+use crate::delimited::DelimitedTable;
 use crate::error::{Error, Result};
 use crate::splits;
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use cf_cli::RowLengths;
 use survival_metrics::Outcome;
 use wsi_bags::{SlideNames, slide_stem};
 
@@ -12,7 +13,7 @@ use super::clinical_table::Case;
 use super::row_fault::{OnFault, RowFault, RowFaultKind};
 use super::settings::SlideColumnNames;
 use super::{Dropped, Slide};
-use crate::delimited::{DelimitedTable, RowLengths};
+use crate::delimited::DelimitedTable;
 use crate::error::Result;
 
 /// Endings of bag files, which slide tables list in place of slides.

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use cf_cli::RowLengths;
 use survival_metrics::{Outcome, Status};
 use wsi_bags::slide_stem;
 
 use super::Error;
-use crate::delimited::{DelimitedTable, RowLengths};
+use crate::delimited::DelimitedTable;
 
 /// One slide of a clinical table.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,8 +3,10 @@
 
 use std::path::Path;
 
+use cf_cli::RowLengths;
+
 use super::{FoldEntries, Part, SplitEntry, SplitForm, SplitSet, check_numbers, fold_number, names_in};
-use crate::delimited::{DelimitedTable, RowLengths};
+use crate::delimited::DelimitedTable;
 use crate::error::Result;
 
 pub(super) fn read(path: &Path) -> Result<Option<SplitSet>> {

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use cf_cli::RowLengths;
+
 use super::{FoldEntries, Part, SplitForm, SplitSet, check_numbers, fold_number, names_in};
-use crate::delimited::{DelimitedTable, RowLengths};
+use crate::delimited::DelimitedTable;
 use crate::error::{Error, Result};
 
 pub(super) fn read(path: &Path) -> Result<Option<SplitSet>> {

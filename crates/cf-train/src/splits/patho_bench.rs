@@ -4,8 +4,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use cf_cli::RowLengths;
+
 use super::{FoldEntries, Part, SplitForm, SplitSet, check_numbers, fold_number};
-use crate::delimited::{DelimitedTable, RowLengths};
+use crate::delimited::DelimitedTable;
 use crate::error::Result;
 
 const FILE: &str = "k=all.tsv";
