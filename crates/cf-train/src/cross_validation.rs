@@ -13,6 +13,7 @@ use crate::environment::{Environment, peak_rss_bytes};
 use crate::error::{Error, Result};
 use crate::evaluate::{self, Cost, Summary};
 use crate::event::Event;
+use crate::fold_claims::FoldClaims;
 use crate::fold_state::HistoryRow;
 use crate::input_hash;
 use crate::memory::MemoryBudget;
@@ -38,7 +39,8 @@ pub struct RunOptions {
 /// Trains every fold that is not complete yet, then writes summary and report.
 ///
 /// # Errors
-/// If the directory holds another run, the data can't be used, training fails, or `stop` was set (what is done is saved).
+/// If the directory holds another run, another process trains one of the folds, the data can't be used, training fails, or `stop` was set
+/// (what is done is saved).
 pub fn cross_validate(
     config: &RunConfig,
     run: &Path,
@@ -51,7 +53,16 @@ pub fn cross_validate(
     check_directory(run, config, options.resume)?;
     let plan = Plan::new(config, &options.device, &options.folds)?;
     let hashes = || plan.data_hashes(config, &mut FileHashes::default(), (run, stop));
-    carry_out(config, (&plan, hashes), run, options, stop, observe)
+    carry_out(config, (&plan, hashes), (run, Held::ByFold), options, stop, observe)
+}
+
+/// How a process keeps others from what it trains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// By claims on folds: other processes may train other folds of the run.
+    ByFold,
+    /// The whole directory is its own.
+    Whole,
 }
 
 /// Refuses a precision in which the device does not compute.
@@ -73,7 +84,7 @@ const BETWEEN_CONCLUSIONS: Duration = Duration::from_millis(100);
 pub(crate) fn carry_out(
     config: &RunConfig,
     (plan, hashes): (&Plan, impl FnOnce() -> Result<Vec<DataHashes>>),
-    run: &Path,
+    (run, held): (&Path, Held),
     options: &RunOptions,
     stop: &AtomicBool,
     observe: &mut dyn FnMut(Event),
@@ -86,6 +97,12 @@ pub(crate) fn carry_out(
     if !run.join(run_dir::CONFIG).is_file() {
         write_settings(run, config)?;
     }
+    let is_complete = |fold: usize| run_dir::fold_dir(run, fold).join(fold_files::PREDICTIONS).is_file();
+    let unfinished = plan.folds.iter().map(|data| data.fold).filter(|&fold| !is_complete(fold));
+    let claims = match held {
+        Held::ByFold => FoldClaims::make(run, unfinished)?,
+        Held::Whole => FoldClaims::default(),
+    };
     let hashes = hashes()?;
     for (fold, hashes) in plan.folds.iter().zip(&hashes) {
         hashes.check_begun(&run_dir::fold_dir(run, fold.fold))?;
@@ -116,12 +133,12 @@ pub(crate) fn carry_out(
         bags: &plan.bags,
         run_dir: run,
         config_hash: config_hash(config)?,
+        claims,
         memory,
         stop,
     };
     plan.fill_device(&memory, observe)?;
     let started = Instant::now();
-    let is_complete = |fold: usize| run_dir::fold_dir(run, fold).join(fold_files::PREDICTIONS).is_file();
     if plan.folds.iter().any(|data| !is_complete(data.fold)) {
         // They are of the folds that were complete before, and would seem to be of all where this process is interrupted.
         run_dir::remove(&run.join(run_dir::REPORT))?;
@@ -131,8 +148,9 @@ pub(crate) fn carry_out(
         let dir = run_dir::fold_dir(run, data.fold);
         if is_complete(data.fold) {
             tracing::info!(fold = data.fold, "complete already");
-            // A session that was killed just then may have left it.
+            // A process that was killed just then may have left them.
             remove_state(run, data.fold)?;
+            FoldClaims::clear(run, data.fold)?;
             continue;
         }
         tracing::info!(
@@ -233,7 +251,7 @@ mod tests {
             assert!(kept as f64 >= share * 0.8 * n as f64 && (share == 1.0 || kept < n), "{kept} of {n}");
             let run = dir.path().join(name);
             let hashes = || plan.data_hashes(&config, &mut FileHashes::default(), (&run, &stop));
-            carry_out(&config, (&plan, hashes), &run, &how, &stop, &mut |_| {}).unwrap();
+            carry_out(&config, (&plan, hashes), (&run, Held::ByFold), &how, &stop, &mut |_| {}).unwrap();
             runs.push(outcome(&run));
         }
         assert!(runs[0] == runs[1] && runs[0] == runs[2]);

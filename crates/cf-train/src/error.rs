@@ -51,6 +51,14 @@ pub enum Error {
         /// The run directory.
         path: PathBuf,
     },
+    /// A fold that another process trains.
+    #[error("{}: {reason}", claim.display())]
+    FoldElsewhere {
+        /// The file by which that process holds it.
+        claim: PathBuf,
+        /// Which fold, by whom, and the way out.
+        reason: String,
+    },
     /// A bag whose training step takes more memory than the run may use.
     #[error(
         "slide {slide_id} has {n_patches} patches, whose training step takes {}; {}",
@@ -218,7 +226,10 @@ impl Error {
     /// What a caller can do about this error.
     pub fn remedy(&self) -> Remedy {
         match self {
-            Self::Interrupted { .. } | Self::TasksElsewhere { .. } | Self::Incomplete { .. } => Remedy::Retry,
+            Self::Interrupted { .. }
+            | Self::FoldElsewhere { .. }
+            | Self::TasksElsewhere { .. }
+            | Self::Incomplete { .. } => Remedy::Retry,
             Self::DoesNotFit { .. } | Self::DeviceFull { .. } => Remedy::LessMemory,
             error if error.is_full_device() => Remedy::LessMemory,
             error if cf_cli::is_temporary(error) => Remedy::Retry,

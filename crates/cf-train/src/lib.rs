@@ -7,7 +7,7 @@
 //! | clinical table, splits | `cohort.rs` and `cohort/`, `splits/`, `status_suspicion.rs` |
 //! | folds, time bins | `folds.rs`, `time_bins.rs`, `fold_data.rs` |
 //! | a run before it starts | `plan.rs`; all faults at once, `doctor/` |
-//! | one fold | `trainer.rs`, `fold_state.rs`, `fold_rows.rs`, `event.rs`, `training_model.rs`, `sampling.rs`, `schedule.rs`, `loss.rs`, `adam.rs`, `bags.rs`, `bag_upload.rs`, `checkpoint.rs`, `device_memory.rs`, `resident_bags.rs` |
+//! | one fold | `trainer.rs`, `fold_claims.rs`, `claim.rs`, `fold_state.rs`, `fold_rows.rs`, `event.rs`, `training_model.rs`, `sampling.rs`, `schedule.rs`, `loss.rs`, `adam.rs`, `bags.rs`, `bag_upload.rs`, `checkpoint.rs`, `device_memory.rs`, `resident_bags.rs` |
 //! | all folds, metrics, report | `cross_validation.rs`, `evaluate.rs`, `report.rs`, `run_dir.rs`, `environment.rs`, `input_hash.rs` |
 //! | what a run takes and may take | `memory.rs`, `duration.rs`, `allotment.rs` |
 //! | one slide | `predict.rs` |
@@ -23,6 +23,7 @@ mod bag_upload;
 pub mod bags;
 pub mod byte_size;
 pub mod checkpoint;
+mod claim;
 pub mod cohort;
 pub mod config;
 mod config_keys;
@@ -37,6 +38,7 @@ pub mod environment;
 mod error;
 pub mod evaluate;
 pub mod event;
+mod fold_claims;
 pub mod fold_data;
 mod fold_rows;
 pub mod fold_state;

@@ -1,8 +1,11 @@
-//! Whether another process of this machine has ended, as `/proc` tells it.
+//! Whether another process of this machine has ended, as `/proc` tells it, or signals where there is none (macOS).
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 const PROC: &str = "/proc";
 
@@ -16,7 +19,13 @@ pub(crate) fn started(pid: u32) -> io::Result<Option<u64>> {
 
 /// Whether a process is known to have ended: never where the system hides those of others (`hidepid`).
 pub(crate) fn is_gone(pid: u32) -> bool {
-    is_gone_in(Path::new(PROC), pid)
+    if cfg!(target_os = "linux") { is_gone_in(Path::new(PROC), pid) } else { takes_no_signal(pid) }
+}
+
+/// Whether there is no process of this number.
+fn takes_no_signal(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))
 }
 
 fn started_in(proc: &Path, pid: u32) -> io::Result<Option<u64>> {
@@ -45,6 +54,15 @@ fn is_gone_in(proc: &Path, pid: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_that_ended_takes_no_signal() {
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        assert!(!takes_no_signal(child.id()) && !takes_no_signal(1) && !takes_no_signal(std::process::id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(takes_no_signal(child.id()));
+    }
 
     #[test]
     fn a_process_is_gone_only_where_those_of_others_are_seen() {

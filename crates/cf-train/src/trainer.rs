@@ -17,6 +17,7 @@ use crate::config::{LossKind, RunConfig};
 use crate::device_memory::naming_the_bag;
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::fold_claims::FoldClaims;
 use crate::fold_data::{FoldData, LabelledSlide};
 use crate::fold_rows::{OrderRow, TrainRow};
 use crate::fold_state::{Best, Draw, FoldState, HistoryRow};
@@ -38,6 +39,8 @@ pub struct TrainingContext<'a> {
     pub run_dir: &'a Path,
     /// Hash of the resolved configuration.
     pub config_hash: u64,
+    /// Which folds are this process's.
+    pub(crate) claims: FoldClaims,
     /// What a training step may use.
     pub memory: MemoryBudget<'a>,
     /// Set by a signal: save and stop.
@@ -47,8 +50,8 @@ pub struct TrainingContext<'a> {
 /// Trains a fold and writes its files, from its saved state if there is one.
 ///
 /// # Errors
-/// If a bag can't be read, a loss or a parameter is not finite, a parameter gets no gradient, a file can't be written, or `stop` was set (the
-/// state is saved then).
+/// If a bag can't be read, a loss or a parameter is not finite, a parameter gets no gradient, a file can't be written, another process took
+/// the fold over, or `stop` was set (the state is saved then).
 pub fn train_fold(
     context: &TrainingContext<'_>,
     data: &FoldData,
@@ -252,6 +255,7 @@ impl<'a> Trainer<'a> {
 
     /// Writes the fold's files; its validation predictions last.
     fn finish(mut self) -> Result<()> {
+        self.context.claims.check(self.data.fold)?;
         let dir = run_dir::fold_dir(self.context.run_dir, self.data.fold);
         let n_epochs = self.state.history.len();
         run_dir::write_csv(&dir.join(fold_files::HISTORY), &self.state.history)?;
@@ -287,6 +291,7 @@ impl<'a> Trainer<'a> {
         if !substitutes.is_empty() {
             run_dir::write_csv(&dir.join(fold_files::SUBSTITUTES), &substitutes)?;
         }
+        self.context.claims.check(self.data.fold)?;
         run_dir::write_csv(&dir.join(fold_files::PREDICTIONS), &selected)?;
         remove_state(self.context.run_dir, self.data.fold)
     }
@@ -373,6 +378,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn save_state(&self, mut state: FoldState) -> Result<()> {
+        self.context.claims.check(self.data.fold)?;
         (state.n_steps, state.n_pending) = (self.adam.n_steps(), self.adam.n_bags());
         let dir = run_dir::fold_dir(self.context.run_dir, self.data.fold);
         state.save(&dir.join(fold_files::STATE), &self.store, &self.adam)

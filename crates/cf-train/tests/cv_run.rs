@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use sha2::Digest;
-use support::{cohort, fail, path, succeed};
+use support::{cf_train, cohort, fail, path, succeed};
 use wsi_bags::{Bag, FeatureMatrix, Magnification, PatchSet, native};
 
 /// All prediction files of a run, by name.
@@ -377,12 +377,48 @@ fn two_sessions_at_once_make_one_run() {
         std::thread::yield_now();
     }
     assert!(!parts.join("fold_0/predictions.csv").is_file(), "the first session was too fast");
+    // Whoever wants a fold that is at work is told by whom, and disturbs nothing.
+    let same = ["--folds", "2,4", "--resume", "--config", path(&config), "--out", path(&parts)];
+    let refused = cf_train(&[&["cv"], same.as_slice(), settings.as_slice()].concat());
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert!(text.contains("fold_2.claim: fold 2 is being trained by "), "{text}");
+    assert!(text.contains(&format!("process {};", first.id())), "{text}");
+    assert_eq!(refused.status.code(), Some(75), "{text}");
     cv(&cohort, &parts, &[&["--folds", "3,4", "--resume"], settings.as_slice()].concat());
     assert!(first.wait().unwrap().success());
     assert!(predictions(&whole) == predictions(&parts));
     let folds = |run: &Path| std::fs::read_to_string(run.join("folds.json")).unwrap();
     assert_eq!(folds(&whole), folds(&parts));
     inputs_are_hashed(&parts, 30);
+    assert!((0..5).all(|fold| !parts.join(format!("fold_{fold}.claim")).exists()));
+}
+
+#[test]
+fn a_run_whose_process_was_killed_goes_on_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 30);
+    let (config, whole, run) = (cohort.join("config.toml"), dir.path().join("whole"), dir.path().join("run"));
+    let settings = ["--set", "training.max_epochs=7"];
+    cv(&cohort, &whole, &settings);
+    let mut killed = Command::new(env!("CARGO_BIN_EXE_cf-train"))
+        .args(["--quiet", "cv", "--config", path(&config), "--out", path(&run)])
+        .args(settings)
+        .spawn()
+        .unwrap();
+    let begun = run.join("fold_1/state/position.json");
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !begun.is_file() && killed.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "the run did not get going");
+        std::thread::yield_now();
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    // Of a fold that is complete, one that is begun, and one that is not.
+    let claims = [0, 1, 4].map(|fold| run.join(format!("fold_{fold}.claim")));
+    assert!(claims.iter().all(|claim| claim.is_file()));
+    cv(&cohort, &run, &[&["--resume"], settings.as_slice()].concat());
+    assert!(predictions(&whole) == predictions(&run));
+    assert!(!claims.iter().any(|claim| claim.exists()));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! | tasks, named by what goes into them | `plan.rs`, `fingerprint.rs` |
 //! | what tasks take, and jobs of several | `forecast.rs` |
 //! | the directory of a study | `study_dir.rs` |
-//! | one task after another, by one process at a time | `run.rs`, `claim.rs` |
+//! | one task after another, by one process at a time | `run.rs`, over the crate's `claim.rs` |
 //! | what is finished, joined | `collect.rs`, `finished.rs`, `cell.rs`, `comparison.rs`, `results.rs` |
 //! | tables in the paper's form, and the paper's own | `tables.rs`, `published.rs` |
 //! | the report | `report.rs` |
@@ -16,7 +16,6 @@
 //! collected at any time from those that are finished.
 
 mod cell;
-mod claim;
 mod collect;
 mod comparison;
 mod emit;
@@ -33,8 +32,8 @@ mod run;
 mod study_dir;
 mod tables;
 
+pub use crate::claim::{ClusterJob, Holder};
 pub use crate::data_hashes::DataHashes;
-pub use claim::{ClusterJob, Holder};
 pub use collect::collect;
 pub use emit::{Engine, emit};
 pub use file::{Reference, StudyFile, StudyRun};

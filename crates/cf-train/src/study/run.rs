@@ -7,12 +7,12 @@ use std::sync::atomic::AtomicBool;
 use candle_core::Device;
 use cf_model::kernels::device::DeviceName;
 
-use super::claim::{Claim, Claimed, Holder};
 use super::fingerprint::{self, CODE_VERSION};
 use super::plan::{self, StudyPlan, Task};
 use super::study_dir::{self, Failure};
+use crate::claim::{Claim, Claimed, Holder};
 use crate::config::RunConfig;
-use crate::cross_validation::{RunOptions, carry_out, check_precision};
+use crate::cross_validation::{Held, RunOptions, carry_out, check_precision};
 use crate::data_hashes::{DataHashes, FileHashes};
 use crate::error::{Error, Result};
 use crate::evaluate::Summary;
@@ -137,7 +137,7 @@ impl<'a> TaskRunner<'a> {
         hashes.iter().try_for_each(|data| self.check_as_planned(task, &config, data))?;
         // Where the data lie and what memory a step may use is not part of a task: an interrupted one may go on elsewhere.
         run_dir::write(&run.join(run_dir::CONFIG), config.to_toml()?.as_bytes())?;
-        carry_out(&config, (&fold_plan, || Ok(hashes)), run, &options, stop, observe)
+        carry_out(&config, (&fold_plan, || Ok(hashes)), (run, Held::Whole), &options, stop, observe)
     }
 
     /// Refuses to give a task's name to the results of other settings or data.

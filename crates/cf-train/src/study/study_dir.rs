@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::claim::{self, Found};
 use super::plan::Task;
+use crate::claim::{self, Found};
 use crate::error::{Error, Remedy, Result};
 use crate::run_dir;
 

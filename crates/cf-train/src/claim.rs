@@ -1,4 +1,4 @@
-//! Who is at a task: a file beside it that one process at a time can make, and keeps fresh while it is at work.
+//! Who is at a task of a study or a fold of a run: a file beside it that one process at a time can make, and keeps fresh while it is at work.
 //!
 //! Launchers may meet: an array that is submitted twice, a requeued job whose first life is not quite over, two people. The file is
 //! made with `O_EXCL`, which file systems of clusters keep to where locks are off. A claim is taken over from a process that is
@@ -21,7 +21,7 @@ use crate::process;
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// A claim is not taken over before it was silent for so long. Many heartbeats: file systems of clusters stall for minutes.
-pub(super) const PATIENCE: Duration = Duration::from_secs(600);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A process that claims a task, as its file says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ struct Process {
 
 /// A claim of this process. Dropping it gives the task free.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(crate) struct Claim {
     path: PathBuf,
     holder: Holder,
     heartbeat: Option<(Sender<()>, JoinHandle<()>)>,
@@ -69,7 +69,7 @@ pub(super) struct Claim {
 
 /// What came of claiming a task.
 #[derive(Debug)]
-pub(super) enum Claimed {
+pub(crate) enum Claimed {
     Ours(Claim),
     /// Another process has it; `None` where its file is just being written.
     Others(Option<Holder>),
@@ -77,11 +77,11 @@ pub(super) enum Claimed {
 
 /// A claim that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// `None` where the file is just being written, or was cut off.
-    pub(super) holder: Option<Holder>,
+    pub(crate) holder: Option<Holder>,
     /// When the file system last saw a sign of life.
-    pub(super) heard: SystemTime,
+    pub(crate) heard: SystemTime,
 }
 
 impl Claim {
@@ -90,7 +90,7 @@ impl Claim {
     ///
     /// # Errors
     /// If the directory can't be written.
-    pub(super) fn make(path: &Path, on_lost: fn(&Path)) -> Result<Claimed> {
+    pub(crate) fn make(path: &Path, on_lost: fn(&Path)) -> Result<Claimed> {
         Self::make_as(path, &Holder::this_process(), (HEARTBEAT, PATIENCE), on_lost)
     }
 
@@ -131,11 +131,16 @@ impl Claim {
         Ok(Claimed::Others(None))
     }
 
+    /// Its file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether the task is still this process's.
     ///
     /// # Errors
     /// If the file can't be read.
-    pub(super) fn is_held(&self) -> Result<bool> {
+    pub(crate) fn is_held(&self) -> Result<bool> {
         let found = find(&self.path)?;
         Ok(found.and_then(|found| found.holder).is_some_and(|other| other.is_same(&self.holder)))
     }
@@ -159,7 +164,7 @@ impl Drop for Claim {
 ///
 /// # Errors
 /// If it can't be read.
-pub(super) fn find(path: &Path) -> Result<Option<Found>> {
+pub(crate) fn find(path: &Path) -> Result<Option<Found>> {
     let read = || -> std::io::Result<Found> {
         let heard = fs::metadata(path)?.modified()?;
         let text = fs::read_to_string(path)?;
@@ -174,13 +179,13 @@ pub(super) fn find(path: &Path) -> Result<Option<Found>> {
 
 impl Found {
     /// Whether its process is known to have ended, or silent for too long by this machine's clock.
-    pub(super) fn is_stale(&self) -> bool {
+    pub(crate) fn is_stale(&self) -> bool {
         let ended = self.holder.as_ref().is_some_and(|other| other.is_gone_for(&Holder::this_process()));
         ended || self.silence() > PATIENCE
     }
 
     /// Since the last sign of life, by this machine's clock.
-    pub(super) fn silence(&self) -> Duration {
+    pub(crate) fn silence(&self) -> Duration {
         self.heard.elapsed().unwrap_or_default()
     }
 }
@@ -259,8 +264,8 @@ fn keep_fresh(
 
 impl Holder {
     fn this_process() -> Self {
-        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let host = if host.trim().is_empty() { "unknown".to_owned() } else { host.trim().to_owned() };
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let host = if host.is_empty() { "unknown".to_owned() } else { host };
         let pid = std::process::id();
         Self {
             host,
@@ -294,6 +299,10 @@ impl Holder {
                         Some(now) => now != *process,
                         None => process::is_gone(self.pid),
                     }
+            }
+            // Where no system hides processes or has several of one number.
+            (None, None) => {
+                cfg!(target_os = "macos") && self.host == running.host && process::is_gone(self.pid)
             }
             _ => false,
         };
