@@ -198,7 +198,7 @@ pub struct EpochRow {
     /// Number of the epoch.
     pub epoch: usize,
     /// Learning rate at the end of the epoch.
-    pub learning_rate: f64,
+    pub learning_rate: Option<f64>,
     /// Mean training loss per slide.
     pub train_loss: f64,
     /// Mean validation loss per slide.

@@ -133,13 +133,15 @@ impl BagSource {
         sample.map_err(|source| Error::Bag { slide_id: slide_id.to_owned(), source })
     }
 
-    /// Refuses a slide whose bag lacks something beside features that the model needs, without reading its features.
+    /// Refuses a slide whose features have another width, or whose bag lacks something beside features that the model needs, without
+    /// reading its features.
     ///
     /// # Errors
     /// If it does, or the slide's description can't be read.
-    pub(crate) fn check_facts(&self, slide_id: &str) -> Result<()> {
-        if self.model.needs().is_empty() {
-            return Ok(());
+    pub(crate) fn check_described(&self, slide_id: &str) -> Result<()> {
+        let known = self.describe(slide_id)?;
+        for described in known.values() {
+            self.check_width(slide_id, described.dim, || described.path.clone())?;
         }
         let facts = |described: &PatchDescription| KnownFacts {
             coords: described.has_coords,
@@ -147,8 +149,18 @@ impl BagSource {
             parents: described.has_parents,
             tissue: described.has_tissue,
         };
-        let known = self.describe(slide_id)?;
         Ok(self.model.check_known(slide_id, |at| known.get(&at).map(facts).unwrap_or_default())?)
+    }
+
+    fn check_width(&self, slide_id: &str, found: usize, path: impl FnOnce() -> PathBuf) -> Result<()> {
+        let expected = self.backbone_dim;
+        if found == expected {
+            return Ok(());
+        }
+        let reason = format!(
+            "slide {slide_id} has features of {found} columns, expected {expected} as in the first slide"
+        );
+        Err(Error::data(&path(), reason))
     }
 
     /// What the slide's files say at each magnification that the model reads; its size is noted.
@@ -282,17 +294,8 @@ impl BagSource {
 
     /// Checks a bag and starts to copy it to the device, which may fail by itself.
     fn upload(&self, slide_id: &str, bag: &Bag) -> Result<Result<BagUpload>> {
-        if bag.feature_dim() != self.backbone_dim {
-            let path = self.store.path_of(slide_id, self.magnifications[0]);
-            return Err(Error::data(
-                &path,
-                format!(
-                    "slide {slide_id} has features of {} columns, expected {} as in the first slide",
-                    bag.feature_dim(),
-                    self.backbone_dim
-                ),
-            ));
-        }
+        let path = || self.store.path_of(slide_id, self.magnifications[0]);
+        self.check_width(slide_id, bag.feature_dim(), path)?;
         self.model.check_bag(bag)?;
         let derived = self.derived_of(slide_id)?;
         let patches = Arc::new(Patches { derived, ..Patches::of(bag) });

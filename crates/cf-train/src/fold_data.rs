@@ -59,6 +59,12 @@ impl FoldData {
             indices.iter().map(|&index| cohort.slides()[index].clone()).collect()
         };
         let (train, inner_validation) = hold_out(slides(&fold.train), training, fold.fold);
+        if training.inner_validation > 0.0 && inner_validation.is_empty() {
+            return Err(format!(
+                "fold {}: training.inner_validation is {}, of which not one training patient is held out; set a larger share, or 0",
+                fold.fold, training.inner_validation
+            ));
+        }
         if training.inner_validation > 0.0 && !train.iter().any(|slide| slide.outcome.is_event()) {
             return Err(format!(
                 "fold {}: training.inner_validation is {}, which holds every training patient with the event out of training; \
@@ -73,7 +79,12 @@ impl FoldData {
             }
         }
         .map_err(|reason| {
-            format!("time bins of fold {}: {reason}; use fewer folds, or more patients", fold.fold)
+            let inner = match (training.protocol, training.inner_validation > 0.0) {
+                (Protocol::Sound, true) => ", hold fewer patients out (training.inner_validation)",
+                _ => "",
+            };
+            let way_out = "give times that are not rounded, or more patients with the event";
+            format!("time bins of fold {}: {reason}; {way_out}{inner}", fold.fold)
         })?;
         let label = |slides: Vec<Slide>| -> Vec<LabelledSlide> {
             let bin = |slide: &Slide| bins.bin_of(slide.outcome.time());

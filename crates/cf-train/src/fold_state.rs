@@ -16,8 +16,8 @@ use crate::run_dir;
 pub struct HistoryRow {
     /// From 1.
     pub epoch: usize,
-    /// Rate of the epoch's last optimiser step.
-    pub learning_rate: f64,
+    /// Rate of the epoch's last optimiser step; empty where it made none.
+    pub learning_rate: Option<f64>,
     /// Mean over the epoch's bags, in training mode; empty where no group of a Cox loss was filled.
     pub train_loss: Option<f64>,
     /// Mean over the validation slides, with alpha 0.
@@ -68,8 +68,8 @@ pub struct FoldState {
     pub n_steps: usize,
     /// Bags whose gradients await a step.
     pub n_pending: usize,
-    /// Rate of the last step.
-    pub learning_rate: f64,
+    /// Rate of the last step in the epoch in progress, where it made one.
+    pub learning_rate: Option<f64>,
     /// Bags that await the end of their group.
     pub draws: Vec<Draw>,
     /// The epoch selected so far.
@@ -91,7 +91,7 @@ impl FoldState {
             epoch_seconds: 0.0,
             n_steps: 0,
             n_pending: 0,
-            learning_rate: 0.0,
+            learning_rate: None,
             draws: Vec::new(),
             best: None,
             history: Vec::new(),

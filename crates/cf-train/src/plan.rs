@@ -24,6 +24,7 @@ use crate::folds;
 use crate::memory::{BagSize, MemoryBudget};
 use crate::run_dir;
 use crate::splits;
+use crate::training_model;
 
 pub use flow::{DroppedRecord, FlowRecord};
 
@@ -83,7 +84,8 @@ impl Plan {
     /// Reads tables and folds, looks for every bag, and fits the time bins. `only` picks folds; all where it is empty.
     ///
     /// # Errors
-    /// If a table or fold file is unusable, ids do not join, bins can't be fitted, or an asked fold does not exist.
+    /// If a table or fold file is unusable, ids do not join, bins can't be fitted, an asked fold does not exist, or bags or initial weights
+    /// are not of one width and of this model.
     pub fn new(config: &RunConfig, device: &Device, only: &[usize]) -> Result<Self> {
         let table = ClinicalTable::read(&config.cohort)?;
         let splits = splits::read(&config.cohort.splits)?.select(config.cohort.evaluate)?;
@@ -121,9 +123,12 @@ impl Plan {
         let example = example.map_or_else(String::new, |labelled| labelled.slide.slide_id.clone());
         let tensors = (device, config.training.precision);
         let bags = BagSource::new(Arc::new(store), &config.model, tensors, &example)?;
+        if let Some(path) = &config.training.initial_weights {
+            training_model::check_initial(&config.model, bags.backbone_dim(), path)?;
+        }
         let plan = Self { folds, others, validated, record, bags };
         for slide_id in slide_ids(plan.slides()) {
-            plan.bags.check_facts(slide_id)?;
+            plan.bags.check_described(slide_id)?;
         }
         Ok(plan)
     }

@@ -17,7 +17,8 @@ impl TimeBins {
     /// largest time of *all* outcomes, widened by 1e-6.
     ///
     /// # Errors
-    /// If nothing is uncensored, or so many events share a time that two edges coincide; the text says which.
+    /// If nothing is uncensored, or so many events share a time that two quartiles coincide, where `qcut` refuses, too; the text says
+    /// which.
     pub fn fit(outcomes: &[Outcome]) -> Result<Self, String> {
         let mut events: Vec<f64> =
             outcomes.iter().filter(|outcome| outcome.is_event()).map(|outcome| outcome.time()).collect();
@@ -29,15 +30,16 @@ impl TimeBins {
         for (k, edge) in edges_months.iter_mut().enumerate() {
             *edge = quantile(&events, k as f64 / N_BINS as f64);
         }
-        let times = outcomes.iter().map(|outcome| outcome.time());
-        edges_months[0] = times.clone().fold(f64::INFINITY, f64::min) - MARGIN_MONTHS;
-        edges_months[N_BINS] = times.fold(f64::NEG_INFINITY, f64::max) + MARGIN_MONTHS;
+        // Before the outer edges move apart: where the first quartile is the first time, nothing falls into the first bin.
         if edges_months.windows(2).any(|pair| pair[0] >= pair[1]) {
             return Err(format!(
                 "the quartiles of {} event times are not distinct: {edges_months:?} months",
                 events.len()
             ));
         }
+        let times = outcomes.iter().map(|outcome| outcome.time());
+        edges_months[0] = times.clone().fold(f64::INFINITY, f64::min) - MARGIN_MONTHS;
+        edges_months[N_BINS] = times.fold(f64::NEG_INFINITY, f64::max) + MARGIN_MONTHS;
         Ok(Self { edges_months })
     }
 
@@ -89,5 +91,14 @@ mod tests {
         assert!(TimeBins::fit(&censored).unwrap_err().contains("all 2 slides are censored"));
         let tied = [Outcome::event(3.0).unwrap(); 8];
         assert!(TimeBins::fit(&tied).unwrap_err().contains("not distinct"));
+        // Shared by the first or the last quarter only, also where others lie beyond.
+        let months = [1.0, 1.0, 1.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+        for sign in [1.0, -1.0] {
+            let mut outcomes: Vec<Outcome> =
+                months.iter().map(|month| Outcome::event(10.0 + sign * month).unwrap()).collect();
+            outcomes.extend([Outcome::censored(0.5).unwrap(), Outcome::censored(90.0).unwrap()]);
+            let error = TimeBins::fit(&outcomes).unwrap_err();
+            assert!(error.starts_with("the quartiles of 8 event times are not distinct"), "{error}");
+        }
     }
 }

@@ -208,7 +208,7 @@ impl<'a> Trainer<'a> {
 
     fn step(&mut self) -> Result<()> {
         let rate = self.schedule.rate(self.state.epoch - 1, self.adam.n_steps());
-        self.state.learning_rate = rate;
+        self.state.learning_rate = Some(rate);
         self.adam.step(rate)
     }
 
@@ -249,7 +249,7 @@ impl<'a> Trainer<'a> {
         self.state.trained = epoch == training.max_epochs || stalled;
         self.state.epoch += 1;
         (self.state.position, self.state.loss_sum, self.state.n_losses) = (0, 0.0, 0);
-        self.state.epoch_seconds = 0.0;
+        (self.state.epoch_seconds, self.state.learning_rate) = (0.0, None);
         Ok(())
     }
 

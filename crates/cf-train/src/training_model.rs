@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use candle_core::{DType, Device};
 use cf_model::weights::Checkpoint;
 use cf_model::{ModelConfig, ParamStore, SurvivalModel};
 
@@ -19,6 +20,16 @@ pub(crate) fn build(
     let trainable = model.build(bags.backbone_dim(), store.builder())?;
     let detached = model.build(bags.backbone_dim(), store.eval_builder())?;
     Ok((store, [trainable, detached]))
+}
+
+/// Refuses a file of weights that a model of this width can't start from.
+///
+/// # Errors
+/// If it can't be read, or is of another model or width.
+pub(crate) fn check_initial(model: &ModelConfig, backbone_dim: usize, path: &Path) -> Result<()> {
+    let store = ParamStore::seeded(0, DType::F32, &Device::Cpu);
+    model.build(backbone_dim, store.builder())?;
+    assign_initial(&store, path)
 }
 
 /// Overwrites the drawn weights with those of a file.

@@ -165,6 +165,10 @@ fn features_of_another_width_are_refused() {
     let study = Study::new();
     study.write_bag(6, "x20", &features(4, DIM + 1));
     study.fails(3, &["slide6", "7 columns, expected 6"]);
+    // Without a run as well.
+    let config = study.path("config.toml");
+    fail(&["cv", "--config", path(&config), "--dry-run"], 3, &["slide6.pt", "7 columns, expected 6"]);
+    assert!(!study.path("run").exists());
 }
 
 #[test]
@@ -354,6 +358,26 @@ fn an_inverted_or_foreign_status_column_is_caught() {
 }
 
 #[test]
+fn folds_without_their_table_are_no_folds_of_a_simulation() {
+    let study = Study::new();
+    let (splits, out) = (study.path("splits"), study.path("cohort"));
+    fail(&["simulate", "--splits", path(&splits), "--out", path(&out)], 2, &["--clinical"]);
+    assert!(!out.exists());
+}
+
+#[test]
+fn an_inner_part_without_a_patient_is_refused() {
+    let study = Study::new();
+    let texts =
+        ["training.inner_validation is 0.01, of which not one training patient is held out", "fold 0"];
+    study.fails_with(
+        &["--set", "training.protocol=sound", "--set", "training.inner_validation=0.01"],
+        3,
+        &texts,
+    );
+}
+
+#[test]
 fn times_that_are_none_are_located() {
     for bad in ["-1", "NaN", "inf", "", "two"] {
         let study = Study::new();
@@ -450,12 +474,16 @@ fn weights_of_another_model_or_width_are_refused() {
         3,
         &["best.safetensors", "not of this model and width", "expected ["],
     );
-    std::fs::remove_dir_all(study.path("run")).unwrap();
     study.fails_with(
         &["--set", &set, "--set", "model.name=crossfusion-wo-cp"],
         3,
         &["best.safetensors", "not of this model and width"],
     );
+    // Before anything is begun, or would be.
+    assert!(!study.path("run").exists());
+    let config = study.path("config.toml");
+    let dry = ["cv", "--config", path(&config), "--dry-run", "--set"];
+    fail(&[&dry[..], &["training.initial_weights=absent.safetensors"]].concat(), 3, &["absent.safetensors"]);
 
     let weights = study.path("first/fold_0/best.safetensors");
     let wide = study.path("wide");

@@ -168,7 +168,7 @@ mod tests {
     fn row(epoch: usize, c_index: Option<f64>) -> EpochRow {
         EpochRow {
             epoch,
-            learning_rate: 1e-4,
+            learning_rate: Some(1e-4),
             train_loss: 1.0,
             validation_loss: f64::INFINITY,
             validation_c_index: c_index,

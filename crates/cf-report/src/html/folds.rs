@@ -127,7 +127,7 @@ impl EpochView {
         Self {
             epoch: row.epoch,
             selected: row.epoch == selected_epoch,
-            learning_rate: significant(row.learning_rate),
+            learning_rate: row.learning_rate.map_or_else(|| MISSING.to_owned(), significant),
             train_loss: fixed(row.train_loss, 4),
             validation_loss: fixed(row.validation_loss, 4),
             c_index: fixed_or_missing(row.validation_c_index, 3),

@@ -180,7 +180,7 @@ fn fold_report(fold: usize, n_epochs: usize, predictions: &[PredictionRow]) -> F
             let t = epoch as f64;
             EpochRow {
                 epoch,
-                learning_rate: 5e-5 * (1.0 + (std::f64::consts::PI * t / 10.0).cos()),
+                learning_rate: Some(5e-5 * (1.0 + (std::f64::consts::PI * t / 10.0).cos())),
                 train_loss: 0.55 + 0.95 * (-t / 14.0).exp() + 0.03 * draws.normal(),
                 validation_loss: 1.25 + 0.3 * (-t / 5.0).exp() + 0.012 * t + 0.04 * draws.normal(),
                 validation_c_index: score

@@ -24,7 +24,7 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, default_value_t = Kind::Additive)]
     kind: Kind,
     /// Patients to draw.
-    #[arg(long, default_value_t = 400, value_name = "N", conflicts_with = "clinical")]
+    #[arg(long, default_value_t = 400, value_name = "N", conflicts_with_all = ["clinical", "splits"])]
     patients: usize,
     /// Take slides and outcomes from this table (case_id, slide_id, survival_months, censorship with 1 = censored).
     #[arg(long, value_name = "FILE", requires = "splits")]

@@ -294,7 +294,7 @@ fn collect(arguments: &CollectArguments) -> Result<(), Failure> {
         for table in study::tables(&results) {
             print(&table.to_text());
         }
-        let states = ["running", "begun", "failed", "waiting"].map(|state| {
+        let states = ["running", "begun", "failed", "damaged", "waiting"].map(|state| {
             let n = results.unfinished.iter().filter(|task| task.state == state).count();
             if n > 0 { format!(", {n} {state}") } else { String::new() }
         });

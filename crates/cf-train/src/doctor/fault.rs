@@ -100,7 +100,7 @@ faults! {
         "make folds that share events out, with `cf-train splits make`";
     /// Time bins can't be fitted.
     TimeBins, "time-bins", "enough distinct event times for four bins",
-        "use fewer folds, or more patients";
+        "give times that are not rounded, or more patients with the event";
     /// Ids stand in one place and not in the other.
     IdsNotJoined, "ids-not-joined", "ids that are spelt alike in table, splits and bags",
         "compare the examples: a prefix, an ending or another barcode length is the usual reason";

@@ -124,7 +124,7 @@ mod tests {
     fn an_epoch_without_a_score_is_not_chosen() {
         let row = |epoch: usize, score: Option<f64>| HistoryRow {
             epoch,
-            learning_rate: 1e-4,
+            learning_rate: Some(1e-4),
             train_loss: None,
             validation_loss: 1.0,
             validation_c_index: score,

@@ -6,7 +6,7 @@ use super::plan::{self, PlannedRun, StudyPlan};
 use super::results::UnfinishedTask;
 use super::study_dir::{self, TaskState, state};
 use crate::config::RunConfig;
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
 use crate::evaluate::{self, FoldPredictions};
 use crate::fold_state::HistoryRow;
 use crate::protocol::UNSELECTABLE_EPOCHS;
@@ -52,10 +52,10 @@ impl FinishedFold {
     }
 }
 
-/// Reads every finished task, by run, and lists the others.
+/// Reads every finished task, by run, and lists the others, damaged ones among them.
 ///
 /// # Errors
-/// If a finished task or a configuration can't be read.
+/// If a configuration can't be read, or the system refuses to read a task.
 pub(super) fn read<'a>(
     dir: &Path,
     plan: &'a StudyPlan,
@@ -69,10 +69,19 @@ pub(super) fn read<'a>(
         for task in tasks {
             let (state, reason) = match state(dir, task)? {
                 TaskState::Finished => {
-                    let (fold, of_fold) = read_fold(&study_dir::finished(dir, task), &task.id)?;
-                    folds.push(fold);
-                    predictions.push(of_fold);
-                    continue;
+                    let finished = study_dir::finished(dir, task);
+                    match read_fold(&finished, &task.id) {
+                        Ok((fold, of_fold)) => {
+                            folds.push(fold);
+                            predictions.push(of_fold);
+                            continue;
+                        }
+                        Err(error) if error.remedy() == Remedy::FixInput => {
+                            let way_out = format!("remove {} and run the task again", finished.display());
+                            ("damaged", Some(format!("{}; {way_out}", error.with_causes())))
+                        }
+                        Err(error) => return Err(error),
+                    }
                 }
                 TaskState::Failed(failure) => ("failed", Some(failure.reason)),
                 TaskState::Running(holder) => ("running", Some(holder)),

@@ -155,14 +155,15 @@ fn beside_the_paper(results: &StudyResults, cell: &Cell) -> Option<PublishedValu
     })
 }
 
-/// Versions and machine of the first finished task; a study's tasks may have run on several machines.
+/// Versions and machine of the first finished task that tells; a study's tasks may have run on several machines.
 fn environment(dir: &Path, plan: &StudyPlan) -> Result<Vec<(String, String)>> {
     for task in &plan.tasks {
         if state(dir, task)? == TaskState::Finished {
             let path = study_dir::finished(dir, task).join(run_dir::ENVIRONMENT);
-            let environment: Environment = run_dir::read_json(&path)?;
-            let rows = environment.rows().into_iter().filter(|(key, _)| key != "seed");
-            return Ok(rows.collect());
+            // A damaged task says nothing.
+            if let Ok(environment) = run_dir::read_json::<Environment>(&path) {
+                return Ok(environment.rows().into_iter().filter(|(key, _)| key != "seed").collect());
+            }
         }
     }
     Ok(vec![("cf-train".to_owned(), plan.cf_train.clone())])
