@@ -133,6 +133,82 @@ def patches_lead_to_their_place(page):
     assert picture.evaluate("image => image.naturalWidth") > 0
 
 
+# Left, top, right and bottom of what is drawn in the mini-map, and of where the slide lies in it, in pixels.
+MINI_MAP = """() => {
+    const { drawer, viewport, world } = viewer.navigator;
+    const canvas = drawer.canvas, copy = document.createElement('canvas');
+    Object.assign(copy, { width: canvas.width, height: canvas.height });
+    const context = copy.getContext('2d', { willReadFrequently: true });
+    context.drawImage(canvas, 0, 0);
+    const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+    const drawn = [canvas.width, canvas.height, 0, 0];
+    for (let y = 0; y < canvas.height; y++) {
+        for (let x = 0; x < canvas.width; x++) {
+            if (pixels[4 * (y * canvas.width + x) + 3] === 0) continue;
+            [drawn[0], drawn[1]] = [Math.min(drawn[0], x), Math.min(drawn[1], y)];
+            [drawn[2], drawn[3]] = [Math.max(drawn[2], x + 1), Math.max(drawn[3], y + 1)];
+        }
+    }
+    const slide = viewport.viewportToViewerElementRectangle(world.getItemAt(0).getBounds(true));
+    return { drawn, slide: [slide.x, slide.y, slide.x + slide.width, slide.y + slide.height] };
+}"""
+
+
+def mini_map_shows_the_whole_slide(page, slides):
+    """Whatever the size of the window, after it is changed, and after another slide is chosen."""
+    def check():
+        page.wait_for_timeout(1200)
+        found = page.evaluate(MINI_MAP)
+        assert all(abs(a - b) < 2.5 for a, b in zip(found["drawn"], found["slide"])), found
+
+    before = page.viewport_size
+    for width, height in ((1400, 950), (1280, 800), (1000, 700)):
+        page.set_viewport_size({"width": width, "height": height})
+        check()
+        page.reload()
+        page.wait_for_function(READY)
+        page.wait_for_function(DRAWN)
+        check()
+        for slide in slides:
+            open_slide(page, slide)
+            check()
+    page.set_viewport_size(before)
+
+
+def follows_its_address(page, address, slides):
+    """A slide that is named opens; an end that names none, or is no text that was encoded, breaks nothing."""
+    def shown():
+        return page.locator("#slide-name").inner_text()
+
+    page.evaluate("slide => { location.hash = encodeURIComponent(slide); }", slides[1])
+    page.wait_for_function(f"() => document.getElementById('slide-name').textContent === '{slides[1]}'")
+    page.wait_for_function(READY)
+    for end in ("#100%", "#no-such-slide"):
+        page.evaluate("end => { location.hash = end; }", end)
+        page.wait_for_function("() => document.getElementById('status').textContent.includes('names no slide')")
+        assert shown() == slides[1]
+        page.goto("about:blank")
+        page.goto(address + end)
+        page.wait_for_function(READY)
+        assert shown() == slides[0]
+        open_slide(page, slides[1])
+
+
+def says_why_a_slide_cannot_be_shown(page, slide):
+    """And shows nothing of the slide before."""
+    refusal = "slide.svs: the file is damaged"
+    answer = lambda route: route.fulfill(status=422, json={"error": refusal})
+    page.route(f"**/api/slides/{slide}", answer)
+    page.locator(f"#slides button[data-slide='{slide}']").click()
+    page.wait_for_function(f"() => document.getElementById('status').textContent.includes('{refusal}')")
+    assert page.locator("#slide-name").inner_text() == slide
+    assert page.url.endswith(f"#{slide}"), page.url
+    assert page.locator("#patient").is_hidden()
+    assert page.evaluate("viewer.world.getItemCount()") == 0
+    assert page.locator("#layers input").count() == 0
+    page.unroute(f"**/api/slides/{slide}")
+
+
 def finds_slides(page, slides):
     """The list is in the order asked for, and shows what is searched."""
     def listed():
@@ -169,6 +245,8 @@ def main(chromium, program, run, bags, slides, *others):
                 switches_layers(page, requests)
                 settings_reach_the_map(page, requests)
                 patches_lead_to_their_place(page)
+                mini_map_shows_the_whole_slide(page, by_risk[:2])
+                follows_its_address(page, address, by_risk)
                 page.screenshot(path=str(pathlib.Path(run).parent / "viewer.png"))
                 opened.fits_every_width()
                 opened.has_headings_in_order()
@@ -176,6 +254,7 @@ def main(chromium, program, run, bags, slides, *others):
                 # A layer may be left before its last tile has come.
                 complaints = [text for text in opened.complaints if "loaded before reset" not in text]
                 assert not complaints, complaints
+                says_why_a_slide_cannot_be_shown(page, by_risk[2])
             assert server.poll() is None, "the server ended"
         finally:
             server.terminate()

@@ -39,15 +39,15 @@ pub(crate) fn run(arguments: &RenderArguments, show_bars: bool) -> Result<(), Cl
         device,
     };
     let slide_id = slide_stem(&arguments.slide);
-    let bar = progress(show_bars);
-    bar.set_prefix("occlusion");
+    let passes = progress(show_bars, "occlusion");
     let mut on_pass = |done: usize, all: usize| {
-        bar.set_length(all as u64);
-        bar.set_position(done as u64);
+        passes.set_length(all as u64);
+        passes.set_position(done as u64);
     };
     let occlusion = arguments.occlusion.map(|most| most as usize);
     let options = AttributionOptions { occlusion, progress: Some(&mut on_pass) };
     let found = predict::attribute(&target, options)?;
+    passes.finish_and_clear();
     let info = found.info;
     let prediction = Prediction { risk: found.prediction.risk, survival: found.prediction.survival.to_vec() };
     let (layers, unscored) = layers(arguments, &found)?;
@@ -69,8 +69,7 @@ pub(crate) fn run(arguments: &RenderArguments, show_bars: bool) -> Result<(), Cl
         origin: origin(arguments),
     };
     let directory = arguments.out.join(slide_id);
-    bar.set_prefix("drawing");
-    bar.set_position(0);
+    let bar = progress(show_bars, "drawing");
     let on_file = |name: &str, n_files: usize| {
         bar.set_length(n_files as u64);
         bar.set_message(name.to_owned());
@@ -104,8 +103,12 @@ fn layers(
     }
     for layer in partial {
         let what = format!("{} of the {} patches", layer.module.title(), layer.magnification);
-        let reason = "without one of its parts, a magnification has no patches".to_owned();
-        left_out.push(LeftOut { what, reason });
+        let reason = if layer.scores.iter().any(|score| score.is_finite()) {
+            "without one of its parts, a magnification has no patches"
+        } else {
+            "its patches lie in one part, without which there are none, or without any part a magnification has none"
+        };
+        left_out.push(LeftOut { what, reason: reason.to_owned() });
     }
     Ok((heat_layers(&found.bag, &whole)?, left_out))
 }

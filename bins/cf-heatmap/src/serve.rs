@@ -18,6 +18,9 @@ use crate::args::ServeArguments;
 use crate::error::CliError;
 use crate::output::print;
 
+/// As shells tell a process that SIGINT ended.
+const INTERRUPTED: i32 = 130;
+
 /// Makes a slide's heatmaps through the checkpoint that did not see it in training.
 struct RunHeat {
     run: PathBuf,
@@ -82,12 +85,21 @@ pub(crate) fn run(arguments: &ServeArguments, quiet: bool) -> Result<(), CliErro
         let _ = print(&text);
     };
     let stop = async {
-        // Where the signal cannot be waited for, the process ends by it all the same.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        interrupt().await;
+        // Who presses it again does not wait for what is under way.
+        tokio::spawn(async {
+            interrupt().await;
+            std::process::exit(INTERRUPTED);
+        });
     };
     Ok(serve(study, arguments.port, ready, stop)?)
+}
+
+/// Waits for Ctrl-C. Where the signal cannot be waited for, the process ends by it all the same.
+async fn interrupt() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// The slides in a directory, by id.

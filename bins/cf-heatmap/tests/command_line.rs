@@ -91,6 +91,21 @@ impl Trained {
         native::write(&dir.join(format!("{}.h5", self.slide)), &bag, &self.backbone, &info).unwrap();
         dir
     }
+
+    /// Writes a bag of one patch of the slide for each magnification, at the corner, into a directory of its own.
+    fn with_one_patch(&self, dir: PathBuf, info: SlideInfo) -> PathBuf {
+        std::fs::create_dir(&dir).unwrap();
+        let bag = self.bag();
+        let sets = bag.sets().map(|(magnification, set)| {
+            let row = set.features().row(0).unwrap().to_vec();
+            let n_columns = row.len();
+            let patch = PatchSet::new(wsi_bags::FeatureMatrix::new(row, 1, n_columns).unwrap());
+            (magnification, patch.with_coords(vec![[0, 0]]).unwrap().with_geometry(set.geometry()).unwrap())
+        });
+        let one = Bag::new(self.slide.as_str(), sets).unwrap();
+        native::write(&dir.join(format!("{}.h5", self.slide)), &one, &self.backbone, &info).unwrap();
+        dir
+    }
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -126,6 +141,13 @@ fn a_slide_is_drawn_and_what_does_not_fit_is_refused() {
     assert!(trained.render(&features, &at("maps"), &[]).status.success());
     assert!(!directory.join("x5-occlusion.png").exists(), "of a map that was not asked for again");
 
+    let one = trained.with_one_patch(at("one-patch"), SlideInfo::default());
+    let drawn = trained.render(&one, &at("of-one"), &["--occlusion", "4"]);
+    assert!(drawn.status.success(), "{}", text(&drawn.stderr));
+    let said = text(&drawn.stdout);
+    assert!(said.contains("x5-coarse-cab.png") && !said.contains("occlusion.png"), "{said}");
+    assert_eq!(said.matches("its patches lie in one part").count(), 3, "{said}");
+
     let refused = |features: &Path, more: &[&str], code: i32, words: &str| {
         let output = trained.render(features, &at("refused"), more);
         let error = text(&output.stderr);
@@ -159,21 +181,7 @@ fn a_slide_is_drawn_and_what_does_not_fit_is_refused() {
     let other = trained.changed(at("other"), info, &all, 0);
     refused(&other, &file, 3, "it is another file");
     let info = SlideInfo { width: Some(width), height: Some(height), mpp: Some(0.25) };
-    let inside = {
-        // One patch for each magnification, at the corner.
-        let directory = at("resolution");
-        std::fs::create_dir(&directory).unwrap();
-        let sets = bag.sets().map(|(magnification, set)| {
-            let row = set.features().row(0).unwrap().to_vec();
-            let n_columns = row.len();
-            let patch = PatchSet::new(wsi_bags::FeatureMatrix::new(row, 1, n_columns).unwrap());
-            (magnification, patch.with_coords(vec![[0, 0]]).unwrap().with_geometry(set.geometry()).unwrap())
-        });
-        let one = Bag::new(trained.slide.as_str(), sets).unwrap();
-        native::write(&directory.join(format!("{}.h5", trained.slide)), &one, &trained.backbone, &info)
-            .unwrap();
-        directory
-    };
+    let inside = trained.with_one_patch(at("resolution"), info);
     refused(&inside, &file, 3, "--mpp X states the resolution");
     refused(&features, &["--alpha", "1.5"], 2, "the opacity is 1.5");
     refused(&features, &["--slide-file", "no-such-slide.svs"], 3, "no-such-slide.svs");

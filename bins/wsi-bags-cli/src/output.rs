@@ -8,6 +8,9 @@ use serde::Serialize;
 
 use crate::error::CliError;
 
+/// One field alone may be wide.
+const BAR: &str = "{wide_bar} {pos}/{len} slides {msg} {eta}";
+
 /// Prints a text.
 pub(crate) fn print(text: &str) -> Result<(), CliError> {
     cf_cli::print(text).map_err(CliError::Write)
@@ -33,7 +36,7 @@ pub(crate) fn progress(n_slides: usize, log: Log) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(n_slides as u64);
-    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} slides {eta} {wide_msg}") {
+    if let Ok(style) = ProgressStyle::with_template(BAR) {
         bar.set_style(style);
     }
     bar
@@ -42,4 +45,15 @@ pub(crate) fn progress(n_slides: usize, log: Log) -> ProgressBar {
 /// A share in per cent.
 pub(crate) fn percent(part: usize, whole: usize) -> String {
     if whole == 0 { "-".to_owned() } else { format!("{:.1}%", 100.0 * part as f64 / whole as f64) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bar_alone_takes_the_room_that_is_left() {
+        assert!(BAR.contains("{wide_bar}") && BAR.contains("{msg}"));
+        assert_eq!(BAR.matches("{wide_").count(), 1, "of two, each is drawn in the place of both");
+    }
 }

@@ -43,8 +43,8 @@ pub(crate) enum Command {
     Lattice(LatticeArguments),
     /// Find tissue: a mask, a thumbnail with contours, and the contours as GeoJSON for each slide.
     ///
-    /// Writes DIR/masks/SLIDE.png, DIR/thumbnails/SLIDE.png and DIR/geojson/SLIDE.geojson. A slide that cannot be read is
-    /// listed with its fault, the others go on, and the exit code is then 3.
+    /// Writes DIR/masks/SLIDE.png (before pieces are dropped by size), DIR/thumbnails/SLIDE.png and DIR/geojson/SLIDE.geojson. A
+    /// slide that cannot be read is listed with its fault, the others go on, and the exit code is then 3.
     #[command(after_help = "Examples:\n  wsi-extract tissue slides/*.svs --out tissue\n  \
         wsi-extract tissue scan.png --out tissue --threshold otsu")]
     Tissue(TissueArguments),
@@ -115,7 +115,9 @@ pub(crate) struct SegmentationArguments {
     /// Threshold of the saturation: a number from 0 to 255, or otsu to find it on each slide. [default: the preset's]
     #[arg(long, value_name = "T", value_parser = parse_threshold)]
     threshold: Option<Threshold>,
-    /// Whether ink of felt pens counts as tissue: keep or remove. [default: remove, but keep where CLAM's grid is laid]
+    /// Whether ink of felt pens counts as tissue: keep or remove. Pools of blood and tissue stained blue may go with the ink;
+    /// strokes narrower than 15 pixels of the segmented level and dark or purple inks stay. [default: remove, but keep where
+    /// CLAM's grid is laid]
     #[arg(long, value_name = "WHAT")]
     pen_marks: Option<PenMarksArgument>,
 }
@@ -192,7 +194,8 @@ pub(crate) struct LatticeArguments {
     /// How patches are laid: nested or clam.
     #[arg(long, value_name = "NAME", default_value = "nested")]
     pub(crate) lattice: LatticeKind,
-    /// Magnifications, separated by commas.
+    /// Magnifications, separated by commas. The finest decides: in the nested lattice, a coarser patch is cut where any of its
+    /// patches at the finest one lies on tissue, so that x5 alone may give other x5 patches than x5,x10,x20.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "x5,x10,x20", value_parser = Magnification::from_str)]
     pub(crate) magnifications: Vec<Magnification>,
     /// Side of a patch in level-0 pixels, whatever the magnification: for slides that state none.
@@ -314,7 +317,8 @@ pub(crate) struct RunArguments {
     /// How patches are laid: nested or clam.
     #[arg(long, value_name = "NAME", default_value = "nested")]
     pub(crate) lattice: LatticeKind,
-    /// Magnifications, separated by commas.
+    /// Magnifications, separated by commas. The finest decides: in the nested lattice, a coarser patch is cut where any of its
+    /// patches at the finest one lies on tissue, so that x5 alone may give other x5 patches than x5,x10,x20.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "x5,x10,x20", value_parser = Magnification::from_str)]
     pub(crate) magnifications: Vec<Magnification>,
     /// Micrometres per pixel of 20x patches, coarser ones 2 and 4 times as many, instead of nominal magnifications.

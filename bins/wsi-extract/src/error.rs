@@ -18,7 +18,7 @@ pub(crate) enum CliError {
     Encoder(patch_encoders::Error),
     /// An output file.
     Output(PathBuf, io::Error),
-    /// A picture that cannot be written.
+    /// A picture that cannot be encoded.
     Picture(PathBuf, image::ImageError),
     /// A table of slides to draw that cannot be used: line, column, found and wanted.
     Plan(PathBuf, String),
@@ -67,7 +67,7 @@ impl fmt::Display for CliError {
                 }
             }
             Self::Output(path, source) => write!(f, "{}: cannot write: {source}", path.display()),
-            Self::Picture(path, source) => write!(f, "{}: cannot write: {source}", path.display()),
+            Self::Picture(path, source) => write!(f, "{}: cannot encode: {source}", path.display()),
             Self::Plan(path, fault) => write!(f, "{}: {fault}", path.display()),
             Self::Faults(1) => f.write_str("one slide failed"),
             Self::Faults(n_slides) => write!(f, "{n_slides} slides failed"),
@@ -84,7 +84,6 @@ impl CliError {
             Self::Slide(error) if is_temporary(error) => 75,
             Self::Slide(error) if matches!(error.kind(), ErrorKind::UnknownName { .. }) => 2,
             Self::Output(_, error) if is_temporary(error) => 75,
-            Self::Picture(_, error) if is_temporary(error) => 75,
             Self::Features(error) if error.is_temporary() => 75,
             Self::Encoder(error) if is_temporary(error) => 75,
             Self::Encoder(
@@ -135,5 +134,12 @@ mod tests {
     fn a_full_stdout_is_temporary_and_a_closed_one_is_not() {
         let code = |kind: io::ErrorKind| CliError::Write(kind.into()).exit_code();
         assert_eq!([code(io::ErrorKind::StorageFull), code(io::ErrorKind::PermissionDenied)], [75, 1]);
+    }
+
+    #[test]
+    fn an_output_on_a_full_disk_is_temporary_and_named() {
+        let error = CliError::Output("out/masks/a.png".into(), io::ErrorKind::StorageFull.into());
+        assert_eq!(error.exit_code(), 75);
+        assert!(error.to_string().starts_with("out/masks/a.png: cannot write: "), "{error}");
     }
 }

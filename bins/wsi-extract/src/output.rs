@@ -7,9 +7,6 @@ use serde::Serialize;
 
 use crate::error::CliError;
 
-/// Said of a slide without contours.
-pub(crate) const NO_TISSUE: &str = "no tissue was found; --preset bwh_biopsy finds smaller pieces";
-
 /// Prints a text.
 pub(crate) fn print(text: &str) -> Result<(), CliError> {
     cf_cli::print(text).map_err(CliError::Write)

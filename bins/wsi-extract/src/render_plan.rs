@@ -1,6 +1,7 @@
 //! The table of slides to draw.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -72,6 +73,12 @@ impl Row<'_> {
             Ok(value) if !value.is_finite() => Err(self.fault(column, "a finite number")),
             other => other,
         };
+        // The other kind's may be empty, but what stands there is a number.
+        for column in ["z", "z5", "z10", "z20"] {
+            if !self.cell(column).is_empty() {
+                normal(column)?;
+            }
+        }
         let signal = match self.cell("kind") {
             "additive" => Signal::Additive([normal("z5")?, normal("z10")?, normal("z20")?]),
             "interaction" => Signal::Interaction(normal("z")?),
@@ -80,7 +87,7 @@ impl Row<'_> {
         Ok(PlannedSlide {
             stem: stem.to_owned(),
             seed: self.number("seed", "a whole number, at least 0")?,
-            n_cells: self.number("cells", "a whole number, at least 1")?,
+            n_cells: self.number::<NonZeroU32>("cells", "a whole number, at least 1")?.get(),
             signal,
         })
     }
@@ -135,6 +142,13 @@ mod tests {
             ("a,1,x,additive,0,0,0,0", "line 2, column `cells`: found `x`"),
             ("a,1,9,other,0,0,0,0", "line 2, column `kind`: found `other`"),
             ("a,1,9,additive,0,nan,0,0", "line 2, column `z5`: found `nan`"),
+            (
+                "a,1,0,additive,0,0,0,0",
+                "line 2, column `cells`: found `0`, expected a whole number, at least 1",
+            ),
+            ("a,1,9,additive,1e400,0,0,0", "line 2, column `z`: found `1e400`, expected a finite number"),
+            ("a,1,9,interaction,0,0,-1e400,0", "line 2, column `z10`: found `-1e400`"),
+            ("a,1,9,interaction,0,x,0,0", "line 2, column `z5`: found `x`"),
             ("a,1,9,interaction,,0,0,0", "line 2, column `z`: found ``"),
             ("a,1,9,interaction,0,0,0,0\na.svs,1,9,interaction,0,0,0,0", "line 3, column `slide_id`"),
             ("\r\na,1,9,additive,0,nan,0,0", "line 3, column `z5`: found `nan`"),

@@ -1,7 +1,7 @@
 //! What the risk of a slide loses when a part of it is removed: an effect, to hold maps of attention against.
 //!
 //! Parts are the cells of the 5x lattice with all patches in them, or squares of several cells where a slide has more cells than
-//! passes are to be made. A patch's number is that of its part.
+//! passes are to be made. A patch's number is that of its part. Of a slide that lies in one cell, no part has a number.
 //!
 //! A model that draws patches in evaluation draws once, of the whole slide: a part that no draw took has no effect.
 
@@ -33,8 +33,8 @@ struct Parts {
 /// leave a magnification without patches, or a model that draws patches without any that it drew, has no number: NaN.
 ///
 /// # Errors
-/// If the patches all lie in one part; if it cannot be known which 5x cell a patch is in, or there are more cells than `max_parts`
-/// and no coordinates; and those of the forward pass.
+/// If `max_parts` is too few for the patches, which squares of more cells put in one part; if it cannot be known which 5x cell a patch
+/// is in, or there are more cells than `max_parts` and no coordinates; and those of the forward pass.
 pub fn occlude(
     model: &dyn SurvivalModel,
     bag: &BagTensors,
@@ -73,7 +73,13 @@ fn parts(bag: &BagTensors, max_parts: usize) -> Result<Parts> {
         return Err(fault("no patches".to_owned()));
     };
     let (of_coarsest, n_parts) = match squares(&bag.patches, coarsest, max_parts) {
-        Some(squares) => squares,
+        Some(Ok(squares)) => squares,
+        Some(Err(least)) => {
+            return Err(fault(format!(
+                "occlusion with at most {max_parts} parts puts all {n} {coarsest} patches in one part: squares of them make one \
+                 part or at least {least}; ask for {least} or more"
+            )));
+        }
         None if coarsest == Magnification::X5 && n <= max_parts => ((0..n as u32).collect(), n),
         None => {
             return Err(Error::MissingFact {
@@ -84,11 +90,6 @@ fn parts(bag: &BagTensors, max_parts: usize) -> Result<Parts> {
             });
         }
     };
-    if n_parts < 2 {
-        return Err(fault(format!(
-            "all {n} {coarsest} patches lie in one part: occlusion needs at least two"
-        )));
-    }
     let mut of = BTreeMap::new();
     for &(at, _) in present.iter().skip(1) {
         let parents = bag.patches.parents(at, coarsest, NAME)?;
@@ -99,8 +100,13 @@ fn parts(bag: &BagTensors, max_parts: usize) -> Result<Parts> {
 }
 
 /// The part of each patch by its place: the smallest squares of whole 5x cells of which there are at most `max_parts`, numbered
-/// row by row.
-fn squares(patches: &Patches, at: Magnification, max_parts: usize) -> Option<(Vec<u32>, usize)> {
+/// row by row. One of several cells has to be one of two or more; else the fewest of these are the error. None without coordinates
+/// and size.
+fn squares(
+    patches: &Patches,
+    at: Magnification,
+    max_parts: usize,
+) -> Option<std::result::Result<(Vec<u32>, usize), usize>> {
     let facts = patches.at(at);
     let (coords, side) = (facts.coords.as_deref()?, i64::from(facts.side?));
     let cell = side
@@ -120,7 +126,16 @@ fn squares(patches: &Patches, at: Magnification, max_parts: usize) -> Option<(Ve
         let of_patches: Vec<u32> = coords.iter().map(|corner| numbers[&place(corner)]).collect();
         (of_patches, numbers.len())
     };
-    (1..).map(numbered).find(|(_, n)| *n <= max_parts.max(1))
+    let mut fewest = None;
+    for (of_patches, n) in (1..).map(numbered) {
+        match fewest {
+            // From the square that holds all on, there is one part, whatever the side.
+            Some(fewest) if n < 2 => return Some(Err(fewest)),
+            _ if n <= max_parts || n < 2 => return Some(Ok((of_patches, n))),
+            _ => fewest = Some(fewest.map_or(n, |fewest: usize| fewest.min(n))),
+        }
+    }
+    None
 }
 
 /// The bag without one part; none if that leaves a magnification empty.
@@ -233,6 +248,48 @@ mod tests {
     fn one_part_cannot_be_compared_with_the_rest() {
         let error = occlude(&Sum, &bag(), 1, |_, _| ()).unwrap_err().to_string();
         assert!(error.contains("one part"), "{error}");
+    }
+
+    /// `side` x `side` cells of one patch each, with features 0, 1, 2 ...
+    fn square_bag(side: i64) -> BagTensors {
+        let coords: Vec<[i64; 2]> =
+            (0..side * side).map(|at| [7 + at % side * 64, 300 + at / side * 64]).collect();
+        let values: Vec<f64> = (0..coords.len()).map(|at| at as f64).collect();
+        let x5 = Tensor::from_vec(values, (coords.len(), 1), &Device::Cpu).unwrap();
+        let facts = PatchFacts { coords: Some(coords), side: Some(64), ..PatchFacts::default() };
+        let patches = Patches { x5: facts, ..Patches::default() };
+        BagTensors { x5: Some(x5), x10: None, x20: None, patches: Arc::new(patches) }
+    }
+
+    #[test]
+    fn where_no_squares_are_few_enough_the_error_says_how_many_there_must_be() {
+        // 3 x 3 cells make 9, 4 and 1 squares; 5 x 5 make 25, 9, 4, 4 and 1.
+        for (side, few, n_parts) in
+            [(3, [2, 3], vec![(4, 4), (8, 4), (9, 9)]), (5, [2, 3], vec![(4, 4), (8, 4), (9, 9), (24, 9)])]
+        {
+            let bag = square_bag(side);
+            for max_parts in few {
+                let error = occlude(&Sum, &bag, max_parts, |_, _| ()).unwrap_err().to_string();
+                assert!(error.contains("ask for 4 or more"), "{side} {max_parts}: {error}");
+            }
+            for (max_parts, wanted) in n_parts {
+                let mut n = 0;
+                occlude(&Sum, &bag, max_parts, |_, all| n = all).unwrap();
+                assert_eq!(n, wanted, "{side} {max_parts}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_slide_in_one_cell_has_no_numbers_and_no_error() {
+        for max_parts in [1, 2, 100] {
+            let layers = occlude(&Sum, &square_bag(1), max_parts, |_, _| ()).unwrap();
+            assert!(layers.iter().all(|layer| layer.scores.iter().all(|score| score.is_nan())));
+        }
+        // Nor where it is not known where its one patch lies.
+        let mut bag = square_bag(1);
+        bag.patches = Arc::new(Patches::default());
+        assert!(occlude(&Sum, &bag, 2, |_, _| ()).unwrap()[0].scores[0].is_nan());
     }
 
     #[test]

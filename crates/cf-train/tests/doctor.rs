@@ -16,8 +16,8 @@ use cf_train::simulate::{CohortKind, SimulateOptions, simulate};
 use serde_json::Value;
 use support::{cf_train, path, succeed, test_data};
 use wsi_bags::{
-    Bag, BagStore, Converter, FeatureMatrix, Layout, Magnification, PatchGeometry, PatchSet, SlideInfo,
-    native, pt, safetensors, slide_stem,
+    Bag, BagStore, Converter, FeatureMatrix, Layout, Magnification, PatchGeometry, PatchSet, Provenance,
+    SlideInfo, native, pt, safetensors, slide_stem,
 };
 
 const N_PATIENTS: usize = 40;
@@ -592,6 +592,18 @@ const PLANTED: &[Planted] = &[
             coords.reverse();
             Some(PatchSet::new(set.features().clone()).with_coords(coords).unwrap())
         });
+        vec![]
+    }),
+    planted("features-mixed", "warning", "bags", "and 1 by others, such as weights of SHA-256 bb", |study| {
+        for slide in 1..4 {
+            study.rewrite_bag(slide, |_, set| {
+                let weights = if slide == 3 { "bb" } else { "aa" }.repeat(32);
+                let provenance = Provenance { weights_sha256: Some(weights), ..Provenance::default() };
+                let coords = set.coords()?.to_vec();
+                let made = PatchSet::new(set.features().clone()).with_coords(coords).unwrap();
+                Some(made.with_provenance(provenance))
+            });
+        }
         vec![]
     }),
     planted("scale-proportion", "warning", ".h5", "at x20", |study| {

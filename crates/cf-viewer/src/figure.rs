@@ -76,9 +76,9 @@ pub(crate) fn figure(
         page.frame([left, top], size, Ink::Grid);
     }
     let foot = height - FOOT + 8;
-    if let Some(bar) =
-        subject.frame.mpp.and_then(|mpp| ScaleBar::new(mpp * grid.scale[0], f64::from(column) * 0.6))
-    {
+    // Its name, of at most 80 pixels, ends before the legend.
+    let most = (f64::from(column) * 0.6).min(f64::from(width - 2 * EDGE - LEGEND - 80));
+    if let Some(bar) = subject.frame.mpp.and_then(|mpp| ScaleBar::new(mpp * grid.scale[0], most)) {
         page.scale_bar([f64::from(EDGE) + 1.0, f64::from(foot) + 9.0], &bar);
     }
     let legend = [width - EDGE - LEGEND, foot];

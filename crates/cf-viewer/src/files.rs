@@ -30,10 +30,39 @@ pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> R
 
 /// Writes a picture as PNG.
 pub(crate) fn write_png(path: &Path, picture: &RgbImage) -> Result<()> {
-    replace(path, |out| {
-        let encoder = PngEncoder::new_with_quality(out, CompressionType::Fast, FilterType::Adaptive);
-        encoder
-            .write_image(picture.as_raw(), picture.width(), picture.height(), ExtendedColorType::Rgb8)
-            .map_err(|source| Error::Picture { what: "the PNG file", source })
-    })
+    replace(path, |out| encode_png(path, picture, out))
+}
+
+fn encode_png(path: &Path, picture: &RgbImage, mut out: impl Write) -> Result<()> {
+    // In memory: the encoder hides what the system says of a file, such as that the disk is full.
+    let mut encoded = Vec::new();
+    PngEncoder::new_with_quality(&mut encoded, CompressionType::Fast, FilterType::Adaptive)
+        .write_image(picture.as_raw(), picture.width(), picture.height(), ExtendedColorType::Rgb8)
+        .map_err(|source| Error::Picture { what: "the PNG file", source })?;
+    out.write_all(&encoded).map_err(|source| Error::io(path, "write the file", source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Linux has a file that is always full.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_names_the_file_and_shows_as_one() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        // Noise, which takes more room than any buffer.
+        let picture = RgbImage::from_fn(400, 400, |x, y| {
+            let noise = (x + 400 * y).wrapping_mul(2_654_435_761).to_be_bytes();
+            image::Rgb([noise[0], noise[1], noise[2]])
+        });
+        let path = Path::new("maps/slide/figure.png");
+        match encode_png(path, &picture, BufWriter::new(full)).unwrap_err() {
+            Error::Io { path: named, action, source } => {
+                assert_eq!((&*named, action), (path, "write the file"));
+                assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }

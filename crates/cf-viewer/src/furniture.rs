@@ -92,8 +92,7 @@ impl Page {
     pub(crate) fn prediction(&mut self, [x, y]: [u32; 2], prediction: &Prediction) -> Result<()> {
         let (left, top) = (f64::from(x), f64::from(y));
         self.text([left, top + 18.0], Ink::Text, LABEL, &risk_text(prediction));
-        let worst = format!("from \u{2212}{} (lowest) to 0 (highest)", prediction.survival.len());
-        self.text([left, top + 38.0], Ink::Muted, NOTE, &worst);
+        self.text([left, top + 38.0], Ink::Muted, NOTE, &prediction.risk_range());
         let curve = predicted_survival("Predicted survival", &prediction.survival)?;
         self.picture(pixels(&curve.svg)?, [x, y + 50]);
         Ok(())
@@ -158,6 +157,16 @@ mod tests {
     fn numbers_have_four_digits() {
         let texts = [0.0, 0.012_345, -3.0, 123.4, 1e-6, 9999.0].map(score_text);
         assert_eq!(texts, ["0", "0.01235", "\u{2212}3.000", "123.4", "1.000e-6", "9999"]);
+    }
+
+    #[test]
+    fn only_risks_of_a_survival_curve_have_a_range() {
+        let range = |risk, survival: [f64; 4]| Prediction { risk, survival: survival.to_vec() }.risk_range();
+        let survival = [0.9, 0.7, 0.5, 0.3];
+        assert_eq!(range(-survival.iter().sum::<f64>(), survival), "from \u{2212}4 (lowest) to 0 (highest)");
+        for log_risk in [0.37, -0.12, -7.0] {
+            assert_eq!(range(log_risk, survival), "log risk: higher is worse");
+        }
     }
 
     #[test]

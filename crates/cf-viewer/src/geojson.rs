@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::error::{Error, Result};
 use crate::files::replace;
 use crate::layer::HeatLayer;
+use crate::patch_boxes::PatchBoxes;
 use crate::scaling::Scaling;
 
 /// More polygons than this make viewers slow.
@@ -25,7 +26,8 @@ pub struct PolygonCount {
 
 /// Writes the layers of one magnification as a `FeatureCollection`, in level-0 pixels from the top left corner: a tile
 /// for each patch, or where there are more than `most` patches, for each square of 2 x 2, 4 x 4 and so on of them, until
-/// there are at most `most`.
+/// there are at most `most`. Squares count from the first corner and hold the patches whose centres lie in them: of a
+/// regular lattice, whole patches.
 ///
 /// A tile has the raw score of each layer and its rank (0 to 1) as measurements, the means over its patches where it is a
 /// square, then with the number of patches. Features are written one by one, and none is held.
@@ -52,7 +54,7 @@ pub fn write_geojson(path: &Path, layers: &[&HeatLayer], most: usize) -> Result<
     let mut squares = BTreeMap::new();
     while boxes.len() > most && (squares.is_empty() || squares.len() > most) {
         patches_per_side *= 2;
-        squares = binned(&boxes.corners, i64::from(boxes.side) * i64::from(patches_per_side));
+        squares = binned(boxes, patches_per_side);
     }
     let side = i64::from(boxes.side) * i64::from(patches_per_side);
     let label = boxes.magnification.label();
@@ -94,8 +96,8 @@ pub fn write_geojson(path: &Path, layers: &[&HeatLayer], most: usize) -> Result<
                 feature(*corner, &[patch_idx])?;
             }
         } else {
-            for ([row, column], patches) in &squares {
-                feature([column * side, row * side], patches)?;
+            for ([top, left], patches) in &squares {
+                feature([*left, *top], patches)?;
             }
         }
         write(b"\n]}\n")
@@ -103,11 +105,19 @@ pub fn write_geojson(path: &Path, layers: &[&HeatLayer], most: usize) -> Result<
     Ok(PolygonCount { n_polygons, patches_per_side })
 }
 
-/// Patches by row and column of the square that holds their corner.
-fn binned(corners: &[[i64; 2]], side: i64) -> BTreeMap<[i64; 2], Vec<u32>> {
+/// Patches by top and left of the square that holds their centre.
+fn binned(boxes: &PatchBoxes, patches_per_side: u32) -> BTreeMap<[i64; 2], Vec<u32>> {
+    let side = i64::from(boxes.side);
+    let span = side * i64::from(patches_per_side);
+    // Grids of contours do not start at the slide's corner, and each may have an offset of its own.
+    let origin = [0, 1].map(|axis| boxes.corners.iter().map(|corner| corner[axis]).min().unwrap_or(0));
+    let start = |axis: usize, at: i64| {
+        let centre = at.saturating_sub(origin[axis]).saturating_add(side / 2);
+        origin[axis] + centre.div_euclid(span) * span
+    };
     let mut squares: BTreeMap<[i64; 2], Vec<u32>> = BTreeMap::new();
-    for (patch_idx, [x, y]) in (0u32..).zip(corners) {
-        squares.entry([y.div_euclid(side), x.div_euclid(side)]).or_default().push(patch_idx);
+    for (patch_idx, [x, y]) in (0u32..).zip(&boxes.corners) {
+        squares.entry([start(1, *y), start(0, *x)]).or_default().push(patch_idx);
     }
     squares
 }

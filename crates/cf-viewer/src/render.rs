@@ -28,10 +28,22 @@ use crate::tiff_overlay::write_tiff;
 /// What a model predicts for the slide.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Prediction {
-    /// Minus the sum of `survival`; higher is worse.
+    /// Minus the sum of `survival`, or the log risk that the model ends with; higher is worse.
     pub risk: f64,
     /// Probability of surviving past each time bin.
     pub survival: Vec<f64>,
+}
+
+impl Prediction {
+    /// What the numbers of a risk of this kind mean.
+    pub(crate) fn risk_range(&self) -> String {
+        // A log risk has no bounds.
+        if self.risk == -self.survival.iter().sum::<f64>() {
+            format!("from \u{2212}{} (lowest) to 0 (highest)", self.survival.len())
+        } else {
+            "log risk: higher is worse".to_owned()
+        }
+    }
 }
 
 /// The slide that is drawn.

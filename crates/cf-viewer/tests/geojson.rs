@@ -6,8 +6,9 @@ mod support;
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
-use cf_viewer::{HeatLayer, PolygonCount, write_geojson};
+use cf_viewer::{HeatLayer, PatchBoxes, PolygonCount, write_geojson};
 use geojson::{Feature, FeatureCollection, GeoJson, GeometryValue};
 use support::lattice_layer;
 use wsi_bags::Magnification;
@@ -93,4 +94,82 @@ fn more_patches_than_polygons_are_binned_into_squares_that_hold_all_of_them() {
         let [x, y] = corner.map(|at| at as f64);
         squares.iter().any(|[l, t, r, b]| *l <= x && x < *r && *t <= y && y < *b)
     }));
+}
+
+/// A layer of patches at these corners, each with a score of its own.
+fn placed(side: u32, corners: Vec<[i64; 2]>) -> HeatLayer {
+    // Parts of 64, which have the same digits in 32 bits as in 64.
+    let scores = (0..corners.len()).map(|at| (at * 37 % 64) as f32 / 64.0).collect();
+    let boxes = PatchBoxes { magnification: Magnification::X10, side, corners };
+    HeatLayer::new("source PT", Arc::new(boxes), scores).unwrap()
+}
+
+fn lattice(side: u32, [left, top]: [i64; 2], [columns, rows]: [i64; 2]) -> Vec<[i64; 2]> {
+    let side = i64::from(side);
+    (0..rows).flat_map(|y| (0..columns).map(move |x| [left + x * side, top + y * side])).collect()
+}
+
+/// The features of a file of at most `most`, with their squares.
+fn binned(layer: &HeatLayer, most: usize) -> Vec<(Feature, [f64; 4])> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x10.geojson");
+    let count = write_geojson(&path, &[layer], most).unwrap();
+    assert!(count.patches_per_side > 1 && count.n_polygons <= most, "{count:?}");
+    let side = f64::from(layer.boxes().side * count.patches_per_side);
+    let squares: Vec<(Feature, [f64; 4])> =
+        read(&path).features.into_iter().map(|feature| (feature.clone(), square(&feature))).collect();
+    assert!(squares.iter().all(|(_, [l, t, r, b])| r - l == side && b - t == side));
+    squares
+}
+
+/// Each patch is a member of the one square that holds its centre, and squares have the mean of their members.
+fn assert_squares_show_their_patches(layer: &HeatLayer, squares: &[(Feature, [f64; 4])]) {
+    let half = f64::from(layer.boxes().side) / 2.0;
+    let mut n_members = 0;
+    for (feature, [left, top, right, bottom]) in squares {
+        let holds = |corner: &[i64; 2]| {
+            let [x, y] = corner.map(|at| at as f64 + half);
+            *left <= x && x < *right && *top <= y && y < *bottom
+        };
+        let patches = layer.boxes().corners.iter().zip(layer.scores());
+        let members: Vec<f64> =
+            patches.filter(|(corner, _)| holds(corner)).map(|(_, score)| f64::from(*score)).collect();
+        assert_eq!(measurement(feature, "patches") as usize, members.len());
+        let mean = members.iter().sum::<f64>() / members.len() as f64;
+        assert!((measurement(feature, "source PT, 10x") - mean).abs() < 1e-9);
+        n_members += members.len();
+    }
+    assert_eq!(n_members, layer.boxes().len());
+}
+
+#[test]
+fn squares_lie_on_whole_patches_of_a_lattice_wherever_it_starts() {
+    for side in [256, 75] {
+        for offset in [[0, 0], [255, 255], [1, 130], [700, 33], [-60, -1]] {
+            let layer = placed(side, lattice(side, offset, [9, 7]));
+            for most in [1, 4, 20] {
+                let squares = binned(&layer, most);
+                assert_squares_show_their_patches(&layer, &squares);
+                for corner in &layer.boxes().corners {
+                    let [x, y] = corner.map(|at| at as f64);
+                    let end = f64::from(side);
+                    let is_whole = |[left, top, right, bottom]: &[f64; 4]| {
+                        *left <= x && x + end <= *right && *top <= y && y + end <= *bottom
+                    };
+                    assert!(squares.iter().any(|(_, square)| is_whole(square)), "{side} {offset:?} {most}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn patches_of_several_grids_lie_in_the_squares_that_hold_their_centres() {
+    // Contours with grids of their own, as CLAM and TRIDENT cut them.
+    let grids = [([255, 310], [6, 5]), ([2400, 17], [5, 9]), ([901, 2311], [8, 4])];
+    let corners = grids.into_iter().flat_map(|(corner, size)| lattice(256, corner, size)).collect();
+    let layer = placed(256, corners);
+    for most in [1, 7, 30, 90] {
+        assert_squares_show_their_patches(&layer, &binned(&layer, most));
+    }
 }

@@ -82,7 +82,8 @@ fn start() -> Running {
         patient_id: format!("patient {at}"),
         fold: 0,
         outcome: Outcome::event(f64::from(at) + 1.0).unwrap(),
-        risk: -f64::from(at),
+        // Two slides share one.
+        risk: -f64::from(if slide == "no slide" { at - 1 } else { at }),
         survival: vec![0.9, 0.7, 0.4, 0.2],
     };
     let names = ["slide 1", "other", "broken", "no file", "no slide", "corrected"];
@@ -256,6 +257,68 @@ fn a_resolution_that_was_corrected_in_extraction_is_the_one_shown() {
 }
 
 #[test]
+fn slides_of_equal_risk_share_a_rank_in_the_list_and_on_their_page() {
+    let server = start();
+    let listed = get(server.address, "/api/study").json();
+    let ranks: Vec<(&str, u64)> = listed["slides"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|slide| (slide["id"].as_str().unwrap(), slide["rank"].as_u64().unwrap()))
+        .collect();
+    let wanted =
+        [("slide 1", 1), ("other", 2), ("broken", 3), ("no file", 4), ("no slide", 4), ("corrected", 6)];
+    assert_eq!(ranks, wanted);
+    for (id, rank) in wanted.into_iter().filter(|(id, _)| *id != "no slide") {
+        let page = server.get(&format!("/api/slides/{}", id.replace(' ', "%20"))).json();
+        assert_eq!(page["rank"], rank, "{id}");
+    }
+}
+
+/// Bytes that leave a client waiting for more, or the server for the client to read its answers.
+#[test]
+fn no_client_keeps_it_from_ending() {
+    let half = b"GET / HTTP/1.1\r\nHost: 127".to_vec();
+    let unread = |address| {
+        format!("GET /assets/openseadragon.min.js HTTP/1.1\r\nhost: {address}\r\n\r\n")
+            .repeat(100)
+            .into_bytes()
+    };
+    let idle = |address| format!("GET / HTTP/1.1\r\nhost: {address}\r\n\r\n").into_bytes();
+    let server = start();
+    let stuck: Vec<TcpStream> = [half, unread(server.address), idle(server.address), Vec::new()]
+        .into_iter()
+        .map(|bytes| {
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            stream.write_all(&bytes).unwrap();
+            stream
+        })
+        .collect();
+    // They are all taken up, in the order in which they came.
+    assert_eq!(get(server.address, "/").status, 200);
+    let started = Instant::now();
+    drop(server);
+    let seconds = started.elapsed().as_secs_f64();
+    assert!(seconds < 10.0, "{seconds} s");
+    drop(stuck);
+}
+
+/// The end of a half-sent head comes after 30 seconds: `cargo test -p cf-viewer --test serve -- --ignored half`.
+#[test]
+#[ignore = "half a minute of waiting"]
+fn half_a_head_is_not_waited_for() {
+    let server = start();
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: 127").unwrap();
+    let started = Instant::now();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let seconds = started.elapsed().as_secs_f64();
+    assert!((25.0..40.0).contains(&seconds), "{seconds} s");
+}
+
+#[test]
 fn what_a_browser_keeps_is_not_shown_for_another_start() {
     let [first, second] = [start(), start()];
     assert_ne!(first.root, second.root);
@@ -347,7 +410,9 @@ fn requests_that_are_none_are_refused() {
     let reason = send(server.address, "GET", &colours, "").json()["error"].clone();
     assert_eq!(reason, "colours: unknown colour map `puce`, expected one of viridis, inferno, coolwarm, jet");
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"] {
-        assert_eq!(status(method, "/api/study", ""), 405, "{method}");
+        let refused = send(server.address, method, "/api/study", "");
+        assert_eq!((refused.status, &*refused.headers["allow"]), (405, "GET,HEAD"), "{method}");
+        assert_eq!(refused.json()["error"], "this server answers GET and HEAD only", "{method}");
     }
     assert_eq!(status("GET", "/", "range: bytes=9-1\r\n"), 400);
     assert_eq!(status("GET", "/", "range: lines=1-2\r\n"), 400);
@@ -359,6 +424,11 @@ fn requests_that_are_none_are_refused() {
         421,
         "another name may be a rebound one"
     );
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    let head =
+        format!("GET / HTTP/1.1\r\nhost: LocalHost:{}\r\nconnection: close\r\n\r\n", server.address.port());
+    stream.write_all(head.as_bytes()).unwrap();
+    assert_eq!(read_answer(&mut BufReader::new(stream)).unwrap().status, 200, "names of hosts ignore case");
     let long = "a".repeat(1 << 20);
     let mut stream = TcpStream::connect(server.address).unwrap();
     let _ = stream.write_all(format!("GET /{long} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes());

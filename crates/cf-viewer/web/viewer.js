@@ -82,21 +82,13 @@ async function show(id) {
   const isOld = () => request !== state.request;
   say(`Opening ${id} …`);
   try {
-    const slide = await fetchJson(address("api", "slides", id));
+    const slide = await fetchJson(address("api", "slides", id)).catch((error) => {
+      if (!isOld()) begin(id, null);
+      throw error;
+    });
     if (isOld()) return;
-    Object.assign(state, { slide, heat: null, layer: -1 });
-    history.replaceState(null, "", `#${encodeURIComponent(id)}`);
-    document.title = `${id} – heatmaps`;
-    element("slide-name").textContent = id;
-    for (const button of element("slides").querySelectorAll("button")) {
-      button.setAttribute("aria-current", String(button.dataset.slide === id));
-    }
+    begin(id, slide);
     showPatient(slide);
-    viewer.close();
-    viewer.clearOverlays();
-    element("layers").replaceChildren();
-    element("patches").replaceChildren();
-    element("layer-facts").textContent = "";
     if (slide.picture) {
       const name = (level, column, row) =>
         `${address("slides", id, "tiles", String(level))}/${column}_${row}.jpg`;
@@ -109,10 +101,28 @@ async function show(id) {
     showScale();
     listLayers();
     const missing = slide.has_file ? "" : " There is no slide file: maps are drawn on an empty canvas.";
-    say(`${heat.layers.length} heatmaps.${missing}`);
+    say(`${heat.layers.length} ${heat.layers.length === 1 ? "heatmap" : "heatmaps"}.${missing}`);
   } catch (error) {
     if (!isOld()) say(`${id}: ${error.message}`, true);
   }
+}
+
+// The page of a slide, with nothing on it of the one before.
+function begin(id, slide) {
+  Object.assign(state, { slide, heat: null, layer: -1 });
+  history.replaceState(null, "", `#${encodeURIComponent(id)}`);
+  document.title = `${id} – heatmaps`;
+  element("slide-name").textContent = id;
+  for (const button of element("slides").querySelectorAll("button")) {
+    button.setAttribute("aria-current", String(button.dataset.slide === id));
+  }
+  element("patient").hidden = true;
+  viewer.close();
+  viewer.clearOverlays();
+  element("layers").replaceChildren();
+  element("patches").replaceChildren();
+  element("layer-facts").textContent = "";
+  showScale();
 }
 
 function showPatient(slide) {
@@ -206,7 +216,8 @@ async function choose(index) {
   // Attention that is spread evenly has no places to show.
   const [low, high] = [layer.low, layer.high].map((score) => score.toPrecision(3));
   const scores = low === high ? `all score ${low} to three digits` : `scores ${low} to ${high}`;
-  element("layer-facts").textContent = `${layer.patches} patches of ${layer.side} level-0 pixels; ${scores}`;
+  const patches = layer.patches === 1 ? "1 patch" : `${layer.patches} patches`;
+  element("layer-facts").textContent = `${patches} of ${layer.side} level-0 pixels; ${scores}`;
   const { slide, request } = { slide: state.slide, request: state.request };
   try {
     const sheet = await fetchJson(address("api", "slides", slide.id, "layers", String(index), "top"));
@@ -269,6 +280,14 @@ function showScale() {
   element("scale-text").textContent = length >= 1000 ? `${length / 1000} mm` : `${length} µm`;
 }
 
+// OpenSeadragon 5 fits the mini-map to its frame anew, but leaves the tiles in it where they were drawn: setting a clip, be it
+// none, has them placed anew.
+function placeMiniMap() {
+  const { world } = viewer.navigator;
+  for (let at = 0; at < world.getItemCount(); at += 1) world.getItemAt(at).setClip(null);
+}
+
+viewer.navigator.addHandler("home", placeMiniMap);
 viewer.addHandler("viewport-change", showScale);
 viewer.addHandler("resize", showScale);
 viewer.world.addHandler("add-item", showScale);
@@ -289,6 +308,25 @@ for (const id of ["threshold", "scaling", "colours"]) {
 }
 element("controls").addEventListener("submit", (event) => event.preventDefault());
 
+// The slide that the address ends with; none where its end is no text that was encoded.
+function namedSlide() {
+  try {
+    const name = decodeURIComponent(location.hash.slice(1));
+    return state.slides.find((slide) => slide.id === name);
+  } catch {
+    return undefined;
+  }
+}
+
+window.addEventListener("hashchange", () => {
+  const named = namedSlide();
+  if (!named) {
+    say("The address names no slide of this run.", true);
+  } else if (element("slide-name").textContent !== named.id) {
+    show(named.id);
+  }
+});
+
 async function start() {
   showSettings();
   showScale();
@@ -298,8 +336,7 @@ async function start() {
     element("title").textContent = study.title;
     document.title = `${study.title} – heatmaps`;
     listSlides();
-    const named = decodeURIComponent(location.hash.slice(1));
-    const first = study.slides.find((slide) => slide.id === named) || study.slides[0];
+    const first = namedSlide() || study.slides[0];
     if (first) {
       await show(first.id);
     } else {

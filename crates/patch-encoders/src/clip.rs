@@ -9,6 +9,8 @@ use crate::vit::{Activation, Block, Embedding, Mlp, first_tokens};
 use crate::weights::{Parameters, Weights};
 
 const ROOT: &str = "vision_model";
+/// What the tower of no other encoder has.
+pub(crate) const PATCH_EMBEDDING: &str = "vision_model.embeddings.patch_embedding.weight";
 const EPS: f64 = 1e-5;
 
 /// The sizes of the tower.
@@ -36,7 +38,7 @@ impl ClipConfig {
         let Self { width, patch, hidden, .. } = *self;
         let embeddings = format!("{ROOT}.embeddings");
         let mut wanted = vec![
-            (format!("{embeddings}.patch_embedding.weight"), vec![width, CHANNELS, patch, patch]),
+            (PATCH_EMBEDDING.to_owned(), vec![width, CHANNELS, patch, patch]),
             (format!("{embeddings}.class_embedding"), vec![width]),
             (format!("{embeddings}.position_embedding.weight"), vec![self.n_tokens(), width]),
         ];
@@ -78,7 +80,7 @@ pub(crate) struct Clip {
 
 impl Clip {
     pub(crate) fn load(config: &ClipConfig, weights: &mut Weights) -> crate::Result<Self> {
-        let weight = weights.take(&format!("{ROOT}.embeddings.patch_embedding.weight"))?;
+        let weight = weights.take(PATCH_EMBEDDING)?;
         let class = weights.take(&format!("{ROOT}.embeddings.class_embedding"))?.unsqueeze(0)?;
         let positions = weights.take(&format!("{ROOT}.embeddings.position_embedding.weight"))?;
         let bias = Tensor::zeros(config.width, DType::F32, weight.device())?;

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::name::EncoderName;
 use crate::pixels::Pixels;
 use crate::preprocess::{Preprocessing, SampleTable};
-use crate::published::{Network, Published};
+use crate::published::{Loaded, Network, Published};
 use crate::rgb_image::RgbImage;
 use crate::stain_texture;
 
@@ -26,6 +26,8 @@ pub struct Encoder {
     name: EncoderName,
     feature_dim: usize,
     kind: Kind,
+    weights_sha256: Option<String>,
+    warnings: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -48,8 +50,9 @@ impl Encoder {
     ///
     /// A dict of weights may lie under `state_dict`, and one prefix may stand before all names. Weights in 16 bits are
     /// widened to f32, in which everything is computed. Parts of published files that the encoder does not use, such as
-    /// a text tower, are left out; any other name that it does not know is an error. QuiltNet's activation is read from a
-    /// `config.json` beside the weights; without one it is CLIP's own, `quick_gelu`.
+    /// a text tower, are left out; any other name that it does not know is an error. QuiltNet's activation (`hidden_act`) is
+    /// what the file states, as [`convert_weights`](crate::convert_weights) keeps it, else what a `config.json` beside it
+    /// states, else CLIP's own, `quick_gelu`, with a [warning](Self::warnings).
     ///
     /// # Errors
     /// If the file is missing, damaged, or of another model, or a weight is not finite.
@@ -64,7 +67,13 @@ impl Encoder {
     pub fn open_on(device: DeviceName, name: EncoderName, weights: Option<&Path>) -> Result<Self> {
         let (published, path) = match (Published::of(name), weights) {
             (None, None) => {
-                return Ok(Self { name, feature_dim: stain_texture::N_FEATURES, kind: Kind::StainTexture });
+                return Ok(Self {
+                    name,
+                    feature_dim: stain_texture::N_FEATURES,
+                    kind: Kind::StainTexture,
+                    weights_sha256: None,
+                    warnings: Vec::new(),
+                });
             }
             (None, Some(path)) => return Err(Error::WeightsRefused { path: path.to_owned(), encoder: name }),
             (Some(published), None) => {
@@ -84,23 +93,43 @@ impl Encoder {
         device: &Device,
     ) -> Result<Self> {
         let Published { preprocessing, architecture, .. } = *published;
+        let Loaded { network, weights_sha256, warnings } = architecture.load(name, weights, device)?;
         let learned = Learned {
             preprocessing,
             table: preprocessing.statistics.table(),
-            network: architecture.load(name, weights, device)?,
+            network,
             images_per_pass: if device.is_cpu() {
                 architecture.images_per_pass()
             } else {
                 IMAGES_PER_PASS_ON_GPU
             },
         };
-        Ok(Self { name, feature_dim: architecture.feature_dim(), kind: Kind::Learned(Box::new(learned)) })
+        Ok(Self {
+            name,
+            feature_dim: architecture.feature_dim(),
+            kind: Kind::Learned(Box::new(learned)),
+            weights_sha256: Some(weights_sha256),
+            warnings,
+        })
     }
 
     /// Its name.
     #[must_use]
     pub fn name(&self) -> EncoderName {
         self.name
+    }
+
+    /// SHA-256 of its weights, hexadecimal: the same for the same names, shapes and values as f32 (and activation, of QuiltNet),
+    /// whatever file they lie in. `None` for `stain-texture`, which has none.
+    #[must_use]
+    pub fn weights_sha256(&self) -> Option<&str> {
+        self.weights_sha256.as_deref()
+    }
+
+    /// What a person should know of the file of weights, such as an activation that nothing states.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Side of the square patches that it is made for, in pixels. Others are accepted and resized like these.

@@ -75,6 +75,20 @@ pub enum Error {
         reason: String,
     },
 
+    /// A file without weights.
+    #[error("{}: found no tensor of floats, expected the weights of an encoder", path.display())]
+    NoTensors {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// An output that would take the place of the input.
+    #[error("{}: this is the file to be converted, which is kept; name another file for the output", path.display())]
+    SameFile {
+        /// The file.
+        path: PathBuf,
+    },
+
     /// Weights of another model, or not all of this one.
     #[error("{}: these are not the weights of {encoder}: {mismatch}", path.display())]
     OtherWeights {
@@ -95,7 +109,7 @@ pub enum Error {
         parameter: String,
     },
 
-    /// A `config.json` beside the weights that says what this crate does not know.
+    /// A `config.json` beside the weights, or what the weights state, that says what this crate does not know.
     #[error("{}: {reason}", path.display())]
     Config {
         /// The file.

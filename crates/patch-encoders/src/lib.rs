@@ -30,6 +30,7 @@ mod conch;
 mod convert;
 mod encoder;
 mod error;
+mod hidden_act;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod linear;
@@ -49,6 +50,7 @@ mod tensor_file;
 mod tiny_towers;
 mod vit;
 mod weights;
+mod weights_hash;
 
 pub use cf_layers::kernels::TensorAllocator;
 pub use cf_layers::kernels::device::DeviceName;

@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use candle_core::{Device, Result, Tensor};
-use serde::Deserialize;
 
 use crate::clip::{Clip, ClipConfig};
 use crate::conch::{Conch, ConchConfig};
-use crate::error::Error;
+use crate::hidden_act::{HIDDEN_ACT, HiddenAct};
 use crate::name::EncoderName;
 use crate::pixels::Pixels;
 use crate::preprocess::{Preprocessing, Resize, Statistics};
@@ -165,19 +164,34 @@ impl Architecture {
     /// The network with the weights of a file, on `device`.
     ///
     /// # Errors
-    /// If the file is not one of this encoder, or a `config.json` beside it says what is not known here.
-    pub(crate) fn load(&self, encoder: EncoderName, path: &Path, device: &Device) -> crate::Result<Network> {
+    /// If the file is not one of this encoder, or it or a `config.json` beside it says what is not known here.
+    pub(crate) fn load(&self, encoder: EncoderName, path: &Path, device: &Device) -> crate::Result<Loaded> {
         let mut weights = Weights::open(path, encoder, &self.parameters(), device)?;
-        Ok(match self {
+        let mut warnings: Vec<String> = weights.file().rivals().into_iter().collect();
+        let mut setting = None;
+        let network = match self {
             Self::Resnet(config) => Network::Resnet(Resnet::load(*config, &mut weights, device)?),
             Self::Vit(config) => Network::Vit(Vit::load(config, &mut weights, "")?),
             Self::Conch(config) => Network::Conch(Conch::load(config, &mut weights)?),
             Self::Clip(config) => {
-                let activation = activation_beside(path)?.unwrap_or(config.activation);
+                let HiddenAct { activation, name, warning } = HiddenAct::of(weights.file())?;
+                warnings.extend(warning);
+                setting = Some([HIDDEN_ACT, name]);
                 Network::Clip(Clip::load(&ClipConfig { activation, ..*config }, &mut weights)?)
             }
-        })
+        };
+        Ok(Loaded { network, weights_sha256: weights.finish(setting), warnings })
     }
+}
+
+/// A network that was read from a file.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) network: Network,
+    /// By which bags tell its weights apart.
+    pub(crate) weights_sha256: String,
+    /// What a person should know of the file.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// A network with its weights.
@@ -201,36 +215,6 @@ impl Network {
     }
 }
 
-/// The part of Hugging Face's `config.json` that weights do not show.
-#[derive(Debug, Deserialize)]
-struct HubConfig {
-    vision_config: Option<VisionConfig>,
-    hidden_act: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct VisionConfig {
-    hidden_act: Option<String>,
-}
-
-/// The activation that a `config.json` in the folder of the weights names, if it does.
-fn activation_beside(weights: &Path) -> crate::Result<Option<Activation>> {
-    let path = weights.with_file_name("config.json");
-    if !path.exists() {
-        return Ok(None);
-    }
-    let text = std::fs::read(&path).map_err(|source| crate::tensor_file::failed(&path, "read", source))?;
-    let fault = |reason: String| Error::Config { path: path.clone(), reason };
-    let config: HubConfig = serde_json::from_slice(&text).map_err(|error| fault(error.to_string()))?;
-    let named = config.vision_config.and_then(|vision| vision.hidden_act).or(config.hidden_act);
-    match named.as_deref() {
-        None => Ok(None),
-        Some("quick_gelu") => Ok(Some(Activation::QuickGelu)),
-        Some("gelu") => Ok(Some(Activation::Gelu)),
-        Some(other) => Err(fault(format!("`hidden_act` is `{other}`, expected `quick_gelu` or `gelu`"))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,20 +234,5 @@ mod tests {
         let n_tensors = |config: VitConfig| config.parameters("").len();
         assert_eq!(n_tensors(UNI2_H), 343);
         assert_eq!(n_tensors(PROV_GIGAPATH), 566);
-    }
-
-    #[test]
-    fn a_config_beside_the_weights_names_the_activation() {
-        let directory = tempfile::tempdir().unwrap();
-        let weights = directory.path().join("pytorch_model.bin");
-        assert_eq!(activation_beside(&weights).unwrap(), None);
-        let write = |text: &str| std::fs::write(directory.path().join("config.json"), text).unwrap();
-        write(r#"{"vision_config": {"hidden_act": "gelu", "hidden_size": 768}, "model_type": "clip"}"#);
-        assert_eq!(activation_beside(&weights).unwrap(), Some(Activation::Gelu));
-        write(r#"{"hidden_act": "quick_gelu"}"#);
-        assert_eq!(activation_beside(&weights).unwrap(), Some(Activation::QuickGelu));
-        write(r#"{"hidden_act": "relu"}"#);
-        let text = activation_beside(&weights).unwrap_err().to_string();
-        assert!(text.ends_with("`hidden_act` is `relu`, expected `quick_gelu` or `gelu`"), "{text}");
     }
 }

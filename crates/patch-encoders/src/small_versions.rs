@@ -98,7 +98,7 @@ fn write_weights(path: &Path, architecture: Architecture, change: impl Fn(&str, 
 }
 
 /// Encodes two tiles with the weights of a file and compares the features with those under `key`.
-fn features_agree(key: &str, name: EncoderName, architecture: Architecture, weights: &Path) {
+fn features_agree(key: &str, name: EncoderName, architecture: Architecture, weights: &Path) -> Encoder {
     let published = Published { architecture, ..Published::of(name).unwrap() };
     let encoder = Encoder::load(name, &published, weights, &Device::Cpu).unwrap();
     let found = encoder.encode(&[tile(0), tile(1)]).unwrap();
@@ -110,6 +110,7 @@ fn features_agree(key: &str, name: EncoderName, architecture: Architecture, weig
     println!("{key}: largest difference {deviation:.2e} of the largest feature");
     // f32 on both sides, sums in other orders.
     assert!(deviation < 1e-4, "{key}: {deviation:e}");
+    encoder
 }
 
 /// The small CONCH.
@@ -230,9 +231,9 @@ fn prov_gigapath_agrees_with_timm() {
     agrees("prov-gigapath", EncoderName::ProvGigapath, Architecture::Vit(SMALL));
 }
 
-#[test]
-fn quiltnet_agrees_with_transformers_in_both_activations() {
-    let config = ClipConfig {
+/// The small QuiltNet.
+fn quiltnet() -> Architecture {
+    Architecture::Clip(ClipConfig {
         side: 224,
         patch: 32,
         width: 48,
@@ -240,7 +241,81 @@ fn quiltnet_agrees_with_transformers_in_both_activations() {
         n_heads: 4,
         hidden: 192,
         activation: Activation::QuickGelu,
+    })
+}
+
+#[test]
+fn quiltnet_agrees_with_transformers_in_both_activations() {
+    agrees("quiltnet", EncoderName::Quiltnet, quiltnet());
+    agrees("quiltnet-gelu", EncoderName::Quiltnet, quiltnet());
+}
+
+#[test]
+fn a_converted_quiltnet_keeps_its_activation_wherever_it_lies() {
+    let [from, to] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let [weights, converted] = [&from, &to].map(|folder| folder.path().join("model.safetensors"));
+    let say = |folder: &Path, act: &str| {
+        std::fs::write(folder.join("config.json"), format!(r#"{{"hidden_act": "{act}"}}"#)).unwrap();
     };
-    agrees("quiltnet", EncoderName::Quiltnet, Architecture::Clip(config));
-    agrees("quiltnet-gelu", EncoderName::Quiltnet, Architecture::Clip(config));
+    let agree = |key: &str, path: &Path| features_agree(key, EncoderName::Quiltnet, quiltnet(), path);
+    write_weights(&weights, quiltnet(), |_, value| value);
+    // Nobody says which: CLIP's own, and a word about it.
+    let untold = agree("quiltnet", &weights);
+    let wanted = "model.safetensors: neither the file nor a config.json beside it says `hidden_act`, so it is taken to be \
+                  `quick_gelu`, as in CLIP; the model's config.json beside the weights settles it";
+    assert!(matches!(untold.warnings(), [warning] if warning.ends_with(wanted)), "{:?}", untold.warnings());
+    let written = convert_weights(&weights, &converted).unwrap();
+    assert_eq!((written.hidden_act, written.warnings.as_slice()), (None, untold.warnings()));
+    assert_eq!(agree("quiltnet", &converted).warnings().len(), 1, "a guess does not become a statement");
+
+    let mut hashes = Vec::new();
+    for (act, other, key) in [("gelu", "quick_gelu", "quiltnet-gelu"), ("quick_gelu", "gelu", "quiltnet")] {
+        say(from.path(), act);
+        let before = agree(key, &weights);
+        assert!(before.warnings().is_empty());
+        let written = convert_weights(&weights, &converted).unwrap();
+        assert_eq!((written.hidden_act.as_deref(), written.warnings), (Some(act), Vec::new()));
+        // What lies beside it is of another model.
+        say(to.path(), other);
+        let after = agree(key, &converted);
+        assert!(after.warnings().is_empty());
+        assert_eq!(after.weights_sha256(), before.weights_sha256());
+        let again = to.path().join("again.safetensors");
+        assert_eq!(convert_weights(&converted, &again).unwrap().hidden_act.as_deref(), Some(act));
+        agree(key, &again);
+        std::fs::remove_file(to.path().join("config.json")).unwrap();
+        agree(key, &converted);
+        hashes.push(before.weights_sha256().unwrap().to_owned());
+    }
+    assert_ne!(hashes[0], hashes[1], "another activation gives other features");
+    assert_eq!(untold.weights_sha256(), Some(hashes[1].as_str()));
+}
+
+#[test]
+fn the_hash_of_weights_is_of_what_the_encoder_uses() {
+    let directory = tempfile::tempdir().unwrap();
+    let hash = |name: EncoderName, architecture: Architecture, path: &Path| {
+        let published = Published { architecture, ..Published::of(name).unwrap() };
+        let encoder = Encoder::load(name, &published, path, &Device::Cpu).unwrap();
+        encoder.weights_sha256().unwrap().to_owned()
+    };
+    let of_conch = |path: &Path| hash(EncoderName::Conch, conch(), path);
+    // By PyTorch and hashlib, from the description in `weights_hash.rs`: 16-bit floats below a prefix, a text tower beside them.
+    let published =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/reference/patch_encoders_conch.bin");
+    assert_eq!(of_conch(&published), "c9522f994bcdf153f639082628b8fd26ba0aa7022b074f936f443f0087fe78d7");
+    let path = directory.path().join("conch.safetensors");
+    convert_weights(&published, &path).unwrap();
+    assert_eq!(of_conch(&path), "c9522f994bcdf153f639082628b8fd26ba0aa7022b074f936f443f0087fe78d7");
+
+    let of_vit = |change: fn(&str, f32) -> f32| {
+        write_weights(&path, Architecture::Vit(SMALL), change);
+        hash(EncoderName::ProvGigapath, Architecture::Vit(SMALL), &path)
+    };
+    let plain = of_vit(|_, value| value);
+    assert_eq!(of_vit(|_, value| value), plain);
+    let changed = of_vit(|name, value| if name == "blocks.1.norm2.bias" { value * 1.001 } else { value });
+    assert_ne!(changed, plain);
+    let stain_texture = Encoder::open(EncoderName::StainTexture, None).unwrap();
+    assert_eq!(stain_texture.weights_sha256(), None);
 }

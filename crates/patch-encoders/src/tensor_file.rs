@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 use half::{bf16, f16};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
-use wsi_bags::NamedTensor;
+use wsi_bags::pt::StateDict;
 
 use crate::error::{Error, Result};
+use crate::hidden_act::HIDDEN_ACT;
 
 /// Longest accepted header of a safetensors file; that of the largest encoder is 0.1 MB.
 const MAX_HEADER_BYTES: u64 = 100 << 20;
 
-/// An open file of tensors. Names and shapes are known; values are read, or handed over, tensor by tensor.
+/// An open file of tensors. Names and shapes are known; values are read tensor by tensor.
 #[derive(Debug)]
 pub(crate) struct TensorFile {
     path: PathBuf,
@@ -27,12 +28,12 @@ pub(crate) struct TensorFile {
 enum Values {
     /// In the file, from `data_start` on.
     Stored { file: File, header: Metadata, data_start: u64 },
-    /// Unpickled; a tensor that was taken is gone.
-    Loaded(BTreeMap<String, Vec<f32>>),
+    /// In a PyTorch file.
+    Pickled(StateDict),
 }
 
 impl TensorFile {
-    /// Opens a file and reads what it says of its tensors; of a PyTorch file, the values too.
+    /// Opens a file and reads what it says of its tensors.
     ///
     /// # Errors
     /// If it cannot be read, is damaged, or is neither kind.
@@ -44,17 +45,10 @@ impl TensorFile {
         if start.get(8) == Some(&b'{') {
             Self::open_safetensors(path, file)
         } else {
-            Ok(Self::of_state_dict(path, wsi_bags::pt::read_state_dict(path)?))
+            let dict = StateDict::open(path)?;
+            let shapes = dict.tensors().map(|(name, shape)| (name.to_owned(), shape.to_vec())).collect();
+            Ok(Self { path: path.to_owned(), shapes, values: Values::Pickled(dict) })
         }
-    }
-
-    fn of_state_dict(path: &Path, tensors: Vec<NamedTensor>) -> Self {
-        let (mut shapes, mut values) = (BTreeMap::new(), BTreeMap::new());
-        for tensor in tensors {
-            shapes.insert(tensor.name.clone(), tensor.shape);
-            values.insert(tensor.name, tensor.values);
-        }
-        Self { path: path.to_owned(), shapes, values: Values::Loaded(values) }
     }
 
     fn open_safetensors(path: &Path, mut file: File) -> Result<Self> {
@@ -93,20 +87,52 @@ impl TensorFile {
         &self.shapes
     }
 
-    /// The values of a tensor, row by row, which leave the file object: 16-bit and 64-bit floats become f32. `None` if there is
-    /// no such tensor, or it was taken before from a PyTorch file.
+    /// Whether a tensor is of whole numbers or truth values, as counters of training and numbers of positions are.
+    pub(crate) fn is_of_integers(&self, name: &str) -> bool {
+        match &self.values {
+            Values::Pickled(dict) => dict.is_float(name) == Some(false),
+            Values::Stored { header, .. } => header.info(name).is_some_and(|info| is_integer(info.dtype)),
+        }
+    }
+
+    /// The setting `hidden_act` that the file states, as converted files do.
+    pub(crate) fn hidden_act(&self) -> Option<&str> {
+        match &self.values {
+            Values::Stored { header, .. } => header.metadata().as_ref()?.get(HIDDEN_ACT).map(String::as_str),
+            Values::Pickled(_) => None,
+        }
+    }
+
+    /// Which of several dicts that may be the weights was taken, in words.
+    pub(crate) fn rivals(&self) -> Option<String> {
+        let Values::Pickled(dict) = &self.values else { return None };
+        let rivals: Vec<String> = dict.rivals().iter().map(|key| format!("`{key}`")).collect();
+        let key = dict.key().filter(|_| !rivals.is_empty())?;
+        let path = self.path.display();
+        Some(format!(
+            "{path}: the weights under `{key}` are taken, not those under {}, which are to be saved alone to be taken",
+            rivals.join(" and ")
+        ))
+    }
+
+    /// The values of a tensor, row by row: 16-bit and 64-bit floats become f32. `None` if there is no such tensor.
     ///
     /// # Errors
-    /// If it cannot be read or holds anything but floats.
-    pub(crate) fn take(&mut self, name: &str) -> Result<Option<Vec<f32>>> {
+    /// If it cannot be read or holds what does not become f32.
+    pub(crate) fn values(&mut self, name: &str) -> Result<Option<Vec<f32>>> {
         match &mut self.values {
-            Values::Loaded(values) => Ok(values.remove(name)),
+            Values::Pickled(dict) => Ok(dict.values(name)?),
             Values::Stored { file, header, data_start } => header
                 .info(name)
                 .map(|info| read_tensor(&self.path, file, *data_start, name, info))
                 .transpose(),
         }
     }
+}
+
+fn is_integer(dtype: Dtype) -> bool {
+    use Dtype::{BOOL, I8, I16, I32, I64, U8, U16, U32, U64};
+    matches!(dtype, BOOL | I8 | I16 | I32 | I64 | U8 | U16 | U32 | U64)
 }
 
 fn read_tensor(

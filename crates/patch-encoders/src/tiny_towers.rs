@@ -38,24 +38,24 @@ fn input_and_output(path: &std::path::Path) -> (Pixels, Vec<f32>) {
     let mut file = TensorFile::open(path).unwrap();
     let shape = file.shapes()["input"].clone();
     let (n_images, side) = (shape[0], shape[2]);
-    let input = file.take("input").unwrap().unwrap();
+    let input = file.values("input").unwrap().unwrap();
     let values = (0..input.len())
         .map(|i| {
             let (image, position, channel) = (i / (3 * side * side), i / 3 % (side * side), i % 3);
             input[(image * 3 + channel) * side * side + position]
         })
         .collect();
-    (Pixels { values, n_images, side }, file.take("output").unwrap().unwrap())
+    (Pixels { values, n_images, side }, file.values("output").unwrap().unwrap())
 }
 
 /// Largest difference between what the tower gives and what was stored, over the largest stored value.
 fn deviation(tower: &str, architecture: Architecture) -> Option<f32> {
     let models = models()?;
-    let network = architecture
+    let loaded = architecture
         .load(EncoderName::Uni2H, &models.join(format!("{tower}.safetensors")), &Device::Cpu)
         .unwrap();
     let (pixels, wanted) = input_and_output(&models.join(format!("{tower}.io.safetensors")));
-    let found = network.forward(&pixels).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let found = loaded.network.forward(&pixels).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
     assert_eq!(found.len(), wanted.len());
     let differences = found.iter().zip(&wanted).map(|(a, b)| (a - b).abs());
     let deviation = differences.fold(0.0, f32::max);

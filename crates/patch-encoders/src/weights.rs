@@ -7,6 +7,7 @@ use candle_core::{Device, Tensor};
 use crate::error::{Error, Mismatch, Result};
 use crate::name::EncoderName;
 use crate::tensor_file::TensorFile;
+use crate::weights_hash::WeightsHash;
 
 /// The parameters of an encoder, as its published file names them.
 #[derive(Debug, Clone)]
@@ -60,6 +61,7 @@ pub(crate) struct Weights {
     file: TensorFile,
     prefix: String,
     device: Device,
+    hash: WeightsHash,
 }
 
 impl Weights {
@@ -77,7 +79,7 @@ impl Weights {
         let prefix = parameters.prefix(&file);
         let mut mismatch = parameters.compare(&file, &prefix);
         if mismatch.is_empty() {
-            return Ok(Self { file, prefix, device: device.clone() });
+            return Ok(Self { file, prefix, device: device.clone(), hash: WeightsHash::default() });
         }
         mismatch.fits = EncoderName::ALL.into_iter().find(|name| {
             name.parameters().is_some_and(|other| other.compare(&file, &other.prefix(&file)).is_empty())
@@ -90,14 +92,25 @@ impl Weights {
     /// # Errors
     /// If it cannot be read or is not finite.
     pub(crate) fn take(&mut self, name: &str) -> Result<Tensor> {
-        let name = format!("{}{name}", self.prefix);
-        let (values, shape) = match (self.file.take(&name)?, self.file.shapes().get(&name)) {
+        let in_file = format!("{}{name}", self.prefix);
+        let (values, shape) = match (self.file.values(&in_file)?, self.file.shapes().get(&in_file)) {
             (Some(values), Some(shape)) => (values, shape.as_slice()),
-            _ => return Err(candle_core::Error::CannotFindTensor { path: name }.into()),
+            _ => return Err(candle_core::Error::CannotFindTensor { path: in_file }.into()),
         };
         if values.iter().any(|value| !value.is_finite()) {
-            return Err(Error::NonFiniteWeight { path: self.file.path().to_owned(), parameter: name });
+            return Err(Error::NonFiniteWeight { path: self.file.path().to_owned(), parameter: in_file });
         }
+        self.hash.add(name, shape, &values);
         Ok(Tensor::from_vec(values, shape, &self.device)?)
+    }
+
+    /// The file.
+    pub(crate) fn file(&self) -> &TensorFile {
+        &self.file
+    }
+
+    /// The hash of all that was taken, and of a setting that belongs to it.
+    pub(crate) fn finish(self, setting: Option<[&str; 2]>) -> String {
+        self.hash.finish(setting)
     }
 }

@@ -22,6 +22,10 @@ pub enum FileKind {
     Hdf5,
     /// A NumPy array file (`.npy`).
     Npy,
+    /// A page of HTML: what a server sends in place of a file that it does not hand out.
+    Html,
+    /// What git keeps in place of a large file that was not fetched.
+    LfsPointer,
     /// Anything else.
     Unknown,
 }
@@ -37,6 +41,10 @@ impl fmt::Display for FileKind {
             Self::TorchScript => "a TorchScript module",
             Self::Hdf5 => "an HDF5 file",
             Self::Npy => "a NumPy array file",
+            Self::Html => {
+                "an HTML page saved in place of the file (log in there, accept the licence, and download it again)"
+            }
+            Self::LfsPointer => "a git-lfs pointer in place of the file (`git lfs pull` fetches the file)",
             Self::Unknown => "a file of unknown kind",
         })
     }

@@ -8,7 +8,8 @@
 //!     coords    [n, 2] i64       x, y of the top left corner in level-0 pixels
 //!     features/
 //!       <encoder> [n, d] f32     or f16; contiguous; f64, chunked and compressed datasets are read as well;
-//!                                attributes: tool, tool_version, encoder (what the features were converted from)
+//!                                attributes: tool, tool_version, encoder (what made the features), weights_sha256 (of the
+//!                                encoder's weights), pixels (which level patches were read from); where known
 //!     parent    [n] i64          optional: index into the next coarser group, -1 for none
 //!     tissue    [n] u8           optional: tissue class, by convention under x20
 //! ```
@@ -47,6 +48,7 @@ use crate::hdf5::{GroupWriter, Reader, Rows, Values, Writer};
 use crate::magnification::Magnification;
 use crate::patch_set::PatchSet;
 use crate::patch_source::PatchSource;
+use crate::provenance::Provenance;
 use crate::replace::replace_file;
 use crate::slide_info::SlideInfo;
 use crate::slide_name::check_name;
@@ -63,6 +65,11 @@ const FEATURES: &str = "features";
 const PARENT: &str = "parent";
 const PARENT_FALLBACKS: &str = "parent_fallbacks";
 const TISSUE: &str = "tissue";
+const TOOL: &str = "tool";
+const TOOL_VERSION: &str = "tool_version";
+const ENCODER: &str = "encoder";
+const WEIGHTS_SHA256: &str = "weights_sha256";
+const PIXELS: &str = "pixels";
 
 /// Reads the features of `encoder` at each of `magnifications`, with coordinates and what else is known.
 ///
@@ -146,6 +153,29 @@ pub fn magnifications(path: &Path, encoder: &str) -> Result<Vec<Magnification>> 
             }
         }
         Ok(present)
+    };
+    read().map_err(|error: Error| error.in_file(path))
+}
+
+/// What the file states of the making of the features of `encoder`, at each magnification that has them, coarse to fine. No
+/// features are read.
+///
+/// # Errors
+/// [`ErrorKind::Attribute`] if something is stated that is no text; [`ErrorKind::FileKind`], [`ErrorKind::Io`] or
+/// [`ErrorKind::Hdf5`] if the file cannot be read.
+pub fn provenances(path: &Path, encoder: &str) -> Result<Vec<(Magnification, Provenance)>> {
+    let read = || {
+        let reader = Reader::open(path)?;
+        let mut stated = Vec::new();
+        for magnification in Magnification::ALL {
+            if !group_encoders(&reader, magnification)?.iter().any(|found| found == encoder) {
+                continue;
+            }
+            if let Some(features) = reader.group(&format!("{magnification}/{FEATURES}"))? {
+                stated.push((magnification, set::provenance(&features, encoder)?));
+            }
+        }
+        Ok(stated)
     };
     read().map_err(|error: Error| error.in_file(path))
 }
@@ -272,9 +302,11 @@ fn write_features(
     let provenance = set.provenance();
     let dataset = group.group(encoder);
     let attributes = [
-        ("tool", &provenance.tool),
-        ("tool_version", &provenance.tool_version),
-        ("encoder", &provenance.encoder),
+        (TOOL, &provenance.tool),
+        (TOOL_VERSION, &provenance.tool_version),
+        (ENCODER, &provenance.encoder),
+        (WEIGHTS_SHA256, &provenance.weights_sha256),
+        (PIXELS, &provenance.pixels),
     ];
     for (name, value) in attributes {
         if let Some(value) = value {

@@ -9,6 +9,10 @@ pub struct Provenance {
     pub tool_version: Option<String>,
     /// The encoder, by the name that the tool gives it.
     pub encoder: Option<String>,
+    /// SHA-256 of the weights that the encoder had, hexadecimal; of what it is computed, the tool says.
+    pub weights_sha256: Option<String>,
+    /// Which pixels the encoder saw, such as `nearest` (the level of the slide nearest above the wanted resolution) or `level0`.
+    pub pixels: Option<String>,
 }
 
 impl Provenance {

@@ -20,16 +20,16 @@
 
 mod archive;
 mod bytes;
+mod state_dict;
 mod tensor;
 mod unpickle;
 mod value;
 mod write;
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::feature_type::FeatureType;
 use crate::features::FeatureMatrix;
 use crate::gather::gather;
@@ -40,16 +40,7 @@ use tensor::Tensor;
 use unpickle::unpickle;
 use value::{Objects, Value};
 
-/// A tensor of a state dict: its name, its shape and its values, row-major and converted to `f32`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NamedTensor {
-    /// The key in the state dict.
-    pub name: String,
-    /// Sizes of the axes; empty for a scalar.
-    pub shape: Vec<usize>,
-    /// As many values as the product of `shape`.
-    pub values: Vec<f32>,
-}
+pub use state_dict::{NamedTensor, StateDict, read_state_dict};
 
 /// Reads a file that holds one two-dimensional tensor of floats, `[n_patches, dim]`, as CLAM writes them.
 ///
@@ -133,71 +124,6 @@ pub fn write_features(path: &Path, features: &FeatureMatrix) -> Result<()> {
 /// As [`write_features`], and [`ErrorKind::BeyondHalf`] for a feature that the type cannot hold.
 pub fn write_features_as(path: &Path, features: &FeatureMatrix, feature_type: FeatureType) -> Result<()> {
     replace_file(path, |beside| write::write_archive(beside, features, feature_type))
-}
-
-/// Reads a state dict: every tensor by name, in the order of the file.
-///
-/// The dict may be the whole file, or lie under the key `state_dict`, `model`, `model_state_dict` or `net`. Checksums
-/// are verified. Integers become `f32` where that is exact. Values are not checked for NaN.
-///
-/// # Errors
-/// As [`read_features`], and: [`ErrorKind::Content`] if the dict holds anything but tensors or one name twice,
-/// [`ErrorKind::Inexact`] for an integer that `f32` cannot hold, [`ErrorKind::Limit`] if the tensors together are many
-/// times larger than the file.
-pub fn read_state_dict(path: &Path) -> Result<Vec<NamedTensor>> {
-    state_dict(path).map_err(|error| error.in_file(path))
-}
-
-fn state_dict(path: &Path) -> Result<Vec<NamedTensor>> {
-    const WANTED: &str = "a state dict: a dict of tensors by name";
-    let mut archive = Archive::open(path)?;
-    let (root, objects) = read_pickle(&mut archive, WANTED)?;
-    let content = |found: String| Error::from(ErrorKind::Content { found, wanted: WANTED });
-    let items = find_state_dict(&objects, root).ok_or_else(|| content(objects.describe(root)))?;
-
-    // Tensors may share a storage (tied weights), and 8-bit values grow fourfold.
-    let limit = 16 * archive.file().bytes().len() as u64;
-    let mut total = 0u64;
-    let mut names = HashSet::new();
-    let mut tensors = Vec::new();
-    for (key, value) in items {
-        let name = objects
-            .text(*key)
-            .ok_or_else(|| content(format!("a dict with {} as key", objects.describe(*key))))?;
-        let view = objects
-            .tensor(*value)
-            .ok_or_else(|| content(format!("{} under `{name}`", objects.describe(*value))))?;
-        if !names.insert(name) {
-            return Err(content(format!("two entries `{name}`")));
-        }
-        let at_name = |error: Error| error.at_place(format_args!("`{name}`"));
-        let tensor = Tensor::locate(view, &objects, &mut archive).map_err(at_name)?;
-        total = total.saturating_add((tensor.len as u64).saturating_mul(size_of::<f32>() as u64));
-        if total > limit {
-            return Err(ErrorKind::Limit { what: "size of all tensors in bytes", found: total, limit }.into());
-        }
-        tensor.verify(&mut archive).map_err(at_name)?;
-        let values = tensor.values(&archive).map_err(at_name)?;
-        tensors.push(NamedTensor { name: name.to_owned(), shape: tensor.shape, values });
-    }
-    Ok(tensors)
-}
-
-/// The dict whose values are tensors: the root itself, or one of the usual keys of a training checkpoint.
-fn find_state_dict(objects: &Objects, root: Value) -> Option<&[(Value, Value)]> {
-    const KEYS: [&str; 4] = ["state_dict", "model", "model_state_dict", "net"];
-    let items = objects.dict(root)?;
-    let nested = KEYS.iter().find_map(|wanted| {
-        items
-            .iter()
-            .find(|(key, _)| objects.text(*key) == Some(wanted))
-            .and_then(|(_, value)| objects.dict(*value))
-    });
-    let holds_tensor = items.iter().any(|(_, value)| matches!(value, Value::Tensor(_)));
-    match nested {
-        Some(nested) => Some(nested),
-        None => (holds_tensor || items.is_empty()).then_some(items),
-    }
 }
 
 fn read_pickle(archive: &mut Archive, wanted: &'static str) -> Result<(Value, Objects)> {

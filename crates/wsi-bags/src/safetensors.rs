@@ -128,6 +128,8 @@ fn open_file(path: &Path, magnification: Magnification, told_by: ToldBy) -> Resu
         tool: header.text("tool"),
         tool_version: header.text("tool_version"),
         encoder: header.text("encoder"),
+        weights_sha256: header.text("weights_sha256"),
+        pixels: header.text("pixels"),
     };
     source.slide = SlideInfo {
         width: header.number("slide_width", "slide_width")?,
@@ -232,11 +234,13 @@ fn metadata(patches: &PatchSet, encoder: &str, slide: &SlideInfo) -> Value {
         ("parent_fallbacks", number(patches.parent_fallbacks().map(|n| n as u64))),
         ("patch_mpp", patches.geometry().mpp.map(|mpp| mpp.to_string())),
         ("patch_size_level0", number(patches.geometry().patch_size_level0.map(u64::from))),
+        ("pixels", provenance.pixels.clone()),
         ("row_order", Some(patches.row_order().label().to_owned())),
         ("slide_height", number(slide.height)),
         ("slide_width", number(slide.width)),
         ("tool", provenance.tool.clone()),
         ("tool_version", provenance.tool_version.clone()),
+        ("weights_sha256", provenance.weights_sha256.clone()),
     ];
     entries.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Value::String(value?)))).collect()
 }

@@ -74,7 +74,7 @@ fn what_files_say_of_their_making_is_kept() {
     let trident = of("trident", "uni_v1");
     assert_eq!(
         trident.provenance,
-        Provenance { tool: text("trident"), tool_version: None, encoder: text("uni_v1") }
+        Provenance { tool: text("trident"), encoder: text("uni_v1"), ..Provenance::default() }
     );
     assert_eq!(trident.geometry, PatchGeometry { patch_size_level0: Some(512), mpp: None });
     assert_eq!((trident.slide.width, trident.slide.height), (Some(4096), Some(3000)));
@@ -82,7 +82,12 @@ fn what_files_say_of_their_making_is_kept() {
     let stamp = of("stamp", "uni2");
     assert_eq!(
         stamp.provenance,
-        Provenance { tool: text("stamp"), tool_version: text("2.4.0"), encoder: text("uni2") }
+        Provenance {
+            tool: text("stamp"),
+            tool_version: text("2.4.0"),
+            encoder: text("uni2"),
+            ..Provenance::default()
+        }
     );
     assert_eq!(stamp.geometry, PatchGeometry { patch_size_level0: None, mpp: Some(0.5) });
     assert_eq!(of("atlaspatch", "uni").geometry.patch_size_level0, Some(512));

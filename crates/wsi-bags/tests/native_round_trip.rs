@@ -7,7 +7,10 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use wsi_bags::Magnification::{X5, X10, X20};
-use wsi_bags::{Bag, ErrorKind, FeatureMatrix, Magnification, PatchGeometry, PatchSet, SlideInfo, native};
+use wsi_bags::{
+    Bag, BagStore, ErrorKind, FeatureMatrix, Magnification, PatchGeometry, PatchSet, Provenance, SlideInfo,
+    native, safetensors,
+};
 
 fn patches(n_patches: usize, dim: usize) -> PatchSet {
     let values = (0..n_patches * dim).map(|i| i as f32 / 4.0).collect();
@@ -200,4 +203,38 @@ fn features_are_added_where_no_encoder_has_any_and_not_twice() {
     assert_eq!(native::write_or_add(&path, &both, "uni", &slide, "nested").unwrap(), native::Placed::Present);
     assert_eq!(fs::read(&path).unwrap(), before);
     assert_eq!(native::magnifications(&path, "uni").unwrap(), [X10, X20]);
+}
+
+#[test]
+fn how_features_were_made_is_kept_for_each_encoder() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = |text: &str| Some(text.to_owned());
+    let made = |weights: &str, pixels: &str| Provenance {
+        tool: text("wsi-features"),
+        tool_version: text("1.2.3"),
+        encoder: text("resnet50"),
+        weights_sha256: text(weights),
+        pixels: text(pixels),
+    };
+    let (first, second) = (made(&"ab".repeat(32), "nearest"), made(&"cd".repeat(32), "level0"));
+    let bag =
+        |made: &Provenance| Bag::new("slide", [(X20, patches(9, 3).with_provenance(made.clone()))]).unwrap();
+    let path = write(directory.path(), &bag(&first));
+    native::add_features(&path, &bag(&second), "conch").unwrap();
+    native::add_features(&path, &Bag::new("slide", [(X20, patches(9, 3))]).unwrap(), "bare").unwrap();
+
+    let stated = |encoder: &str| native::provenances(&path, encoder).unwrap();
+    assert_eq!(stated("uni"), [(X20, first.clone())]);
+    assert_eq!(stated("conch"), [(X20, second)]);
+    assert_eq!(stated("bare"), [(X20, Provenance::default())], "what is not stated is not made up");
+    assert_eq!(stated("absent"), []);
+    assert_eq!(native::read(&path, "uni", &[X20]).unwrap(), bag(&first));
+
+    let folder = directory.path().join("copy/uni/x20");
+    fs::create_dir_all(&folder).unwrap();
+    let made = Provenance { encoder: text("uni"), ..first };
+    let set = patches(9, 3).with_provenance(made.clone());
+    safetensors::write(&folder.join("slide.safetensors"), &set, "uni", &SlideInfo::default()).unwrap();
+    let copies = BagStore::open(&directory.path().join("copy"), None, "uni").unwrap();
+    assert_eq!(copies.read("slide", &[X20]).unwrap().at(X20).unwrap().provenance(), &made);
 }

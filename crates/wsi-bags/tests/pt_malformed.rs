@@ -60,6 +60,24 @@ fn an_empty_file_is_named_as_one() {
 }
 
 #[test]
+fn what_servers_and_git_leave_in_place_of_a_file_is_named_with_the_way_out() {
+    let pages = ["<!DOCTYPE html><html>403 gated</html>", "\u{feff}\n <HTML lang=en><head>"];
+    for page in pages {
+        let error = refused_file(page.as_bytes());
+        assert!(matches!(error.kind(), ErrorKind::FileKind { found: FileKind::Html, .. }), "{error}");
+        assert!(error.to_string().contains("an HTML page saved in place of the file (log in there, accept"));
+    }
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 102\n";
+    let error = refused_file(pointer.as_bytes());
+    assert!(matches!(error.kind(), ErrorKind::FileKind { found: FileKind::LfsPointer, .. }), "{error}");
+    assert!(error.to_string().contains("a git-lfs pointer in place of the file (`git lfs pull`"), "{error}");
+    for other in ["<svg/>", "version 2", "html"] {
+        let error = refused_file(other.as_bytes());
+        assert!(matches!(error.kind(), ErrorKind::FileKind { found: FileKind::Unknown, .. }), "{error}");
+    }
+}
+
+#[test]
 fn a_zip_archive_without_pickle_is_named_as_one() {
     for records in
         [&[][..], &[("a/readme", b"x" as &[u8])], &[("data.pkl", b"N.")], &[("a/b/data.pkl", b"N.")]]

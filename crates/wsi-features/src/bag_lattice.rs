@@ -18,8 +18,8 @@ use crate::status::{Encoded, Outcome, place};
 /// Encodes the patches of the bag and adds their features to it; `on_patches` hears how many after each batch.
 ///
 /// # Errors
-/// [`Error::NoBag`], [`Error::NoPatches`], [`Error::NoPatchSize`] and [`Error::OtherSlide`] for a bag that cannot serve, [`Error::Slide`],
-/// [`Error::Encoder`], [`Error::Bag`].
+/// [`Error::NoBag`], [`Error::NoPatches`], [`Error::NoPatchSize`], [`Error::OtherSlide`] and [`Error::OtherFeatures`] for a bag that
+/// cannot serve, [`Error::Slide`], [`Error::Encoder`], [`Error::Bag`].
 pub(crate) fn features_at(
     path: &Path,
     bag_path: &Path,
@@ -35,6 +35,7 @@ pub(crate) fn features_at(
     if wanted.is_empty() {
         return Err(Error::NoPatches { bag: bag_path.to_owned() });
     }
+    check_features(bag_path, encoder, pixels)?;
     let done = native::magnifications(bag_path, encoder.name())?;
     wanted.retain(|lattice| !done.contains(&lattice.magnification));
     if wanted.is_empty() {
@@ -61,7 +62,7 @@ pub(crate) fn features_at(
         let features = spool.into_features()?.ok_or_else(none)?;
         n_patches[place(magnification)] = features.n_patches();
         let set = PatchSet::new(features).with_coords(scale.patches.corners)?.with_geometry(geometry)?;
-        sets.push((magnification, set.with_provenance(provenance(encoder))));
+        sets.push((magnification, set.with_provenance(provenance(encoder, pixels))));
     }
     let slide_id = bag_path.file_stem().unwrap_or_default().to_string_lossy();
     native::add_lacking_features(bag_path, &Bag::new(slide_id, sets)?, encoder.name())?;
@@ -80,6 +81,36 @@ pub(crate) fn features_at(
 pub(crate) fn has_all(bag: &Path, encoder: &str, wanted: &[Magnification]) -> Result<bool> {
     let present = native::magnifications(bag, encoder)?;
     Ok(wanted.iter().all(|magnification| present.contains(magnification)))
+}
+
+/// Refuses features of the encoder that were made with other weights, or of other pixels, than this run has. What the bag does not
+/// state is not compared.
+///
+/// # Errors
+/// [`Error::OtherFeatures`], [`Error::Bag`].
+pub(crate) fn check_features(bag: &Path, encoder: &dyn PatchEncoder, pixels: PixelSource) -> Result<()> {
+    let given = provenance(encoder, pixels);
+    for (magnification, there) in native::provenances(bag, encoder.name())? {
+        let differing = |there: Option<String>, given: &Option<String>| {
+            let there = there?;
+            let given = given.clone().filter(|given| *given != there)?;
+            Some((there, given))
+        };
+        let other = |there, given| {
+            let encoder = encoder.name().to_owned();
+            Err(Error::OtherFeatures { bag: bag.to_owned(), magnification, encoder, there, given })
+        };
+        if let Some((there, given)) = differing(there.weights_sha256, &given.weights_sha256) {
+            // As much as tells them apart; the bag states the rest.
+            let told = |hash: &str| format!("weights of SHA-256 {}..", hash.get(..12).unwrap_or(hash));
+            return other(told(&there), told(&given));
+        }
+        if let Some((there, given)) = differing(there.pixels, &given.pixels) {
+            let told = |pixels: &str| format!("--pixels {pixels}");
+            return other(told(&there), told(&given));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses settings by which the patches of a bag would be others: by the slide's resolution, by their size in level-0 pixels, by the

@@ -7,13 +7,14 @@ use std::time::Instant;
 use wsi_bags::native::{self, Placed};
 use wsi_bags::{FolderLock, SlideNames};
 
-use crate::bag_lattice::{check_settings, features_at, has_all, lacking};
+use crate::bag_lattice::{check_features, check_settings, features_at, has_all, lacking};
 use crate::encoder::PatchEncoder;
 use crate::error::{Error, Result};
 use crate::extract::{ExtractOptions, Extracted, extract_of};
 use crate::patch_reader::PixelSource;
 use crate::slide_list::{SlideEntry, SlideList};
 use crate::status::{Encoded, Outcome, SlideStatus, check_table, place, record};
+use crate::tissue_remarks::ink_warning;
 
 /// Every n-th slide, starting at the i-th: part `i/n` of a batch that several machines share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +87,7 @@ pub struct EncodeOptions {
 /// What a progress bar hears.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event<'a> {
-    /// What a person should know of the directory of the bags, before the first slide.
+    /// What a person should know of the encoder or of the directory of the bags, before the first slide.
     Warning(&'a str),
     /// A slide was begun, the first number of all of this shard.
     Begun(&'a str, usize, usize),
@@ -99,7 +100,8 @@ pub enum Event<'a> {
 /// Makes the bags of all slides of a shard, one after the other, each with all threads.
 ///
 /// A slide whose bag has the encoder's features at every magnification asked for is left alone; it fails if the bag states another
-/// resolution, other sizes of patches or another kind of lattice than the options give. A bag with features of
+/// resolution, other sizes of patches or another kind of lattice than the options give, or that these features were made with other
+/// weights or of other pixels. A bag with features of
 /// another encoder gets those of this one beside them, if the options lay its patches again. A slide that fails is listed and the
 /// others go on. The table `status.csv` (`status-i-of-n.csv` for a shard) in the directory of the bags is written after each slide;
 /// rows of earlier runs stay until their slide's turn comes.
@@ -121,7 +123,7 @@ pub fn run(
         action: "make the directory",
         source,
     })?;
-    each(slides, encoder.name(), (out, options.shard), on_event, &|entry, bag| {
+    each(slides, encoder, (out, options.shard), on_event, &|entry, bag| {
         one(entry, bag, encoder, options, &|n| on_event(Event::Patches(n)))
     })
 }
@@ -143,7 +145,7 @@ pub fn encode(
     if !options.bags.is_dir() {
         return Err(Error::NoFolder { folder: options.bags.clone() });
     }
-    each(slides, encoder.name(), (&options.bags, options.shard), on_event, &|entry, bag| {
+    each(slides, encoder, (&options.bags, options.shard), on_event, &|entry, bag| {
         features_at(&entry.path, bag, encoder, options.pixels, &|n| on_event(Event::Patches(n)))
     })
 }
@@ -151,13 +153,16 @@ pub fn encode(
 /// Goes through the slides of a shard and keeps the table in `folder`.
 fn each(
     slides: &SlideList,
-    encoder: &str,
+    encoder: &dyn PatchEncoder,
     (folder, shard): (&Path, Shard),
     on_event: &dyn Fn(Event<'_>),
     one: &dyn Fn(&SlideEntry, &Path) -> Result<Outcome>,
 ) -> Result<Vec<SlideStatus>> {
     let table = folder.join(shard.table());
     check_table(&table)?;
+    for warning in encoder.warnings() {
+        on_event(Event::Warning(warning));
+    }
     let bags = bag_names(folder)?;
     if let Some(warning) = FolderLock::of(folder)?.warning() {
         on_event(Event::Warning(warning));
@@ -179,7 +184,7 @@ fn each(
         };
         let status = SlideStatus { slide: entry.id.clone(), outcome };
         let alone = FolderLock::of(folder)?;
-        record(&table, encoder, &status)?;
+        record(&table, encoder.name(), &status)?;
         drop(alone);
         on_event(Event::Finished(&status));
         statuses.push(status);
@@ -218,6 +223,7 @@ fn one(
     let is_there = path.exists();
     if is_there {
         check_settings(entry, path, &options.extract)?;
+        check_features(path, encoder, options.extract.pixels)?;
         if has_all(path, encoded, &options.extract.magnifications)? {
             return Ok(Outcome::Present);
         }
@@ -225,7 +231,7 @@ fn one(
     let mut warnings = Vec::new();
     let wanted = |laid| if is_there { lacking(path, encoded, laid, &mut warnings) } else { Ok(laid) };
     let slide = (entry.path.as_path(), entry.given);
-    let Extracted { bag, info, resolution, n_unreadable, warnings: of_slide } =
+    let Extracted { bag, info, resolution, n_unreadable, ink, warnings: of_slide } =
         extract_of(slide, encoder, &options.extract, &options.out, wanted, on_patches)?;
     // Another process may have made it meanwhile.
     let placed = native::write_or_add(path, &bag, encoded, &info, options.extract.lattice.label())?;
@@ -244,6 +250,7 @@ fn one(
             .iter()
             .map(ToString::to_string)
             .chain(of_slide.iter().map(ToString::to_string))
+            .chain(ink_warning(ink))
             .chain(warnings)
             .collect(),
         seconds: begun.elapsed().as_secs_f64(),

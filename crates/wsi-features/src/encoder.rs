@@ -14,6 +14,17 @@ pub trait PatchEncoder: Sync {
     /// Width of a feature vector.
     fn feature_dim(&self) -> usize;
 
+    /// What tells its weights apart from others, as [`Encoder::weights_sha256`]; `None` for an encoder without weights. Bags
+    /// state it.
+    fn weights_sha256(&self) -> Option<&str> {
+        None
+    }
+
+    /// What a person should know of it before the first slide.
+    fn warnings(&self) -> &[String] {
+        &[]
+    }
+
     /// The features of each patch, `[patches, feature_dim]` row by row, all finite.
     ///
     /// # Errors
@@ -32,6 +43,14 @@ impl PatchEncoder for Encoder {
 
     fn feature_dim(&self) -> usize {
         Encoder::feature_dim(self)
+    }
+
+    fn weights_sha256(&self) -> Option<&str> {
+        Encoder::weights_sha256(self)
+    }
+
+    fn warnings(&self) -> &[String] {
+        Encoder::warnings(self)
     }
 
     fn encode(&self, patches: &[RgbImage]) -> patch_encoders::Result<Vec<f32>> {

@@ -78,6 +78,24 @@ pub enum Error {
         /// What the settings give.
         given: String,
     },
+    /// A bag whose features of the encoder were made otherwise.
+    #[error(
+        "{}: its {magnification} features of {encoder} were made with {there}, and this run has {given}; features made otherwise want a \
+         directory of their own (--out), or remove the bag",
+        bag.display()
+    )]
+    OtherFeatures {
+        /// The bag.
+        bag: PathBuf,
+        /// The magnification.
+        magnification: Magnification,
+        /// The encoder.
+        encoder: String,
+        /// What the bag states.
+        there: String,
+        /// What the run has.
+        given: String,
+    },
     /// A bag of another slide.
     #[error(
         "{}: {found} pixels, but its bag is of a slide of {wanted}: the bag of another slide",
@@ -156,6 +174,12 @@ impl Error {
 #[must_use]
 pub fn way_out(kind: &wsi_slides::ErrorKind) -> Option<&'static str> {
     match kind {
+        wsi_slides::ErrorKind::AboveBase { base, .. } if *base < 5.0 => Some(
+            "nothing can be cut of a slide below 5x; leave it out, or state its resolution if that is wrong",
+        ),
+        wsi_slides::ErrorKind::AboveBase { base, .. } if *base < 10.0 => {
+            Some("--magnifications names those to cut, such as x5")
+        }
         wsi_slides::ErrorKind::AboveBase { .. } => {
             Some("--magnifications names those to cut, such as x5,x10")
         }

@@ -6,14 +6,15 @@ use std::sync::mpsc::sync_channel;
 use patch_encoders::RgbImage;
 use rayon::prelude::*;
 use wsi_bags::{Bag, Magnification, PatchGeometry, PatchSet, Provenance, SlideInfo, Squares, parents};
-use wsi_slides::lattice::{Inclusion, NestedPatches, Padding, PatchSides, clam, nested};
-use wsi_slides::tissue::{self, PenMarks, Preset, TissueParams};
+use wsi_slides::lattice::{Inclusion, NestedPatches, Padding, PatchSides, Patches, clam, nested};
+use wsi_slides::tissue::{self, Ink, PenMarks, Preset, TissueParams};
 use wsi_slides::{Preference, Resolution, ResolutionOverride, SlideWarning, open, resolve_slide};
 
 use crate::encoder::PatchEncoder;
 use crate::error::{Error, Result};
 use crate::feature_spool::FeatureSpool;
 use crate::patch_reader::{PatchReader, PixelSource};
+use crate::tissue_remarks::{no_patches, no_tissue};
 
 /// Patches that are read, and wait for the encoder, at a time: about 25 MB of pixels.
 const BATCH: usize = 128;
@@ -93,6 +94,8 @@ pub struct Extracted {
     pub resolution: Resolution,
     /// Patches that were left out because a tile did not decode.
     pub n_unreadable: usize,
+    /// What was taken for ink.
+    pub ink: Ink,
     /// What a person should look at in the slide's file.
     pub warnings: Vec<SlideWarning>,
 }
@@ -137,7 +140,8 @@ pub(crate) fn extract_of(
     let resolution =
         resolve_slide(slide.as_ref(), given, options.preference).map_err(|error| error.in_file(path))?;
     let size = slide.levels().first().map_or([0, 0], |level| [level.width, level.height]);
-    let scales = wanted(lay(path, slide.as_ref(), size, &resolution, options)?)?;
+    let (laid, ink) = lay(path, slide.as_ref(), size, &resolution, options)?;
+    let scales = wanted(laid)?;
     let readers: Vec<PatchReader<'_>> = scales
         .iter()
         .map(|scale| {
@@ -148,25 +152,23 @@ pub(crate) fn extract_of(
     let spools = encode(path, scratch, &scales, &readers, encoder, options.bad_tiles, on_patches)?;
     let info = SlideInfo { width: Some(size[0].into()), height: Some(size[1].into()), mpp: resolution.mpp };
     let n_unreadable = spools.iter().flat_map(FeatureSpool::filled).filter(|filled| !**filled).count();
-    let bag = gather(path, scales, spools, encoder, &resolution)?;
-    Ok(Extracted { bag, info, resolution, n_unreadable, warnings: slide.warnings().to_vec() })
+    let bag = gather(path, scales, spools, (encoder, options.pixels), &resolution)?;
+    Ok(Extracted { bag, info, resolution, n_unreadable, ink, warnings: slide.warnings().to_vec() })
 }
 
-/// Tissue, then the lattice.
+/// Tissue, then the lattice; and what was taken for ink.
 fn lay(
     path: &Path,
     slide: &dyn wsi_slides::SlideReader,
     size: [u32; 2],
     resolution: &Resolution,
     options: &ExtractOptions,
-) -> Result<Vec<NestedPatches>> {
+) -> Result<(Vec<NestedPatches>, Ink)> {
     let sides = sides(resolution, options).map_err(|error| error.in_file(path))?;
     let found = tissue::find(slide, &options.tissue).map_err(|error| error.in_file(path))?;
-    let no_tissue = |reason: String| Error::NoTissue { slide: path.to_owned(), reason };
+    let nothing = |reason: String| Error::NoTissue { slide: path.to_owned(), reason };
     if found.contours.is_empty() {
-        let is_least = options.tissue.min_area <= Preset::BwhBiopsy.params().min_area;
-        let way_out = if is_least { "" } else { "; --preset bwh_biopsy finds smaller pieces" };
-        return Err(no_tissue(format!("no piece is large enough for the preset{way_out}")));
+        return Err(nothing(no_tissue(&found, &options.tissue)));
     }
     let scales = match options.lattice {
         LatticeKind::Nested => nested(&found.contours, size, sides, &options.magnifications),
@@ -189,8 +191,10 @@ fn lay(
         }
     };
     match scales.iter().find(|scale| scale.patches.corners.is_empty()) {
-        Some(scale) => Err(no_tissue(format!("no {} patch lies on it", scale.magnification))),
-        None => Ok(scales),
+        Some(scale) => {
+            Err(nothing(format!("{}: {}", scale.magnification, no_patches(&found, &scale.patches))))
+        }
+        None => Ok((scales, found.ink)),
     }
 }
 
@@ -291,11 +295,13 @@ fn place_by_place(scales: &[NestedPatches]) -> Vec<Item> {
 }
 
 /// What is written of where features come from.
-pub(crate) fn provenance(encoder: &dyn PatchEncoder) -> Provenance {
+pub(crate) fn provenance(encoder: &dyn PatchEncoder, pixels: PixelSource) -> Provenance {
     Provenance {
         tool: Some(env!("CARGO_PKG_NAME").to_owned()),
         tool_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         encoder: Some(encoder.name().to_owned()),
+        weights_sha256: encoder.weights_sha256().map(str::to_owned),
+        pixels: Some(pixels.label().to_owned()),
     }
 }
 
@@ -304,13 +310,14 @@ fn gather(
     path: &Path,
     scales: Vec<NestedPatches>,
     spools: Vec<FeatureSpool>,
-    encoder: &dyn PatchEncoder,
+    (encoder, pixels): (&dyn PatchEncoder, PixelSource),
     resolution: &Resolution,
 ) -> Result<Bag> {
-    let provenance = provenance(encoder);
+    let provenance = provenance(encoder, pixels);
     let mut sets = Vec::new();
     // Where each row of the coarser magnification went.
     let mut moved: Vec<Option<u32>> = Vec::new();
+    let mut coarse = Patches { side: 0, corners: Vec::new() };
     for (scale, spool) in scales.into_iter().zip(spools) {
         let kept = spool.filled().to_vec();
         let Some(features) = spool.into_features()? else {
@@ -328,10 +335,20 @@ fn gather(
             .with_geometry(geometry)?
             .with_provenance(provenance.clone());
         if let Some(parents) = &scale.parents {
-            let parent = |idx: u32| moved.get(idx as usize).copied().flatten();
-            let of_kept = parents.iter().zip(&kept).filter(|(_, kept)| **kept);
-            set = set.with_parents(of_kept.map(|(parent_idx, _)| parent(*parent_idx)).collect())?;
+            let mut n_fallbacks = 0;
+            let of_kept = parents.iter().zip(&scale.patches.corners).zip(&kept).filter(|(_, kept)| **kept);
+            let rows = of_kept.map(|((parent_idx, corner), _)| {
+                let parent_idx = *parent_idx as usize;
+                let row = moved.get(parent_idx).copied().flatten()?;
+                let parent = *coarse.corners.get(parent_idx)?;
+                let is_held = holds_centre((parent, coarse.side), (*corner, scale.patches.side));
+                n_fallbacks += usize::from(!is_held);
+                Some(row)
+            });
+            let rows = rows.collect();
+            set = set.with_parents(rows)?.with_parent_fallbacks(n_fallbacks)?;
         }
+        coarse = scale.patches;
         let mut next = 0;
         moved = kept
             .into_iter()
@@ -346,4 +363,12 @@ fn gather(
     }
     let slide_id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     Ok(Bag::new(slide_id, sets)?)
+}
+
+/// Whether the centre of a fine patch lies in a coarse one: corners and sides in level-0 pixels.
+fn holds_centre((coarse, coarse_side): ([i64; 2], u32), (fine, fine_side): ([i64; 2], u32)) -> bool {
+    (0..2).all(|axis| {
+        let centre_twice = 2 * fine[axis] + i64::from(fine_side);
+        (2 * coarse[axis]..2 * (coarse[axis] + i64::from(coarse_side))).contains(&centre_twice)
+    })
 }

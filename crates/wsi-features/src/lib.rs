@@ -33,6 +33,7 @@ mod feature_spool;
 mod patch_reader;
 mod slide_list;
 mod status;
+mod tissue_remarks;
 
 pub use batch::{BatchOptions, EncodeOptions, Event, Shard, encode, run};
 pub use encoder::PatchEncoder;
@@ -41,3 +42,4 @@ pub use extract::{BadTiles, ExtractOptions, Extracted, LatticeKind, extract};
 pub use patch_reader::PixelSource;
 pub use slide_list::{SlideEntry, SlideList};
 pub use status::{Encoded, Outcome, SlideStatus};
+pub use tissue_remarks::{ink_warning, no_patches, no_tissue};

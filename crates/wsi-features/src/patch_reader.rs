@@ -17,6 +17,16 @@ pub enum PixelSource {
     Level0,
 }
 
+impl PixelSource {
+    /// As bags state it, and as the command line names it.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::NearestLevel => "nearest",
+            Self::Level0 => "level0",
+        }
+    }
+}
+
 /// A downsample that is off by this much is taken as it is, as in TRIDENT.
 const LEVEL_TOLERANCE: f64 = 0.1;
 

@@ -142,6 +142,16 @@ pub enum ErrorKind {
         /// How large it may be.
         limit: u64,
     },
+    /// Less than is taken.
+    #[error("{what} is {found}, at least {least} is taken")]
+    TooFew {
+        /// What there is too little of.
+        what: &'static str,
+        /// How much there is.
+        found: u64,
+        /// How much there must be.
+        least: u64,
+    },
     /// A level that the slide does not have.
     #[error("there is no level {level}, the slide has {n_levels}")]
     NoLevel {

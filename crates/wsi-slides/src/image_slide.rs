@@ -50,6 +50,9 @@ impl ImageSlide {
         }
         if let Err(fault) = tile_codec::check_compression(length, width, height) {
             let place = format!("the {format} image");
+            let fault = format!(
+                "{fault}; an image that is meant so can be saved as tiled TIFF or JPEG, or without compression"
+            );
             return Err(ErrorKind::Structure { place, fault, source: None }.into());
         }
         match decoder.color_type() {

@@ -117,7 +117,8 @@ pub(crate) fn check_compression(n_bytes: u64, width: u32, height: u32) -> Result
     let n_pixels = u64::from(width) * u64::from(height);
     if n_pixels > LARGEST_COSTLY_TILE.max(n_bytes.saturating_mul(MOST_PIXELS_PER_BYTE)) {
         return Err(format!(
-            "{n_bytes} bytes for {width} by {height} pixels, expected one for {MOST_PIXELS_PER_BYTE} of them at least"
+            "{n_bytes} bytes for {width} by {height} pixels, more than {MOST_PIXELS_PER_BYTE} pixels a byte: so few are taken for \
+             a file made to fill memory"
         ));
     }
     Ok(())

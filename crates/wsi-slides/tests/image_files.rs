@@ -1,4 +1,4 @@
-//! JPEG files as slides: the pixels of libjpeg, and files that were cut short.
+//! JPEG and PNG files as slides: the pixels of libjpeg, files that were cut short, and files of too few bytes.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that panics has failed")]
 
@@ -29,4 +29,29 @@ fn jpeg_files_are_read_as_libjpeg_reads_them_or_not_at_all() {
             assert!(matches!(error.kind(), ErrorKind::Structure { .. }), "{name}, {share}: {error}");
         }
     }
+}
+
+#[test]
+fn an_image_of_too_few_bytes_says_what_is_suspected_and_the_way_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("glass.png");
+    RgbImage::from_pixel(3000, 3000, image::Rgb([255; 3])).save(&path).unwrap();
+    let Err(error) = open(&path) else { panic!("it opens") };
+    let told = error.to_string();
+    for part in
+        ["glass.png: ", "bytes for 3000 by 3000 pixels", "made to fill memory", "saved as tiled TIFF or JPEG"]
+    {
+        assert!(told.contains(part), "{told}");
+    }
+    // The ways out lead out.
+    let jpeg = path.with_extension("jpg");
+    RgbImage::from_pixel(3000, 3000, image::Rgb([255; 3])).save(&jpeg).unwrap();
+    assert!(open(&jpeg).is_ok());
+    let plain = image::codecs::png::PngEncoder::new_with_quality(
+        std::fs::File::create(&path).unwrap(),
+        image::codecs::png::CompressionType::Uncompressed,
+        image::codecs::png::FilterType::NoFilter,
+    );
+    RgbImage::from_pixel(3000, 3000, image::Rgb([255; 3])).write_with_encoder(plain).unwrap();
+    assert!(open(&path).is_ok());
 }

@@ -51,7 +51,7 @@ fn the_nested_lattice_finds_the_planted_cells() {
     let (truth, slide) = rendered(dir.path(), "slide.svs", options);
     let params = TissueParams { pen_marks: PenMarks::Remove, ..Preset::BwhBiopsy.params() };
     let found = tissue::find(slide.as_ref(), &params).unwrap();
-    assert_eq!(found.n_pen_pixels, 0, "stains are no ink");
+    assert_eq!(found.ink.n_pixels, 0, "stains are no ink");
     let resolution =
         resolve(slide.stated_resolution(), ResolutionOverride::default(), Preference::Mpp).unwrap();
     let sides = PatchSides::nominal(&resolution, Magnification::X20).unwrap();
@@ -120,4 +120,15 @@ fn every_planted_class_shows_in_the_pixels() {
         )
     };
     assert!(lumina(true) > lumina(false) + 0.01, "{} {}", lumina(true), lumina(false));
+}
+
+#[test]
+fn a_number_of_cells_out_of_range_names_the_end_that_it_passed() {
+    let dir = tempfile::tempdir().unwrap();
+    let fault = |n_cells| {
+        let options = RenderOptions { n_cells, ..RenderOptions::default() };
+        render(&dir.path().join("slide.svs"), &options).unwrap_err().to_string()
+    };
+    assert!(fault(0).contains("the number of cells is 0, at least 1 is taken"), "{}", fault(0));
+    assert!(fault(1025).contains("the number of cells is 1025, at most 1024 is taken"), "{}", fault(1025));
 }

@@ -6,7 +6,7 @@ mod support;
 
 use image::RgbImage;
 use support::slides_dir;
-use wsi_slides::tissue::{PenMarks, Preset, Threshold, TissueParams, mask};
+use wsi_slides::tissue::{Ink, PenMarks, Preset, Threshold, TissueParams, mask};
 
 /// The share of pixels that `is` picks and the mask calls tissue.
 fn share(image: &RgbImage, params: &TissueParams, is: fn([u8; 3]) -> bool) -> f64 {
@@ -50,6 +50,32 @@ fn ink_is_not_tissue_and_tissue_stays() {
         let (before, after) = (share(&image, &kept, stained), share(&image, &removed, stained));
         assert!(after > 0.93 * before, "{file}: tissue went from {before} to {after}");
     }
+}
+
+#[test]
+fn the_share_of_tissue_that_was_taken_for_ink_is_told() {
+    // Tissue of 200 by 200 pixels, and a pool of blood of 100 by 200.
+    let colour = |x, y| match (x, y) {
+        (100..300, 100..300) => [150, 80, 160],
+        (400..500, 100..300) => [200, 60, 70],
+        _ => [243, 243, 243],
+    };
+    let image = RgbImage::from_fn(600, 400, |x, y| image::Rgb(colour(x, y)));
+    let kept = Preset::BwhBiopsy.params();
+    let removed = TissueParams { pen_marks: PenMarks::Remove, ..kept };
+    let (with_blood, none) = mask(&image, &kept);
+    assert_eq!(none, Ink::default(), "nobody asked");
+    let (without, ink) = mask(&image, &removed);
+    let n = |mask: &image::GrayImage| mask.iter().filter(|value| **value != 0).count() as f64;
+    assert!((ink.tissue_share - 1.0 / 3.0).abs() < 0.01, "{ink:?}");
+    assert_eq!(
+        ink.tissue_share,
+        (n(&with_blood) - n(&without)) / n(&with_blood),
+        "a fixed threshold moves nothing else"
+    );
+    assert!((15_000..=20_000).contains(&ink.n_pixels), "all but the edge: {ink:?}");
+    let tissue = RgbImage::from_fn(380, 400, |x, y| image::Rgb(colour(x, y)));
+    assert_eq!(mask(&tissue, &removed).1, Ink::default());
 }
 
 #[test]

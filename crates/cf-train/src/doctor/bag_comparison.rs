@@ -1,4 +1,4 @@
-//! The bags against each other: widths, orders of rows, proportions of the magnifications.
+//! The bags against each other: widths, orders of rows, how features were made, proportions of the magnifications.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -44,6 +44,21 @@ pub(super) fn examine(
             listed(&others)
         );
         findings.push(Finding::new(Severity::Warning, Fault::RowOrderMixed, directory, found));
+    }
+    let stating = || bags.iter().filter(|bag| !bag.made.is_empty());
+    if let Some(usual) = most_frequent(stating().map(|bag| &bag.made)) {
+        let others: Vec<&BagFacts> = stating().filter(|bag| bag.made != *usual).collect();
+        if let Some(other) = others.first() {
+            let ids: Vec<String> = others.iter().map(|bag| bag.slide_id.clone()).collect();
+            let found = format!(
+                "most slides that state it have features by {}, and {} by others, such as {}: {}",
+                usual.join(" and "),
+                others.len(),
+                other.made.join(" and "),
+                listed(&ids)
+            );
+            findings.push(Finding::new(Severity::Warning, Fault::FeaturesMixed, directory, found));
+        }
     }
     for bag in bags {
         for (coarse_name, coarse, fine_name, fine) in bag.size.neighbours() {

@@ -1,7 +1,9 @@
 //! Every bag alone: read whole, as training would.
 
+use std::collections::BTreeSet;
+
 use cf_model::ModelConfig;
-use wsi_bags::{Bag, BagStore, Error, ErrorKind, FileKind, Magnification};
+use wsi_bags::{Bag, BagStore, Error, ErrorKind, FileKind, Magnification, Provenance};
 
 use super::fault::Fault;
 use super::finding::{Finding, Severity, without_path};
@@ -16,6 +18,8 @@ pub(super) struct BagFacts {
     pub(super) size: BagSize,
     /// The order of the rows; `None` where coordinates do not tell.
     pub(super) row_order: Option<&'static str>,
+    /// How its features were made, as far as its files say; each in words.
+    pub(super) made: Vec<String>,
 }
 
 /// Reads every slide; `progress` hears the number done and their total.
@@ -64,7 +68,22 @@ fn facts_of(bag: &Bag) -> BagFacts {
             x20: n_patches(Magnification::X20),
         },
         row_order: bag.sets().any(|(_, set)| tells_order(set.coords())).then(|| crate::bags::row_order(bag)),
+        made: made(bag),
     }
+}
+
+/// As much of a hash as tells two apart.
+const SHOWN_OF_HASH: usize = 12;
+
+fn made(bag: &Bag) -> Vec<String> {
+    let stated = bag.sets().flat_map(|(_, set)| {
+        let Provenance { weights_sha256, pixels, .. } = set.provenance();
+        let weights = weights_sha256.as_ref().map(|hash| {
+            format!("weights of SHA-256 {}..", hash.chars().take(SHOWN_OF_HASH).collect::<String>())
+        });
+        [weights, pixels.as_ref().map(|pixels| format!("pixels `{pixels}`"))].into_iter().flatten()
+    });
+    stated.collect::<BTreeSet<String>>().into_iter().collect()
 }
 
 /// Whether patches lie in several rows and several columns; on one line every order is the same.

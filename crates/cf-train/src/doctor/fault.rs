@@ -158,6 +158,9 @@ faults! {
     /// Bags differ in the order of their rows.
     RowOrderMixed, "row-order-mixed", "one order of patches in all bags and in the weights",
         "extract all slides with one version of one tool: the model folds rows into a grid";
+    /// Bags state that their features were made differently.
+    FeaturesMixed, "features-mixed", "features that one encoder made with one file of weights, of pixels chosen one way",
+        "extract the few again as the others were: a model learns the difference in place of the patients";
     /// Two files of one slide disagree.
     FilesDisagree, "files-disagree", "files of one slide that agree",
         "delete the stale one";

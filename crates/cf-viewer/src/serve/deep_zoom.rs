@@ -76,16 +76,21 @@ pub(super) fn read_tile(slide: &dyn SlideReader, tile: &ZoomTile) -> Result<RgbI
     };
     let scale = level.scale(level0);
     let lengths = [level.width, level.height];
-    // Pixels of the level from the tile's corner on, as far as they go.
+    // Pixels of the level from the one that holds the tile's corner on, as far as they go. Between pixels a reader
+    // interpolates, and beyond the level that is with black: it is asked at or just before that pixel, so that its last one
+    // is the level's.
     let axes = [0, 1].map(|axis| {
+        let start = tile.corner[axis] as f64 / scale[axis];
+        let first = start.floor().min(f64::from(lengths[axis]) - 1.0).max(0.0);
+        let corner = (first * level.downsample).floor();
+        let offset = (start - corner / level.downsample).max(0.0);
         let ratio = tile.span as f64 / scale[axis];
-        let there = (f64::from(lengths[axis]) - tile.corner[axis] as f64 / scale[axis]).ceil().max(1.0);
-        let wanted = (f64::from(tile.size[axis]) * ratio).ceil();
-        let n_pixels = wanted.min(there) as u32;
-        (n_pixels, means(tile.size[axis], ratio, n_pixels))
+        let wanted = (offset + f64::from(tile.size[axis]) * ratio).ceil().max(1.0);
+        let n_pixels = wanted.min(f64::from(lengths[axis]) - first) as u32;
+        (corner as i64, n_pixels, means(tile.size[axis], offset, ratio, n_pixels))
     });
-    let [(n_columns, columns), (n_rows, rows)] = axes;
-    let region = slide.read_region(number, tile.corner, [n_columns, n_rows])?;
+    let [(left, n_columns, columns), (top, n_rows, rows)] = axes;
+    let region = slide.read_region(number, [left, top], [n_columns, n_rows])?;
     let across: Vec<f32> = region
         .as_raw()
         .chunks_exact(n_columns as usize * 3)
@@ -115,10 +120,10 @@ impl Mean {
     }
 }
 
-/// For each of `n` pixels, the mean of the `ratio` pixels that it spans of `there`.
-fn means(n: u32, ratio: f64, there: u32) -> Vec<Mean> {
+/// For each of `n` pixels, the mean of the `ratio` pixels that it spans of `there`, the first from `offset` on.
+fn means(n: u32, offset: f64, ratio: f64, there: u32) -> Vec<Mean> {
     let mean = |pixel: u32| {
-        let (from, to) = (f64::from(pixel) * ratio, f64::from(pixel + 1) * ratio);
+        let [from, to] = [pixel, pixel + 1].map(|at| offset + f64::from(at) * ratio);
         // The last pixel may reach over the edge: it is the mean of what is there.
         let first = (from.floor() as u32).min(there.saturating_sub(1));
         let end = (to.ceil() as u32).clamp(first + 1, there.max(first + 1));
@@ -133,6 +138,13 @@ fn means(n: u32, ratio: f64, there: u32) -> Vec<Mean> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::path::Path;
+
+    use flate2::Compression;
+    use flate2::write::ZlibEncoder;
+    use wsi_slides::{LevelTags, PyramidWriter, TileCompression};
+
     use super::*;
 
     #[test]
@@ -168,14 +180,82 @@ mod tests {
 
     #[test]
     fn pixels_are_means_of_what_they_span() {
-        let weights = |n, ratio, there| {
-            means(n, ratio, there).into_iter().map(|mean| (mean.first, mean.weights)).collect::<Vec<_>>()
+        let weights_from = |n, offset, ratio, there| {
+            let means = means(n, offset, ratio, there).into_iter();
+            means.map(|mean| (mean.first, mean.weights)).collect::<Vec<_>>()
         };
+        let weights = |n, ratio, there| weights_from(n, 0.0, ratio, there);
         assert_eq!(weights(2, 2.0, 4), [(0, vec![0.5; 2]), (2, vec![0.5; 2])]);
         let thirds = weights(2, 1.5, 3);
         assert_eq!((thirds[1].0, thirds[1].1.len()), (1, 2));
         assert!((thirds[1].1[0] - 1.0 / 3.0).abs() < 1e-6);
         // The last pixel spans one that is not there.
         assert_eq!(weights(2, 2.0, 3)[1], (2, vec![1.0]));
+        assert_eq!(weights_from(2, 0.5, 1.0, 2), [(0, vec![0.5; 2]), (1, vec![1.0])]);
+    }
+
+    /// A slide that grows from black to white to the right in red, to the bottom in green, and is white in blue.
+    fn ramp(path: &Path, sizes: &[[u32; 2]]) {
+        let side = PyramidWriter::TILE;
+        let mut writer = PyramidWriter::create(path, TileCompression::Deflate).unwrap();
+        for size in sizes {
+            writer.begin_level(size[0], size[1]);
+            let [columns, rows] = size.map(|length| length.div_ceil(side));
+            for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
+                let shade =
+                    |at: u32, length: u32| (255.0 * (f64::from(at) + 0.5) / f64::from(length)).round() as u8;
+                let pixel = |x, y| [shade(column * side + x, size[0]), shade(row * side + y, size[1]), 255];
+                let samples: Vec<u8> =
+                    (0..side).flat_map(|y| (0..side).flat_map(move |x| pixel(x, y))).collect();
+                let mut encoder = ZlibEncoder::new(Vec::new(), Compression::fast());
+                encoder.write_all(&samples).unwrap();
+                writer.tile(&encoder.finish().unwrap()).unwrap();
+            }
+        }
+        writer.finish(|_, _| LevelTags { description: String::new(), mpp: None }).unwrap();
+    }
+
+    #[test]
+    fn every_pixel_up_to_the_edges_is_the_mean_of_the_slide_that_it_spans() {
+        let dir = tempfile::tempdir().unwrap();
+        for (at, sizes) in [
+            vec![[2022, 1821], [506, 456], [126, 114]],
+            vec![[1721, 2159], [726, 911], [242, 304]],
+            vec![[1025, 2049], [341, 681], [110, 220]],
+            vec![[901, 777]],
+        ]
+        .iter()
+        .enumerate()
+        {
+            let path = dir.path().join(format!("{at}.tiff"));
+            ramp(&path, sizes);
+            let slide = wsi_slides::open(&path).unwrap();
+            let zoom = DeepZoom::of(sizes[0]);
+            let last = zoom.last_level();
+            for level in 0..=last {
+                let span = f64::from(1_u32 << (last - level));
+                let tiles =
+                    (0..9).flat_map(|row| (0..9).filter_map(move |column| zoom.tile(level, column, row)));
+                for tile in tiles {
+                    let picture = read_tile(slide.as_ref(), &tile).unwrap();
+                    for (x, y, pixel) in picture.enumerate_pixels() {
+                        // The mean of a ramp is its value in the middle of what a pixel spans of the slide.
+                        let wanted = [(0, x), (1, y)].map(|(axis, at)| {
+                            let from = tile.corner[axis] as f64 + f64::from(at) * span;
+                            let length = f64::from(sizes[0][axis]);
+                            255.0 * (from + (from + span).min(length)) / 2.0 / length
+                        });
+                        for (found, wanted) in pixel.0.iter().zip([wanted[0], wanted[1], 255.0]) {
+                            // Shades are whole numbers, and a pixel of a level that reaches over an edge counts whole.
+                            let apart = (f64::from(*found) - wanted).abs();
+                            assert!(
+                                apart < 2.5,
+                                "{sizes:?} level {level} {tile:?} {x} {y}: {pixel:?} {wanted}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
     }
 }

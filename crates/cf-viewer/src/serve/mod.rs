@@ -5,6 +5,7 @@
 
 mod app;
 mod assets;
+mod connections;
 mod deep_zoom;
 mod recent;
 mod refusal;
@@ -22,8 +23,10 @@ pub use study::{HeatSource, SlideHeat, Study};
 
 use crate::error::{Error, Result};
 use app::App;
+use connections::serve_until;
 
 /// Serves a study on `127.0.0.1:port` until `stop` is done; port 0 takes a free one. `ready` gets the address once it answers.
+/// Answers that are under way then have three seconds.
 ///
 /// # Errors
 /// [`Error::Serve`] if the port is taken or the system refuses.
@@ -31,14 +34,14 @@ pub fn serve(
     study: Study,
     port: u16,
     ready: impl FnOnce(SocketAddr),
-    stop: impl Future<Output = ()> + Send + 'static,
+    stop: impl Future<Output = ()>,
 ) -> Result<()> {
     let failed = |action: &'static str| move |source| Error::Serve { port, action, source };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(failed("start its threads"))?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(failed("listen on 127.0.0.1"))?;
         let address = listener.local_addr().map_err(failed("listen on 127.0.0.1"))?;
@@ -46,6 +49,10 @@ pub fn serve(
         let hosts = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
         let app = Arc::new(App::new(study, hosts.to_vec()));
         ready(address);
-        axum::serve(listener, routes::router(app)).with_graceful_shutdown(stop).await.map_err(failed("serve"))
-    })
+        serve_until(listener, routes::router(app), stop).await;
+        Ok(())
+    });
+    // A model's pass that nobody waits for any more takes minutes, and writes nothing.
+    runtime.shutdown_background();
+    served
 }

@@ -28,6 +28,12 @@ impl Refusal {
         Self { status: StatusCode::BAD_REQUEST, reason: format!("{what}: {error}") }
     }
 
+    /// A request that would change something.
+    pub(super) fn method() -> Self {
+        let reason = "this server answers GET and HEAD only".to_owned();
+        Self { status: StatusCode::METHOD_NOT_ALLOWED, reason }
+    }
+
     /// A request that names another host.
     pub(super) fn misdirected() -> Self {
         let reason = "this server answers to its own loopback address only".to_owned();

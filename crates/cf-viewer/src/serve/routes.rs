@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::Router;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_TYPE, HOST, RANGE};
+use axum::http::header::{ACCEPT_RANGES, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, RANGE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -72,6 +72,11 @@ async fn guard(State(app): Shared, request: Request, next: Next) -> Response {
     {
         response = Refusal::malformed("the address", "text in UTF-8").into_response();
     }
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let allowed = response.headers_mut().remove(ALLOW);
+        response = Refusal::method().into_response();
+        response.headers_mut().extend(allowed.map(|methods| (ALLOW, methods)));
+    }
     for (name, value) in HEADERS {
         response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
@@ -83,7 +88,7 @@ async fn guard(State(app): Shared, request: Request, next: Next) -> Response {
 
 fn check(app: &App, headers: &HeaderMap) -> Result<(), Refusal> {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    if !host.is_some_and(|host| app.hosts.iter().any(|known| known == host)) {
+    if !host.is_some_and(|host| app.hosts.iter().any(|known| known.eq_ignore_ascii_case(host))) {
         return Err(Refusal::misdirected());
     }
     if is_foreign(headers) {
@@ -138,11 +143,21 @@ fn tile_place(level: &str, tile: &str, extension: &str) -> Result<[u32; 3], Refu
 }
 
 async fn study(State(app): Shared) -> Json<Value> {
-    let rows = &app.study.predictions;
-    let mut order: Vec<&PredictionRow> = rows.iter().collect();
-    order.sort_by(|a, b| b.risk.total_cmp(&a.risk).then_with(|| a.slide_id.cmp(&b.slide_id)));
-    let slides: Vec<Value> = order.iter().zip(1..).map(|(row, rank)| summary(&app, row, rank)).collect();
+    let order = by_risk(&app);
+    let slides: Vec<Value> = order.iter().map(|row| summary(&app, row, rank(&order, row))).collect();
     Json(json!({ "title": app.study.title, "root": app.root, "slides": slides }))
+}
+
+/// The study's slides, the highest risk first.
+fn by_risk(app: &App) -> Vec<&PredictionRow> {
+    let mut order: Vec<&PredictionRow> = app.study.predictions.iter().collect();
+    order.sort_by(|a, b| b.risk.total_cmp(&a.risk).then_with(|| a.slide_id.cmp(&b.slide_id)));
+    order
+}
+
+/// How many slides of `order`, which is by falling risk, have a higher one, plus 1: those of equal risk share a rank.
+fn rank(order: &[&PredictionRow], row: &PredictionRow) -> usize {
+    order.partition_point(|other| other.risk > row.risk) + 1
 }
 
 fn summary(app: &App, row: &PredictionRow, rank: usize) -> Value {
@@ -161,8 +176,7 @@ fn summary(app: &App, row: &PredictionRow, rank: usize) -> Value {
 
 async fn slide(State(app): Shared, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
     let (id, row) = app.slide(&id)?;
-    let rank = app.study.predictions.iter().filter(|other| other.risk > row.risk).count() + 1;
-    let mut answer = summary(&app, row, rank);
+    let mut answer = summary(&app, row, rank(&by_risk(&app), row));
     if app.study.slide_files.contains_key(&*id) {
         let slide = app.open(id).await?;
         answer["picture"] = picture(slide.frame.size, slide.frame.mpp);

@@ -13,7 +13,9 @@ use crate::patch_source::PatchSource;
 use crate::provenance::Provenance;
 use crate::slide_info::SlideInfo;
 
-use super::{COORDS, FEATURES, PARENT, PARENT_FALLBACKS, TISSUE};
+use super::{
+    COORDS, ENCODER, FEATURES, PARENT, PARENT_FALLBACKS, PIXELS, TISSUE, TOOL, TOOL_VERSION, WEIGHTS_SHA256,
+};
 
 /// What the file says of the features of `encoder` at one magnification, and all that belongs to them.
 pub(super) fn open_set(
@@ -35,11 +37,7 @@ pub(super) fn open_set(
     };
     let matrix = features.float_matrix(encoder)?;
     let mut source = PatchSource::hdf5(path, reader, features.path(), matrix);
-    source.provenance = Provenance {
-        tool: features.text_of(encoder, "tool")?,
-        tool_version: features.text_of(encoder, "tool_version")?,
-        encoder: features.text_of(encoder, "encoder")?,
-    };
+    source.provenance = provenance(&features, encoder)?;
     let coords = group.integer_rows(COORDS)?;
     check_row_order(&group, &coords)?;
     source.coords = Some(coords);
@@ -55,6 +53,18 @@ pub(super) fn open_set(
     source.slide = slide_info(&reader.root())?;
     source.check(None).map_err(|error| error.at_place(label))?;
     Ok(source)
+}
+
+/// What the dataset of an encoder says of the making of its features.
+pub(super) fn provenance(features: &Group<'_>, encoder: &str) -> Result<Provenance> {
+    let text = |name| features.text_of(encoder, name);
+    Ok(Provenance {
+        tool: text(TOOL)?,
+        tool_version: text(TOOL_VERSION)?,
+        encoder: text(ENCODER)?,
+        weights_sha256: text(WEIGHTS_SHA256)?,
+        pixels: text(PIXELS)?,
+    })
 }
 
 /// What the root says of the slide.

@@ -21,7 +21,8 @@ pub(super) struct Archive {
 /// Where a record lies in the file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Record {
-    index: usize,
+    /// Its number in the archive.
+    pub(super) index: usize,
     /// Offset of the first byte.
     pub(super) start: usize,
     /// Number of bytes; `start + len` is within the file.
@@ -174,7 +175,17 @@ fn sniff(bytes: &[u8]) -> Option<FileKind> {
         Some(FileKind::Npy)
     } else if bytes.starts_with(b"PK\x05\x06") {
         Some(FileKind::OtherZip)
+    } else if bytes.starts_with(b"version https://git-lfs.github.com/") {
+        Some(FileKind::LfsPointer)
+    } else if is_html(bytes) {
+        Some(FileKind::Html)
     } else {
         Some(FileKind::Unknown)
     }
+}
+
+fn is_html(bytes: &[u8]) -> bool {
+    let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+    let opens_with = |tag: &[u8]| text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
+    opens_with(b"<!doctype html") || opens_with(b"<html")
 }

@@ -9,8 +9,8 @@ use super::archive::{Archive, Record};
 use super::value::{Objects, Storage, TensorView};
 
 /// A tensor that is known to fit its storage.
-pub(super) struct Tensor<'a> {
-    pub(super) storage: &'a Storage,
+pub(super) struct Tensor {
+    pub(super) storage: Storage,
     pub(super) shape: Vec<usize>,
     strides: Vec<usize>,
     /// The record with the storage's bytes.
@@ -23,19 +23,19 @@ pub(super) struct Tensor<'a> {
     span: usize,
 }
 
-impl<'a> Tensor<'a> {
+impl Tensor {
     /// Compares a description with the record that holds its values.
     ///
     /// # Errors
     /// [`ErrorKind::TensorLayout`] if it reaches beyond the storage or overlaps itself, [`ErrorKind::Archive`] if the
     /// record is absent or shorter than the storage.
-    pub(super) fn locate(view: &TensorView, objects: &'a Objects, archive: &mut Archive) -> Result<Self> {
+    pub(super) fn locate(view: &TensorView, objects: &Objects, archive: &mut Archive) -> Result<Self> {
         let [sizes, steps] = [view.shape, view.strides].map(|sizes| objects.sizes(sizes).unwrap_or_default());
         let misfit = |fault: &str| {
             let (shape, strides) = (sizes.clone(), steps.clone());
             Error::from(ErrorKind::TensorLayout { shape, strides, fault: fault.to_owned() })
         };
-        let storage = objects.storages.get(view.storage).ok_or_else(|| misfit("it has no storage"))?;
+        let storage = *objects.storages.get(view.storage).ok_or_else(|| misfit("it has no storage"))?;
         let key = objects.text(storage.key).ok_or_else(|| misfit("its storage has no key"))?;
         let record = archive.record(&format!("data/{key}"))?;
         let element = storage.element_type.size();
@@ -73,12 +73,9 @@ impl<'a> Tensor<'a> {
         Ok(Self { storage, shape, strides, record, start, len, span })
     }
 
-    /// Reads the record of the storage through and compares its checksum.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Archive`] if it differs.
-    pub(super) fn verify(&self, archive: &mut Archive) -> Result<()> {
-        archive.verify(self.record)
+    /// The record with the bytes of its storage, which other tensors may share.
+    pub(super) fn record(&self) -> Record {
+        self.record
     }
 
     /// The values where they lie in the file, if they lie there as row-major, aligned `f32`.

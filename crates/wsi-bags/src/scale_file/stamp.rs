@@ -36,6 +36,7 @@ pub(super) fn describe(
         tool: Some("stamp".to_owned()),
         tool_version: root.text("stamp_version")?,
         encoder: root.text("extractor")?,
+        ..Provenance::default()
     };
     if !has_coords {
         return Ok(());

@@ -75,21 +75,19 @@ impl Default for RenderOptions {
 /// The file is written beside its name and renamed. Memory: a sixteenth of the slide's pixels.
 ///
 /// # Errors
-/// [`ErrorKind::Limit`] for 0 or more than 1024 cells, or a file above 4 GiB; [`ErrorKind::Io`].
+/// [`ErrorKind::TooFew`] for 0 cells, [`ErrorKind::Limit`] for more than 1024 or a file above 4 GiB; [`ErrorKind::Io`].
 pub fn render(path: &Path, options: &RenderOptions) -> Result<SlideTruth> {
     draw(path, options).map_err(|error| error.in_file(path))
 }
 
 fn draw(path: &Path, options: &RenderOptions) -> Result<SlideTruth> {
     const MOST_CELLS: u32 = 1024;
-    if !(1..=MOST_CELLS).contains(&options.n_cells) {
-        let (found, limit) = (u64::from(options.n_cells), u64::from(MOST_CELLS));
-        return Err(ErrorKind::Limit {
-            what: "the number of cells (of which there is at least one)",
-            found,
-            limit,
-        }
-        .into());
+    let (what, found) = ("the number of cells", u64::from(options.n_cells));
+    if options.n_cells == 0 {
+        return Err(ErrorKind::TooFew { what, found, least: 1 }.into());
+    }
+    if options.n_cells > MOST_CELLS {
+        return Err(ErrorKind::Limit { what, found, limit: MOST_CELLS.into() }.into());
     }
     let truth = SlideTruth::plan(options);
     let scale = options.base.scale();

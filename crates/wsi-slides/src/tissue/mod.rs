@@ -19,7 +19,7 @@ pub use closing::closing;
 pub use geojson::geojson;
 pub use median::median;
 pub use params::{PenMarks, Preset, Threshold, TissueParams};
-pub use pen::pen_marks;
+pub use pen::{Ink, pen_marks};
 pub use picture::{overlay, thumbnail};
 pub use polygon::{Polygon, Position, area};
 pub use saturation::saturation;

@@ -8,7 +8,7 @@ use crate::tissue::border::{Border, pieces};
 use crate::tissue::closing::{closing, dilation};
 use crate::tissue::median::median;
 use crate::tissue::params::{PenMarks, Threshold, TissueParams};
-use crate::tissue::pen::{HALO, pen_marks};
+use crate::tissue::pen::{HALO, Ink, pen_marks};
 use crate::tissue::polygon::{Polygon, area};
 use crate::tissue::saturation::saturation;
 use crate::tissue::threshold::{above, otsu};
@@ -38,8 +38,8 @@ pub struct Tissue {
     pub mask: GrayImage,
     /// The pieces that are large enough, in CLAM's order.
     pub contours: Vec<Contour>,
-    /// Pixels of that level that were taken for ink.
-    pub n_pen_pixels: usize,
+    /// What was taken for ink, if it was to be taken out.
+    pub ink: Ink,
 }
 
 /// Finds the tissue of a slide.
@@ -60,9 +60,9 @@ pub fn find(slide: &dyn SlideReader, params: &TissueParams) -> Result<Tissue> {
         return Err(ErrorKind::Limit { what, found, limit: LARGEST_LEVEL }.into());
     }
     let rgb = slide.read_region(idx, [0, 0], [level.width, level.height])?;
-    let (mask, n_pen_pixels) = mask(&rgb, params);
+    let (mask, ink) = mask(&rgb, params);
     let contours = contours(&mask, level.scale(level0), params);
-    Ok(Tissue { level: idx, mask, contours, n_pen_pixels })
+    Ok(Tissue { level: idx, mask, contours, ink })
 }
 
 /// The level to segment: the last before the downsample exceeds 64.
@@ -72,27 +72,42 @@ pub fn segmentation_level(levels: &[Level]) -> usize {
     beyond.unwrap_or(levels.len().saturating_sub(1))
 }
 
-/// The mask of an image, 255 for tissue, and how many pixels were taken for ink.
+/// The mask of an image, 255 for tissue, and what was taken for ink.
+///
+/// An image with ink costs twice as much: the mask is made with the ink, too, to tell how much of it that is.
 #[must_use]
-pub fn mask(rgb: &RgbImage, params: &TissueParams) -> (GrayImage, usize) {
-    let mut stage = saturation(rgb);
-    let mut n_pen_pixels = 0;
-    if params.pen_marks == PenMarks::Remove {
-        let ink = pen_marks(rgb);
-        n_pen_pixels = ink.iter().filter(|value| **value != 0).count();
-        if n_pen_pixels > 0 {
-            let ink = dilation(&ink, HALO);
-            for (value, ink) in stage.iter_mut().zip(ink.iter()) {
-                *value = if *ink == 0 { *value } else { 0 };
-            }
-        }
+pub fn mask(rgb: &RgbImage, params: &TissueParams) -> (GrayImage, Ink) {
+    let mut saturation = saturation(rgb);
+    if params.pen_marks == PenMarks::Keep {
+        return (cut(&saturation, params), Ink::default());
     }
-    stage = median(&stage, params.median_side);
+    let ink = pen_marks(rgb);
+    let n_pixels = count(ink.iter());
+    if n_pixels == 0 {
+        return (cut(&saturation, params), Ink::default());
+    }
+    let ink = dilation(&ink, HALO);
+    let with_ink = cut(&saturation, params);
+    let taken = with_ink.iter().zip(ink.iter()).filter(|(_, ink)| **ink != 0).map(|(tissue, _)| tissue);
+    let tissue_share = count(taken) as f64 / count(with_ink.iter()).max(1) as f64;
+    for (value, ink) in saturation.iter_mut().zip(ink.iter()) {
+        *value = if *ink == 0 { *value } else { 0 };
+    }
+    (cut(&saturation, params), Ink { n_pixels, tissue_share })
+}
+
+/// The mask of a saturation.
+fn cut(saturation: &GrayImage, params: &TissueParams) -> GrayImage {
+    let smooth = median(saturation, params.median_side);
     let level = match params.threshold {
         Threshold::Fixed(level) => level,
-        Threshold::Otsu => otsu(&stage),
+        Threshold::Otsu => otsu(&smooth),
     };
-    (closing(&above(&stage, level), params.closing_side), n_pen_pixels)
+    closing(&above(&smooth, level), params.closing_side)
+}
+
+fn count<'a>(values: impl Iterator<Item = &'a u8>) -> usize {
+    values.filter(|value| **value != 0).count()
 }
 
 /// The pieces of a mask that are large enough, in level-0 pixels.
