@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use sha2::Digest;
@@ -50,8 +50,8 @@ fn a_run_is_the_same_twice_and_with_one_and_two_threads() {
     assert!(first["fold_0/predictions.csv"] != predictions(&other)["fold_0/predictions.csv"]);
 }
 
-/// Starts a run, ends it with SIGTERM once `ready` says so, and returns its exit code.
-fn interrupt(config: &Path, run: &Path, more: &[&str], ready: impl Fn() -> bool) -> Option<i32> {
+/// Starts a run and waits until `ready` says so, or it is over.
+fn started(config: &Path, run: &Path, more: &[&str], ready: impl Fn() -> bool) -> Child {
     let mut child = Command::new(env!("CARGO_BIN_EXE_cf-train"))
         .args(["--quiet", "cv", "--config", path(config), "--out", path(run)])
         .args(more)
@@ -63,6 +63,12 @@ fn interrupt(config: &Path, run: &Path, more: &[&str], ready: impl Fn() -> bool)
         assert!(Instant::now() < deadline, "the run did not get going");
         std::thread::yield_now();
     }
+    child
+}
+
+/// Starts a run, ends it with SIGTERM once `ready` says so, and returns its exit code.
+fn interrupt(config: &Path, run: &Path, more: &[&str], ready: impl Fn() -> bool) -> Option<i32> {
+    let mut child = started(config, run, more, ready);
     Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     child.wait().unwrap().code()
 }
@@ -363,18 +369,10 @@ fn two_sessions_at_once_make_one_run() {
         (cohort.join("config.toml"), dir.path().join("whole"), dir.path().join("parts"));
     let settings = ["--set", "training.max_epochs=7"];
     cv(&cohort, &whole, &settings);
-    let mut first = Command::new(env!("CARGO_BIN_EXE_cf-train"))
-        .args(["--quiet", "cv", "--config", path(&config), "--out", path(&parts), "--folds", "0,1,2"])
-        .args(settings)
-        .spawn()
-        .unwrap();
     // While the first is at its first fold; its others have no directory yet.
     let begun = parts.join("fold_0/state/position.json");
-    let deadline = Instant::now() + Duration::from_secs(120);
-    while !begun.is_file() && first.try_wait().unwrap().is_none() {
-        assert!(Instant::now() < deadline, "the run did not get going");
-        std::thread::yield_now();
-    }
+    let three = [&["--folds", "0,1,2"], settings.as_slice()].concat();
+    let mut first = started(&config, &parts, &three, || begun.is_file());
     assert!(!parts.join("fold_0/predictions.csv").is_file(), "the first session was too fast");
     // Whoever wants a fold that is at work is told by whom, and disturbs nothing.
     let same = ["--folds", "2,4", "--resume", "--config", path(&config), "--out", path(&parts)];
@@ -399,17 +397,8 @@ fn a_run_whose_process_was_killed_goes_on_at_once() {
     let (config, whole, run) = (cohort.join("config.toml"), dir.path().join("whole"), dir.path().join("run"));
     let settings = ["--set", "training.max_epochs=7"];
     cv(&cohort, &whole, &settings);
-    let mut killed = Command::new(env!("CARGO_BIN_EXE_cf-train"))
-        .args(["--quiet", "cv", "--config", path(&config), "--out", path(&run)])
-        .args(settings)
-        .spawn()
-        .unwrap();
     let begun = run.join("fold_1/state/position.json");
-    let deadline = Instant::now() + Duration::from_secs(120);
-    while !begun.is_file() && killed.try_wait().unwrap().is_none() {
-        assert!(Instant::now() < deadline, "the run did not get going");
-        std::thread::yield_now();
-    }
+    let mut killed = started(&config, &run, &settings, || begun.is_file());
     killed.kill().unwrap();
     killed.wait().unwrap();
     // Of a fold that is complete, one that is begun, and one that is not.

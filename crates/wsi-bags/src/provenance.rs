@@ -21,4 +21,11 @@ impl Provenance {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// The encoder's weights as messages name them: by as much of their hash as tells two files apart.
+    #[must_use]
+    pub fn weights_in_words(&self) -> Option<String> {
+        let hash = self.weights_sha256.as_deref()?;
+        Some(format!("weights of SHA-256 {}..", hash.get(..12).unwrap_or(hash)))
+    }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use wsi_bags::native::{self, Lattice};
-use wsi_bags::{Bag, Magnification, PatchSet, SlideInfo};
+use wsi_bags::{Bag, Magnification, PatchSet, Provenance, SlideInfo};
 use wsi_slides::lattice::{NestedPatches, Patches};
 use wsi_slides::{ErrorKind, SlideReader, open, resolve_slide};
 
@@ -90,24 +90,20 @@ pub(crate) fn has_all(bag: &Path, encoder: &str, wanted: &[Magnification]) -> Re
 /// [`Error::OtherFeatures`], [`Error::Bag`].
 pub(crate) fn check_features(bag: &Path, encoder: &dyn PatchEncoder, pixels: PixelSource) -> Result<()> {
     let given = provenance(encoder, pixels);
+    let differ =
+        |there: &Option<String>, given: &Option<String>| there.is_some() && given.is_some() && there != given;
     for (magnification, there) in native::provenances(bag, encoder.name())? {
-        let differing = |there: Option<String>, given: &Option<String>| {
-            let there = there?;
-            let given = given.clone().filter(|given| *given != there)?;
-            Some((there, given))
+        let told: fn(&Provenance) -> Option<String> = if differ(&there.weights_sha256, &given.weights_sha256)
+        {
+            Provenance::weights_in_words
+        } else if differ(&there.pixels, &given.pixels) {
+            |made| made.pixels.as_ref().map(|pixels| format!("--pixels {pixels}"))
+        } else {
+            continue;
         };
-        let other = |there, given| {
-            let encoder = encoder.name().to_owned();
-            Err(Error::OtherFeatures { bag: bag.to_owned(), magnification, encoder, there, given })
-        };
-        if let Some((there, given)) = differing(there.weights_sha256, &given.weights_sha256) {
-            // As much as tells them apart; the bag states the rest.
-            let told = |hash: &str| format!("weights of SHA-256 {}..", hash.get(..12).unwrap_or(hash));
-            return other(told(&there), told(&given));
-        }
-        if let Some((there, given)) = differing(there.pixels, &given.pixels) {
-            let told = |pixels: &str| format!("--pixels {pixels}");
-            return other(told(&there), told(&given));
+        if let (Some(there), Some(given)) = (told(&there), told(&given)) {
+            let (bag, encoder) = (bag.to_owned(), encoder.name().to_owned());
+            return Err(Error::OtherFeatures { bag, magnification, encoder, there, given });
         }
     }
     Ok(())

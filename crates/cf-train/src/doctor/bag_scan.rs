@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use cf_model::ModelConfig;
-use wsi_bags::{Bag, BagStore, Error, ErrorKind, FileKind, Magnification, Provenance};
+use wsi_bags::{Bag, BagStore, Error, ErrorKind, FileKind, Magnification};
 
 use super::fault::Fault;
 use super::finding::{Finding, Severity, without_path};
@@ -72,16 +72,13 @@ fn facts_of(bag: &Bag) -> BagFacts {
     }
 }
 
-/// As much of a hash as tells two apart.
-const SHOWN_OF_HASH: usize = 12;
-
 fn made(bag: &Bag) -> Vec<String> {
     let stated = bag.sets().flat_map(|(_, set)| {
-        let Provenance { weights_sha256, pixels, .. } = set.provenance();
-        let weights = weights_sha256.as_ref().map(|hash| {
-            format!("weights of SHA-256 {}..", hash.chars().take(SHOWN_OF_HASH).collect::<String>())
-        });
-        [weights, pixels.as_ref().map(|pixels| format!("pixels `{pixels}`"))].into_iter().flatten()
+        let provenance = set.provenance();
+        let pixels = provenance.pixels.as_ref();
+        [provenance.weights_in_words(), pixels.map(|pixels| format!("pixels `{pixels}`"))]
+            .into_iter()
+            .flatten()
     });
     stated.collect::<BTreeSet<String>>().into_iter().collect()
 }
