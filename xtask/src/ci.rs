@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::cuda_programs::TESTED;
 use crate::cuda_toolkit::{self, Parts};
 use crate::failure::Failure;
 use crate::step::{Step, shown_time};
@@ -79,7 +80,8 @@ const GPU_STAGES: [Stage; 6] = [
         check: |root| {
             let lint = ["clippy", "--release", "-p", "cf-bench", "-p", "wsi-extract", "--all-targets"];
             let features = ["--features", "cf-bench/cuda,wsi-extract/cuda"];
-            with_cuda(root, &[&lint[..], &TESTED_ON_GPU, &features, &["--", "-D", "warnings"]].concat())
+            let tested = TESTED.map(|package| ["-p", package]);
+            with_cuda(root, &[&lint[..], &tested.concat(), &features, &["--", "-D", "warnings"]].concat())
         },
     },
     Stage {
@@ -87,11 +89,9 @@ const GPU_STAGES: [Stage; 6] = [
         rerun: "cargo test --release -p cf-layers -p cf-model -p cf-train -p patch-encoders \
                 --features cf-train/cuda,patch-encoders/cuda --test cuda",
         check: |root| {
-            let features = ["--features", "cf-train/cuda,patch-encoders/cuda"];
-            with_cuda(
-                root,
-                &[&["test", "--release"], &TESTED_ON_GPU[..], &features, &["--test", "cuda"]].concat(),
-            )
+            let tested = TESTED.map(|package| ["-p", package]).concat();
+            let features = ["--features", "cf-train/cuda,patch-encoders/cuda", "--test", "cuda"];
+            with_cuda(root, &[&["test", "--release"], &tested[..], &features].concat())
         },
     },
     Stage {
@@ -114,10 +114,6 @@ const RUNNER: &str = if cfg!(target_arch = "aarch64") {
 } else {
     "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER"
 };
-
-/// The packages with a test program `cuda`.
-const TESTED_ON_GPU: [&str; 8] =
-    ["-p", "cf-layers", "-p", "cf-model", "-p", "cf-train", "-p", "patch-encoders"];
 
 /// Cargo, where CUDA's compiler and libraries are found.
 fn with_cuda(root: &Path, args: &[&str]) -> Result<(), Failure> {

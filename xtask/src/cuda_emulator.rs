@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::cuda_kernels;
+use crate::cuda_programs::{self, TESTED};
 use crate::cuda_toolkit::driver_stub::{driver_functions, is_driver_function};
 use crate::cuda_toolkit::{self, Parts};
 use crate::demo::fresh_folder;
@@ -15,8 +16,6 @@ use crate::files::{entries, make_folder, write};
 use crate::step::Step;
 
 const EMULATOR: &str = "xtask/cuda/emulator";
-/// The packages that have a test program `cuda`.
-const PACKAGES: [&str; 4] = ["cf-layers", "cf-model", "patch-encoders", "cf-train"];
 /// One that is run only where it is asked for: whole runs take most of an hour.
 const SLOW: &str = "cf-train";
 /// A test whose attention has 270 million weights a head.
@@ -55,8 +54,8 @@ impl<'a> Options<'a> {
         while let Some(arg) = args.next() {
             match arg {
                 "-p" => {
-                    let package = args.next().filter(|package| PACKAGES.contains(package));
-                    let known = || Failure::usage(format!("`-p` takes one of {}", PACKAGES.join(", ")));
+                    let package = args.next().filter(|package| TESTED.contains(package));
+                    let known = || Failure::usage(format!("`-p` takes one of {}", TESTED.join(", ")));
                     let package = package.ok_or_else(known)?;
                     if !options.packages.contains(&package) {
                         options.packages.push(package);
@@ -67,7 +66,7 @@ impl<'a> Options<'a> {
             }
         }
         if options.packages.is_empty() {
-            options.packages = PACKAGES.into_iter().filter(|&package| package != SLOW).collect();
+            options.packages = TESTED.into_iter().filter(|&package| package != SLOW).collect();
         }
         Ok(options)
     }
@@ -78,19 +77,7 @@ impl<'a> Options<'a> {
 pub(crate) fn run(root: &Path, args: &[String]) -> Result<(), Failure> {
     let Options { packages, races, args } = Options::parse(args)?;
     let toolkit = cuda_toolkit::provide(root, Parts::All)?;
-    let mut build: Vec<&str> =
-        vec!["test", "--release", "--no-run", "--message-format=json-render-diagnostics", "--test", "cuda"];
-    build.extend(packages.iter().flat_map(|package| ["-p", package]));
-    let features = packages.iter().map(|package| format!("{package}/cuda")).collect::<Vec<_>>().join(",");
-    build.extend(["--features", &features]);
-    let programs = programs(&toolkit.around(root, Step::cargo(root, &build))?.stdout()?);
-    if programs.len() != packages.len() {
-        return Err(Failure::new(format!(
-            "found {} test programs, expected {}",
-            programs.len(),
-            packages.len()
-        )));
-    }
+    let programs = cuda_programs::tests(root, &toolkit, &packages)?;
     let libraries = libraries(root, &programs, races)?;
     println!(
         "programs with feature `cuda` run on it, too: LD_LIBRARY_PATH={} PROGRAM --device cuda:0\n\
@@ -152,17 +139,6 @@ fn passes<'a>(packages: &[&str], races: bool, args: &[&'a str]) -> Vec<Pass<'a>>
         passes.push(Pass { variables: vec![FEW, HOPPER], args: vec![IN_ROUNDS] });
     }
     passes
-}
-
-/// The test programs among what Cargo says it made.
-fn programs(messages: &str) -> Vec<PathBuf> {
-    let executable = |line: &str| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        let is_test = message["target"]["kind"] == serde_json::json!(["test"]);
-        let path = message["executable"].as_str().filter(|_| is_test)?;
-        Some(PathBuf::from(path))
-    };
-    messages.lines().filter_map(executable).collect()
 }
 
 /// A folder with the libraries that `programs` are linked to.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::demo::{fresh_folder, release_binary};
 use crate::failure::Failure;
-use crate::files::{entries, make_folder, write};
+use crate::files::{copy, entries, write};
 use crate::step::Step;
 
 pub(crate) use check::run as check;
@@ -135,13 +135,6 @@ fn pack(release: &Release) -> Result<(), Failure> {
         release.name
     );
     Step::new(&release.folder, "sh", &["-c", &tar]).run()
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
-    if let Some(folder) = to.parent() {
-        make_folder(folder)?;
-    }
-    std::fs::copy(from, to).map(drop).map_err(|error| Failure::io("copy", from, &error))
 }
 
 fn text(path: &Path) -> Result<&str, Failure> {

@@ -23,3 +23,11 @@ pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     found.sort();
     Ok(found)
 }
+
+/// A copy of a file with its rights, in a folder that is made where it is missing.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+    if let Some(folder) = to.parent() {
+        make_folder(folder)?;
+    }
+    std::fs::copy(from, to).map(drop).map_err(|error| Failure::io("copy", from, &error))
+}

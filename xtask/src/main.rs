@@ -15,6 +15,8 @@ mod ci;
 mod cluster;
 mod cuda_emulator;
 mod cuda_kernels;
+mod cuda_pack;
+mod cuda_programs;
 mod cuda_toolkit;
 mod demo;
 mod dist;
@@ -48,6 +50,7 @@ cargo xtask COMMAND
                             -p cf-train: whole runs, another; --races: fails where two threads touch the same memory and nothing orders
                             them; ARGS, such as the name of a test, go to the test programs
   cuda-kernels              compile the CUDA kernels and hold their registers and spills against a budget; needs no GPU
+  cuda-pack                 test programs, products and benchmark for a machine with a GPU and no Rust, in one archive with `check.sh`
   cuda-toolkit              what a build with feature `cuda` needs, as lines to `eval`: an installed toolkit, else one made of PyPI's wheels
                             below target; --kernels-only: the compiler alone
   dist [--check]            stripped programs with man pages, completions, demo and checksums, packed under target/dist;
@@ -91,6 +94,7 @@ fn run(root: &Path, command: &str, rest: &[String]) -> Result<(), Failure> {
         ("bench", args) => bench::run(root, &bench::Options::parse(args)?),
         ("cuda-emulate", args) => cuda_emulator::run(root, args),
         ("cuda-kernels", []) => cuda_kernels::run(root),
+        ("cuda-pack", []) => cuda_pack::run(root),
         ("cuda-toolkit", []) => cuda_toolkit::run(root, cuda_toolkit::Parts::All),
         ("cuda-toolkit", [flag]) if flag == "--kernels-only" => {
             cuda_toolkit::run(root, cuda_toolkit::Parts::Compiler)
@@ -110,8 +114,8 @@ fn run(root: &Path, command: &str, rest: &[String]) -> Result<(), Failure> {
             Ok(())
         }
         (
-            "demo" | "ci" | "browser" | "cluster" | "cuda-kernels" | "cuda-toolkit" | "dist" | "fixtures"
-            | "notebooks" | "tidy",
+            "demo" | "ci" | "browser" | "cluster" | "cuda-kernels" | "cuda-pack" | "cuda-toolkit" | "dist"
+            | "fixtures" | "notebooks" | "tidy",
             _,
         ) => Err(Failure::usage(format!("`{command}` does not take `{}`", rest.join(" ")))),
         _ => Err(Failure::usage(format!("no command `{command}`"))),

@@ -27,7 +27,7 @@ const TOLERANCES_OF_LAYERS: [(Compute, f64); 2] = [(Compute::AsStored, 2e-5), (C
 fn gpu() -> (Device, MutexGuard<'static, ()>) {
     static ONE: Mutex<()> = Mutex::new(());
     let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    (Device::new_cuda(0).expect("these tests need an NVIDIA GPU"), guard)
+    (DeviceName::Cuda(0).open().expect("these tests need an NVIDIA GPU"), guard)
 }
 
 /// Multiply-adds of a case at most where `CF_TEST_SMALL` is set: `compute-sanitizer` takes a thousand times as long.
@@ -235,6 +235,30 @@ fn layer_norm() {
                 kernels::add_layer_norm(&x[0], &x[3], &x[1], &x[2], 1e-5)
             });
         }
+    }
+}
+
+/// Kernels that take four numbers at once, of views that begin one after a multiple of four.
+#[test]
+fn views_that_begin_anywhere() {
+    let shapes: [&[usize]; 4] = [&[1, 9], &[1, 9], &[9], &[8]];
+    let from_one = |x: &Tensor| x.narrow(x.dims().len() - 1, 1, 8);
+    check("layer norm of views", &shapes[1..], 1e-5, &|x| {
+        kernels::layer_norm(&from_one(&x[0])?, &from_one(&x[1])?, &x[2], 1e-5)
+    });
+    check("layer norm of a sum of views", &shapes, 1e-5, &|x| {
+        kernels::add_layer_norm(&from_one(&x[0])?, &from_one(&x[1])?, &from_one(&x[2])?, &x[3], 1e-5)
+    });
+    for mask in [None, Some(DropoutMask { p: 0.3, key: 8 })] {
+        check("gelu of a view", &shapes[..1], 1e-5, &|x| kernels::gelu(&from_one(&x[0])?, mask));
+        check("add dropped views", &shapes[..2], 1e-6, &|x| {
+            kernels::add_dropped(&from_one(&x[0])?, &from_one(&x[1])?, mask)
+        });
+    }
+    for activation in [Activation::Identity, Activation::Relu, Activation::Tanh] {
+        check("linear of a view", &[&[1, 9], &[8, 8], &[9]], 1e-5, &|x| {
+            kernels::linear_with(&from_one(&x[0])?, &x[1], &from_one(&x[2])?, activation, Compute::AsStored)
+        });
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{DType, Device, Tensor};
 use cf_model::{
     BagTensors, CrossFusionConfig, ForwardCtx, ModelConfig, ModelName, ParamStore, PatchFacts, Patches,
-    ResidualForm, kernels, random,
+    ResidualForm, kernels, kernels::device::DeviceName, random,
 };
 use rand::Rng;
 use wsi_bags::Magnification;
@@ -91,7 +91,7 @@ static ONE: Mutex<()> = Mutex::new(());
 
 fn agree(names: &[ModelName], dtype: DType, logit_tolerance: f64, gradient_tolerance: f64) {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let gpu = Device::new_cuda(0).expect("these tests need an NVIDIA GPU");
+    let gpu = DeviceName::Cuda(0).open().expect("these tests need an NVIDIA GPU");
     let mut failed = Vec::new();
     for &name in names {
         let config = ModelConfig::default_of(name);
@@ -127,7 +127,7 @@ fn crossfusion_agrees_with_the_cpu_in_bf16() {
 #[test]
 fn crossfusion_evaluates_and_freezes_to_the_numbers_of_the_cpu() {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let gpu = Device::new_cuda(0).expect("these tests need an NVIDIA GPU");
+    let gpu = DeviceName::Cuda(0).open().expect("these tests need an NVIDIA GPU");
     let narrow = CrossFusionConfig { embed_dim: 32, num_heads: 4, ..CrossFusionConfig::default() };
     let prenorm = CrossFusionConfig { residual: ResidualForm::Prenorm, ..CrossFusionConfig::default() };
     let of_the_paper = ModelName::ALL.into_iter().filter(|name| name.variant().is_some());

@@ -22,12 +22,7 @@ pub fn layer_norm(x: &Tensor, gain: &Tensor, shift: &Tensor, eps: f64) -> Result
     check_affine(x, gain, shift)?;
     #[cfg(feature = "cuda")]
     if cuda::layer_norm::serves(x, gain.elem_count()) {
-        return cuda::layer_norm::layer_norm(
-            &x.contiguous()?,
-            &gain.contiguous()?,
-            &shift.contiguous()?,
-            eps,
-        );
+        return cuda::layer_norm::layer_norm(x, gain, shift, eps);
     }
     if reference::stands_in_for(x) {
         return reference::layer_norm(x, gain, shift, eps);
@@ -49,13 +44,7 @@ pub fn add_layer_norm(x: &Tensor, added: &Tensor, gain: &Tensor, shift: &Tensor,
     check_affine(x, gain, shift)?;
     #[cfg(feature = "cuda")]
     if cuda::layer_norm::serves(x, gain.elem_count()) {
-        return cuda::layer_norm::add_layer_norm(
-            &x.contiguous()?,
-            &added.contiguous()?,
-            &gain.contiguous()?,
-            &shift.contiguous()?,
-            eps,
-        );
+        return cuda::layer_norm::add_layer_norm(x, added, gain, shift, eps);
     }
     if reference::stands_in_for(x) {
         return reference::layer_norm(&(x + added)?, gain, shift, eps);

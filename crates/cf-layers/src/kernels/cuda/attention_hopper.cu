@@ -51,6 +51,7 @@ struct BackwardShared {
     static constexpr int SUMS = DS + 2 * TILE, ROW_VALUES = SUMS + 2 * TILE, BARRIERS = ROW_VALUES + 2 * 2 * ROWS * 4;
     static constexpr int BYTES = 1024 + BARRIERS + 128;
 };
+static_assert(BackwardShared::BYTES == 198784, "what bf16.rs launches the backward kernels with");
 
 #ifdef HOPPER
 
@@ -415,6 +416,9 @@ __device__ __forceinline__ void hopper_backward(Queries queries, Keys keys, cons
             barrier_arrive_copied(there + stage * 8);
             if (++at == count) at = 0;
         }
+        // The barriers tell the others; this thread does not end before its copies.
+        copies_commit();
+        copies_wait<0>();
     } else {
         registers_up<Registers<2>::CONSUMER>();
         const int mine = group - 1, warp = thread / 32, lane = thread % 32, g = lane / 4, t = lane % 4;

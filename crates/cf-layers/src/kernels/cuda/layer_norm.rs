@@ -15,12 +15,12 @@ pub(in crate::kernels) fn serves(x: &Tensor, d: usize) -> bool {
     serves_f32(x) && d <= MOST_CHANNELS
 }
 
-/// [`super::super::layer_norm`] of contiguous tensors whose shapes fit.
+/// [`super::super::layer_norm`] of tensors whose shapes fit.
 pub(in crate::kernels) fn layer_norm(x: &Tensor, gain: &Tensor, shift: &Tensor, eps: f64) -> Result<Tensor> {
-    x.apply_op3(gain, shift, LayerNorm { eps: eps as f32 })
+    placed(x)?.apply_op3(&placed(gain)?, &placed(shift)?, LayerNorm { eps: eps as f32 })
 }
 
-/// [`super::super::add_layer_norm`] of contiguous tensors whose shapes fit.
+/// [`super::super::add_layer_norm`] of tensors whose shapes fit.
 pub(in crate::kernels) fn add_layer_norm(
     x: &Tensor,
     added: &Tensor,
@@ -28,7 +28,8 @@ pub(in crate::kernels) fn add_layer_norm(
     shift: &Tensor,
     eps: f64,
 ) -> Result<Tensor> {
-    x.apply_op3(added, gain, AddLayerNorm { eps: eps as f32, shift: shift.clone() })
+    let op = AddLayerNorm { eps: eps as f32, shift: placed(shift)? };
+    placed(x)?.apply_op3(&placed(added)?, &placed(gain)?, op)
 }
 
 /// The kernels for rows of `d` channels to which something of `added` is added.

@@ -46,6 +46,12 @@ pub(super) fn serves_f32(x: &Tensor) -> bool {
     serves(x) && x.dtype() == DType::F32
 }
 
+/// The tensor in one piece that begins at a multiple of 16 bytes, for kernels that take four numbers at once: a view may begin anywhere.
+fn placed(x: &Tensor) -> Result<Tensor> {
+    let start = x.layout().start_offset() * x.dtype().size_in_bytes();
+    if start.is_multiple_of(16) { x.contiguous() } else { x.force_contiguous() }
+}
+
 /// The type of operands of products.
 fn operand_type(compute: Compute) -> DType {
     match compute {

@@ -180,16 +180,16 @@ __device__ __forceinline__ void column_sums(float *partial, uint32_t n, uint32_t
     }
 }
 
-// Up to four elements from i on; four at once where all rows begin at multiples of four.
+// Up to four elements from i on, i a multiple of four in its row; four at once where all rows begin at multiples of four.
 template <typename T>
 __device__ __forceinline__ float4 load_some(const T *from, uint64_t i, uint32_t count, uint32_t d) {
-    if (d % 4 == 0) return load4(from + i);
+    if (d % 4 == 0 && begins_at_four(from)) return load4(from + i);
     return make_float4(load(from + i), count > 1 ? load(from + i + 1) : 0.0f, count > 2 ? load(from + i + 2) : 0.0f,
                        count > 3 ? load(from + i + 3) : 0.0f);
 }
 template <typename T>
 __device__ __forceinline__ void store_some(T *to, uint64_t i, float4 v, uint32_t count, uint32_t d) {
-    if (d % 4 == 0) {
+    if (d % 4 == 0 && begins_at_four(to)) {
         store4(to + i, v);
         return;
     }
