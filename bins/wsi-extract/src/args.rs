@@ -9,7 +9,8 @@ use wsi_bags::Magnification;
 use wsi_features::{BadTiles, PixelSource, Shard};
 use wsi_slides::render::Base;
 use wsi_slides::tissue::{PenMarks, Preset, Threshold, TissueParams};
-use wsi_slides::{PLAUSIBLE_MPP, Preference, Resolution, ResolutionOverride, SlideReader, resolve_slide};
+
+use crate::resolution_args::{ManySlidesArguments, ResolutionArguments, parse_mpp};
 
 /// From whole slide images to bags of patch features: resolution, tissue, patch lattices, encoders.
 ///
@@ -30,9 +31,14 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show a slide's levels, what it states about its resolution, and which magnification follows by which rule.
+    /// Show a slide's levels, what it states about its resolution, and which magnification follows by which rule; of several slides, a table
+    /// of these and of what they do not agree on.
+    ///
+    /// Of several slides, one that cannot be read, or of which no magnification can be told, is a row with its fault; the exit code is then
+    /// 3, as in `run`. --json prints one object a line. µm are micrometres: how much of the tissue a patch spans at each magnification.
     #[command(after_help = "Examples:\n  wsi-extract inspect slide.svs\n  \
-        wsi-extract inspect slide.svs --mpp 0.25 --json")]
+        wsi-extract inspect slide.svs --mpp 0.25 --json\n  \
+        wsi-extract inspect slides --slides-csv slides.csv --target-mpp 0.5")]
     Inspect(InspectArguments),
     /// Show where patches would be cut, in level-0 pixels.
     ///
@@ -56,6 +62,7 @@ pub(crate) enum Command {
     /// stays without them, with a warning. DIR/status.csv says what became of each slide with each encoder. `wsi-bags convert`
     /// makes CLAM's files of bags.
     #[command(after_help = "Examples:\n  wsi-extract run slides --out bags --encoder stain-texture\n  \
+        wsi-extract run slides --out bags --encoder stain-texture --dry-run\n  \
         wsi-extract run slides --out bags --encoder uni2-h --weights pytorch_model.bin --shard 1/4\n  \
         wsi-extract run scan.png --out bags --encoder stain-texture --mpp 0.5 --preset bwh_biopsy")]
     Run(Box<RunArguments>),
@@ -78,32 +85,6 @@ pub(crate) enum Command {
     /// Turn a published file of weights (`pytorch_model.bin`) into safetensors.
     #[command(after_help = "Example:\n  wsi-extract convert-weights pytorch_model.bin uni2-h.safetensors")]
     ConvertWeights(ConvertWeightsArguments),
-}
-
-/// What the user knows of the resolution.
-#[derive(Debug, Args)]
-pub(crate) struct ResolutionArguments {
-    /// Micrometres per pixel at level 0, for slides that state none or a wrong one.
-    #[arg(long, value_name = "X", value_parser = parse_mpp)]
-    mpp: Option<f64>,
-    /// Magnification of level 0, such as 40.
-    #[arg(long, value_name = "M", value_parser = parse_magnification)]
-    magnification: Option<f64>,
-    /// Which of power and micrometres per pixel decides where they disagree: mpp or power.
-    #[arg(long, value_name = "NAME", default_value = "mpp")]
-    pub(crate) prefer: Preference,
-}
-
-impl ResolutionArguments {
-    /// The slide's resolution by what it states and the user gives.
-    pub(crate) fn resolve(&self, slide: &dyn SlideReader) -> wsi_slides::Result<Resolution> {
-        resolve_slide(slide, self.given(), self.prefer)
-    }
-
-    /// What the user states.
-    pub(crate) fn given(&self) -> ResolutionOverride {
-        ResolutionOverride { mpp: self.mpp, magnification: self.magnification }
-    }
 }
 
 /// What counts as tissue.
@@ -140,19 +121,6 @@ impl SegmentationArguments {
     }
 }
 
-fn parse_mpp(text: &str) -> Result<f64, String> {
-    parse_within(text, &PLAUSIBLE_MPP)
-}
-
-fn parse_magnification(text: &str) -> Result<f64, String> {
-    parse_within(text, &[1.0, 100.0])
-}
-
-fn parse_within(text: &str, [least, most]: &[f64; 2]) -> Result<f64, String> {
-    let number = text.parse::<f64>().ok().filter(|number| (*least..=*most).contains(number));
-    number.ok_or_else(|| format!("expected a number from {least} to {most}"))
-}
-
 fn parse_threshold(text: &str) -> Result<Threshold, String> {
     match text {
         "otsu" => Ok(Threshold::Otsu),
@@ -162,10 +130,11 @@ fn parse_threshold(text: &str) -> Result<Threshold, String> {
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectArguments {
-    /// The slide.
-    pub(crate) slide: PathBuf,
+    /// Slides, or directories of them.
+    #[arg(required = true, value_name = "SLIDE")]
+    pub(crate) slides: Vec<PathBuf>,
     #[command(flatten)]
-    pub(crate) resolution: ResolutionArguments,
+    pub(crate) many: ManySlidesArguments,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -309,11 +278,6 @@ pub(crate) struct BatchArguments {
 pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) batch: BatchArguments,
-    /// Table with the columns slide and mpp, mag or both, for slides that state no resolution or a wrong one. It may name
-    /// slides of other batches, which are listed in a warning. That it names none of several slides is an error; a single
-    /// slide, such as that of a task in a job array, need not stand in it.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["mpp", "magnification"])]
-    pub(crate) slides_csv: Option<PathBuf>,
     /// How patches are laid: nested or clam.
     #[arg(long, value_name = "NAME", default_value = "nested")]
     pub(crate) lattice: LatticeKind,
@@ -321,14 +285,15 @@ pub(crate) struct RunArguments {
     /// patches at the finest one lies on tissue, so that x5 alone may give other x5 patches than x5,x10,x20.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "x5,x10,x20", value_parser = Magnification::from_str)]
     pub(crate) magnifications: Vec<Magnification>,
-    /// Micrometres per pixel of 20x patches, coarser ones 2 and 4 times as many, instead of nominal magnifications.
-    #[arg(long, value_name = "X", value_parser = parse_mpp)]
-    pub(crate) target_mpp: Option<f64>,
     /// What a tile that does not decode does: fail its slide, or skip its patches.
     #[arg(long, value_name = "WHAT", default_value = "fail")]
     pub(crate) bad_tiles: BadTilesArgument,
+    /// Say what would be done with each slide (resolution, tissue, number of patches, what is there already, faults) and write nothing. The
+    /// encoder is opened, so that weights that are missing, or others than those of a bag, are found, too.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
-    pub(crate) resolution: ResolutionArguments,
+    pub(crate) many: ManySlidesArguments,
     #[command(flatten)]
     pub(crate) segmentation: SegmentationArguments,
 }

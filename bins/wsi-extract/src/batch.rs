@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use cf_cli::{Log, LogFormat, aligned};
 use serde::Serialize;
-use wsi_features::{Event, Outcome, SlideStatus};
+use wsi_features::{Event, Outcome, SlideStatus, differing_spans};
 
 use crate::error::CliError;
-use crate::output::{print, print_json};
+use crate::output::{Spans, print, print_json};
 
 #[derive(Serialize)]
 struct Row<'a> {
@@ -20,6 +20,9 @@ struct Row<'a> {
     unreadable_patches: Option<usize>,
     magnification: Option<f64>,
     rule: Option<&'a str>,
+    /// Micrometres per level-0 pixel, and those that a patch spans; null where `run` does not know them.
+    mpp: Option<f64>,
+    patch_um: Option<Spans>,
     warnings: &'a [String],
     seconds: Option<f64>,
 }
@@ -54,6 +57,10 @@ pub(crate) fn follow(
         print_json(&statuses.iter().map(row).collect::<Vec<_>>())?;
     } else {
         print(&text(&statuses))?;
+    }
+    let scales = statuses.iter().filter_map(|status| Some((status.slide.as_str(), status.scale.as_ref()?)));
+    if let Some(differ) = differing_spans(scales) {
+        log.warn(&differ);
     }
     match statuses.iter().filter(|status| matches!(status.outcome, Outcome::Failed(_))).count() {
         0 => Ok(()),
@@ -105,6 +112,8 @@ fn row(status: &SlideStatus) -> Row<'_> {
         unreadable_patches: done.map(|done| done.n_unreadable),
         magnification: done.and_then(|done| done.base),
         rule: done.map(|done| done.rule.as_str()),
+        mpp: status.scale.as_ref().and_then(|scale| scale.resolution.mpp),
+        patch_um: status.scale.as_ref().and_then(Spans::of),
         warnings: done.map_or(&[], |done| &done.warnings),
         seconds: done.map(|done| done.seconds),
     }

@@ -1,14 +1,15 @@
 //! `wsi-extract encode`: features of another encoder for bags that are there.
 
-use wsi_features::{EncodeOptions, SlideList, encode as encode_bags};
+use wsi_features::{EncodeOptions, encode as encode_bags};
 
 use crate::args::BatchArguments;
 use crate::batch::follow;
 use crate::error::CliError;
+use crate::slides;
 use cf_cli::Log;
 
 pub(crate) fn run(arguments: &BatchArguments, log: Log) -> Result<(), CliError> {
-    let slides = SlideList::find(&arguments.slides)?;
+    let slides = slides::find(&arguments.slides, log)?;
     let encoder = arguments.encoder.open()?;
     let options = EncodeOptions {
         bags: arguments.out.clone(),

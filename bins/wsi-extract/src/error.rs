@@ -115,7 +115,7 @@ fn encoder_hint(error: &patch_encoders::Error) -> Option<&'static str> {
 fn hint(kind: &ErrorKind) -> Option<&'static str> {
     Some(match kind {
         ErrorKind::NoResolution { .. } => {
-            "--mpp X or --magnification M states the resolution (`run` takes a table of many slides as --slides-csv), and --prefer \
+            "--mpp X or --magnification M states the resolution (`run` and `inspect` take a table of many slides as --slides-csv), and --prefer \
              power trusts the power that a slide states; `wsi-extract inspect` shows what it says"
         }
         ErrorKind::Unsupported { wanted, .. } if wanted.contains("openslide") => {

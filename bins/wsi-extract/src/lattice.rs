@@ -3,7 +3,7 @@
 use cf_cli::{Log, aligned};
 use serde::Serialize;
 use wsi_bags::Magnification;
-use wsi_features::{ink_warning, no_patches, no_tissue};
+use wsi_features::{ink_warning, no_patches, no_tissue, resolution_remarks};
 use wsi_slides::lattice::{Inclusion, Padding, PatchSides, Patches, clam, nested, slide_wide};
 use wsi_slides::tissue::{self, PenMarks, Tissue, TissueParams};
 use wsi_slides::{SlideReader, open};
@@ -79,14 +79,11 @@ fn warning(
 
 fn sides(arguments: &LatticeArguments, slide: &dyn SlideReader, log: Log) -> Result<PatchSides, CliError> {
     let resolution = arguments.resolution.resolve(slide).map_err(|error| error.in_file(&arguments.slide))?;
-    for warning in &resolution.warnings {
-        log.warn(&warning.to_string());
+    for remark in resolution_remarks(&resolution, arguments.target_mpp) {
+        log.warn(&remark);
     }
     let finest = arguments.magnifications.iter().copied().max().unwrap_or(Magnification::X20);
-    let sides = match arguments.target_mpp {
-        Some(target) => PatchSides::physical(&resolution, target, finest),
-        None => PatchSides::nominal(&resolution, finest),
-    };
+    let sides = PatchSides::asked(&resolution, arguments.target_mpp, finest);
     sides.map_err(|error| error.in_file(&arguments.slide).into())
 }
 

@@ -8,9 +8,13 @@ mod error;
 mod inspect;
 mod lattice;
 mod output;
+mod overview;
+mod preview;
 mod render;
 mod render_plan;
+mod resolution_args;
 mod run;
+mod slides;
 mod tissue;
 
 use std::process::ExitCode;
@@ -45,7 +49,7 @@ fn main() -> ExitCode {
 
 fn dispatch(command: &Command, log: Log) -> Result<(), CliError> {
     match command {
-        Command::Inspect(inspect) => inspect::run(inspect),
+        Command::Inspect(inspect) => inspect::run(inspect, log),
         Command::Lattice(lattice) => lattice::run(lattice, log),
         Command::Tissue(tissue) => tissue::run(tissue, log),
         Command::Run(run) => run::run(run, log),

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use wsi_bags::Magnification;
+use wsi_features::SlideScale;
 
 use crate::error::CliError;
 
@@ -15,6 +17,30 @@ pub(crate) fn print(text: &str) -> Result<(), CliError> {
 /// Prints one line of JSON.
 pub(crate) fn print_json<T: Serialize>(value: &T) -> Result<(), CliError> {
     print(&(serde_json::to_string(value).map_err(CliError::Encode)? + "\n"))
+}
+
+/// Writes values of magnifications as an object, in their order.
+pub(crate) fn as_map<T: Serialize, S: Serializer>(
+    values: &[(Magnification, T)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(values.iter().map(|(magnification, value)| (magnification.label(), value)))
+}
+
+/// Micrometres that a patch spans at each magnification, coarse to fine.
+#[derive(Serialize)]
+pub(crate) struct Spans(#[serde(serialize_with = "as_map")] Vec<(Magnification, f64)>);
+
+impl Spans {
+    /// `None` where micrometres per pixel are not known.
+    pub(crate) fn of(scale: &SlideScale) -> Option<Self> {
+        let span = |magnification| Some((magnification, scale.span(magnification)?));
+        scale.magnifications().map(span).collect::<Option<Vec<_>>>().map(Self)
+    }
+
+    pub(crate) fn at(&self, magnification: Magnification) -> Option<f64> {
+        self.0.iter().find(|(of, _)| *of == magnification).map(|(_, um)| *um)
+    }
 }
 
 /// Makes a file beside its name and renames it.

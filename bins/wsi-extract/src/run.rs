@@ -1,31 +1,17 @@
 //! `wsi-extract run`: slides to bags.
 
-use wsi_features::{BatchOptions, ExtractOptions, SlideList, run as run_batch};
+use cf_cli::Log;
+use wsi_features::{BatchOptions, ExtractOptions, run as run_batch};
 use wsi_slides::tissue::PenMarks;
 
 use crate::args::{LatticeKind, RunArguments};
 use crate::batch::follow;
 use crate::error::CliError;
-use cf_cli::Log;
+use crate::preview;
 
 pub(crate) fn run(arguments: &RunArguments, log: Log) -> Result<(), CliError> {
-    let batch = &arguments.batch;
-    let slides = SlideList::find(&batch.slides)?.with_resolution(arguments.resolution.given());
-    let slides = match &arguments.slides_csv {
-        Some(table) => {
-            let (slides, left) = slides.with_table(table)?;
-            if !left.is_empty() {
-                let n = left.len();
-                log.warn(&format!(
-                    "{}: no slide here is called by {n} of its names: {}",
-                    table.display(),
-                    listed(&left)
-                ));
-            }
-            slides
-        }
-        None => slides,
-    };
+    let (batch, many) = (&arguments.batch, &arguments.many);
+    let slides = many.slides(&batch.slides, log)?;
     let encoder = batch.encoder.open()?;
     let pen_marks = match arguments.lattice {
         LatticeKind::Clam => PenMarks::Keep,
@@ -37,19 +23,15 @@ pub(crate) fn run(arguments: &RunArguments, log: Log) -> Result<(), CliError> {
             tissue: arguments.segmentation.params(pen_marks),
             lattice: arguments.lattice.into(),
             magnifications: arguments.magnifications.clone(),
-            preference: arguments.resolution.prefer,
-            target_mpp: arguments.target_mpp,
+            preference: many.resolution.prefer,
+            target_mpp: many.target_mpp,
             pixels: batch.pixels.into(),
             bad_tiles: arguments.bad_tiles.into(),
         },
         shard: batch.shard,
     };
+    if arguments.dry_run {
+        return preview::run(&slides, &encoder, &options, batch.json, log);
+    }
     follow(log, batch.json, |on_event| run_batch(&slides, &encoder, &options, on_event))
-}
-
-/// Some of many names.
-fn listed(names: &[String]) -> String {
-    const SHOWN: usize = 10;
-    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-    if names.len() > SHOWN { format!("{shown}, ...") } else { shown }
 }

@@ -6,13 +6,14 @@ use std::path::Path;
 use cf_cli::{Log, LogFormat, aligned};
 use image::{DynamicImage, ImageFormat};
 use serde::Serialize;
-use wsi_features::{SlideList, ink_warning, no_tissue};
+use wsi_features::{ink_warning, no_tissue};
 use wsi_slides::open;
 use wsi_slides::tissue::{self, PenMarks, TissueParams};
 
 use crate::args::TissueArguments;
 use crate::error::CliError;
 use crate::output::{print, print_json, replace};
+use crate::slides;
 
 /// Longer side of a thumbnail in pixels.
 const THUMBNAIL: u32 = 2000;
@@ -39,7 +40,7 @@ struct Measured {
 }
 
 pub(crate) fn run(arguments: &TissueArguments, log: Log) -> Result<(), CliError> {
-    let slides = SlideList::find(&arguments.slides)?;
+    let slides = slides::find(&arguments.slides, log)?;
     let params = arguments.segmentation.params(PenMarks::Remove);
     let mut rows = Vec::new();
     for path in slides.entries().iter().map(|entry| entry.path.as_path()) {
@@ -79,8 +80,7 @@ fn one(path: &Path, out: &Path, params: &TissueParams, log: Log) -> Result<Row, 
         log.warn(&format!("{}: {remark}", path.display()));
     }
     let name = |folder: &str, extension: &str| out.join(folder).join(format!("{}.{extension}", stem(path)));
-    let n_white = found.mask.iter().filter(|value| **value != 0).count();
-    let tissue_share = n_white as f64 / found.mask.len().max(1) as f64;
+    let tissue_share = found.share();
     let thumbnail = tissue::thumbnail(slide.as_ref(), THUMBNAIL);
     let mut thumbnail = thumbnail.map_err(|error| error.in_file(path))?;
     tissue::overlay(&mut thumbnail, &found.contours, slide.levels().first().map_or(1, |level| level.width));

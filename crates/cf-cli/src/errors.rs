@@ -19,18 +19,22 @@ pub fn with_causes(error: &dyn Error) -> String {
     text
 }
 
+/// `ENFILE` and `EMFILE` of Unix: too many files are open, in all processes or in this.
+const TOO_MANY_FILES: [i32; 2] = [23, 24];
+
 /// Whether a retry may help: the error, or the first of its causes that is the system's, says that the disk is full, that something was
-/// interrupted, or that a file system of the network is away.
+/// interrupted, that the machine or the process has too many files open, or that a file system of the network is away.
 #[must_use]
 pub fn is_temporary(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(inner) = cause {
         if let Some(io) = inner.downcast_ref::<io::Error>() {
             use io::ErrorKind::{Interrupted, QuotaExceeded, StaleNetworkFileHandle, StorageFull, TimedOut};
-            return matches!(
+            let of_the_moment = matches!(
                 io.kind(),
                 StorageFull | QuotaExceeded | Interrupted | TimedOut | StaleNetworkFileHandle
             );
+            return of_the_moment || io.raw_os_error().is_some_and(|code| TOO_MANY_FILES.contains(&code));
         }
         cause = inner.source();
     }
@@ -66,5 +70,6 @@ mod tests {
         let error = Outer("not there: permission denied", io::ErrorKind::PermissionDenied.into());
         assert_eq!(with_causes(&error), "not there: permission denied");
         assert!(!is_temporary(&error) && !is_temporary(&fmt::Error));
+        assert!(TOO_MANY_FILES.into_iter().all(|code| is_temporary(&io::Error::from_raw_os_error(code))));
     }
 }

@@ -25,7 +25,9 @@ impl LogFormat {
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
             .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-            .with_target(false);
+            .with_target(false)
+            // Of a full disk or a closed pipe it would tell stderr, which is what can't be written, and panic.
+            .log_internal_errors(false);
         match self {
             Self::Text => builder.init(),
             Self::Json => builder.json().init(),

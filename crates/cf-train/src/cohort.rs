@@ -8,6 +8,7 @@
 //! | what cells mean | `cohort/time_cells.rs`, `cohort/status_cells.rs` |
 //! | rows to cases | `cohort/clinical_table.rs`, `cohort/clinical_rows.rs`, `cohort/row_fault.rs` |
 //! | cases to slides | `cohort/slide_names.rs`, `cohort/barcode.rs` |
+//! | a column of patients that is not read | `cohort/unread_patients.rs` |
 
 mod barcode;
 mod clinical_rows;
@@ -19,6 +20,7 @@ mod slide_names;
 mod status_cells;
 mod table_form;
 mod time_cells;
+mod unread_patients;
 
 use std::collections::BTreeSet;
 
@@ -33,6 +35,7 @@ pub use settings::{CohortConfig, ColumnNames, SlideColumnNames};
 pub(crate) use slide_names::bag_name_of;
 pub use status_cells::StatusColumn;
 pub use time_cells::TimeUnit;
+pub(crate) use unread_patients::UnreadPatients;
 
 /// One slide of the cohort.
 #[derive(Debug, Clone, PartialEq)]

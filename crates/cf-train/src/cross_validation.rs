@@ -52,6 +52,7 @@ pub fn cross_validate(
     check_precision(config, options)?;
     check_directory(run, config, options.resume)?;
     let plan = Plan::new(config, &options.device, &options.folds)?;
+    plan.warn_of_slides_left_out();
     let hashes = || plan.data_hashes(config, &mut FileHashes::default(), (run, stop));
     carry_out(config, (&plan, hashes), (run, Held::ByFold), options, stop, observe)
 }

@@ -2,7 +2,7 @@
 
 mod flow;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use wsi_bags::{BagStore, Magnification};
 
 use crate::bags::{BagSource, open_store};
-use crate::cohort::{ClinicalTable, Slide};
+use crate::cohort::{ClinicalTable, Cohort, Slide};
 use crate::config::RunConfig;
 use crate::data_hashes::{self, DataHashes, FileHashes};
 use crate::device_memory;
@@ -98,8 +98,8 @@ impl Plan {
         let store = open_store(&config.features)?;
         let cohort = table.into_cohort(store.slide_ids())?;
         let missing = |slide: &Slide| missing_from(&store, slide, &config.model);
-        let bags = (config.features.directory(), store.slide_ids());
-        let joined = folds::join(&cohort, &splits, bags, missing)?;
+        let bag_ids = as_in_table(&store, &cohort);
+        let joined = folds::join(&cohort, &splits, (config.features.directory(), &bag_ids), missing)?;
         let (mut folds, mut others) = (Vec::new(), Vec::new());
         for fold in &joined.folds {
             let data = FoldData::new(&cohort, fold, &config.training);
@@ -131,6 +131,13 @@ impl Plan {
             plan.bags.check_described(slide_id)?;
         }
         Ok(plan)
+    }
+
+    /// Says how many slides the run goes without, and why.
+    pub(crate) fn warn_of_slides_left_out(&self) {
+        if let Some(left_out) = flow::left_out(&self.record.flow) {
+            tracing::warn!("left out: {left_out}; `cf-train cv --dry-run` and the report say which");
+        }
     }
 
     /// What `folds.json` will say, with what it says already of other folds, at which another session may be.
@@ -275,6 +282,15 @@ impl Plan {
 
 fn slide_ids<'a>(slides: impl Iterator<Item = &'a LabelledSlide>) -> BTreeSet<&'a str> {
     slides.map(|labelled| labelled.slide.slide_id.as_str()).collect()
+}
+
+/// What lies in the store, called as the table calls its slides and its rows without an outcome (`X` for `X.svs.h5`).
+fn as_in_table(store: &BagStore, cohort: &Cohort) -> Vec<String> {
+    let slides = cohort.slides().iter().map(|slide| &slide.slide_id);
+    let dropped = cohort.dropped().iter().flat_map(|dropped| &dropped.ids);
+    let names: BTreeMap<&str, &String> =
+        slides.chain(dropped).filter_map(|id| Some((store.listed_as(id)?, id))).collect();
+    store.slide_ids().iter().map(|id| names.get(id.as_str()).copied().unwrap_or(id).clone()).collect()
 }
 
 fn missing_from(store: &BagStore, slide: &Slide, model: &ModelConfig) -> Result<Option<String>> {

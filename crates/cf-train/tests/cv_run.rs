@@ -927,3 +927,25 @@ fn the_inner_validation_part_selects_and_is_not_trained_on() {
     assert!(inner.iter().all(|id| !order.contains(id.as_str())));
     assert!(train.iter().all(|id| order.matches(&format!(",{id}\n")).count() == 4));
 }
+
+/// A full disk or a closed pipe behind the log loses the log, and nothing else.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_log_that_cannot_be_written_ends_no_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = cohort(dir.path(), 20).join("config.toml");
+    let code = |arguments: &[&str]| {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cf-train"));
+        command.args(arguments).stdout(std::process::Stdio::null()).stderr(full).status().unwrap().code()
+    };
+    let run = dir.path().join("run");
+    for format in ["text", "json"] {
+        let nothing = ["--log-format", format, "cv", "--config", "nothing.toml", "--out", path(&run)];
+        assert_eq!(code(&nothing), Some(3), "{format}");
+    }
+    let whole =
+        ["--log-format", "json", "cv", "--config", path(&config), "--out", path(&run), "--folds", "0"];
+    assert_eq!(code(&whole), Some(0));
+    assert!(run.join("report.html").is_file());
+}

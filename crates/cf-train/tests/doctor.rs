@@ -324,6 +324,44 @@ const PLANTED: &[Planted] = &[
         study.write("slides.csv", &slides);
         vec!["--set", "cohort.slides=slides.csv"]
     }),
+    planted("implausible-times", "warning", "clinical.csv", "years", |study| {
+        study.edit_rows(|_, cells| {
+            let months: f64 = cells[2].parse().unwrap();
+            cells[2] = format!("{:.0}", 30.4375 * months);
+        });
+        vec![]
+    }),
+    planted("implausible-times", "warning", "clinical.csv", "of 40 patients is read as 5.", |study| {
+        study.edit_rows(|_, cells| {
+            let months: f64 = cells[2].parse().unwrap();
+            cells[2] = format!("{:.3}", months / 30.4375);
+        });
+        vec![]
+    }),
+    planted("unread-patients", "error", "clinical.csv", "P1 for ", |study| {
+        study.edit("clinical.csv", "censorship", "censorship,patient_id");
+        study.edit_rows(|index, cells| {
+            cells.push(if index < 9 { "P1".to_owned() } else { format!("Q{index}") })
+        });
+        vec![]
+    }),
+    planted("same-features", "error", "bags", "2 slides have the same features", |study| {
+        fs::copy(study.bag_path(0), study.bag_path(1)).unwrap();
+        vec![]
+    }),
+    planted("mixed-samples", "warning", "bags", "1 of normal tissue: TCGA-A6-2684-11A-01-TS1", |study| {
+        let names = ["TCGA-A6-2683-01Z-00-DX1", "TCGA-A6-2684-11A-01-TS1", "TCGA-A6-2685-01Z-00-DX1"];
+        let paths = [0, 1, 2].map(|index| study.bag_path(index));
+        study.edit_rows(|index, cells| {
+            if let Some(name) = names.get(index) {
+                cells[1] = (*name).to_owned();
+            }
+        });
+        for (path, name) in paths.iter().zip(names) {
+            fs::rename(path, path.with_file_name(format!("{name}.h5"))).unwrap();
+        }
+        vec![]
+    }),
     planted("two-outcomes", "error", "clinical.csv", "has two outcomes", |study| {
         let text = study.read("clinical.csv");
         let first = text.lines().nth(1).unwrap().split(',').next().unwrap().to_owned();
@@ -799,6 +837,40 @@ fn faults_of_every_step_are_reported_at_once_and_for_people() {
     }
     assert_eq!(output.status.code(), Some(3));
     assert!(stderr.contains("the doctor found"), "{stderr}");
+}
+
+/// A column written with decimal commas is one finding, and no other says that the table has no rows.
+#[test]
+fn a_whole_column_of_one_fault_is_told_once() {
+    let study = Study::new();
+    study.edit_rows(|_, cells| cells[2] = format!("\"{},5\"", cells[2].split('.').next().unwrap()));
+    let (diagnosis, code) = study.diagnosis(&[]);
+    let findings: Vec<&Value> = diagnosis["findings"].as_array().unwrap().iter().collect();
+    let of_table: Vec<&&Value> =
+        findings.iter().filter(|f| text(f, "place").contains("clinical.csv")).collect();
+    assert_eq!((of_table.len(), code), (1, 3), "{}", complaints(&diagnosis));
+    let found = text(of_table[0], "found");
+    assert!(found.contains("with a decimal point") && found.ends_with("and 39 more like it"), "{found}");
+    assert_eq!(text(of_table[0], "fault"), "bad-time");
+}
+
+/// Bags that are called as slide files are those of the table, in the time of a fold, too.
+#[test]
+fn a_fold_takes_as_long_whatever_its_bags_are_called() {
+    let study = Study::new();
+    let seconds = |study: &Study| study.diagnosis(&[]).0["time"]["predicted_seconds"].as_f64().unwrap();
+    let wanted = seconds(&study);
+    for index in 0..study.slides().len() {
+        let path = study.bag_path(index);
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        fs::rename(&path, path.with_file_name(format!("{stem}.svs.h5"))).unwrap();
+    }
+    assert_eq!(seconds(&study), wanted);
+    let config = study.path("config.toml");
+    let plan =
+        succeed(&["cv", "--dry-run", "--json", "--config", path(&config), "--out", path(&study.path("run"))]);
+    let flow: Value = serde_json::from_str(&plan).unwrap();
+    assert_eq!(flow["flow"][1]["dropped"], serde_json::json!([]), "{flow}");
 }
 
 #[test]

@@ -10,9 +10,11 @@ use wsi_slides::{ErrorKind, SlideReader, open, resolve_slide};
 
 use crate::encoder::PatchEncoder;
 use crate::error::{Error, Result};
-use crate::extract::{BadTiles, ExtractOptions, encode, provenance, sides};
+use crate::extract::{BadTiles, ExtractOptions, encode, provenance};
 use crate::patch_reader::{PatchReader, PixelSource};
+use crate::slide_lattice::OpenSlide;
 use crate::slide_list::SlideEntry;
+use crate::slide_scale::SlideScale;
 use crate::status::{Encoded, Outcome, place};
 
 /// Encodes the patches of the bag and adds their features to it; `on_patches` hears how many after each batch.
@@ -110,45 +112,52 @@ pub(crate) fn check_features(bag: &Path, encoder: &dyn PatchEncoder, pixels: Pix
 }
 
 /// Refuses settings by which the patches of a bag would be others: by the slide's resolution, by their size in level-0 pixels, by the
-/// kind of lattice. What the bag does not state is not compared, nor is anything where no resolution of the slide is known.
+/// kind of lattice. What the bag does not state is not compared, nor is anything where no resolution of the slide is known, which gives
+/// `None`.
 ///
 /// # Errors
 /// [`Error::OtherSettings`], [`Error::OtherSlide`], [`Error::Slide`], [`Error::Bag`].
-pub(crate) fn check_settings(entry: &SlideEntry, bag: &Path, options: &ExtractOptions) -> Result<()> {
+pub(crate) fn check_settings(
+    entry: &SlideEntry,
+    bag: &Path,
+    options: &ExtractOptions,
+) -> Result<Option<SlideScale>> {
     let other = |there, given| Err(Error::OtherSettings { bag: bag.to_owned(), there, given });
     let kind = options.lattice.label();
     if let Some(there) = native::lattice_kind(bag)?.filter(|there| there != kind) {
         return other(format!("as a `{there}` lattice"), format!("a `{kind}` one"));
     }
-    let slide = open(&entry.path)?;
+    let path = entry.path.as_path();
+    let reader = open(path)?;
     let stated = native::slide_info(bag)?;
-    check_size(&entry.path, slide.as_ref(), &stated)?;
-    let resolution = match resolve_slide(slide.as_ref(), entry.given, options.preference) {
-        Err(error) if matches!(error.kind(), ErrorKind::NoResolution { .. }) => return Ok(()),
-        resolution => resolution.map_err(|error| error.in_file(&entry.path))?,
+    check_size(path, reader.as_ref(), &stated)?;
+    let resolution = match resolve_slide(reader.as_ref(), entry.given, options.preference) {
+        Err(error) if matches!(error.kind(), ErrorKind::NoResolution { .. }) => return Ok(None),
+        resolution => resolution.map_err(|error| error.in_file(path))?,
     };
-    let has_other_mpp = match (resolution.mpp, stated.mpp) {
+    let mpp = resolution.mpp;
+    let has_other_mpp = match (mpp, stated.mpp) {
         (Some(given), Some(there)) => (given - there).abs() > SlideInfo::MPP_TOLERANCE * there,
         _ => false,
     };
-    let sides = sides(&resolution, options);
+    let scale = OpenSlide { path, reader, resolution }.scale(options);
     let wanted = native::lattices(bag)?.into_iter().filter_map(|lattice| {
         let is_wanted = options.magnifications.contains(&lattice.magnification);
         let side = lattice.geometry.patch_size_level0.filter(|_| is_wanted)?;
         Some((lattice.magnification, side))
     });
     for (magnification, side) in wanted {
-        let given = sides.as_ref().ok().map(|sides| sides.at(magnification));
+        let given = scale.as_ref().ok().map(|scale| scale.sides.at(magnification));
         if has_other_mpp || given.is_some_and(|given| given != side) {
             let told = |mpp: Option<f64>, side: Option<u32>| {
                 let mpp = mpp.map(|mpp| format!("{mpp} um/px"));
                 let side = side.map(|side| format!("{magnification} patches of {side} px"));
                 mpp.into_iter().chain(side).collect::<Vec<_>>().join(" with ")
             };
-            return other(format!("at {}", told(stated.mpp, Some(side))), told(resolution.mpp, given));
+            return other(format!("at {}", told(stated.mpp, Some(side))), told(mpp, given));
         }
     }
-    sides.map(drop).map_err(|error| error.in_file(&entry.path).into())
+    scale.map(Some)
 }
 
 /// What is left of laid patches where a bag is there: those of magnifications at which it has no features of the encoder. Patches that the

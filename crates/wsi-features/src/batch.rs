@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::extract::{ExtractOptions, Extracted, extract_of};
 use crate::patch_reader::PixelSource;
 use crate::slide_list::{SlideEntry, SlideList};
+use crate::slide_scale::{SlideScale, resolution_remarks};
 use crate::status::{Encoded, Outcome, SlideStatus, check_table, place, record};
 use crate::tissue_remarks::ink_warning;
 
@@ -28,7 +29,7 @@ impl Shard {
     pub const WHOLE: Self = Self { index: 1, count: 1 };
 
     /// The name of this shard's table.
-    fn table(self) -> String {
+    pub(crate) fn table(self) -> String {
         match self.count {
             1 => "status.csv".to_owned(),
             _ => format!("status-{}-of-{}.csv", self.index, self.count),
@@ -37,6 +38,12 @@ impl Shard {
 
     fn has(self, number: usize) -> bool {
         number % self.count == self.index - 1
+    }
+
+    /// Its slides.
+    pub(crate) fn of(self, slides: &SlideList) -> Vec<&SlideEntry> {
+        let numbered = slides.entries().iter().enumerate();
+        numbered.filter(|(number, _)| self.has(*number)).map(|(_, entry)| entry).collect()
     }
 }
 
@@ -87,7 +94,8 @@ pub struct EncodeOptions {
 /// What a progress bar hears.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event<'a> {
-    /// What a person should know of the encoder or of the directory of the bags, before the first slide.
+    /// What a person should know of the encoder or of the directory of the bags, before the first slide; in [`preview`](crate::preview) of
+    /// slides, too, which it names.
     Warning(&'a str),
     /// A slide was begun, the first number of all of this shard.
     Begun(&'a str, usize, usize),
@@ -123,7 +131,7 @@ pub fn run(
         action: "make the directory",
         source,
     })?;
-    each(slides, encoder, (out, options.shard), on_event, &|entry, bag| {
+    each(slides, encoder, (out, options.shard), on_event, |entry, bag| {
         one(entry, bag, encoder, options, &|n| on_event(Event::Patches(n)))
     })
 }
@@ -145,8 +153,10 @@ pub fn encode(
     if !options.bags.is_dir() {
         return Err(Error::NoFolder { folder: options.bags.clone() });
     }
-    each(slides, encoder, (&options.bags, options.shard), on_event, &|entry, bag| {
-        features_at(&entry.path, bag, encoder, options.pixels, &|n| on_event(Event::Patches(n)))
+    each(slides, encoder, (&options.bags, options.shard), on_event, |entry, bag| {
+        let outcome =
+            features_at(&entry.path, bag, encoder, options.pixels, &|n| on_event(Event::Patches(n)));
+        outcome.map(|outcome| (outcome, None))
     })
 }
 
@@ -156,7 +166,7 @@ fn each(
     encoder: &dyn PatchEncoder,
     (folder, shard): (&Path, Shard),
     on_event: &dyn Fn(Event<'_>),
-    one: &dyn Fn(&SlideEntry, &Path) -> Result<Outcome>,
+    one: impl Fn(&SlideEntry, &Path) -> Result<(Outcome, Option<SlideScale>)>,
 ) -> Result<Vec<SlideStatus>> {
     let table = folder.join(shard.table());
     check_table(&table)?;
@@ -167,22 +177,16 @@ fn each(
     if let Some(warning) = FolderLock::of(folder)?.warning() {
         on_event(Event::Warning(warning));
     }
-    let entries: Vec<&SlideEntry> = slides
-        .entries()
-        .iter()
-        .enumerate()
-        .filter(|(number, _)| shard.has(*number))
-        .map(|(_, entry)| entry)
-        .collect();
+    let entries = shard.of(slides);
     let mut statuses = Vec::new();
     for (number, entry) in entries.iter().enumerate() {
         on_event(Event::Begun(&entry.id, number + 1, entries.len()));
-        let outcome = match one(entry, &bag_of(entry, folder, &bags)) {
-            Ok(outcome) => outcome,
+        let (outcome, scale) = match one(entry, &bag_of(entry, folder, &bags)) {
+            Ok(done) => done,
             Err(error) if error.is_temporary() => return Err(error),
-            Err(error) => Outcome::Failed(whole_text(&error)),
+            Err(error) => (Outcome::Failed(whole_text(&error)), None),
         };
-        let status = SlideStatus { slide: entry.id.clone(), outcome };
+        let status = SlideStatus { slide: entry.id.clone(), outcome, scale };
         let alone = FolderLock::of(folder)?;
         record(&table, encoder.name(), &status)?;
         drop(alone);
@@ -193,7 +197,7 @@ fn each(
 }
 
 /// The names of the bags that are there.
-fn bag_names(folder: &Path) -> Result<SlideNames> {
+pub(crate) fn bag_names(folder: &Path) -> Result<SlideNames> {
     let failed = |source| Error::Io { path: folder.to_owned(), action: "list the directory", source };
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
@@ -204,7 +208,7 @@ fn bag_names(folder: &Path) -> Result<SlideNames> {
 }
 
 /// The bag of a slide, which may be there, by its own name or by that of the slide's file.
-fn bag_of(entry: &SlideEntry, folder: &Path, bags: &SlideNames) -> PathBuf {
+pub(crate) fn bag_of(entry: &SlideEntry, folder: &Path, bags: &SlideNames) -> PathBuf {
     let name = |id: &str| folder.join(format!("{id}.h5"));
     let path = name(&entry.id);
     // Other processes may have made it since the names were listed.
@@ -217,21 +221,21 @@ fn one(
     encoder: &dyn PatchEncoder,
     options: &BatchOptions,
     on_patches: &dyn Fn(usize),
-) -> Result<Outcome> {
+) -> Result<(Outcome, Option<SlideScale>)> {
     let begun = Instant::now();
     let encoded = encoder.name();
     let is_there = path.exists();
     if is_there {
-        check_settings(entry, path, &options.extract)?;
+        let scale = check_settings(entry, path, &options.extract)?;
         check_features(path, encoder, options.extract.pixels)?;
         if has_all(path, encoded, &options.extract.magnifications)? {
-            return Ok(Outcome::Present);
+            return Ok((Outcome::Present, scale));
         }
     }
     let mut warnings = Vec::new();
     let wanted = |laid| if is_there { lacking(path, encoded, laid, &mut warnings) } else { Ok(laid) };
     let slide = (entry.path.as_path(), entry.given);
-    let Extracted { bag, info, resolution, n_unreadable, ink, warnings: of_slide } =
+    let Extracted { bag, info, scale, n_unreadable, ink, warnings: of_slide } =
         extract_of(slide, encoder, &options.extract, &options.out, wanted, on_patches)?;
     // Another process may have made it meanwhile.
     let placed = native::write_or_add(path, &bag, encoded, &info, options.extract.lattice.label())?;
@@ -239,26 +243,26 @@ fn one(
     for (magnification, set) in bag.sets() {
         n_patches[place(magnification)] = set.n_patches();
     }
-    Ok(Outcome::Done(Encoded {
+    let resolution = &scale.resolution;
+    let outcome = Outcome::Done(Encoded {
         n_patches,
         n_unreadable,
         joined: placed != Placed::Written,
         base: Some(resolution.base),
         rule: resolution.rule.label().to_owned(),
-        warnings: resolution
-            .warnings
-            .iter()
-            .map(ToString::to_string)
+        warnings: resolution_remarks(resolution, options.extract.target_mpp)
+            .into_iter()
             .chain(of_slide.iter().map(ToString::to_string))
             .chain(ink_warning(ink))
             .chain(warnings)
             .collect(),
         seconds: begun.elapsed().as_secs_f64(),
-    }))
+    });
+    Ok((outcome, Some(scale)))
 }
 
 /// The error, what its causes add, and the way out.
-fn whole_text(error: &Error) -> String {
+pub(crate) fn whole_text(error: &Error) -> String {
     let mut text = cf_cli::with_causes(error);
     if let Some(way_out) = way_out_of(error) {
         text.push_str("; ");

@@ -155,11 +155,23 @@ pub enum Error {
         second: PathBuf,
     },
     /// Nothing to do.
-    #[error("{} has no slides", place.display())]
+    #[error("{} has no slides that are read from a directory{}", place.display(), passed_over_in_words(passed_over))]
     NoSlides {
         /// The directory.
         place: PathBuf,
+        /// Folders in it that hold slides, and slides of other kinds.
+        passed_over: Vec<PathBuf>,
     },
+}
+
+fn passed_over_in_words(paths: &[PathBuf]) -> String {
+    match paths {
+        [] => String::new(),
+        _ => {
+            let names = paths.iter().map(|path| path.display().to_string());
+            format!("; there are {}: name such a folder to take its slides", cf_cli::listed_up_to(5, names))
+        }
+    }
 }
 
 impl Error {

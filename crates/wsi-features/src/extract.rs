@@ -5,16 +5,17 @@ use std::sync::mpsc::sync_channel;
 
 use patch_encoders::RgbImage;
 use rayon::prelude::*;
-use wsi_bags::{Bag, Magnification, PatchGeometry, PatchSet, Provenance, SlideInfo, Squares, parents};
-use wsi_slides::lattice::{Inclusion, NestedPatches, Padding, PatchSides, Patches, clam, nested};
-use wsi_slides::tissue::{self, Ink, PenMarks, Preset, TissueParams};
-use wsi_slides::{Preference, Resolution, ResolutionOverride, SlideWarning, open, resolve_slide};
+use wsi_bags::{Bag, Magnification, PatchGeometry, PatchSet, Provenance, SlideInfo};
+use wsi_slides::lattice::{NestedPatches, Patches};
+use wsi_slides::tissue::{Ink, PenMarks, Preset, TissueParams};
+use wsi_slides::{Preference, Resolution, ResolutionOverride, SlideWarning};
 
 use crate::encoder::PatchEncoder;
 use crate::error::{Error, Result};
 use crate::feature_spool::FeatureSpool;
 use crate::patch_reader::{PatchReader, PixelSource};
-use crate::tissue_remarks::{no_patches, no_tissue};
+use crate::slide_lattice::{Laid, open_slide};
+use crate::slide_scale::SlideScale;
 
 /// Patches that are read, and wait for the encoder, at a time: about 25 MB of pixels.
 const BATCH: usize = 128;
@@ -90,8 +91,8 @@ pub struct Extracted {
     pub bag: Bag,
     /// Size and resolution of the slide.
     pub info: SlideInfo,
-    /// How its magnification was found.
-    pub resolution: Resolution,
+    /// How its magnification was found, and how large patches are by it.
+    pub scale: SlideScale,
     /// Patches that were left out because a tile did not decode.
     pub n_unreadable: usize,
     /// What was taken for ink.
@@ -136,91 +137,22 @@ pub(crate) fn extract_of(
     wanted: impl FnOnce(Vec<NestedPatches>) -> Result<Vec<NestedPatches>>,
     on_patches: &dyn Fn(usize),
 ) -> Result<Extracted> {
-    let slide = open(path)?;
-    let resolution =
-        resolve_slide(slide.as_ref(), given, options.preference).map_err(|error| error.in_file(path))?;
-    let size = slide.levels().first().map_or([0, 0], |level| [level.width, level.height]);
-    let (laid, ink) = lay(path, slide.as_ref(), size, &resolution, options)?;
+    let slide = open_slide(path, given, options)?;
+    let Laid { scale, scales: laid, ink, .. } = slide.lay(options)?;
     let scales = wanted(laid)?;
     let readers: Vec<PatchReader<'_>> = scales
         .iter()
         .map(|scale| {
             let side = scale.patches.side;
-            PatchReader::new(path, slide.as_ref(), side, encoder.patch_side(), options.pixels)
+            PatchReader::new(path, slide.reader.as_ref(), side, encoder.patch_side(), options.pixels)
         })
         .collect();
     let spools = encode(path, scratch, &scales, &readers, encoder, options.bad_tiles, on_patches)?;
-    let info = SlideInfo { width: Some(size[0].into()), height: Some(size[1].into()), mpp: resolution.mpp };
+    let [width, height] = slide.size().map(|pixels| Some(pixels.into()));
+    let info = SlideInfo { width, height, mpp: scale.resolution.mpp };
     let n_unreadable = spools.iter().flat_map(FeatureSpool::filled).filter(|filled| !**filled).count();
-    let bag = gather(path, scales, spools, (encoder, options.pixels), &resolution)?;
-    Ok(Extracted { bag, info, resolution, n_unreadable, ink, warnings: slide.warnings().to_vec() })
-}
-
-/// Tissue, then the lattice; and what was taken for ink.
-fn lay(
-    path: &Path,
-    slide: &dyn wsi_slides::SlideReader,
-    size: [u32; 2],
-    resolution: &Resolution,
-    options: &ExtractOptions,
-) -> Result<(Vec<NestedPatches>, Ink)> {
-    let sides = sides(resolution, options).map_err(|error| error.in_file(path))?;
-    let found = tissue::find(slide, &options.tissue).map_err(|error| error.in_file(path))?;
-    let nothing = |reason: String| Error::NoTissue { slide: path.to_owned(), reason };
-    if found.contours.is_empty() {
-        return Err(nothing(no_tissue(&found, &options.tissue)));
-    }
-    let scales = match options.lattice {
-        LatticeKind::Nested => nested(&found.contours, size, sides, &options.magnifications),
-        LatticeKind::Clam => {
-            let mut magnifications = options.magnifications.clone();
-            magnifications.sort_unstable();
-            magnifications.dedup();
-            let grid = |magnification: Magnification| {
-                clam(&found.contours, sides.at(magnification), Inclusion::AnyOfFour, Padding::Beyond)
-            };
-            let scales: Vec<NestedPatches> = magnifications
-                .into_iter()
-                .map(|magnification| NestedPatches {
-                    magnification,
-                    patches: grid(magnification),
-                    parents: None,
-                })
-                .collect();
-            with_parents(scales)?
-        }
-    };
-    match scales.iter().find(|scale| scale.patches.corners.is_empty()) {
-        Some(scale) => {
-            Err(nothing(format!("{}: {}", scale.magnification, no_patches(&found, &scale.patches))))
-        }
-        None => Ok((scales, found.ink)),
-    }
-}
-
-/// How large patches are.
-pub(crate) fn sides(resolution: &Resolution, options: &ExtractOptions) -> wsi_slides::Result<PatchSides> {
-    let finest = options.magnifications.iter().copied().max().unwrap_or(Magnification::X20);
-    match options.target_mpp {
-        Some(target) => PatchSides::physical(resolution, target, finest),
-        None => PatchSides::nominal(resolution, finest),
-    }
-}
-
-/// CLAM's grids are not nested: a patch gets the coarser one that holds its centre, or the nearest.
-fn with_parents(mut scales: Vec<NestedPatches>) -> Result<Vec<NestedPatches>> {
-    for fine in 1..scales.len() {
-        let coarse = fine - 1;
-        if scales[fine].magnification.coarser() != Some(scales[coarse].magnification) {
-            continue;
-        }
-        let squares =
-            |idx: usize| Squares { coords: &scales[idx].patches.corners, side: scales[idx].patches.side };
-        if !(scales[coarse].patches.corners.is_empty() || scales[fine].patches.corners.is_empty()) {
-            scales[fine].parents = Some(parents(squares(fine), squares(coarse))?.index);
-        }
-    }
-    Ok(scales)
+    let bag = gather(path, scales, spools, (encoder, options.pixels), &scale.resolution)?;
+    Ok(Extracted { bag, info, scale, n_unreadable, ink, warnings: slide.reader.warnings().to_vec() })
 }
 
 /// Reads and encodes every patch: one batch is read while the one before is encoded. Features lie in files without a name in

@@ -3,8 +3,8 @@
 //! [`extract`] turns one slide into a bag: resolution, tissue, lattice, then patches read on all threads while the encoder
 //! works on those read before. [`run`] does so for many slides, or for one shard of them: what is there already is
 //! skipped, one bad slide never stops the others, and a table says for each slide what became of it. Bags are native
-//! files, written beside their name and renamed. [`encode`] gives bags the features of another encoder, at the patches that
-//! they have.
+//! files, written beside their name and renamed. [`preview`] says what [`run`] would do, and writes nothing. [`encode`] gives bags
+//! the features of another encoder, at the patches that they have.
 //!
 //! ```
 //! use patch_encoders::{Encoder, EncoderName};
@@ -31,7 +31,10 @@ mod error;
 mod extract;
 mod feature_spool;
 mod patch_reader;
+mod preview;
+mod slide_lattice;
 mod slide_list;
+mod slide_scale;
 mod status;
 mod tissue_remarks;
 
@@ -40,6 +43,8 @@ pub use encoder::PatchEncoder;
 pub use error::{Error, Result, way_out};
 pub use extract::{BadTiles, ExtractOptions, Extracted, LatticeKind, extract};
 pub use patch_reader::PixelSource;
+pub use preview::{Preview, Prospect, preview};
 pub use slide_list::{SlideEntry, SlideList};
+pub use slide_scale::{SlideScale, differing_spans, resolution_remarks};
 pub use status::{Encoded, Outcome, SlideStatus};
 pub use tissue_remarks::{ink_warning, no_patches, no_tissue};

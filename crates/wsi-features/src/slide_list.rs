@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 const EXTENSIONS: [&str; 11] =
     ["svs", "tif", "tiff", "ndpi", "mrxs", "scn", "bif", "vms", "png", "jpg", "jpeg"];
 
+/// Those of slides that no batch reads out of a directory.
+const OTHER_SLIDES: [&str; 8] = ["dcm", "czi", "vsi", "qptiff", "isyntax", "svslide", "vmu", "lif"];
+
 /// One slide.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SlideEntry {
@@ -28,6 +31,7 @@ pub struct SlideEntry {
 #[derive(Debug, Clone, PartialEq)]
 pub struct SlideList {
     entries: Vec<SlideEntry>,
+    passed_over: Vec<PathBuf>,
 }
 
 impl SlideList {
@@ -39,8 +43,9 @@ impl SlideList {
     /// [`Error::Io`] for what cannot be listed, [`Error::NoSlides`] for a directory without any, [`Error::SameName`].
     pub fn find(places: &[PathBuf]) -> Result<Self> {
         let mut by_id: BTreeMap<String, PathBuf> = BTreeMap::new();
+        let mut passed_over = Vec::new();
         for place in places {
-            for path in slides_of(place)? {
+            for path in slides_of(place, &mut passed_over)? {
                 let id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
                 match by_id.insert(id, path.clone()) {
                     Some(first) if first != path => return Err(Error::SameName { first, second: path }),
@@ -49,7 +54,14 @@ impl SlideList {
             }
         }
         let entry = |(id, path)| SlideEntry { path, id, given: ResolutionOverride::default() };
-        Ok(Self { entries: by_id.into_iter().map(entry).collect() })
+        passed_over.sort_unstable();
+        Ok(Self { entries: by_id.into_iter().map(entry).collect(), passed_over })
+    }
+
+    /// What lies in the directories and was not taken: slides of kinds that are read one by one at most, and folders that hold slides.
+    #[must_use]
+    pub fn passed_over(&self) -> &[PathBuf] {
+        &self.passed_over
     }
 
     /// The slides.
@@ -67,7 +79,7 @@ impl SlideList {
         self
     }
 
-    /// States resolutions by a table with the columns `slide` (or `wsi`) and `mpp`, `mag` or both; cells may be empty. Slides are
+    /// States resolutions by a table with the columns `slide` (or `wsi`, as in TRIDENT's tables) and `mpp`, `mag` or both; cells may be empty. Slides are
     /// named by their files, with or without folder and extension.
     ///
     /// Slides that the table does not name keep what their file states. Names in the table of which there is no slide are returned, too:
@@ -98,25 +110,44 @@ impl SlideList {
     }
 }
 
-fn slides_of(place: &Path) -> Result<Vec<PathBuf>> {
+/// Whether a file is one of these by its extension, and not hidden, such as macOS's `._slide.svs` beside a slide on other file systems.
+fn is_called(path: &Path, extensions: &[&str]) -> bool {
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    !is_hidden && extensions.contains(&extension.as_str())
+}
+
+/// Whether a folder holds slides. One that can't be listed is none of a batch's business.
+fn holds_slides(folder: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else { return false };
+    entries.flatten().any(|entry| {
+        let path = entry.path();
+        (is_called(&path, &EXTENSIONS) || is_called(&path, &OTHER_SLIDES)) && path.is_file()
+    })
+}
+
+fn slides_of(place: &Path, passed_over: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>> {
     if !place.is_dir() {
         return Ok(vec![place.to_owned()]);
     }
     let failed = |source| Error::Io { path: place.to_owned(), action: "list the directory", source };
-    let mut found = Vec::new();
+    let (mut found, mut others) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(place).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let path = entry.path();
-        let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-        // Such as macOS's `._slide.svs` beside a slide on other file systems.
-        let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        let path = entry.map_err(failed)?.path();
         // A link that leads nowhere is a slide that is missing, which its row says.
-        let is_slide = || path.is_file() || (path.is_symlink() && !path.exists());
-        if !is_hidden && EXTENSIONS.contains(&extension.as_str()) && is_slide() {
+        let is_file = path.is_file() || (path.is_symlink() && !path.exists());
+        if is_file && is_called(&path, &EXTENSIONS) {
             found.push(path);
+        } else if is_called(&path, &OTHER_SLIDES) || (path.is_dir() && holds_slides(&path)) {
+            others.push(path);
         }
     }
-    if found.is_empty() { Err(Error::NoSlides { place: place.to_owned() }) } else { Ok(found) }
+    if found.is_empty() {
+        others.sort_unstable();
+        return Err(Error::NoSlides { place: place.to_owned(), passed_over: others });
+    }
+    passed_over.append(&mut others);
+    Ok(found)
 }
 
 /// What a slide's bag is called by what a table calls the slide.
@@ -171,6 +202,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_lies_in_a_directory_and_is_not_taken_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for folder in ["uuid-1", "empty", "a"] {
+            std::fs::create_dir(at(folder)).unwrap();
+        }
+        // `a.mrxs` has its data in a folder of its name.
+        for name in ["uuid-1/slide.svs", "b.dcm", "notes.txt", "a/Data0001.dat"] {
+            std::fs::write(at(name), "").unwrap();
+        }
+        let places = [dir.path().to_owned()];
+        let none = SlideList::find(&places).unwrap_err().to_string();
+        assert!(none.contains("uuid-1") && none.contains("b.dcm"), "{none}");
+        std::fs::write(at("a.mrxs"), "").unwrap();
+        let found = SlideList::find(&places).unwrap();
+        assert_eq!((found.entries().len(), found.passed_over()), (1, [at("b.dcm"), at("uuid-1")].as_slice()));
+    }
+
+    #[test]
     fn directories_give_their_slides_by_name() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["b.svs", "a.TIF", "notes.txt"] {
@@ -204,6 +254,13 @@ mod tests {
         assert_eq!(found.entries()[1].given, ResolutionOverride::default());
         assert_eq!(found.entries()[2].given, ResolutionOverride { mpp: None, magnification: Some(10.0) });
         assert_eq!(left, ["c.svs"]);
+        // TRIDENT's own tables, which know no magnification.
+        let trident = dir.path().join("trident.csv");
+        std::fs::write(&trident, "wsi,mpp\na.svs,0.2523\nb.svs,0.5\n").unwrap();
+        let (of_trident, left) = list.clone().with_table(&trident).unwrap();
+        let mpp = [Some(0.2523), Some(0.5), None].map(|mpp| ResolutionOverride { mpp, magnification: None });
+        assert_eq!(of_trident.entries().iter().map(|entry| entry.given).collect::<Vec<_>>(), mpp);
+        assert_eq!(left.len(), 0);
         // A slide of its own may be one that needs no correction.
         let alone = SlideList::find(&["x/b.svs".into()]).unwrap();
         let (found, left) = alone.clone().with_table(&table).unwrap();

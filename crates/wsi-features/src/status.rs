@@ -5,6 +5,7 @@ use std::path::Path;
 use wsi_bags::{Magnification, name_beside};
 
 use crate::error::{Error, Result};
+use crate::slide_scale::SlideScale;
 
 /// What is told of a slide that was encoded.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +56,8 @@ pub struct SlideStatus {
     pub slide: String,
     /// What became of it.
     pub outcome: Outcome,
+    /// How large its patches are, where `run` found that out.
+    pub scale: Option<SlideScale>,
 }
 
 const COLUMNS: [&str; 12] = [
@@ -216,7 +219,7 @@ mod tests {
     }
 
     fn status(slide: &str, outcome: Outcome) -> SlideStatus {
-        SlideStatus { slide: slide.to_owned(), outcome }
+        SlideStatus { slide: slide.to_owned(), outcome, scale: None }
     }
 
     fn rows(table: &Path) -> Vec<String> {

@@ -61,7 +61,7 @@ pub use openslide::OpenSlideReader;
 pub use pyramid_writer::{LevelTags, PyramidWriter, TileCompression, TilePlace};
 pub use reader::{LARGEST_REGION, Level, SlideReader, SlideWarning, open};
 pub use resolution::{
-    PLAUSIBLE_MPP, Preference, Resolution, ResolutionOverride, ResolutionWarning, Rule, StatedResolution,
-    magnification_of_mpp, resolve, resolve_slide,
+    NOTEWORTHY_DIFFERENCE, PLAUSIBLE_MPP, Preference, Resolution, ResolutionOverride, ResolutionWarning,
+    Rule, StatedResolution, magnification_of_mpp, resolve, resolve_slide,
 };
 pub use tiff_slide::{TiffSlide, UNREAD_DIRECTORIES};

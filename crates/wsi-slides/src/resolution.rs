@@ -4,11 +4,20 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::lattice::PATCH_SIDE;
 use crate::reader::{SlideReader, SlideWarning};
 
 /// Micrometres per pixel outside this range are not taken for a slide's: they are defaults of other software (72 dpi)
 /// or downscaled copies.
 pub const PLAUSIBLE_MPP: [f64; 2] = [0.05, 4.0];
+
+/// A difference of sizes that is told of: an eighth.
+///
+/// Scanners have their own idea of 40x, nominally 0.25 micrometres per pixel, and of 20x, 0.5: Aperio 0.2456 to 0.2529 and 0.4942 to
+/// 0.5040, Philips 0.25, Leica's GT450 0.263, 3DHISTECH 0.2325 and 0.2425 (and 0.1625 at 60x, nominally 0.1667), Hamamatsu 0.2204 to
+/// 0.2308 and 0.4410 to 0.46. The last are the farthest off, by 11.9 %. An eighth tells of none of these, and of both 0.31 and 0.59, whose
+/// patches at 20x differ by a factor of 1.9.
+pub const NOTEWORTHY_DIFFERENCE: f64 = 0.125;
 
 /// Objective power and micrometres per pixel as the file states them, unjudged.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -133,6 +142,14 @@ pub enum ResolutionWarning {
         /// Micrometres per pixel along x and y.
         mpp: [f64; 2],
     },
+    /// Micrometres per pixel are not near the nominal ones of the magnification, so that patches cut by magnification span other sizes
+    /// than those of other slides.
+    OffNominal {
+        /// The magnification of level 0.
+        magnification: f64,
+        /// Micrometres per level-0 pixel.
+        mpp: f64,
+    },
 }
 
 impl fmt::Display for ResolutionWarning {
@@ -170,6 +187,19 @@ impl fmt::Display for ResolutionWarning {
             Self::Anisotropic { mpp: [x, y] } => {
                 write!(f, "pixels are not square: {x} by {y} micrometres; x is used")
             }
+            Self::OffNominal { magnification, mpp } => {
+                let nominal = nominal_mpp(*magnification);
+                let finest = [20.0, 10.0].into_iter().find(|finest| finest <= magnification).unwrap_or(5.0);
+                let span = |mpp: f64| f64::from(PATCH_SIDE) * mpp * magnification / finest;
+                write!(
+                    f,
+                    "{mpp} micrometres per pixel are taken for {magnification}x, which nominally has {}: patches at {finest}x \
+                     span {:.0} µm instead of {:.0}",
+                    (nominal * 1e4).round() / 1e4,
+                    span(*mpp),
+                    span(nominal)
+                )
+            }
         }
     }
 }
@@ -185,6 +215,24 @@ pub struct Resolution {
     pub rule: Rule,
     /// What a person should look at.
     pub warnings: Vec<ResolutionWarning>,
+}
+
+impl Resolution {
+    /// [`ResolutionWarning::OffNominal`] where micrometres per pixel are off the nominal ones of the magnification by more than
+    /// [`NOTEWORTHY_DIFFERENCE`].
+    ///
+    /// It is no part of `warnings`, since it matters where patches are cut by magnification and not where they are cut by micrometres.
+    #[must_use]
+    pub fn off_nominal(&self) -> Option<ResolutionWarning> {
+        let (magnification, mpp) = (self.base, self.mpp?);
+        let difference = (mpp / nominal_mpp(magnification) - 1.0).abs();
+        (difference > NOTEWORTHY_DIFFERENCE).then_some(ResolutionWarning::OffNominal { magnification, mpp })
+    }
+}
+
+/// Micrometres per pixel of a magnification by its name: 10x has 1.
+fn nominal_mpp(magnification: f64) -> f64 {
+    10.0 / magnification
 }
 
 /// Decides the resolution of level 0.
@@ -292,11 +340,12 @@ pub fn resolve_slide(
 
 /// Whether given micrometres per pixel are nearer to those of a magnification, of which 10x has 1, than to those of its half or double.
 fn stands_for(mpp: f64, magnification: f64) -> bool {
-    let ratio = mpp * magnification / 10.0;
+    let ratio = mpp / nominal_mpp(magnification);
     (1.0 / std::f64::consts::SQRT_2..=std::f64::consts::SQRT_2).contains(&ratio)
 }
 
-/// The nominal magnification that micrometres per pixel stand for, by the bands of TRIDENT; `None` from 2.4 on.
+/// The nominal magnification that micrometres per pixel stand for, by the bands of TRIDENT; `None` from 2.4 on. A band is wide: what is
+/// far from its nominal value is told of by [`Resolution::off_nominal`].
 #[must_use]
 pub fn magnification_of_mpp(mpp: f64) -> Option<f64> {
     const BANDS: [(f64, f64); 6] =
@@ -443,6 +492,49 @@ mod tests {
             let found = resolve(StatedResolution::default(), given, Preference::Mpp).unwrap();
             assert_eq!(found.warnings, [], "{mpp}");
         }
+    }
+
+    #[test]
+    fn no_scanner_of_a_nominal_magnification_is_told_of() {
+        let scanners = [
+            (20.0, vec![0.4942, 0.499, 0.5040, 0.4410, 0.46, 0.5]),
+            (40.0, vec![0.2456, 0.2529, 0.2204, 0.2308, 0.2325, 0.2425, 0.25, 0.263]),
+            (60.0, vec![0.1625]),
+        ];
+        for (magnification, mpp) in scanners {
+            for mpp in mpp {
+                let resolution = found(Some(mpp), None).unwrap();
+                assert_eq!((resolution.base, resolution.off_nominal()), (magnification, None), "{mpp}");
+            }
+        }
+        assert_eq!(found(None, Some(20.0)).unwrap().off_nominal(), None);
+    }
+
+    #[test]
+    fn both_ends_of_a_band_are_told_of_with_the_size_of_their_patches() {
+        let told = |mpp| found(Some(mpp), None).unwrap().off_nominal().map(|warning| warning.to_string());
+        // 256 * 0.31 = 79.36, 256 * 0.59 = 151.04.
+        let of = |mpp: &str, base, nominal, rest: &str| {
+            format!(
+                "{mpp} micrometres per pixel are taken for {base}x, which nominally has {nominal}: patches at {rest}"
+            )
+        };
+        assert_eq!(told(0.31), Some(of("0.31", 20, "0.5", "20x span 79 µm instead of 128")));
+        assert_eq!(told(0.59), Some(of("0.59", 20, "0.5", "20x span 151 µm instead of 128")));
+        // On a slide of 40x they are 512 pixels: 512 * 0.29 = 148.48.
+        assert_eq!(told(0.29), Some(of("0.29", 40, "0.25", "20x span 148 µm instead of 128")));
+        assert_eq!(told(0.18), None);
+        assert_eq!(told(0.19), Some(of("0.19", 60, "0.1667", "20x span 146 µm instead of 128")));
+        // What is finest on slides of 10x and 5x.
+        assert_eq!(told(0.7), Some(of("0.7", 10, "1", "10x span 179 µm instead of 256")));
+        assert_eq!(told(2.39), Some(of("2.39", 5, "2", "5x span 612 µm instead of 512")));
+        // A magnification that the user gives is no excuse.
+        let given = ResolutionOverride { mpp: Some(0.34), magnification: Some(40.0) };
+        let both = resolve(StatedResolution::default(), given, Preference::Mpp).unwrap();
+        assert_eq!(
+            both.off_nominal(),
+            Some(ResolutionWarning::OffNominal { magnification: 40.0, mpp: 0.34 })
+        );
     }
 
     #[test]

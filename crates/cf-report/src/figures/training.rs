@@ -32,7 +32,7 @@ impl Quantity {
         match self {
             Self::TrainLoss => "Training loss",
             Self::ValidationLoss => "Validation loss",
-            Self::ValidationCIndex => "Validation C-index, slide level",
+            Self::ValidationCIndex => "Validation C-index",
         }
     }
 

@@ -105,7 +105,12 @@ fn show_plan(config: &RunConfig, plan: &Plan, json: bool) -> Result<(), Failure>
             step.n_slides, step.n_patients, step.n_events, step.label
         ));
         for dropped in &step.dropped {
-            print(&format!("{:>6}   {}: {}", dropped.ids.len(), dropped.reason, dropped.ids.join(" ")));
+            print(&format!(
+                "{:>6}   {}: {}",
+                dropped.ids.len(),
+                dropped.reason,
+                cf_cli::listed(&dropped.ids)
+            ));
         }
     }
     for fold in &plan.record.folds {

@@ -12,7 +12,7 @@ mod splits;
 mod study;
 mod threads;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
@@ -155,9 +155,9 @@ fn explain(failure: &Failure) -> (String, u8) {
     (text, code)
 }
 
-#[expect(clippy::print_stderr, reason = "the one place where a person reads why a command failed")]
 fn print_error(text: &str) {
-    eprintln!("error: {text}");
+    // Nowhere is left to report that stderr is closed or full.
+    _ = writeln!(std::io::stderr(), "error: {text}");
 }
 
 /// Why something was not printed.

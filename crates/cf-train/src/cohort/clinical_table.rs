@@ -14,6 +14,7 @@ use super::settings::CohortConfig;
 use super::slide_names;
 use super::status_cells::StatusColumn;
 use super::table_form::TableForm;
+use super::unread_patients::UnreadPatients;
 use super::{Cohort, Dropped, Slide};
 use crate::delimited::DelimitedTable;
 use crate::error::{Error, Result};
@@ -41,6 +42,7 @@ pub struct ClinicalTable {
     /// Cases of rows without an outcome.
     skipped_cases: BTreeSet<String>,
     dropped: Vec<Dropped>,
+    unread_patients: Option<UnreadPatients>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -58,7 +60,11 @@ impl ClinicalTable {
     /// table, a column is missing, a cell is not what it should be (the error names line and column), a slide stands
     /// twice, a patient has two outcomes, there are no rows, or nobody has an event.
     pub fn read(config: &CohortConfig) -> Result<Self> {
-        Self::read_rows(config, &mut OnFault::Stop)
+        let table = Self::read_rows(config, &mut OnFault::Stop)?;
+        if let Some(unread) = &table.unread_patients {
+            tracing::warn!("{}: {}; {}", table.path.display(), unread.found(), unread.way_out());
+        }
+        Ok(table)
     }
 
     /// As [`ClinicalTable::read`], leaving out every faulty row with its fault in `faults`; an outcome without any event or two
@@ -75,6 +81,7 @@ impl ClinicalTable {
         let mut rows: Vec<ReadRow> = Vec::new();
         let mut skipped = Vec::new();
         let mut status_column = None;
+        let mut unread_patients = None;
         // Files of a folder repeat each other's rows, each being in one part of every fold.
         let mut seen: BTreeMap<String, (PathBuf, usize)> = BTreeMap::new();
         for file in table_files(config)? {
@@ -107,6 +114,10 @@ impl ClinicalTable {
                         }
                     }
                 }
+            }
+            if let Some(column) = &form.unread_patients {
+                let rows = table.rows().map(|row| (row.cell(column.index), row.cell(form.case.index)));
+                unread_patients = unread_patients.or(UnreadPatients::of(&column.name, rows));
             }
             if form.rows == RowsPerCase::Several {
                 skipped.retain(|row: &SkippedRow| !seen.contains_key(&row.id));
@@ -145,7 +156,7 @@ impl ClinicalTable {
             Rows::Patients(rows.into_iter().map(patient).collect())
         };
         dropped.extend(Dropped::new("row without a time or a status", skipped.into_iter().collect()));
-        Ok(Self { path: path.clone(), status_column, rows, skipped_cases, dropped })
+        Ok(Self { path: path.clone(), status_column, rows, skipped_cases, dropped, unread_patients })
     }
 
     /// The file.
@@ -156,6 +167,11 @@ impl ClinicalTable {
     /// The column that statuses were read from.
     pub fn status_column(&self) -> &StatusColumn {
         &self.status_column
+    }
+
+    /// Patients of a column that is not read, where each is taken for several.
+    pub(crate) fn unread_patients(&self) -> Option<&UnreadPatients> {
+        self.unread_patients.as_ref()
     }
 
     /// What was left out so far, and why.

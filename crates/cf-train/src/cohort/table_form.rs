@@ -6,6 +6,7 @@ use super::preset::{MissingOutcome, OutcomeColumns, Preset, RowsPerCase};
 use super::settings::CohortConfig;
 use super::status_cells::StatusColumn;
 use super::time_cells::TimeUnit;
+use super::unread_patients::names_patients;
 use crate::delimited::DelimitedTable;
 
 /// The columns that are read; the places are those of one table.
@@ -13,6 +14,8 @@ pub(crate) struct TableForm {
     pub(crate) case: Column,
     /// `None` where a row is a patient.
     pub(crate) slide: Option<Column>,
+    /// A column that is called as one of patients, and is not that of the cases.
+    pub(crate) unread_patients: Option<Column>,
     pub(crate) time: Column,
     /// The times of who is censored, where they stand in a column of their own.
     pub(crate) censored_time: Option<Column>,
@@ -89,10 +92,16 @@ impl TableForm {
             _ => None,
         };
         let unit = unit_of(config, outcome, &time.name)?;
+        let read = [Some(&case), slide.as_ref()];
+        let unread_patients = table.header().iter().enumerate().find_map(|(index, name)| {
+            let is_unread = !read.into_iter().flatten().any(|column| column.index == index);
+            (is_unread && names_patients(name)).then(|| Column { name: name.clone(), index })
+        });
         let status = column(&status_names, key)?;
         Ok(Self {
             case,
             slide,
+            unread_patients,
             time,
             censored_time,
             unit,

@@ -60,6 +60,7 @@ pub(super) fn examine(
             findings.push(Finding::new(Severity::Warning, Fault::FeaturesMixed, directory, found));
         }
     }
+    findings.extend(same_features(bags, directory));
     for bag in bags {
         for (coarse_name, coarse, fine_name, fine) in bag.size.neighbours() {
             let ratio = fine as f64 / coarse as f64;
@@ -74,6 +75,21 @@ pub(super) fn examine(
         }
     }
     Some(UsualBag { dim, row_order })
+}
+
+/// Slides that share their features: one's bag was written or copied under the name of another.
+fn same_features(bags: &[BagFacts], directory: &str) -> Vec<Finding> {
+    let mut slides: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+    for bag in bags {
+        slides.entry(bag.features_hash).or_default().push(bag.slide_id.clone());
+    }
+    let shared = slides.into_values().filter(|ids| ids.len() > 1);
+    shared
+        .map(|ids| {
+            let found = format!("{} slides have the same features: {}", ids.len(), listed(&ids));
+            Finding::new(Severity::Error, Fault::SameFeatures, directory, found)
+        })
+        .collect()
 }
 
 /// The most frequent value; of equally frequent ones the smallest.

@@ -5,6 +5,7 @@ use wsi_bags::{BagStore, ErrorKind};
 use super::bag_scan;
 use super::fault::Fault;
 use super::finding::{Finding, Severity, listed, place};
+use super::sample_types;
 use crate::bags::open_store;
 use crate::cohort::{ClinicalTable, Cohort};
 use crate::config::RunConfig;
@@ -112,6 +113,7 @@ fn joined(config: &RunConfig, store: &BagStore, cohort: &Cohort, findings: &mut 
             format!("{} bags have no row in the clinical table: {}", strangers.len(), listed(&strangers));
         findings.push(Finding::new(Severity::Note, Fault::IdsNotJoined, directory, found));
     }
+    findings.extend(sample_types::examine(&whole, &config.features.directory().display().to_string()));
     whole
 }
 

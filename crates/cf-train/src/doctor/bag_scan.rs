@@ -1,6 +1,7 @@
 //! Every bag alone: read whole, as training would.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hasher};
 
 use cf_model::ModelConfig;
 use wsi_bags::{Bag, BagStore, Error, ErrorKind, FileKind, Magnification};
@@ -12,7 +13,10 @@ use crate::memory::BagSize;
 /// What is left of a bag once it was read.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct BagFacts {
+    /// As the table calls the slide.
     pub(super) slide_id: String,
+    /// A hash of all its features, which no two slides share.
+    pub(super) features_hash: u64,
     /// Columns of the features.
     pub(super) dim: usize,
     pub(super) size: BagSize,
@@ -40,7 +44,7 @@ pub(super) fn examine(
                     let found = error.to_string();
                     findings.push(Finding::new(Severity::Error, Fault::MissingPatchFact, place, found));
                 }
-                facts.push(facts_of(&bag));
+                facts.push(facts_of(slide_id, &bag));
             }
             Err(joint) => {
                 // Each magnification for itself: a slide may have a fault at every one.
@@ -57,10 +61,11 @@ pub(super) fn examine(
     facts
 }
 
-fn facts_of(bag: &Bag) -> BagFacts {
+fn facts_of(slide_id: &str, bag: &Bag) -> BagFacts {
     let n_patches = |at: Magnification| bag.get(at).map_or(0, |set| set.n_patches());
     BagFacts {
-        slide_id: bag.slide_id().to_owned(),
+        slide_id: slide_id.to_owned(),
+        features_hash: features_hash(bag),
         dim: bag.feature_dim(),
         size: BagSize {
             x5: n_patches(Magnification::X5),
@@ -70,6 +75,16 @@ fn facts_of(bag: &Bag) -> BagFacts {
         row_order: bag.sets().any(|(_, set)| tells_order(set.coords())).then(|| crate::bags::row_order(bag)),
         made: made(bag),
     }
+}
+
+fn features_hash(bag: &Bag) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for (_, set) in bag.sets() {
+        for value in set.features().as_slice() {
+            hasher.write_u32(value.to_bits());
+        }
+    }
+    hasher.finish()
 }
 
 fn made(bag: &Bag) -> Vec<String> {

@@ -9,6 +9,14 @@ use crate::cohort::{ClinicalTable, CohortConfig, RowFault, RowFaultKind};
 use crate::error::Error;
 use crate::status_suspicion::{self, NameSign, StatusSuspicion, Verdict};
 
+/// Faults of a kind in one column that are told one by one, beside the first.
+const MOST_OF_A_KIND: usize = 8;
+/// Sixty years: TCGA's longest follow-up is 31.
+const LONGEST_MONTHS: f64 = 720.0;
+/// Studies of survival go on for longer, unless they are of few patients.
+const SHORTEST_MONTHS: f64 = 6.0;
+const ENOUGH_PATIENTS: usize = 20;
+
 /// The cohort as its table says.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CohortFacts {
@@ -44,12 +52,12 @@ pub(super) fn examine(
 ) -> Option<(ClinicalTable, CohortFacts)> {
     let mut faults = Vec::new();
     let table = ClinicalTable::examine(config, &mut faults);
-    let lacks_columns = faults.iter().any(|fault| fault.kind == RowFaultKind::Columns);
-    findings.extend(faults.iter().map(|fault| of_row(config, fault)));
+    findings.extend(of_rows(config, &faults));
     let table = match table {
         Ok(table) => table,
         Err(error) => {
-            if !lacks_columns {
+            // What every row lacks was told of with the rows.
+            if faults.is_empty() {
                 let text = error.with_causes();
                 let place = place(&config.clinical, "");
                 let found = without_path(&text, &config.clinical);
@@ -64,7 +72,29 @@ pub(super) fn examine(
     }
     let facts = facts_of(&table)?;
     findings.extend(sign_finding(config, &facts));
+    findings.extend(times_finding(config, &table.patient_outcomes()));
     Some((table, facts))
+}
+
+/// One finding per fault, or one for all faults of a kind in a column that has very many.
+fn of_rows(config: &CohortConfig, faults: &[RowFault]) -> Vec<Finding> {
+    let mut kinds: Vec<(String, Vec<Finding>)> = Vec::new();
+    for finding in faults.iter().map(|fault| of_row(config, fault)) {
+        let column = finding.place.rsplit_once(", column ").map_or("", |(_, column)| column);
+        let kind = format!("{} {column}", finding.fault.name());
+        match kinds.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, same)) => same.push(finding),
+            None => kinds.push((kind, vec![finding])),
+        }
+    }
+    let told = kinds.into_iter().map(|(_, same)| match same.as_slice() {
+        [first, rest @ ..] if rest.len() >= MOST_OF_A_KIND => {
+            let found = format!("{}; and {} more like it", first.found, rest.len());
+            vec![Finding { found, ..first.clone() }]
+        }
+        _ => same,
+    });
+    told.flatten().collect()
 }
 
 fn of_row(config: &CohortConfig, fault: &RowFault) -> Finding {
@@ -89,6 +119,19 @@ fn of_row(config: &CohortConfig, fault: &RowFault) -> Finding {
         other => (place(&config.clinical, ""), other.with_causes()),
     };
     Finding::new(Severity::Error, name, place, found)
+}
+
+/// Times whose unit can't be what it is read as.
+fn times_finding(config: &CohortConfig, outcomes: &[Outcome]) -> Option<Finding> {
+    let longest = outcomes.iter().map(|outcome| outcome.time()).fold(0.0, f64::max);
+    let found = if longest > LONGEST_MONTHS {
+        format!("the longest follow-up is read as {longest:.0} months, {:.0} years", longest / 12.0)
+    } else if longest < SHORTEST_MONTHS && outcomes.len() >= ENOUGH_PATIENTS {
+        format!("the longest follow-up of {} patients is read as {longest:.1} months", outcomes.len())
+    } else {
+        return None;
+    };
+    Some(Finding::new(Severity::Warning, Fault::ImplausibleTimes, place(&config.clinical, ""), found))
 }
 
 fn facts_of(table: &ClinicalTable) -> Option<CohortFacts> {

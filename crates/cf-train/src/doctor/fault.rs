@@ -83,6 +83,12 @@ faults! {
     /// Rows were left out for want of an outcome.
     RowsLeftOut, "rows-left-out", "an outcome for every row",
         "nothing, if these patients were lost to follow-up from the start";
+    /// Times are longer than lives, or shorter than studies.
+    ImplausibleTimes, "implausible-times", "follow-up of months to decades",
+        "look up the unit of the column, then write time_unit = \"days\" (or weeks, months, years) in [cohort.columns]";
+    /// A column of patients is not read, and says that cases are of one patient.
+    UnreadPatients, "unread-patients", "one id for all rows of a patient",
+        "name the column of patients as case_id in [cohort.columns], and make folds of its ids";
     /// The splits can't be read.
     UnusableSplits, "unusable-splits", "splits of one known form, numbered from 0",
         "check cohort.splits, or make folds with `cf-train splits make`";
@@ -110,6 +116,9 @@ faults! {
     /// Tissue source sites are trained and validated on.
     SharedSites, "shared-sites", "sites apart, for an honest estimate at a new hospital",
         "make folds by site, with `cf-train splits make --group-by site`";
+    /// Slides of tumours are mixed with those of normal tissue, or diagnostic slides with frozen sections.
+    MixedSamples, "mixed-samples", "slides of one kind of tissue, prepared one way",
+        "leave out the others, in the clinical table or by keeping their bags elsewhere";
     /// There are no bags.
     NoBags, "no-bags", "features in a known layout",
         "check features.dir and features.backbone; docs/formats.md shows the layouts";
@@ -161,6 +170,9 @@ faults! {
     /// Bags state that their features were made differently.
     FeaturesMixed, "features-mixed", "features that one encoder made with one file of weights, of pixels chosen one way",
         "extract the few again as the others were: a model learns the difference in place of the patients";
+    /// Two slides have the same features.
+    SameFeatures, "same-features", "features of its own for every slide",
+        "find out which slide they are of, and extract the other again";
     /// Two files of one slide disagree.
     FilesDisagree, "files-disagree", "files of one slide that agree",
         "delete the stale one";

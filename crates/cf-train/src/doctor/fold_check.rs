@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::fault::Fault;
 use super::finding::{Finding, Severity, listed, place, without_path};
-use crate::cohort::{ClinicalTable, CohortConfig};
+use crate::cohort::{ClinicalTable, CohortConfig, UnreadPatients};
 use crate::config::TrainingConfig;
 use crate::error::Error;
 use crate::fold_data::FoldData;
@@ -42,6 +42,8 @@ pub(super) fn examine(
     for (entries, fold) in set.folds.iter().zip(&check.folds) {
         findings.extend(of_fold(entries, fold));
     }
+    findings
+        .extend(table.unread_patients().map(|unread| unread_patients(table.path(), unread, &check.folds)));
     let lists = [
         (
             Severity::Warning,
@@ -65,6 +67,22 @@ pub(super) fn examine(
     }
     findings.extend(sites(path, &check.folds));
     Some(set)
+}
+
+/// A column of patients that nobody reads: an error where folds have one of its patients on both sides.
+fn unread_patients(table: &Path, unread: &UnreadPatients, folds: &[FoldCheck]) -> Finding {
+    let shared: Vec<String> = folds
+        .iter()
+        .filter(|fold| !fold.shared_unread_patients.is_empty())
+        .map(|fold| format!("in fold {} {}", fold.fold, listed(&fold.shared_unread_patients)))
+        .collect();
+    let (severity, found) = match shared.as_slice() {
+        [] => (Severity::Warning, unread.found()),
+        _ => {
+            (Severity::Error, format!("{}; trained and validated on: {}", unread.found(), shared.join("; ")))
+        }
+    };
+    Finding::new(severity, Fault::UnreadPatients, place(table, ""), found).with_way_out(unread.way_out())
 }
 
 fn of_fold(entries: &FoldEntries, fold: &FoldCheck) -> Vec<Finding> {

@@ -9,6 +9,7 @@
 //! | clinical table, event share, sign of the status | `cohort_check.rs` |
 //! | folds against the table | `fold_check.rs` |
 //! | bags against the table | `bag_join.rs` |
+//! | kinds of tissue, where barcodes tell | `sample_types.rs` |
 //! | every bag alone | `bag_scan.rs` |
 //! | bags against each other | `bag_comparison.rs` |
 //! | resolutions of patches, slides and magnifications | `mpp_check.rs` |
@@ -29,6 +30,7 @@ mod fault;
 mod finding;
 mod fold_check;
 mod mpp_check;
+mod sample_types;
 mod settings;
 mod weights_check;
 

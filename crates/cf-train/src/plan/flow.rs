@@ -75,6 +75,16 @@ pub(super) fn of_cohort(cohort: &Cohort, joined: &JoinedFolds, validated: &[Slid
     ]
 }
 
+/// The slides and rows of the table that a run goes without, in a line; `None` where it has all.
+pub(super) fn left_out(flow: &[FlowRecord]) -> Option<String> {
+    let before_folds = flow.iter().take(2).flat_map(|step| &step.dropped);
+    let reasons: Vec<String> = before_folds
+        .filter(|dropped| dropped.is_counted)
+        .map(|dropped| format!("{} ({})", dropped.ids.len(), dropped.reason))
+        .collect();
+    (!reasons.is_empty()).then(|| reasons.join(", "))
+}
+
 /// The step from `validated` to what a run of some of `n_folds` folds validates; `None` where it leaves nothing out.
 pub(super) fn of_run(validated: &[Slide], folds: &[FoldRecord], n_folds: usize) -> Option<FlowRecord> {
     let of_run: BTreeSet<&String> = folds.iter().flat_map(|fold| &fold.validation).collect();

@@ -52,14 +52,19 @@ pub(super) fn of_extremes(
     let n = by_risk.len();
     let ends = (0..n).filter(|at| *at < FROM_EACH_END || at + FROM_EACH_END >= n);
     let mut found = Vec::new();
-    for (at, row) in ends.filter_map(|at| Some((at, *by_risk.get(at)?))) {
+    for row in ends.filter_map(|at| by_risk.get(at).copied()) {
         let slide = folder.join(&row.slide_id);
         let picture = slide.join(PICTURE);
         if !picture.is_file() {
             continue;
         }
         check_origin(run, &slide.join(SUMMARY), row, model)?;
-        let reason = format!("predicted risk {:.3}, rank {} of {n} (1 is the highest)", row.risk, at + 1);
+        // Models of other folds give risks on other scales.
+        let of_fold = || predictions.iter().filter(|other| other.fold == row.fold);
+        let rank = of_fold().filter(|other| other.risk > row.risk).count() + 1;
+        let (risk, n_slides, fold) = (row.risk, of_fold().count(), row.fold);
+        let reason =
+            format!("predicted risk {risk:.3}, rank {rank} of {n_slides} in fold {fold} (1 is the highest)");
         found.push(Heatmap {
             slide_id: row.slide_id.clone(),
             reason,
@@ -136,7 +141,7 @@ mod tests {
             case_id: format!("c{at}"),
             slide_id: format!("s{at}"),
             patient_id: format!("c{at}"),
-            fold: 0,
+            fold: usize::from(at % 2),
             outcome: Outcome::event(1.0).expect("a valid time"),
             risk: f64::from(at),
             survival: Vec::new(),
@@ -153,7 +158,12 @@ mod tests {
         let found = of_extremes(&run, &folder, &rows, &config).expect("two are there");
         let said: Vec<_> = found.iter().map(|map| (map.slide_id.as_str(), map.folder.as_str())).collect();
         assert_eq!(said, [("s7", "../../heatmaps/s7"), ("s0", "../../heatmaps/s0")], "s4 is in the middle");
-        assert_eq!(found[0].reason, "predicted risk 7.000, rank 2 of 9 (1 is the highest)");
+        let said: Vec<&str> = found.iter().map(|map| map.reason.as_str()).collect();
+        let wanted = [
+            "predicted risk 7.000, rank 1 of 4 in fold 1 (1 is the highest)",
+            "predicted risk 0.000, rank 5 of 5 in fold 0 (1 is the highest)",
+        ];
+        assert_eq!(said, wanted);
 
         let drawn = |model: &str, risk: f64| {
             let summary = serde_json::json!({
@@ -172,7 +182,7 @@ mod tests {
                 "other/fold_0",
                 &format!("{risk:.3}"),
                 "7.000",
-                "fold_0/best.safetensors",
+                "fold_1/best.safetensors",
             ] {
                 assert!(error.contains(part), "`{part}` is not in: {error}");
             }

@@ -8,7 +8,7 @@ use survival_metrics::Outcome;
 
 use super::matching::IdIndex;
 use super::{FoldEntries, HeldOutPart, Part, SplitForm, SplitSet};
-use crate::cohort::{ClinicalTable, site_of};
+use crate::cohort::{ClinicalTable, UnreadPatients, site_of};
 use crate::error::Result;
 use crate::time_bins::TimeBins;
 
@@ -50,6 +50,9 @@ pub struct FoldCheck {
     pub n_ids_without_row: usize,
     /// Patients trained and validated on, sorted.
     pub shared_patients: Vec<String>,
+    /// Patients of a column that is not read, whose rows are taken for those of several patients, some of them trained and some validated
+    /// on.
+    pub shared_unread_patients: Vec<String>,
     /// Patients of the unused part who are trained or validated on, sorted.
     pub shared_with_unused: Vec<String>,
     /// Tissue source sites of the validated patients; `None` where their ids are no TCGA barcodes.
@@ -109,7 +112,12 @@ pub fn check(table: &ClinicalTable, set: &SplitSet, evaluate: HeldOutPart) -> Re
             (rows.collect(), IdIndex::of_cases(&cases))
         }
     };
-    let joined = Joined { rows: &rows, index: &index, has_slides: table.slides().is_some() };
+    let joined = Joined {
+        rows: &rows,
+        index: &index,
+        has_slides: table.slides().is_some(),
+        unread_patients: table.unread_patients(),
+    };
 
     let mut found = SplitsCheck {
         form: set.form,
@@ -215,6 +223,13 @@ fn warnings_of(checked: &FoldCheck) -> Vec<String> {
     if checked.validation.n_event_patients == 0 && checked.validation.n_patients > 0 {
         warnings.push(format!("fold {number}: no validation patient has an event, so it has no C-index"));
     }
+    if !checked.shared_unread_patients.is_empty() {
+        warnings.push(format!(
+            "fold {number}: {} of a column that is not read trained and validated on: {}",
+            count(checked.shared_unread_patients.len(), "patient"),
+            checked.shared_unread_patients.join(" ")
+        ));
+    }
     if !checked.shared_with_unused.is_empty() {
         warnings.push(format!(
             "fold {number}: {} of the unused part trained or validated on: {}",
@@ -229,6 +244,7 @@ struct Joined<'a> {
     rows: &'a [Row<'a>],
     index: &'a IdIndex<'a>,
     has_slides: bool,
+    unread_patients: Option<&'a UnreadPatients>,
 }
 
 impl Joined<'_> {
@@ -264,6 +280,9 @@ impl Joined<'_> {
                 .filter(|entry| self.index.find(&entry.id).is_none())
                 .count(),
             shared_patients: trained.intersection(&validated).cloned().collect(),
+            shared_unread_patients: self
+                .unread_patients
+                .map_or_else(Vec::new, |unread| unread.shared(&trained, &validated)),
             shared_with_unused: set_aside
                 .iter()
                 .filter(|patient| trained.contains(*patient) || validated.contains(*patient))

@@ -49,6 +49,17 @@ impl PatchSides {
         Self::of(f64::from(PATCH_SIDE) * target_mpp / mpp)
     }
 
+    /// [`PatchSides::physical`] where micrometres per pixel are asked for, else [`PatchSides::nominal`].
+    ///
+    /// # Errors
+    /// Those of the two.
+    pub fn asked(resolution: &Resolution, target_mpp: Option<f64>, finest: Magnification) -> Result<Self> {
+        match target_mpp {
+            Some(target_mpp) => Self::physical(resolution, target_mpp, finest),
+            None => Self::nominal(resolution, finest),
+        }
+    }
+
     fn of(side20: f64) -> Result<Self> {
         let rounded = side20.round();
         if (1.0..=65_536.0).contains(&rounded) {

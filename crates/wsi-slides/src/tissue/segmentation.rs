@@ -42,6 +42,15 @@ pub struct Tissue {
     pub ink: Ink,
 }
 
+impl Tissue {
+    /// Share of the segmented level that is tissue, before pieces were dropped by size.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        let n_white = self.mask.iter().filter(|value| **value != 0).count();
+        n_white as f64 / self.mask.len().max(1) as f64
+    }
+}
+
 /// Finds the tissue of a slide.
 ///
 /// # Errors
