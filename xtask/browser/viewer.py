@@ -175,6 +175,45 @@ def mini_map_shows_the_whole_slide(page, slides):
     page.set_viewport_size(before)
 
 
+def is_seen_in_windows_of_any_width(page):
+    """The slide has a height where the page is one column, a scale bar that fits, and no mini-map on its corner."""
+    before = page.viewport_size
+    for width, height in ((390, 800), (600, 900), (820, 1180), (960, 700), (1280, 900)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_timeout(800)
+        seen = page.locator("#viewer canvas").first.bounding_box()
+        assert seen["height"] > 0.3 * height and seen["width"] > 0.3 * width, (width, seen)
+        assert 30 < page.locator("#scale-bar").bounding_box()["width"] <= 160, width
+        assert page.locator("#viewer .navigator").is_visible() == (width > 960), width
+    page.set_viewport_size(before)
+
+
+def says_what_colours_mean(page):
+    """The bar beside the map's name: ranks have words at their ends, values numbers."""
+    def ends():
+        return page.locator("#legend-low").inner_text(), page.locator("#legend-high").inner_text()
+
+    assert page.locator("#legend-colours").evaluate("image => image.naturalWidth") == 256
+    name = page.locator("#layers label:has(input:checked)").inner_text().strip()
+    assert page.locator("#legend-name").inner_text() == name
+    page.locator("#scaling").select_option("rank")
+    assert ends() == ("lowest patch", "highest patch"), ends()
+    page.locator("#scaling").select_option("raw")
+    assert all(re.fullmatch(r"[\d.]+(e-?\d+)?", end) for end in ends()), ends()
+    assert " to ".join(ends()) in page.locator("#legend-range").inner_text()
+    page.locator("#scaling").select_option("rank")
+    page.wait_for_function(DRAWN)
+
+
+def enlarges_the_plot(page):
+    """By a click; Escape closes it."""
+    small = page.locator("#kaplan-meier").bounding_box()["width"]
+    page.locator("#enlarge").click()
+    assert page.locator("#enlarged-plot").bounding_box()["width"] > 2 * small
+    page.keyboard.press("Escape")
+    assert page.locator("#enlarged").is_hidden()
+
+
 def follows_its_address(page, address, slides):
     """A slide that is named opens; an end that names none, or is no text that was encoded, breaks nothing."""
     def shown():
@@ -244,7 +283,10 @@ def main(chromium, program, run, bags, slides, *others):
                 zooms(page)
                 switches_layers(page, requests)
                 settings_reach_the_map(page, requests)
+                says_what_colours_mean(page)
                 patches_lead_to_their_place(page)
+                enlarges_the_plot(page)
+                is_seen_in_windows_of_any_width(page)
                 mini_map_shows_the_whole_slide(page, by_risk[:2])
                 follows_its_address(page, address, by_risk)
                 page.screenshot(path=str(pathlib.Path(run).parent / "viewer.png"))

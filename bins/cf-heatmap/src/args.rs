@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use cf_model::ModelName;
 use cf_model::kernels::device::DeviceName;
-use cf_viewer::{ColourMap, RenderOptions, Scaling};
+use cf_viewer::{ColourMap, RenderOptions, Scaling, Under};
 use clap::{Args, Parser, Subcommand};
 use wsi_bags::Layout;
 
@@ -86,9 +86,13 @@ pub(crate) struct RenderArguments {
     /// Colours: viridis, inferno, coolwarm or jet.
     #[arg(long, value_name = "NAME", default_value = "viridis")]
     colours: ColourMap,
-    /// How scores are spread over the colours: rank (share of patches that score lower) or raw.
-    #[arg(long, value_name = "NAME", default_value = "rank")]
-    scaling: Scaling,
+    /// How scores are spread over the colours: rank (share of patches that score lower) or raw (by value). Attention is drawn by
+    /// rank and occlusion by value unless one is given; occlusion by value has 0 in the middle, and always the colours coolwarm.
+    #[arg(long, value_name = "NAME")]
+    scaling: Option<Scaling>,
+    /// The slide below a map: grey, so that colours are those of the map, or colour.
+    #[arg(long, value_name = "NAME", default_value = "grey")]
+    under: Under,
     /// Opacity of a map over the slide, 0 to 1.
     #[arg(long, value_name = "A", default_value_t = RenderOptions::default().opacity)]
     alpha: f32,
@@ -136,7 +140,12 @@ impl RenderArguments {
     pub(crate) fn options(&self) -> RenderOptions {
         RenderOptions {
             colours: self.colours,
-            scaling: self.scaling,
+            scaling: self.scaling.unwrap_or_default(),
+            effect_scaling: match self.scaling {
+                Some(Scaling::Rank) => Scaling::Rank,
+                _ => Scaling::Signed,
+            },
+            under: self.under,
             opacity: self.alpha,
             longest_side: self.longest_side,
             top_k: self.top_k,

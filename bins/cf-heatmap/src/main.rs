@@ -2,6 +2,7 @@
 
 mod args;
 mod error;
+mod held_out;
 mod output;
 mod render;
 mod serve;

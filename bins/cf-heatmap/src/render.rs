@@ -10,6 +10,7 @@ use wsi_bags::slide_stem;
 
 use crate::args::RenderArguments;
 use crate::error::CliError;
+use crate::held_out;
 use crate::output::{print, print_json, progress};
 
 /// What is printed.
@@ -67,6 +68,7 @@ pub(crate) fn run(arguments: &RenderArguments, show_bars: bool) -> Result<(), Cl
         prediction: Some(prediction.clone()),
         unscored,
         origin: origin(arguments),
+        source: source(arguments, slide_id),
     };
     let directory = arguments.out.join(slide_id);
     let bar = progress(show_bars, "drawing");
@@ -124,6 +126,18 @@ fn origin(arguments: &RenderArguments) -> Vec<(String, String)> {
         origin.push(("slide_file".to_owned(), path.display().to_string()));
     }
     origin
+}
+
+/// What the pictures were made of, in a line.
+fn source(arguments: &RenderArguments, slide: &str) -> String {
+    let checkpoint = &arguments.checkpoint;
+    let file = checkpoint.file_name().unwrap_or_default().display();
+    let weights = match held_out::part(checkpoint, slide) {
+        Some((fold, part)) => format!("fold {fold} ({file}; {})", part.in_words()),
+        None => format!("{file} (whether it was trained on this slide is not known)"),
+    };
+    let (model, encoder, version) = (arguments.model, &arguments.backbone, env!("CARGO_PKG_VERSION"));
+    format!("Model {model}, encoder {encoder}, {weights}. Drawn by cf-heatmap {version}. For research only.")
 }
 
 fn in_words(report: &Report<'_>) -> String {

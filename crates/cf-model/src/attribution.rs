@@ -12,13 +12,16 @@
 //! | prototypes | ProtoSurv | mean over heads and prototypes of the attention that it receives in the last fusion |
 //! | occlusion | any model | the fall in risk when its 5x cell is removed: see [`crate::occlusion`] |
 //!
+//! Tokens are filled up to a square with copies of the first ones. What a copy receives is added to the patch that it copies, as the
+//! paper's maps have it: see [`AttributionLayer::n_copied`] for how to compare such patches with the others.
+//!
 //! Attention says what a model combines, not what its output depends on; occlusion measures the latter. The layers of
 //! CrossFusion are those of its paper, section 5.2.
 
 use std::fmt;
 
 use candle_core::{DType, Tensor};
-use cf_layers::ForwardCtx;
+use cf_layers::{ForwardCtx, square_side};
 use wsi_bags::Magnification;
 
 use crate::error::Result;
@@ -96,6 +99,30 @@ impl Module {
             Self::Occlusion => "Occlusion",
         }
     }
+
+    /// What a high score of a patch means, in one sentence for people.
+    pub fn explanation(self) -> &'static str {
+        match self {
+            Self::CoarseCab => {
+                "which 5x patches the 10x patches look at for context of the architecture around them."
+            }
+            Self::FineCab => "which 20x patches the 10x patches look at for detail such as nuclei.",
+            Self::SourcePt => "which patches the other patches of the same magnification attend to.",
+            Self::FinalPt => {
+                "which patches the token that the prediction is read from attends to, after the magnifications were joined."
+            }
+            Self::Pooling => "how much each patch weighs in the mean that the prediction is made from.",
+            Self::JointPooling => {
+                "how much each patch weighs in the mean over all magnifications that the prediction is made from."
+            }
+            Self::Zoom => "which patches are chosen to look into at the next magnification.",
+            Self::ClassToken => "which patches the token that the prediction is read from attends to.",
+            Self::Prototypes => "which patches the prototypes of tissue attend to.",
+            Self::Occlusion => {
+                "how much the predicted risk falls (above 0) or rises (below 0) when this part of the tissue is removed."
+            }
+        }
+    }
 }
 
 impl fmt::Display for Module {
@@ -113,6 +140,20 @@ pub struct AttributionLayer {
     pub magnification: Magnification,
     /// One per patch, in the bag's order.
     pub scores: Vec<f64>,
+}
+
+impl AttributionLayer {
+    /// How many of the first patches stand for two tokens each: those whose copies fill the tokens up to a square. Their scores
+    /// are those of both tokens added up, so that where all tokens get the same, these patches have twice the score of the
+    /// others: what compares patches divides theirs by 2.
+    pub fn n_copied(&self) -> usize {
+        match self.module {
+            Module::SourcePt | Module::FinalPt | Module::ClassToken => {
+                square_side(self.scores.len()).pow(2) - self.scores.len()
+            }
+            _ => 0,
+        }
+    }
 }
 
 /// A prediction, and where the model looked for it.

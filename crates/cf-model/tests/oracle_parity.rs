@@ -295,6 +295,44 @@ fn maps_of_attention_are_the_oracles_and_move_no_logit() {
 }
 
 #[test]
+fn where_all_tokens_get_the_same_the_copied_patches_have_twice_the_score_and_no_other() {
+    let mut oracle = Oracle::read("crossfusion");
+    // Without keys, all logits of attention are equal.
+    for (name, tensor) in &mut oracle.tensors {
+        if name.contains("post_layers") && name.contains("k_proj") {
+            *tensor = tensor.zeros_like().unwrap();
+        }
+    }
+    let (_, model) = oracle.build(DType::F64);
+    let (mut n_filled, mut n_square) = (0, 0);
+    for case in oracle.cases() {
+        let input = |name: &str| {
+            Some(oracle.tensors[&format!("case/{case}/input/{name}")].to_dtype(DType::F64).unwrap())
+        };
+        let bag =
+            BagTensors { x5: input("x5"), x10: input("x10"), x20: input("x20"), ..BagTensors::default() };
+        for layer in attribute(model.as_ref(), &bag).unwrap().layers {
+            let n_tokens = match layer.module {
+                Module::SourcePt => layer.scores.len() + layer.n_copied(),
+                // The class token attends to itself, too.
+                Module::FinalPt => layer.scores.len() + layer.n_copied() + 1,
+                _ => {
+                    assert_eq!(layer.n_copied(), 0);
+                    continue;
+                }
+            };
+            for (at, score) in layer.scores.iter().enumerate() {
+                let n_stood_for = if at < layer.n_copied() { 2.0 } else { 1.0 };
+                let per_token = score / n_stood_for;
+                assert!((per_token * n_tokens as f64 - 1.0).abs() < 1e-12, "{case} {at}: {per_token}");
+            }
+            *(if layer.n_copied() > 0 { &mut n_filled } else { &mut n_square }) += 1;
+        }
+    }
+    assert!(n_filled > 0 && n_square > 0, "{n_filled} {n_square}");
+}
+
+#[test]
 fn bags_that_do_not_fit_are_errors_that_say_how() {
     let oracle = Oracle::read("crossfusion");
     let (_, model) = oracle.build(DType::F32);

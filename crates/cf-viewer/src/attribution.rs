@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cf_model::AttributionLayer;
+use cf_model::{AttributionLayer, Module};
 use wsi_bags::{Bag, Magnification};
 
 use crate::error::Result;
-use crate::layer::HeatLayer;
+use crate::layer::{HeatLayer, Meaning};
 use crate::patch_boxes::PatchBoxes;
 
 /// Puts the layers of a model on the patches of the bag that it read; layers of one magnification share their boxes.
@@ -27,7 +27,16 @@ pub fn heat_layers(bag: &Bag, layers: &[AttributionLayer]) -> Result<Vec<HeatLay
             }
         };
         let scores = layer.scores.iter().map(|score| *score as f32).collect();
-        out.push(HeatLayer::new(layer.module.as_str(), boxes, scores)?.named(layer.module.title()));
+        let meaning = match layer.module {
+            Module::Occlusion => Meaning::Effect,
+            _ => Meaning::Attention,
+        };
+        let heat = HeatLayer::new(layer.module.as_str(), boxes, scores)?
+            .named(layer.module.title())
+            .explained(layer.module.explanation())
+            .with_meaning(meaning)
+            .with_copies(layer.n_copied());
+        out.push(heat);
     }
     Ok(out)
 }

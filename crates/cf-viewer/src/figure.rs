@@ -4,25 +4,37 @@ use cf_report::Ink;
 use image::RgbImage;
 
 use crate::error::Result;
-use crate::furniture::{HEADING, LABEL, NOTE, Page, fitted, risk_text};
-use crate::layer::HeatLayer;
+use crate::furniture::{HEADING, LABEL, LEGEND_HEIGHT, LINE, NOTE, Page, fitted, risk_text, wrapped};
+use crate::layer::{HeatLayer, Meaning};
+use crate::options::RenderOptions;
 use crate::overlay::map_alone;
 use crate::raster::{PixelGrid, ShadeMap};
-use crate::render::{RenderOptions, Subject};
+use crate::render::Subject;
 use crate::scale_bar::ScaleBar;
-use crate::scaling::range;
+use crate::score_text::RangeText;
 
 const EDGE: u32 = 24;
 const GAP: u32 = 18;
 const HEAD: u32 = 52;
 /// Room above each panel for its name.
 const NAME: u32 = 28;
-/// Room below the panels for scale bar and legend.
-const FOOT: u32 = 96;
+/// Room below each panel for the range of its scores.
+const RANGE: u32 = 46;
+/// Room below the panels for scale bar and legends.
+const FOOT: u32 = 16 + LEGEND_HEIGHT;
+/// The least room left of the legends.
+const SCALE: u32 = 340;
 const PANELS_IN_A_ROW: usize = 5;
 /// The longer side of a panel.
 const PANEL: u32 = 480;
 const LEGEND: u32 = 300;
+
+/// A picture with its name and what stands below.
+struct Panel {
+    name: String,
+    range: Option<RangeText>,
+    picture: RgbImage,
+}
 
 /// Draws `picture`, the slide if there is one, and each layer alone on white.
 pub(crate) fn figure(
@@ -33,27 +45,38 @@ pub(crate) fn figure(
 ) -> Result<RgbImage> {
     let size = subject.frame.picture_size(PANEL);
     let grid = PixelGrid::over(subject.frame.size, size);
-    let colours = options.colours.table();
-    let mut panels: Vec<(String, RgbImage)> = Vec::with_capacity(layers.len() + 1);
+    let mut panels: Vec<Panel> = Vec::with_capacity(layers.len() + 1);
     if let Some(picture) = picture {
         let small = image::imageops::resize(picture, size[0], size[1], image::imageops::FilterType::Triangle);
-        panels.push(("Slide".to_owned(), small));
+        panels.push(Panel { name: "Slide".to_owned(), range: None, picture: small });
     }
     for layer in layers {
-        let map = ShadeMap::of_patches(&grid, layer.boxes(), &options.scaling.shades(layer.scores()));
-        let [low, high] = range(layer.scores());
-        let equal = if low == high { " (all equal)" } else { "" };
-        panels.push((format!("{}{equal}", layer.title()), map_alone(&map, size, &colours)));
+        let look = options.look(layer.meaning());
+        let map = ShadeMap::of_patches(&grid, layer.boxes(), &look.shades(layer));
+        panels.push(Panel {
+            name: layer.title(),
+            range: Some(RangeText::of(layer)),
+            picture: map_alone(&map, size, &look.colours.table()),
+        });
     }
+    // One legend for the maps of attention, and one for those of effects.
+    let legends: Vec<Meaning> = [Meaning::Effect, Meaning::Attention]
+        .into_iter()
+        .filter(|meaning| layers.iter().any(|layer| layer.meaning() == *meaning))
+        .collect();
+    let legends_width = legends.len() as u32 * (LEGEND + 2 * GAP);
     // A tall, narrow slide leaves its panels room for their names.
     let column = size[0].max(190);
     let n_columns = panels.len().clamp(1, PANELS_IN_A_ROW) as u32;
     let n_rows = panels.len().div_ceil(PANELS_IN_A_ROW).max(1) as u32;
-    let width = (2 * EDGE + n_columns * column + (n_columns - 1) * GAP).max(2 * EDGE + LEGEND + 340);
-    let height = HEAD + n_rows * (NAME + size[1] + GAP) + FOOT;
+    let width = (2 * EDGE + n_columns * column + (n_columns - 1) * GAP).max(2 * EDGE + legends_width + SCALE);
+    let room = f64::from(width - 2 * EDGE);
+    let words = words(subject, layers, room);
+    let panel_height = NAME + size[1] + RANGE + GAP;
+    let text_height = (words.len() as f64 * LINE).ceil() as u32;
+    let height = HEAD + n_rows * panel_height + FOOT + text_height + EDGE;
 
     let mut page = Page::new([width, height], &format!("{}: where the model looks", subject.slide_id));
-    let room = f64::from(width - 2 * EDGE);
     page.text([f64::from(EDGE), 38.0], Ink::Text, HEADING, &fitted(subject.slide_id, room - 560.0, 13.5));
     if let Some(prediction) = &subject.prediction {
         let survival: Vec<String> =
@@ -66,30 +89,46 @@ pub(crate) fn figure(
         );
         page.text_before([f64::from(width - EDGE), 38.0], Ink::Muted, LABEL, &text);
     }
-    for (at, (name, panel)) in (0u32..).zip(panels) {
+    for (at, panel) in (0u32..).zip(panels) {
         let (at_column, at_row) = (at % PANELS_IN_A_ROW as u32, at / PANELS_IN_A_ROW as u32);
         let left = EDGE + at_column * (column + GAP);
-        let top = HEAD + at_row * (NAME + size[1] + GAP) + NAME;
-        let name = fitted(&name, f64::from(column), 9.5);
+        let top = HEAD + at_row * panel_height + NAME;
+        let name = fitted(&panel.name, f64::from(column), 9.5);
         page.text([f64::from(left), f64::from(top) - 9.0], Ink::Text, LABEL, &name);
-        page.picture(panel, [left, top]);
+        page.picture(panel.picture, [left, top]);
         page.frame([left, top], size, Ink::Grid);
+        let below = [f64::from(left), f64::from(top + size[1]) + 17.0];
+        let lines = panel.range.map(|range| [Some(range.range), range.remark.map(str::to_owned)]);
+        let lines: Vec<String> = lines.into_iter().flatten().flatten().collect();
+        page.notes(below, &lines);
     }
-    let foot = height - FOOT + 8;
+    let foot = HEAD + n_rows * panel_height + 8;
     // Its name, of at most 80 pixels, ends before the legend.
-    let most = (f64::from(column) * 0.6).min(f64::from(width - 2 * EDGE - LEGEND - 80));
+    let most = (f64::from(column) * 0.6).min(f64::from(width - 2 * EDGE - legends_width) - 80.0);
     if let Some(bar) = subject.frame.mpp.and_then(|mpp| ScaleBar::new(mpp * grid.scale[0], most)) {
         page.scale_bar([f64::from(EDGE) + 1.0, f64::from(foot) + 9.0], &bar);
     }
-    let legend = [width - EDGE - LEGEND, foot];
-    let only = match layers {
-        [layer] => Some(range(layer.scores())),
-        _ => None,
-    };
-    page.legend(legend, LEGEND, &colours, options.scaling, only);
+    for (at, meaning) in (1u32..).zip(&legends) {
+        let left = width - EDGE - at * LEGEND - (at - 1) * 2 * GAP;
+        page.legend([left, foot], LEGEND, options.look(*meaning), None);
+    }
     if subject.frame.mpp.is_none() {
         let text = "no scale bar: micrometres per pixel are not known";
         page.text([f64::from(EDGE), f64::from(foot) + 14.0], Ink::Muted, NOTE, text);
     }
+    page.notes([f64::from(EDGE), f64::from(foot + FOOT)], &words);
     page.finish()
+}
+
+/// What each map shows, and what it was made of, in lines of at most `room` pixels.
+fn words(subject: &Subject<'_>, layers: &[HeatLayer], room: f64) -> Vec<String> {
+    let mut words = Vec::new();
+    for (at, layer) in layers.iter().enumerate() {
+        let is_first = layers.iter().take(at).all(|other| other.module() != layer.module());
+        if is_first {
+            words.extend(wrapped(&layer.explanation(), room));
+        }
+    }
+    words.extend(wrapped(&subject.source, room));
+    words
 }

@@ -7,14 +7,23 @@ use cf_report::{Anchor, Ink, Svg, predicted_survival, svg_to_png};
 use image::RgbImage;
 
 use crate::error::{Error, Result};
+use crate::layer::HeatLayer;
+use crate::look::Look;
 use crate::render::Prediction;
 use crate::scale_bar::ScaleBar;
-use crate::scaling::Scaling;
+use crate::scaling::{Scaling, farthest, range};
+use crate::score_text::{RangeText, ends_text, score_text};
 
 /// Sizes of text.
 pub(crate) const HEADING: &str = r#"font-size="22" font-weight="600""#;
 pub(crate) const LABEL: &str = r#"font-size="17""#;
 pub(crate) const NOTE: &str = r#"font-size="14""#;
+/// From one line of notes to the next.
+pub(crate) const LINE: f64 = 19.0;
+/// Width of a character of a note, about.
+pub(crate) const NOTE_CHARACTER: f64 = 7.3;
+/// What a legend takes.
+pub(crate) const LEGEND_HEIGHT: u32 = 112;
 
 /// A page on which maps are put.
 pub(crate) struct Page {
@@ -38,6 +47,21 @@ impl Page {
         self.svg.text_with(x, y, Anchor::End, ink, style, text);
     }
 
+    /// A note around a place.
+    fn text_in_the_middle(&mut self, [x, y]: [f64; 2], text: &str) {
+        self.svg.text_with(x, y, Anchor::Middle, Ink::Text, NOTE, text);
+    }
+
+    /// Muted notes, line by line from a baseline down; returns the baseline of the next.
+    pub(crate) fn notes(&mut self, [x, y]: [f64; 2], lines: &[String]) -> f64 {
+        let mut next = y;
+        for line in lines {
+            self.text([x, next], Ink::Muted, NOTE, line);
+            next += LINE;
+        }
+        next
+    }
+
     /// A picture, pixel for pixel.
     pub(crate) fn picture(&mut self, picture: RgbImage, corner: [u32; 2]) {
         self.pictures.push((picture, corner));
@@ -57,35 +81,43 @@ impl Page {
         self.text([x + bar.pixels + 10.0, y + 5.5], Ink::Text, NOTE, &bar.label);
     }
 
-    /// The colours of a map from its lowest to its highest score, over `width` pixels, and what the ends mean. Takes 66
-    /// pixels of height.
-    pub(crate) fn legend(
-        &mut self,
-        [x, y]: [u32; 2],
-        width: u32,
-        colours: &[[u8; 3]; 256],
-        scaling: Scaling,
-        range: Option<[f32; 2]>,
-    ) {
+    /// The colours of a map from its lowest to its highest score, over `width` pixels, and what the ends mean; below, the range
+    /// of the scores of `of`, where one layer alone is meant. Takes [`LEGEND_HEIGHT`].
+    pub(crate) fn legend(&mut self, [x, y]: [u32; 2], width: u32, look: Look, of: Option<&HeatLayer>) {
+        let colours = look.colours.table();
         let shade = |column: u32| colours[(column * 255 / (width - 1).max(1)).min(255) as usize];
         self.picture(RgbImage::from_fn(width, 18, |column, _| image::Rgb(shade(column))), [x, y]);
         self.frame([x, y], [width, 18], Ink::Axis);
         let (left, right, below) = (f64::from(x), f64::from(x + width), f64::from(y) + 36.0);
-        let (low, high, meaning) = match scaling {
-            Scaling::Rank => ("0 %".to_owned(), "100 %".to_owned(), "share of patches that score lower"),
-            Scaling::Raw => match range {
-                Some([low, high]) => (score_text(low), score_text(high), "score"),
-                None => ("lowest".to_owned(), "highest".to_owned(), "score of each map"),
-            },
-        };
-        // Where there is nothing to tell apart, the middle of the colours means nothing.
-        let meaning = match range {
-            Some([low, high]) if low == high => format!("all patches score {}", score_text(low)),
-            _ => meaning.to_owned(),
+        let [low, high] = match (look.scaling, of) {
+            (Scaling::Rank, _) => ["0 %".to_owned(), "100 %".to_owned()],
+            (Scaling::Raw, Some(layer)) => ends_text(range(layer.per_token())),
+            (Scaling::Raw, None) => ["lowest", "highest"].map(str::to_owned),
+            (Scaling::Signed, Some(layer)) => {
+                let most = farthest(layer.per_token());
+                [-most, most].map(score_text)
+            }
+            (Scaling::Signed, None) => ["\u{2212}".to_owned(), "+".to_owned()],
         };
         self.text([left, below], Ink::Text, NOTE, &low);
         self.text_before([right, below], Ink::Text, NOTE, &high);
-        self.text([left, below + 20.0], Ink::Muted, NOTE, &meaning);
+        let mut next = below + LINE;
+        match look.scaling {
+            Scaling::Rank => self.text([left, next], Ink::Muted, NOTE, "share of patches that score lower"),
+            Scaling::Raw if of.is_none() => self.text([left, next], Ink::Muted, NOTE, "score of each map"),
+            Scaling::Raw => next -= LINE,
+            Scaling::Signed => {
+                self.text_in_the_middle([f64::midpoint(left, right), below], "0");
+                self.text([left, next], Ink::Muted, NOTE, "without it,");
+                self.text_before([right, next], Ink::Muted, NOTE, "without it,");
+                next += LINE;
+                self.text([left, next], Ink::Muted, NOTE, "the risk is higher");
+                self.text_before([right, next], Ink::Muted, NOTE, "the risk is lower");
+            }
+        }
+        if let Some(layer) = of {
+            self.text([left, next + LINE], Ink::Muted, NOTE, &RangeText::of(layer).line());
+        }
     }
 
     /// Risk and survival curve of the slide, 360 x 310 pixels.
@@ -115,20 +147,6 @@ pub(crate) fn risk_text(prediction: &Prediction) -> String {
     format!("Risk {sign}{:.2}", risk.abs())
 }
 
-/// Four significant digits, since attention is spread thinly.
-pub(crate) fn score_text(score: f32) -> String {
-    let size = score.abs();
-    let text = if size == 0.0 {
-        "0".to_owned()
-    } else if (1e-3..1e4).contains(&size) {
-        let decimals = (3 - size.log10().floor() as i32).max(0) as usize;
-        format!("{size:.decimals$}")
-    } else {
-        format!("{size:.3e}")
-    };
-    if score < 0.0 { format!("\u{2212}{text}") } else { text }
-}
-
 /// An SVG document as pixels, one per unit.
 fn pixels(svg: &str) -> Result<RgbImage> {
     let png = svg_to_png(svg, 1.0)?;
@@ -149,15 +167,26 @@ pub(crate) fn fitted(text: &str, width: f64, per_character: f64) -> String {
     format!("{}\u{2026}{}", part(&characters[..head]), part(&characters[characters.len() - tail..]))
 }
 
+/// A note in lines of at most `width` pixels; a word that is longer loses its middle.
+pub(crate) fn wrapped(text: &str, width: f64) -> Vec<String> {
+    let most = (width / NOTE_CHARACTER).max(3.0) as usize;
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        let word = fitted(word, width, NOTE_CHARACTER);
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= most => {
+                line.push(' ');
+                line.push_str(&word);
+            }
+            _ => lines.push(word),
+        }
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_have_four_digits() {
-        let texts = [0.0, 0.012_345, -3.0, 123.4, 1e-6, 9999.0].map(score_text);
-        assert_eq!(texts, ["0", "0.01235", "\u{2212}3.000", "123.4", "1.000e-6", "9999"]);
-    }
 
     #[test]
     fn only_risks_of_a_survival_curve_have_a_range() {
@@ -173,5 +202,13 @@ mod tests {
     fn long_names_lose_their_middle() {
         assert_eq!(fitted("TCGA-02-0001", 200.0, 10.0), "TCGA-02-0001");
         assert_eq!(fitted("abcdefghijklmnop", 80.0, 10.0), "abcd\u{2026}nop");
+    }
+
+    #[test]
+    fn notes_are_broken_between_words() {
+        let width = 10.0 * NOTE_CHARACTER + 0.5;
+        assert_eq!(wrapped("one two three  four", width), ["one two", "three four"]);
+        assert_eq!(wrapped("a fold_0/best.safetensors", width), ["a", "fold_\u{2026}sors"]);
+        assert!(wrapped(" ", width).is_empty());
     }
 }

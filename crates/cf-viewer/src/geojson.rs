@@ -1,5 +1,6 @@
 //! Patches with their scores as GeoJSON that QuPath takes by drag and drop.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
@@ -30,26 +31,35 @@ pub struct PolygonCount {
 /// regular lattice, whole patches.
 ///
 /// A tile has the raw score of each layer and its rank (0 to 1) as measurements, the means over its patches where it is a
-/// square, then with the number of patches. Features are written one by one, and none is held.
+/// square, then with the number of patches; of a layer with patches that stand for two tokens, the score per token, too. Features
+/// are written one by one, and none is held.
 ///
 /// - `layers`: all with the same patches.
+/// - `about`: what the maps are of, such as the slide and the model: the member `about` of the collection, with the names of the maps.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Setting`] if `most` is 0.
-pub fn write_geojson(path: &Path, layers: &[&HeatLayer], most: usize) -> Result<PolygonCount> {
+pub fn write_geojson(
+    path: &Path,
+    layers: &[&HeatLayer],
+    most: usize,
+    about: &Map<String, Value>,
+) -> Result<PolygonCount> {
     if most == 0 {
         let (what, found) = ("the largest number of polygons", "0".to_owned());
         return Err(Error::Setting { what, found, wanted: "1 or more" });
     }
     let Some(first) = layers.first() else { return Err(Error::NoLayers) };
     let boxes = first.boxes();
-    // Two numbers for each layer and patch: score and rank.
-    let values: Vec<[Vec<f32>; 2]> = layers
-        .iter()
-        .map(|layer| [layer.scores().to_vec(), Scaling::Rank.fractions(layer.scores())])
-        .collect();
-    let names: Vec<[String; 2]> =
-        layers.iter().map(|layer| [layer.title(), format!("{}, rank", layer.title())]).collect();
+    let mut columns: Vec<(String, Cow<'_, [f32]>)> = Vec::new();
+    for layer in layers {
+        let title = layer.title();
+        columns.push((format!("{title}, rank"), Scaling::Rank.fractions(layer.per_token()).into()));
+        if layer.n_copied() > 0 {
+            columns.push((format!("{title}, per token"), layer.per_token().into()));
+        }
+        columns.push((title, layer.scores().into()));
+    }
     let mut patches_per_side = 1u32;
     let mut squares = BTreeMap::new();
     while boxes.len() > most && (squares.is_empty() || squares.len() > most) {
@@ -62,15 +72,17 @@ pub fn write_geojson(path: &Path, layers: &[&HeatLayer], most: usize) -> Result<
     replace(path, |out| {
         let mut write =
             |bytes: &[u8]| out.write_all(bytes).map_err(|source| Error::io(path, "write the file", source));
-        write(b"{\"type\":\"FeatureCollection\",\"features\":[")?;
+        let mut about = about.clone();
+        about.insert("maps".to_owned(), layers.iter().map(|layer| Value::from(layer.title())).collect());
+        write(b"{\"type\":\"FeatureCollection\",\"about\":")?;
+        write(Value::from(about).to_string().as_bytes())?;
+        write(b",\"features\":[")?;
         let mut feature = |corner: [i64; 2], patches: &[u32]| {
             let separator: &[u8] = if n_polygons == 0 { b"\n" } else { b",\n" };
             n_polygons += 1;
             let mut measurements = Map::new();
-            for (names, values) in names.iter().zip(&values) {
-                for (name, values) in names.iter().zip(values) {
-                    measurements.insert(name.clone(), mean(values, patches));
-                }
+            for (name, values) in &columns {
+                measurements.insert(name.clone(), mean(values, patches));
             }
             if patches_per_side > 1 {
                 measurements.insert("patches".to_owned(), patches.len().into());

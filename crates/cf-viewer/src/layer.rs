@@ -24,9 +24,25 @@ use crate::patch_boxes::PatchBoxes;
 pub struct HeatLayer {
     module: String,
     name: String,
+    explanation: String,
+    meaning: Meaning,
     // Layers of one magnification share their boxes.
     boxes: Arc<PatchBoxes>,
     scores: Vec<f32>,
+    n_copied: usize,
+    // Scores per token, where some patches stand for two.
+    per_token: Option<Vec<f32>>,
+}
+
+/// What the scores of a layer say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Meaning {
+    /// How much of a model's attention a patch gets.
+    #[default]
+    Attention,
+    /// How far the risk falls without the patch: above 0 it falls, below 0 it rises.
+    Effect,
 }
 
 impl HeatLayer {
@@ -45,7 +61,16 @@ impl HeatLayer {
         {
             return Err(Error::Score { module, magnification, patch_idx, found });
         }
-        Ok(Self { name: module.clone(), module, boxes, scores })
+        Ok(Self {
+            name: module.clone(),
+            module,
+            explanation: String::new(),
+            meaning: Meaning::Attention,
+            boxes,
+            scores,
+            n_copied: 0,
+            per_token: None,
+        })
     }
 
     /// Gives the module a name for people; it is shown as it is called otherwise.
@@ -53,6 +78,57 @@ impl HeatLayer {
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
+    }
+
+    /// Says what a high score means, as a sentence goes on after the name and a colon.
+    #[must_use]
+    pub fn explained(mut self, explanation: impl Into<String>) -> Self {
+        self.explanation = explanation.into();
+        self
+    }
+
+    /// Says what the scores are; attention otherwise.
+    #[must_use]
+    pub fn with_meaning(mut self, meaning: Meaning) -> Self {
+        self.meaning = meaning;
+        self
+    }
+
+    /// Says that each of the first `n_copied` patches stands for two tokens, whose scores are added up in its own.
+    #[must_use]
+    pub fn with_copies(mut self, n_copied: usize) -> Self {
+        self.n_copied = n_copied.min(self.scores.len());
+        let halved = |(at, score): (usize, &f32)| if at < n_copied { score / 2.0 } else { *score };
+        self.per_token = (n_copied > 0).then(|| self.scores.iter().enumerate().map(halved).collect());
+        self
+    }
+
+    /// What a high score means, in a sentence that begins with the name; empty where nobody said.
+    #[must_use]
+    pub fn explanation(&self) -> String {
+        match self.explanation.as_str() {
+            "" => String::new(),
+            text => format!("{}: {text}", self.name),
+        }
+    }
+
+    /// What the scores say.
+    #[must_use]
+    pub fn meaning(&self) -> Meaning {
+        self.meaning
+    }
+
+    /// How many of the first patches stand for two tokens.
+    #[must_use]
+    pub fn n_copied(&self) -> usize {
+        self.n_copied
+    }
+
+    /// What is ranked and coloured: the scores, those of patches that stand for two tokens as the mean of both. Else the first
+    /// patches, whose copies fill a square, would stand out whatever lies on them.
+    #[must_use]
+    pub fn per_token(&self) -> &[f32] {
+        self.per_token.as_deref().unwrap_or(&self.scores)
     }
 
     /// What was scored, such as `coarse_cab`.
@@ -73,7 +149,7 @@ impl HeatLayer {
         &self.boxes
     }
 
-    /// One score per patch, in the bag's order.
+    /// One score per patch, in the bag's order, as the model gave it.
     #[must_use]
     pub fn scores(&self) -> &[f32] {
         &self.scores
@@ -96,11 +172,13 @@ impl HeatLayer {
         format!("{}, {}x", self.name, self.magnification().power())
     }
 
-    /// Indices of the `k` patches with the highest scores, the highest first, the first row first among equals.
+    /// Indices of the `k` patches with the highest scores [per token](Self::per_token), the highest first, the first row first
+    /// among equals.
     #[must_use]
     pub fn highest(&self, k: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.scores.len()).collect();
-        let by_score = |a: &usize, b: &usize| self.scores[*b].total_cmp(&self.scores[*a]).then(a.cmp(b));
+        let scores = self.per_token();
+        let by_score = |a: &usize, b: &usize| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b));
         if k < order.len() {
             order.select_nth_unstable_by(k, by_score);
             order.truncate(k);
@@ -134,5 +212,15 @@ mod tests {
         assert_eq!(layer.highest(3), [1, 3, 2]);
         assert_eq!(layer.highest(9), [1, 3, 2, 0]);
         assert!(layer.highest(0).is_empty());
+    }
+
+    #[test]
+    fn patches_that_stand_for_two_tokens_are_compared_by_the_mean_of_both() {
+        // Tokens 0.2, 0.1, 0.3, 0.25 and copies of the first two with 0.2 and 0.3: by the sum, the first two would lead.
+        let layer = layer(&[0.4, 0.4, 0.3, 0.25]).unwrap().with_copies(2);
+        assert_eq!(layer.per_token(), [0.2, 0.2, 0.3, 0.25]);
+        assert_eq!(layer.clone().named("Fine CAB").explained("which.").explanation(), "Fine CAB: which.");
+        assert_eq!(layer.highest(2), [2, 3]);
+        assert_eq!(layer.scores(), [0.4, 0.4, 0.3, 0.25], "files keep what the model gave");
     }
 }

@@ -20,8 +20,16 @@
 //! let layers = [HeatLayer::new("source PT", Arc::new(boxes), vec![0.25, 0.75])?];
 //! let info = SlideInfo { width: Some(4000), height: Some(3000), mpp: Some(0.25) };
 //! let frame = SlideFrame::of_features(None, &info, layers.iter().map(|layer| layer.boxes().as_ref()))?;
-//! let subject =
-//!     Subject { slide_id: "slide-1", frame, info, slide: None, prediction: None, unscored: Vec::new(), origin: Vec::new() };
+//! let subject = Subject {
+//!     slide_id: "slide-1",
+//!     frame,
+//!     info,
+//!     slide: None,
+//!     prediction: None,
+//!     unscored: Vec::new(),
+//!     origin: Vec::new(),
+//!     source: "a model".to_owned(),
+//! };
 //!
 //! let rendered = render(&subject, &layers, &out, &RenderOptions::default(), &|_, _| {})?;
 //! assert_eq!(rendered.files[..3], ["scores.csv", "scores.h5", "figure.png"]);
@@ -39,6 +47,8 @@ mod files;
 mod furniture;
 mod geojson;
 mod layer;
+mod look;
+mod options;
 mod overlay;
 mod overlay_page;
 mod patch_boxes;
@@ -47,6 +57,7 @@ mod raster;
 mod render;
 mod scale_bar;
 mod scaling;
+mod score_text;
 mod scores;
 pub mod serve;
 mod slide_frame;
@@ -57,12 +68,14 @@ pub use attribution::heat_layers;
 pub use colour_map::ColourMap;
 pub use error::{Error, Result};
 pub use geojson::{MOST_POLYGONS, PolygonCount, write_geojson};
-pub use layer::HeatLayer;
+pub use layer::{HeatLayer, Meaning};
+pub use look::Look;
+pub use options::{RenderOptions, Under};
 pub use overlay::{blend, map_alone};
 pub use patch_boxes::PatchBoxes;
 pub use patch_sheet::patch_picture;
 pub use raster::{PixelGrid, ShadeMap};
-pub use render::{LeftOut, Prediction, RenderOptions, Rendered, Subject, render};
+pub use render::{LeftOut, Prediction, Rendered, Subject, render};
 pub use scale_bar::ScaleBar;
 pub use scaling::{Scaling, range};
 pub use scores::{write_csv, write_hdf5};

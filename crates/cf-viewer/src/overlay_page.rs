@@ -1,21 +1,21 @@
 //! One map on the slide, with legend, scale bar, risk and survival curve in the margin.
 
 use cf_report::Ink;
-use image::RgbImage;
+use image::{DynamicImage, RgbImage};
 
 use crate::error::Result;
-use crate::furniture::{HEADING, LABEL, NOTE, Page, fitted};
+use crate::furniture::{HEADING, LABEL, LEGEND_HEIGHT, LINE, Page, fitted, wrapped};
 use crate::layer::HeatLayer;
+use crate::options::{RenderOptions, Under};
 use crate::overlay::blend;
 use crate::raster::{PixelGrid, ShadeMap};
-use crate::render::{RenderOptions, Subject};
+use crate::render::Subject;
 use crate::scale_bar::ScaleBar;
-use crate::scaling::range;
 
 const EDGE: u32 = 24;
 const MARGIN: u32 = 360;
 /// Height of what stands in the margin.
-const MARGIN_HEIGHT: u32 = 610;
+const MARGIN_HEIGHT: u32 = 700;
 /// The least room from the left of the map to the margin: a scale bar with its name is wider than a narrow map.
 const COLUMN: u32 = 90;
 /// Room below the map for the scale bar.
@@ -33,14 +33,19 @@ pub(crate) fn overlay_page(
 ) -> Result<RgbImage> {
     let size = [picture.width(), picture.height()];
     let grid = PixelGrid::over(subject.frame.size, size);
-    let map = ShadeMap::of_patches(&grid, layer.boxes(), &options.scaling.shades(layer.scores()));
-    let colours = options.colours.table();
-    let mut blended = picture.clone();
-    blend(&mut blended, &map, &colours, options.opacity);
+    let look = options.look(layer.meaning());
+    let map = ShadeMap::of_patches(&grid, layer.boxes(), &look.shades(layer));
+    let mut blended = match options.under {
+        Under::Grey => grey(picture),
+        Under::Colour => picture.clone(),
+    };
+    blend(&mut blended, &map, &look.colours.table(), options.opacity);
 
     let column = size[0].max(COLUMN);
     let width = EDGE + column + EDGE + MARGIN + EDGE;
-    let height = EDGE + (size[1] + BELOW).max(MARGIN_HEIGHT) + EDGE;
+    let source = wrapped(&subject.source, f64::from(width - 2 * EDGE));
+    let foot = EDGE + (size[1] + BELOW).max(MARGIN_HEIGHT);
+    let height = foot + (source.len() as f64 * LINE).ceil() as u32 + EDGE;
     let title = format!("{}: {}", subject.slide_id, layer.title());
     let mut page = Page::new([width, height], &title);
     page.picture(blended, MAP_CORNER);
@@ -65,14 +70,25 @@ pub(crate) fn overlay_page(
     };
     let n_patches = layer.boxes().len();
     let patches = if n_patches == 1 { "patch" } else { "patches" };
-    page.text([x, 98.0], Ink::Muted, NOTE, &format!("{n_patches} {patches} of {side}"));
-    let note = format!("{}, {:.0} % opaque over the slide", options.colours.label(), options.opacity * 100.0);
-    page.text([x, 118.0], Ink::Muted, NOTE, &note);
-    page.legend([left, 140], MARGIN - 4, &colours, options.scaling, Some(range(layer.scores())));
+    let mut notes = wrapped(&layer.explanation(), room);
+    notes.push(format!("{n_patches} {patches} of {side}"));
+    let under = match options.under {
+        Under::Grey => "the slide in grey",
+        Under::Colour => "the slide",
+    };
+    notes.push(format!("{}, {:.0} % opaque over {under}", look.colours.label(), options.opacity * 100.0));
+    let legend = page.notes([x, 100.0], &notes) as u32;
+    page.legend([left, legend], MARGIN - 4, look, Some(layer));
     if let Some(prediction) = &subject.prediction {
-        page.prediction([left, 250], prediction)?;
+        page.prediction([left, legend + LEGEND_HEIGHT], prediction)?;
     }
+    page.notes([f64::from(EDGE), f64::from(foot) + 14.0], &source);
     page.finish()
+}
+
+/// A picture without its colours, which would mix with those of the map.
+fn grey(picture: &RgbImage) -> RgbImage {
+    DynamicImage::ImageLuma8(image::imageops::grayscale(picture)).into_rgb8()
 }
 
 #[cfg(test)]
@@ -82,21 +98,54 @@ mod tests {
     use std::sync::Arc;
     use wsi_bags::{Magnification, SlideInfo};
 
+    fn layer() -> HeatLayer {
+        let boxes = PatchBoxes { magnification: Magnification::X10, side: 1000, corners: vec![[0, 0]] };
+        HeatLayer::new("source PT", Arc::new(boxes), vec![0.5]).unwrap()
+    }
+
+    fn subject(width: u32) -> Subject<'static> {
+        Subject {
+            slide_id: "slide-1",
+            frame: SlideFrame { size: [width * 100, 40_000], mpp: Some(0.25) },
+            info: SlideInfo::default(),
+            slide: None,
+            prediction: None,
+            unscored: Vec::new(),
+            origin: Vec::new(),
+            source: "a model of which there is much to say ".repeat(9),
+        }
+    }
+
+    #[test]
+    fn the_slide_below_is_grey_unless_its_colours_are_wished() {
+        const PINK: [u8; 3] = [230, 120, 180];
+        // Luma of Rec. 709: 0.2126 R + 0.7152 G + 0.0722 B.
+        const LUMA: u8 = 147;
+        let picture = RgbImage::from_pixel(200, 400, image::Rgb(PINK));
+        let pixel = |under: Under, [x, y]: [u32; 2]| {
+            let options = RenderOptions { under, ..RenderOptions::default() };
+            let page = overlay_page(&subject(200), &layer(), &picture, &options).unwrap();
+            page.get_pixel(MAP_CORNER[0] + x, MAP_CORNER[1] + y).0
+        };
+        // Patches lie on the first 10 pixels: beside them, the slide is as it is shown.
+        assert_eq!(pixel(Under::Colour, [50, 50]), PINK);
+        assert_eq!(pixel(Under::Grey, [50, 50]), [LUMA; 3]);
+        // A single patch has the middle of the colours, 40 % opaque.
+        let middle = crate::ColourMap::Viridis.table()[128];
+        let over = |at: u8, colour: u8| (f32::from(at) * 0.6 + f32::from(colour) * 0.4).round() as u8;
+        assert_eq!(
+            pixel(Under::Colour, [5, 5]),
+            [0, 1, 2].map(|channel| over(PINK[channel], middle[channel]))
+        );
+        assert_eq!(pixel(Under::Grey, [5, 5]), middle.map(|colour| over(LUMA, colour)));
+    }
+
     #[test]
     fn the_scale_bar_of_a_narrow_map_keeps_its_name() {
-        let boxes = PatchBoxes { magnification: Magnification::X10, side: 1000, corners: vec![[0, 0]] };
-        let layer = HeatLayer::new("source PT", Arc::new(boxes), vec![0.5]).unwrap();
+        let layer = layer();
         for width in [5, 12, 30, 60, 100, 200] {
             let picture = RgbImage::from_pixel(width, 400, image::Rgb([255; 3]));
-            let subject = Subject {
-                slide_id: "slide-1",
-                frame: SlideFrame { size: [width * 100, 40_000], mpp: Some(0.25) },
-                info: SlideInfo::default(),
-                slide: None,
-                prediction: None,
-                unscored: Vec::new(),
-                origin: Vec::new(),
-            };
+            let subject = subject(width);
             let page = overlay_page(&subject, &layer, &picture, &RenderOptions::default()).unwrap();
             // Where the survival curve would lie, there is nothing of the name.
             let margin = page.width() - EDGE - MARGIN;

@@ -7,19 +7,20 @@ use std::path::Path;
 use image::{Rgb, RgbImage};
 use rayon::prelude::*;
 use serde::Serialize;
+use serde_json::{Map, Value};
 use wsi_bags::{Magnification, SlideInfo};
 use wsi_slides::SlideReader;
 
-use crate::colour_map::ColourMap;
 use crate::earlier_render;
 use crate::error::{Error, Result};
 use crate::figure::figure;
 use crate::files::{replace, write_png};
-use crate::geojson::{MOST_POLYGONS, PolygonCount, write_geojson};
-use crate::layer::HeatLayer;
+use crate::geojson::{PolygonCount, write_geojson};
+use crate::layer::{HeatLayer, Meaning};
+use crate::options::RenderOptions;
 use crate::overlay_page::overlay_page;
 use crate::patch_sheet::patch_sheet;
-use crate::scaling::{Scaling, range};
+use crate::scaling::range;
 use crate::scores::{write_csv, write_hdf5};
 use crate::slide_frame::SlideFrame;
 use crate::thumbnail::thumbnail;
@@ -63,37 +64,27 @@ pub struct Subject<'a> {
     pub unscored: Vec<LeftOut>,
     /// Where the scores come from, as names and values: kept in `render.json`.
     pub origin: Vec<(String, String)>,
+    /// The same in a line below each picture: model, encoder, checkpoint, program.
+    pub source: String,
 }
 
-/// How maps are drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct RenderOptions {
-    /// Colours of the scores.
-    pub colours: ColourMap,
-    /// How scores are spread over them.
-    pub scaling: Scaling,
-    /// Opacity of a map over the slide, from 0 to 1.
-    pub opacity: f32,
-    /// Longer side of the slide in overlays, in pixels, from 100 to 10000.
-    pub longest_side: u32,
-    /// Patches on a sheet, at most 200; no sheets if 0.
-    pub top_k: usize,
-    /// The largest number of polygons in a GeoJSON file, at least 1.
-    pub most_polygons: usize,
-}
-
-impl Default for RenderOptions {
-    /// Viridis by rank at 40 %, overlays of 1600 pixels, 15 patches, 20,000 polygons.
-    fn default() -> Self {
-        Self {
-            colours: ColourMap::default(),
-            scaling: Scaling::default(),
-            opacity: 0.4,
-            longest_side: 1600,
-            top_k: 15,
-            most_polygons: MOST_POLYGONS,
+impl Subject<'_> {
+    /// What maps are of, for files that are passed on alone. Paths of this machine are not part of it.
+    fn about(&self) -> Map<String, Value> {
+        let mut about = Map::new();
+        about.insert("slide".to_owned(), self.slide_id.into());
+        if let Some(prediction) = &self.prediction {
+            about.insert("risk".to_owned(), prediction.risk.into());
         }
+        about.insert("source".to_owned(), self.source.as_str().into());
+        about.insert("producer".to_owned(), producer().into());
+        about
     }
+}
+
+/// This program and its version.
+fn producer() -> String {
+    format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
 }
 
 /// What was written, and what was not.
@@ -167,6 +158,7 @@ pub fn render(
     let shrunk = subject.slide.map(|slide| thumbnail(slide, size)).transpose()?;
     let blank = RgbImage::from_pixel(size[0], size[1], Rgb([255; 3]));
     let picture = shrunk.as_ref().unwrap_or(&blank);
+    let about = subject.about();
     // What says that all is there must not stand beside what is being replaced, nor maps of another model beside those of this.
     earlier_render::remove(&summary)?;
     let write = |output: &Output<'_>| {
@@ -186,12 +178,12 @@ pub fn render(
             Output::Tiff(layer) => {
                 let levels = subject.slide.map(SlideReader::levels).unwrap_or_default();
                 let sizes: Vec<[u32; 2]> = levels.iter().map(|level| [level.width, level.height]).collect();
-                write_tiff(&path, layer, &subject.frame, &sizes, options)?;
+                write_tiff(&path, layer, &subject.frame, &sizes, options, &about)?;
             }
             Output::GeoJson(magnification) => {
                 let of_scale: Vec<&HeatLayer> =
                     layers.iter().filter(|layer| layer.magnification() == *magnification).collect();
-                polygons = Some(write_geojson(&path, &of_scale, options.most_polygons)?);
+                polygons = Some(write_geojson(&path, &of_scale, options.most_polygons, &about)?);
             }
         }
         on_file(&name, outputs.len() + 1);
@@ -276,6 +268,12 @@ struct LayerSummary<'a> {
     patch_size_level0: u32,
     lowest: f32,
     highest: f32,
+    /// The first ones, whose scores are those of two tokens added up.
+    n_copied: usize,
+    /// The scores that are ranked and coloured.
+    lowest_per_token: f32,
+    highest_per_token: f32,
+    meaning: Meaning,
 }
 
 fn write_summary(
@@ -289,6 +287,7 @@ fn write_summary(
         .iter()
         .map(|layer| {
             let [lowest, highest] = range(layer.scores());
+            let [lowest_per_token, highest_per_token] = range(layer.per_token());
             LayerSummary {
                 module: layer.module(),
                 magnification: layer.magnification().label(),
@@ -296,12 +295,16 @@ fn write_summary(
                 patch_size_level0: layer.boxes().side,
                 lowest,
                 highest,
+                n_copied: layer.n_copied(),
+                lowest_per_token,
+                highest_per_token,
+                meaning: layer.meaning(),
             }
         })
         .collect();
-    let origin: serde_json::Map<String, serde_json::Value> =
+    let origin: Map<String, Value> =
         subject.origin.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
-    let polygons: serde_json::Map<String, serde_json::Value> =
+    let polygons: Map<String, Value> =
         rendered.polygons.iter().map(|(name, count)| (name.clone(), serde_json::json!(count))).collect();
     let summary = serde_json::json!({
         "slide": subject.slide_id,
@@ -315,7 +318,7 @@ fn write_summary(
         "files": rendered.files,
         "polygons": polygons,
         "left_out": rendered.left_out,
-        "producer": format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+        "producer": producer(),
     });
     replace(path, |out| {
         writeln!(out, "{summary:#}").map_err(|source| Error::io(path, "write the file", source))

@@ -14,6 +14,8 @@ pub enum Scaling {
     Rank,
     /// By value, from the lowest score to the highest.
     Raw,
+    /// By value about 0, which is in the middle of the colours, as far on both sides as the score that is farthest from it.
+    Signed,
 }
 
 impl FromStr for Scaling {
@@ -39,6 +41,7 @@ impl Scaling {
         match self {
             Self::Rank => "rank",
             Self::Raw => "raw",
+            Self::Signed => "signed",
         }
     }
 
@@ -59,6 +62,13 @@ impl Scaling {
                     vec![0.5; scores.len()]
                 }
             }
+            Self::Signed => {
+                let farthest = f64::from(farthest(scores));
+                let fraction = |score: &f32| {
+                    if farthest > 0.0 { (0.5 + f64::from(*score) / farthest / 2.0) as f32 } else { 0.5 }
+                };
+                scores.iter().map(fraction).collect()
+            }
         }
     }
 
@@ -76,6 +86,12 @@ pub fn range(scores: &[f32]) -> [f32; 2] {
         Some((low, high)) => [low, high],
         None => [0.0; 2],
     }
+}
+
+/// How far from 0 the score lies that is farthest from it; 0 without scores.
+pub(crate) fn farthest(scores: &[f32]) -> f32 {
+    let [low, high] = range(scores);
+    low.abs().max(high.abs())
 }
 
 fn ranks(scores: &[f32]) -> Vec<f32> {
@@ -117,5 +133,15 @@ mod tests {
         assert_eq!(Scaling::Raw.fractions(&[2.0, 2.0]), [0.5, 0.5]);
         assert_eq!(Scaling::Raw.shades(&[-1.0, 0.0, 1.0]), [0, 128, 255]);
         assert_eq!(Scaling::Raw.fractions(&[-f32::MAX, f32::MAX]), [0.0, 1.0]);
+    }
+
+    #[test]
+    fn signed_scores_have_zero_in_the_middle_and_equal_limits() {
+        assert_eq!(Scaling::Signed.fractions(&[-4.0, -1.0, 0.0, 2.0]), [0.0, 0.375, 0.5, 0.75]);
+        assert_eq!(Scaling::Signed.fractions(&[1.0, 4.0]), [0.625, 1.0]);
+        assert_eq!(Scaling::Signed.fractions(&[0.0, -0.0]), [0.5, 0.5]);
+        // All are negative: none gets a colour of the upper half.
+        assert!(Scaling::Signed.shades(&[-1.06e-4, -5e-5, -6.9e-6]).iter().all(|shade| *shade < 128));
+        assert_eq!(Scaling::Signed.fractions(&[-f32::MAX, f32::MAX]), [0.0, 1.0]);
     }
 }

@@ -11,9 +11,10 @@ use crate::files::replace;
 use crate::layer::HeatLayer;
 use crate::scaling::Scaling;
 
-/// Writes one row per layer and patch: `slide,module,magnification,patch,x,y,width,height,score,rank`.
+/// Writes one row per layer and patch: `slide,module,magnification,patch,x,y,width,height,score,rank,tokens`.
 ///
-/// `patch` is the row of the bag from 0; the box is in level-0 pixels; `rank` is [`Scaling::Rank`]. Scores are written
+/// `patch` is the row of the bag from 0; the box is in level-0 pixels; `tokens` is how many tokens the patch stands for, whose scores
+/// `score` adds up; `rank` is [`Scaling::Rank`] of the score per token. Scores are written
 /// with as many digits as tell a 32-bit float apart.
 ///
 /// # Errors
@@ -21,17 +22,19 @@ use crate::scaling::Scaling;
 pub fn write_csv(path: &Path, slide_id: &str, layers: &[HeatLayer]) -> Result<()> {
     let failed = |source| Error::io(path, "write the file", source);
     replace(path, |out| {
-        out.write_all(b"slide,module,magnification,patch,x,y,width,height,score,rank\n").map_err(failed)?;
+        out.write_all(b"slide,module,magnification,patch,x,y,width,height,score,rank,tokens\n")
+            .map_err(failed)?;
         let slide = quoted(slide_id);
         for layer in layers {
             let (module, magnification) = (quoted(layer.module()), layer.magnification());
             let side = layer.boxes().side;
-            let ranks = Scaling::Rank.fractions(layer.scores());
+            let ranks = Scaling::Rank.fractions(layer.per_token());
             let rows = layer.boxes().corners.iter().zip(layer.scores()).zip(ranks);
             for (patch_idx, (([x, y], score), rank)) in rows.enumerate() {
+                let n_tokens = if patch_idx < layer.n_copied() { 2 } else { 1 };
                 writeln!(
                     out,
-                    "{slide},{module},{magnification},{patch_idx},{x},{y},{side},{side},{score},{rank}"
+                    "{slide},{module},{magnification},{patch_idx},{x},{y},{side},{side},{score},{rank},{n_tokens}"
                 )
                 .map_err(failed)?;
             }
@@ -88,8 +91,8 @@ mod tests {
         assert_eq!(
             rows,
             [
-                "slide-1,\"a, b\",x20,0,0,256,256,256,0.1,0",
-                "slide-1,\"a, b\",x20,1,256,256,256,256,1.0000001,1"
+                "slide-1,\"a, b\",x20,0,0,256,256,256,0.1,0,1",
+                "slide-1,\"a, b\",x20,1,256,256,256,256,1.0000001,1,1"
             ]
         );
     }

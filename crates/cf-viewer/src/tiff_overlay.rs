@@ -7,13 +7,14 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use rayon::prelude::*;
+use serde_json::{Map, Value};
 use wsi_slides::{LevelTags, PyramidWriter, TileCompression, TilePlace};
 
 use crate::error::{Error, Result};
 use crate::layer::HeatLayer;
+use crate::options::RenderOptions;
 use crate::patch_boxes::PatchBoxes;
 use crate::raster::{PixelGrid, ShadeMap};
-use crate::render::RenderOptions;
 use crate::slide_frame::SlideFrame;
 
 const TILE: u32 = PyramidWriter::TILE;
@@ -34,6 +35,7 @@ type TilePlan = Vec<([u16; 4], u8)>;
 /// lie within one patch.
 ///
 /// - `slide_levels`: width and height of each level of the slide, level 0 first; empty without a slide.
+/// - `about`: what the map is of, such as the slide and the model: further lines of the description.
 ///
 /// # Errors
 /// Those of [`PyramidWriter`]; [`Error::Io`] if a tile cannot be compressed.
@@ -43,9 +45,11 @@ pub fn write_tiff(
     frame: &SlideFrame,
     slide_levels: &[[u32; 2]],
     options: &RenderOptions,
+    about: &Map<String, Value>,
 ) -> Result<()> {
-    let shades = options.scaling.shades(layer.scores());
-    let colours = options.colours.table();
+    let look = options.look(layer.meaning());
+    let shades = look.shades(layer);
+    let colours = look.colours.table();
     let rows = RowOrder::of(layer.boxes());
     let levels = levels_of(frame.size, slide_levels);
     let mut writer = PyramidWriter::create(path, TileCompression::Deflate)?;
@@ -97,12 +101,17 @@ pub fn write_tiff(
             written.extend(kept);
         }
     }
-    let description = format!(
+    let mut description = format!(
         "Heatmap of {} ({}, scaled by {}), in the frame of the slide's level 0",
         layer.title(),
-        options.colours.label(),
-        options.scaling.label(),
+        look.colours.label(),
+        look.scaling.label(),
     );
+    for (name, value) in about {
+        // A text is without its quotes.
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        description.push_str(&format!("\n{name}: {value}"));
+    }
     Ok(writer.finish(|_, [width, _]| LevelTags {
         description: description.clone(),
         mpp: frame.mpp.map(|mpp| mpp * f64::from(frame.size[0]) / f64::from(width)),

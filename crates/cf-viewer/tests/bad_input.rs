@@ -84,6 +84,7 @@ fn settings_outside_their_range_and_layers_of_one_name_are_refused() {
         prediction: None,
         unscored: Vec::new(),
         origin: Vec::new(),
+        source: String::new(),
     };
     let refused = |layers: &[HeatLayer], options: RenderOptions| {
         render(&subject, layers, &dir.path().join("out"), &options, &|_, _| {}).unwrap_err().to_string()

@@ -21,6 +21,13 @@ fn layers(lattice: [u32; 2]) -> [HeatLayer; 2] {
     })
 }
 
+fn about() -> serde_json::Map<String, serde_json::Value> {
+    [("slide", "slide \"1\"".into()), ("risk", (-2.25).into())]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into_iter()
+        .collect()
+}
+
 fn read(path: &Path) -> FeatureCollection {
     let text = std::fs::read_to_string(path).unwrap();
     FeatureCollection::try_from(text.parse::<GeoJson>().unwrap()).unwrap()
@@ -50,10 +57,13 @@ fn every_patch_is_a_locked_tile_with_its_box_and_scores() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x10.geojson");
     let layers = layers([5, 3]);
-    let count = write_geojson(&path, &[&layers[0], &layers[1]], 1000).unwrap();
+    let count = write_geojson(&path, &[&layers[0], &layers[1]], 1000, &about()).unwrap();
     assert_eq!(count, PolygonCount { n_polygons: 15, patches_per_side: 1 });
     let collection = read(&path);
     assert_eq!(collection.features.len(), 15);
+    let said = &collection.foreign_members.as_ref().unwrap()["about"];
+    assert_eq!((&said["slide"], &said["risk"]), (&"slide \"1\"".into(), &(-2.25).into()));
+    assert_eq!(said["maps"], serde_json::json!(["source PT, 10x", "final PT, 10x"]));
     for ((feature, corner), score) in
         collection.features.iter().zip(&layers[0].boxes().corners).zip(layers[0].scores())
     {
@@ -68,11 +78,34 @@ fn every_patch_is_a_locked_tile_with_its_box_and_scores() {
 }
 
 #[test]
+fn patches_that_stand_for_two_tokens_have_the_sum_and_are_ranked_by_the_mean() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x10.geojson");
+    // Four tokens of 0.25, two of them of the first patch, whose copy fills the square.
+    let layer =
+        lattice_layer(
+            "source PT",
+            Magnification::X10,
+            1024,
+            [3, 1],
+            |column, _| {
+                if column == 0 { 0.5 } else { 0.25 }
+            },
+        );
+    write_geojson(&path, &[&layer.with_copies(1)], 1000, &about()).unwrap();
+    let features = read(&path).features;
+    let of = |name: &str| features.iter().map(|feature| measurement(feature, name)).collect::<Vec<f64>>();
+    assert_eq!(of("source PT, 10x"), [0.5, 0.25, 0.25]);
+    assert_eq!(of("source PT, 10x, per token"), [0.25; 3]);
+    assert_eq!(of("source PT, 10x, rank"), [0.5; 3], "all are equal");
+}
+
+#[test]
 fn more_patches_than_polygons_are_binned_into_squares_that_hold_all_of_them() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x10.geojson");
     let layers = layers([50, 33]);
-    let count = write_geojson(&path, &[&layers[0]], 200).unwrap();
+    let count = write_geojson(&path, &[&layers[0]], 200, &about()).unwrap();
     assert_eq!(count.patches_per_side, 4, "413 squares of 2 x 2 are too many");
     assert_eq!(count.n_polygons, 13 * 9);
     let collection = read(&path);
@@ -113,7 +146,7 @@ fn lattice(side: u32, [left, top]: [i64; 2], [columns, rows]: [i64; 2]) -> Vec<[
 fn binned(layer: &HeatLayer, most: usize) -> Vec<(Feature, [f64; 4])> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x10.geojson");
-    let count = write_geojson(&path, &[layer], most).unwrap();
+    let count = write_geojson(&path, &[layer], most, &about()).unwrap();
     assert!(count.patches_per_side > 1 && count.n_polygons <= most, "{count:?}");
     let side = f64::from(layer.boxes().side * count.patches_per_side);
     let squares: Vec<(Feature, [f64; 4])> =

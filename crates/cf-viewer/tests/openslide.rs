@@ -31,7 +31,7 @@ fn the_pyramid_registers_with_the_slide_at_every_level_in_openslide() {
         let overlay = dir.path().join(format!("{name}-overlay.tiff"));
         let frame = SlideFrame { size: levels[0], mpp: Some(0.25) };
         let options = RenderOptions { scaling: Scaling::Raw, ..RenderOptions::default() };
-        write_tiff(&overlay, &layer, &frame, &levels, &options).unwrap();
+        write_tiff(&overlay, &layer, &frame, &levels, &options, &serde_json::Map::new()).unwrap();
 
         let [slide, overlay] = [&path, &overlay].map(|path| OpenSlideReader::open(path).unwrap());
         assert_registers(&slide, &overlay, options.colours.table()[255], name);

@@ -118,7 +118,7 @@ fn the_pyramid_registers_with_the_slide_at_every_level() {
         let overlay_path = dir.path().join(format!("{}-overlay.tiff", case.name));
         let frame = SlideFrame { size: case.levels[0], mpp: Some(case.mpp) };
         let options = RenderOptions { scaling: Scaling::Raw, ..RenderOptions::default() };
-        write_tiff(&overlay_path, &layer, &frame, &case.levels, &options).unwrap();
+        write_tiff(&overlay_path, &layer, &frame, &case.levels, &options, &serde_json::Map::new()).unwrap();
         let overlay = open(&overlay_path).unwrap();
         support::assert_registers(slide.as_ref(), overlay.as_ref(), options.colours.table()[255], case.name);
     }

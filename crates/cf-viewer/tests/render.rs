@@ -64,6 +64,7 @@ fn draw(out: &Path, slide: Option<(&Path, &dyn SlideReader)>) -> Rendered {
         prediction: Some(prediction),
         unscored: Vec::new(),
         origin: vec![("model".to_owned(), "crossfusion".to_owned())],
+        source: "Model crossfusion, fold 3".to_owned(),
     };
     render(
         &subject,
@@ -100,6 +101,12 @@ fn a_slide_with_its_file_gets_everything_and_a_summary_of_it() {
     assert_eq!(summary["prediction"]["risk"], -2.3);
     assert_eq!(summary["origin"]["model"], "crossfusion");
     assert_eq!(summary["layers"][1]["n_patches"], 192);
+    // 48 patches fill a square of 7 with one copy, of the first.
+    let copied: Vec<_> =
+        summary["layers"].as_array().unwrap().iter().map(|layer| layer["n_copied"].clone()).collect();
+    assert_eq!(copied, [0, 0, 1, 1]);
+    assert_eq!(summary["layers"][2]["highest"], 1.0);
+    assert_eq!(summary["layers"][2]["highest_per_token"], 0.5);
     assert_eq!(summary["polygons"]["x10.geojson"]["n_polygons"], 48);
     let rows = std::fs::read_to_string(out.join("scores.csv")).unwrap().lines().count();
     assert_eq!(rows, 1 + 12 + 192 + 48 + 48);
@@ -112,6 +119,20 @@ fn a_slide_with_its_file_gets_everything_and_a_summary_of_it() {
     let over = |at: u8, colour: u8| (f32::from(at) * 0.6 + f32::from(colour) * 0.4).round() as u8;
     let expected = [0, 1, 2].map(|channel| over(picture.get_pixel(50, 50).0[channel], colours[255][channel]));
     assert_eq!(page.get_pixel(24 + 50, 24 + 50).0, expected);
+
+    // What is passed on alone says what it is of.
+    let tiff = std::fs::read(out.join("x10-source-pt.tiff")).unwrap();
+    for line in
+        ["Heatmap of Source PT, 10x (", "slide: slide-1", "risk: -2.3", "source: Model crossfusion, fold 3"]
+    {
+        assert!(tiff.windows(line.len()).any(|bytes| bytes == line.as_bytes()), "{line}");
+    }
+    let tiles: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(out.join("x10.geojson")).unwrap()).unwrap();
+    let about = &tiles["about"];
+    assert_eq!(about["maps"], serde_json::json!(["Source PT, 10x", "Final PT, 10x"]));
+    assert_eq!((&about["slide"], &about["risk"]), (&"slide-1".into(), &(-2.3).into()));
+    assert_eq!(about["source"], "Model crossfusion, fold 3");
 
     // Again into the same directory: the same bytes.
     let before: Vec<Vec<u8>> =

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use cf_report::{Outcome, PredictionRow};
 use cf_viewer::serve::{HeatSource, SlideHeat, Study, serve};
-use cf_viewer::{HeatLayer, PatchBoxes};
+use cf_viewer::{ColourMap, HeatLayer, Meaning, PatchBoxes};
 use proptest::prelude::*;
 use wsi_bags::{Magnification, SlideInfo};
 use wsi_slides::render::{RenderOptions, SlideTruth, render};
@@ -35,11 +35,16 @@ impl HeatSource for Row {
         let corners = (0..n).map(|at| [at * i64::from(self.side), 0]).collect();
         let boxes = PatchBoxes { magnification: Magnification::X20, side: self.side, corners };
         let scores = (0..n).map(|at| if at == 2 { 1.0 } else { at as f32 * 1e-3 }).collect();
-        let layer = HeatLayer::new("fine CAB", Arc::new(boxes), scores).map_err(|error| error.to_string())?;
+        let boxes = Arc::new(boxes);
+        let layer =
+            HeatLayer::new("fine CAB", Arc::clone(&boxes), scores).map_err(|error| error.to_string())?;
+        let falls = (0..n).map(|at| -1e-4 * (at + 1) as f32).collect();
+        let effects = HeatLayer::new("occlusion", boxes, falls).map_err(|error| error.to_string())?;
+        let effects = effects.with_meaning(Meaning::Effect);
         let width = self.size[0] + u64::from(prediction.slide_id == "other");
         let mpp = if prediction.slide_id == "corrected" { 0.25 } else { 0.5 };
         let info = SlideInfo { width: Some(width), height: Some(self.size[1]), mpp: Some(mpp) };
-        Ok(SlideHeat { info, layers: vec![layer] })
+        Ok(SlideHeat { info, layers: vec![layer, effects] })
     }
 }
 
@@ -80,7 +85,7 @@ fn start() -> Running {
         case_id: format!("patient {at}"),
         slide_id: slide.to_owned(),
         patient_id: format!("patient {at}"),
-        fold: 0,
+        fold: usize::from(at % 2),
         outcome: Outcome::event(f64::from(at) + 1.0).unwrap(),
         // Two slides share one.
         risk: -f64::from(if slide == "no slide" { at - 1 } else { at }),
@@ -273,6 +278,47 @@ fn slides_of_equal_risk_share_a_rank_in_the_list_and_on_their_page() {
         let page = server.get(&format!("/api/slides/{}", id.replace(' ', "%20"))).json();
         assert_eq!(page["rank"], rank, "{id}");
     }
+    // Each fold's model has a scale of its own: its slides are ranked among themselves.
+    let in_fold: Vec<(&str, u64)> = listed["slides"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|slide| (slide["id"].as_str().unwrap(), slide["rank_in_fold"].as_u64().unwrap()))
+        .collect();
+    let wanted =
+        [("slide 1", 1), ("other", 1), ("broken", 2), ("no file", 2), ("no slide", 3), ("corrected", 3)];
+    assert_eq!(in_fold, wanted);
+    assert_eq!(listed["slides"][0]["slides_in_fold"], 3);
+}
+
+#[test]
+fn effects_by_value_are_drawn_about_zero_and_the_bar_has_the_colours_of_the_map() {
+    let server = start();
+    let layers = server.get("/api/slides/slide%201/layers").json();
+    let (attention, effects) = (&layers["layers"][0], &layers["layers"][1]);
+    assert_eq!((&attention["meaning"], &effects["meaning"]), (&"attention".into(), &"effect".into()));
+    assert!(effects["range"].as_str().unwrap().starts_with('\u{2212}'), "{effects}");
+    let bar = |name: &str| {
+        let bar = server.get(&format!("/colours/{name}.png")).picture().to_rgb8();
+        assert_eq!(bar.dimensions(), (256, 1));
+        bar.pixels().map(|pixel| pixel.0).collect::<Vec<[u8; 3]>>()
+    };
+    let coolwarm = bar("coolwarm");
+    assert_eq!(coolwarm, ColourMap::Coolwarm.table());
+    assert_eq!(bar("viridis"), ColourMap::Viridis.table());
+    assert_eq!(server.get("/colours/pink.png").status, 404);
+    // Whatever colours are asked for: all are negative, so that none is of the upper half.
+    let level = layers["picture"]["last_level"].as_u64().unwrap();
+    let tile =
+        server.get(&format!("/slides/slide%201/layers/1/tiles/{level}/0_0.png?scaling=raw&colours=viridis"));
+    let drawn: Vec<[u8; 3]> = tile
+        .picture()
+        .to_rgba8()
+        .pixels()
+        .filter(|pixel| pixel.0[3] > 0)
+        .map(|pixel| [pixel.0[0], pixel.0[1], pixel.0[2]])
+        .collect();
+    assert!(!drawn.is_empty() && drawn.iter().all(|colour| coolwarm[..128].contains(colour)));
 }
 
 /// Bytes that leave a client waiting for more, or the server for the client to read its answers.

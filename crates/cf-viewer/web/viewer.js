@@ -1,7 +1,8 @@
 "use strict";
 
 // What is shown: where the study lies, its slides, the slide, its heatmaps, and the layer that is drawn.
-const state = { root: "", slides: [], slide: null, heat: null, layer: -1, request: 0 };
+// Attention is drawn by rank and effects by value unless the reader says otherwise.
+const state = { root: "", slides: [], slide: null, heat: null, layer: -1, request: 0, scaling: { attention: "rank", effect: "raw" } };
 const element = (id) => document.getElementById(id);
 
 function say(text, isError = false) {
@@ -67,13 +68,16 @@ function slideButton(slide) {
   button.dataset.slide = slide.id;
   button.setAttribute("aria-current", String(state.slide !== null && state.slide.id === slide.id));
   const about = document.createElement("small");
-  about.textContent = `risk ${slide.risk.toFixed(2)}, rank ${slide.rank}${slide.has_file ? "" : ", no slide file"}`;
+  about.textContent = `risk ${slide.risk.toFixed(2)}, ${place(slide)}${slide.has_file ? "" : ", no slide file"}`;
   button.append(slide.id, about);
   button.addEventListener("click", () => show(slide.id));
   const item = document.createElement("li");
   item.append(button);
   return item;
 }
+
+// Models of other folds give risks on other scales.
+const place = (slide) => `rank ${slide.rank_in_fold} of ${slide.slides_in_fold} in fold ${slide.fold}`;
 
 // One slide.
 
@@ -122,13 +126,14 @@ function begin(id, slide) {
   element("layers").replaceChildren();
   element("patches").replaceChildren();
   element("layer-facts").textContent = "";
+  showLegend();
   showScale();
 }
 
 function showPatient(slide) {
   const facts = [
     ["Patient", slide.patient],
-    ["Predicted risk", `${slide.risk.toFixed(3)}, rank ${slide.rank} of ${state.slides.length} (1 is the highest)`],
+    ["Predicted risk", `${slide.risk.toFixed(3)}, ${place(slide)} (1 is the highest)`],
     ["Followed", `${slide.months.toFixed(1)} months, ${slide.status}`],
     ["Held out in fold", String(slide.fold)],
   ];
@@ -144,9 +149,9 @@ function showPatient(slide) {
   const survival = element("survival");
   survival.src = address("slides", slide.id, "figures", "survival.svg");
   survival.alt = `Predicted survival past each time bin: ${curve}`;
-  const place = element("kaplan-meier");
-  place.src = address("slides", slide.id, "figures", "kaplan-meier.svg");
-  place.alt = `Kaplan-Meier curves of the cohort by predicted risk, this patient marked: ${slide.status} at ${slide.months.toFixed(1)} months`;
+  const plot = element("kaplan-meier");
+  plot.src = address("slides", slide.id, "figures", "kaplan-meier.svg");
+  plot.alt = `Kaplan-Meier curves of the cohort by predicted risk, this patient marked: ${slide.status} at ${slide.months.toFixed(1)} months`;
   element("patient").hidden = false;
 }
 
@@ -203,8 +208,35 @@ function showSettings() {
   element("threshold-value").textContent = `${element("threshold").value} ${unit}`;
 }
 
+// What the colours mean, beside the name of the map.
+function showLegend() {
+  const layer = state.heat && state.heat.layers[state.layer];
+  element("legend").hidden = !layer;
+  if (!layer) return;
+  const isRank = element("scaling").value === "rank";
+  const isEffect = layer.meaning === "effect";
+  const ends = isRank
+    ? ["lowest patch", "highest patch"]
+    : isEffect
+      ? ["without it the risk is higher", "without it the risk is lower"]
+      : layer.ends;
+  // Only one of the maps of colours has a middle, which is where an effect is 0.
+  const colours = isEffect && !isRank ? "coolwarm" : element("colours").value;
+  element("colours").disabled = isEffect && !isRank;
+  element("legend-name").textContent = layer.title;
+  element("legend-colours").src = `${address("colours", colours)}.png`;
+  [element("legend-low").textContent, element("legend-high").textContent] = ends;
+  const range = layer.remark ? `${layer.remark}: ${layer.range}` : `scores ${layer.range}`;
+  const middle = isEffect && !isRank ? `0 in the middle, \u00b1${layer.farthest} at the ends; ` : "";
+  element("legend-range").textContent = middle + range;
+}
+
 async function choose(index) {
   state.layer = index;
+  const chosen = state.heat.layers[index];
+  if (chosen) element("scaling").value = state.scaling[chosen.meaning];
+  showSettings();
+  showLegend();
   draw();
   element("patches").replaceChildren();
   viewer.clearOverlays();
@@ -213,11 +245,8 @@ async function choose(index) {
     element("layer-facts").textContent = "";
     return;
   }
-  // Attention that is spread evenly has no places to show.
-  const [low, high] = [layer.low, layer.high].map((score) => score.toPrecision(3));
-  const scores = low === high ? `all score ${low} to three digits` : `scores ${low} to ${high}`;
   const patches = layer.patches === 1 ? "1 patch" : `${layer.patches} patches`;
-  element("layer-facts").textContent = `${patches} of ${layer.side} level-0 pixels; ${scores}`;
+  element("layer-facts").textContent = `${layer.explanation} ${patches} of ${layer.side} level-0 pixels.`;
   const { slide, request } = { slide: state.slide, request: state.request };
   try {
     const sheet = await fetchJson(address("api", "slides", slide.id, "layers", String(index), "top"));
@@ -302,10 +331,19 @@ element("opacity").addEventListener("input", () => {
 element("threshold").addEventListener("input", showSettings);
 for (const id of ["threshold", "scaling", "colours"]) {
   element(id).addEventListener("change", () => {
+    const layer = state.heat && state.heat.layers[state.layer];
+    if (layer) state.scaling[layer.meaning] = element("scaling").value;
     showSettings();
+    showLegend();
     draw();
   });
 }
+element("enlarge").addEventListener("click", () => {
+  const [plot, large] = [element("kaplan-meier"), element("enlarged-plot")];
+  [large.src, large.alt] = [plot.src, plot.alt];
+  element("enlarged").showModal();
+});
+element("enlarged-plot").addEventListener("click", () => element("enlarged").close());
 element("controls").addEventListener("submit", (event) => event.preventDefault());
 
 // The slide that the address ends with; none where its end is no text that was encoded.

@@ -18,8 +18,10 @@ use super::app::App;
 use super::assets;
 use super::deep_zoom::{DeepZoom, TILE};
 use super::refusal::Refusal;
-use super::slide_state::{Drawing, whole_text};
-use crate::scaling::range;
+use super::slide_state::{Drawing, colour_bar, whole_text};
+use crate::colour_map::ColourMap;
+use crate::scaling::{farthest, range};
+use crate::score_text::{RangeText, ends_text, score_text};
 
 /// Patches on a sheet, and the most that may be asked for.
 const SHEET: usize = 12;
@@ -48,7 +50,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/slides/{slide}/tiles/{level}/{tile}", get(tile))
         .route("/slides/{slide}/layers/{layer}/tiles/{level}/{tile}", get(heat_tile))
         .route("/slides/{slide}/layers/{layer}/patches/{patch}", get(patch))
-        .route("/slides/{slide}/figures/{figure}", get(figure));
+        .route("/slides/{slide}/figures/{figure}", get(figure))
+        .route("/colours/{name}", get(colours));
     Router::new()
         .route("/", get(|| async { assets::page() }))
         .route("/assets/{name}", get(|Path(name): Path<String>| async move { assets::asset(&name) }))
@@ -144,7 +147,7 @@ fn tile_place(level: &str, tile: &str, extension: &str) -> Result<[u32; 3], Refu
 
 async fn study(State(app): Shared) -> Json<Value> {
     let order = by_risk(&app);
-    let slides: Vec<Value> = order.iter().map(|row| summary(&app, row, rank(&order, row))).collect();
+    let slides: Vec<Value> = order.iter().map(|row| summary(&app, row, &order)).collect();
     Json(json!({ "title": app.study.title, "root": app.root, "slides": slides }))
 }
 
@@ -160,13 +163,18 @@ fn rank(order: &[&PredictionRow], row: &PredictionRow) -> usize {
     order.partition_point(|other| other.risk > row.risk) + 1
 }
 
-fn summary(app: &App, row: &PredictionRow, rank: usize) -> Value {
+/// - `order`: all slides by falling risk.
+fn summary(app: &App, row: &PredictionRow, order: &[&PredictionRow]) -> Value {
+    // Risks of models of other folds are on other scales.
+    let fold: Vec<&PredictionRow> = order.iter().copied().filter(|other| other.fold == row.fold).collect();
     json!({
         "id": row.slide_id,
         "patient": row.patient_id,
         "fold": row.fold,
         "risk": row.risk,
-        "rank": rank,
+        "rank": rank(order, row),
+        "rank_in_fold": rank(&fold, row),
+        "slides_in_fold": fold.len(),
         "months": row.outcome.time(),
         "status": if row.outcome.is_event() { "event" } else { "censored" },
         "survival": row.survival,
@@ -176,7 +184,7 @@ fn summary(app: &App, row: &PredictionRow, rank: usize) -> Value {
 
 async fn slide(State(app): Shared, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
     let (id, row) = app.slide(&id)?;
-    let mut answer = summary(&app, row, rank(&by_risk(&app), row));
+    let mut answer = summary(&app, row, &by_risk(&app));
     if app.study.slide_files.contains_key(&*id) {
         let slide = app.open(id).await?;
         answer["picture"] = picture(slide.frame.size, slide.frame.mpp);
@@ -193,7 +201,8 @@ async fn layers(State(app): Shared, Path(id): Path<String>) -> Result<Json<Value
     let (id, _) = app.slide(&id)?;
     let heat = app.heat(id).await?;
     let layers = heat.heat.layers.iter().map(|layer| {
-        let [low, high] = range(layer.scores());
+        let [low, high] = range(layer.per_token());
+        let text = RangeText::of(layer);
         json!({
             "title": layer.title(),
             "module": layer.module(),
@@ -202,6 +211,12 @@ async fn layers(State(app): Shared, Path(id): Path<String>) -> Result<Json<Value
             "side": layer.boxes().side,
             "low": low,
             "high": high,
+            "range": text.range,
+            "remark": text.remark,
+            "farthest": score_text(farthest(layer.per_token())),
+            "ends": ends_text([low, high]),
+            "meaning": layer.meaning(),
+            "explanation": layer.explanation(),
         })
     });
     let layers: Vec<Value> = layers.collect();
@@ -232,7 +247,7 @@ async fn top(
         .into_iter()
         .filter_map(|patch_idx| {
             let [x, y] = *layer.boxes().corners.get(patch_idx)?;
-            let score = layer.scores().get(patch_idx)?;
+            let score = layer.per_token().get(patch_idx)?;
             Some(json!({ "patch": patch_idx, "x": x, "y": y, "side": layer.boxes().side, "score": score }))
         })
         .collect();
@@ -291,6 +306,13 @@ async fn patch(
     let wrong = || Refusal::malformed("the patch", "NUMBER.jpg");
     let patch = number(patch.strip_suffix(".jpg").ok_or_else(wrong)?, "patch")?;
     Ok(kept("image/jpeg", &app.patch(id, number(&layer, "layer")?, patch).await?))
+}
+
+async fn colours(Path(name): Path<String>) -> Result<Response, Refusal> {
+    let wrong = || Refusal::malformed("the colours", "NAME.png");
+    let name = name.strip_suffix(".png").ok_or_else(wrong)?;
+    let map: ColourMap = name.parse().map_err(|_| Refusal::unknown("colour map"))?;
+    Ok(kept("image/png", &colour_bar(map).map_err(Refusal::cannot)?))
 }
 
 async fn figure(State(app): Shared, Path((id, name)): Path<(String, String)>) -> Result<Response, Refusal> {

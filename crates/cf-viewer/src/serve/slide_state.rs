@@ -11,6 +11,7 @@ use super::deep_zoom::{DeepZoom, TILE, ZoomTile, read_tile};
 use super::study::SlideHeat;
 use crate::colour_map::ColourMap;
 use crate::layer::HeatLayer;
+use crate::look::Look;
 use crate::patch_sheet::patch_picture;
 use crate::raster::ShadeMap;
 use crate::scaling::Scaling;
@@ -63,7 +64,7 @@ impl OpenSlide {
 /// Layers with their shades.
 pub(super) struct ReadyHeat {
     pub(super) heat: SlideHeat,
-    /// Of each layer, by rank and by value.
+    /// Of each layer, by rank and by value: about 0 where they are effects.
     shades: Vec<[Vec<u8>; 2]>,
     /// What layers are drawn on; its resolution is that of the features, where they state one.
     pub(super) frame: SlideFrame,
@@ -80,7 +81,10 @@ pub(super) struct Drawing {
 
 impl ReadyHeat {
     pub(super) fn new(heat: SlideHeat, frame: SlideFrame) -> Self {
-        let shades = |layer: &HeatLayer| [Scaling::Rank, Scaling::Raw].map(|by| by.shades(layer.scores()));
+        let shades = |layer: &HeatLayer| {
+            let look = |by| Look::of(layer.meaning(), ColourMap::default(), by);
+            [Scaling::Rank, Scaling::Raw].map(|by| look(by).shades(layer))
+        };
         let shades = heat.layers.iter().map(shades).collect();
         Self { heat, shades, frame }
     }
@@ -100,11 +104,11 @@ impl ReadyHeat {
         let (layer, shades) = self.heat.layers.get(index).zip(self.shades.get(index))?;
         let by = match drawing.scaling {
             Scaling::Rank => &shades[0],
-            Scaling::Raw => &shades[1],
+            Scaling::Raw | Scaling::Signed => &shades[1],
         };
         let grid = tile.grid();
         let map = ShadeMap::of_patches(&grid, layer.boxes(), by);
-        let colours = drawing.colours.table();
+        let colours = Look::of(layer.meaning(), drawing.colours, drawing.scaling).colours.table();
         let mut rgba = Vec::with_capacity((TILE * TILE * 4) as usize);
         for y in 0..grid.size[1] {
             for x in 0..grid.size[0] {
@@ -119,6 +123,13 @@ impl ReadyHeat {
         }
         Some(png(&rgba, grid.size))
     }
+}
+
+/// The shades of a colour map from left to right, as PNG.
+pub(super) fn colour_bar(colours: ColourMap) -> Result<Vec<u8>, String> {
+    let rgba: Vec<u8> =
+        colours.table().iter().flat_map(|[red, green, blue]| [*red, *green, *blue, 255]).collect();
+    png(&rgba, [256, 1])
 }
 
 /// The frame of heatmaps without a slide file.
