@@ -72,8 +72,13 @@ pub(crate) fn run(arguments: &ServeArguments, quiet: bool) -> Result<(), CliErro
         layout: arguments.layout,
         device: arguments.device,
     };
-    let study =
-        Study { title: report.title, predictions: report.predictions, slide_files, heat: Box::new(heat) };
+    let study = Study {
+        title: report.title,
+        predictions: report.predictions,
+        risk_cut: report.risk_cut,
+        slide_files,
+        heat: Box::new(heat),
+    };
     let ready = |address: SocketAddr| {
         // The address is all that a program that starts this one needs.
         let mut text = format!("http://{address}/\n");

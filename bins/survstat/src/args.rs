@@ -33,12 +33,15 @@ pub(crate) enum Command {
     /// Kaplan-Meier curve with confidence limits, of all subjects or per group.
     #[command(after_help = "Examples:\n  \
         survstat km --csv patients.csv --time months --event died --by stage\n  \
-        survstat km --csv patients.csv --time months --event censorship --censored-is 1 --json")]
+        survstat km --csv patients.csv --time months --event censorship --censored-is 1 --json\n  \
+        survstat km --csv test.csv --time months --event died --risk risk --cut-from train.csv")]
     Km(KmArguments),
     /// Log-rank test between groups.
     #[command(after_help = "Examples:\n  \
         survstat logrank --csv patients.csv --time months --event died --by arm --strata site\n  \
-        survstat logrank --csv predictions.csv --time months --event died --risk risk")]
+        survstat logrank --csv predictions.csv --time months --event died --risk risk\n  \
+        survstat logrank --csv test.csv --time months --event died --risk risk --cut-from train.csv\n  \
+        survstat logrank --csv test.csv --time months --event died --risk risk --cut -2.5")]
     Logrank(LogrankArguments),
     /// Brier score of predicted survival over time, integrated, and against a Kaplan-Meier reference.
     ///
@@ -269,9 +272,29 @@ pub(crate) struct GroupArguments {
     /// Column whose values are the groups.
     #[arg(long, value_name = "COL")]
     pub(crate) by: Option<String>,
-    /// Column with the risk (higher = worse): the groups are `high`, from its median up, and `low`.
+    /// Column with the risk (higher = worse): the groups are `high`, from a cut up, and `low`. The cut is the median of the column,
+    /// unless --cut or --cut-from gives another.
     #[arg(long, value_name = "COL", conflicts_with = "by")]
     pub(crate) risk: Option<String>,
+    /// Cut the column of --risk at this number.
+    #[arg(
+        long,
+        value_name = "X",
+        requires = "risk",
+        conflicts_with = "by",
+        allow_hyphen_values = true,
+        value_parser = parse_cut
+    )]
+    pub(crate) cut: Option<f64>,
+    /// Cut the column of --risk at the median of the column of that name in this CSV file, such as the patients that a model was
+    /// trained on: then nobody who is compared had a part in the cut.
+    #[arg(long, value_name = "FILE", requires = "risk", conflicts_with_all = ["by", "cut"])]
+    pub(crate) cut_from: Option<PathBuf>,
+}
+
+fn parse_cut(text: &str) -> Result<f64, String> {
+    let cut = text.parse::<f64>().ok().filter(|cut| cut.is_finite());
+    cut.ok_or_else(|| "expected a finite number, such as -2.5".to_owned())
 }
 
 fn parse_level(text: &str) -> Result<f64, String> {

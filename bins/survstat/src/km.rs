@@ -6,7 +6,7 @@ use survival_metrics::{CiType, Convention, KaplanMeier, Outcome};
 
 use crate::args::KmArguments;
 use crate::error::CliError;
-use crate::grouping::Grouping;
+use crate::grouping::{Cut, Grouping};
 use crate::output;
 use crate::table::Table;
 
@@ -21,6 +21,9 @@ struct KmJson<'a> {
     upper: Vec<Option<f64>>,
     at_risk: &'a [u64],
     median: Option<f64>,
+    /// Where the groups are sides of a risk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cut: Option<&'a Cut>,
 }
 
 struct Curve {
@@ -48,7 +51,9 @@ pub(crate) fn run(arguments: &KmArguments) -> Result<String, CliError> {
         let median = km.quantile_by(0.5, convention.quantile_rule());
         Ok::<_, CliError>(Curve { level, km, limits, median })
     };
-    let curves = match Grouping::new(&table, &arguments.groups)? {
+    let grouping = Grouping::new(&table, &arguments.groups)?;
+    let cut = grouping.as_ref().and_then(|grouping| grouping.cut.as_ref());
+    let curves = match &grouping {
         None => vec![fit(None, &outcomes)?],
         Some(grouping) => {
             let curve = |(at, level): (usize, &String)| {
@@ -67,20 +72,22 @@ pub(crate) fn run(arguments: &KmArguments) -> Result<String, CliError> {
                 limits: &curve.limits,
             })
             .collect();
-        survival_curves("Kaplan-Meier estimate of survival", "", &arguments.outcome.time, &drawn)
+        let note = cut.map(Cut::short).unwrap_or_default();
+        survival_curves("Kaplan-Meier estimate of survival", &note, &arguments.outcome.time, &drawn)
     })?;
     if arguments.json {
-        let all: Vec<KmJson<'_>> = curves.iter().map(to_json).collect();
+        let all: Vec<KmJson<'_>> = curves.iter().map(|curve| to_json(curve, cut)).collect();
         return match all.as_slice() {
             [one] if one.level.is_none() => output::json(one),
             several => output::json(several),
         };
     }
     let texts: Vec<String> = curves.iter().map(|curve| describe(curve, arguments.level)).collect();
-    Ok(texts.join("\n"))
+    let cut = cut.map(|cut| format!("{}\n\n", cut.words())).unwrap_or_default();
+    Ok(cut + &texts.join("\n"))
 }
 
-fn to_json(curve: &Curve) -> KmJson<'_> {
+fn to_json<'a>(curve: &'a Curve, cut: Option<&'a Cut>) -> KmJson<'a> {
     KmJson {
         level: curve.level.as_deref(),
         time: curve.km.times(),
@@ -89,6 +96,7 @@ fn to_json(curve: &Curve) -> KmJson<'_> {
         upper: curve.limits.iter().map(|limits| limits.map(|l| l.1)).collect(),
         at_risk: curve.km.at_risk(),
         median: curve.median,
+        cut,
     }
 }
 

@@ -11,7 +11,7 @@ use survival_metrics::{
 use crate::args::LogrankArguments;
 use crate::choices::TestWeight;
 use crate::error::CliError;
-use crate::grouping::Grouping;
+use crate::grouping::{Cut, Grouping};
 use crate::output;
 use crate::sample::{SINGLE_CLUSTER, sample};
 use crate::table::Table;
@@ -25,6 +25,9 @@ struct LogrankJson<'a> {
     groups: Vec<GroupJson<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pairs: Vec<PairJson<'a>>,
+    /// Where the groups are sides of a risk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cut: Option<&'a Cut>,
 }
 
 #[derive(Serialize)]
@@ -58,8 +61,11 @@ pub(crate) fn run(arguments: &LogrankArguments) -> Result<String, CliError> {
     let table = Table::read(&arguments.outcome.csv, "--csv")?;
     let outcomes = table.outcomes(&arguments.outcome)?;
     // The command line requires one of --by and --risk.
-    let grouping = Grouping::new(&table, &arguments.groups)?
-        .unwrap_or(Grouping { levels: Vec::new(), of_subject: vec![0; outcomes.len()] });
+    let grouping = Grouping::new(&table, &arguments.groups)?.unwrap_or(Grouping {
+        levels: Vec::new(),
+        of_subject: vec![0; outcomes.len()],
+        cut: None,
+    });
     let weight: LogRankWeight = arguments.weight.into();
     let (strata, cluster) = (arguments.strata.as_deref(), arguments.cluster.as_deref());
     let test = match (strata, cluster) {
@@ -93,7 +99,8 @@ pub(crate) fn run(arguments: &LogrankArguments) -> Result<String, CliError> {
     let pairs = pair_tests.as_deref().map_or_else(Vec::new, |tests| pairs_of(&grouping, tests));
     let p = output::p_value(test.p_value, test.log10_p);
     let name = arguments.weight.name_of_test();
-    draw(arguments, &outcomes, &grouping, &format!("{name} p = {p}")).map_err(|error| match error {
+    let cut = grouping.cut.as_ref().map(|cut| format!("{}; ", cut.short())).unwrap_or_default();
+    draw(arguments, &outcomes, &grouping, &format!("{cut}{name} p = {p}")).map_err(|error| match error {
         Drawing::Statistics(source) => fault(source),
         Drawing::Output(error) => error,
     })?;
@@ -174,6 +181,7 @@ fn to_json<'a>(test: &LogRank<usize>, pairs: &[Pair<'a>], grouping: &'a Grouping
         log10_p: test.log10_p,
         groups: groups.collect(),
         pairs: pairs.iter().map(pair).collect(),
+        cut: grouping.cut.as_ref(),
     }
 }
 
@@ -209,8 +217,9 @@ fn describe(weight: TestWeight, test: &LogRank<usize>, pairs: &[Pair<'_>], group
     };
     let pair_table =
         if pairs.is_empty() { String::new() } else { format!("\n{}{note}", output::aligned(&pair_rows)) };
+    let cut = grouping.cut.as_ref().map(|cut| format!("{}\n\n", cut.words())).unwrap_or_default();
     format!(
-        "{}\n{} chi-square = {:.4}, df = {}, p = {}\n{pair_table}",
+        "{cut}{}\n{} chi-square = {:.4}, df = {}, p = {}\n{pair_table}",
         output::aligned(&rows),
         weight.name_of_test(),
         test.chi_square,

@@ -96,8 +96,7 @@ impl Table {
 
     /// A column of risks that have a median.
     pub(crate) fn finite_risk(&self, name: &str) -> Result<Vec<f64>, CliError> {
-        let hint =
-            "a split at the median wants finite risks; remove the row, or give groups of your own with --by";
+        let hint = "a median wants finite risks; remove the row, or give a cut with --cut or groups of your own with --by";
         self.parse_column(name, "a finite number", hint, finite)
     }
 

@@ -144,6 +144,132 @@ fn logrank_splits_a_risk_at_its_median() {
     assert_eq!((&test["groups"][0]["n"], &test["groups"][1]["n"]), (&json!(3), &json!(5)));
 }
 
+/// Two risks below and two above 0.25, in another file.
+const TRAINING: &str = "risk\n0.1\n0.2\n0.3\n5\n";
+
+impl Bench {
+    /// The JSON of a run with `TRAINING` as `train.csv`.
+    fn json_with_training(&self, arguments: &str) -> Value {
+        let path = self.dir.path().join("train.csv");
+        std::fs::write(&path, TRAINING).expect("written");
+        self.json(&arguments.replace("train.csv", path.to_str().expect("UTF-8")))
+    }
+}
+
+#[test]
+fn a_risk_is_cut_where_the_command_line_says() {
+    let bench = Bench::new();
+    let line = "logrank --time months --event died --risk risk --json";
+    // High: a to e and g; low: f and h. Deaths at 1, 2, 4 (high, of 8, 7 and 5 with 6, 5 and 3 at high risk), at 6 (low, of 3 with 1 at
+    // high risk) and at 7 (high, of 2 with 1).
+    let expected = 6.0 / 8.0 + 5.0 / 7.0 + 3.0 / 5.0 + 1.0 / 3.0 + 1.0 / 2.0;
+    let variance: f64 = [(6.0, 8.0), (5.0, 7.0), (3.0, 5.0), (1.0, 3.0), (1.0, 2.0)]
+        .map(|(high, all): (f64, f64)| high / all * (1.0 - high / all))
+        .iter()
+        .sum();
+    let chi_square = (4.0_f64 - expected).powi(2) / variance;
+    let given = bench.json(&format!("{line} --cut 0.25"));
+    let learned = bench.json_with_training(&format!("{line} --cut-from train.csv"));
+    for test in [&given, &learned] {
+        assert_eq!((&test["groups"][0]["n"], &test["groups"][1]["n"]), (&json!(2), &json!(6)));
+        assert_eq!(test["groups"][1]["observed"], json!(4.0));
+        let found = test["chi_square"].as_f64().expect("a number");
+        assert!((found - chi_square).abs() < 1e-12, "{found}, not {chi_square}");
+    }
+    assert_eq!(given["cut"], json!({"column": "risk", "value": 0.25, "source": "given"}));
+    assert_eq!((&learned["cut"]["value"], &learned["cut"]["source"]), (&json!(0.25), &json!("other-median")));
+    assert!(learned["cut"]["file"].as_str().is_some_and(|file| file.ends_with("train.csv")), "{learned}");
+    // Of the subjects themselves 0.6 is in the middle, and a risk at the cut is high.
+    let own = bench.json(line);
+    assert_eq!((&own["cut"]["value"], &own["cut"]["source"]), (&json!(0.6), &json!("own-median")));
+    assert!(own["cut"]["file"].as_str().is_some_and(|file| file.ends_with("patients.csv")), "{own}");
+    let by_hand = bench.json(&format!("{line} --cut 0.6"));
+    assert_eq!((&by_hand["groups"], &by_hand["chi_square"]), (&own["groups"], &own["chi_square"]));
+
+    // f and h: at 6 half of the two die, at 9 none.
+    let curves =
+        bench.json_with_training("km --time months --event died --risk risk --cut-from train.csv --json");
+    assert_eq!((&curves[0]["level"], &curves[0]["survival"]), (&json!("low"), &json!([0.5, 0.5])));
+    assert_eq!(curves[0]["cut"], learned["cut"]);
+    assert_eq!(curves[1]["at_risk"][0], 6);
+}
+
+#[test]
+fn a_cut_is_told_to_people_with_its_source() {
+    let bench = Bench::new();
+    let train = bench.dir.path().join("train.csv");
+    std::fs::write(&train, TRAINING).expect("written");
+    let train = train.to_str().expect("UTF-8");
+    for command in ["km", "logrank"] {
+        let text = |cut: &str| {
+            let output =
+                bench.run(PATIENTS, &format!("{command} --time months --event died --risk risk{cut}"));
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout)
+                .expect("UTF-8")
+                .replace(bench.dir.path().to_str().expect("UTF-8"), "DIR")
+        };
+        for (cut, said) in [
+            (
+                String::new(),
+                "high: risk of at least 0.6, its median in DIR/patients.csv, the file that is split\n\n",
+            ),
+            (" --cut 2.5e-1".to_owned(), "high: risk of at least 0.25, as --cut gives it\n\n"),
+            (
+                format!(" --cut-from {train}"),
+                "high: risk of at least 0.25, its median in DIR/train.csv (--cut-from)\n\n",
+            ),
+        ] {
+            let text = text(&cut);
+            assert!(text.starts_with(said), "{text}");
+        }
+    }
+    let figure = bench.dir.path().join("curves.svg");
+    let line =
+        format!("logrank --time months --event died --risk risk --cut 0.25 --svg {}", figure.display());
+    assert!(bench.run(PATIENTS, &line).status.success());
+    let svg = std::fs::read_to_string(figure).expect("drawn");
+    assert!(svg.contains("high: risk of at least 0.25; log-rank p = "), "{svg}");
+}
+
+#[test]
+fn a_cut_that_cannot_be_is_refused() {
+    let bench = Bench::new();
+    let train = bench.dir.path().join("train.csv");
+    let train_path = train.to_str().expect("UTF-8");
+    let error =
+        |more: &str, code| bench.error(PATIENTS, &format!("logrank --time months --event died {more}"), code);
+    for (more, said) in [
+        (format!("--risk risk --cut 1 --cut-from {train_path}"), "cannot be used with"),
+        ("--by arm --cut 1".to_owned(), "--risk"),
+        (format!("--by arm --cut-from {train_path}"), "--risk"),
+        ("--risk risk --cut half".to_owned(), "expected a finite number, such as -2.5"),
+        ("--risk risk --cut inf".to_owned(), "expected a finite number, such as -2.5"),
+    ] {
+        let text = error(&more, 2);
+        assert!(text.contains(said), "{more}: {text}");
+    }
+    let text = error("--risk risk --cut -1e-3", 3);
+    assert!(
+        text.contains("high: risk of at least -0.001, as --cut gives it: the group `low` is empty"),
+        "{text}"
+    );
+    assert!(text.contains("hint: `risk` goes from 0.1 to 0.9; cut between them with --cut"), "{text}");
+    let text = error("--risk risk --cut 0.95", 3);
+    assert!(text.contains("the group `high` is empty"), "{text}");
+    let text = error(&format!("--risk risk --cut-from {train_path}"), 3);
+    assert!(text.contains("hint: --cut-from wants the path of a readable CSV file"), "{text}");
+    for (bytes, said) in [
+        ("score\n1\n", "DIR/train.csv: no column is called `risk`"),
+        ("risk\n1\ninf\n", "DIR/train.csv line 3: column `risk`: found `inf`, expected a finite number"),
+        ("risk\n", "DIR/train.csv: the file has a header but no rows"),
+    ] {
+        std::fs::write(&train, bytes).expect("written");
+        let text = error(&format!("--risk risk --cut-from {train_path}"), 3);
+        assert!(text.contains(said), "{text}");
+    }
+}
+
 #[test]
 fn people_get_tables() {
     let bench = Bench::new();

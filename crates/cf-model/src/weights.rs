@@ -31,6 +31,12 @@ pub const METADATA_ROW_ORDER: &str = "row_order";
 /// Metadata key of what the model was trained in: `f32`, `bf16` or `f64`.
 pub const METADATA_PRECISION: &str = "precision";
 
+/// Metadata key of what the features that the model was trained on are called: `features.backbone`.
+pub const METADATA_ENCODER: &str = "encoder";
+
+/// Metadata key of the edges of the time bins, months, as a JSON array of one more than there are bins.
+pub const METADATA_TIME_BINS: &str = "time_bin_edges_months";
+
 /// A checkpoint in memory: its values by name, and what it says of itself.
 #[derive(Debug)]
 pub struct Checkpoint {

@@ -7,6 +7,7 @@ use crate::fold_balance::FoldBalance;
 use crate::fold_patients::FoldPatients;
 use crate::patients::{PatientFacts, patient_facts, patients, slides};
 use crate::report::CrossValidationReport;
+use crate::risk_cut::RiskCut;
 use crate::risk_groups::{Level, RiskGroups};
 use crate::time_scores::TimeScores;
 
@@ -18,6 +19,8 @@ pub(crate) struct Analysis {
     pub(crate) patient_intervals: CIndexIntervals,
     /// Slide level, then patient level; none without predictions.
     pub(crate) groups: Vec<RiskGroups>,
+    /// The same cut at the pooled median, where the groups are not.
+    pub(crate) pooled_groups: Vec<RiskGroups>,
     /// Or a sentence that says why there are none.
     pub(crate) time_scores: std::result::Result<TimeScores, String>,
     /// `None` without predictions.
@@ -35,16 +38,22 @@ impl Analysis {
         let facts = patient_facts(&report.predictions)?;
         let (slides, patients) = (slides(&report.predictions), patients(&report.predictions)?);
         let numbers: Vec<usize> = report.folds.iter().map(|fold| fold.fold).collect();
-        let mut groups = Vec::new();
-        for level in [Level::Slide, Level::Patient] {
-            groups.extend(RiskGroups::split(level, &report.predictions)?);
-        }
+        let groups_at = |cut: &RiskCut| -> Result<Vec<RiskGroups>> {
+            let levels = [Level::Slide, Level::Patient];
+            let split = |level| RiskGroups::split(level, &report.predictions, cut).transpose();
+            levels.into_iter().filter_map(split).collect()
+        };
+        let pooled_groups = match report.risk_cut {
+            RiskCut::PooledMedian => Vec::new(),
+            RiskCut::Training(_) => groups_at(&RiskCut::PooledMedian)?,
+        };
         let folds = FoldPatients::of(report, &patients)?;
         Ok(Self {
             facts,
             slide_intervals: CIndexIntervals::of(&slides, &numbers)?,
             patient_intervals: CIndexIntervals::of(&patients, &numbers)?,
-            groups,
+            groups: groups_at(&report.risk_cut)?,
+            pooled_groups,
             time_scores: TimeScores::of(&folds),
             calibration: Calibration::of(&folds)?,
             balance: FoldBalance::of(report, &patients),

@@ -77,7 +77,7 @@ mod tests {
 
     fn subject(patient_id: &str, fold: usize, time: f64, risk: f64) -> Subject<'_> {
         let outcome = Outcome::event(time).expect("a valid time");
-        Subject { patient_id, fold, outcome, risk, survival: Vec::new() }
+        Subject { patient_id, fold, folds: vec![fold], outcome, risk, survival: Vec::new() }
     }
 
     #[test]

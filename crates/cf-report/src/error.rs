@@ -18,6 +18,17 @@ pub enum Error {
         /// The value found.
         risk: f64,
     },
+    /// A fold with predictions has no cut between high and low risk.
+    #[error(
+        "fold {fold} has {}, expected the median risk of its training part",
+        found.map_or_else(|| "no cut between high and low risk".to_owned(), |cut| format!("the cut {cut} between high and low risk"))
+    )]
+    NoCut {
+        /// The fold.
+        fold: usize,
+        /// What stands in its place, which is not finite.
+        found: Option<f64>,
+    },
     /// Two slides of one patient disagree about event time or status.
     #[error("slides {first_slide_id} and {second_slide_id} of patient {patient_id} have different outcomes")]
     ConflictingOutcomes {

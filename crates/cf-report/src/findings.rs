@@ -2,8 +2,9 @@
 
 use crate::analysis::Analysis;
 use crate::number::{self, count, counted, fixed};
-use crate::report::{CrossValidationReport, Selection};
-use crate::risk_groups::Level;
+use crate::report::{CIndexSummary, CrossValidationReport, Selection};
+use crate::risk_cut::Cut;
+use crate::risk_groups::{Level, RiskGroups};
 use crate::time_scores::FoldScores;
 
 /// Two paragraphs for readers who do not read tables.
@@ -14,10 +15,20 @@ pub(crate) struct Findings {
 
 impl Findings {
     pub(crate) fn of(report: &CrossValidationReport, analysis: &Analysis) -> Self {
-        let found = [discrimination(report), groups(analysis), probabilities(analysis)];
+        let patients = &report.patient_c_index;
+        let n_folds = patients.folds.iter().flatten().count();
+        let of = if n_folds == 1 { "one fold".to_owned() } else { format!("mean of {n_folds} folds") };
+        let nobody = "no fold has two patients who can be compared";
+        let found = [
+            Some(discrimination(patients.mean, &of, nobody)),
+            groups(analysis.groups_of(Level::Patient)),
+            probabilities(analysis),
+        ];
+        let n_events = analysis.facts.map_or(0, |facts| facts.n_event_patients);
+        let of_pairs = analysis.patient_intervals.pooled.and_then(|pooled| pooled.limits);
         let certainty = [
-            interval(report, analysis),
-            spread(report),
+            interval(patients, n_events, of_pairs),
+            spread(&patients.folds, ["Every fold has", "Single folds range"]),
             selection(report),
             limits(report, analysis),
             sites(report),
@@ -26,7 +37,8 @@ impl Findings {
     }
 }
 
-fn joined(sentences: &[Option<String>]) -> String {
+/// The sentences that there are, as a paragraph.
+pub(crate) fn joined(sentences: &[Option<String>]) -> String {
     sentences.iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ")
 }
 
@@ -34,35 +46,47 @@ fn in_hundred(c_index: f64) -> String {
     fixed(100.0 * c_index, 0)
 }
 
-fn discrimination(report: &CrossValidationReport) -> Option<String> {
-    let Some(mean) = report.patient_c_index.mean.filter(|mean| mean.is_finite()) else {
-        return Some(
-            "Nothing can be said about the order of the predicted risks: no fold has two patients who can be compared."
-                .to_owned(),
-        );
+/// What a patient-level C-index says. `of` is what it is of, `nobody` why there may be none.
+pub(crate) fn discrimination(c_index: Option<f64>, of: &str, nobody: &str) -> String {
+    let Some(c_index) = c_index.filter(|c_index| c_index.is_finite()) else {
+        return format!("Nothing can be said about the order of the predicted risks: {nobody}.");
     };
-    let n_folds = report.patient_c_index.folds.iter().flatten().count();
-    Some(format!(
+    format!(
         "Take two patients of whom one is known to have had the event first: in {} of 100 such pairs the model gave that \
-         patient the higher risk (patient-level C-index {}, {}). Guessing gets 50 of 100.",
-        in_hundred(mean),
-        fixed(mean, 3),
-        if n_folds == 1 { "one fold".to_owned() } else { format!("mean of {n_folds} folds") },
-    ))
+         patient the higher risk (patient-level C-index {}, {of}). Guessing gets 50 of 100.",
+        in_hundred(c_index),
+        fixed(c_index, 3),
+    )
 }
 
-fn groups(analysis: &Analysis) -> Option<String> {
-    let groups = analysis.groups_of(Level::Patient)?;
-    let (Ok(test), Some(high), Some(low)) = (&groups.test, &groups.high, &groups.low) else {
-        return Some(
-            "The patients could not be split into two risk groups that a test can compare.".to_owned(),
-        );
+/// What lies between the patients of high and low risk.
+pub(crate) fn groups(groups: Option<&RiskGroups>) -> Option<String> {
+    let groups = groups?;
+    let (test, high, low) = match (&groups.test, &groups.high, &groups.low) {
+        (Ok(test), Some(high), Some(low)) => (test, high, low),
+        (test, ..) => {
+            let reason = test.as_ref().err().map_or_else(String::new, |reason| format!(" {reason}"));
+            return Some(format!(
+                "The patients could not be split into two risk groups that a test can compare.{reason}"
+            ));
+        }
     };
-    let (higher, others) = if high.n == low.n {
-        ("the half of the patients".to_owned(), "the other half".to_owned())
-    } else {
-        let others = counted(low.n, "other", "others");
-        (format!("the {}", counted(high.n, "patient", "patients")), format!("the {others}"))
+    let others = format!("the {}", counted(low.n, "other", "others"));
+    let (higher, others) = match &groups.cut {
+        Cut::Training(_) => (
+            format!(
+                "the {} whose predicted risk is at least the median of those trained on in their fold",
+                counted(high.n, "patient", "patients")
+            ),
+            others,
+        ),
+        Cut::Pooled(_) | Cut::Given(_) if high.n == low.n => (
+            "the half of the patients with the higher predicted risk".to_owned(),
+            "the other half".to_owned(),
+        ),
+        Cut::Pooled(_) | Cut::Given(_) => {
+            (format!("the {} with the higher predicted risk", counted(high.n, "patient", "patients")), others)
+        }
     };
     let reading = if test.p < 0.05 {
         "a difference larger than chance would usually make it"
@@ -71,7 +95,7 @@ fn groups(analysis: &Analysis) -> Option<String> {
     };
     Some(match &groups.hazard_ratio {
         Ok(ratio) => format!(
-            "At any time, {higher} with the higher predicted risk had the event at {} times the rate of {others} (hazard ratio, \
+            "At any time, {higher} had the event at {} times the rate of {others} (hazard ratio, \
              95 % interval {} to {}), {reading} (log-rank p = {}).",
             number::significant(ratio.hazard_ratio),
             number::significant(ratio.lower),
@@ -80,7 +104,7 @@ fn groups(analysis: &Analysis) -> Option<String> {
         ),
         // The strongest separation of all has no ratio.
         Err(reason) => format!(
-            "Compared with {others}, {higher} with the higher predicted risk had the event {}, {reading} (log-rank p = {}). \
+            "Compared with {others}, {higher} had the event {}, {reading} (log-rank p = {}). \
              {reason}",
             if test.excess_of_high > 0.0 { "earlier or more often" } else { "later or less often" },
             test.p_value
@@ -114,17 +138,20 @@ fn probabilities(analysis: &Analysis) -> Option<String> {
     })
 }
 
-fn interval(report: &CrossValidationReport, analysis: &Analysis) -> Option<String> {
-    report.patient_c_index.mean?;
-    let n_events = analysis.facts.map_or(0, |facts| facts.n_event_patients);
-    let Some((low, high)) = report.patient_c_index.ci95 else {
-        let reason = report.patient_c_index.no_ci95.as_ref();
+/// What the interval of a patient-level C-index says. `of_pairs` is that of all pairs within folds, where there are folds.
+pub(crate) fn interval(
+    c_index: &CIndexSummary,
+    n_events: usize,
+    of_pairs: Option<(f64, f64)>,
+) -> Option<String> {
+    c_index.mean?;
+    let Some((low, high)) = c_index.ci95 else {
+        let reason = c_index.no_ci95.as_ref();
         let reason = reason.map_or_else(String::new, |reason| format!(", as {reason}"));
         return Some(format!("There is no interval for the C-index{reason}, so its certainty is unknown."));
     };
     let (low_text, high_text) = (in_hundred(low), in_hundred(high));
     let events = format!("{} with the event", counted(n_events, "patient", "patients"));
-    let of_pairs = analysis.patient_intervals.pooled.and_then(|pooled| pooled.limits);
     // The mean weighs a fold of few pairs as one of many; a claim has to hold for all pairs alike, too.
     let contradicting = of_pairs.filter(|(of_pairs_low, of_pairs_high)| {
         (low > 0.5 && *of_pairs_low <= 0.5) || (high < 0.5 && *of_pairs_high >= 0.5)
@@ -153,15 +180,16 @@ fn interval(report: &CrossValidationReport, analysis: &Analysis) -> Option<Strin
     })
 }
 
-fn spread(report: &CrossValidationReport) -> Option<String> {
-    let folds: Vec<f64> = report.patient_c_index.folds.iter().flatten().copied().collect();
-    let (low, high) = (folds.iter().copied().reduce(f64::min)?, folds.iter().copied().reduce(f64::max)?);
+/// How far single values lie apart. `words` open the sentence, where all are alike and where they are not.
+pub(crate) fn spread(c_indices: &[Option<f64>], [alike, apart]: [&str; 2]) -> Option<String> {
+    let values: Vec<f64> = c_indices.iter().flatten().copied().collect();
+    let (low, high) = (values.iter().copied().reduce(f64::min)?, values.iter().copied().reduce(f64::max)?);
     let (low, high) = (in_hundred(low), in_hundred(high));
-    (folds.len() > 1).then(|| {
+    (values.len() > 1).then(|| {
         if low == high {
-            format!("Every fold has {low} of 100.")
+            format!("{alike} {low} of 100.")
         } else {
-            format!("Single folds range from {low} to {high} of 100.")
+            format!("{apart} from {low} to {high} of 100.")
         }
     })
 }

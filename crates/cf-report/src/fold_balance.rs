@@ -71,6 +71,7 @@ mod tests {
         let patient = |fold, outcome: survival_metrics::Result<Outcome>| Subject {
             patient_id: "p",
             fold,
+            folds: vec![fold],
             outcome: outcome.expect("a valid time"),
             risk: 0.0,
             survival: vec![0.5, 0.5],

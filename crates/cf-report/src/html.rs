@@ -1,6 +1,7 @@
 //! The report as one HTML file: the template and the texts that it is filled with.
 
 mod cohort;
+mod external;
 mod folds;
 mod over_time;
 mod risk_groups;
@@ -9,10 +10,12 @@ use askama::Template;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+pub use external::render_external_html;
+
 use cohort::FlowView;
 use folds::FoldView;
 use over_time::{CalibrationView, TimeScoresView};
-use risk_groups::LevelView;
+use risk_groups::{GroupsPage, GroupsView, LevelView};
 
 use crate::analysis::Analysis;
 use crate::c_index_intervals::CIndexIntervals;
@@ -59,7 +62,7 @@ pub fn render_html(report: &CrossValidationReport) -> Result<String> {
         pooled: levels.into_iter().filter_map(pooled).collect(),
         optimism: wording::optimism(report),
         c_index_notes: wording::c_index_notes(report),
-        groups: analysis.groups.iter().map(LevelView::new).collect(),
+        groups: GroupsView::new(&analysis),
         overstatement: wording::overstatement(analysis.facts),
         time_scores,
         no_time_scores,
@@ -92,7 +95,7 @@ struct Page<'a> {
     pooled: Vec<PooledView>,
     optimism: String,
     c_index_notes: Vec<String>,
-    groups: Vec<LevelView>,
+    groups: GroupsView,
     overstatement: String,
     time_scores: Option<TimeScoresView>,
     no_time_scores: Option<&'a str>,
@@ -107,6 +110,20 @@ struct Page<'a> {
     wall_time: String,
     peak_memory: String,
     bibtex: String,
+}
+
+impl GroupsPage for Page<'_> {
+    fn levels(&self) -> &[LevelView] {
+        &self.groups.levels
+    }
+
+    fn has_folds(&self) -> bool {
+        true
+    }
+
+    fn cut_caption(&self) -> &str {
+        &self.groups.caption
+    }
 }
 
 /// The heatmaps of a slide, its picture part of the page.

@@ -3,14 +3,14 @@
 //! [`CrossValidationReport`] is plain data that a trainer fills in. From it come one HTML file that needs neither
 //! network nor script ([`render_html`]), every figure as SVG ([`figures`]) and, with feature `png`, as PNG
 //! (`svg_to_png`), and the C-index in the format of the paper's tables ([`paper_format`], [`c_index_table`]).
-//! Several models on several cohorts make a [`StudyTable`].
+//! Several models on several cohorts make a [`StudyTable`]; trained models on another cohort, an [`ExternalReport`].
 //!
-//! Intervals of single folds, survival curves, the median split with its tests, scores over time and calibration are
+//! Intervals of single folds, survival curves, risk groups with their tests, scores over time and calibration are
 //! computed here from the predictions, by [`survival_metrics`]; all other numbers are shown as given. Undefined results
 //! (an empty risk group, a fold without a C-index) become sentences; contradictions in the data are an [`Error`].
 //!
 //! ```
-//! use cf_report::{CIndexSummary, CrossValidationReport, Selection, figures, render_html};
+//! use cf_report::{CIndexSummary, CrossValidationReport, RiskCut, Selection, figures, render_html};
 //!
 //! let nothing = CIndexSummary { mean: None, sd: None, folds: Vec::new(), ci95: None, no_ci95: None };
 //! let report = CrossValidationReport {
@@ -28,6 +28,7 @@
 //!     last_epoch_c_index: nothing.clone(),
 //!     patient_last_epoch_c_index: nothing,
 //!     predictions: Vec::new(),
+//!     risk_cut: RiskCut::PooledMedian,
 //!     selection: Selection::OnReportedFold,
 //!     environment: Vec::new(),
 //!     inputs: Vec::new(),
@@ -49,6 +50,7 @@ mod c_index_intervals;
 mod calibration;
 mod citation;
 mod error;
+mod external;
 mod figures;
 mod findings;
 mod fold_balance;
@@ -59,6 +61,7 @@ mod patients;
 #[cfg(feature = "png")]
 mod png;
 mod report;
+mod risk_cut;
 mod risk_groups;
 mod study;
 mod table;
@@ -66,12 +69,13 @@ mod time_scores;
 mod wording;
 
 pub use error::{Error, Result};
+pub use external::{CutSource, ExternalCIndex, ExternalReport, external_figures};
 pub use figures::{
     Anchor, Figure, ForestPlot, ForestRow, ForestScale, Ink, SurvivalCurve, Svg, TimeCurve, TimeCurves,
     TimeQuantity, calibration_plot, cohort_flow, figures, forest_plot, patient_in_cohort, predicted_survival,
     survival_curves, time_curves,
 };
-pub use html::render_html;
+pub use html::{render_external_html, render_html};
 pub use number::percent;
 #[cfg(feature = "png")]
 pub use png::svg_to_png;
@@ -79,6 +83,8 @@ pub use report::{
     CIndexSummary, CrossValidationReport, Dropped, EpochRow, FlowStep, FoldReport, Heatmap, InputHash,
     PredictionRow, Selection, SiteOverlap,
 };
+pub use risk_cut::{RiskCut, TrainingCut};
+pub use risk_groups::{Level, RiskSplit, risk_split};
 /// Of [`PredictionRow`].
 pub use survival_metrics::Outcome;
 

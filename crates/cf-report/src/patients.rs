@@ -11,7 +11,10 @@ use crate::report::PredictionRow;
 #[derive(Debug, Clone)]
 pub(crate) struct Subject<'a> {
     pub(crate) patient_id: &'a str,
+    /// That of the first slide.
     pub(crate) fold: usize,
+    /// That of each slide behind the risk.
+    pub(crate) folds: Vec<usize>,
     pub(crate) outcome: Outcome,
     pub(crate) risk: f64,
     /// Predicted survival past the end of each time bin of the fold.
@@ -25,7 +28,8 @@ pub(crate) fn slides(predictions: &[PredictionRow]) -> Vec<Subject<'_>> {
 
 fn subject(row: &PredictionRow) -> Subject<'_> {
     let PredictionRow { patient_id, fold, outcome, risk, survival, .. } = row;
-    Subject { patient_id, fold: *fold, outcome: *outcome, risk: *risk, survival: survival.clone() }
+    let folds = vec![*fold];
+    Subject { patient_id, fold: *fold, folds, outcome: *outcome, risk: *risk, survival: survival.clone() }
 }
 
 /// Every patient as a subject, in order of first appearance, with the mean risk and mean survival of the slides.
@@ -52,6 +56,7 @@ fn patient<'a>(slides: &[&'a PredictionRow]) -> Result<Option<Subject<'a>>> {
     let mean_survival =
         |(k, _): (usize, &f64)| slides.iter().filter_map(|row| row.survival.get(k)).sum::<f64>() / n;
     Ok(Some(Subject {
+        folds: slides.iter().map(|row| row.fold).collect(),
         risk: slides.iter().map(|row| row.risk).sum::<f64>() / n,
         survival: first.survival.iter().enumerate().map(mean_survival).collect(),
         ..subject(first)

@@ -3,6 +3,7 @@
 use survival_metrics::Outcome;
 
 use crate::error::{Error, Result};
+use crate::risk_cut::RiskCut;
 
 /// Everything the report shows about one cross-validated run of one model on one cohort.
 ///
@@ -38,6 +39,8 @@ pub struct CrossValidationReport {
     pub patient_last_epoch_c_index: CIndexSummary,
     /// Validation predictions of the selected epochs, pooled over folds, one row per slide.
     pub predictions: Vec<PredictionRow>,
+    /// Where the predictions are cut into groups at high and at low risk.
+    pub risk_cut: RiskCut,
     /// How the reported epochs were selected.
     pub selection: Selection,
     /// Versions, device, threads, seed and the like, in the order to print.

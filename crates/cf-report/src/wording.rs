@@ -10,6 +10,9 @@ pub(crate) struct Headline {
     pub(crate) level: &'static str,
     /// Its place in `summary.json`.
     pub(crate) key: &'static str,
+    /// The name of the number there.
+    pub(crate) value: &'static str,
+    /// The C-index.
     pub(crate) mean: String,
     /// `None` for one fold, whose spread is unknown.
     pub(crate) sd: Option<String>,
@@ -25,13 +28,14 @@ pub(crate) fn headlines(report: &CrossValidationReport) -> [Headline; 2] {
     ]
 }
 
-/// The headline of one C-index, or a dash and the reason.
+/// The headline of one C-index over folds, or a dash and the reason.
 fn headline(level: &'static str, key: &'static str, units: &str, summary: &CIndexSummary) -> Headline {
     let n_folds = summary.folds.iter().flatten().count();
-    let Some(mean) = summary.mean else {
+    let place = (level, key, "mean");
+    if summary.mean.is_none() {
         let reading = format!("No C-index: no fold has a pair of {units} that can be compared.");
-        return Headline { level, key, mean: MISSING.to_owned(), sd: None, reading, ci95: None };
-    };
+        return headline_of(place, None, None, reading);
+    }
     let folds = match (n_folds, summary.folds.len()) {
         (1, 1) => "one fold, so that the spread is unknown".to_owned(),
         (1, all) => {
@@ -40,18 +44,33 @@ fn headline(level: &'static str, key: &'static str, units: &str, summary: &CInde
         (n, all) if n == all => format!("mean and standard deviation of {n} folds"),
         (n, all) => format!("mean and standard deviation of the {n} of {all} folds that have one"),
     };
+    let reading = match &summary.no_ci95 {
+        None => format!("C-index of validation {units} at the selected epoch, {folds}."),
+        Some(reason) => format!(
+            "C-index of validation {units} at the selected epoch, {folds}. There is no confidence interval: {reason}."
+        ),
+    };
+    Headline {
+        sd: summary.sd.filter(|_| n_folds > 1).map(|sd| fixed(sd, 3)),
+        ..headline_of(place, summary.mean, summary.ci95, reading)
+    }
+}
+
+/// The headline of a C-index without a spread, or a dash. Its place is the level, and key and name of the number in `summary.json`.
+pub(crate) fn headline_of(
+    (level, key, value): (&'static str, &'static str, &'static str),
+    c_index: Option<f64>,
+    ci95: Option<(f64, f64)>,
+    reading: String,
+) -> Headline {
     Headline {
         level,
         key,
-        mean: fixed(mean, 3),
-        sd: summary.sd.filter(|_| n_folds > 1).map(|sd| fixed(sd, 3)),
-        reading: match &summary.no_ci95 {
-            None => format!("C-index of validation {units} at the selected epoch, {folds}."),
-            Some(reason) => format!(
-                "C-index of validation {units} at the selected epoch, {folds}. There is no confidence interval: {reason}."
-            ),
-        },
-        ci95: summary.ci95.map(|(low, high)| [fixed(low, 3), fixed(high, 3)]),
+        value,
+        mean: c_index.map_or_else(|| MISSING.to_owned(), |c_index| fixed(c_index, 3)),
+        sd: None,
+        reading,
+        ci95: ci95.map(|(low, high)| [fixed(low, 3), fixed(high, 3)]),
     }
 }
 

@@ -3,8 +3,8 @@
 mod sample;
 
 use cf_report::{
-    CrossValidationReport, Dropped, Error, FlowStep, Heatmap, Selection, c_index_table, figures, render_html,
-    svg_to_png,
+    CrossValidationReport, Dropped, Error, FlowStep, Heatmap, Level, RiskCut, Selection, TrainingCut,
+    c_index_table, figures, render_html, risk_split, svg_to_png,
 };
 use survival_metrics::{Outcome, Status};
 
@@ -133,6 +133,88 @@ fn slides_and_patients_have_their_own_curves_and_tests() {
     assert_eq!(patients.matches(">100</text>").count(), 2, "{patients}");
     let text = text(&html(&report));
     assert!(text.contains("25 of 200 patients have more than one slide, at most 4."), "{text}");
+}
+
+/// A report whose folds differ in the scale of their risks, with cuts that follow it.
+fn learned(n_folds: usize) -> CrossValidationReport {
+    let mut report = sample::report(200, n_folds, 3);
+    for row in &mut report.predictions {
+        row.risk += 100.0 * row.fold as f64;
+    }
+    let cut = |fold: usize| {
+        let median = -2.4 + 100.0 * fold as f64;
+        TrainingCut { fold, slides: median, patients: median + 0.1 }
+    };
+    report.risk_cut = RiskCut::Training((0..n_folds).map(cut).collect());
+    report
+}
+
+#[test]
+fn a_learned_cut_is_that_of_all_that_speaks_of_risk_groups() {
+    let report = learned(5);
+    let split = |cut: &RiskCut, level| risk_split(level, &report.predictions, cut).unwrap().unwrap();
+    let patients = split(&report.risk_cut, Level::Patient);
+    let (high, low) = (patients.n_high, patients.n_low);
+    assert!(high + low == 200 && high != low, "the groups need not be halves: {high} and {low}");
+    let svg = figure(&report, "kaplan-meier-patients");
+    assert!(svg.contains("Patient level: 200 patients, cut at training medians"), "{svg}");
+    assert!(svg.contains(&format!("High risk: {high} patients, ")), "{svg}");
+    // All are at risk at the start, below the figure.
+    assert!(svg.contains(&format!(">{high}</text>")) && svg.contains(&format!(">{low}</text>")), "{svg}");
+    let page = html(&report);
+    let text = text(&page);
+    let p = |p: Option<f64>| {
+        let text = format!("{:.2e}", p.unwrap());
+        assert!(text.contains("e-"), "{text}");
+        text
+    };
+    for sentence in [
+        format!("At any time, the {high} patients whose predicted risk is at least the median of those trained on in their fold had the event"),
+        format!("the {low} others (hazard ratio"),
+        format!("Patient level: {high} patients at high and {low} at low risk."),
+        "The cut of a fold is the median risk of its training part, slides or patients, as its own model predicts it".to_owned(),
+        "Patient level, cut at the pooled median of the validation risks instead (".to_owned(),
+    ] {
+        assert!(text.contains(&sentence), "{sentence}: {text}");
+    }
+    assert!(!text.contains("Validation risks of all folds are pooled"), "{text}");
+    // The test of the page, of its finding and of the figure is one, the pooled one beside it another.
+    let of_learned = p(patients.p_value);
+    assert!(
+        text.contains(&format!("(log-rank p = {of_learned})")) && svg.contains(&of_learned),
+        "{of_learned}: {text}"
+    );
+    let pooled = split(&RiskCut::PooledMedian, Level::Patient);
+    let of_pooled = format!("log-rank p = {:.3}", pooled.p_value.unwrap());
+    assert!(text.contains(&of_pooled), "{of_pooled}: {text}");
+    assert!(page.contains("data-summary=\"log_rank_learned_cut.p_value\">"));
+    assert_eq!(page.matches("data-summary=\"log_rank.p_value\">").count(), 1);
+    assert!(text.contains(" 4 398 ") && text.contains("Cut of each fold"), "{text}");
+}
+
+#[test]
+fn folds_on_one_side_of_their_cut_and_empty_groups_become_sentences() {
+    let mut report = learned(3);
+    let RiskCut::Training(cuts) = &mut report.risk_cut else { panic!("a learned cut") };
+    cuts[1].patients = -1e6;
+    let n = report.folds[1].n_validation_patients;
+    let one_sided = text(&html(&report));
+    let sentence = format!("Patient level: In fold 1 all {n} patients are at high risk.");
+    assert!(one_sided.contains(&sentence) && !one_sided.contains("In fold 0 all"), "{one_sided}");
+
+    let RiskCut::Training(cuts) = &mut report.risk_cut else { panic!("a learned cut") };
+    cuts.iter_mut().for_each(|cut| cut.patients = 1e6);
+    let empty = text(&html(&report));
+    let sentence = "The risk of every patient is below the training median of the fold, so that the high-risk group is empty \
+                    and no log-rank test is possible.";
+    assert!(empty.contains(&format!("Patient level: {sentence}")), "{empty}");
+    assert!(empty.contains(&format!("two risk groups that a test can compare. {sentence}")), "{empty}");
+    assert!(empty.contains("Patient level: 0 patients at high and 200 at low risk."), "{empty}");
+    // The pooled median has groups all the same.
+    let sentence = "as in the paper: 100 patients at high and 100 at low risk, log-rank p = ";
+    assert!(empty.contains(sentence), "{empty}");
+    let svg = figure(&report, "kaplan-meier-patients");
+    assert!(svg.contains("no log-rank test is possible") && !svg.contains("High risk: "), "{svg}");
 }
 
 #[test]

@@ -25,7 +25,7 @@ use crate::substitutes::{self, SubstituteRow};
 const AHEAD: usize = 0;
 
 /// What files say of a slide's patches.
-type Described = BTreeMap<Magnification, PatchDescription>;
+pub(crate) type Described = BTreeMap<Magnification, PatchDescription>;
 
 fn size_of(described: &Described) -> BagSize {
     let n_patches = |at| described.get(&at).map_or(0, |at| at.n_patches);
@@ -134,11 +134,11 @@ impl BagSource {
     }
 
     /// Refuses a slide whose features have another width, or whose bag lacks something beside features that the model needs, without
-    /// reading its features.
+    /// reading its features. Returns what its files say.
     ///
     /// # Errors
     /// If it does, or the slide's description can't be read.
-    pub(crate) fn check_described(&self, slide_id: &str) -> Result<()> {
+    pub(crate) fn check_described(&self, slide_id: &str) -> Result<Described> {
         let known = self.describe(slide_id)?;
         for described in known.values() {
             self.check_width(slide_id, described.dim, || described.path.clone())?;
@@ -149,7 +149,8 @@ impl BagSource {
             parents: described.has_parents,
             tissue: described.has_tissue,
         };
-        Ok(self.model.check_known(slide_id, |at| known.get(&at).map(facts).unwrap_or_default())?)
+        self.model.check_known(slide_id, |at| known.get(&at).map(facts).unwrap_or_default())?;
+        Ok(known)
     }
 
     fn check_width(&self, slide_id: &str, found: usize, path: impl FnOnce() -> PathBuf) -> Result<()> {
@@ -330,6 +331,15 @@ pub fn open_store(features: &FeaturesConfig) -> Result<BagStore> {
 
 /// The order of a bag's patches, as checkpoints record it.
 pub(crate) fn row_order(bag: &Bag) -> &'static str {
-    let all = bag.sets().all(|(_, set)| set.row_order() == wsi_bags::RowOrder::RowMajor);
+    order_of(bag.sets().map(|(_, set)| set.row_order()))
+}
+
+/// [`row_order`] of a bag that was not read.
+pub(crate) fn described_order(described: &Described) -> &'static str {
+    order_of(described.values().map(|described| described.row_order))
+}
+
+fn order_of(mut sets: impl Iterator<Item = wsi_bags::RowOrder>) -> &'static str {
+    let all = sets.all(|order| order == wsi_bags::RowOrder::RowMajor);
     if all { wsi_bags::RowOrder::RowMajor.label() } else { wsi_bags::RowOrder::File.label() }
 }

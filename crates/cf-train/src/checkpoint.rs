@@ -4,12 +4,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use cf_model::weights::{METADATA_BACKBONE_DIM, METADATA_MODEL, METADATA_PRECISION, METADATA_ROW_ORDER};
+use cf_model::weights::{
+    METADATA_BACKBONE_DIM, METADATA_ENCODER, METADATA_MODEL, METADATA_PRECISION, METADATA_ROW_ORDER,
+    METADATA_TIME_BINS,
+};
 use cf_model::{ModelConfig, ParamStore};
 
 use crate::config::Precision;
 use crate::error::{Error, Result};
 use crate::run_dir;
+
+/// Metadata key of the hash of the settings trained with.
+pub(crate) const METADATA_CONFIG_HASH: &str = "config_hash";
+
+/// Metadata key of the epoch whose weights they are.
+pub(crate) const METADATA_EPOCH: &str = "epoch";
 
 /// What a checkpoint says of itself.
 #[derive(Debug, Clone)]
@@ -18,6 +27,10 @@ pub struct CheckpointInfo<'a> {
     pub model: &'a ModelConfig,
     /// Columns of the features.
     pub backbone_dim: usize,
+    /// What the features are called: `features.backbone`.
+    pub encoder: &'a str,
+    /// Edges of the time bins, months.
+    pub time_bin_edges_months: &'a [f64],
     /// Order of the patches trained on: `row-major` or `file`.
     pub row_order: &'a str,
     /// What it was trained in; who predicts with it computes in the same.
@@ -36,15 +49,19 @@ pub struct CheckpointInfo<'a> {
 /// If the file can't be written.
 pub fn write(path: &Path, store: &ParamStore, info: &CheckpointInfo<'_>) -> Result<()> {
     let model = serde_json::to_string(info.model).map_err(|error| Error::data(path, error.to_string()))?;
+    let time_bins = serde_json::to_string(info.time_bin_edges_months)
+        .map_err(|error| Error::data(path, error.to_string()))?;
     let metadata = [
         (METADATA_MODEL, model),
+        (METADATA_ENCODER, info.encoder.to_owned()),
+        (METADATA_TIME_BINS, time_bins),
         (METADATA_BACKBONE_DIM, info.backbone_dim.to_string()),
         (METADATA_ROW_ORDER, info.row_order.to_owned()),
         (METADATA_PRECISION, info.precision.as_str().to_owned()),
         ("producer", format!("cf-train {}", env!("CARGO_PKG_VERSION"))),
-        ("config_hash", format!("{:016x}", info.config_hash)),
+        (METADATA_CONFIG_HASH, format!("{:016x}", info.config_hash)),
         ("fold", info.fold.to_string()),
-        ("epoch", info.epoch.to_string()),
+        (METADATA_EPOCH, info.epoch.to_string()),
     ];
     let metadata = metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     let tensors = store.params().into_iter().map(|(name, var)| (name, var.as_detached_tensor())).collect();

@@ -1,6 +1,7 @@
 //! The configuration of a run: as written in TOML, checked, and with every default filled in.
 
 mod examined;
+mod sections;
 
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::protocol::Protocol;
 
 pub(crate) use examined::{ConfigFaultKind, Examined};
+pub use sections::ExternalConfig;
 
 /// Everything that determines a cross-validated run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -154,6 +156,15 @@ impl Precision {
         }
     }
 
+    /// That whose models compute in `dtype`, as a device has it.
+    pub(crate) fn of_compute(dtype: DType) -> Self {
+        match dtype {
+            DType::BF16 => Self::Bf16,
+            DType::F64 => Self::F64,
+            _ => Self::F32,
+        }
+    }
+
     /// The element type of tensors.
     pub fn dtype(self) -> DType {
         stored_type(self.compute_dtype())
@@ -191,34 +202,6 @@ impl RunConfig {
         Ok(config)
     }
 
-    /// Reads the section `[cohort]` of a configuration alone, with `overrides` as in [`RunConfig::read`]; `splits` may be
-    /// left out. Other sections may be incomplete, but not misspelt.
-    ///
-    /// # Errors
-    /// As [`RunConfig::read`], of this section.
-    pub fn read_cohort(path: &Path, overrides: &[(String, String)]) -> Result<CohortConfig> {
-        let table = read_table(path, overrides)?;
-        let mut cohort =
-            cohort_of(table).map_err(|reason| Error::Config { path: path.to_owned(), reason })?;
-        cohort.resolve_paths(&base_of(path)?);
-        Ok(cohort)
-    }
-
-    /// The section `[cohort]` of settings alone, such as `("cohort.clinical", "blca.csv")`; paths start from the current
-    /// directory.
-    ///
-    /// # Errors
-    /// As [`RunConfig::read`], of this section.
-    pub fn cohort_of_settings(settings: &[(String, String)]) -> Result<CohortConfig> {
-        let fault = |reason: String| Error::Config { path: PathBuf::from("command line"), reason };
-        let mut table = Table::new();
-        for (key, value) in settings {
-            config_keys::set(&mut table, key, value).map_err(fault)?;
-        }
-        config_keys::check(&table, config_keys::Sources::file("")).map_err(fault)?;
-        cohort_of(table).map_err(fault)
-    }
-
     /// The configuration as TOML, complete: reading it again gives the same run.
     ///
     /// # Errors
@@ -250,11 +233,7 @@ impl RunConfig {
     /// Every value out of its range, in words.
     fn value_faults(&self) -> Vec<String> {
         let mut faults: Vec<String> = self.cohort.check().err().into_iter().collect();
-        if self.cohort.name.trim().is_empty() {
-            faults.push(
-                "cohort.name is empty, expected what tables and reports are to call the cohort".to_owned(),
-            );
-        }
+        faults.extend(self.cohort.check_name().err());
         if self.cohort.splits.as_os_str().is_empty() {
             faults.push("cohort.splits is empty, expected a folder or file of splits".to_owned());
         }
@@ -280,12 +259,8 @@ impl RunConfig {
 
     fn resolve_paths(&mut self, base: &Path) {
         self.cohort.resolve_paths(base);
-        let roots =
-            self.features.roots.iter_mut().flat_map(|roots| [&mut roots.x5, &mut roots.x10, &mut roots.x20]);
-        let features = roots.flatten().chain(&mut self.features.dir);
-        for path in features.chain(&mut self.training.initial_weights) {
-            *path = base.join(&*path);
-        }
+        self.features.resolve_paths(base);
+        self.training.initial_weights.iter_mut().for_each(|path| *path = base.join(&*path));
     }
 }
 
@@ -349,6 +324,11 @@ impl FeaturesConfig {
         self.directories().into_iter().flatten().next().unwrap_or(Path::new(""))
     }
 
+    fn resolve_paths(&mut self, base: &Path) {
+        let roots = self.roots.iter_mut().flat_map(|roots| [&mut roots.x5, &mut roots.x10, &mut roots.x20]);
+        roots.flatten().chain(&mut self.dir).for_each(|path| *path = base.join(&*path));
+    }
+
     fn check(&self) -> std::result::Result<(), String> {
         if self.dir.is_some() == self.roots.is_some() {
             return Err("features wants one of `dir` and `roots`".to_owned());
@@ -370,15 +350,6 @@ fn read_table(path: &Path, overrides: &[(String, String)]) -> Result<Table> {
     }
     config_keys::check(&table, config_keys::Sources { text: &text, overrides }).map_err(fault)?;
     Ok(table)
-}
-
-fn cohort_of(mut table: Table) -> std::result::Result<CohortConfig, String> {
-    let section = table.get_mut("cohort").and_then(toml::Value::as_table_mut);
-    let mut section = std::mem::take(section.ok_or("section [cohort] is missing")?);
-    section.entry("splits").or_insert_with(|| toml::Value::String(String::new()));
-    let cohort: CohortConfig = section.try_into().map_err(|error: toml::de::Error| toml_reason(&error))?;
-    cohort.check()?;
-    Ok(cohort)
 }
 
 /// The directory that relative paths of a configuration start from.

@@ -76,6 +76,31 @@ pub enum Error {
         /// Patches of a bag of such proportions that would fit.
         n_fitting: usize,
     },
+    /// A bag whose pass by trained models takes more memory than they may use.
+    #[error(
+        "slide {slide_id} has {n_patches} patches, a pass over which by {n_models} models takes {}; the memory budget is {}",
+        ByteSize(*needed_bytes), ByteSize(*budget_bytes)
+    )]
+    PassesDoNotFit {
+        /// The slide.
+        slide_id: String,
+        /// Its patches over all magnifications that the models read.
+        n_patches: usize,
+        /// Models that are in memory together.
+        n_models: usize,
+        /// What the pass takes.
+        needed_bytes: u64,
+        /// What it may take.
+        budget_bytes: u64,
+    },
+    /// A signal asked an external test to stop.
+    #[error("interrupted after {n_done} of {n_slides} slides; nothing was written")]
+    TestInterrupted {
+        /// Slides that were scored.
+        n_done: usize,
+        /// Of how many.
+        n_slides: usize,
+    },
     /// A precision that a GPU does not compute in.
     #[error("training.precision is f64, which is computed on the CPU only, expected f32 or bf16 on {device}")]
     PrecisionOfCpu {
@@ -227,10 +252,13 @@ impl Error {
     pub fn remedy(&self) -> Remedy {
         match self {
             Self::Interrupted { .. }
+            | Self::TestInterrupted { .. }
             | Self::FoldElsewhere { .. }
             | Self::TasksElsewhere { .. }
             | Self::Incomplete { .. } => Remedy::Retry,
-            Self::DoesNotFit { .. } | Self::DeviceFull { .. } => Remedy::LessMemory,
+            Self::DoesNotFit { .. } | Self::PassesDoNotFit { .. } | Self::DeviceFull { .. } => {
+                Remedy::LessMemory
+            }
             error if error.is_full_device() => Remedy::LessMemory,
             error if cf_cli::is_temporary(error) => Remedy::Retry,
             Self::Io { source, .. } | Self::Simulate(crate::simulate::Error::Io { source, .. }) => {

@@ -1,22 +1,25 @@
 //! The metrics of a finished run, from its prediction files alone.
 
+mod learned_cut;
 mod predictions;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use survival_metrics::{
-    BootstrapConfig, CvSummary, FoldRisks, Outcome, RiskGroup, RiskTies, bootstrap_mean_c_indices,
-    concordance_index, log_rank_test, median_split,
+    BootstrapConfig, CvSummary, FoldRisks, Outcome, RiskTies, bootstrap_mean_c_indices, concordance_index,
+    log_rank_test, median_split,
 };
 
 use crate::config::RunConfig;
 use crate::error::Result;
-use crate::protocol::{self, Protocol};
+use crate::protocol;
 use crate::resampling;
 use crate::substitutes::{self, SubstituteRow};
 
+pub use learned_cut::{LearnedCutSummary, prediction_rows, risk_cut};
 pub use predictions::{FoldPredictions, Prediction, StatusName, read_predictions, unfinished_folds};
+pub(crate) use predictions::{finished_folds, record_of, rows_of};
 
 /// Outcomes and risks of slides, or of patients.
 #[derive(Debug, Clone, Default)]
@@ -122,7 +125,10 @@ pub struct Summary {
     pub log_rank: LogRankSummary,
     /// `sound`: slides split at the median risk of their own fold's training slides.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub log_rank_learned_cut: Option<LogRankSummary>,
+    pub log_rank_learned_cut: Option<LearnedCutSummary>,
+    /// `sound`: patients, by their mean risk, split at the median risk of their own fold's training patients.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub patient_log_rank_learned_cut: Option<LearnedCutSummary>,
     /// Validation rows.
     pub n_slides: usize,
     /// Patients among them.
@@ -167,7 +173,8 @@ pub fn summarise(config: &RunConfig, folds: &[FoldPredictions], cost: Cost) -> R
     let selected = slides(|fold| &fold.selected)?;
     let patients: Vec<Risks> = selected.iter().map(Risks::of_patients).collect();
     let last = slides(|fold| &fold.last)?;
-    let train = slides(|fold| &fold.train)?;
+    let [log_rank_learned_cut, patient_log_rank_learned_cut] =
+        learned_cut::summaries(config.training.protocol, folds)?;
     let seed = config.training.seed;
 
     let all_patients: BTreeMap<&str, bool> = patients
@@ -185,10 +192,8 @@ pub fn summarise(config: &RunConfig, folds: &[FoldPredictions], cost: Cost) -> R
         patient_c_index: c_index(&patients, seed)?,
         last_epoch_c_index: c_index(&last, seed)?,
         log_rank: pooled_log_rank(&selected),
-        log_rank_learned_cut: match config.training.protocol {
-            Protocol::Paper => None,
-            Protocol::Sound => Some(learned_cut_log_rank(&selected, &train)),
-        },
+        log_rank_learned_cut,
+        patient_log_rank_learned_cut,
         n_slides: outcomes().count(),
         n_patients: all_patients.len(),
         n_events: outcomes().filter(|outcome| outcome.is_event()).count(),
@@ -202,11 +207,10 @@ pub fn summarise(config: &RunConfig, folds: &[FoldPredictions], cost: Cost) -> R
 /// The C-index over folds, with its interval drawn from `seed`.
 pub(crate) fn c_index(folds: &[Risks], seed: u64) -> Result<CIndex> {
     let values: Vec<Option<f64>> = folds.iter().map(Risks::c_index).collect::<Result<_>>()?;
-    let defined: Vec<f64> = values.iter().flatten().copied().collect();
-    if defined.is_empty() {
-        return Ok(CIndex { mean: None, sd: None, folds: values, ci95: None, no_ci95: None });
+    let (mean, sd) = mean_and_sd(&values)?;
+    if mean.is_none() {
+        return Ok(CIndex { mean, sd, folds: values, ci95: None, no_ci95: None });
     }
-    let summary = CvSummary::new(&defined)?;
     let usable: Vec<FoldRisks<'_, String>> = folds
         .iter()
         .zip(&values)
@@ -215,41 +219,24 @@ pub(crate) fn c_index(folds: &[Risks], seed: u64) -> Result<CIndex> {
         .collect();
     let config = BootstrapConfig { seed, ..BootstrapConfig::default() };
     let interval = resampling::interval(&bootstrap_mean_c_indices(&usable, config)?, config.level);
-    Ok(CIndex {
-        mean: Some(summary.mean()),
-        sd: (defined.len() > 1).then(|| summary.population_sd()),
-        folds: values,
-        ci95: interval.as_ref().ok().copied(),
-        no_ci95: interval.err(),
-    })
+    Ok(CIndex { mean, sd, folds: values, ci95: interval.as_ref().ok().copied(), no_ci95: interval.err() })
+}
+
+/// Mean and population standard deviation of the values that are defined; of none there is neither, of one no deviation.
+pub(crate) fn mean_and_sd(values: &[Option<f64>]) -> Result<(Option<f64>, Option<f64>)> {
+    let defined: Vec<f64> = values.iter().flatten().copied().collect();
+    if defined.is_empty() {
+        return Ok((None, None));
+    }
+    let summary = CvSummary::new(&defined)?;
+    Ok((Some(summary.mean()), (defined.len() > 1).then(|| summary.population_sd())))
 }
 
 fn pooled_log_rank(folds: &[Risks]) -> LogRankSummary {
     let risk: Vec<f64> = folds.iter().flat_map(|fold| fold.risk.iter().copied()).collect();
     let outcomes: Vec<Outcome> = folds.iter().flat_map(|fold| fold.outcomes.iter().copied()).collect();
-    log_rank(&outcomes, median_split(&risk).map(|split| split.groups))
-}
-
-/// High = at least the median risk of the fold's own training slides: nothing is fitted on the slides tested.
-fn learned_cut_log_rank(validation: &[Risks], train: &[Risks]) -> LogRankSummary {
-    let mut groups = Vec::new();
-    let mut outcomes = Vec::new();
-    for (validation, train) in validation.iter().zip(train) {
-        let threshold = match median_split(&train.risk) {
-            Ok(split) => split.threshold,
-            // Where half of the training slides share the lowest risk, the median cuts other slides all the same.
-            Err(survival_metrics::Error::EmptyGroup { threshold, .. }) => threshold,
-            Err(error) => return log_rank(&[], Err(error)),
-        };
-        let side = |&risk: &f64| if risk >= threshold { RiskGroup::High } else { RiskGroup::Low };
-        groups.extend(validation.risk.iter().map(side));
-        outcomes.extend(&validation.outcomes);
-    }
-    log_rank(&outcomes, Ok(groups))
-}
-
-fn log_rank(outcomes: &[Outcome], groups: survival_metrics::Result<Vec<RiskGroup>>) -> LogRankSummary {
-    match groups.and_then(|groups| log_rank_test(outcomes, &groups)) {
+    let groups = median_split(&risk).map(|split| split.groups);
+    match groups.and_then(|groups| log_rank_test(&outcomes, &groups)) {
         Ok(test) => LogRankSummary { chi_square: Some(test.chi_square), p_value: Some(test.p_value) },
         Err(_) => LogRankSummary { chi_square: None, p_value: None },
     }
@@ -287,21 +274,5 @@ mod tests {
         assert!(
             small.no_ci95.is_some_and(|reason| reason.ends_with("a fold has no pair that can be compared"))
         );
-    }
-
-    #[test]
-    fn a_fold_whose_lowest_training_risk_is_the_median_takes_part_in_the_test() {
-        let fold = |risk: [f64; 4]| {
-            let outcomes = [1.0, 2.0, 3.0, 4.0].map(|month| Outcome::event(month).unwrap()).to_vec();
-            Risks {
-                patients: (0..4).map(|at| format!("patient {at}")).collect(),
-                outcomes,
-                risk: risk.to_vec(),
-            }
-        };
-        let train = Risks { risk: vec![0.5, 0.5, 0.5, 0.9], ..fold([0.0; 4]) };
-        // High, high, low, low: O = 2, E = 1/2 + 1/3, V = 1/4 + 2/9: chi-square 49/17.
-        let test = learned_cut_log_rank(&[fold([0.9, 0.5, 0.4, 0.1])], &[train]);
-        assert!((test.chi_square.unwrap() - 49.0 / 17.0).abs() < 1e-12, "{test:?}");
     }
 }

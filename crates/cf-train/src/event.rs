@@ -12,6 +12,24 @@ pub enum Event {
         /// What it may take, where that is known.
         budget_bytes: Option<u64>,
     },
+    /// What the pass of trained models that takes most memory is predicted to take; told before the first.
+    Passes {
+        /// Patches of its bag.
+        n_patches: usize,
+        /// Models in memory.
+        n_models: usize,
+        /// All that the program takes then.
+        predicted_bytes: u64,
+        /// What it may take, where that is known.
+        budget_bytes: Option<u64>,
+    },
+    /// Slides went through trained models.
+    Scored {
+        /// How many.
+        n_done: usize,
+        /// Of how many.
+        n_slides: usize,
+    },
     /// Which bags stay on a GPU from epoch to epoch; told before the first.
     Resident {
         /// How many.

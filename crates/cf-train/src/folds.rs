@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::cohort::{Cohort, Dropped, Slide};
 use crate::error::{Error, Result};
+use crate::slides_with_bags::SlidesWithBags;
 use crate::splits::Split;
 use crate::splits::matching::IdIndex;
 
@@ -34,37 +35,6 @@ pub struct JoinedFolds {
     pub cases_without_row: Option<Dropped>,
 }
 
-/// Why a slide falls out that has a bag at no magnification.
-pub(crate) const NO_BAG: &str = "slide without a bag";
-
-/// What to say where no slide can be used: what the bags lack, that they are another encoder's, or that none bears a slide's name.
-fn nothing_joins(lacking: &BTreeMap<String, Vec<String>>, slide: Option<&str>, bag_ids: &[String]) -> String {
-    let lacks: Vec<String> = lacking
-        .iter()
-        .filter(|(reason, _)| *reason != NO_BAG)
-        .map(|(reason, ids)| format!("{reason}: {} ({}, ..)", ids.len(), ids[0]))
-        .collect();
-    if !lacks.is_empty() {
-        return format!(
-            "no slide has all that the model reads; {}; extract what they lack (`wsi-extract run`), or choose a model that reads what \
-             is there (`cf-train models`)",
-            lacks.join("; ")
-        );
-    }
-    let listed = |id: &&String| bag_ids.contains(id);
-    if let Some(slide) = lacking.values().flatten().find(listed) {
-        return format!(
-            "the bags, such as {slide}'s, have no features of the encoder that features.backbone names; `wsi-bags inspect` lists those \
-             that are there"
-        );
-    }
-    format!(
-        "no slide of the clinical table has a bag: the table says {}, the bags are called {}",
-        slide.unwrap_or("none"),
-        bag_ids.first().map_or("none", String::as_str)
-    )
-}
-
 /// Joins table, splits and bags. `missing` says for a slide what its bag lacks, if anything; the third argument is the directory of the
 /// bags, and lists what lies there.
 ///
@@ -74,28 +44,11 @@ fn nothing_joins(lacking: &BTreeMap<String, Vec<String>>, slide: Option<&str>, b
 pub fn join(
     cohort: &Cohort,
     splits: &[Split],
-    (bags_dir, bag_ids): (&Path, &[String]),
+    bags: (&Path, &[String]),
     missing: impl Fn(&Slide) -> Result<Option<String>>,
 ) -> Result<JoinedFolds> {
-    let mut lacking: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut has_bag = Vec::with_capacity(cohort.slides().len());
-    for slide in cohort.slides() {
-        let reason = missing(slide)?;
-        has_bag.push(reason.is_none());
-        if let Some(reason) = reason {
-            lacking.entry(reason).or_default().push(slide.slide_id.clone());
-        }
-    }
-    let known_slides: BTreeSet<&str> = cohort.slides().iter().map(|slide| slide.slide_id.as_str()).collect();
-    // Of rows that the table has and the cohort has not, the reason is listed already.
-    let listed: BTreeSet<&str> =
-        cohort.dropped().iter().flat_map(|dropped| &dropped.ids).map(String::as_str).collect();
-    let is_stranger = |id: &&String| !known_slides.contains(id.as_str()) && !listed.contains(id.as_str());
-    let strangers: Vec<String> = bag_ids.iter().filter(is_stranger).cloned().collect();
-    if !has_bag.contains(&true) {
-        return Err(Error::data(bags_dir, nothing_joins(&lacking, known_slides.first().copied(), bag_ids)));
-    }
-
+    let SlidesWithBags { has_bag, without_bag, bags_without_row } =
+        SlidesWithBags::of(cohort, bags, missing)?;
     let index = IdIndex::of_slides(cohort.slides());
     let mut unknown_cases = BTreeSet::new();
     let mut in_fold = vec![false; cohort.slides().len()];
@@ -154,8 +107,8 @@ pub fn join(
     ];
     Ok(JoinedFolds {
         folds,
-        without_bag: lacking.into_iter().filter_map(|(reason, ids)| Dropped::new(&reason, ids)).collect(),
-        bags_without_row: Dropped::new("bag without a row in the clinical table", strangers),
+        without_bag,
+        bags_without_row,
         without_fold: without_fold.into_iter().flatten().collect(),
         cases_without_row: Dropped::new(
             "case of a split file without a row in the clinical table",

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::bags::BagSource;
-use crate::cohort::table_files;
+use crate::cohort::{CohortConfig, table_files};
 use crate::config::{FeaturesConfig, RunConfig};
 use crate::error::{Error, Result};
 use crate::plan::{FoldRecord, FoldsRecord};
@@ -29,8 +29,11 @@ impl InputRecord {
         Self { what: what.into(), sha256: hex(Sha256::new().chain_update(bytes)) }
     }
 
-    /// Of a file that `setting` names, or of one below the folder that it names.
-    fn of_file(what: &str, path: &Path, setting: &Path) -> Result<Self> {
+    /// Of a file that `setting` names, or of one below the folder that it is in.
+    ///
+    /// # Errors
+    /// If the file can't be read.
+    pub(crate) fn of_file(what: &str, path: &Path, setting: &Path) -> Result<Self> {
         let name = setting.parent().and_then(|home| path.strip_prefix(home).ok()).unwrap_or(path);
         let bytes = fs::read(path).map_err(Error::io("read", path))?;
         Ok(Self::new(format!("{what} {}", name.display()), &bytes))
@@ -47,13 +50,26 @@ pub(crate) fn hex(hash: Sha256) -> String {
 /// # Errors
 /// If a file can't be read.
 pub(crate) fn of_run(config: &RunConfig) -> Result<Vec<InputRecord>> {
-    let settings = config.to_toml()?;
-    let mut inputs =
-        vec![InputRecord::new(format!("resolved configuration {}", run_dir::CONFIG), settings.as_bytes())];
-    for table in table_files(&config.cohort)? {
-        inputs.push(InputRecord::of_file("clinical table", &table, &config.cohort.clinical)?);
+    let mut inputs = vec![of_settings(run_dir::CONFIG, &config.to_toml()?)];
+    inputs.extend(of_tables(&config.cohort)?);
+    Ok(inputs)
+}
+
+/// A configuration with every default filled in, as it is written into the file `name`.
+pub(crate) fn of_settings(name: &str, toml: &str) -> InputRecord {
+    InputRecord::new(format!("resolved configuration {name}"), toml.as_bytes())
+}
+
+/// The tables of a cohort.
+///
+/// # Errors
+/// If a file can't be read.
+pub(crate) fn of_tables(cohort: &CohortConfig) -> Result<Vec<InputRecord>> {
+    let mut inputs = Vec::new();
+    for table in table_files(cohort)? {
+        inputs.push(InputRecord::of_file("clinical table", &table, &cohort.clinical)?);
     }
-    if let Some(slides) = &config.cohort.slides {
+    if let Some(slides) = &cohort.slides {
         inputs.push(InputRecord::of_file("table of slides", slides, slides)?);
     }
     Ok(inputs)
@@ -70,21 +86,25 @@ pub(crate) fn of_folds(
 ) -> Result<[InputRecord; 2]> {
     let folds = run_dir::json_text(Path::new(run_dir::FOLDS), record)?;
     let folds = InputRecord::new(format!("cohort flow and folds {}", run_dir::FOLDS), folds.as_bytes());
-    Ok([folds, features(config, record, bags)?])
+    let slides = record.folds.iter().flat_map(FoldRecord::slides).map(String::as_str).collect();
+    Ok([folds, of_features(&config.features, &slides, bags)?])
 }
 
-/// A line of name and size for each file that holds a slide of a fold, sorted. Names start below the folder that the
+/// A line of name and size for each file that holds one of the slides, sorted. Names start below the folder that the
 /// configuration names, which may move. Those of folds that other sessions trained may be gone.
-fn features(config: &RunConfig, record: &FoldsRecord, bags: &BagSource) -> Result<InputRecord> {
-    let slides_of = |fold: &'_ FoldRecord| -> Vec<String> {
-        [&fold.train, &fold.inner_validation, &fold.validation].into_iter().flatten().cloned().collect()
-    };
-    let slides: BTreeSet<String> = record.folds.iter().flat_map(slides_of).collect();
+///
+/// # Errors
+/// If what is said of a file can't be read.
+pub(crate) fn of_features(
+    features: &FeaturesConfig,
+    slides: &BTreeSet<&str>,
+    bags: &BagSource,
+) -> Result<InputRecord> {
     let mut lines = BTreeSet::new();
     for path in slides.iter().flat_map(|slide| bags.files_of(slide)).collect::<BTreeSet<_>>() {
         match fs::metadata(&path) {
             Ok(file) => {
-                lines.insert(format!("{} {}\n", name_below_root(&config.features, &path), file.len()));
+                lines.insert(format!("{} {}\n", name_below_root(features, &path), file.len()));
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(Error::io("read", &path)(error)),

@@ -5,12 +5,13 @@
 //! | configuration | `config.rs`, `config/`, `config_keys.rs`, `protocol.rs` |
 //! | text tables, zipped or not | `table_text.rs`, `delimited.rs` |
 //! | clinical table, splits | `cohort.rs` and `cohort/`, `splits/`, `status_suspicion.rs` |
-//! | folds, time bins | `folds.rs`, `time_bins.rs`, `fold_data.rs` |
+//! | folds, time bins | `slides_with_bags.rs`, `folds.rs`, `time_bins.rs`, `fold_data.rs` |
 //! | a run before it starts | `plan.rs`; all faults at once, `doctor/` |
 //! | one fold | `trainer.rs`, `fold_claims.rs`, `claim.rs`, `fold_state.rs`, `fold_rows.rs`, `event.rs`, `training_model.rs`, `sampling.rs`, `schedule.rs`, `loss.rs`, `adam.rs`, `bags.rs`, `bag_upload.rs`, `checkpoint.rs`, `device_memory.rs`, `resident_bags.rs` |
 //! | all folds, metrics, report | `cross_validation.rs`, `evaluate.rs`, `report.rs`, `run_dir.rs`, `environment.rs`, `input_hash.rs` |
 //! | what a run takes and may take | `memory.rs`, `duration.rs`, `allotment.rs` |
 //! | one slide | `predict.rs` |
+//! | another cohort | `external.rs`, `external/` |
 //! | many runs | `study/` |
 //! | simulated cohorts | `simulate/` |
 //!
@@ -38,6 +39,7 @@ pub mod environment;
 mod error;
 pub mod evaluate;
 pub mod event;
+pub mod external;
 mod fold_claims;
 pub mod fold_data;
 mod fold_rows;
@@ -59,6 +61,7 @@ pub mod sampling;
 pub mod schedule;
 pub mod seed;
 pub mod simulate;
+mod slides_with_bags;
 pub mod splits;
 pub mod status_suspicion;
 pub mod study;
@@ -69,6 +72,6 @@ pub mod time_bins;
 pub mod trainer;
 mod training_model;
 
-pub use config::RunConfig;
+pub use config::{ExternalConfig, RunConfig};
 pub use cross_validation::{RunOptions, cross_validate};
 pub use error::{Error, Remedy, Result};

@@ -22,6 +22,8 @@
 //! 20x patch, or of what a layer makes of a graph's nodes. Attention weights are not among them: they are computed twice and never
 //! stored.
 
+mod passes;
+
 use candle_core::{Device, Tensor};
 use cf_model::kernels::{Retention, device};
 use cf_model::{BagTensors, CrossFusionConfig, DeepGraphSurvForm, ModelConfig, ModelName, Variant};

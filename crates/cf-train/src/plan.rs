@@ -2,18 +2,16 @@
 
 mod flow;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
-use cf_model::ModelConfig;
 use serde::{Deserialize, Serialize};
-use wsi_bags::{BagStore, Magnification};
 
 use crate::bags::{BagSource, open_store};
-use crate::cohort::{ClinicalTable, Cohort, Slide};
+use crate::cohort::{ClinicalTable, Slide};
 use crate::config::RunConfig;
 use crate::data_hashes::{self, DataHashes, FileHashes};
 use crate::device_memory;
@@ -23,9 +21,11 @@ use crate::fold_data::{FoldData, LabelledSlide};
 use crate::folds;
 use crate::memory::{BagSize, MemoryBudget};
 use crate::run_dir;
+use crate::slides_with_bags::{as_in_table, missing_from};
 use crate::splits;
 use crate::training_model;
 
+pub(crate) use flow::of_bags as flow_of_bags;
 pub use flow::{DroppedRecord, FlowRecord};
 
 /// Everything that training needs and that is known before it.
@@ -78,6 +78,13 @@ pub struct FoldRecord {
     pub inner_validation: Vec<String>,
     /// Slides validated on.
     pub validation: Vec<String>,
+}
+
+impl FoldRecord {
+    /// The slides of every part.
+    pub(crate) fn slides(&self) -> impl Iterator<Item = &String> {
+        [&self.train, &self.inner_validation, &self.validation].into_iter().flatten()
+    }
 }
 
 impl Plan {
@@ -282,29 +289,6 @@ impl Plan {
 
 fn slide_ids<'a>(slides: impl Iterator<Item = &'a LabelledSlide>) -> BTreeSet<&'a str> {
     slides.map(|labelled| labelled.slide.slide_id.as_str()).collect()
-}
-
-/// What lies in the store, called as the table calls its slides and its rows without an outcome (`X` for `X.svs.h5`).
-fn as_in_table(store: &BagStore, cohort: &Cohort) -> Vec<String> {
-    let slides = cohort.slides().iter().map(|slide| &slide.slide_id);
-    let dropped = cohort.dropped().iter().flat_map(|dropped| &dropped.ids);
-    let names: BTreeMap<&str, &String> =
-        slides.chain(dropped).filter_map(|id| Some((store.listed_as(id)?, id))).collect();
-    store.slide_ids().iter().map(|id| names.get(id.as_str()).copied().unwrap_or(id).clone()).collect()
-}
-
-fn missing_from(store: &BagStore, slide: &Slide, model: &ModelConfig) -> Result<Option<String>> {
-    let magnifications = model.magnifications();
-    let presence = store
-        .presence(&slide.slide_id)
-        .map_err(|source| Error::Bag { slide_id: slide.slide_id.clone(), source })?;
-    let absent: Vec<String> =
-        magnifications.iter().filter(|&&m| !presence.at(m)).map(ToString::to_string).collect();
-    Ok(match absent.len() {
-        0 => None,
-        _ if !Magnification::ALL.iter().any(|&m| presence.at(m)) => Some(folds::NO_BAG.to_owned()),
-        _ => Some(format!("slide whose bag lacks {}, which {} reads", absent.join(" and "), model.name())),
-    })
 }
 
 fn n_patients<'a>(slides: impl Iterator<Item = &'a Slide>) -> usize {

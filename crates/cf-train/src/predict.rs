@@ -1,12 +1,12 @@
 //! One slide through one checkpoint: its survival curve, where the model looked, or the gradients of its loss.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::{DType, Device};
 use cf_model::kernels::device::{Uploader, stored_type};
-use cf_model::weights::{Checkpoint, METADATA_ROW_ORDER};
+use cf_model::weights::{Checkpoint, METADATA_ENCODER, METADATA_ROW_ORDER, METADATA_TIME_BINS};
 use cf_model::{
     Attribution, AttributionLayer, BagTensors, ForwardCtx, Head, ModelConfig, ModelName, N_BINS, Patches,
     SurvivalModel, SurvivalOutput,
@@ -44,19 +44,6 @@ pub struct Target<'a> {
     pub device: Device,
 }
 
-impl Target<'_> {
-    /// Refuses numbers that finite features and weights overflowed to.
-    fn check_finite(&self, what: &str, numbers: impl IntoIterator<Item = f64>) -> Result<()> {
-        let Some(found) = numbers.into_iter().find(|number| !number.is_finite()) else { return Ok(()) };
-        let reason = format!(
-            "{what} holds {found}, expected finite numbers: the slide's features or the weights of {} are too large to compute with; \
-             compare the features with those that the model was trained on",
-            self.checkpoint.display()
-        );
-        Err(cf_model::Error::Bag { slide_id: self.slide.to_owned(), reason }.into())
-    }
-}
-
 /// The output of `predict`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SlidePrediction {
@@ -69,6 +56,9 @@ pub struct SlidePrediction {
     pub hazards: [f64; N_BINS],
     /// Survival past each bin.
     pub survival: [f64; N_BINS],
+    /// Edges of the bins in months, the first and the last just beyond the times trained on; left out where the checkpoint does not say them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_bin_edges_months: Option<Vec<f64>>,
     /// Minus the sum of `survival`, or the log risk that the model ends with; higher is worse.
     pub risk: f64,
 }
@@ -88,21 +78,41 @@ impl SlidePrediction {
         self.risk == -self.survival.iter().sum::<f64>()
     }
 
-    fn new(target: &Target<'_>, output: &SurvivalOutput) -> Result<Self> {
+    /// What a checkpoint's model says of a slide.
+    ///
+    /// # Errors
+    /// If it is not finite.
+    pub(crate) fn new(slide: &str, checkpoint: &Path, output: &SurvivalOutput) -> Result<Self> {
         let numbers = output.numbers()?;
         let distribution = numbers.distribution()?;
         let logits = if numbers.head == Head::Hazards { Some(numbers.logits()?) } else { None };
         let risk = numbers.risk()?;
         let all = numbers.values.iter().chain(&distribution.survival).chain([&risk]);
-        target.check_finite("the prediction", all.copied())?;
+        check_finite((slide, checkpoint), "the prediction", all.copied())?;
         Ok(Self {
-            slide: slide_stem(target.slide).to_owned(),
+            slide: slide_stem(slide).to_owned(),
             logits,
             hazards: distribution.hazards,
             survival: distribution.survival,
+            time_bin_edges_months: None,
             risk,
         })
     }
+}
+
+/// Refuses numbers of a slide that finite features and a checkpoint's finite weights overflowed to.
+fn check_finite(
+    (slide, checkpoint): (&str, &Path),
+    what: &str,
+    numbers: impl IntoIterator<Item = f64>,
+) -> Result<()> {
+    let Some(found) = numbers.into_iter().find(|number| !number.is_finite()) else { return Ok(()) };
+    let reason = format!(
+        "{what} holds {found}, expected finite numbers: the slide's features or the weights of {} are too large to compute with; \
+         compare the features with those that the model was trained on",
+        checkpoint.display()
+    );
+    Err(cf_model::Error::Bag { slide_id: slide.to_owned(), reason }.into())
 }
 
 /// A slide's prediction, where the model looked for it, and the patches that it looked at.
@@ -156,12 +166,10 @@ pub fn model_config(name: ModelName, file: Option<&Path>) -> Result<ModelConfig>
 /// # Errors
 /// If the checkpoint is of another model or width, the bag can't be read, or the prediction is not finite.
 pub fn predict(target: &Target<'_>) -> Result<SlidePrediction> {
-    let Opened { config, model, bag, compute } = open(target)?;
-    let dtype = config.feature_type(bag.feature_dim(), &target.device, compute);
+    let (trained, bag) = open(target)?;
+    let dtype = trained.config.feature_type(bag.feature_dim(), &target.device, trained.compute);
     let bag = tensors(target, &bag, dtype)?;
-    let pass = || Ok(model.forward(&bag, &mut ForwardCtx::eval())?);
-    let output = naming_the_bag(&target.device, target.slide, BagSize::of(&bag), pass)?;
-    SlidePrediction::new(target, &output)
+    trained.predict(target.slide, &bag, &target.device)
 }
 
 /// [`predict`], and where the model looked.
@@ -169,17 +177,18 @@ pub fn predict(target: &Target<'_>) -> Result<SlidePrediction> {
 /// # Errors
 /// As [`predict`], and those of [`cf_model::occlude`].
 pub fn attribute(target: &Target<'_>, options: AttributionOptions<'_>) -> Result<SlideAttribution> {
-    let Opened { config, model, bag, compute } = open(target)?;
-    let info = slide_info(target, &config)?;
-    let on_device = tensors(target, &bag, stored_type(compute))?;
+    let (trained, bag) = open(target)?;
+    let info = slide_info(target, &trained.config)?;
+    let on_device = tensors(target, &bag, stored_type(trained.compute))?;
     naming_the_bag(&target.device, target.slide, BagSize::of(&on_device), || {
-        let Attribution { output, mut layers } = cf_model::attribute(model.as_ref(), &on_device)?;
+        let Attribution { output, mut layers } = cf_model::attribute(trained.model.as_ref(), &on_device)?;
         if let Some(max_parts) = options.occlusion {
             let mut silent = |_, _| ();
             let progress = options.progress.unwrap_or(&mut silent);
-            layers.extend(cf_model::occlude(model.as_ref(), &on_device, max_parts, progress)?);
+            layers.extend(cf_model::occlude(trained.model.as_ref(), &on_device, max_parts, progress)?);
         }
-        Ok(SlideAttribution { prediction: SlidePrediction::new(target, &output)?, layers, bag, info })
+        let prediction = trained.prediction(target.slide, &output)?;
+        Ok(SlideAttribution { prediction, layers, bag, info })
     })
 }
 
@@ -199,7 +208,8 @@ pub fn gradients(target: &Target<'_>, time_bin: usize, status: Status) -> Result
     let (config, backbone_dim) = checkpoint.describe(target.model.name(), &target.model)?;
     let (store, _) = checkpoint.build(&config, backbone_dim, &target.device)?;
     let model = config.build(backbone_dim, store.builder())?;
-    let bag = read_bag(target, &checkpoint, &config, backbone_dim)?;
+    let says = |key: &str| checkpoint.metadata().get(key).map(String::as_str);
+    let bag = read_bag(target, says, &config, backbone_dim)?;
     let bag = tensors(target, &bag, stored_type(checkpoint.compute_dtype(&target.device)))?;
     let (loss, grads) = naming_the_bag(&target.device, target.slide, BagSize::of(&bag), || {
         let output = model.forward(&bag, &mut ForwardCtx::eval())?;
@@ -207,7 +217,7 @@ pub fn gradients(target: &Target<'_>, time_bin: usize, status: Status) -> Result
             let at = loss::nll(logits, time_bin, status, ALPHA);
             (at.loss, at.gradient)
         })?;
-        target.check_finite("the loss", [loss])?;
+        check_finite((target.slide, target.checkpoint), "the loss", [loss])?;
         Ok((loss, cf_model::kernels::backward(&scalar)?))
     })?;
     let norm = |(name, var): (String, candle_core::Var)| {
@@ -216,44 +226,86 @@ pub fn gradients(target: &Target<'_>, time_bin: usize, status: Status) -> Result
             return if expected { Ok((name, 0.0)) } else { Err(Error::NoGradient { name }) };
         };
         let squares = grad.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?;
-        target.check_finite(&format!("the gradient of `{name}`"), [squares])?;
+        let what = format!("the gradient of `{name}`");
+        check_finite((target.slide, target.checkpoint), &what, [squares])?;
         Ok((name, squares.sqrt()))
     };
     let grad_norms = store.params().into_iter().map(norm).collect::<Result<_>>()?;
     Ok(SlideGradients { loss, grad_norms })
 }
 
-/// A checkpoint's model, with its settings, and the slide's bag.
-struct Opened {
-    config: ModelConfig,
-    /// For evaluation alone.
+/// A checkpoint's model for evaluation alone, and what the checkpoint says of it.
+pub(crate) struct TrainedModel {
+    path: PathBuf,
+    pub(crate) config: ModelConfig,
+    /// Columns of the features.
+    pub(crate) backbone_dim: usize,
     model: Box<dyn SurvivalModel>,
-    bag: Bag,
     /// What the model computes in.
-    compute: DType,
+    pub(crate) compute: DType,
+    metadata: HashMap<String, String>,
 }
 
-fn open(target: &Target<'_>) -> Result<Opened> {
-    let checkpoint = Checkpoint::read(target.checkpoint)?;
-    let (config, backbone_dim) = checkpoint.describe(target.model.name(), &target.model)?;
-    let (_, mut model) = checkpoint.build(&config, backbone_dim, &target.device)?;
-    model.freeze()?;
-    let bag = read_bag(target, &checkpoint, &config, backbone_dim)?;
-    let compute = checkpoint.compute_dtype(&target.device);
-    if config.random_at_eval() {
-        // The run's numbers follow from its seed, which a checkpoint does not hold.
-        tracing::warn!(
-            slide = target.slide,
-            "the model was evaluated with attention dropout (model.attention_dropout_at_eval), which is off here: numbers differ \
-             from those of its run"
-        );
+impl TrainedModel {
+    /// Reads a checkpoint of the model that `hints` names; they say what a foreign one's shapes cannot tell.
+    ///
+    /// # Errors
+    /// If it can't be read, or is of another model.
+    pub(crate) fn read(path: &Path, hints: &ModelConfig, device: &Device) -> Result<Self> {
+        let checkpoint = Checkpoint::read(path)?;
+        let (config, backbone_dim) = checkpoint.describe(hints.name(), hints)?;
+        let (_, mut model) = checkpoint.build(&config, backbone_dim, device)?;
+        model.freeze()?;
+        Ok(Self {
+            path: path.to_owned(),
+            config,
+            backbone_dim,
+            model,
+            compute: checkpoint.compute_dtype(device),
+            metadata: checkpoint.metadata().clone(),
+        })
     }
-    Ok(Opened { config, model, bag, compute })
+
+    /// What the checkpoint says under a key of its metadata.
+    pub(crate) fn says(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
+    }
+
+    /// Predicts the survival of a slide whose bag is on `device`.
+    ///
+    /// # Errors
+    /// If the pass fails, or the prediction is not finite.
+    pub(crate) fn predict(&self, slide: &str, bag: &BagTensors, device: &Device) -> Result<SlidePrediction> {
+        let pass = || Ok(self.model.forward(bag, &mut ForwardCtx::eval())?);
+        let output = naming_the_bag(device, slide, BagSize::of(bag), pass)?;
+        self.prediction(slide, &output)
+    }
+
+    fn prediction(&self, slide: &str, output: &SurvivalOutput) -> Result<SlidePrediction> {
+        let edges = self.says(METADATA_TIME_BINS).and_then(|text| serde_json::from_str(text).ok());
+        let prediction = SlidePrediction::new(slide, &self.path, output)?;
+        Ok(SlidePrediction { time_bin_edges_months: edges, ..prediction })
+    }
 }
 
-fn read_bag(
+/// Why predictions differ from those of the run that trained a model, if they do.
+pub(crate) const WITHOUT_DRAWS: &str = "the model was evaluated with attention dropout (model.attention_dropout_at_eval), which is off \
+                                        here: numbers differ from those of its run";
+
+fn open(target: &Target<'_>) -> Result<(TrainedModel, Bag)> {
+    let trained = TrainedModel::read(target.checkpoint, &target.model, &target.device)?;
+    let bag = read_bag(target, |key| trained.says(key), &trained.config, trained.backbone_dim)?;
+    if trained.config.random_at_eval() {
+        // The run's numbers follow from its seed, which a checkpoint does not hold.
+        tracing::warn!(slide = target.slide, "{WITHOUT_DRAWS}");
+    }
+    Ok((trained, bag))
+}
+
+/// The slide's bag. `says` is what the checkpoint says under a key.
+fn read_bag<'a>(
     target: &Target<'_>,
-    checkpoint: &Checkpoint,
+    says: impl Fn(&str) -> Option<&'a str>,
     config: &ModelConfig,
     backbone_dim: usize,
 ) -> Result<Bag> {
@@ -273,12 +325,20 @@ fn read_bag(
             ),
         ));
     }
-    let (trained, found) = (checkpoint.metadata().get(METADATA_ROW_ORDER), row_order(&bag));
-    if trained.is_some_and(|trained| trained != found) {
+    if let Some(trained) = says(METADATA_ENCODER).filter(|trained| *trained != target.backbone) {
+        tracing::warn!(
+            slide = target.slide,
+            found = target.backbone,
+            trained,
+            "the model was trained on features of another name; of another encoder, its prediction means nothing"
+        );
+    }
+    let (trained_on, found) = (says(METADATA_ROW_ORDER), row_order(&bag));
+    if trained_on.is_some_and(|trained| trained != found) {
         tracing::warn!(
             slide = target.slide,
             found,
-            trained = trained.map(String::as_str),
+            trained = trained_on,
             "the bag's rows are in another order than those the model was trained on; it folds them into a grid"
         );
     }

@@ -7,8 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use cf_report::{
-    CIndexSummary, CrossValidationReport, EpochRow, FoldReport, InputHash, PredictionRow, Selection,
-    SiteOverlap,
+    CIndexSummary, CrossValidationReport, EpochRow, Figure, FoldReport, InputHash, Selection, SiteOverlap,
 };
 use survival_metrics::Outcome;
 
@@ -39,16 +38,25 @@ pub fn write(run: &Path, heatmaps: Option<&Path>) -> Result<PathBuf> {
         let config = RunConfig::read(&run.join(run_dir::CONFIG), &[])?;
         report.heatmaps = heatmaps::of_extremes(run, folder, &report.predictions, &config.model)?;
     }
-    let figures = run.join("figures");
-    run_dir::create_dir(&figures)?;
-    for figure in cf_report::figures(&report)? {
-        run_dir::write(&figures.join(format!("{}.svg", figure.name)), figure.svg.as_bytes())?;
-        let png = cf_report::svg_to_png(&figure.svg, PNG_SCALE)?;
-        run_dir::write(&figures.join(format!("{}.png", figure.name)), &png)?;
-    }
+    write_figures(run, cf_report::figures(&report)?)?;
     let path = run.join(run_dir::REPORT);
     run_dir::write(&path, cf_report::render_html(&report)?.as_bytes())?;
     Ok(path)
+}
+
+/// Writes figures as `figures/*.svg` and `figures/*.png` into a directory.
+///
+/// # Errors
+/// If one can't be drawn or written.
+pub(crate) fn write_figures(dir: &Path, figures: impl IntoIterator<Item = Figure>) -> Result<()> {
+    let folder = dir.join("figures");
+    run_dir::create_dir(&folder)?;
+    for figure in figures {
+        run_dir::write(&folder.join(format!("{}.svg", figure.name)), figure.svg.as_bytes())?;
+        let png = cf_report::svg_to_png(&figure.svg, PNG_SCALE)?;
+        run_dir::write(&folder.join(format!("{}.png", figure.name)), &png)?;
+    }
+    Ok(())
 }
 
 /// Reads everything that a report says from the files of a run.
@@ -56,10 +64,7 @@ pub fn write(run: &Path, heatmaps: Option<&Path>) -> Result<PathBuf> {
 /// # Errors
 /// If a file is missing or unreadable.
 pub fn collect(run: &Path) -> Result<CrossValidationReport> {
-    let config_path = run.join(run_dir::CONFIG);
-    if !config_path.is_file() {
-        return Err(Error::data(run, "found no config.toml, expected a run of `cf-train cv`"));
-    }
+    let config_path = run_dir::config_of(run)?;
     let config = RunConfig::read(&config_path, &[])?;
     let config_toml = std::fs::read_to_string(&config_path).map_err(Error::io("read", &config_path))?;
     if !run.join(run_dir::SUMMARY).is_file() {
@@ -91,17 +96,6 @@ pub fn collect(run: &Path) -> Result<CrossValidationReport> {
         }
         folds.push(fold_report(fold, history, chosen)?);
     }
-    let rows = predictions.iter().flat_map(|fold| &fold.selected).map(|row| {
-        Ok(PredictionRow {
-            case_id: row.case_id.clone(),
-            slide_id: row.slide_id.clone(),
-            patient_id: row.patient_id().to_owned(),
-            fold: row.fold,
-            outcome: row.outcome()?,
-            risk: row.risk,
-            survival: vec![row.s1, row.s2, row.s3, row.s4],
-        })
-    });
     let last = predictions.iter().map(|fold| Ok(Risks::of_slides(&fold.last)?.of_patients()));
     let patient_last_epoch_c_index =
         evaluate::c_index(&last.collect::<Result<Vec<_>>>()?, config.training.seed)?;
@@ -124,7 +118,8 @@ pub fn collect(run: &Path) -> Result<CrossValidationReport> {
         patient_c_index: summary.patient_c_index.into(),
         last_epoch_c_index: summary.last_epoch_c_index.into(),
         patient_last_epoch_c_index: patient_last_epoch_c_index.into(),
-        predictions: rows.collect::<Result<_>>()?,
+        predictions: evaluate::prediction_rows(&predictions)?,
+        risk_cut: evaluate::risk_cut(config.training.protocol, &predictions)?,
         selection,
         environment: environment.rows(),
         inputs: environment.inputs.into_iter().map(InputHash::from).collect(),

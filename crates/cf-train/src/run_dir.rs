@@ -53,6 +53,18 @@ pub fn fold_dir(run: &Path, fold: usize) -> PathBuf {
     run.join(format!("fold_{fold}"))
 }
 
+/// The configuration of a run.
+///
+/// # Errors
+/// If the directory has none.
+pub fn config_of(run: &Path) -> Result<PathBuf> {
+    let path = run.join(CONFIG);
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(Error::data(run, "found no config.toml, expected a run of `cf-train cv`"))
+}
+
 /// The folds of a run that have a directory, with it, in order.
 ///
 /// # Errors
@@ -174,13 +186,70 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
 
 /// Writes rows as CSV; the fields of the row type are the columns.
 pub(crate) fn write_csv<T: Serialize>(path: &Path, rows: impl IntoIterator<Item = T>) -> Result<()> {
-    let fault = |error: csv::Error| Error::data(path, format!("cannot be written as CSV: {error}"));
-    let mut writer = csv::Writer::from_writer(Vec::new());
+    write_rows(path, csv::Writer::from_writer(Vec::new()), rows)
+}
+
+/// Writes rows as CSV below the names of their columns, for rows whose number of fields is not fixed.
+pub(crate) fn write_csv_under<T: Serialize>(
+    path: &Path,
+    header: &[String],
+    rows: impl IntoIterator<Item = T>,
+) -> Result<()> {
+    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    writer.write_record(header).map_err(not_csv(path))?;
+    write_rows(path, writer, rows)
+}
+
+fn not_csv(path: &Path) -> impl Fn(csv::Error) -> Error {
+    |error| Error::data(path, format!("cannot be written as CSV: {error}"))
+}
+
+fn write_rows<T: Serialize>(
+    path: &Path,
+    mut writer: csv::Writer<Vec<u8>>,
+    rows: impl IntoIterator<Item = T>,
+) -> Result<()> {
     for row in rows {
-        writer.serialize(row).map_err(fault)?;
+        writer.serialize(row).map_err(not_csv(path))?;
     }
     let bytes = writer.into_inner().map_err(|error| Error::data(path, error.to_string()))?;
     write(path, &bytes)
+}
+
+/// Makes a directory beside `path`, has it filled, and renames it. Nothing is left where that fails.
+///
+/// # Errors
+/// If `path` holds files already, or as `fill`.
+pub(crate) fn write_dir<T>(path: &Path, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    check_vacant(path)?;
+    let beside = beside(path);
+    let filled = create_dir(&beside).and_then(|()| {
+        let filled = fill(&beside)?;
+        sync_dir(&beside)?;
+        fs::rename(&beside, path).map_err(Error::io("rename to", path))?;
+        Ok(filled)
+    });
+    if filled.is_err() {
+        // The first error is the one to report; a leftover is only untidy.
+        let _ = fs::remove_dir_all(&beside);
+    }
+    filled
+}
+
+/// Refuses a directory that holds files.
+///
+/// # Errors
+/// If it does, or is a file.
+pub(crate) fn check_vacant(path: &Path) -> Result<()> {
+    let occupied = match fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(_) => path.symlink_metadata().is_ok(),
+    };
+    if occupied {
+        Err(Error::data(path, "is there already and not an empty directory; choose another --out"))
+    } else {
+        Ok(())
+    }
 }
 
 /// Reads the rows of a CSV file.

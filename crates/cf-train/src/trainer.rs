@@ -300,6 +300,8 @@ impl<'a> Trainer<'a> {
         let info = CheckpointInfo {
             model: &self.context.config.model.clone().with_head(self.head),
             backbone_dim: self.context.bags.backbone_dim(),
+            encoder: &self.context.config.features.backbone,
+            time_bin_edges_months: self.data.bins.edges_months(),
             row_order: self.context.bags.row_order(),
             precision: self.context.config.training.precision,
             config_hash: self.context.config_hash,

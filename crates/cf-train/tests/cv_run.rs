@@ -949,3 +949,47 @@ fn a_log_that_cannot_be_written_ends_no_run() {
     assert_eq!(code(&whole), Some(0));
     assert!(run.join("report.html").is_file());
 }
+
+/// A checkpoint says which features it was trained on and what its time bins are, and `predict` holds the one against the bags and
+/// shows the other.
+#[test]
+fn a_checkpoint_says_its_encoder_and_its_time_bins() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 20);
+    let run = dir.path().join("run");
+    cv(&cohort, &run, &["--folds", "1"]);
+    let folds: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(run.join("folds.json")).unwrap()).unwrap();
+    let fold = &folds["folds"][0];
+    let slide = fold["validation"][0].as_str().unwrap();
+    let weights = run.join("fold_1/best.safetensors");
+    let predict = |weights: &Path, more: &[&str]| {
+        let features = cohort.join("bags");
+        let target = ["--checkpoint", path(weights), "--features", path(&features), "--slide", slide];
+        let output = Command::new(env!("CARGO_BIN_EXE_cf-train"))
+            .args(["predict", "--model", "crossfusion", "--backbone", "simulated"])
+            .args(target)
+            .args(more)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap())
+    };
+    let [json, said] = predict(&weights, &["--json"]);
+    let prediction: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(prediction["time_bin_edges_months"], fold["time_bin_edges_months"]);
+    assert_eq!(said, "");
+    let [text, _] = predict(&weights, &[]);
+    let edge = |at: usize| fold["time_bin_edges_months"][at].as_f64().unwrap();
+    assert!(text.contains(&format!("  {:.1} to {:.1}\n", edge(1), edge(2))), "{text}");
+
+    // The same weights, trained on features of a name as long.
+    let bytes = std::fs::read(&weights).unwrap();
+    let (from, to) = (br#""encoder":"simulated""#, br#""encoder":"otherwise""#);
+    let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
+    let other = dir.path().join("other.safetensors");
+    std::fs::write(&other, [&bytes[..at], to, &bytes[at + from.len()..]].concat()).unwrap();
+    let [same, said] = predict(&other, &["--json"]);
+    assert_eq!(same, json);
+    assert!(said.contains("otherwise") && said.contains("another encoder"), "{said}");
+}

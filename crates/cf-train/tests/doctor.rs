@@ -882,6 +882,8 @@ fn weights_to_start_from_are_held_against_model_and_bags() {
         let store = ParamStore::seeded(7, DType::F32, &Device::Cpu);
         model.build(backbone_dim, store.builder()).unwrap();
         let info = CheckpointInfo {
+            encoder: "simulated",
+            time_bin_edges_months: &[],
             model: &model,
             backbone_dim,
             row_order,

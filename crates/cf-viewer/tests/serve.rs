@@ -97,6 +97,7 @@ fn start() -> Running {
     let study = Study {
         title: "CrossFusion on <rendered>".to_owned(),
         predictions: (0..).zip(names).map(|(at, name)| row(at, name)).collect(),
+        risk_cut: cf_report::RiskCut::PooledMedian,
         slide_files: files.map(|(name, path): (&str, &Path)| (name.to_owned(), path.to_owned())).into(),
         heat: Box::new(Row {
             side: truth.cell_side / 4,

@@ -60,6 +60,7 @@ mod cox;
 mod cross_validation;
 mod discrete_survival;
 mod error;
+mod group_hazard_ratio;
 mod interval;
 mod kang;
 mod kaplan_meier;
@@ -104,6 +105,7 @@ pub use cox::{CoxModel, CoxTest, CoxTies, CoxVariance, HazardRatio, Proportional
 pub use cross_validation::{CvSummary, FoldRisks, fold_c_indices, pooled_c_index, stratified_c_index};
 pub use discrete_survival::risk_from_discrete_survival;
 pub use error::{Error, Result};
+pub use group_hazard_ratio::group_hazard_ratio;
 pub use interval::{IntervalScale, probability_interval};
 pub use kang::{KangComparison, compare_concordance_kang};
 pub use kaplan_meier::{CiType, KaplanMeier, QuantileRule, SurvivalQuantile};
@@ -119,7 +121,7 @@ pub use paired_concordance::{ConcordanceComparison, EqualityTest, PairedDifferen
 pub use predicted_survival::{CurveLookup, PredictedSurvival};
 pub use restricted_mean::{RestrictedMean, RestrictedMeanDifference, restricted_mean};
 pub use risk::{Risk, Score};
-pub use risk_groups::{MedianSplit, RiskGroup, median_split};
+pub use risk_groups::{MedianSplit, RiskGroup, median_risk, median_split};
 pub use survival_data::SurvivalData;
 pub use survival_difference::{SurvivalDifference, SurvivalScale, survival_difference_at};
 pub use time_dependent_concordance::{CurveTies, time_dependent_concordance};

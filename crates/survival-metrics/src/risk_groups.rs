@@ -12,6 +12,14 @@ pub enum RiskGroup {
     High,
 }
 
+impl RiskGroup {
+    /// The side of a risk: high at or above the cut.
+    #[must_use]
+    pub fn of(risk: f64, cut: f64) -> Self {
+        if risk >= cut { Self::High } else { Self::Low }
+    }
+}
+
 /// Subjects split at the median of their risks.
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[derive(Debug, Clone, PartialEq)]
@@ -41,17 +49,34 @@ pub struct MedianSplit {
 /// # Ok::<(), survival_metrics::Error>(())
 /// ```
 pub fn median_split(risk: &[f64]) -> Result<MedianSplit> {
+    let threshold = median_risk(risk)?;
+    let groups: Vec<RiskGroup> = risk.iter().map(|&risk| RiskGroup::of(risk, threshold)).collect();
+    if !groups.contains(&RiskGroup::Low) {
+        return Err(Error::EmptyGroup { group: "low-risk", rule: "below the median", threshold });
+    }
+    Ok(MedianSplit { threshold, groups })
+}
+
+/// The median of `risk`, as numpy computes it: a cut between [`RiskGroup`]s that other subjects are put to. O(n) time.
+///
+/// Unlike [`median_split`] it is defined where no risk is below it: it may cut other subjects all the same.
+///
+/// # Errors
+/// [`Error::Empty`] without risks; [`Error::NonFinite`] for a risk that is NaN or infinite.
+///
+/// ```
+/// use survival_metrics::{RiskGroup::{High, Low}, RiskGroup, median_risk};
+///
+/// let cut = median_risk(&[-4.0, -4.0, -4.0, -1.0])?;
+/// assert_eq!(cut, -4.0);
+/// assert_eq!([-4.5, -4.0].map(|risk| RiskGroup::of(risk, cut)), [Low, High]);
+/// # Ok::<(), survival_metrics::Error>(())
+/// ```
+pub fn median_risk(risk: &[f64]) -> Result<f64> {
     if let Some((index, &value)) = risk.iter().enumerate().find(|(_, x)| !x.is_finite()) {
         return Err(Error::NonFinite { what: "risk", index, value });
     }
-    let threshold = median(risk).ok_or(Error::Empty { what: "risk" })?;
-    if !risk.iter().any(|&x| x < threshold) {
-        return Err(Error::EmptyGroup { group: "low-risk", rule: "below the median", threshold });
-    }
-    let side = |&x: &f64| {
-        if x >= threshold { RiskGroup::High } else { RiskGroup::Low }
-    };
-    Ok(MedianSplit { threshold, groups: risk.iter().map(side).collect() })
+    median(risk).ok_or(Error::Empty { what: "risk" })
 }
 
 /// Median as numpy computes it, `None` without values.

@@ -28,4 +28,10 @@ impl Provenance {
         let hash = self.weights_sha256.as_deref()?;
         Some(format!("weights of SHA-256 {}..", hash.get(..12).unwrap_or(hash)))
     }
+
+    /// What tells features of one making from others, as messages name it: the encoder's weights and the pixels that it saw.
+    pub fn making_in_words(&self) -> impl Iterator<Item = String> + use<> {
+        let pixels = self.pixels.as_ref().map(|pixels| format!("pixels `{pixels}`"));
+        self.weights_in_words().into_iter().chain(pixels)
+    }
 }

@@ -220,6 +220,7 @@ fn draw_row(svg: &mut Svg, plot: &Plot, y: f64, row: &Row) {
 mod tests {
     use super::*;
     use crate::report::{FoldReport, Selection};
+    use crate::risk_cut::RiskCut;
 
     fn summary(folds: &[Option<f64>]) -> CIndexSummary {
         CIndexSummary {
@@ -264,6 +265,7 @@ mod tests {
             last_epoch_c_index: summary(&vec![None; folds.len()]),
             patient_last_epoch_c_index: summary(&vec![None; folds.len()]),
             predictions: Vec::new(),
+            risk_cut: RiskCut::PooledMedian,
             selection: Selection::OnReportedFold,
             environment: Vec::new(),
             inputs: Vec::new(),

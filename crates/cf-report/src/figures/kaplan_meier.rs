@@ -5,6 +5,7 @@ use survival_metrics::{KaplanMeier, Outcome, RiskGroup as Side};
 use super::axis::{Plot, Ticks};
 use super::svg::{Anchor, Ink, Svg, dash, number, polyline};
 use crate::number::fixed;
+use crate::risk_cut::Cut;
 use crate::risk_groups::{RiskGroup, RiskGroups};
 
 const WIDTH: f64 = 560.0;
@@ -116,6 +117,9 @@ fn description(groups: &RiskGroups) -> String {
         .iter()
         .map(|curve| format!("Group at {} risk: {}.", curve.name, curve.group.summary(groups.level)))
         .collect();
+    let learned =
+        matches!(groups.cut, Cut::Training(_)).then(|| format!("Groups are {}.", groups.cut.short()));
+    sentences.extend(learned);
     sentences.push(groups.verdict());
     sentences.extend(groups.short_hazard_ratio().map(|ratio| format!("High against low risk: {ratio}.")));
     sentences.join(" ")

@@ -101,7 +101,7 @@ fn c_index(report: &CrossValidationReport, analysis: &Analysis) -> Option<Figure
 }
 
 /// Survival of the two risk groups.
-fn kaplan_meier(groups: &RiskGroups) -> Figure {
+pub(crate) fn kaplan_meier(groups: &RiskGroups) -> Figure {
     let name = match groups.level {
         Level::Slide => "kaplan-meier-slides",
         Level::Patient => "kaplan-meier-patients",

@@ -1,25 +1,28 @@
 //! One patient among the others: on the Kaplan-Meier curve of the risk group that the model puts them in.
 
-use survival_metrics::RiskGroup as Side;
-
 use super::{Figure, kaplan_meier};
 use crate::error::Result;
 use crate::patients::patients;
 use crate::report::PredictionRow;
+use crate::risk_cut::RiskCut;
 use crate::risk_groups::{Level, RiskGroups};
 
-/// Draws the curves of the patients at high and at low risk, cut at the median, with one patient marked at their time and on the
-/// curve of their group. `None` if no prediction is of that patient.
+/// Draws the curves of the patients at high and at low risk, with one patient marked at their time and on the curve of their group.
+/// `None` if no prediction is of that patient.
 ///
 /// # Errors
-/// If the slides of a patient have different outcomes, or a curve cannot be estimated.
-pub fn patient_in_cohort(predictions: &[PredictionRow], patient_id: &str) -> Result<Option<Figure>> {
+/// If the slides of a patient have different outcomes, a fold has no finite cut, or a curve cannot be estimated.
+pub fn patient_in_cohort(
+    predictions: &[PredictionRow],
+    cut: &RiskCut,
+    patient_id: &str,
+) -> Result<Option<Figure>> {
     let subjects = patients(predictions)?;
-    let Some(subject) = subjects.iter().find(|subject| subject.patient_id == patient_id) else {
+    let Some(groups) = RiskGroups::split(Level::Patient, predictions, cut)? else { return Ok(None) };
+    let mut members = subjects.iter().zip(&groups.sides);
+    let Some((subject, &side)) = members.find(|(subject, _)| subject.patient_id == patient_id) else {
         return Ok(None);
     };
-    let Some(groups) = RiskGroups::split(Level::Patient, predictions)? else { return Ok(None) };
-    let side = if subject.risk >= groups.threshold { Side::High } else { Side::Low };
     let marked = kaplan_meier::Marked { side, outcome: subject.outcome };
     let name = "kaplan-meier-patient";
     Ok(Some(Figure { name, svg: kaplan_meier::draw_marking(name, &groups, Some(marked)) }))
@@ -28,6 +31,7 @@ pub fn patient_in_cohort(predictions: &[PredictionRow], patient_id: &str) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::risk_cut::TrainingCut;
     use survival_metrics::Outcome;
 
     #[test]
@@ -43,10 +47,18 @@ mod tests {
                 survival: Vec::new(),
             })
             .collect();
-        let svg = |patient| patient_in_cohort(&rows, patient).expect("valid").map(|figure| figure.svg);
+        let svg_at = |cut: &RiskCut, patient: &str| {
+            patient_in_cohort(&rows, cut, patient).expect("valid").map(|figure| figure.svg)
+        };
+        let svg = |patient| svg_at(&RiskCut::PooledMedian, patient);
         let worst = svg("p0").expect("is there");
         assert!(worst.contains("Marked patient: high risk, event at 1.0 months."), "{worst}");
         assert!(svg("p5").expect("is there").contains("low risk, event at 6.0 months"));
         assert_eq!(svg("p9"), None);
+        // The median of these patients has a part in the one cut and none in the other.
+        let cut = RiskCut::Training(vec![TrainingCut { fold: 0, slides: 0.0, patients: -4.5 }]);
+        let fourth = svg_at(&cut, "p4").expect("is there");
+        assert!(fourth.contains("Marked patient: high risk, event at 5.0 months."), "{fourth}");
+        assert!(svg("p4").expect("is there").contains("low risk, event at 5.0 months"));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use cf_report::{
     CIndexSummary, CrossValidationReport, Dropped, EpochRow, FlowStep, FoldReport, InputHash, PredictionRow,
-    Selection, SiteOverlap,
+    RiskCut, Selection, SiteOverlap,
 };
 use survival_metrics::{Outcome, RiskTies, Status, concordance_index};
 
@@ -64,7 +64,8 @@ pub(crate) fn report(n_patients: usize, n_folds: usize, n_epochs: usize) -> Cros
         n_planned_folds: folds.len(),
         folds,
         predictions,
-        selection: Selection::OnReportedFold,
+        risk_cut: RiskCut::PooledMedian,
+            selection: Selection::OnReportedFold,
         inputs: ["clinical table", "split files (5)"]
             .map(|what| InputHash { what: what.to_owned(), sha256: "0f".repeat(32) })
             .to_vec(),

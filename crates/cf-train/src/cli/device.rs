@@ -21,7 +21,7 @@ impl DeviceArgument {
     }
 }
 
-/// The arguments of commands that train.
+/// The arguments of commands that train, or test what was trained.
 #[derive(Debug, clap::Args)]
 pub(super) struct TrainingDeviceArguments {
     #[command(flatten)]

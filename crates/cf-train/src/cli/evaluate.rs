@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use cf_train::evaluate::{self, CIndex, Cost, Summary};
-use cf_train::{Error, RunConfig, report, run_dir};
+use cf_train::evaluate::{self, CIndex, Cost, LearnedCutSummary, LogRankSummary, Summary};
+use cf_train::{RunConfig, report, run_dir};
 
 use super::{Failure, print, print_json};
 
@@ -34,14 +34,7 @@ pub(super) struct ReportArguments {
 }
 
 pub(super) fn run(arguments: &EvaluateArguments) -> Result<(), Failure> {
-    let config_path = arguments.run.join(run_dir::CONFIG);
-    if !config_path.is_file() {
-        return Err(Error::Data {
-            path: arguments.run.clone(),
-            reason: "found no config.toml, expected a run of `cf-train cv`".to_owned(),
-        }
-        .into());
-    }
+    let config_path = run_dir::config_of(&arguments.run)?;
     let config = RunConfig::read(&config_path, &[])?;
     let predictions = evaluate::read_predictions(&arguments.run)?;
     let unfinished = evaluate::unfinished_folds(&arguments.run, &predictions)?;
@@ -96,16 +89,36 @@ pub(super) fn print_summary(summary: &Summary) {
     ] {
         print(&row(label, c_index));
     }
-    print(&match (summary.log_rank.chi_square, summary.log_rank.p_value) {
-        (Some(chi_square), Some(p)) => {
-            format!("log-rank of the median split: chi-square {chi_square:.2}, p {p:.2e}")
+    for (label, groups) in
+        [("slides", &summary.log_rank_learned_cut), ("patients", &summary.patient_log_rank_learned_cut)]
+    {
+        if let Some(groups) = groups {
+            print(&learned_groups(label, groups));
         }
-        _ => {
-            "log-rank of the median split: undefined (one group is empty, or nobody has an event)".to_owned()
-        }
-    });
+    }
+    let LogRankSummary { chi_square, p_value } = summary.log_rank;
+    print(&format!("log-rank of the median split: {}", test(chi_square, p_value)));
     for row in &summary.substitutes {
         print(&format!("in place of what bags lack: {}", row.text()));
+    }
+}
+
+/// Groups cut at the median of each fold's training part, in a line.
+fn learned_groups(label: &str, groups: &LearnedCutSummary) -> String {
+    let count = |n: Option<usize>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
+    format!(
+        "{label} cut at each fold's training median: {} at high and {} at low risk, log-rank {}",
+        count(groups.n_high),
+        count(groups.n_low),
+        test(groups.chi_square, groups.p_value)
+    )
+}
+
+/// A log-rank test, or why there is none.
+fn test(chi_square: Option<f64>, p_value: Option<f64>) -> String {
+    match (chi_square, p_value) {
+        (Some(chi_square), Some(p)) => format!("chi-square {chi_square:.2}, p {p:.2e}"),
+        _ => "undefined (one group is empty, or nobody has an event)".to_owned(),
     }
 }
 

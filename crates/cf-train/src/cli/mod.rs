@@ -4,6 +4,7 @@ mod cv;
 mod device;
 mod doctor;
 mod evaluate;
+mod external;
 mod models;
 mod predict;
 mod progress;
@@ -46,6 +47,8 @@ enum Command {
     Cv(cv::Arguments),
     /// Predict the survival curve of one slide.
     Predict(predict::PredictArguments),
+    /// Test the models of a run on another cohort: an external validation.
+    Test(external::Arguments),
     /// Gradient norms of one slide's loss, by parameter; all dropout off, alpha 0.2.
     Grad(predict::GradArguments),
     /// Compute the metrics of a run again from its predictions.
@@ -104,6 +107,7 @@ pub(crate) fn run() -> ExitCode {
     let result = match &cli.command {
         Command::Cv(arguments) => cv::run(arguments, show_bars),
         Command::Predict(arguments) => predict::run(arguments),
+        Command::Test(arguments) => external::run(arguments, show_bars),
         Command::Grad(arguments) => predict::run_gradients(arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Report(arguments) => evaluate::run_report(arguments),
@@ -132,13 +136,17 @@ fn explain(failure: &Failure) -> (String, u8) {
     if matches!(error, Error::Interrupted { .. }) {
         text.push_str("\n  continue with the same command and --resume");
     }
-    if matches!(error, Error::Task { .. }) && error.remedy() == Remedy::Retry {
+    let again = matches!(error, Error::TestInterrupted { .. } | Error::Task { .. });
+    if again && error.remedy() == Remedy::Retry {
         text.push_str("\n  continue with the same command");
     }
     if matches!(error, Error::DoesNotFit { .. }) {
         text.push_str(
             "\n  raise training.memory_budget, leave the slide out, or choose a model with fewer channels (model.embed_dim)",
         );
+    }
+    if matches!(error, Error::PassesDoNotFit { .. }) {
+        text.push_str("\n  test fewer folds at once (--folds), or say --set training.memory_budget=SIZE where there is more memory");
     }
     if matches!(error, Error::DeviceFull { .. }) {
         text.push_str(

@@ -98,10 +98,17 @@ pub(super) fn run(arguments: &PredictArguments) -> Result<(), Failure> {
     print(&format!("slide {}", prediction.slide));
     let range = if prediction.risk_is_of_survival() { "; between -4 and 0" } else { "; the log risk" };
     print(&format!("risk  {:.6} (higher is worse{range})", prediction.risk));
-    print(&format!("{:<5} {:>10} {:>10} {:>10}", "bin", "logit", "hazard", "survival"));
+    let edges = prediction.time_bin_edges_months.as_deref().unwrap_or_default();
+    let months = if edges.is_empty() { "" } else { "  months" };
+    print(&format!("{:<5} {:>10} {:>10} {:>10}{months}", "bin", "logit", "hazard", "survival"));
     for (bin, (hazard, survival)) in prediction.hazards.iter().zip(&prediction.survival).enumerate() {
         let logit = prediction.logits.map_or_else(|| "-".to_owned(), |logits| format!("{:.6}", logits[bin]));
-        print(&format!("{bin:<5} {logit:>10} {hazard:>10.6} {survival:>10.6}"));
+        let months = match (edges.get(bin), edges.get(bin + 1)) {
+            // The first begins just below the first time.
+            (Some(from), Some(to)) => format!("  {:.1} to {to:.1}", from.max(0.0)),
+            _ => String::new(),
+        };
+        print(&format!("{bin:<5} {logit:>10} {hazard:>10.6} {survival:>10.6}{months}"));
     }
     Ok(())
 }

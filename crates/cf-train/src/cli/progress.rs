@@ -25,19 +25,21 @@ impl Progress {
     pub(super) fn observe(&mut self, event: Event) {
         match event {
             Event::Memory { n_patches, predicted_bytes, budget_bytes } => {
-                let predicted = ByteSize(predicted_bytes);
-                let budget =
-                    budget_bytes.map_or_else(|| "an unknown amount".to_owned(), |b| ByteSize(b).to_string());
-                match &self.bar {
-                    Some(bar) => bar.println(format!(
-                        "memory: {predicted} predicted for a training step on {n_patches} patches, {budget} may be used"
-                    )),
-                    None => tracing::info!(
-                        n_patches,
-                        %predicted,
-                        budget,
-                        "memory of the training step that takes most"
-                    ),
+                self.tell_memory("the training step", n_patches, predicted_bytes, budget_bytes);
+            }
+            Event::Passes { n_patches, n_models, predicted_bytes, budget_bytes } => {
+                self.tell_memory(
+                    &format!("the pass by {n_models} models"),
+                    n_patches,
+                    predicted_bytes,
+                    budget_bytes,
+                );
+            }
+            Event::Scored { n_done, n_slides } => {
+                if let Some(bar) = &self.bar {
+                    bar.set_length(n_slides as u64);
+                    bar.set_prefix("slides");
+                    bar.set_position(n_done as u64);
                 }
             }
             Event::Resident { n_resident, n_bags, bytes } => {
@@ -79,6 +81,18 @@ impl Progress {
                     }
                 }
             }
+        }
+    }
+
+    /// What the work that takes most memory, of one bag, is predicted to take.
+    fn tell_memory(&self, work: &str, n_patches: usize, predicted_bytes: u64, budget_bytes: Option<u64>) {
+        let predicted = ByteSize(predicted_bytes);
+        let budget = budget_bytes.map_or_else(|| "an unknown amount".to_owned(), |b| ByteSize(b).to_string());
+        match &self.bar {
+            Some(bar) => bar.println(format!(
+                "memory: {predicted} predicted for {work} on {n_patches} patches, {budget} may be used"
+            )),
+            None => tracing::info!(n_patches, %predicted, budget, "memory of {work} that takes most"),
         }
     }
 

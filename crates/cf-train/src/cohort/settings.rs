@@ -126,6 +126,16 @@ impl CohortConfig {
         }
     }
 
+    /// Refuses a cohort without a name.
+    pub(crate) fn check_name(&self) -> Result<(), String> {
+        if self.name.trim().is_empty() {
+            return Err(
+                "cohort.name is empty, expected what tables and reports are to call the cohort".to_owned()
+            );
+        }
+        Ok(())
+    }
+
     /// Makes paths absolute against `base`; splits that are left out stay so.
     pub(crate) fn resolve_paths(&mut self, base: &Path) {
         let paths = [&mut self.clinical, &mut self.splits].into_iter().chain(&mut self.slides);

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use toml::Table;
 
-use super::{RunConfig, base_of, cohort_of, toml_reason};
+use super::sections::cohort_of;
+use super::{RunConfig, base_of, toml_reason};
 use crate::cohort::CohortConfig;
 use crate::config_keys;
 

@@ -88,13 +88,7 @@ fn features_hash(bag: &Bag) -> u64 {
 }
 
 fn made(bag: &Bag) -> Vec<String> {
-    let stated = bag.sets().flat_map(|(_, set)| {
-        let provenance = set.provenance();
-        let pixels = provenance.pixels.as_ref();
-        [provenance.weights_in_words(), pixels.map(|pixels| format!("pixels `{pixels}`"))]
-            .into_iter()
-            .flatten()
-    });
+    let stated = bag.sets().flat_map(|(_, set)| set.provenance().making_in_words());
     stated.collect::<BTreeSet<String>>().into_iter().collect()
 }
 

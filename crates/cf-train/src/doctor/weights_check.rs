@@ -1,6 +1,6 @@
 //! The weights to start from, against the model and the bags.
 
-use cf_model::weights::{Checkpoint, METADATA_ROW_ORDER};
+use cf_model::weights::{Checkpoint, METADATA_ENCODER, METADATA_ROW_ORDER};
 
 use super::bag_comparison::UsualBag;
 use super::fault::Fault;
@@ -44,6 +44,12 @@ pub(super) fn examine(config: &RunConfig, usual: Option<&UsualBag>, findings: &m
             let found = format!("weights of {what} {has}, the configuration says {wanted}");
             findings.push(Finding::new(Severity::Error, Fault::InitialWeights, at.clone(), found));
         }
+    }
+    let backbone = &config.features.backbone;
+    if let Some(trained_on) = checkpoint.metadata().get(METADATA_ENCODER).filter(|name| *name != backbone) {
+        let found =
+            format!("weights trained on features called `{trained_on}`, those here are called `{backbone}`");
+        findings.push(Finding::new(Severity::Warning, Fault::InitialWeights, at.clone(), found));
     }
     let Some(usual) = usual else { return };
     if dim != usual.dim {

@@ -101,21 +101,10 @@ pub struct FoldPredictions {
 /// # Errors
 /// If there is none, a file can't be read, or its rows are not the slides that `folds.json` lists for the fold.
 pub fn read_predictions(run: &Path) -> Result<Vec<FoldPredictions>> {
-    let mut folds = run_dir::folds_in(run)?;
-    folds.retain(|(_, dir)| dir.join(fold_files::PREDICTIONS).is_file());
-    if folds.is_empty() {
-        return Err(Error::data(run, "found no fold_K/predictions.csv, expected a run of `cf-train cv`"));
-    }
+    let folds = finished_folds(run)?;
     let record: FoldsRecord = run_dir::read_json(&run.join(run_dir::FOLDS))?;
     let read = |(fold, dir): (usize, PathBuf)| {
-        let record = record.folds.iter().find(|record| record.fold == fold).cloned().ok_or_else(|| {
-            Error::data(
-                &run.join(run_dir::FOLDS),
-                format!(
-                    "says nothing of fold {fold}, whose predictions are there; `cf-train cv --resume` writes it again"
-                ),
-            )
-        })?;
+        let record = record_of(run, &record, fold)?.clone();
         let substitutes = dir.join(fold_files::SUBSTITUTES);
         Ok(FoldPredictions {
             fold,
@@ -129,9 +118,44 @@ pub fn read_predictions(run: &Path) -> Result<Vec<FoldPredictions>> {
     folds.into_iter().map(read).collect()
 }
 
+/// What `folds.json` of a run says of a fold.
+///
+/// # Errors
+/// If it says nothing.
+pub(crate) fn record_of<'a>(run: &Path, record: &'a FoldsRecord, fold: usize) -> Result<&'a FoldRecord> {
+    record.folds.iter().find(|record| record.fold == fold).ok_or_else(|| {
+        Error::data(
+            &run.join(run_dir::FOLDS),
+            format!(
+                "says nothing of fold {fold}, whose predictions are there; `cf-train cv --resume` writes it again"
+            ),
+        )
+    })
+}
+
+/// The complete folds of a run, with their directories.
+///
+/// # Errors
+/// If there is none, or the run's directory can't be read.
+pub(crate) fn finished_folds(run: &Path) -> Result<Vec<(usize, PathBuf)>> {
+    let mut folds = run_dir::folds_in(run)?;
+    folds.retain(|(_, dir)| dir.join(fold_files::PREDICTIONS).is_file());
+    if folds.is_empty() {
+        return Err(Error::data(run, "found no fold_K/predictions.csv, expected a run of `cf-train cv`"));
+    }
+    Ok(folds)
+}
+
 /// The rows of a predictions file, which are those of `slides`.
-fn rows_of(path: &Path, slides: &[String]) -> Result<Vec<Prediction>> {
+///
+/// # Errors
+/// If it can't be read, or has others.
+pub(crate) fn rows_of(path: &Path, slides: &[String]) -> Result<Vec<Prediction>> {
     let rows: Vec<Prediction> = run_dir::read_csv(path)?;
+    if let Some(row) = rows.iter().find(|row| !row.risk.is_finite()) {
+        let reason = format!("the risk of slide {} is {}, expected a finite number", row.slide_id, row.risk);
+        return Err(Error::data(path, reason));
+    }
     let mut found: Vec<&str> = rows.iter().map(|row| row.slide_id.as_str()).collect();
     let mut expected: Vec<&str> = slides.iter().map(String::as_str).collect();
     found.sort_unstable();

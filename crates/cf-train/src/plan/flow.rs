@@ -52,25 +52,20 @@ pub(super) fn validated(cohort: &Cohort, joined: &JoinedFolds) -> Vec<Slide> {
     validated.into_iter().map(|index| cohort.slides()[index].clone()).collect()
 }
 
-/// The steps from the table to `validated`.
-pub(super) fn of_cohort(cohort: &Cohort, joined: &JoinedFolds, validated: &[Slide]) -> Vec<FlowRecord> {
-    let no_bag: BTreeSet<&String> = joined.without_bag.iter().flat_map(|dropped| &dropped.ids).collect();
+/// The steps from the table to the slides that have bags.
+pub(crate) fn of_bags(
+    cohort: &Cohort,
+    without_bag: &[Dropped],
+    bags_without_row: Option<&Dropped>,
+) -> Vec<FlowRecord> {
+    let no_bag: BTreeSet<&String> = without_bag.iter().flat_map(|dropped| &dropped.ids).collect();
     let with_bag = cohort.slides().iter().filter(|slide| !no_bag.contains(&slide.slide_id));
-    let records = |dropped: &[Dropped], listed_only: Option<&Dropped>| {
-        let listed_only = listed_only.map(|dropped| DroppedRecord { is_counted: false, ..dropped.into() });
-        dropped.iter().map(DroppedRecord::from).chain(listed_only).collect()
-    };
     vec![
         step("in the clinical table", cohort.slides().iter(), records(cohort.dropped(), None)),
         step(
             "with a bag at every magnification that the model reads",
             with_bag,
-            records(&joined.without_bag, joined.bags_without_row.as_ref()),
-        ),
-        step(
-            "validated by a fold",
-            validated.iter(),
-            records(&joined.without_fold, joined.cases_without_row.as_ref()),
+            records(without_bag, bags_without_row),
         ),
     ]
 }
@@ -83,6 +78,22 @@ pub(super) fn left_out(flow: &[FlowRecord]) -> Option<String> {
         .map(|dropped| format!("{} ({})", dropped.ids.len(), dropped.reason))
         .collect();
     (!reasons.is_empty()).then(|| reasons.join(", "))
+}
+
+/// The steps from the table to `validated`.
+pub(super) fn of_cohort(cohort: &Cohort, joined: &JoinedFolds, validated: &[Slide]) -> Vec<FlowRecord> {
+    let mut flow = of_bags(cohort, &joined.without_bag, joined.bags_without_row.as_ref());
+    flow.push(step(
+        "validated by a fold",
+        validated.iter(),
+        records(&joined.without_fold, joined.cases_without_row.as_ref()),
+    ));
+    flow
+}
+
+fn records(dropped: &[Dropped], listed_only: Option<&Dropped>) -> Vec<DroppedRecord> {
+    let listed_only = listed_only.map(|dropped| DroppedRecord { is_counted: false, ..dropped.into() });
+    dropped.iter().map(DroppedRecord::from).chain(listed_only).collect()
 }
 
 /// The step from `validated` to what a run of some of `n_folds` folds validates; `None` where it leaves nothing out.

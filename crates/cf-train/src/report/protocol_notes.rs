@@ -73,6 +73,11 @@ pub(super) fn notes(
             });
             notes.push("Time bins are quartiles of the uncensored slides that were trained on.".to_owned());
             notes.push("Epochs are scored per patient, by the mean risk of the patient's slides.".to_owned());
+            notes.push(
+                "Risk groups are cut at the median risk of each fold's own training part, so that no cut is fitted on those \
+                 tested."
+                    .to_owned(),
+            );
         }
     }
     if is_chosen && !unchosen.is_empty() {
@@ -83,16 +88,6 @@ pub(super) fn notes(
     }
     let substitutes = summary.substitutes.iter();
     notes.extend(substitutes.map(|row| format!("In place of what bags lack: {}.", row.text())));
-    if let Some(test) = &summary.log_rank_learned_cut {
-        notes.push(match test.p_value {
-            Some(p) => format!(
-                "Split at the median risk of each fold's own training slides, so that no cut is fitted on the slides \
-                 tested, the log-rank p is {p:.2e}."
-            ),
-            None => "Split at the median risk of each fold's own training slides, one group is empty or no test is defined."
-                .to_owned(),
-        });
-    }
     notes.push(
         "95 % intervals of a mean C-index: percentile bootstrap, patients resampled within each fold."
             .to_owned(),

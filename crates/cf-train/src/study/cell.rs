@@ -6,7 +6,7 @@ use super::finished::FinishedRun;
 use super::published;
 use super::results::{Cell, Estimate, FoldResult, Published, SeedLogRank};
 use crate::error::Result;
-use crate::evaluate::{self, CIndex, Cost, FoldPredictions, Risks, Summary};
+use crate::evaluate::{self, CIndex, Cost, FoldPredictions, LogRankSummary, Risks, Summary};
 use crate::resampling;
 
 /// A C-index of a run.
@@ -42,11 +42,14 @@ pub(super) fn cell(runs: &[&FinishedRun<'_>]) -> Result<Option<Cell>> {
     let (c_index, patient_c_index, last_epoch_c_index) = (next(), next(), next());
 
     let folds = begun.iter().zip(&summaries).flat_map(|(run, summary)| fold_results(run, summary)).collect();
-    let log_rank = begun.iter().zip(&summaries).map(|(run, summary)| SeedLogRank {
-        seed: run.run.seed,
-        chi_square: summary.log_rank.chi_square,
-        p_value: summary.log_rank.p_value,
-    });
+    let tests = |test_of: fn(&Summary) -> Option<LogRankSummary>| -> Vec<SeedLogRank> {
+        let of_seeds = begun.iter().zip(&summaries);
+        let test = |(run, summary): (&&FinishedRun<'_>, &Summary)| {
+            let LogRankSummary { chi_square, p_value } = test_of(summary)?;
+            Some(SeedLogRank { seed: run.run.seed, chi_square, p_value })
+        };
+        of_seeds.filter_map(test).collect()
+    };
     let most = |count: fn(&Summary) -> usize| summaries.iter().map(count).max().unwrap_or(0);
     let (cohort, model, backbone) = (&first.run.cohort, &first.run.model, &first.run.backbone);
     let published = published::c_index(model, backbone, cohort).map(|(mean, sd)| Published {
@@ -64,7 +67,11 @@ pub(super) fn cell(runs: &[&FinishedRun<'_>]) -> Result<Option<Cell>> {
         c_index,
         patient_c_index,
         last_epoch_c_index,
-        log_rank: log_rank.collect(),
+        log_rank: tests(|summary| Some(summary.log_rank.clone())),
+        log_rank_learned_cut: tests(|summary| Some(summary.log_rank_learned_cut.as_ref()?.test())),
+        patient_log_rank_learned_cut: tests(|summary| {
+            Some(summary.patient_log_rank_learned_cut.as_ref()?.test())
+        }),
         n_slides: most(|summary| summary.n_slides),
         n_patients: most(|summary| summary.n_patients),
         n_event_patients: most(|summary| summary.n_event_patients),

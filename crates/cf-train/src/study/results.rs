@@ -71,6 +71,12 @@ pub struct Cell {
     pub last_epoch_c_index: Estimate,
     /// Median split of the pooled slide risks, for each seed.
     pub log_rank: Vec<SeedLogRank>,
+    /// `sound`: slides split at the median risk of their own fold's training slides, for each seed.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub log_rank_learned_cut: Vec<SeedLogRank>,
+    /// The same of patients.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub patient_log_rank_learned_cut: Vec<SeedLogRank>,
     /// Validated slides of the finished folds.
     pub n_slides: usize,
     /// Their patients.

@@ -242,6 +242,7 @@ mod tests {
         let study = Study {
             title: String::new(),
             predictions: vec![row],
+            risk_cut: cf_report::RiskCut::PooledMedian,
             slide_files: BTreeMap::new(),
             heat: Box::new(model),
         };

@@ -320,7 +320,7 @@ async fn figure(State(app): Shared, Path((id, name)): Path<(String, String)>) ->
     let cannot = |error: cf_report::Error| Refusal::cannot(whole_text(&error));
     let Figure { svg, .. } = match name.as_str() {
         "survival.svg" => predicted_survival("Predicted survival", &row.survival).map_err(cannot)?,
-        "kaplan-meier.svg" => patient_in_cohort(&app.study.predictions, &row.patient_id)
+        "kaplan-meier.svg" => patient_in_cohort(&app.study.predictions, &app.study.risk_cut, &row.patient_id)
             .map_err(cannot)?
             .ok_or_else(|| Refusal::unknown("patient"))?,
         _ => return Err(Refusal::unknown("figure")),

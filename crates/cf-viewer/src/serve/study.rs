@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use cf_report::PredictionRow;
+use cf_report::{PredictionRow, RiskCut};
 use wsi_bags::SlideInfo;
 
 use crate::layer::HeatLayer;
@@ -14,6 +14,8 @@ pub struct Study {
     pub title: String,
     /// Every slide with its prediction, once each.
     pub predictions: Vec<PredictionRow>,
+    /// Where patients are cut into groups at high and at low risk.
+    pub risk_cut: RiskCut,
     /// The file of each slide, by slide id, where there is one.
     pub slide_files: BTreeMap<String, PathBuf>,
     /// Makes the heatmaps of a slide.

@@ -1,0 +1,154 @@
+//! What an external test hands to its report: trained models, applied as they are to another cohort.
+
+mod findings;
+
+pub(crate) use findings::ExternalFindings;
+
+use crate::error::{Error, Result};
+use crate::figures::{Figure, cohort_flow, kaplan_meier};
+use crate::patients::{PatientFacts, patient_facts};
+use crate::report::{CIndexSummary, FlowStep, InputHash, PredictionRow};
+use crate::risk_groups::{Level, RiskGroups};
+
+/// Everything that the report of an external test shows.
+#[derive(Debug, Clone)]
+pub struct ExternalReport {
+    /// Heading of the report.
+    pub title: String,
+    /// Name of the model, as `--model` takes it.
+    pub model: String,
+    /// Cohort that was tested on.
+    pub cohort: String,
+    /// Cohort that the models were trained on.
+    pub trained_on: String,
+    /// Patch encoder whose features were used.
+    pub backbone: String,
+    /// Protocol of the training, with its changed settings.
+    pub protocol: String,
+    /// Folds whose models were applied.
+    pub folds: Vec<usize>,
+    /// Cohort flow, from everything found to what was scored.
+    pub flow: Vec<FlowStep>,
+    /// Of slides.
+    pub c_index: ExternalCIndex,
+    /// Of patients; their risk is the mean over the slides.
+    pub patient_c_index: ExternalCIndex,
+    /// The risks averaged over the models, a row per slide; folds and survival are not read.
+    pub predictions: Vec<PredictionRow>,
+    /// Where slides are cut into groups of high and low risk.
+    pub cut: f64,
+    /// Where patients are.
+    pub patient_cut: f64,
+    /// Whether the cuts were learned in training, or are the medians of the tested cohort.
+    pub cut_from: CutSource,
+    /// Patients that were in the training run, too.
+    pub n_patients_of_run: usize,
+    /// Sentences about what is not as in training, and what was not read.
+    pub remarks: Vec<String>,
+    /// Versions, device, threads and the like, in the order to print.
+    pub environment: Vec<(String, String)>,
+    /// Inputs and their hashes, in the order to print.
+    pub inputs: Vec<InputHash>,
+    /// Directory of the run whose models were applied.
+    pub run: String,
+    /// Reference of the model, for the citation block.
+    pub model_paper: String,
+    /// Version of the software, for the citation block.
+    pub software_version: String,
+    /// The cohort's configuration, TOML text.
+    pub cohort_toml: String,
+}
+
+/// A C-index of the averaged risk, and of each model by itself.
+#[derive(Debug, Clone)]
+pub struct ExternalCIndex {
+    /// Of the averaged risk; `None` where no pair is comparable.
+    pub averaged: Option<f64>,
+    /// 95 % interval of it.
+    pub ci95: Option<(f64, f64)>,
+    /// Why there is a C-index and no interval of it, as half a sentence.
+    pub no_ci95: Option<String>,
+    /// One value per entry of [`ExternalReport::folds`].
+    pub folds: Vec<Option<f64>>,
+    /// Mean of them.
+    pub mean: Option<f64>,
+    /// Their population standard deviation.
+    pub sd: Option<f64>,
+}
+
+/// Where the cut between high and low risk comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutSource {
+    /// The mean over the models of the median risk in the training of each.
+    Training,
+    /// The median of the cohort that is tested on.
+    TestedCohort,
+}
+
+impl ExternalCIndex {
+    /// The averaged risk's, as a C-index over one fold.
+    pub(crate) fn of_averaged(&self) -> CIndexSummary {
+        CIndexSummary {
+            mean: self.averaged,
+            sd: None,
+            folds: vec![self.averaged],
+            ci95: self.ci95,
+            no_ci95: self.no_ci95.clone(),
+        }
+    }
+}
+
+/// What is computed from the predictions, once for page and figures.
+pub(crate) struct ExternalAnalysis {
+    /// `None` without predictions.
+    pub(crate) facts: Option<PatientFacts>,
+    pub(crate) slides: RiskGroups,
+    pub(crate) patients: RiskGroups,
+}
+
+impl ExternalAnalysis {
+    /// Checks the report and computes.
+    ///
+    /// # Errors
+    /// As [`render_external_html`](crate::render_external_html).
+    pub(crate) fn of(report: &ExternalReport) -> Result<Self> {
+        for (field, c_index) in [("c_index", &report.c_index), ("patient_c_index", &report.patient_c_index)] {
+            let (found, expected) = (c_index.folds.len(), report.folds.len());
+            if found != expected {
+                return Err(Error::FoldCount { field, found, expected });
+            }
+        }
+        if let Some(row) = report.predictions.iter().find(|row| !row.risk.is_finite()) {
+            return Err(Error::NonFiniteRisk { slide_id: row.slide_id.clone(), risk: row.risk });
+        }
+        Ok(Self {
+            facts: patient_facts(&report.predictions)?,
+            slides: RiskGroups::split_at(Level::Slide, &report.predictions, report.cut)?,
+            patients: RiskGroups::split_at(Level::Patient, &report.predictions, report.patient_cut)?,
+        })
+    }
+}
+
+/// The figures of an external test, by their place in the page.
+pub(crate) struct PlacedFigures {
+    pub(crate) kaplan_meier: [Figure; 2],
+    pub(crate) cohort_flow: Option<Figure>,
+}
+
+impl PlacedFigures {
+    pub(crate) fn of(report: &ExternalReport, analysis: &ExternalAnalysis) -> Self {
+        Self {
+            kaplan_meier: [&analysis.slides, &analysis.patients].map(kaplan_meier),
+            cohort_flow: cohort_flow(&report.flow),
+        }
+    }
+}
+
+/// Draws every figure of the report of an external test.
+///
+/// # Errors
+/// As [`render_external_html`](crate::render_external_html).
+pub fn external_figures(report: &ExternalReport) -> Result<Vec<Figure>> {
+    let figures = PlacedFigures::of(report, &ExternalAnalysis::of(report)?);
+    Ok(figures.kaplan_meier.into_iter().chain(figures.cohort_flow).collect())
+}

@@ -1,0 +1,139 @@
+//! What a reader finds in the page of an external test.
+
+mod sample;
+
+use cf_report::{
+    CutSource, Error, ExternalCIndex, ExternalReport, PredictionRow, external_figures, render_external_html,
+    render_html,
+};
+
+/// The patients of a made-up run, as if one averaged risk had been found for all.
+fn report() -> ExternalReport {
+    let run = sample::report(60, 5, 8);
+    let c_index = |averaged: f64| ExternalCIndex {
+        averaged: Some(averaged),
+        ci95: Some((0.55, 0.73)),
+        no_ci95: None,
+        folds: vec![Some(0.601), None],
+        mean: Some(0.601),
+        sd: None,
+    };
+    let predictions: Vec<PredictionRow> =
+        run.predictions.iter().map(|row| PredictionRow { survival: Vec::new(), ..row.clone() }).collect();
+    ExternalReport {
+        title: "CrossFusion of BLCA on Hospital B".to_owned(),
+        model: run.model,
+        cohort: "Hospital B".to_owned(),
+        trained_on: run.cohort,
+        backbone: run.backbone,
+        protocol: run.protocol,
+        folds: vec![0, 3],
+        flow: run.flow,
+        c_index: c_index(0.640),
+        patient_c_index: c_index(0.652),
+        cut: median(predictions.iter().map(|row| row.risk).collect()),
+        patient_cut: 0.0,
+        predictions,
+        cut_from: CutSource::Training,
+        n_patients_of_run: 0,
+        remarks: vec!["the run has not finished 3 of its folds".to_owned()],
+        environment: run.environment,
+        inputs: run.inputs,
+        run: "runs/blca".to_owned(),
+        model_paper: run.model_paper,
+        software_version: run.software_version,
+        cohort_toml: "[cohort]\nname = \"Hospital B\"\n".to_owned(),
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let n = values.len();
+    (values[(n - 1) / 2] + values[n / 2]) / 2.0
+}
+
+fn html(report: &ExternalReport) -> String {
+    render_external_html(report).expect("a consistent report")
+}
+
+/// The number that stands in an element with this path in `summary.json`.
+fn shown<'a>(html: &'a str, path: &str) -> &'a str {
+    let after =
+        html.split(&format!("data-summary=\"{path}\">")).nth(1).unwrap_or_else(|| panic!("no {path}"));
+    after.split('<').next().expect("an element ends")
+}
+
+#[test]
+fn page_refers_to_nothing_outside_itself() {
+    let html = html(&report());
+    for outside in ["<script", "<link", "@import", "url(", "src=", "href=\"http"] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+    for broken in ["NaN", "inf<", "None", "Some("] {
+        assert!(!html.contains(broken), "{broken}");
+    }
+    for address in html.split("href=\"#").skip(1).filter_map(|after| after.split('"').next()) {
+        assert!(html.contains(&format!("id=\"{address}\"")), "{address}");
+    }
+}
+
+#[test]
+fn numbers_of_the_summary_stand_in_their_places() {
+    let html = html(&report());
+    assert_eq!(shown(&html, "patient_c_index.averaged"), "0.652");
+    assert_eq!(shown(&html, "c_index.mean"), "0.601");
+    assert_eq!(shown(&html, "c_index.folds.1"), "\u{2013}");
+    assert_eq!(shown(&html, "n_patients"), "60");
+    assert!(html.contains("in 65 of 100 such pairs"), "{html}");
+    assert!(html.contains("values between 55 and 73 of 100 agree"));
+    assert!(html.contains(
+        "<code>cf-train test --run runs/blca --config cohort.toml --out NEW_TEST --folds 0,3</code>"
+    ));
+    assert!(html.contains("the run has not finished 3 of its folds"));
+    assert!(
+        html.contains("Nothing was fitted or chosen on this cohort, the cut between the groups included.")
+    );
+}
+
+#[test]
+fn a_cut_at_the_median_gives_the_groups_of_cross_validation() {
+    let page = html(&report());
+    let run = render_html(&sample::report(60, 5, 8)).expect("a consistent report");
+    for number in ["chi_square", "p_value"] {
+        let (found, expected) = (
+            shown(&page, &format!("risk_groups.log_rank.{number}")),
+            shown(&run, &format!("log_rank.{number}")),
+        );
+        assert_eq!(found, expected);
+    }
+    assert!(!page.contains("p, by fold") && run.contains("p, by fold"));
+    let curves = |figures: Vec<cf_report::Figure>| {
+        figures.into_iter().find(|figure| figure.name == "kaplan-meier-slides").expect("drawn").svg
+    };
+    let figures = external_figures(&report()).expect("a consistent report");
+    let of_run = cf_report::figures(&sample::report(60, 5, 8)).expect("a consistent report");
+    assert_eq!(curves(figures), curves(of_run));
+}
+
+#[test]
+fn patients_of_the_run_and_missing_groups_are_said() {
+    let mut report = report();
+    report.n_patients_of_run = 4;
+    report.patient_cut = 1e6;
+    let html = html(&report);
+    assert!(html.contains("4 patients of those scored here took part in the training run, too"), "{html}");
+    assert!(html.contains(" --allow-overlap</code>"));
+    assert!(html.contains("is below the cut, "), "{html}");
+    assert!(html.contains("could not be split into two risk groups"));
+}
+
+#[test]
+fn contradictions_are_refused() {
+    let mut other = report();
+    other.folds.push(4);
+    let error = render_external_html(&other).expect_err("two values for three folds");
+    assert!(matches!(error, Error::FoldCount { field: "c_index", found: 2, expected: 3 }), "{error}");
+    let mut other = report();
+    other.predictions[3].risk = f64::NAN;
+    assert!(matches!(external_figures(&other), Err(Error::NonFiniteRisk { .. })));
+}

@@ -1,0 +1,102 @@
+//! An external test: the models of a finished run, applied as they are to the slides of another cohort.
+//!
+//! Nothing is fitted on that cohort. The risk of a slide is the mean over the run's models, that of a patient the mean over the slides.
+
+mod cohort;
+mod files;
+mod level;
+mod page;
+mod scoring;
+mod summary;
+mod trained_run;
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use candle_core::Device;
+use cf_model::kernels::device::DeviceName;
+
+use crate::config::ExternalConfig;
+use crate::device_memory;
+use crate::environment::Environment;
+use crate::error::Result;
+use crate::event::Event;
+use crate::memory::MemoryBudget;
+use crate::run_dir;
+
+pub use files::{COHORT, PATIENTS, PREDICTIONS};
+pub use level::{CutSource, ExternalCIndex, GroupCounts, GroupHazardRatio, RiskGroupSummary};
+pub use summary::{ExternalSummary, TestedCheckpoint, TestedRun};
+
+use cohort::{CohortBags, ExternalCohort};
+use trained_run::TrainedRun;
+
+/// How a test is carried out.
+#[derive(Debug, Clone)]
+pub struct TestOptions {
+    /// Folds whose models are applied; all that are finished where empty.
+    pub folds: Vec<usize>,
+    /// What becomes of patients that the run has seen.
+    pub overlap: Overlap,
+    /// The device's name, for the record.
+    pub device_name: DeviceName,
+    /// The device, as its name was opened.
+    pub device: Device,
+}
+
+/// What becomes of patients of the cohort that were in the run, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlap {
+    /// The test is refused, with their names.
+    Refused,
+    /// They are scored, and listed.
+    Allowed,
+}
+
+/// Applies the models of the run in `run` to a cohort and writes what comes of it into the directory `out`, which appears when it is
+/// complete. The observer hears of every slide.
+///
+/// # Errors
+/// If `out` holds files, the run has no finished fold or no weights, a table or bag is unusable, features are not those that the
+/// models were trained on, patients were in the run and may not be, the largest bag does not fit, or `stop` was set.
+pub fn test(
+    config: &ExternalConfig,
+    (run, out): (&Path, &Path),
+    options: &TestOptions,
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(Event),
+) -> Result<ExternalSummary> {
+    run_dir::check_vacant(out)?;
+    let run = TrainedRun::read(run, &options.folds)?;
+    let (cohort, store) = ExternalCohort::join(config, &run, options.overlap)?;
+    // What the machine offers before the weights are there, which the prediction counts.
+    let bytes = device_memory::budget_bytes(config.memory_budget, &options.device)?;
+    let models = run.models(&options.device)?;
+    let CohortBags { bags, remarks } = cohort.bags(store, (config, &run), &models, &options.device)?;
+
+    let sizes = cohort.slides.iter().map(|slide| Ok((slide.slide_id.clone(), bags.size(&slide.slide_id)?)));
+    let sizes = sizes.collect::<Result<Vec<_>>>()?;
+    let budget =
+        MemoryBudget { bytes, ..MemoryBudget::new(&run.config, bags.backbone_dim(), &options.device)? };
+    let budget = budget.reading(sizes.iter().map(|(_, size)| *size));
+    if let Some((size, predicted_bytes)) = budget.check_passes(models.len(), &sizes)? {
+        observe(Event::Passes {
+            n_patches: size.total(),
+            n_models: models.len(),
+            predicted_bytes,
+            budget_bytes: budget.bytes,
+        });
+    }
+    tracing::info!(n_slides = cohort.slides.len(), n_models = models.len(), "scoring");
+    let scored = scoring::score(&cohort.slides, &bags, &models, stop, observe)?;
+    let summary = ExternalSummary::new((config, &cohort), (&run, &models), &scored, (&bags, remarks))?;
+    let device = (options.device_name, &options.device);
+    let inputs = files::inputs(config, &cohort, &models, &bags)?;
+    let environment = Environment::read(device, run.config.training.seed, inputs)?;
+    let paper = run.config.model.name().paper();
+    run_dir::write_dir(out, |dir| {
+        files::write(dir, config, &scored, &summary, &environment)?;
+        page::write(dir, config, (&scored, &summary, paper), &environment)
+    })?;
+    Ok(summary)
+}
