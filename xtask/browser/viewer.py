@@ -1,7 +1,7 @@
 """The web viewer in a browser: `viewer.py CHROMIUM CF_HEATMAP RUN BAGS SLIDES [SLIDE]`.
 
 RUN is a directory of `cf-train cv` on the features in BAGS of the slides in SLIDES; SLIDE is one of them to be looked at, too,
-beside the two of highest risk. What is tested is what the page does, by mouse and by keyboard, not how its pixels look.
+beside the two that are listed first. What is tested is what the page does, by mouse and by keyboard, not how its pixels look.
 """
 
 import csv
@@ -25,6 +25,19 @@ def predictions(run):
         with file.open() as text:
             rows |= {row["slide_id"]: float(row["risk"]) for row in csv.DictReader(text)}
     return rows
+
+
+def by_rank(run):
+    """The slides by rank in their fold as a share of its slides, ties by fold."""
+    places = {}
+    for file in pathlib.Path(run).glob("fold_*/predictions.csv"):
+        fold = int(file.parent.name.removeprefix("fold_"))
+        with file.open() as text:
+            risks = {row["slide_id"]: float(row["risk"]) for row in csv.DictReader(text)}
+        for slide, risk in risks.items():
+            rank = 1 + sum(other > risk for other in risks.values())
+            places[slide] = rank / len(risks), fold, slide
+    return sorted(places, key=places.get)
 
 
 def open_slide(page, slide):
@@ -248,20 +261,21 @@ def says_why_a_slide_cannot_be_shown(page, slide):
     page.unroute(f"**/api/slides/{slide}")
 
 
-def finds_slides(page, slides):
-    """The list is in the order asked for, and shows what is searched."""
+def finds_slides(page, order):
+    """The list is in the order asked for, says which, and shows what is searched."""
     def listed():
         return page.locator("#slides button").evaluate_all("buttons => buttons.map(button => button.dataset.slide)")
 
-    by_risk = sorted(slides, key=lambda slide: -slides[slide])
-    assert [slides[slide] for slide in listed()] == [slides[slide] for slide in by_risk]
+    assert listed() == order, (listed(), order)
+    assert "rank in their fold" in page.locator("#found").inner_text()
+    page.get_by_label("Order").select_option("lowest")
+    assert listed() == order[::-1]
     page.get_by_label("Order").select_option("name")
-    assert listed() == sorted(slides)
-    page.get_by_label("Find a slide or patient").fill(by_risk[0].lower())
-    assert listed() == [by_risk[0]]
+    assert listed() == sorted(order)
+    page.get_by_label("Find a slide or patient").fill(order[0].lower())
+    assert listed() == [order[0]]
     page.get_by_label("Find a slide or patient").fill("")
     page.get_by_label("Order").select_option("highest")
-    return by_risk
 
 
 def main(chromium, program, run, bags, slides, *others):
@@ -275,8 +289,9 @@ def main(chromium, program, run, bags, slides, *others):
                 page.set_viewport_size({"width": 1280, "height": 900})
                 page.wait_for_function(READY)
                 rows = predictions(run)
-                by_risk = finds_slides(page, rows)
-                seen = [*by_risk[:2], *others]
+                order = by_rank(run)
+                finds_slides(page, order)
+                seen = [*order[:2], *others]
                 for slide in seen:
                     open_slide(page, slide)
                     shows_a_slide(page, slide, rows[slide])
@@ -287,8 +302,8 @@ def main(chromium, program, run, bags, slides, *others):
                 patches_lead_to_their_place(page)
                 enlarges_the_plot(page)
                 is_seen_in_windows_of_any_width(page)
-                mini_map_shows_the_whole_slide(page, by_risk[:2])
-                follows_its_address(page, address, by_risk)
+                mini_map_shows_the_whole_slide(page, order[:2])
+                follows_its_address(page, address, order)
                 page.screenshot(path=str(pathlib.Path(run).parent / "viewer.png"))
                 opened.fits_every_width()
                 opened.has_headings_in_order()
@@ -296,7 +311,7 @@ def main(chromium, program, run, bags, slides, *others):
                 # A layer may be left before its last tile has come.
                 complaints = [text for text in opened.complaints if "loaded before reset" not in text]
                 assert not complaints, complaints
-                says_why_a_slide_cannot_be_shown(page, by_risk[2])
+                says_why_a_slide_cannot_be_shown(page, order[2])
             assert server.poll() is None, "the server ended"
         finally:
             server.terminate()

@@ -39,7 +39,7 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
     }
     write(&tree.join("COMMIT"), &commit(root))?;
     // The programs hold the same kernels: a dictionary that reaches from one to the next makes one of seven copies.
-    let pack = format!("tar -cf - {NAME} | xz -T1 --lzma2=preset=3,dict=512MiB > {NAME}.tar.xz");
+    let pack = format!("tar -cf {NAME}.tar {NAME} && xz -T1 --lzma2=preset=3,dict=512MiB {NAME}.tar");
     Step::new(&folder, "sh", &["-c", &pack]).run()?;
     println!(
         "packed: target/cuda-pack/{NAME}.tar.xz\nthere: tar xJf {NAME}.tar.xz && sh {NAME}/check.sh OUT"

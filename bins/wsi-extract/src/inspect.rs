@@ -84,7 +84,10 @@ impl Inspected {
             Ok(resolution) => {
                 inspected.warnings = resolution_remarks(&resolution, many.target_mpp);
                 match SlideScale::at_finest(&resolution, many.target_mpp) {
-                    Ok(scale) => inspected.scale = Some(scale),
+                    Ok(scale) => {
+                        inspected.fault = scale.lacking(many.target_mpp).map(|error| with_causes(&error));
+                        inspected.scale = Some(scale);
+                    }
                     Err(error) => inspected.fault = Some(with_causes(&error)),
                 }
                 inspected.resolution = Some(resolution_row(&resolution, inspected.scale.as_ref()));
@@ -152,7 +155,10 @@ fn text(inspected: &Inspected) -> String {
                 rows.push(vec![format!("{magnification} patch"), format!("{side} level-0 pixels{span}")]);
             }
             if !fault.is_empty() {
-                rows.push(vec!["patches".to_owned(), format!("none: {fault}")]);
+                let has_some = !resolution.patch_level0.is_empty();
+                let (label, fault) =
+                    if has_some { ("fault", fault) } else { ("patches", format!("none: {fault}")) };
+                rows.push(vec![label.to_owned(), fault]);
             }
         }
         None => rows.push(vec!["magnification".to_owned(), format!("unknown: {fault}")]),

@@ -144,6 +144,13 @@ fn inspect_takes_resolutions_and_sizes_as_run_does() {
     let left = format!("warning: {table}: no slide here is called by 1 of its names: x.svs");
     assert_eq!(stderr.lines().collect::<Vec<_>>(), [left.as_str(), "4 slides: 2 of 20x, 2 of 40x"]);
 
+    // `run` refuses x20 of the slide of 0.59, which has x5 and x10.
+    let output = program(&["inspect", slides, "--target-mpp", "0.5", "--json"]);
+    assert_eq!(output.status.code(), Some(3));
+    let coarse: Value = serde_json::from_str(text(&output.stdout).lines().nth(2).unwrap()).unwrap();
+    assert!(coarse["fault"].as_str().unwrap().starts_with("x20 is above"), "{coarse}");
+    assert_eq!(coarse["resolution"]["patch_level0"], json!({"x5": 868, "x10": 434}));
+
     // One slide alone is told of at length.
     let alone = text(&program(&["inspect", b]).stdout);
     assert!(alone.contains("x20 patch      256 level-0 pixels, 79 µm\n"), "{alone}");

@@ -19,8 +19,8 @@ pub fn with_causes(error: &dyn Error) -> String {
     text
 }
 
-/// `ENFILE` and `EMFILE` of Unix: too many files are open, in all processes or in this.
-const TOO_MANY_FILES: [i32; 2] = [23, 24];
+/// `ENFILE` and `EMFILE`: too many files are open, in all processes or in this. Elsewhere the numbers mean something else.
+const TOO_MANY_FILES: &[i32] = if cfg!(unix) { &[23, 24] } else { &[] };
 
 /// Whether a retry may help: the error, or the first of its causes that is the system's, says that the disk is full, that something was
 /// interrupted, that the machine or the process has too many files open, or that a file system of the network is away.
@@ -70,6 +70,6 @@ mod tests {
         let error = Outer("not there: permission denied", io::ErrorKind::PermissionDenied.into());
         assert_eq!(with_causes(&error), "not there: permission denied");
         assert!(!is_temporary(&error) && !is_temporary(&fmt::Error));
-        assert!(TOO_MANY_FILES.into_iter().all(|code| is_temporary(&io::Error::from_raw_os_error(code))));
+        assert!(TOO_MANY_FILES.iter().all(|code| is_temporary(&io::Error::from_raw_os_error(*code))));
     }
 }

@@ -27,6 +27,7 @@ use std::collections::BTreeSet;
 use survival_metrics::Outcome;
 
 pub use barcode::{patient_of, site_of};
+pub(crate) use clinical_table::NO_ROWS;
 pub(crate) use clinical_table::table_files;
 pub use clinical_table::{Case, ClinicalTable};
 pub use preset::{Endpoint, MissingOutcome, Preset};

@@ -66,7 +66,7 @@ pub fn test(
     stop: &AtomicBool,
     observe: &mut dyn FnMut(Event),
 ) -> Result<ExternalSummary> {
-    run_dir::check_vacant(out)?;
+    let out = &run_dir::vacant(out)?;
     let run = TrainedRun::read(run, &options.folds)?;
     let (cohort, store) = ExternalCohort::join(config, &run, options.overlap)?;
     // What the machine offers before the weights are there, which the prediction counts.

@@ -76,6 +76,9 @@ pub struct FoldRecord {
     pub train: Vec<String>,
     /// Slides held out of training to select the epoch.
     pub inner_validation: Vec<String>,
+    /// Patients of these; no prediction names them. An earlier version did not say.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub inner_validation_patients: Vec<String>,
     /// Slides validated on.
     pub validation: Vec<String>,
 }
@@ -143,7 +146,7 @@ impl Plan {
     /// Says how many slides the run goes without, and why.
     pub(crate) fn warn_of_slides_left_out(&self) {
         if let Some(left_out) = flow::left_out(&self.record.flow) {
-            tracing::warn!("left out: {left_out}; `cf-train cv --dry-run` and the report say which");
+            tracing::warn!("left out: {left_out}; `cf-train cv --dry-run --json` and the report say which");
         }
     }
 
@@ -303,6 +306,11 @@ impl From<&FoldData> for FoldRecord {
         let ids = |slides: &[LabelledSlide]| {
             slides.iter().map(|labelled| labelled.slide.slide_id.clone()).collect()
         };
+        let patients = |slides: &[LabelledSlide]| {
+            let patients: BTreeSet<&String> =
+                slides.iter().map(|labelled| &labelled.slide.patient_id).collect();
+            patients.into_iter().cloned().collect()
+        };
         Self {
             fold: data.fold,
             n_train_slides: data.train.len(),
@@ -313,6 +321,7 @@ impl From<&FoldData> for FoldRecord {
             time_bin_edges_months: data.bins.edges_months().to_vec(),
             train: ids(&data.train),
             inner_validation: ids(&data.inner_validation),
+            inner_validation_patients: patients(&data.inner_validation),
             validation: ids(&data.validation),
         }
     }

@@ -236,11 +236,25 @@ pub(crate) fn write_dir<T>(path: &Path, fill: impl FnOnce(&Path) -> Result<T>) -
     filled
 }
 
+/// The path of a directory that [`write_dir`] can make: where there is one, an empty one, it is the place that a link or `.` stands for.
+///
+/// # Errors
+/// If it holds files, or its parent can't be written to.
+pub(crate) fn vacant(path: &Path) -> Result<PathBuf> {
+    check_vacant(path)?;
+    // Without a slash at its end, behind which what is beside it would lie in it.
+    let path = path.canonicalize().unwrap_or_else(|_| path.components().collect());
+    let probe = beside(&path);
+    create_dir(&probe)?;
+    fs::remove_dir(&probe).map_err(Error::io("remove", &probe))?;
+    Ok(path)
+}
+
 /// Refuses a directory that holds files.
 ///
 /// # Errors
 /// If it does, or is a file.
-pub(crate) fn check_vacant(path: &Path) -> Result<()> {
+fn check_vacant(path: &Path) -> Result<()> {
     let occupied = match fs::read_dir(path) {
         Ok(mut entries) => entries.next().is_some(),
         Err(_) => path.symlink_metadata().is_ok(),

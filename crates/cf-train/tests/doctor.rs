@@ -331,10 +331,10 @@ const PLANTED: &[Planted] = &[
         });
         vec![]
     }),
-    planted("implausible-times", "warning", "clinical.csv", "of 40 patients is read as 5.", |study| {
+    planted("implausible-times", "warning", "clinical.csv", "of 40 patients is read as ", |study| {
         study.edit_rows(|_, cells| {
             let months: f64 = cells[2].parse().unwrap();
-            cells[2] = format!("{:.3}", months / 30.4375);
+            cells[2] = format!("{:.4}", months / 100.0);
         });
         vec![]
     }),
@@ -839,7 +839,8 @@ fn faults_of_every_step_are_reported_at_once_and_for_people() {
     assert!(stderr.contains("the doctor found"), "{stderr}");
 }
 
-/// A column written with decimal commas is one finding, and no other says that the table has no rows.
+/// A column written with decimal commas is told once to people and cell by cell to programs, and no other finding says that the table has
+/// no rows; what is wrong beside it is told.
 #[test]
 fn a_whole_column_of_one_fault_is_told_once() {
     let study = Study::new();
@@ -848,10 +849,22 @@ fn a_whole_column_of_one_fault_is_told_once() {
     let findings: Vec<&Value> = diagnosis["findings"].as_array().unwrap().iter().collect();
     let of_table: Vec<&&Value> =
         findings.iter().filter(|f| text(f, "place").contains("clinical.csv")).collect();
-    assert_eq!((of_table.len(), code), (1, 3), "{}", complaints(&diagnosis));
-    let found = text(of_table[0], "found");
-    assert!(found.contains("with a decimal point") && found.ends_with("and 39 more like it"), "{found}");
-    assert_eq!(text(of_table[0], "fault"), "bad-time");
+    assert_eq!((of_table.len(), code), (40, 3), "{}", complaints(&diagnosis));
+    assert!(of_table.iter().all(|finding| text(finding, "fault") == "bad-time"));
+    let config = study.path("config.toml");
+    let told = String::from_utf8(cf_train(&["doctor", "--config", path(&config)]).stdout).unwrap();
+    assert_eq!(told.matches("with a decimal point").count(), 3, "{told}");
+    assert!(told.contains("and 37 more of these: lines 5, 6, "), "{told}");
+
+    let study = Study::new();
+    study.edit_rows(|index, cells| {
+        if index == 3 {
+            cells[2] = "-1".to_owned();
+        }
+    });
+    let (diagnosis, _) = study.diagnosis(&["--set", "cohort.slides=nowhere.csv"]);
+    assert!(complaints(&diagnosis).contains("bad-time"), "{}", complaints(&diagnosis));
+    assert!(complaints(&diagnosis).contains("nowhere.csv"), "{}", complaints(&diagnosis));
 }
 
 /// Bags that are called as slide files are those of the table, in the time of a fold, too.

@@ -297,7 +297,7 @@ fn a_test_is_the_same_twice_and_with_one_and_two_threads() {
         let summary = elsewhere.test(&run, &out, &["--threads", threads]);
         assert_eq!(summary.run.unfinished_folds, [1, 3, 4]);
         assert!(
-            summary.remarks[0].contains("has not finished 3 of its folds (1, 3, 4)"),
+            summary.remarks[0].contains("has no models of 3 of its folds (1, 3, 4)"),
             "{:?}",
             summary.remarks
         );
@@ -390,6 +390,28 @@ fn patients_of_the_run_are_refused_by_name_unless_they_are_meant() {
     // The run's own cohort is no other one.
     let own = Elsewhere { dir: elsewhere.dir.clone(), config: home.join("config.toml") };
     own.refused(&run, &[], 3, &["30 of 30 patients"]);
+}
+
+/// No prediction names who was held out to choose the epoch, and bags tell patients of TCGA alone.
+#[test]
+fn a_patient_who_chose_an_epoch_was_in_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let (home, run) = (cohort(dir.path(), 30), dir.path().join("run"));
+    train(&home, &run, &["--folds", "0", "--set", "training.inner_validation=0.25"]);
+    let folds = std::fs::read_to_string(run.join("folds.json")).unwrap();
+    let folds: serde_json::Value = serde_json::from_str(&folds).unwrap();
+    let slide = folds["folds"][0]["inner_validation"][0].as_str().unwrap();
+    let patient = slide.get(..8).unwrap();
+    let elsewhere = Elsewhere::new(dir.path(), 20, 12);
+    // Another slide of theirs.
+    elsewhere
+        .rewrite_table(|at, line| if at == 9 { format!("{patient}{}", &line[8..]) } else { line.to_owned() });
+    elsewhere.refused(&run, &[], 3, &["1 of 18 patients (1 slides) were in the run ", patient]);
+    let out = dir.path().join("test/");
+    let summary = elsewhere.test(&run, &out, &["--allow-overlap"]);
+    assert_eq!(summary.patients_of_run, [patient]);
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(!page.contains("Nothing was fitted or chosen on this cohort"));
 }
 
 /// Puts a bag of two patches at each magnification in place of a slide's.

@@ -6,6 +6,7 @@ use image::RgbImage;
 use crate::error::Result;
 use crate::furniture::{HEADING, LABEL, LEGEND_HEIGHT, LINE, NOTE, Page, fitted, risk_text, wrapped};
 use crate::layer::{HeatLayer, Meaning};
+use crate::look::Look;
 use crate::options::RenderOptions;
 use crate::overlay::map_alone;
 use crate::raster::{PixelGrid, ShadeMap};
@@ -28,6 +29,8 @@ const PANELS_IN_A_ROW: usize = 5;
 /// The longer side of a panel.
 const PANEL: u32 = 480;
 const LEGEND: u32 = 300;
+/// Room above each legend for its name, where there are two.
+const LEGEND_NAME: u32 = 18;
 
 /// A picture with its name and what stands below.
 struct Panel {
@@ -59,11 +62,7 @@ pub(crate) fn figure(
             picture: map_alone(&map, size, &look.colours.table()),
         });
     }
-    // One legend for the maps of attention, and one for those of effects.
-    let legends: Vec<Meaning> = [Meaning::Effect, Meaning::Attention]
-        .into_iter()
-        .filter(|meaning| layers.iter().any(|layer| layer.meaning() == *meaning))
-        .collect();
+    let legends = legends(layers, options);
     let legends_width = legends.len() as u32 * (LEGEND + 2 * GAP);
     // A tall, narrow slide leaves its panels room for their names.
     let column = size[0].max(190);
@@ -108,9 +107,13 @@ pub(crate) fn figure(
     if let Some(bar) = subject.frame.mpp.and_then(|mpp| ScaleBar::new(mpp * grid.scale[0], most)) {
         page.scale_bar([f64::from(EDGE) + 1.0, f64::from(foot) + 9.0], &bar);
     }
-    for (at, meaning) in (1u32..).zip(&legends) {
+    for (at, (name, look)) in (1u32..).zip(&legends) {
         let left = width - EDGE - at * LEGEND - (at - 1) * 2 * GAP;
-        page.legend([left, foot], LEGEND, options.look(*meaning), None);
+        let below = if legends.len() > 1 { LEGEND_NAME } else { 0 };
+        if below > 0 {
+            page.text([f64::from(left), f64::from(foot) + 11.0], Ink::Text, NOTE, name);
+        }
+        page.legend([left, foot + below], LEGEND, *look, None);
     }
     if subject.frame.mpp.is_none() {
         let text = "no scale bar: micrometres per pixel are not known";
@@ -118,6 +121,17 @@ pub(crate) fn figure(
     }
     page.notes([f64::from(EDGE), f64::from(foot + FOOT)], &words);
     page.finish()
+}
+
+/// The looks that need a legend, from the right, each with what it is of: one where maps of effects look like those of attention.
+fn legends(layers: &[HeatLayer], options: &RenderOptions) -> Vec<(&'static str, Look)> {
+    let mut legends: Vec<(&str, Look)> = [(Meaning::Effect, "occlusion"), (Meaning::Attention, "attention")]
+        .into_iter()
+        .filter(|(meaning, _)| layers.iter().any(|layer| layer.meaning() == *meaning))
+        .map(|(meaning, name)| (name, options.look(meaning)))
+        .collect();
+    legends.dedup_by_key(|(_, look)| *look);
+    legends
 }
 
 /// What each map shows, and what it was made of, in lines of at most `room` pixels.
@@ -131,4 +145,29 @@ fn words(subject: &Subject<'_>, layers: &[HeatLayer], room: f64) -> Vec<String> 
     }
     words.extend(wrapped(&subject.source, room));
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use wsi_bags::Magnification;
+
+    use super::*;
+    use crate::patch_boxes::PatchBoxes;
+    use crate::scaling::Scaling;
+
+    #[test]
+    fn maps_that_look_the_same_share_a_legend() {
+        let boxes = PatchBoxes { magnification: Magnification::X5, side: 1024, corners: vec![[0, 0]] };
+        let attention = HeatLayer::new("fine CAB", Arc::new(boxes), vec![1.0]).unwrap();
+        let layers = [attention.clone(), attention.with_meaning(Meaning::Effect)];
+        let names = |layers: &[HeatLayer], effect_scaling| {
+            let options = RenderOptions { effect_scaling, ..RenderOptions::default() };
+            legends(layers, &options).into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&layers, Scaling::Signed), ["occlusion", "attention"]);
+        assert_eq!(names(&layers, Scaling::Rank).len(), 1);
+        assert_eq!(names(&layers[..1], Scaling::Signed), ["attention"]);
+    }
 }

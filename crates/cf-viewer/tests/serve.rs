@@ -87,8 +87,8 @@ fn start() -> Running {
         patient_id: format!("patient {at}"),
         fold: usize::from(at % 2),
         outcome: Outcome::event(f64::from(at) + 1.0).unwrap(),
-        // Two slides share one.
-        risk: -f64::from(if slide == "no slide" { at - 1 } else { at }),
+        // Two slides of a fold share one, and the other fold's model has lower ones.
+        risk: -f64::from(if slide == "no slide" { at - 2 } else { at }) - 100.0 * f64::from(at % 2),
         survival: vec![0.9, 0.7, 0.4, 0.2],
     };
     let names = ["slide 1", "other", "broken", "no file", "no slide", "corrected"];
@@ -179,12 +179,12 @@ fn a_slide_its_patient_and_its_map_are_shown() {
     }
     let study = get(server.address, "/api/study").json();
     assert_eq!(study["slides"].as_array().unwrap().len(), 6);
-    assert_eq!(study["slides"][0]["id"], "slide 1", "the highest risk first");
+    assert_eq!(study["slides"][0]["id"], "slide 1", "the highest risk of the first fold");
 
     let slide = server.get("/api/slides/slide%201").json();
     let picture = &slide["picture"];
     assert_eq!(picture["width"], server.truth.width);
-    assert_eq!((slide["rank"].clone(), slide["status"].clone()), (1.into(), "event".into()));
+    assert_eq!((slide["rank_in_fold"].clone(), slide["status"].clone()), (1.into(), "event".into()));
     let last = picture["last_level"].as_u64().unwrap();
     let tile = server.get(&format!("/slides/slide%201/tiles/{last}/0_0.jpg"));
     assert_eq!(tile.headers["content-type"], "image/jpeg");
@@ -263,33 +263,30 @@ fn a_resolution_that_was_corrected_in_extraction_is_the_one_shown() {
 }
 
 #[test]
-fn slides_of_equal_risk_share_a_rank_in_the_list_and_on_their_page() {
+fn slides_are_listed_by_rank_in_their_fold_and_those_of_equal_risk_share_one() {
     let server = start();
     let listed = get(server.address, "/api/study").json();
-    let ranks: Vec<(&str, u64)> = listed["slides"]
+    let number = |slide: &serde_json::Value, key: &str| slide[key].as_u64().unwrap();
+    let places: Vec<(&str, u64, u64)> = listed["slides"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|slide| (slide["id"].as_str().unwrap(), slide["rank"].as_u64().unwrap()))
+        .map(|slide| (slide["id"].as_str().unwrap(), number(slide, "fold"), number(slide, "rank_in_fold")))
         .collect();
-    let wanted =
-        [("slide 1", 1), ("other", 2), ("broken", 3), ("no file", 4), ("no slide", 4), ("corrected", 6)];
-    assert_eq!(ranks, wanted);
-    for (id, rank) in wanted.into_iter().filter(|(id, _)| *id != "no slide") {
+    // "other" has a lower risk than "no slide", but on a scale of its own, where it is the highest.
+    let wanted = [
+        ("slide 1", 0, 1),
+        ("other", 1, 1),
+        ("broken", 0, 2),
+        ("no slide", 0, 2),
+        ("no file", 1, 2),
+        ("corrected", 1, 3),
+    ];
+    assert_eq!(places, wanted);
+    for (id, _, rank) in wanted.into_iter().filter(|(id, ..)| *id != "no slide") {
         let page = server.get(&format!("/api/slides/{}", id.replace(' ', "%20"))).json();
-        assert_eq!(page["rank"], rank, "{id}");
+        assert_eq!((number(&page, "rank_in_fold"), number(&page, "slides_in_fold")), (rank, 3), "{id}");
     }
-    // Each fold's model has a scale of its own: its slides are ranked among themselves.
-    let in_fold: Vec<(&str, u64)> = listed["slides"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|slide| (slide["id"].as_str().unwrap(), slide["rank_in_fold"].as_u64().unwrap()))
-        .collect();
-    let wanted =
-        [("slide 1", 1), ("other", 1), ("broken", 2), ("no file", 2), ("no slide", 3), ("corrected", 3)];
-    assert_eq!(in_fold, wanted);
-    assert_eq!(listed["slides"][0]["slides_in_fold"], 3);
 }
 
 #[test]
@@ -320,6 +317,13 @@ fn effects_by_value_are_drawn_about_zero_and_the_bar_has_the_colours_of_the_map(
         .map(|pixel| [pixel.0[0], pixel.0[1], pixel.0[2]])
         .collect();
     assert!(!drawn.is_empty() && drawn.iter().all(|colour| coolwarm[..128].contains(colour)));
+    // The patch farthest from 0, at the right edge, is left where those nearer are hidden.
+    let last_column = (server.truth.width - 1) / 256;
+    for (column, is_drawn) in [(0, false), (last_column, true)] {
+        let path = format!("/slides/slide%201/layers/1/tiles/{level}/{column}_0.png?scaling=raw&from=200");
+        let tile = server.get(&path).picture().to_rgba8();
+        assert_eq!(tile.pixels().any(|pixel| pixel.0[3] > 0), is_drawn, "column {column}");
+    }
 }
 
 /// Bytes that leave a client waiting for more, or the server for the client to read its answers.

@@ -50,15 +50,15 @@ function tileSource(picture, name) {
 
 function listSlides() {
   const words = element("find").value.trim().toLowerCase();
-  const order = {
-    highest: (a, b) => a.rank - b.rank,
-    lowest: (a, b) => b.rank - a.rank,
-    name: (a, b) => a.id.localeCompare(b.id),
-  }[element("order").value];
-  const shown = state.slides
-    .filter((slide) => slide.id.toLowerCase().includes(words) || slide.patient.toLowerCase().includes(words))
-    .sort(order);
-  element("found").textContent = `${shown.length} of ${state.slides.length} slides`;
+  const order = element("order").value;
+  // The server lists the highest of each fold first.
+  const shown = state.slides.filter(
+    (slide) => slide.id.toLowerCase().includes(words) || slide.patient.toLowerCase().includes(words),
+  );
+  if (order === "lowest") shown.reverse();
+  if (order === "name") shown.sort((a, b) => a.id.localeCompare(b.id));
+  const by = order === "name" ? "" : ", by rank in their fold as a share of its slides";
+  element("found").textContent = `${shown.length} of ${state.slides.length} slides${by}`;
   element("slides").replaceChildren(...shown.map(slideButton));
 }
 
@@ -204,7 +204,9 @@ const opacity = () => Number(element("opacity").value) / 100;
 
 function showSettings() {
   element("opacity-value").textContent = `${element("opacity").value} %`;
-  const unit = element("scaling").value === "rank" ? "% of patches" : "% of the range";
+  const layer = state.heat && state.heat.layers[state.layer];
+  const isEffect = layer && layer.meaning === "effect";
+  const unit = element("scaling").value === "rank" ? "% of patches" : isEffect ? "% of the largest effect" : "% of the range";
   element("threshold-value").textContent = `${element("threshold").value} ${unit}`;
 }
 

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use wsi_bags::Magnification;
 
+use crate::passed_over::PassedOver;
+
 /// Why a slide gives no bag, or a batch cannot go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -159,19 +161,13 @@ pub enum Error {
     NoSlides {
         /// The directory.
         place: PathBuf,
-        /// Folders in it that hold slides, and slides of other kinds.
-        passed_over: Vec<PathBuf>,
+        /// What lies there instead, and was not named.
+        passed_over: PassedOver,
     },
 }
 
-fn passed_over_in_words(paths: &[PathBuf]) -> String {
-    match paths {
-        [] => String::new(),
-        _ => {
-            let names = paths.iter().map(|path| path.display().to_string());
-            format!("; there are {}: name such a folder to take its slides", cf_cli::listed_up_to(5, names))
-        }
-    }
+fn passed_over_in_words(passed_over: &PassedOver) -> String {
+    if passed_over.is_empty() { String::new() } else { format!("; there are {passed_over}") }
 }
 
 impl Error {

@@ -8,10 +8,14 @@ use wsi_bags::slide_stem;
 use wsi_slides::ResolutionOverride;
 
 use crate::error::{Error, Result};
+use crate::passed_over::PassedOver;
 
 /// Extensions of files in a directory that are taken for slides.
 const EXTENSIONS: [&str; 11] =
     ["svs", "tif", "tiff", "ndpi", "mrxs", "scn", "bif", "vms", "png", "jpg", "jpeg"];
+
+/// Those of them that are mostly of other pictures, such as the masks and thumbnails that tools keep in folders.
+const PICTURES: [&str; 3] = ["png", "jpg", "jpeg"];
 
 /// Those of slides that no batch reads out of a directory.
 const OTHER_SLIDES: [&str; 8] = ["dcm", "czi", "vsi", "qptiff", "isyntax", "svslide", "vmu", "lif"];
@@ -31,7 +35,7 @@ pub struct SlideEntry {
 #[derive(Debug, Clone, PartialEq)]
 pub struct SlideList {
     entries: Vec<SlideEntry>,
-    passed_over: Vec<PathBuf>,
+    passed_over: PassedOver,
 }
 
 impl SlideList {
@@ -43,9 +47,14 @@ impl SlideList {
     /// [`Error::Io`] for what cannot be listed, [`Error::NoSlides`] for a directory without any, [`Error::SameName`].
     pub fn find(places: &[PathBuf]) -> Result<Self> {
         let mut by_id: BTreeMap<String, PathBuf> = BTreeMap::new();
-        let mut passed_over = Vec::new();
+        let mut passed_over = PassedOver::default();
         for place in places {
-            for path in slides_of(place, &mut passed_over)? {
+            let (found, others) = slides_of(place)?;
+            if found.is_empty() {
+                return Err(Error::NoSlides { place: place.clone(), passed_over: others.without(places) });
+            }
+            passed_over.append(others);
+            for path in found {
                 let id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
                 match by_id.insert(id, path.clone()) {
                     Some(first) if first != path => return Err(Error::SameName { first, second: path }),
@@ -54,13 +63,13 @@ impl SlideList {
             }
         }
         let entry = |(id, path)| SlideEntry { path, id, given: ResolutionOverride::default() };
-        passed_over.sort_unstable();
+        let passed_over = passed_over.without(places);
         Ok(Self { entries: by_id.into_iter().map(entry).collect(), passed_over })
     }
 
-    /// What lies in the directories and was not taken: slides of kinds that are read one by one at most, and folders that hold slides.
+    /// What lies in the directories and was not taken, nor given by its name.
     #[must_use]
-    pub fn passed_over(&self) -> &[PathBuf] {
+    pub fn passed_over(&self) -> &PassedOver {
         &self.passed_over
     }
 
@@ -113,41 +122,43 @@ impl SlideList {
 /// Whether a file is one of these by its extension, and not hidden, such as macOS's `._slide.svs` beside a slide on other file systems.
 fn is_called(path: &Path, extensions: &[&str]) -> bool {
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-    let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    !is_hidden && extensions.contains(&extension.as_str())
+    !is_hidden(path) && extensions.contains(&extension.as_str())
 }
 
-/// Whether a folder holds slides. One that can't be listed is none of a batch's business.
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+/// Whether a folder holds slides that a batch takes once the folder is named; plain pictures do not count. One that can't be listed is none of
+/// a batch's business.
 fn holds_slides(folder: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else { return false };
     entries.flatten().any(|entry| {
         let path = entry.path();
-        (is_called(&path, &EXTENSIONS) || is_called(&path, &OTHER_SLIDES)) && path.is_file()
+        is_called(&path, &EXTENSIONS) && !is_called(&path, &PICTURES) && path.is_file()
     })
 }
 
-fn slides_of(place: &Path, passed_over: &mut Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+/// The slides at a place, and what else lies there.
+fn slides_of(place: &Path) -> Result<(Vec<PathBuf>, PassedOver)> {
+    let (mut found, mut passed_over) = (Vec::new(), PassedOver::default());
     if !place.is_dir() {
-        return Ok(vec![place.to_owned()]);
+        return Ok((vec![place.to_owned()], passed_over));
     }
     let failed = |source| Error::Io { path: place.to_owned(), action: "list the directory", source };
-    let (mut found, mut others) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(place).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         // A link that leads nowhere is a slide that is missing, which its row says.
         let is_file = path.is_file() || (path.is_symlink() && !path.exists());
         if is_file && is_called(&path, &EXTENSIONS) {
             found.push(path);
-        } else if is_called(&path, &OTHER_SLIDES) || (path.is_dir() && holds_slides(&path)) {
-            others.push(path);
+        } else if is_file && is_called(&path, &OTHER_SLIDES) {
+            passed_over.others.push(path);
+        } else if !is_hidden(&path) && path.is_dir() && holds_slides(&path) {
+            passed_over.folders.push(path);
         }
     }
-    if found.is_empty() {
-        others.sort_unstable();
-        return Err(Error::NoSlides { place: place.to_owned(), passed_over: others });
-    }
-    passed_over.append(&mut others);
-    Ok(found)
+    Ok((found, passed_over))
 }
 
 /// What a slide's bag is called by what a table calls the slide.
@@ -205,19 +216,50 @@ mod tests {
     fn what_lies_in_a_directory_and_is_not_taken_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        for folder in ["uuid-1", "empty", "a"] {
+        for folder in ["uuid-1", "empty", "a", "masks", "thumbnails", ".trash", "dicom"] {
             std::fs::create_dir(at(folder)).unwrap();
         }
         // `a.mrxs` has its data in a folder of its name.
-        for name in ["uuid-1/slide.svs", "b.dcm", "notes.txt", "a/Data0001.dat"] {
+        let files = ["uuid-1/slide.svs", "b.dcm", "notes.txt", "a/Data0001.dat"];
+        let of_tools = ["masks/a.png", "thumbnails/a.jpg", ".trash/old.svs", "dicom/1.dcm"];
+        for name in files.iter().chain(&of_tools) {
             std::fs::write(at(name), "").unwrap();
         }
         let places = [dir.path().to_owned()];
-        let none = SlideList::find(&places).unwrap_err().to_string();
-        assert!(none.contains("uuid-1") && none.contains("b.dcm"), "{none}");
+        let none = SlideList::find(&places).unwrap_err();
+        let told = format!(
+            "; there are folders with slides (1): {}; name one to take its slides; \
+             slides of other kinds (1): {}; name one to see why it is not read",
+            at("uuid-1").display(),
+            at("b.dcm").display()
+        );
+        assert!(none.to_string().ends_with(&told), "{none}");
         std::fs::write(at("a.mrxs"), "").unwrap();
         let found = SlideList::find(&places).unwrap();
-        assert_eq!((found.entries().len(), found.passed_over()), (1, [at("b.dcm"), at("uuid-1")].as_slice()));
+        let passed_over = PassedOver { folders: vec![at("uuid-1")], others: vec![at("b.dcm")] };
+        assert_eq!((found.entries().len(), found.passed_over()), (1, &passed_over));
+    }
+
+    #[test]
+    fn what_is_named_beside_its_directory_is_not_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for folder in ["uuid-1", "uuid-2"] {
+            std::fs::create_dir(at(folder)).unwrap();
+        }
+        for name in ["a.svs", "b.dcm", "c.czi", "uuid-1/d.svs", "uuid-2/e.svs"] {
+            std::fs::write(at(name), "").unwrap();
+        }
+        // One of them by another name of it, and the directory twice.
+        let places = [at(""), at("uuid-1"), at("uuid-2/../b.dcm"), dir.path().to_owned()];
+        let found = SlideList::find(&places).unwrap();
+        let ids: Vec<_> = found.entries().iter().map(|entry| entry.id.as_str()).collect();
+        assert_eq!(ids, ["a", "b", "d"]);
+        let passed_over = PassedOver { folders: vec![at("uuid-2")], others: vec![at("c.czi")] };
+        assert_eq!(found.passed_over(), &passed_over);
+        std::fs::remove_file(at("a.svs")).unwrap();
+        let none = SlideList::find(&places).unwrap_err().to_string();
+        assert!(none.contains("uuid-2") && !none.contains("uuid-1") && !none.contains("b.dcm"), "{none}");
     }
 
     #[test]

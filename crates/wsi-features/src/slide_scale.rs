@@ -41,6 +41,13 @@ impl SlideScale {
         at(Magnification::X20).or_else(|_| at(Magnification::X10)).or_else(|_| at(Magnification::X5))
     }
 
+    /// Why there are no patches at the finest magnification that the slide has by name: micrometres per pixel were asked for that are finer
+    /// than its pixels there. Work on that magnification is refused for the same.
+    #[must_use]
+    pub fn lacking(&self, target_mpp: Option<f64>) -> Option<wsi_slides::Error> {
+        PatchSides::asked(&self.resolution, target_mpp, self.resolution.finest()).err()
+    }
+
     /// The magnifications down to the finest, coarse to fine.
     pub fn magnifications(&self) -> impl Iterator<Item = Magnification> + use<> {
         let finest = self.finest;
@@ -59,8 +66,11 @@ impl SlideScale {
 pub fn resolution_remarks(resolution: &Resolution, target_mpp: Option<f64>) -> Vec<String> {
     let mut remarks: Vec<String> = resolution.warnings.iter().map(ToString::to_string).collect();
     if let (None, Some(warning), Some(mpp)) = (target_mpp, resolution.off_nominal(), resolution.mpp) {
-        let target = target_for(mpp);
-        remarks.push(format!("{warning}; --target-mpp {target} cuts patches of one size from all slides"));
+        let finest = resolution.finest().power();
+        let target = target_for(mpp * f64::from(finest) / 20.0);
+        remarks.push(format!(
+            "{warning}; --target-mpp {target} cuts patches at {finest}x of one size from all slides that are no coarser"
+        ));
     }
     remarks
 }
@@ -96,7 +106,7 @@ pub fn differing_spans<'a>(slides: impl IntoIterator<Item = (&'a str, &'a SlideS
     ))
 }
 
-/// Micrometres per pixel for 20x patches that a slide of so many can give without magnifying it: nominal ones, or its own.
+/// Micrometres per pixel for 20x patches, by what a slide would have at 20x: nominal ones, or its own, which it gives without being magnified.
 fn target_for(mpp: f64) -> f64 {
     NOMINAL_20X.max((mpp * 100.0).round() / 100.0)
 }
@@ -136,7 +146,8 @@ mod tests {
         let told = |mpp, target| resolution_remarks(&resolution(mpp, Some(20.0)), target);
         let fine = told(0.31, None);
         assert_eq!(fine.len(), 1);
-        assert!(fine[0].ends_with("; --target-mpp 0.5 cuts patches of one size from all slides"), "{fine:?}");
+        let end = "; --target-mpp 0.5 cuts patches at 20x of one size from all slides that are no coarser";
+        assert!(fine[0].ends_with(end), "{fine:?}");
         let coarse = told(0.59, None);
         assert!(coarse[0].contains("span 151 µm") && coarse[0].contains("--target-mpp 0.59"), "{coarse:?}");
         for target in [0.5, 0.59] {
@@ -147,6 +158,42 @@ mod tests {
         assert!(SlideScale::new(resolution(0.59, None), Some(0.59), Magnification::X20).is_ok());
         assert_eq!(told(0.499, None).len(), 0);
         assert_eq!(told(0.25, None).len(), 1, "power and micrometres disagree, which is told as before");
+    }
+
+    #[test]
+    fn targets_of_coarse_slides_are_those_of_20x_patches() {
+        // 20x patches of 0.5 and 0.6 are 10x patches of 1 and 5x patches of 2.4.
+        let coarse = [(0.8, 0.5, Magnification::X10, 1.0), (2.39, 0.6, Magnification::X5, 2.4)];
+        for (mpp, target, finest, finest_mpp) in coarse {
+            let resolution = resolution(mpp, None);
+            let told = resolution_remarks(&resolution, None);
+            let power = finest.power();
+            let end = format!(
+                "; --target-mpp {target} cuts patches at {power}x of one size from all slides that are no coarser"
+            );
+            assert!(told[0].ends_with(&end), "{told:?}");
+            let scale = SlideScale::at_finest(&resolution, Some(target)).unwrap();
+            assert_eq!(scale.finest, finest);
+            // To half a pixel of x20, which is more of coarser ones.
+            let off = scale.span(finest).unwrap() - 256.0 * finest_mpp;
+            assert!(off.abs() <= mpp * 0.5 * f64::from(20 / power), "{off}");
+            assert!(scale.lacking(Some(target)).is_none());
+        }
+    }
+
+    #[test]
+    fn what_a_target_takes_from_a_slide_is_told() {
+        let lacking = |mpp, target| {
+            let scale = scale(mpp, target);
+            (scale.finest, scale.lacking(target).map(|error| error.to_string()))
+        };
+        let refused = SlideScale::new(resolution(0.59, None), Some(0.5), Magnification::X20).unwrap_err();
+        assert_eq!(lacking(0.59, Some(0.5)), (Magnification::X10, Some(refused.to_string())));
+        assert_eq!(lacking(0.59, Some(0.59)), (Magnification::X20, None));
+        assert_eq!(lacking(0.59, None), (Magnification::X20, None));
+        // A slide of 10x has no 20x patches anyway.
+        assert_eq!(lacking(1.0, Some(0.5)), (Magnification::X10, None));
+        assert_eq!(lacking(1.0, Some(1.0)), (Magnification::X20, None));
     }
 
     #[test]

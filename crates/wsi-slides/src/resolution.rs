@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use wsi_bags::Magnification;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::lattice::PATCH_SIDE;
 use crate::reader::{SlideReader, SlideWarning};
@@ -189,13 +191,15 @@ impl fmt::Display for ResolutionWarning {
             }
             Self::OffNominal { magnification, mpp } => {
                 let nominal = nominal_mpp(*magnification);
-                let finest = [20.0, 10.0].into_iter().find(|finest| finest <= magnification).unwrap_or(5.0);
-                let span = |mpp: f64| f64::from(PATCH_SIDE) * mpp * magnification / finest;
+                let finest = finest_of(*magnification).power();
+                let span = |mpp: f64| f64::from(PATCH_SIDE) * mpp * magnification / f64::from(finest);
+                let rounded = |mpp: f64| (mpp * 1e4).round() / 1e4;
                 write!(
                     f,
-                    "{mpp} micrometres per pixel are taken for {magnification}x, which nominally has {}: patches at {finest}x \
+                    "{} micrometres per pixel are taken for {magnification}x, which nominally has {}: patches at {finest}x \
                      span {:.0} µm instead of {:.0}",
-                    (nominal * 1e4).round() / 1e4,
+                    rounded(*mpp),
+                    rounded(nominal),
                     span(*mpp),
                     span(nominal)
                 )
@@ -228,6 +232,17 @@ impl Resolution {
         let difference = (mpp / nominal_mpp(magnification) - 1.0).abs();
         (difference > NOTEWORTHY_DIFFERENCE).then_some(ResolutionWarning::OffNominal { magnification, mpp })
     }
+
+    /// The finest magnification of patches by name: the finest that is not above `base`, and 5x for slides of less.
+    #[must_use]
+    pub fn finest(&self) -> Magnification {
+        finest_of(self.base)
+    }
+}
+
+fn finest_of(base: f64) -> Magnification {
+    let finer = [Magnification::X20, Magnification::X10];
+    finer.into_iter().find(|finest| f64::from(finest.power()) <= base).unwrap_or(Magnification::X5)
 }
 
 /// Micrometres per pixel of a magnification by its name: 10x has 1.
@@ -520,6 +535,7 @@ mod tests {
             )
         };
         assert_eq!(told(0.31), Some(of("0.31", 20, "0.5", "20x span 79 µm instead of 128")));
+        assert_eq!(told(0.309_999_99), told(0.31));
         assert_eq!(told(0.59), Some(of("0.59", 20, "0.5", "20x span 151 µm instead of 128")));
         // On a slide of 40x they are 512 pixels: 512 * 0.29 = 148.48.
         assert_eq!(told(0.29), Some(of("0.29", 40, "0.25", "20x span 148 µm instead of 128")));

@@ -60,6 +60,7 @@ fn no_interval(reason: Option<&String>) -> String {
 
 fn fitted(report: &ExternalReport) -> String {
     match report.cut_from {
+        CutSource::Training if report.n_patients_of_run > 0 => "The cut between the groups was learned in training.",
         CutSource::Training => "Nothing was fitted or chosen on this cohort, the cut between the groups included.",
         CutSource::TestedCohort => {
             "The models were not fitted on this cohort; the cut between the groups is its own median, as the run does not say the risks \
@@ -83,7 +84,7 @@ fn cut(report: &ExternalReport) -> String {
     match report.cut_from {
         CutSource::Training => format!(
             "High risk is an averaged risk of at least the mean of the models’ median risks in training: {slides} for slides, {patients} \
-             for patients. The cohort itself has no part in it, so that the groups need not be halves."
+             for patients, so that the groups need not be halves."
         ),
         CutSource::TestedCohort => format!(
             "High risk is an averaged risk of at least the median of this cohort: {slides} for slides, {patients} for patients. The run \

@@ -86,7 +86,8 @@ fn summary_key(groups: &RiskGroups) -> Option<&'static str> {
     match (groups.level, &groups.cut) {
         (Level::Slide, Cut::Pooled(_)) => Some("log_rank"),
         (Level::Slide, Cut::Training(_)) => Some("log_rank_learned_cut"),
-        (Level::Slide, Cut::Given(_)) | (Level::Patient, _) => None,
+        (Level::Patient, Cut::Training(_)) => Some("patient_log_rank_learned_cut"),
+        (_, Cut::Given(_)) | (Level::Patient, Cut::Pooled(_)) => None,
     }
 }
 

@@ -5,11 +5,15 @@ use std::path::PathBuf;
 use cf_model::kernels::device::DeviceName;
 use cf_train::Error;
 use cf_train::byte_size::ByteSize;
-use cf_train::doctor::{self, ClusterLimits, Diagnosis, Severity, TimeLimit};
+use cf_train::doctor::{self, ClusterLimits, Diagnosis, Finding, Severity, TimeLimit};
 
 use super::cv::parse_override;
 use super::device::DeviceArgument;
 use super::{Failure, print, print_json, progress};
+
+/// Findings of one kind in one column from which on only the first [`FEW`] are printed.
+const MANY: usize = 8;
+const FEW: usize = 3;
 
 /// Check configuration, tables, folds and bags before a run, and report every fault at once.
 #[derive(Debug, clap::Args)]
@@ -127,11 +131,19 @@ fn print_diagnosis(diagnosis: &Diagnosis, device: DeviceName) {
     if !diagnosis.findings.is_empty() {
         print(&format!("\n{:<8} {:<22} place", "severity", "fault"));
     }
-    for finding in &diagnosis.findings {
-        print(&format!("{:<8} {:<22} {}", finding.severity.as_str(), finding.fault.name(), finding.place));
-        print(&format!("         found    {}", finding.found));
-        print(&format!("         wanted   {}", finding.wanted));
-        print(&format!("         way out  {}", finding.way_out));
+    for same in diagnosis.findings.chunk_by(|a, b| (a.fault, column_of(a)) == (b.fault, column_of(b))) {
+        let n_told = if same.len() > MANY { FEW } else { same.len() };
+        let (told, rest) = same.split_at(n_told);
+        told.iter().for_each(print_finding);
+        if !rest.is_empty() {
+            let lines =
+                rest.iter().filter_map(|finding| finding.place.split("line ").nth(1)?.split(',').next());
+            let n = rest.len();
+            print(&format!(
+                "         and {n} more of these: lines {} (--json has all)",
+                cf_cli::listed(lines)
+            ));
+        }
     }
     let n_notes = diagnosis.findings.iter().filter(|finding| finding.severity == Severity::Note).count();
     print(&format!(
@@ -140,6 +152,18 @@ fn print_diagnosis(diagnosis: &Diagnosis, device: DeviceName) {
         count(diagnosis.warnings, "warning"),
         count(n_notes, "note")
     ));
+}
+
+fn print_finding(finding: &Finding) {
+    print(&format!("{:<8} {:<22} {}", finding.severity.as_str(), finding.fault.name(), finding.place));
+    print(&format!("         found    {}", finding.found));
+    print(&format!("         wanted   {}", finding.wanted));
+    print(&format!("         way out  {}", finding.way_out));
+}
+
+/// The column that a finding is about, where it is about a cell.
+fn column_of(finding: &Finding) -> Option<&str> {
+    Some(finding.place.split_once(", column ")?.1)
 }
 
 fn count(n: usize, what: &str) -> String {

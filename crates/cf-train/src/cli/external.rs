@@ -85,7 +85,7 @@ fn print_summary(summary: &ExternalSummary) {
         "{} slides ({} events) of {} patients ({} events)",
         summary.n_slides, summary.n_events, summary.n_patients, summary.n_event_patients
     ));
-    for dropped in summary.left_out() {
+    for dropped in summary.left_out().filter(|dropped| dropped.is_counted) {
         let ids = cf_cli::listed_up_to(LISTED, &dropped.ids);
         print(&format!("left out: {}, {}: {ids}", dropped.ids.len(), dropped.reason));
     }

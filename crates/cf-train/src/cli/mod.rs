@@ -136,8 +136,10 @@ fn explain(failure: &Failure) -> (String, u8) {
     if matches!(error, Error::Interrupted { .. }) {
         text.push_str("\n  continue with the same command and --resume");
     }
-    let again = matches!(error, Error::TestInterrupted { .. } | Error::Task { .. });
-    if again && error.remedy() == Remedy::Retry {
+    if matches!(error, Error::TestInterrupted { .. }) {
+        text.push_str("\n  nothing is kept: start again with the same command");
+    }
+    if matches!(error, Error::Task { .. }) && error.remedy() == Remedy::Retry {
         text.push_str("\n  continue with the same command");
     }
     if matches!(error, Error::DoesNotFit { .. }) {

@@ -29,7 +29,11 @@ impl Progress {
             }
             Event::Passes { n_patches, n_models, predicted_bytes, budget_bytes } => {
                 self.tell_memory(
-                    &format!("the pass by {n_models} models"),
+                    &if n_models == 1 {
+                        "the pass by a model".to_owned()
+                    } else {
+                        format!("the pass by {n_models} models")
+                    },
                     n_patches,
                     predicted_bytes,
                     budget_bytes,

@@ -20,6 +20,9 @@ use crate::delimited::DelimitedTable;
 use crate::error::{Error, Result};
 use crate::splits;
 
+/// What an error says of a table that none of its rows is left of.
+pub(crate) const NO_ROWS: &str = "no rows, expected one per slide or patient";
+
 /// A case of the clinical table: what split files list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Case {
@@ -81,7 +84,8 @@ impl ClinicalTable {
         let mut rows: Vec<ReadRow> = Vec::new();
         let mut skipped = Vec::new();
         let mut status_column = None;
-        let mut unread_patients = None;
+        // Of each column of patients that is not read, its cells and the cases.
+        let mut unread: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
         // Files of a folder repeat each other's rows, each being in one part of every fold.
         let mut seen: BTreeMap<String, (PathBuf, usize)> = BTreeMap::new();
         for file in table_files(config)? {
@@ -115,9 +119,10 @@ impl ClinicalTable {
                     }
                 }
             }
-            if let Some(column) = &form.unread_patients {
+            for column in &form.unread_patients {
                 let rows = table.rows().map(|row| (row.cell(column.index), row.cell(form.case.index)));
-                unread_patients = unread_patients.or(UnreadPatients::of(&column.name, rows));
+                let rows = rows.map(|(patient, case_id)| (patient.to_owned(), case_id.to_owned()));
+                unread.entry(column.name.clone()).or_default().extend(rows);
             }
             if form.rows == RowsPerCase::Several {
                 skipped.retain(|row: &SkippedRow| !seen.contains_key(&row.id));
@@ -136,7 +141,7 @@ impl ClinicalTable {
         let skipped: BTreeSet<String> = skipped.into_iter().map(|row| row.id).collect();
         if rows.is_empty() {
             return Err(fault(match skipped.len() {
-                0 => "no rows, expected one per slide or patient".to_owned(),
+                0 => NO_ROWS.to_owned(),
                 n => format!("none of its {n} rows has a time and a status"),
             }));
         }
@@ -156,6 +161,7 @@ impl ClinicalTable {
             Rows::Patients(rows.into_iter().map(patient).collect())
         };
         dropped.extend(Dropped::new("row without a time or a status", skipped.into_iter().collect()));
+        let unread_patients = unread.iter().find_map(|(column, rows)| UnreadPatients::of(column, rows));
         Ok(Self { path: path.clone(), status_column, rows, skipped_cases, dropped, unread_patients })
     }
 

@@ -14,8 +14,8 @@ pub(crate) struct TableForm {
     pub(crate) case: Column,
     /// `None` where a row is a patient.
     pub(crate) slide: Option<Column>,
-    /// A column that is called as one of patients, and is not that of the cases.
-    pub(crate) unread_patients: Option<Column>,
+    /// Columns that are called as those of patients, and are not that of the cases.
+    pub(crate) unread_patients: Vec<Column>,
     pub(crate) time: Column,
     /// The times of who is censored, where they stand in a column of their own.
     pub(crate) censored_time: Option<Column>,
@@ -93,10 +93,12 @@ impl TableForm {
         };
         let unit = unit_of(config, outcome, &time.name)?;
         let read = [Some(&case), slide.as_ref()];
-        let unread_patients = table.header().iter().enumerate().find_map(|(index, name)| {
-            let is_unread = !read.into_iter().flatten().any(|column| column.index == index);
-            (is_unread && names_patients(name)).then(|| Column { name: name.clone(), index })
+        let unread_patients = table.header().iter().enumerate().filter(|(index, name)| {
+            let is_unread = !read.into_iter().flatten().any(|column| column.index == *index);
+            is_unread && names_patients(name)
         });
+        let unread_patients =
+            unread_patients.map(|(index, name)| Column { name: name.clone(), index }).collect();
         let status = column(&status_names, key)?;
         Ok(Self {
             case,

@@ -27,9 +27,9 @@ pub(crate) struct UnreadPatients {
 
 impl UnreadPatients {
     /// Looks through rows of the column's cell and the case; `None` where no patient is taken for several.
-    pub(super) fn of<'a>(column: &str, rows: impl Iterator<Item = (&'a str, &'a str)>) -> Option<Self> {
+    pub(super) fn of(column: &str, rows: &[(String, String)]) -> Option<Self> {
         let mut taken_for: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for (patient, case_id) in rows.filter(|(patient, _)| !is_missing(patient)) {
+        for (patient, case_id) in rows.iter().filter(|(patient, _)| !is_missing(patient)) {
             taken_for.entry(patient).or_default().insert(patient_of(case_id));
         }
         let split: Vec<(String, Vec<String>)> = taken_for
@@ -86,8 +86,11 @@ mod tests {
 
     #[test]
     fn a_patient_of_several_cases_is_found_and_a_barcode_is_one() {
+        let owned = |rows: &[(&str, &str)]| -> Vec<(String, String)> {
+            rows.iter().map(|(patient, case_id)| ((*patient).to_owned(), (*case_id).to_owned())).collect()
+        };
         let rows = [("P1", "P1_0"), ("P1", "P1_1"), ("P2", "P2_0"), ("", "x"), ("NA", "y"), ("NA", "z")];
-        let unread = UnreadPatients::of("patient_id", rows.into_iter()).unwrap();
+        let unread = UnreadPatients::of("patient_id", &owned(&rows)).unwrap();
         assert_eq!(
             unread.found(),
             "column `patient_id` is not read, and 1 of its patients are each taken for several, such as P1 for P1_0, P1_1"
@@ -96,7 +99,7 @@ mod tests {
         assert_eq!(unread.shared(&part(["P1_0", "P2_0"]), &part(["P1_1", "x"])), ["P1"]);
         assert!(unread.shared(&part(["P1_0", "P1_1"]), &part(["P2_0", "x"])).is_empty());
         let barcodes = [("TCGA-2F-A9KO", "TCGA-2F-A9KO-01A"), ("TCGA-2F-A9KO", "TCGA-2F-A9KO-01B")];
-        assert_eq!(UnreadPatients::of("patient_id", barcodes.into_iter()), None);
+        assert_eq!(UnreadPatients::of("patient_id", &owned(&barcodes)), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::memory::BagSize;
 pub(super) struct BagFacts {
     /// As the table calls the slide.
     pub(super) slide_id: String,
-    /// A hash of all its features, which no two slides share.
+    /// A hash of all its features; of two slides it is the same where one's bag was taken for the other's.
     pub(super) features_hash: u64,
     /// Columns of the features.
     pub(super) dim: usize,

@@ -5,12 +5,10 @@ use survival_metrics::{KaplanMeier, Outcome};
 
 use super::fault::Fault;
 use super::finding::{Finding, Severity, listed, place, without_path};
-use crate::cohort::{ClinicalTable, CohortConfig, RowFault, RowFaultKind};
+use crate::cohort::{ClinicalTable, CohortConfig, NO_ROWS, RowFault, RowFaultKind};
 use crate::error::Error;
 use crate::status_suspicion::{self, NameSign, StatusSuspicion, Verdict};
 
-/// Faults of a kind in one column that are told one by one, beside the first.
-const MOST_OF_A_KIND: usize = 8;
 /// Sixty years: TCGA's longest follow-up is 31.
 const LONGEST_MONTHS: f64 = 720.0;
 /// Studies of survival go on for longer, unless they are of few patients.
@@ -52,13 +50,14 @@ pub(super) fn examine(
 ) -> Option<(ClinicalTable, CohortFacts)> {
     let mut faults = Vec::new();
     let table = ClinicalTable::examine(config, &mut faults);
-    findings.extend(of_rows(config, &faults));
+    let lacks_columns = faults.iter().any(|fault| fault.kind == RowFaultKind::Columns);
+    findings.extend(faults.iter().map(|fault| of_row(config, fault)));
     let table = match table {
         Ok(table) => table,
         Err(error) => {
-            // What every row lacks was told of with the rows.
-            if faults.is_empty() {
-                let text = error.with_causes();
+            let text = error.with_causes();
+            // That no row is left was told of with the rows.
+            if !lacks_columns && (faults.is_empty() || !text.contains(NO_ROWS)) {
                 let place = place(&config.clinical, "");
                 let found = without_path(&text, &config.clinical);
                 findings.push(Finding::new(Severity::Error, Fault::UnusableTable, place, found));
@@ -74,27 +73,6 @@ pub(super) fn examine(
     findings.extend(sign_finding(config, &facts));
     findings.extend(times_finding(config, &table.patient_outcomes()));
     Some((table, facts))
-}
-
-/// One finding per fault, or one for all faults of a kind in a column that has very many.
-fn of_rows(config: &CohortConfig, faults: &[RowFault]) -> Vec<Finding> {
-    let mut kinds: Vec<(String, Vec<Finding>)> = Vec::new();
-    for finding in faults.iter().map(|fault| of_row(config, fault)) {
-        let column = finding.place.rsplit_once(", column ").map_or("", |(_, column)| column);
-        let kind = format!("{} {column}", finding.fault.name());
-        match kinds.iter_mut().find(|(known, _)| *known == kind) {
-            Some((_, same)) => same.push(finding),
-            None => kinds.push((kind, vec![finding])),
-        }
-    }
-    let told = kinds.into_iter().map(|(_, same)| match same.as_slice() {
-        [first, rest @ ..] if rest.len() >= MOST_OF_A_KIND => {
-            let found = format!("{}; and {} more like it", first.found, rest.len());
-            vec![Finding { found, ..first.clone() }]
-        }
-        _ => same,
-    });
-    told.flatten().collect()
 }
 
 fn of_row(config: &CohortConfig, fault: &RowFault) -> Finding {

@@ -161,15 +161,24 @@ fn all_remarks(
         ));
     }
     if !cohort.overlap.is_empty() {
+        let patients = match cohort.overlap.len() {
+            1 => "1 patient was".to_owned(),
+            n => format!("{n} patients were"),
+        };
         remarks.push(format!(
-            "{} patients were in the run, too: this is no external test of them: {}",
-            cohort.overlap.len(),
+            "{patients} in the run, too, of whom this is no external test: {}",
             cf_cli::listed(&cohort.overlap)
         ));
     }
+    if run.has_unnamed_patients {
+        remarks.push(
+            "the run, of an earlier version, does not name the patients who chose its epochs: only their slides are known"
+                .to_owned(),
+        );
+    }
     if !run.unfinished.is_empty() {
         remarks.push(format!(
-            "the run has not finished {} of its folds ({}), whose models are not here",
+            "the run has no models of {} of its folds ({})",
             run.unfinished.len(),
             cf_cli::listed(run.unfinished.iter().map(ToString::to_string))
         ));

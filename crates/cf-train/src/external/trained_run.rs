@@ -18,6 +18,8 @@ use crate::run_dir::{self, fold_files};
 
 /// A run directory of `cf-train cv`, of which at least one fold is finished.
 pub(super) struct TrainedRun {
+    /// Whether some patients chose an epoch and are known by their slides alone.
+    pub(super) has_unnamed_patients: bool,
     pub(super) dir: PathBuf,
     pub(super) config: RunConfig,
     /// Those whose models are applied, in order.
@@ -69,12 +71,22 @@ impl TrainedRun {
         let planned = 0..record.n_planned_folds.unwrap_or(0);
         let begun: BTreeSet<usize> = record.folds.iter().map(|fold| fold.fold).chain(planned).collect();
         let slides: BTreeSet<String> = record.folds.iter().flat_map(|fold| fold.slides().cloned()).collect();
+        let chose: Vec<&String> =
+            record.folds.iter().flat_map(|fold| &fold.inner_validation_patients).collect();
         let mut run = Self {
             dir: dir.to_owned(),
             config,
             folds: Vec::new(),
             unfinished: begun.into_iter().filter(|fold| !numbers.contains(fold)).collect(),
-            patients: slides.iter().map(|slide| patient_of(slide).to_owned()).collect(),
+            patients: slides
+                .iter()
+                .map(|slide| patient_of(slide).to_owned())
+                .chain(chose.into_iter().cloned())
+                .collect(),
+            has_unnamed_patients: record
+                .folds
+                .iter()
+                .any(|fold| !fold.inner_validation.is_empty() && fold.inner_validation_patients.is_empty()),
             slides,
         };
         for (fold, fold_dir) in finished {

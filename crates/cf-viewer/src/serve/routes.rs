@@ -146,35 +146,40 @@ fn tile_place(level: &str, tile: &str, extension: &str) -> Result<[u32; 3], Refu
 }
 
 async fn study(State(app): Shared) -> Json<Value> {
-    let order = by_risk(&app);
-    let slides: Vec<Value> = order.iter().map(|row| summary(&app, row, &order)).collect();
+    let slides: Vec<Value> =
+        by_place(&app).into_iter().map(|(place, row)| summary(&app, row, place)).collect();
     Json(json!({ "title": app.study.title, "root": app.root, "slides": slides }))
 }
 
-/// The study's slides, the highest risk first.
-fn by_risk(app: &App) -> Vec<&PredictionRow> {
-    let mut order: Vec<&PredictionRow> = app.study.predictions.iter().collect();
-    order.sort_by(|a, b| b.risk.total_cmp(&a.risk).then_with(|| a.slide_id.cmp(&b.slide_id)));
+/// A rank in a fold, and how many slides the fold has.
+type Place = (usize, usize);
+
+/// The study's slides, the highest of each fold first: by rank in the fold as a share of its slides, ties by fold.
+fn by_place(app: &App) -> Vec<(Place, &PredictionRow)> {
+    let place = |row| (place_in_fold(app, row), row);
+    let mut order: Vec<_> = app.study.predictions.iter().map(place).collect();
+    order.sort_by(|&((rank, n_slides), row), &((other_rank, other_n_slides), other)| {
+        (rank * other_n_slides)
+            .cmp(&(other_rank * n_slides))
+            .then_with(|| (row.fold, &row.slide_id).cmp(&(other.fold, &other.slide_id)))
+    });
     order
 }
 
-/// How many slides of `order`, which is by falling risk, have a higher one, plus 1: those of equal risk share a rank.
-fn rank(order: &[&PredictionRow], row: &PredictionRow) -> usize {
-    order.partition_point(|other| other.risk > row.risk) + 1
+/// By falling risk; slides of equal risk share a rank. Risks of models of other folds are on other scales.
+fn place_in_fold(app: &App, row: &PredictionRow) -> Place {
+    let fold = || app.study.predictions.iter().filter(|other| other.fold == row.fold);
+    (fold().filter(|other| other.risk > row.risk).count() + 1, fold().count())
 }
 
-/// - `order`: all slides by falling risk.
-fn summary(app: &App, row: &PredictionRow, order: &[&PredictionRow]) -> Value {
-    // Risks of models of other folds are on other scales.
-    let fold: Vec<&PredictionRow> = order.iter().copied().filter(|other| other.fold == row.fold).collect();
+fn summary(app: &App, row: &PredictionRow, (rank_in_fold, slides_in_fold): Place) -> Value {
     json!({
         "id": row.slide_id,
         "patient": row.patient_id,
         "fold": row.fold,
         "risk": row.risk,
-        "rank": rank(order, row),
-        "rank_in_fold": rank(&fold, row),
-        "slides_in_fold": fold.len(),
+        "rank_in_fold": rank_in_fold,
+        "slides_in_fold": slides_in_fold,
         "months": row.outcome.time(),
         "status": if row.outcome.is_event() { "event" } else { "censored" },
         "survival": row.survival,
@@ -184,7 +189,7 @@ fn summary(app: &App, row: &PredictionRow, order: &[&PredictionRow]) -> Value {
 
 async fn slide(State(app): Shared, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
     let (id, row) = app.slide(&id)?;
-    let mut answer = summary(&app, row, &by_risk(&app));
+    let mut answer = summary(&app, row, place_in_fold(&app, row));
     if app.study.slide_files.contains_key(&*id) {
         let slide = app.open(id).await?;
         answer["picture"] = picture(slide.frame.size, slide.frame.mpp);

@@ -75,8 +75,17 @@ pub(super) struct ReadyHeat {
 pub(super) struct Drawing {
     pub(super) colours: ColourMap,
     pub(super) scaling: Scaling,
-    /// Shades below are left out.
+    /// What is shaded below is left out; of effects by value, what is nearer to 0, of which 255 is the farthest.
     pub(super) from: u8,
+}
+
+/// How far a shade is from the lowest, or from 0, where that is in the middle: between the shades 127 and 128.
+fn height(shade: u8, scaling: Scaling) -> u8 {
+    match scaling {
+        Scaling::Rank | Scaling::Raw => shade,
+        Scaling::Signed if shade < 128 => 255 - 2 * shade,
+        Scaling::Signed => 2 * (shade - 128) + 1,
+    }
 }
 
 impl ReadyHeat {
@@ -108,11 +117,13 @@ impl ReadyHeat {
         };
         let grid = tile.grid();
         let map = ShadeMap::of_patches(&grid, layer.boxes(), by);
-        let colours = Look::of(layer.meaning(), drawing.colours, drawing.scaling).colours.table();
+        let look = Look::of(layer.meaning(), drawing.colours, drawing.scaling);
+        let colours = look.colours.table();
+        let is_shown = |shade: &u8| height(*shade, look.scaling) >= drawing.from;
         let mut rgba = Vec::with_capacity((TILE * TILE * 4) as usize);
         for y in 0..grid.size[1] {
             for x in 0..grid.size[0] {
-                rgba.extend(match map.at(x, y).filter(|shade| *shade >= drawing.from) {
+                rgba.extend(match map.at(x, y).filter(is_shown) {
                     Some(shade) => {
                         let [red, green, blue] = colours[usize::from(shade)];
                         [red, green, blue, 255]
@@ -164,4 +175,19 @@ pub(super) fn whole_text(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn effects_of_either_sign_are_as_far_from_zero() {
+        let heights = Scaling::Signed.shades(&[-4.0, -2.0, 0.0, 2.0, 4.0]);
+        let heights: Vec<u8> = heights.into_iter().map(|shade| height(shade, Scaling::Signed)).collect();
+        assert_eq!(heights, [255, 127, 1, 127, 255]);
+        for scaling in [Scaling::Rank, Scaling::Raw] {
+            assert_eq!([0, 127, 128, 255].map(|shade| height(shade, scaling)), [0, 127, 128, 255]);
+        }
+    }
 }
