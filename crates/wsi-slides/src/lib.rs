@@ -41,6 +41,7 @@ mod reader;
 mod region;
 pub mod render;
 mod resolution;
+mod resolution_warning;
 mod tiff_directories;
 mod tiff_entries;
 mod tiff_form;
@@ -61,7 +62,8 @@ pub use openslide::OpenSlideReader;
 pub use pyramid_writer::{LevelTags, PyramidWriter, TileCompression, TilePlace};
 pub use reader::{LARGEST_REGION, Level, SlideReader, SlideWarning, open};
 pub use resolution::{
-    NOTEWORTHY_DIFFERENCE, PLAUSIBLE_MPP, Preference, Resolution, ResolutionOverride, ResolutionWarning,
-    Rule, StatedResolution, magnification_of_mpp, resolve, resolve_slide,
+    NOTEWORTHY_DIFFERENCE, PLAUSIBLE_MPP, Preference, Resolution, ResolutionOverride, Rule, StatedResolution,
+    magnification_of_mpp, resolve, resolve_slide,
 };
+pub use resolution_warning::ResolutionWarning;
 pub use tiff_slide::{TiffSlide, UNREAD_DIRECTORIES};
