@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use cf_cli::{Log, LogFormat, aligned};
 use serde::Serialize;
-use wsi_features::{Event, Outcome, SlideStatus, differing_spans};
+use wsi_features::{Event, Outcome, SlideScale, SlideStatus, differing_spans};
 
 use crate::error::CliError;
 use crate::output::{Spans, print, print_json};
@@ -34,17 +34,11 @@ pub(crate) fn follow(
     batch: impl FnOnce(&dyn Fn(Event<'_>)) -> wsi_features::Result<Vec<SlideStatus>>,
 ) -> Result<(), CliError> {
     let (begun, n_patches) = (Instant::now(), Cell::new(0));
-    let statuses = batch(&|event| match (event, log.format) {
-        (Event::Patches(n), _) => n_patches.set(n_patches.get() + n),
-        (Event::Warning(text), _) => log.warn(text),
-        (Event::Begun(slide, number, count), LogFormat::Text) => {
-            log.remark(&format!("[{number}/{count}] {slide}"));
+    let statuses = batch(&|event| {
+        if let Event::Patches(n) = event {
+            n_patches.set(n_patches.get() + n);
         }
-        (Event::Begun(slide, number, count), LogFormat::Json) => {
-            tracing::info!(slide, number, count, "begun");
-        }
-        (Event::Finished(status), LogFormat::Text) => log.remark(&format!("  {}", told(status))),
-        (Event::Finished(status), LogFormat::Json) => record(status),
+        tell(log, &event);
     })?;
     let seconds = begun.elapsed().as_secs_f64();
     let rate = n_patches.get() as f64 / seconds.max(1e-9);
@@ -59,12 +53,32 @@ pub(crate) fn follow(
         print(&text(&statuses))?;
     }
     let scales = statuses.iter().filter_map(|status| Some((status.slide.as_str(), status.scale.as_ref()?)));
+    warn_of_spans(log, scales);
+    CliError::unless_none(
+        statuses.iter().filter(|status| matches!(status.outcome, Outcome::Failed(_))).count(),
+    )
+}
+
+/// Says what goes on.
+pub(crate) fn tell(log: Log, event: &Event<'_>) {
+    match (event, log.format) {
+        (Event::Patches(_), _) => {}
+        (Event::Warning(text), _) => log.warn(text),
+        (Event::Begun(slide, number, count), LogFormat::Text) => {
+            log.remark(&format!("[{number}/{count}] {slide}"));
+        }
+        (Event::Begun(slide, number, count), LogFormat::Json) => {
+            tracing::info!(slide, number, count, "begun");
+        }
+        (Event::Finished(status), LogFormat::Text) => log.remark(&format!("  {}", told(status))),
+        (Event::Finished(status), LogFormat::Json) => record(status),
+    }
+}
+
+/// Says where patches of the slides span other sizes.
+pub(crate) fn warn_of_spans<'a>(log: Log, scales: impl Iterator<Item = (&'a str, &'a SlideScale)>) {
     if let Some(differ) = differing_spans(scales) {
         log.warn(&differ);
-    }
-    match statuses.iter().filter(|status| matches!(status.outcome, Outcome::Failed(_))).count() {
-        0 => Ok(()),
-        n_failed => Err(CliError::Faults(n_failed)),
     }
 }
 

@@ -78,6 +78,11 @@ impl fmt::Display for CliError {
 }
 
 impl CliError {
+    /// An error if any slide has a fault.
+    pub(crate) fn unless_none(n_faults: usize) -> Result<(), Self> {
+        if n_faults == 0 { Ok(()) } else { Err(Self::Faults(n_faults)) }
+    }
+
     /// 1 unexpected, 2 usage, 3 bad data, 75 temporary.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {

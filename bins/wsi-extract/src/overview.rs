@@ -38,10 +38,7 @@ pub(crate) fn run(
     } else {
         print(&(text(&slides) + &summary + "\n"))?;
     }
-    match slides.iter().filter(|(_, slide)| slide.fault.is_some()).count() {
-        0 => Ok(()),
-        n_faults => Err(CliError::Faults(n_faults)),
-    }
+    CliError::unless_none(slides.iter().filter(|(_, slide)| slide.fault.is_some()).count())
 }
 
 fn text(slides: &[(&str, Inspected)]) -> String {

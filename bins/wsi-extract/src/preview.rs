@@ -1,10 +1,11 @@
 //! `wsi-extract run --dry-run`: what would be done with each slide.
 
-use cf_cli::{Log, LogFormat, aligned};
+use cf_cli::{Log, aligned};
 use patch_encoders::Encoder;
 use serde::Serialize;
-use wsi_features::{BatchOptions, Event, Preview, Prospect, SlideList, differing_spans, preview};
+use wsi_features::{BatchOptions, Preview, Prospect, SlideList, preview};
 
+use crate::batch::{tell, warn_of_spans};
 use crate::error::CliError;
 use crate::output::{Spans, print, print_json};
 
@@ -34,16 +35,7 @@ pub(crate) fn run(
     json: bool,
     log: Log,
 ) -> Result<(), CliError> {
-    let previews = preview(slides, encoder, options, &|event| match (event, log.format) {
-        (Event::Warning(text), _) => log.warn(text),
-        (Event::Begun(slide, number, count), LogFormat::Text) => {
-            log.remark(&format!("[{number}/{count}] {slide}"));
-        }
-        (Event::Begun(slide, number, count), LogFormat::Json) => {
-            tracing::info!(slide, number, count, "begun");
-        }
-        (Event::Patches(_) | Event::Finished(_), _) => {}
-    })?;
+    let previews = preview(slides, encoder, options, &|event| tell(log, &event))?;
     if json {
         print_json(&previews.iter().map(row).collect::<Vec<_>>())?;
     } else {
@@ -53,13 +45,8 @@ pub(crate) fn run(
     let (failed, with_bags): (Vec<_>, Vec<_>) =
         previews.iter().partition(|found| matches!(found.prospect, Prospect::Failed(_)));
     let scales = with_bags.iter().filter_map(|found| Some((found.slide.as_str(), found.scale.as_ref()?)));
-    if let Some(differ) = differing_spans(scales) {
-        log.warn(&differ);
-    }
-    match failed.len() {
-        0 => Ok(()),
-        n_failed => Err(CliError::Faults(n_failed)),
-    }
+    warn_of_spans(log, scales);
+    CliError::unless_none(failed.len())
 }
 
 fn row(found: &Preview) -> Row<'_> {

@@ -60,10 +60,7 @@ pub(crate) fn run(arguments: &TissueArguments, log: Log) -> Result<(), CliError>
     } else {
         print(&text(&rows))?;
     }
-    match rows.iter().filter(|row| row.status == "failed").count() {
-        0 => Ok(()),
-        n_failed => Err(CliError::Faults(n_failed)),
-    }
+    CliError::unless_none(rows.iter().filter(|row| row.status == "failed").count())
 }
 
 fn one(path: &Path, out: &Path, params: &TissueParams, log: Log) -> Result<Row, CliError> {

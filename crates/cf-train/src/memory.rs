@@ -355,22 +355,25 @@ impl<'a> MemoryBudget<'a> {
     /// [`Error::DoesNotFit`] if one takes more than the budget although everything is made again that can be.
     pub fn check(&self, bags: &[(String, BagSize)]) -> Result<Option<(String, BagSize, u64)>> {
         let least = |bag: BagSize| self.predict(bag, Retention::Recompute).peak_bytes();
-        let Some((slide_id, bag)) = bags.iter().max_by_key(|(_, bag)| least(*bag)) else { return Ok(None) };
-        let needed_bytes = least(*bag);
+        let Some((slide_id, bag, needed_bytes)) = costliest(bags, least) else { return Ok(None) };
         if let Some(budget_bytes) = self.bytes.filter(|budget| needed_bytes > *budget) {
             return Err(Error::DoesNotFit {
                 slide_id: slide_id.clone(),
                 n_patches: bag.total(),
                 needed_bytes,
                 budget_bytes,
-                n_fitting: self.n_fitting(*bag),
+                n_fitting: self.n_fitting(bag),
             });
         }
         // A smaller bag of which all is kept may take more than the largest.
-        let taken = |&(_, bag): &(String, BagSize)| self.predict(bag, self.retention(bag)).peak_bytes();
-        let most = bags.iter().max_by_key(|bag| taken(bag));
-        Ok(most.map(|bag| (bag.0.clone(), bag.1, taken(bag))))
+        let taken = |bag: BagSize| self.predict(bag, self.retention(bag)).peak_bytes();
+        Ok(costliest(bags, taken).map(|(slide_id, bag, bytes)| (slide_id.clone(), bag, bytes)))
     }
+}
+
+/// The bag of which most is taken, and how much that is.
+fn costliest(bags: &[(String, BagSize)], taken: impl Fn(BagSize) -> u64) -> Option<(&String, BagSize, u64)> {
+    bags.iter().map(|(slide_id, bag)| (slide_id, *bag, taken(*bag))).max_by_key(|(.., bytes)| *bytes)
 }
 
 #[cfg(test)]

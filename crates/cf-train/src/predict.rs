@@ -244,6 +244,7 @@ pub(crate) struct TrainedModel {
     /// What the model computes in.
     pub(crate) compute: DType,
     metadata: HashMap<String, String>,
+    time_bin_edges_months: Option<Vec<f64>>,
 }
 
 impl TrainedModel {
@@ -256,8 +257,10 @@ impl TrainedModel {
         let (config, backbone_dim) = checkpoint.describe(hints.name(), hints)?;
         let (_, mut model) = checkpoint.build(&config, backbone_dim, device)?;
         model.freeze()?;
+        let time_bins = checkpoint.metadata().get(METADATA_TIME_BINS);
         Ok(Self {
             path: path.to_owned(),
+            time_bin_edges_months: time_bins.and_then(|text| serde_json::from_str(text).ok()),
             config,
             backbone_dim,
             model,
@@ -282,9 +285,8 @@ impl TrainedModel {
     }
 
     fn prediction(&self, slide: &str, output: &SurvivalOutput) -> Result<SlidePrediction> {
-        let edges = self.says(METADATA_TIME_BINS).and_then(|text| serde_json::from_str(text).ok());
         let prediction = SlidePrediction::new(slide, &self.path, output)?;
-        Ok(SlidePrediction { time_bin_edges_months: edges, ..prediction })
+        Ok(SlidePrediction { time_bin_edges_months: self.time_bin_edges_months.clone(), ..prediction })
     }
 }
 

@@ -39,25 +39,27 @@ impl SlidesWithBags {
                 lacking.entry(reason).or_default().push(slide.slide_id.clone());
             }
         }
-        let known_slides: BTreeSet<&str> =
-            cohort.slides().iter().map(|slide| slide.slide_id.as_str()).collect();
-        // Of rows that the table has and the cohort has not, the reason is listed already.
-        let listed: BTreeSet<&str> =
-            cohort.dropped().iter().flat_map(|dropped| &dropped.ids).map(String::as_str).collect();
-        let is_stranger = |id: &&String| !known_slides.contains(id.as_str()) && !listed.contains(id.as_str());
-        let strangers: Vec<String> = bag_ids.iter().filter(is_stranger).cloned().collect();
         if !has_bag.contains(&true) {
-            return Err(Error::data(
-                bags_dir,
-                nothing_joins(&lacking, known_slides.first().copied(), bag_ids),
-            ));
+            let first = cohort.slides().iter().map(|slide| slide.slide_id.as_str()).min();
+            return Err(Error::data(bags_dir, nothing_joins(&lacking, first, bag_ids)));
         }
         Ok(Self {
             has_bag,
             without_bag: lacking.into_iter().filter_map(|(reason, ids)| Dropped::new(&reason, ids)).collect(),
-            bags_without_row: Dropped::new("bag without a row in the clinical table", strangers),
+            bags_without_row: Dropped::new(
+                "bag without a row in the clinical table",
+                without_row(cohort, bag_ids),
+            ),
         })
     }
+}
+
+/// The bags of no row of the table. Of rows that the table has and the cohort has not, the reason is listed already.
+pub(crate) fn without_row(cohort: &Cohort, bag_ids: &[String]) -> Vec<String> {
+    let slides = cohort.slides().iter().map(|slide| &slide.slide_id);
+    let dropped = cohort.dropped().iter().flat_map(|dropped| &dropped.ids);
+    let known: BTreeSet<&String> = slides.chain(dropped).collect();
+    bag_ids.iter().filter(|id| !known.contains(id)).cloned().collect()
 }
 
 /// What lies in the store, called as the table calls its slides and its rows without an outcome (`X` for `X.svs.h5`).

@@ -12,7 +12,7 @@ use candle_core::Device;
 use cf_model::kernels::device::DeviceName;
 use cf_train::external::{self, ExternalSummary, Overlap, TestOptions};
 use cf_train::{Error, ExternalConfig};
-use support::{cf_train, cohort, fail, path, succeed};
+use support::{cf_train, cohort, fail, path, simulate, succeed};
 use survival_metrics::{
     BootstrapConfig, CoxTies, CoxVariance, FoldRisks, Outcome, RiskGroup, RiskTies, Status, SurvivalData,
     cluster_bootstrap_mean_c_index, concordance_index, cox_model, log_rank_test,
@@ -28,19 +28,7 @@ struct Elsewhere {
 impl Elsewhere {
     fn new(dir: &Path, patients: usize, backbone_dim: usize) -> Self {
         let out = dir.join(format!("elsewhere-{backbone_dim}"));
-        succeed(&[
-            "simulate",
-            "--patients",
-            &patients.to_string(),
-            "--scale",
-            "0.004",
-            "--seed",
-            "31",
-            "--backbone-dim",
-            &backbone_dim.to_string(),
-            "--out",
-            path(&out),
-        ]);
+        simulate(&out, patients, backbone_dim, &["--seed", "31"]);
         for entry in std::fs::read_dir(out.join("bags")).unwrap() {
             let bag = entry.unwrap().path();
             let name = bag.file_name().unwrap().to_str().unwrap().replace("SIM-", "EXT-");

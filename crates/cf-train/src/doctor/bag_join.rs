@@ -1,7 +1,5 @@
 //! The bags against the clinical table: which slides a run would have.
 
-use std::collections::BTreeSet;
-
 use wsi_bags::{BagStore, ErrorKind};
 
 use super::bag_scan;
@@ -12,7 +10,7 @@ use crate::bags::open_store;
 use crate::cohort::{ClinicalTable, Cohort};
 use crate::config::RunConfig;
 use crate::error::Error;
-use crate::slides_with_bags::as_in_table;
+use crate::slides_with_bags::{as_in_table, without_row};
 
 /// Slides that have a bag at every magnification that the model reads.
 pub(super) struct JoinedBags {
@@ -91,15 +89,7 @@ fn joined(config: &RunConfig, store: &BagStore, cohort: &Cohort, findings: &mut 
     if let Some((error, slide_ids)) = other_encoder {
         findings.push(bag_scan::of_bag(&listed(&slide_ids), &error));
     }
-    // Of rows without an outcome it was told with the table.
-    let known: BTreeSet<&String> = cohort
-        .slides()
-        .iter()
-        .map(|slide| &slide.slide_id)
-        .chain(cohort.dropped().iter().flat_map(|dropped| &dropped.ids))
-        .collect();
-    let strangers: Vec<String> =
-        as_in_table(store, cohort).into_iter().filter(|id| !known.contains(id)).collect();
+    let strangers = without_row(cohort, &as_in_table(store, cohort));
     let directory = config.features.directory().display().to_string();
     if !without.is_empty() {
         let none_joins = without.len() == cohort.slides().len();

@@ -2,7 +2,7 @@
 
 use cf_model::kernels::Retention;
 
-use super::{BagSize, MemoryBudget, StepMemory, stored_bytes};
+use super::{BagSize, MemoryBudget, StepMemory, costliest, stored_bytes};
 use crate::error::{Error, Result};
 
 impl MemoryBudget<'_> {
@@ -24,10 +24,9 @@ impl MemoryBudget<'_> {
             let activation_bytes = projections.min(step.activation_bytes);
             StepMemory { weights_bytes: weights, activation_bytes, ..step }.peak_bytes()
         };
-        let Some((slide_id, bag)) = bags.iter().max_by_key(|(_, bag)| needed(*bag)) else { return Ok(None) };
-        let needed_bytes = needed(*bag);
+        let Some((slide_id, bag, needed_bytes)) = costliest(bags, needed) else { return Ok(None) };
         match self.bytes.filter(|budget| needed_bytes > *budget) {
-            None => Ok(Some((*bag, needed_bytes))),
+            None => Ok(Some((bag, needed_bytes))),
             Some(budget_bytes) => Err(Error::PassesDoNotFit {
                 slide_id: slide_id.clone(),
                 n_patches: bag.total(),

@@ -47,20 +47,17 @@ pub(crate) fn fail(arguments: &[&str], code: i32, texts: &[&str]) -> String {
     stderr
 }
 
+/// Simulates tiny bags of `patients`.
+pub(crate) fn simulate(out: &Path, patients: usize, backbone_dim: usize, more: &[&str]) {
+    let (patients, dim) = (patients.to_string(), backbone_dim.to_string());
+    let arguments = ["simulate", "--patients", &patients, "--scale", "0.004", "--backbone-dim", &dim];
+    succeed(&[&arguments, more, &["--out", path(out)]].concat());
+}
+
 /// A simulated cohort of `patients`, with a configuration that trains in a second.
 pub(crate) fn cohort(dir: &Path, patients: usize) -> PathBuf {
     let out = dir.join("cohort");
-    succeed(&[
-        "simulate",
-        "--patients",
-        &patients.to_string(),
-        "--scale",
-        "0.004",
-        "--backbone-dim",
-        "12",
-        "--out",
-        path(&out),
-    ]);
+    simulate(&out, patients, 12, &[]);
     let config = out.join("config.toml");
     let text = std::fs::read_to_string(&config).unwrap();
     let text = text
