@@ -50,7 +50,11 @@ pub(crate) fn run(arguments: &RenderArguments, show_bars: bool) -> Result<(), Cl
     let found = predict::attribute(&target, options)?;
     passes.finish_and_clear();
     let info = found.info;
-    let prediction = Prediction { risk: found.prediction.risk, survival: found.prediction.survival.to_vec() };
+    let prediction = Prediction {
+        risk: found.prediction.risk,
+        survival: found.prediction.survival.to_vec(),
+        time_bin_edges_months: found.prediction.time_bin_edges_months.clone().unwrap_or_default(),
+    };
     let (layers, unscored) = layers(arguments, &found)?;
     // The features are not drawn.
     drop(found);

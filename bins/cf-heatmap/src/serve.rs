@@ -76,6 +76,7 @@ pub(crate) fn run(arguments: &ServeArguments, quiet: bool) -> Result<(), CliErro
         title: report.title,
         predictions: report.predictions,
         risk_cut: report.risk_cut,
+        time_bins: report.folds.into_iter().map(|fold| (fold.fold, fold.time_bin_edges_months)).collect(),
         slide_files,
         heat: Box::new(heat),
     };

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::choices::{CiForm, Library, PairWeight, TestWeight, TiedEvents};
 
-/// Survival statistics of a CSV file: C-index, Kaplan-Meier, log-rank, Brier score, AUC(t), Cox model.
+/// Survival statistics of a CSV file: C-index, Kaplan-Meier, restricted means, log-rank, Brier score, AUC(t), Cox model.
 ///
 /// The file is UTF-8 text with a header row and one row per subject, separated by commas, semicolons or tabs (the header
 /// decides); numbers have a decimal point; rows without any content are left out. A row with a missing or invalid value is an error that names its line and column.
@@ -34,8 +34,17 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  \
         survstat km --csv patients.csv --time months --event died --by stage\n  \
         survstat km --csv patients.csv --time months --event censorship --censored-is 1 --json\n  \
+        survstat km --csv patients.csv --time months --event died --by stage --at 12,36,60\n  \
         survstat km --csv test.csv --time months --event died --risk risk --cut-from train.csv")]
     Km(KmArguments),
+    /// Restricted mean survival time up to a horizon, per group, and how the groups differ in it.
+    ///
+    /// It is the area under the Kaplan-Meier curve: the mean time without the event if follow-up ended at the horizon. It needs no
+    /// proportional hazards.
+    #[command(after_help = "Examples:\n  \
+        survstat rmst --csv patients.csv --time months --event died --by arm --tau 60\n  \
+        survstat rmst --csv test.csv --time months --event died --risk risk --cut-from train.csv")]
+    Rmst(RmstArguments),
     /// Log-rank test between groups.
     #[command(after_help = "Examples:\n  \
         survstat logrank --csv patients.csv --time months --event died --by arm --strata site\n  \
@@ -222,6 +231,9 @@ pub(crate) struct KmArguments {
     /// Whose conventions to follow: form of the limits, and the median where the curve lies on 1/2.
     #[arg(long, value_name = "NAME", value_enum, default_value_t = Library::Default)]
     pub(crate) convention: Library,
+    /// Show survival at these times, separated by commas, in place of the whole curve; JSON has both.
+    #[arg(long, value_name = "T,..", value_delimiter = ',', value_parser = parse_follow_up)]
+    pub(crate) at: Vec<f64>,
     /// Form of the confidence limits, if not that of --convention.
     #[arg(long, value_name = "TYPE", value_enum)]
     pub(crate) ci: Option<CiForm>,
@@ -234,6 +246,23 @@ pub(crate) struct KmArguments {
     /// Write the curves with numbers at risk as a figure.
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RmstArguments {
+    #[command(flatten)]
+    pub(crate) outcome: OutcomeArguments,
+    #[command(flatten)]
+    pub(crate) groups: GroupArguments,
+    /// The horizon, in the unit of --time [default: the earliest of the groups' last times].
+    #[arg(long, value_name = "T", value_parser = parse_tau)]
+    pub(crate) tau: Option<f64>,
+    /// Coverage of the confidence limits, between 0 and 1.
+    #[arg(long, value_name = "X", default_value_t = 0.95, value_parser = parse_level)]
+    pub(crate) level: f64,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -307,6 +336,13 @@ fn parse_level(text: &str) -> Result<f64, String> {
 fn parse_tau(text: &str) -> Result<f64, String> {
     let tau = text.parse::<f64>().ok().filter(|tau| tau.is_finite() && *tau > 0.0);
     tau.ok_or_else(|| "expected a finite number above 0 in the unit of --time".to_owned())
+}
+
+/// A time of a list that is not before all follow-up.
+fn parse_follow_up(text: &str) -> Result<f64, String> {
+    parse_time(text).ok().filter(|time| *time >= 0.0).ok_or_else(|| {
+        "expected times of at least 0 in the unit of --time, separated by commas, such as 12,36,60".to_owned()
+    })
 }
 
 /// A time of a list, which may have spaces after its commas.

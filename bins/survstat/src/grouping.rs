@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use survival_metrics::{RiskGroup, median_risk, median_split};
+use survival_metrics::{Outcome, RiskGroup, median_risk, median_split};
 
 use crate::args::GroupArguments;
 use crate::error::CliError;
@@ -64,6 +64,12 @@ impl Cut {
 }
 
 impl Grouping {
+    /// The outcomes of the members of a group, by its position among the levels.
+    pub(crate) fn members(&self, outcomes: &[Outcome], group: usize) -> Vec<Outcome> {
+        let of_group = outcomes.iter().zip(&self.of_subject).filter(|(_, of_subject)| **of_subject == group);
+        of_group.map(|(outcome, _)| *outcome).collect()
+    }
+
     /// The groups asked for, or `None` if none were.
     pub(crate) fn new(table: &Table, arguments: &GroupArguments) -> Result<Option<Self>, CliError> {
         match (&arguments.by, &arguments.risk) {

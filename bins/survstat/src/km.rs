@@ -21,9 +21,28 @@ struct KmJson<'a> {
     upper: Vec<Option<f64>>,
     at_risk: &'a [u64],
     median: Option<f64>,
+    /// At the times that were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    at: Vec<AtTime>,
     /// Where the groups are sides of a risk.
     #[serde(skip_serializing_if = "Option::is_none")]
     cut: Option<&'a Cut>,
+}
+
+/// The curve at one time. Survival is null after the last observed time of a curve that has not come down to 0: nobody was seen there.
+#[derive(Serialize)]
+struct AtTime {
+    time: f64,
+    survival: Option<f64>,
+    lower: Option<f64>,
+    upper: Option<f64>,
+    /// Just before the time.
+    at_risk: u64,
+    /// Up to the time, including it.
+    #[serde(skip)]
+    events: u64,
+    #[serde(skip)]
+    censored: u64,
 }
 
 struct Curve {
@@ -56,10 +75,8 @@ pub(crate) fn run(arguments: &KmArguments) -> Result<String, CliError> {
     let curves = match &grouping {
         None => vec![fit(None, &outcomes)?],
         Some(grouping) => {
-            let curve = |(at, level): (usize, &String)| {
-                let members = outcomes.iter().zip(&grouping.of_subject).filter(|(_, group)| **group == at);
-                fit(Some(level.clone()), &members.map(|(o, _)| *o).collect::<Vec<_>>())
-            };
+            let curve =
+                |(at, level): (usize, &String)| fit(Some(level.clone()), &grouping.members(&outcomes, at));
             grouping.levels.iter().enumerate().map(curve).collect::<Result<_, _>>()?
         }
     };
@@ -76,18 +93,44 @@ pub(crate) fn run(arguments: &KmArguments) -> Result<String, CliError> {
         survival_curves("Kaplan-Meier estimate of survival", &note, &arguments.outcome.time, &drawn)
     })?;
     if arguments.json {
-        let all: Vec<KmJson<'_>> = curves.iter().map(|curve| to_json(curve, cut)).collect();
+        let all: Vec<KmJson<'_>> = curves.iter().map(|curve| to_json(curve, &arguments.at, cut)).collect();
         return match all.as_slice() {
             [one] if one.level.is_none() => output::json(one),
             several => output::json(several),
         };
     }
-    let texts: Vec<String> = curves.iter().map(|curve| describe(curve, arguments.level)).collect();
+    let texts: Vec<String> =
+        curves.iter().map(|curve| describe(curve, &arguments.at, arguments.level)).collect();
     let cut = cut.map(|cut| format!("{}\n\n", cut.words())).unwrap_or_default();
     Ok(cut + &texts.join("\n"))
 }
 
-fn to_json<'a>(curve: &'a Curve, cut: Option<&'a Cut>) -> KmJson<'a> {
+impl Curve {
+    fn at(&self, time: f64) -> AtTime {
+        let (km, seen) = (&self.km, self.km.times().partition_point(|&t| t <= time));
+        let is_known = seen < km.times().len()
+            || km.times().last().is_some_and(|&last| last == time)
+            || km.survival().last() == Some(&0.0);
+        // Before the first time everybody is alive, for certain.
+        let limits = match seen.checked_sub(1) {
+            Some(last) => self.limits.get(last).copied().flatten(),
+            None => Some((1.0, 1.0)),
+        };
+        let limits = limits.filter(|_| is_known);
+        let sum = |counts: &[u64]| counts.iter().take(seen).sum();
+        AtTime {
+            time,
+            survival: is_known.then(|| km.survival_at(time)),
+            lower: limits.map(|limits| limits.0),
+            upper: limits.map(|limits| limits.1),
+            at_risk: km.at_risk_at(time),
+            events: sum(km.events()),
+            censored: sum(km.censored()),
+        }
+    }
+}
+
+fn to_json<'a>(curve: &'a Curve, at: &[f64], cut: Option<&'a Cut>) -> KmJson<'a> {
     KmJson {
         level: curve.level.as_deref(),
         time: curve.km.times(),
@@ -96,32 +139,49 @@ fn to_json<'a>(curve: &'a Curve, cut: Option<&'a Cut>) -> KmJson<'a> {
         upper: curve.limits.iter().map(|limits| limits.map(|l| l.1)).collect(),
         at_risk: curve.km.at_risk(),
         median: curve.median,
+        at: at.iter().map(|&time| curve.at(time)).collect(),
         cut,
     }
 }
 
-fn describe(curve: &Curve, level: f64) -> String {
+/// The whole curve or, where times are asked for, the curve at these, with the events and censorings up to each.
+fn describe(curve: &Curve, at: &[f64], level: f64) -> String {
     let km = &curve.km;
     let titles = ["time", "at risk", "events", "censored", "survival"].map(str::to_owned);
     let mut rows = vec![titles.into_iter().chain(output::limit_titles(level)).collect()];
-    let counts = km.at_risk().iter().zip(km.events()).zip(km.censored());
-    let points = km.times().iter().zip(km.survival()).zip(&curve.limits);
-    for (((time, survival), limits), ((at_risk, events), censored)) in points.zip(counts) {
+    let mut row = |at: &AtTime| {
         rows.push(vec![
-            time.to_string(),
-            at_risk.to_string(),
-            events.to_string(),
-            censored.to_string(),
-            format!("{survival:.4}"),
-            output::limit(limits.map(|l| l.0)),
-            output::limit(limits.map(|l| l.1)),
+            at.time.to_string(),
+            at.at_risk.to_string(),
+            at.events.to_string(),
+            at.censored.to_string(),
+            output::limit(at.survival),
+            output::limit(at.lower),
+            output::limit(at.upper),
         ]);
+    };
+    let mut note = "";
+    if at.is_empty() {
+        let counts = km.at_risk().iter().zip(km.events()).zip(km.censored());
+        let points = km.times().iter().zip(km.survival()).zip(&curve.limits);
+        for (((&time, &survival), limits), ((&at_risk, &events), &censored)) in points.zip(counts) {
+            let (lower, upper) = (limits.map(|limits| limits.0), limits.map(|limits| limits.1));
+            row(&AtTime { time, survival: Some(survival), lower, upper, at_risk, events, censored });
+        }
+    } else {
+        for &time in at {
+            let at = curve.at(time);
+            if at.survival.is_none() {
+                note = "-: after the last observed time, where nobody was seen\n";
+            }
+            row(&at);
+        }
     }
     let n_events: u64 = km.events().iter().sum();
     let median = curve.median.map_or_else(|| "not reached".to_owned(), |median| median.to_string());
     let name = curve.level.as_deref().map(|level| format!("{level}: ")).unwrap_or_default();
     format!(
-        "{name}{} subjects, {n_events} events, median survival {median}\n\n{}",
+        "{name}{} subjects, {n_events} events, median survival {median}\n\n{}{note}",
         km.n_subjects(),
         output::aligned(&rows)
     )

@@ -125,9 +125,7 @@ fn draw(
     let convention: Convention = arguments.convention.into();
     let mut curves = Vec::new();
     for at in 0..grouping.levels.len() {
-        let members = outcomes.iter().zip(&grouping.of_subject).filter(|(_, group)| **group == at);
-        let km =
-            KaplanMeier::fit(&members.map(|(o, _)| *o).collect::<Vec<_>>()).map_err(Drawing::Statistics)?;
+        let km = KaplanMeier::fit(&grouping.members(outcomes, at)).map_err(Drawing::Statistics)?;
         let limits = km.confidence_limits(0.95, convention.ci_type()).map_err(Drawing::Statistics)?;
         curves.push((km, limits));
     }

@@ -12,6 +12,7 @@ mod grouping;
 mod km;
 mod logrank;
 mod output;
+mod rmst;
 mod sample;
 mod table;
 mod table_text;
@@ -42,6 +43,7 @@ fn run(command: &Command) -> Result<(), CliError> {
     let report = match command {
         Command::Cindex(arguments) => cindex::run(arguments)?,
         Command::Km(arguments) => km::run(arguments)?,
+        Command::Rmst(arguments) => rmst::run(arguments)?,
         Command::Logrank(arguments) => logrank::run(arguments)?,
         Command::Brier(arguments) => brier::run(arguments)?,
         Command::Auc(arguments) => auc::run(arguments)?,

@@ -118,6 +118,50 @@ fn km_by_group_is_a_list_with_levels() {
 }
 
 #[test]
+fn restricted_means_of_groups_are_areas_and_compared_with_the_first() {
+    let bench = Bench::new();
+    let means = bench.json("rmst --time months --event died --by arm --tau 7 --json");
+    // x: S is 3/4, 1/2, 1/2, 0 at 1, 2, 3, 4. y: 1 up to 6, then 2/3.
+    let areas = [1.0 + 0.75 + 0.5 * 2.0, 6.0 + 2.0 / 3.0];
+    for (group, area) in means["groups"].as_array().expect("groups").iter().zip(areas) {
+        assert!((group["rmst"].as_f64().expect("a number") - area).abs() < 1e-12, "{group}");
+    }
+    assert_eq!((&means["groups"][0]["n_events"], &means["groups"][1]["n_events"]), (&json!(3), &json!(2)));
+    let difference = means["differences"][0]["difference"].as_f64().expect("a number");
+    assert!((difference - (areas[1] - areas[0])).abs() < 1e-12);
+    assert_eq!(means["differences"][0]["first"], "y");
+
+    let before = bench.json("rmst --time months --event died --by arm --tau 0.5 --json");
+    assert_eq!((&before["groups"][0]["rmst"], &before["groups"][0]["upper"]), (&json!(0.5), &json!(0.5)));
+    assert_eq!(before["differences"][0]["p_value"], Value::Null, "nobody has died yet");
+    let text =
+        String::from_utf8(bench.run(PATIENTS, "rmst --time months --event died --by arm --tau 0.5").stdout);
+    let text = text.expect("UTF-8");
+    assert!(text.starts_with("Restricted mean of `months` up to 0.5\n\ngroup  n  events    mean"), "{text}");
+    assert!(text.ends_with("-: neither group has an event before the horizon\n"), "{text}");
+
+    // The curve of all ends above 0 at 9; that of `x` at 0, so that it has a mean up to any time.
+    let error = bench.error(PATIENTS, "rmst --time months --event died --tau 10", 3);
+    assert!(error.contains("follow-up ends at 9, expected no end before --tau 10"), "{error}");
+    let error = bench.error(PATIENTS, "rmst --time months --event died --by arm --tau 10", 3);
+    assert!(error.contains("follow-up of `y` ends at 9"), "{error}");
+    let all = bench.json("rmst --time months --event died --json");
+    assert_eq!((&all["tau"], all.get("differences")), (&json!(9.0), None));
+}
+
+#[test]
+fn people_see_survival_at_the_times_they_ask_for() {
+    let output = Bench::new().run(PATIENTS, "km --time months --event died --at 4,12");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    // Up to month 4 three have died and two were censored, one of them at 4, where five were at risk.
+    assert!(text.contains("\n4           5       3         2    0.6000 "), "{text}");
+    assert!(text.contains("\n12          0       5         3         -          -          -\n"), "{text}");
+    assert!(text.ends_with("-: after the last observed time, where nobody was seen\n"), "{text}");
+    let error = Bench::new().error(PATIENTS, "km --time months --event died --at=-1", 2);
+    assert!(error.contains("such as 12,36,60"), "{error}");
+}
+
+#[test]
 fn logrank_prints_the_agreed_keys() {
     let test = Bench::new().json("logrank --time months --event died --by arm --json");
     let keys: Vec<&String> = test.as_object().expect("an object").keys().collect();
@@ -291,7 +335,7 @@ fn people_get_tables() {
 
 #[test]
 fn every_subcommand_shows_an_example() {
-    for command in ["cindex", "km", "logrank"] {
+    for command in ["cindex", "km", "rmst", "logrank"] {
         let output =
             Command::new(env!("CARGO_BIN_EXE_survstat")).args([command, "--help"]).output().expect("started");
         let text = String::from_utf8(output.stdout).expect("UTF-8");

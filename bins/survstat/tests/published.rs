@@ -67,6 +67,53 @@ fn hormone_therapy_in_the_gbsg2_trial() {
 }
 
 #[test]
+fn restricted_means_are_those_of_r() {
+    let Some(root) = root() else { return };
+    // R 4.2.2, survfit(Surv(time, event) ~ horTh), print(rmean = 1684); the difference and its error by survRM2's formula.
+    let means = json(&root, &format!("rmst {GBSG2} --by horTh --tau 1684"));
+    let expected =
+        [(1_199.105_466_721_106_3, 27.531_254_518_508_188), (1_329.668_673_143_803, 33.753_974_011_447_51)];
+    for (group, (mean, standard_error)) in means["groups"].as_array().expect("groups").iter().zip(expected) {
+        close(&group["rmst"], mean, 1e-12);
+        close(&group["standard_error"], standard_error, 1e-10);
+        close(&group["upper"], mean + 1.959_963_984_540_054 * standard_error, 1e-12);
+    }
+    let difference = &means["differences"][0];
+    assert_eq!((&difference["first"], &difference["second"]), (&Value::from("1"), &Value::from("0")));
+    close(&difference["difference"], expected[1].0 - expected[0].0, 1e-10);
+    close(&difference["standard_error"], expected[0].1.hypot(expected[1].1), 1e-10);
+    // 2 * scipy.stats.norm.sf(difference / error)
+    close(&difference["p_value"], 0.002_722_437_551_457_715_7, 1e-8);
+    // Without a horizon it is the earliest of the groups' last times.
+    let means = json(&root, &format!("rmst {GBSG2} --by horTh"));
+    close(&means["tau"], 2_563.0, 1e-15);
+    close(&means["groups"][0]["rmst"], 1_537.470_022_542_638_8, 1e-12);
+}
+
+#[test]
+fn survival_at_given_times_is_that_of_the_curve() {
+    let Some(root) = root() else { return };
+    let whole = json(&root, &format!("km {GBSG2}"));
+    let at = json(&root, &format!("km {GBSG2} --at 0,567,1000.5,2659,3000"));
+    assert_eq!(at["survival"], whole["survival"]);
+    let rows = at["at"].as_array().expect("rows");
+    assert_eq!(rows.len(), 5);
+    assert_eq!([&rows[0]["survival"], &rows[0]["lower"]], [1.0, 1.0]);
+    assert_eq!(rows[0]["at_risk"], 686);
+    let times: Vec<f64> = whole["time"].as_array().expect("times").iter().filter_map(Value::as_f64).collect();
+    for row in &rows[1..4] {
+        let time = row["time"].as_f64().expect("a time");
+        let last = times.iter().rposition(|&t| t <= time).expect("a step");
+        for key in ["survival", "lower", "upper"] {
+            assert_eq!(row[key], whole[key][last], "{key} at {time}");
+        }
+        let at_risk = times.iter().position(|&t| t >= time).expect("followed");
+        assert_eq!(row["at_risk"], whole["at_risk"][at_risk]);
+    }
+    assert!(rows[4]["survival"].is_null() && rows[4]["upper"].is_null() && rows[4]["at_risk"] == 0);
+}
+
+#[test]
 fn mcat_on_gbmlgg_and_luad() {
     let Some(root) = root() else { return };
     let c = json(&root, &format!("cindex {GBMLGG} --risk risk_MCAT"));

@@ -72,8 +72,8 @@ pub use error::{Error, Result};
 pub use external::{CutSource, ExternalCIndex, ExternalReport, external_figures};
 pub use figures::{
     Anchor, Figure, ForestPlot, ForestRow, ForestScale, Ink, SurvivalCurve, Svg, TimeCurve, TimeCurves,
-    TimeQuantity, calibration_plot, cohort_flow, figures, forest_plot, patient_in_cohort, predicted_survival,
-    survival_curves, time_curves,
+    TimeQuantity, bin_ends, calibration_plot, cohort_flow, figures, forest_plot, patient_in_cohort,
+    predicted_survival, survival_curves, time_curves,
 };
 pub use html::{render_external_html, render_html};
 pub use number::percent;

@@ -193,7 +193,7 @@ fn conclude(config: &RunConfig, run: &Path, started: Instant) -> Result<Summary>
     };
     let summary = evaluate::summarise(config, &predictions, cost)?;
     run_dir::write_json(&run.join(run_dir::SUMMARY), &summary)?;
-    report::write(run, None)?;
+    report::write(run, run, None)?;
     Ok(summary)
 }
 

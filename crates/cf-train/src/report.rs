@@ -26,20 +26,23 @@ use protocol_notes::{chosen_epoch, notes};
 /// Pixels of a PNG figure per unit of its SVG.
 const PNG_SCALE: f32 = 2.0;
 
-/// Writes `figures/*.svg`, `figures/*.png` and, last, `report.html`; returns the path of the report.
+/// Writes `figures/*.svg`, `figures/*.png` and, last, `report.html` into `out`, which is made if it is not there; returns the path of
+/// the report.
 ///
+/// - `run`: the run that it is of; it may be `out`, and is else only read.
 /// - `heatmaps`: where `cf-heatmap render` wrote; of the slides with the highest and the lowest risk, those that are there are shown.
 ///
 /// # Errors
 /// If the run is not complete, a file can't be written, or `heatmaps` holds neither slide, or maps of another model.
-pub fn write(run: &Path, heatmaps: Option<&Path>) -> Result<PathBuf> {
+pub fn write(run: &Path, out: &Path, heatmaps: Option<&Path>) -> Result<PathBuf> {
     let mut report = collect(run)?;
+    run_dir::create_dir(out)?;
     if let Some(folder) = heatmaps {
         let config = RunConfig::read(&run.join(run_dir::CONFIG), &[])?;
-        report.heatmaps = heatmaps::of_extremes(run, folder, &report.predictions, &config.model)?;
+        report.heatmaps = heatmaps::of_extremes((run, out), folder, &report.predictions, &config.model)?;
     }
-    write_figures(run, cf_report::figures(&report)?)?;
-    let path = run.join(run_dir::REPORT);
+    write_figures(out, cf_report::figures(&report)?)?;
+    let path = out.join(run_dir::REPORT);
     run_dir::write(&path, cf_report::render_html(&report)?.as_bytes())?;
     Ok(path)
 }

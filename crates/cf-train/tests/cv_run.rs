@@ -689,6 +689,11 @@ fn a_run_directory_holds_what_the_contract_says() {
     numbers_of_the_report_are_those_of(&summary, &report);
     inputs_are_hashed(&run, 60);
     std::fs::remove_file(run.join("report.html")).unwrap();
+    // Elsewhere first: then the run is only read.
+    let elsewhere = dir.path().join("reports/mine");
+    succeed(&["report", "--run", path(&run), "--out", path(&elsewhere)]);
+    assert_eq!(std::fs::read_to_string(elsewhere.join("report.html")).unwrap(), report);
+    assert!(elsewhere.join("figures").is_dir() && !run.join("report.html").exists());
     succeed(&["report", "--run", path(&run)]);
     assert_eq!(std::fs::read_to_string(run.join("report.html")).unwrap(), report);
 

@@ -1,6 +1,6 @@
 //! The slide and its maps side by side, as the paper's Figure 2 has them.
 
-use cf_report::Ink;
+use cf_report::{Ink, bin_ends};
 use image::RgbImage;
 
 use crate::error::Result;
@@ -53,11 +53,11 @@ pub(crate) fn figure(
         let small = image::imageops::resize(picture, size[0], size[1], image::imageops::FilterType::Triangle);
         panels.push(Panel { name: "Slide".to_owned(), range: None, picture: small });
     }
-    for layer in layers {
+    for layer in layers.iter().filter(|layer| is_drawn(layer, layers)) {
         let look = options.look(layer.meaning());
         let map = ShadeMap::of_patches(&grid, layer.boxes(), &look.shades(layer));
         panels.push(Panel {
-            name: layer.title(),
+            name: if layer.meaning() == Meaning::Effect { layer.name().to_owned() } else { layer.title() },
             range: Some(RangeText::of(layer)),
             picture: map_alone(&map, size, &look.colours.table()),
         });
@@ -81,9 +81,9 @@ pub(crate) fn figure(
         let survival: Vec<String> =
             prediction.survival.iter().map(|value| format!("{:.0} %", value * 100.0)).collect();
         let text = format!(
-            "{}; survival past time bins 1 to {}: {}",
+            "{}; survival past {}: {}",
             risk_text(prediction),
-            survival.len(),
+            bin_ends(survival.len(), &prediction.time_bin_edges_months),
             survival.join(", ")
         );
         page.text_before([f64::from(width - EDGE), 38.0], Ink::Muted, LABEL, &text);
@@ -123,6 +123,15 @@ pub(crate) fn figure(
     page.finish()
 }
 
+/// Whether a layer has a panel. A part of the tissue has one effect, whichever magnification it is drawn on: that of the finest stands for
+/// all.
+fn is_drawn(layer: &HeatLayer, layers: &[HeatLayer]) -> bool {
+    layer.meaning() == Meaning::Attention
+        || layers.iter().all(|other| {
+            other.module() != layer.module() || other.magnification().power() <= layer.magnification().power()
+        })
+}
+
 /// The looks that need a legend, from the right, each with what it is of: one where maps of effects look like those of attention.
 fn legends(layers: &[HeatLayer], options: &RenderOptions) -> Vec<(&'static str, Look)> {
     let mut legends: Vec<(&str, Look)> = [(Meaning::Effect, "occlusion"), (Meaning::Attention, "attention")]
@@ -156,6 +165,26 @@ mod tests {
     use super::*;
     use crate::patch_boxes::PatchBoxes;
     use crate::scaling::Scaling;
+
+    #[test]
+    fn an_effect_is_drawn_once_and_attention_at_each_magnification() {
+        let layer = |magnification, module: &str, meaning| {
+            let boxes = PatchBoxes { magnification, side: 256, corners: vec![[0, 0]] };
+            HeatLayer::new(module, Arc::new(boxes), vec![1.0]).unwrap().with_meaning(meaning)
+        };
+        let (x5, x10, x20) = (Magnification::X5, Magnification::X10, Magnification::X20);
+        let layers = [
+            layer(x5, "occlusion", Meaning::Effect),
+            layer(x20, "occlusion", Meaning::Effect),
+            layer(x10, "occlusion", Meaning::Effect),
+            layer(x5, "gate", Meaning::Attention),
+            layer(x10, "gate", Meaning::Attention),
+        ];
+        assert_eq!(
+            [0, 1, 2, 3, 4].map(|at| is_drawn(&layers[at], &layers)),
+            [false, true, false, true, true]
+        );
+    }
 
     #[test]
     fn maps_that_look_the_same_share_a_legend() {

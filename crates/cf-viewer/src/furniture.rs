@@ -125,7 +125,11 @@ impl Page {
         let (left, top) = (f64::from(x), f64::from(y));
         self.text([left, top + 18.0], Ink::Text, LABEL, &risk_text(prediction));
         self.text([left, top + 38.0], Ink::Muted, NOTE, &prediction.risk_range());
-        let curve = predicted_survival("Predicted survival", &prediction.survival)?;
+        let curve = predicted_survival(
+            "Predicted survival",
+            &prediction.survival,
+            &prediction.time_bin_edges_months,
+        )?;
         self.picture(pixels(&curve.svg)?, [x, y + 50]);
         Ok(())
     }
@@ -190,7 +194,9 @@ mod tests {
 
     #[test]
     fn only_risks_of_a_survival_curve_have_a_range() {
-        let range = |risk, survival: [f64; 4]| Prediction { risk, survival: survival.to_vec() }.risk_range();
+        let range = |risk, survival: [f64; 4]| {
+            Prediction { risk, survival: survival.to_vec(), time_bin_edges_months: Vec::new() }.risk_range()
+        };
         let survival = [0.9, 0.7, 0.5, 0.3];
         assert_eq!(range(-survival.iter().sum::<f64>(), survival), "from \u{2212}4 (lowest) to 0 (highest)");
         for log_risk in [0.37, -0.12, -7.0] {

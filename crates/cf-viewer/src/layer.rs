@@ -137,6 +137,12 @@ impl HeatLayer {
         &self.module
     }
 
+    /// What the module is called, such as `Coarse CAB`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Which patches.
     #[must_use]
     pub fn magnification(&self) -> Magnification {

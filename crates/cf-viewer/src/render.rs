@@ -33,6 +33,9 @@ pub struct Prediction {
     pub risk: f64,
     /// Probability of surviving past each time bin.
     pub survival: Vec<f64>,
+    /// Where the bins begin and end, one more than there are bins; empty where nobody knows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub time_bin_edges_months: Vec<f64>,
 }
 
 impl Prediction {

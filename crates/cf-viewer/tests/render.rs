@@ -55,7 +55,11 @@ fn draw(out: &Path, slide: Option<(&Path, &dyn SlideReader)>) -> Rendered {
         Some((path, slide)) => SlideFrame::of_slide(path, slide, None, &info, boxes).unwrap(),
         None => SlideFrame::of_features(None, &info, boxes).unwrap(),
     };
-    let prediction = Prediction { risk: -2.3, survival: vec![0.9, 0.7, 0.5, 0.2] };
+    let prediction = Prediction {
+        risk: -2.3,
+        survival: vec![0.9, 0.7, 0.5, 0.2],
+        time_bin_edges_months: vec![0.0, 9.5, 21.0, 44.0, 120.5],
+    };
     let subject = Subject {
         slide_id: "slide-1",
         frame,
@@ -99,6 +103,7 @@ fn a_slide_with_its_file_gets_everything_and_a_summary_of_it() {
     let summary: serde_json::Value =
         serde_json::from_slice(&std::fs::read(out.join("render.json")).unwrap()).unwrap();
     assert_eq!(summary["prediction"]["risk"], -2.3);
+    assert_eq!(summary["prediction"]["time_bin_edges_months"][4], 120.5);
     assert_eq!(summary["origin"]["model"], "crossfusion");
     assert_eq!(summary["layers"][1]["n_patches"], 192);
     // 48 patches fill a square of 7 with one copy, of the first.

@@ -98,6 +98,7 @@ fn start() -> Running {
         title: "CrossFusion on <rendered>".to_owned(),
         predictions: (0..).zip(names).map(|(at, name)| row(at, name)).collect(),
         risk_cut: cf_report::RiskCut::PooledMedian,
+        time_bins: [(0, vec![0.0, 12.0, 24.0, 36.0, 61.5])].into(),
         slide_files: files.map(|(name, path): (&str, &Path)| (name.to_owned(), path.to_owned())).into(),
         heat: Box::new(Row {
             side: truth.cell_side / 4,
@@ -219,7 +220,14 @@ fn a_slide_its_patient_and_its_map_are_shown() {
     assert_eq!(server.get("/slides/slide%201/layers/0/patches/2.jpg").picture().width(), 160);
     let figure = server.get("/slides/slide%201/figures/kaplan-meier.svg");
     assert!(String::from_utf8(figure.body).unwrap().contains("Marked patient"));
-    assert_eq!(server.get("/slides/slide%201/figures/survival.svg").headers["content-type"], "image/svg+xml");
+    // Of the other fold nobody knows what its time bins are.
+    for (slide, past) in [("slide%201", "12.0, 24.0, 36.0 and 61.5 months"), ("other", "time bins 1 to 4")] {
+        assert_eq!(server.get(&format!("/api/slides/{slide}")).json()["survival_past"], past);
+        let figure = server.get(&format!("/slides/{slide}/figures/survival.svg"));
+        assert_eq!(figure.headers["content-type"], "image/svg+xml");
+        let svg = String::from_utf8(figure.body).unwrap();
+        assert!(svg.contains(&format!("Probability of surviving past {past}: 0.90,")), "{svg}");
+    }
     assert_eq!(server.n_made.load(Ordering::Relaxed), 1, "the model ran once");
 }
 

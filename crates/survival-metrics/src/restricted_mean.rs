@@ -86,6 +86,15 @@ pub fn restricted_mean(km: &KaplanMeier, tau: f64) -> Result<RestrictedMean> {
 }
 
 impl RestrictedMean {
+    /// Interval of the mean, `mean ± z SE` as in survRM2.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] for a level outside (0, 1).
+    pub fn interval(&self, level: f64) -> Result<(f64, f64)> {
+        let half = normal_quantile(level)? * self.standard_error;
+        Ok((self.mean - half, self.mean + half))
+    }
+
     /// Compares this mean with that of an independent group, at the same horizon.
     ///
     /// # Errors

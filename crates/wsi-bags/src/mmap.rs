@@ -9,6 +9,7 @@ use memmap2::{Mmap, MmapMut};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::features::Floats;
+use crate::regular_file;
 
 /// A whole file, mapped for reading. The pages are read from disk when first touched.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ impl MappedFile {
     /// Maps the file; an empty one maps to no bytes.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let failed = |source| ErrorKind::Io { action: "open the file", source };
-        let open = || Self::of(File::open(path).map_err(failed)?);
+        let open = || Self::of(regular_file::open(path).map_err(failed)?);
         open().map_err(|error: Error| error.in_file(path))
     }
 

@@ -1,6 +1,5 @@
 //! Few bytes of a slide's patches that tell them from others.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
@@ -9,6 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::layout::Layout;
 use crate::magnification::Magnification;
 use crate::patch_source::PatchSource;
+use crate::regular_file;
 use crate::store::BagStore;
 
 /// Bytes that are read at each of three places: all features of a cohort would take as long as an epoch of training.
@@ -33,7 +33,7 @@ impl BagStore {
                 return Ok(sample);
             }
         }
-        let read = File::open(&path).and_then(|file| file.metadata());
+        let read = regular_file::open(&path).and_then(|file| file.metadata());
         let n_bytes = read.map_err(unreadable).map_err(|error| error.in_file(&path))?.len();
         let mut sample = n_bytes.to_string().into_bytes();
         read_places(&path, 0..n_bytes, &mut sample)?;
@@ -60,7 +60,7 @@ fn read_places(path: &Path, Range { start, end }: Range<u64>, into: &mut Vec<u8>
     let n_bytes = PLACE_BYTES.min(end.saturating_sub(start));
     let last = end - n_bytes;
     let mut read = || {
-        let mut file = File::open(path)?;
+        let mut file = regular_file::open(path)?;
         for place in [start, start + (last - start) / 2, last] {
             file.seek(SeekFrom::Start(place))?;
             (&mut file).take(n_bytes).read_to_end(into)?;

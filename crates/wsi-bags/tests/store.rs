@@ -369,6 +369,68 @@ fn a_link_that_leads_nowhere_is_an_error_and_no_absent_slide() {
     assert!(!store.presence("other").unwrap().at(X20));
 }
 
+/// What the system said.
+fn cause(error: &wsi_bags::Error) -> String {
+    std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
+}
+
+#[test]
+#[cfg(unix)]
+fn a_pipe_among_the_bags_is_refused_and_not_waited_for() {
+    let root = tempfile::tempdir().unwrap();
+    put_native(root.path(), "uni", X5, "a");
+    put_tensor(&root.path().join("tensors"), "uni", X5, "a", 2);
+    let pipes =
+        [root.path().join("pipe.h5"), root.path().join("tensors").join("uni/x5/pt_files").join("pipe.pt")];
+    for pipe in &pipes {
+        assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
+    }
+    for (root, pipe) in [(root.path().to_owned(), &pipes[0]), (root.path().join("tensors"), &pipes[1])] {
+        let store = BagStore::open(&root, None, "uni").unwrap();
+        assert_eq!(store.slide_ids(), ["a", "pipe"]);
+        for error in [store.read("pipe", &[X5]).unwrap_err(), store.sample("pipe", X5).unwrap_err()] {
+            assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{error}");
+            assert_eq!(error.path(), Some(pipe.as_path()));
+            assert_eq!(cause(&error), "found a pipe, socket or device, expected a file");
+        }
+        assert!(store.read("a", &[X5]).is_ok());
+    }
+}
+
+#[test]
+#[cfg(unix)]
+#[allow(clippy::print_stdout, reason = "a skip says why")]
+fn a_folder_that_may_not_be_entered_is_an_error_and_no_absent_slide() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let root = tempfile::tempdir().unwrap();
+    put_tensor(root.path(), "uni", X5, "a", 2);
+    fs::create_dir(root.path().join("native")).unwrap();
+    put_native(&root.path().join("native"), "uni", X5, "a");
+    let listed_only = |folder: &Path, mode: u32| {
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    const DENIED: &str = "Permission denied (os error 13)";
+    let enter = |folder: &Path| fs::metadata(folder.join("a.h5"));
+    let (scales, native) = (root.path().join("uni"), root.path().join("native"));
+    listed_only(&native, 0o400);
+    let is_bound = enter(&native).is_err();
+    if is_bound {
+        let store = BagStore::open(&native, Some(Layout::Native), "uni").unwrap();
+        assert_eq!(store.slide_ids(), ["a"]);
+        let error = store.presence("a").map(|_| ()).unwrap_err();
+        assert_eq!((error.path(), &*cause(&error)), (Some(&*native.join("a.h5")), DENIED));
+        listed_only(&scales, 0o400);
+        let error = BagStore::open(root.path(), None, "uni").map(|_| ()).unwrap_err();
+        assert!(error.path().is_some_and(|path| path.starts_with(&scales)), "{error}");
+        assert_eq!(cause(&error), DENIED);
+        listed_only(&scales, 0o700);
+    } else {
+        println!("skipped: nothing is forbidden to this user");
+    }
+    listed_only(&native, 0o700);
+}
+
 #[test]
 fn a_bag_that_bears_the_name_of_the_slide_file_is_found_by_the_slide() {
     let directory = tempfile::tempdir().unwrap();

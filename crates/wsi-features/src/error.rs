@@ -191,6 +191,19 @@ pub fn way_out(kind: &wsi_slides::ErrorKind) -> Option<&'static str> {
         wsi_slides::ErrorKind::AboveBase { .. } => {
             Some("--magnifications names those to cut, such as x5,x10")
         }
+        // A magnification has twice the micrometres per pixel of the next finer one; scanners differ by a tenth.
+        wsi_slides::ErrorKind::FinerThanSlide { magnification, wanted_mpp, mpp } => {
+            let finest = wanted_mpp * f64::from(magnification.power());
+            Some(match [10.0, 5.0].map(|power| finest / power >= 0.9 * mpp) {
+                [true, _] => {
+                    "--magnifications names those to cut, such as x5,x10; a larger --target-mpp cuts larger patches"
+                }
+                [_, true] => {
+                    "--magnifications names those to cut, such as x5; a larger --target-mpp cuts larger patches"
+                }
+                _ => "a larger --target-mpp cuts larger patches",
+            })
+        }
         wsi_slides::ErrorKind::Limit { what, .. } if what.contains("strip") => {
             Some("write the image in tiles, as `vips tiffsave IN OUT --tile --pyramid` does")
         }

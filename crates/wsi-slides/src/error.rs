@@ -184,6 +184,18 @@ pub enum ErrorKind {
         /// What the slide has.
         base: f64,
     },
+    /// Patches of a physical size whose pixels would be finer than those of the slide.
+    #[error(
+        "{magnification} at {wanted_mpp} µm/px is finer than the slide, {mpp} µm/px: its pixels would be made up"
+    )]
+    FinerThanSlide {
+        /// What was asked for.
+        magnification: Magnification,
+        /// Micrometres per pixel that it has at the size asked for.
+        wanted_mpp: f64,
+        /// Those of the slide.
+        mpp: f64,
+    },
     /// Nothing was found to be tissue, or no patch lies on it.
     #[error("no tissue: {reason}")]
     NoTissue {

@@ -158,6 +158,13 @@ fn foreign(path: &Path) -> Option<&'static str> {
 
 fn first_bytes(path: &Path) -> Result<Vec<u8>> {
     let failed = |source| Error::from(ErrorKind::Io { action: "open the file", source });
+    let kind = std::fs::metadata(path).map_err(failed)?.file_type();
+    if !kind.is_file() {
+        // Opening a pipe waits, perhaps for ever, for somebody to write into it.
+        let found = if kind.is_dir() { "found a folder" } else { "found a pipe, socket or device" };
+        let fault = format!("{found}, expected a slide file");
+        return Err(failed(std::io::Error::new(std::io::ErrorKind::InvalidInput, fault)));
+    }
     let mut head = Vec::with_capacity(256);
     File::open(path).map_err(failed)?.take(256).read_to_end(&mut head).map_err(failed)?;
     Ok(head)

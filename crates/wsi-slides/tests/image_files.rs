@@ -55,3 +55,15 @@ fn an_image_of_too_few_bytes_says_what_is_suspected_and_the_way_out() {
     RgbImage::from_pixel(3000, 3000, image::Rgb([255; 3])).write_with_encoder(plain).unwrap();
     assert!(open(&path).is_ok());
 }
+
+#[test]
+#[cfg(unix)]
+fn a_pipe_is_refused_and_not_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("slide.svs");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let Err(error) = open(&path) else { panic!("it opens") };
+    assert!(matches!(error.kind(), ErrorKind::Io { .. }), "{error}");
+    let cause = std::error::Error::source(&error).map(ToString::to_string);
+    assert_eq!(cause.as_deref(), Some("found a pipe, socket or device, expected a slide file"));
+}

@@ -16,6 +16,9 @@ const LINE_HEIGHT: f64 = 18.0;
 /// Names at the ends of the curves keep this distance.
 const NAME_DISTANCE: f64 = 14.0;
 
+/// Steps of a curve that are less than this apart, in both directions, are drawn as one: a tenth of a pixel.
+const FINEST: f64 = 0.1;
+
 /// One subject on the curve of its group.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Marked {
@@ -161,11 +164,10 @@ fn capitalised(name: &str) -> String {
 pub(super) fn step_path(km: &KaplanMeier, plot: &Plot) -> String {
     let (x, y) = plot.at((0.0, 1.0));
     let mut d = format!("M{} {}", number(x), number(y));
-    for ((&time, &survival), &events) in km.times().iter().zip(km.survival()).zip(km.events()) {
-        if events > 0 {
-            let (x, y) = plot.at((time, survival));
-            d.push_str(&format!("H{}V{}", number(x), number(y)));
-        }
+    let steps = km.times().iter().zip(km.survival()).zip(km.events()).filter(|&(_, &events)| events > 0);
+    let steps = steps.map(|((&time, &survival), _)| plot.at((time, survival)));
+    for (x, y) in apart(steps, |&(x, y)| [x, y]) {
+        d.push_str(&format!("H{}V{}", number(x), number(y)));
     }
     if let Some(&last) = km.times().last() {
         d.push_str(&format!("H{}", number(plot.x.at(last))));
@@ -175,12 +177,9 @@ pub(super) fn step_path(km: &KaplanMeier, plot: &Plot) -> String {
 
 /// Upright strokes through the curve wherever someone was censored.
 pub(super) fn censor_path(km: &KaplanMeier, plot: &Plot) -> String {
-    km.censor_marks()
-        .map(|point| {
-            let (x, y) = plot.at(point);
-            format!("M{} {}v8", number(x), number(y - 4.0))
-        })
-        .collect()
+    let marks = km.censor_marks().map(|point| plot.at(point));
+    let marks = apart(marks, |&(x, y)| [x, y]).into_iter();
+    marks.map(|(x, y)| format!("M{} {}v8", number(x), number(y - 4.0))).collect()
 }
 
 /// The area between the confidence limits, stepped like the curve. It starts at the first event and ends where
@@ -188,7 +187,11 @@ pub(super) fn censor_path(km: &KaplanMeier, plot: &Plot) -> String {
 pub(super) fn band_path(limits: &[Option<(f64, f64)>], km: &KaplanMeier, plot: &Plot) -> String {
     // Limits change at events only; the last time closes the band.
     let changes = km.times().iter().zip(km.events()).zip(limits).filter(|&((_, &events), _)| events > 0);
-    let changes: Vec<(f64, Option<(f64, f64)>)> = changes.map(|((&time, _), &limit)| (time, limit)).collect();
+    let changes = changes.map(|((&time, _), &limit)| (time, limit));
+    let changes = apart(changes, |&(time, limit)| {
+        let (low, high) = limit.unwrap_or((f64::NAN, f64::NAN));
+        [plot.x.at(time), plot.y.at(low), plot.y.at(high)]
+    });
     let ends = changes.iter().skip(1).map(|&(time, _)| time).chain(km.times().last().copied());
     let (mut upper, mut lower) = (Vec::new(), Vec::new());
     for (&(from, limit), to) in changes.iter().zip(ends) {
@@ -202,6 +205,23 @@ pub(super) fn band_path(limits: &[Option<(f64, f64)>], km: &KaplanMeier, plot: &
     }
     upper.extend(lower.into_iter().rev());
     format!("{}Z", polyline(&upper))
+}
+
+/// Leaves out what lies closer than [`FINEST`] to what comes before it, in all that `places` has of it; the first and the last stay. A curve
+/// of a million subjects is then of no more steps than can be seen.
+fn apart<T: Copy, const N: usize>(items: impl Iterator<Item = T>, places: impl Fn(&T) -> [f64; N]) -> Vec<T> {
+    let (mut kept, mut last, mut left_out): (Vec<T>, Option<[f64; N]>, Option<T>) = (Vec::new(), None, None);
+    for item in items {
+        let found = places(&item);
+        let is_near = last.is_some_and(|last| last.iter().zip(&found).all(|(a, b)| (a - b).abs() < FINEST));
+        left_out = is_near.then_some(item);
+        if !is_near {
+            last = Some(found);
+            kept.push(item);
+        }
+    }
+    kept.extend(left_out);
+    kept
 }
 
 /// Names at the right ends of the curves, so that the figure can be read in grey.
@@ -266,6 +286,42 @@ mod tests {
     #[test]
     fn censor_mark_stands_on_the_curve() {
         assert_eq!(censor_path(&hand_made(), &plot()), "M200 21v8");
+    }
+
+    #[test]
+    fn a_curve_of_many_subjects_has_the_steps_that_can_be_seen() {
+        let plot = Plot::new(FRAME, (0.0, 120.0), (0.0, 1.0));
+        // Every other subject is censored, so that S(t) falls as the root of what is left of 120 months.
+        let outcomes: Vec<Outcome> = (1..=200_000_u32)
+            .map(|at| (f64::from(at) * 120.0 / 200_000.0, at % 2 == 0))
+            .map(|(time, event)| if event { Outcome::event(time) } else { Outcome::censored(time) })
+            .collect::<survival_metrics::Result<_>>()
+            .expect("valid times");
+        let km = KaplanMeier::fit(&outcomes).expect("outcomes");
+        let limits = km.confidence_limits(0.95, CiType::LogLog).expect("0.95 is a level");
+        let line = step_path(&km, &plot);
+        for d in [&line, &censor_path(&km, &plot), &band_path(&limits, &km, &plot)] {
+            assert!((20_000..300_000).contains(&d.len()), "{}", d.len());
+        }
+        // What is drawn over each time is the curve at that time, to less than the width of its line.
+        let mut steps = line.split('H').skip(1).map(|step| {
+            let (x, y) = step.split_once('V').unwrap_or((step, ""));
+            (x.parse::<f64>().expect("a number"), y.parse::<f64>().ok())
+        });
+        let (mut before, mut n) = (FRAME.1, 0);
+        let months = |x: f64| (x - FRAME.0) / (FRAME.2 - FRAME.0) * 120.0;
+        let last = loop {
+            let Some((x, y)) = steps.next() else { panic!("the path ends with a line across") };
+            let drawn = |time| plot.y.at(km.survival_at(time));
+            // At its end the curve falls further than that within the last digit of x.
+            let is_told = x < FRAME.2 - 1.0;
+            assert!(!is_told || (drawn(months(x - 0.01)) - before).abs() < 0.25, "{x}: {before}");
+            let Some(y) = y else { break x };
+            assert!(!is_told || (drawn(months(x + 0.01)) - y).abs() < 0.25, "{x}: {y}");
+            (before, n) = (y, n + 1);
+        };
+        assert_eq!((last, before), (FRAME.2, FRAME.3));
+        assert!((2_000..6_000).contains(&n), "{n}");
     }
 
     #[test]

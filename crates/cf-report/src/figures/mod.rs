@@ -20,7 +20,7 @@ pub use cohort_flow::cohort_flow;
 pub use forest::{ForestPlot, ForestRow, ForestScale, forest_plot};
 pub use over_time::{TimeCurve, TimeCurves, TimeQuantity, time_curves};
 pub use patient_place::patient_in_cohort;
-pub use predicted_survival::predicted_survival;
+pub use predicted_survival::{bin_ends, predicted_survival};
 pub use survival_curves::{SurvivalCurve, survival_curves};
 pub use svg::{Anchor, Ink, Svg};
 

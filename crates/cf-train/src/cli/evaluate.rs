@@ -22,7 +22,7 @@ pub(super) struct EvaluateArguments {
 /// Write the report of a run again.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  cf-train report --run runs/blca\n  cf-train report --run runs/blca --heatmaps heatmaps/blca"
+    after_help = "Examples:\n  cf-train report --run runs/blca\n  cf-train report --run runs/blca --heatmaps heatmaps/blca\n  cf-train report --run /shared/runs/blca --out blca"
 )]
 pub(super) struct ReportArguments {
     /// Run directory of `cf-train cv`.
@@ -31,6 +31,9 @@ pub(super) struct ReportArguments {
     /// Directory that `cf-heatmap render` wrote into: the slides with the highest and the lowest risk are shown.
     #[arg(long, value_name = "DIR")]
     heatmaps: Option<PathBuf>,
+    /// Where to write `report.html` and `figures/` [default: the run directory].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &EvaluateArguments) -> Result<(), Failure> {
@@ -63,7 +66,8 @@ pub(super) fn run(arguments: &EvaluateArguments) -> Result<(), Failure> {
 }
 
 pub(super) fn run_report(arguments: &ReportArguments) -> Result<(), Failure> {
-    let path = report::write(&arguments.run, arguments.heatmaps.as_deref())?;
+    let out = arguments.out.as_deref().unwrap_or(&arguments.run);
+    let path = report::write(&arguments.run, out, arguments.heatmaps.as_deref())?;
     print(&path.display().to_string());
     Ok(())
 }

@@ -21,6 +21,29 @@ pub(super) struct ScoredSlides {
     pub(super) averaged: Risks,
 }
 
+/// Standard deviations of the models' risks that are further apart than this are told: the mean then follows the model with the largest.
+const LARGEST_RATIO_OF_SPREADS: f64 = 3.0;
+
+impl ScoredSlides {
+    /// What is to know of the averaged risk where the models' risks spread unevenly, as those of Cox models may: each has a scale of its own.
+    pub(super) fn uneven_spread(&self) -> Option<String> {
+        let spread = |risks: &Risks| {
+            let n = risks.risk.len() as f64;
+            let mean = risks.risk.iter().sum::<f64>() / n;
+            (risks.risk.iter().map(|risk| (risk - mean).powi(2)).sum::<f64>() / n).sqrt()
+        };
+        let spreads = || self.folds.iter().zip(self.by_model.iter().map(spread));
+        let (widest, most) = spreads().max_by(|a, b| a.1.total_cmp(&b.1))?;
+        let (narrowest, least) = spreads().min_by(|a, b| a.1.total_cmp(&b.1))?;
+        (most > LARGEST_RATIO_OF_SPREADS * least).then(|| {
+            format!(
+                "risks of the models spread unevenly (standard deviation {most:.3} in fold {widest}, {least:.3} in fold {narrowest}), so that \
+                 their mean follows those that spread most; each model's own C-index is beside it"
+            )
+        })
+    }
+}
+
 /// Passes each bag, which is read once, through every model.
 ///
 /// # Errors
@@ -61,4 +84,29 @@ pub(super) fn score(
         by_model,
         averaged,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_whose_risks_spread_unevenly_are_told_of() {
+        let scored = |scales: &[f64]| {
+            let risks = |risk: Vec<f64>| Risks { outcomes: Vec::new(), risk, patients: Vec::new() };
+            let by_model =
+                scales.iter().map(|scale| risks([1.0, -1.0, 1.0, -1.0].map(|x| x * scale + 7.0).to_vec()));
+            ScoredSlides {
+                slides: Vec::new(),
+                folds: (0..scales.len()).map(|at| at + 2).collect(),
+                by_model: by_model.collect(),
+                averaged: risks(Vec::new()),
+            }
+        };
+        assert_eq!(scored(&[1.0, 2.9, 1.5]).uneven_spread(), None);
+        assert_eq!(scored(&[0.0]).uneven_spread(), None);
+        let told = scored(&[1.0, 3.25, 0.5]).uneven_spread().unwrap();
+        assert!(told.contains("(standard deviation 3.250 in fold 3, 0.500 in fold 4)"), "{told}");
+        assert!(scored(&[0.0, 1.0]).uneven_spread().unwrap().contains("0.000 in fold 2"));
+    }
 }

@@ -118,7 +118,7 @@ impl ExternalSummary {
             flow: cohort.flow.clone(),
             patients_of_run: cohort.overlap.clone(),
             substitutes: bags.substitutes(slide_ids),
-            remarks: all_remarks(config, cohort, run, remarks),
+            remarks: all_remarks(config, cohort, run, (scored, remarks)),
             run: TestedRun {
                 dir: run.dir.display().to_string(),
                 cohort: run.config.cohort.name.clone(),
@@ -151,9 +151,10 @@ fn all_remarks(
     config: &ExternalConfig,
     cohort: &ExternalCohort,
     run: &TrainedRun,
-    of_bags: Vec<String>,
+    (scored, of_bags): (&ScoredSlides, Vec<String>),
 ) -> Vec<String> {
     let mut remarks = of_bags;
+    remarks.extend(scored.uneven_spread());
     if !config.not_read.is_empty() {
         remarks.push(format!(
             "the configuration says {}, which a test does not read: model and training are the run's, and nothing is split",

@@ -37,12 +37,13 @@ struct Origin {
     checkpoint: Option<String>,
 }
 
-/// Of the slides at both ends of the predicted risk, those whose heatmaps lie in `folder`, the highest first.
+/// Of the slides at both ends of the predicted risk, those whose heatmaps lie in `folder`, the highest first. `page` is where the page that shows
+/// them lies: links lead from there.
 ///
 /// # Errors
 /// If there is none, or one is of another model than `model`, or of weights that predict another risk than the run has.
 pub(super) fn of_extremes(
-    run: &Path,
+    (run, page): (&Path, &Path),
     folder: &Path,
     predictions: &[PredictionRow],
     model: &ModelConfig,
@@ -69,7 +70,7 @@ pub(super) fn of_extremes(
             slide_id: row.slide_id.clone(),
             reason,
             picture_png: std::fs::read(&picture).map_err(Error::io("read", &picture))?,
-            folder: seen_from(&slide, run)?,
+            folder: seen_from(&slide, page)?,
         });
     }
     if found.is_empty() {
@@ -149,15 +150,18 @@ mod tests {
         let rows: Vec<_> = (0..9).map(row).collect();
         std::fs::create_dir_all(&folder).expect("made");
         let config = ModelConfig::default_of(cf_model::ModelName::Amil);
-        let error = of_extremes(&run, &folder, &rows, &config).expect_err("nothing was drawn").to_string();
+        let error =
+            of_extremes((&run, &run), &folder, &rows, &config).expect_err("nothing was drawn").to_string();
         assert!(error.contains("s8 and s0") && error.contains("cf-heatmap render"), "{error}");
         for slide in ["s0", "s4", "s7"] {
             std::fs::create_dir_all(folder.join(slide)).expect("made");
             std::fs::write(folder.join(slide).join(PICTURE), slide).expect("written");
         }
-        let found = of_extremes(&run, &folder, &rows, &config).expect("two are there");
+        let found = of_extremes((&run, &run), &folder, &rows, &config).expect("two are there");
         let said: Vec<_> = found.iter().map(|map| (map.slide_id.as_str(), map.folder.as_str())).collect();
         assert_eq!(said, [("s7", "../../heatmaps/s7"), ("s0", "../../heatmaps/s0")], "s4 is in the middle");
+        let elsewhere = of_extremes((&run, dir.path()), &folder, &rows, &config).expect("two are there");
+        assert_eq!(elsewhere[0].folder, "heatmaps/s7", "seen from the page");
         let said: Vec<&str> = found.iter().map(|map| map.reason.as_str()).collect();
         let wanted = [
             "predicted risk 7.000, rank 1 of 4 in fold 1 (1 is the highest)",
@@ -171,7 +175,7 @@ mod tests {
                 "origin": { "model": model, "checkpoint": "other/fold_0/best.safetensors" },
             });
             std::fs::write(folder.join("s7").join(SUMMARY), summary.to_string()).expect("written");
-            of_extremes(&run, &folder, &rows, &config)
+            of_extremes((&run, &run), &folder, &rows, &config)
         };
         assert_eq!(drawn("amil", 7.0 + 1e-4).map(|found| found.len()).ok(), Some(2));
         for (other, risk) in [("dsmil", 7.0), ("amil", 6.5)] {

@@ -77,6 +77,11 @@ impl App {
         Ok((Arc::clone(id), row))
     }
 
+    /// Where the time bins of a slide's fold begin and end, in months; empty where nobody knows.
+    pub(super) fn time_bins(&self, row: &PredictionRow) -> &[f64] {
+        self.study.time_bins.get(&row.fold).map_or(&[], Vec::as_slice)
+    }
+
     /// The open file of a slide.
     pub(super) async fn open(self: &Arc<Self>, id: Arc<str>) -> Result<Arc<OpenSlide>, Refusal> {
         self.draw(move |app| app.open_now(&id)).await
@@ -243,6 +248,7 @@ mod tests {
             title: String::new(),
             predictions: vec![row],
             risk_cut: cf_report::RiskCut::PooledMedian,
+            time_bins: BTreeMap::new(),
             slide_files: BTreeMap::new(),
             heat: Box::new(model),
         };

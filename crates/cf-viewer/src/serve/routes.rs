@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use cf_report::{Figure, PredictionRow, patient_in_cohort, predicted_survival};
+use cf_report::{Figure, PredictionRow, bin_ends, patient_in_cohort, predicted_survival};
 use serde_json::{Value, json};
 
 use super::app::App;
@@ -183,6 +183,7 @@ fn summary(app: &App, row: &PredictionRow, (rank_in_fold, slides_in_fold): Place
         "months": row.outcome.time(),
         "status": if row.outcome.is_event() { "event" } else { "censored" },
         "survival": row.survival,
+        "survival_past": bin_ends(row.survival.len(), app.time_bins(row)),
         "has_file": app.study.slide_files.contains_key(&row.slide_id),
     })
 }
@@ -324,7 +325,9 @@ async fn figure(State(app): Shared, Path((id, name)): Path<(String, String)>) ->
     let (_, row) = app.slide(&id)?;
     let cannot = |error: cf_report::Error| Refusal::cannot(whole_text(&error));
     let Figure { svg, .. } = match name.as_str() {
-        "survival.svg" => predicted_survival("Predicted survival", &row.survival).map_err(cannot)?,
+        "survival.svg" => {
+            predicted_survival("Predicted survival", &row.survival, app.time_bins(row)).map_err(cannot)?
+        }
         "kaplan-meier.svg" => patient_in_cohort(&app.study.predictions, &app.study.risk_cut, &row.patient_id)
             .map_err(cannot)?
             .ok_or_else(|| Refusal::unknown("patient"))?,

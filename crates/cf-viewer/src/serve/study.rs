@@ -16,6 +16,8 @@ pub struct Study {
     pub predictions: Vec<PredictionRow>,
     /// Where patients are cut into groups at high and at low risk.
     pub risk_cut: RiskCut,
+    /// By fold, where its time bins begin and end, in months: one more than there are bins. Of folds that are not there, nobody knows.
+    pub time_bins: BTreeMap<usize, Vec<f64>>,
     /// The file of each slide, by slide id, where there is one.
     pub slide_files: BTreeMap<String, PathBuf>,
     /// Makes the heatmaps of a slide.

@@ -52,16 +52,39 @@ pub(crate) fn check_directory(directory: &Path) -> Result<()> {
     Err(Error::from(kind).in_file(directory))
 }
 
-/// Whether a directory has a file or a link of that name. A link that leads nowhere counts: reading it is an error that says
-/// so, where a file that is absent may be left out.
+/// Whether a directory has a file or a link of that name. A link that leads nowhere counts, and so does what lies in a directory that
+/// may not be entered: reading it is an error that says so, where a file that is absent may be left out.
 pub(crate) fn has_entry(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|entry| !entry.is_dir())
+    match fs::symlink_metadata(path) {
+        Ok(entry) => !entry.is_dir(),
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    }
+}
+
+/// Whether a path is a folder or leads to one.
+///
+/// # Errors
+/// [`ErrorKind::Io`] if it lies in a directory that may not be entered, so that nobody knows.
+pub(crate) fn is_folder(path: &Path) -> Result<bool> {
+    match fs::metadata(path) {
+        Ok(entry) => Ok(entry.is_dir()),
+        Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+            Err(Error::from(ErrorKind::Io { action: "look for the folder", source }).in_file(path))
+        }
+        Err(_) => Ok(false),
+    }
 }
 
 /// The folders inside a directory that a name is right for, links to folders among them.
 pub(crate) fn folders_named(directory: &Path, is_right: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
-    let names = file_names(directory)?.into_iter().filter(|name| is_right(name));
-    Ok(names.map(|name| directory.join(name)).filter(|path| path.is_dir()).collect())
+    let mut folders = Vec::new();
+    for name in file_names(directory)?.into_iter().filter(|name| is_right(name)) {
+        let path = directory.join(name);
+        if is_folder(&path)? {
+            folders.push(path);
+        }
+    }
+    Ok(folders)
 }
 
 /// Whether a directory has a file of a type.

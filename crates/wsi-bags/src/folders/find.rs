@@ -8,7 +8,7 @@ use crate::magnification::Magnification;
 use crate::native;
 use crate::scale_file::{FileType, is_name_of};
 
-use super::directory::{check_directory, file_names, folders_named, has_files};
+use super::directory::{check_directory, file_names, folders_named, has_files, is_folder};
 use super::{Folders, ScaleFolder};
 
 /// Looks for the files of one layout below `root`; `None` if there are none. `stated` says that the user asked for
@@ -189,7 +189,7 @@ fn atlaspatch(home: &Path) -> Result<Vec<ScaleFolder>> {
 /// The folders `<prefix><encoder>`; the one of exactly the asked name, if there is one, before others that mean it.
 fn encoder_folders(home: &Path, prefix: &str, backbone: &str) -> Result<Vec<PathBuf>> {
     let exact = home.join(format!("{prefix}{backbone}"));
-    if exact.is_dir() {
+    if is_folder(&exact)? {
         return Ok(vec![exact]);
     }
     folders_named(home, |name| name.strip_prefix(prefix).is_some_and(|encoder| is_name_of(backbone, encoder)))

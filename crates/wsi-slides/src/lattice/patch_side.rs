@@ -30,7 +30,7 @@ impl PatchSides {
     /// By physical size: 20x patches have `target_mpp` micrometres per pixel, coarser ones 2 and 4 times as many.
     ///
     /// # Errors
-    /// [`ErrorKind::NoResolution`] if micrometres per pixel are not known, [`ErrorKind::AboveBase`] if `finest` would be
+    /// [`ErrorKind::NoResolution`] if micrometres per pixel are not known, [`ErrorKind::FinerThanSlide`] if `finest` would be
     /// finer than the slide by more than a tenth.
     pub fn physical(resolution: &Resolution, target_mpp: f64, finest: Magnification) -> Result<Self> {
         let Some(mpp) = resolution.mpp else {
@@ -44,7 +44,8 @@ impl PatchSides {
         let finest_mpp = target_mpp * 20.0 / f64::from(finest.power());
         // Scanners that are called 20x differ by as much.
         if finest_mpp < 0.9 * mpp {
-            return Err(ErrorKind::AboveBase { magnification: finest, base: resolution.base }.into());
+            let wanted_mpp = finest_mpp;
+            return Err(ErrorKind::FinerThanSlide { magnification: finest, wanted_mpp, mpp }.into());
         }
         Self::of(f64::from(PATCH_SIDE) * target_mpp / mpp)
     }
@@ -109,6 +110,10 @@ mod tests {
         let of = |mpp| PatchSides::physical(&resolution(40.0, mpp), 0.5, Magnification::X20);
         assert_eq!(of(Some(0.2527)).unwrap().at(Magnification::X20), 507);
         assert!(matches!(of(None).unwrap_err().kind(), ErrorKind::NoResolution { .. }));
-        assert!(matches!(of(Some(1.0)).unwrap_err().kind(), ErrorKind::AboveBase { .. }));
+        let error = of(Some(1.0)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "x20 at 0.5 µm/px is finer than the slide, 1 µm/px: its pixels would be made up"
+        );
     }
 }

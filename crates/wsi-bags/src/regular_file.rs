@@ -1,0 +1,16 @@
+//! Opening files that are nothing but files.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+/// Opens a file for reading. What is no file is refused before it is opened: opening a pipe waits, perhaps for ever, for somebody to
+/// write into it.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let kind = fs::metadata(path)?.file_type();
+    if kind.is_file() {
+        return File::open(path);
+    }
+    let found = if kind.is_dir() { "a folder" } else { "a pipe, socket or device" };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, format!("found {found}, expected a file")))
+}
