@@ -25,7 +25,7 @@ const RANGE: u32 = 46;
 const FOOT: u32 = 16 + LEGEND_HEIGHT;
 /// The least room left of the legends.
 const SCALE: u32 = 340;
-const PANELS_IN_A_ROW: usize = 5;
+const PANELS_IN_A_ROW: usize = 6;
 /// The longer side of a panel.
 const PANEL: u32 = 480;
 const LEGEND: u32 = 300;

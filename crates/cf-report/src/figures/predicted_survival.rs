@@ -42,7 +42,9 @@ pub fn predicted_survival(title: &str, survival: &[f64], edges_months: &[f64]) -
     let ends = bin_ends(n_bins, edges_months);
     let description = format!("Probability of surviving past {ends}: {}.", said.join(", "));
     let mut svg = Svg::new(NAME, WIDTH, HEIGHT, title, &description);
-    let plot = Plot::new((50.0, 34.0, WIDTH - 14.0, HEIGHT - 46.0), (0.0, n_bins as f64), (0.0, 1.0));
+    // Months stand below the end of each bin, the last one half beyond the plot.
+    let beyond = if edges_months.is_empty() { 14.0 } else { 26.0 };
+    let plot = Plot::new((50.0, 34.0, WIDTH - beyond, HEIGHT - 46.0), (0.0, n_bins as f64), (0.0, 1.0));
     svg.text_with(plot.left, 20.0, Anchor::Start, Ink::Text, r#"font-size="14" font-weight="600""#, title);
     plot.draw_y_axis(&mut svg, &Ticks::decimal(0.0, 1.0, 5), "");
     let mut frame = format!("M{} {}H{}", number(plot.left), number(plot.bottom), number(plot.right));
@@ -104,7 +106,7 @@ mod tests {
             "{svg}"
         );
         // Below the end of its bin.
-        assert!(svg.contains(r#"<text x="198" y="220""#) && svg.contains(">12.1<"), "{svg}");
+        assert!(svg.contains(r#"<text x="192" y="220""#) && svg.contains(">12.1<"), "{svg}");
         assert!(predicted_survival("", &[0.9, 0.5], &[0.0, 12.0]).is_err());
         assert_eq!([bin_ends(1, &[]), bin_ends(1, &[0.0, 3.0])], ["time bin 1", "3.0 months"]);
     }
