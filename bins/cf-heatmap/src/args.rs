@@ -29,12 +29,16 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Draw the maps of one slide: pictures, patch sheets, polygons for QuPath, pyramids, and the raw scores.
     ///
+    /// With --run, the model is that of the fold that held the slide out, and bags are read from where the run read them. Without it,
+    /// --checkpoint, --model, --features and --backbone say all that.
+    ///
     /// Writes DIR/SLIDE/ with figure.png (the slide beside its maps), scores.csv and scores.h5, for each map an overlay
     /// (x10-source-pt.png), the patches that score highest (.patches.png) and a pyramid in the frame of the slide (.tiff), for
     /// each magnification its patches for QuPath (x10.geojson), and last render.json, which lists what there is. Nothing is
     /// encoded anew. Without --slide-file, maps are drawn on an empty canvas.
-    #[command(after_help = "Example:\n  cf-heatmap render --checkpoint runs/blca/fold_0/best.safetensors \
-        --model crossfusion \\\n      --features features/blca --backbone uni2-h --slide TCGA-2F-A9KO-01Z-00-DX1 \\\n      \
+    #[command(after_help = "Examples:\n  cf-heatmap render --run runs/blca --slide TCGA-2F-A9KO-01Z-00-DX1 \
+        --slide-file slides/TCGA-2F-A9KO-01Z-00-DX1.svs --out heatmaps\n  \
+        cf-heatmap render --checkpoint runs/blca/fold_0/best.safetensors --model crossfusion \\\n      --features features/blca --backbone uni2-h --slide TCGA-2F-A9KO-01Z-00-DX1 \\\n      \
         --slide-file slides/TCGA-2F-A9KO-01Z-00-DX1.svs --out heatmaps")]
     Render(Box<RenderArguments>),
     /// Show a run's slides, heatmaps and patients in the browser, on this machine only.
@@ -49,24 +53,30 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct RenderArguments {
+    /// Run directory of `cf-train cv`: the model of the fold that held the slide out is taken.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["checkpoint", "model", "model_config", "backbone"])]
+    pub(crate) run: Option<PathBuf>,
+    /// Take the model of this fold of the run, whether or not it held the slide out; what the slide was to it is said.
+    #[arg(long, value_name = "N", requires = "run")]
+    pub(crate) fold: Option<usize>,
     /// Weights: our safetensors, or a released PyTorch state dict.
-    #[arg(long, value_name = "FILE.{safetensors,pt}")]
-    pub(crate) checkpoint: PathBuf,
+    #[arg(long, value_name = "FILE.{safetensors,pt}", required_unless_present = "run")]
+    pub(crate) checkpoint: Option<PathBuf>,
     /// The model that the weights are of; `cf-train models` lists them.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) model: ModelName,
+    #[arg(long, value_name = "NAME", required_unless_present = "run")]
+    pub(crate) model: Option<ModelName>,
     /// Settings (TOML) that a released checkpoint's shapes cannot tell, such as num_heads. The paper's by default.
     #[arg(long, value_name = "FILE.toml")]
     pub(crate) model_config: Option<PathBuf>,
-    /// Directory of bags.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) features: PathBuf,
+    /// Directory of bags; with --run, only where they were moved.
+    #[arg(long, value_name = "DIR", required_unless_present = "run")]
+    pub(crate) features: Option<PathBuf>,
     /// Layout of the directory, such as native, clam or trident; detected when left out.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "features")]
     pub(crate) layout: Option<Layout>,
     /// Encoder whose features are read.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) backbone: String,
+    #[arg(long, value_name = "NAME", required_unless_present = "run")]
+    pub(crate) backbone: Option<String>,
     /// The slide, with or without its extension.
     #[arg(long, value_name = "ID")]
     pub(crate) slide: String,
@@ -118,11 +128,11 @@ pub(crate) struct ServeArguments {
     /// Run directory of `cf-train cv`.
     #[arg(long, value_name = "DIR")]
     pub(crate) run: PathBuf,
-    /// Directory of bags.
+    /// Directory of bags; those of the run by default.
     #[arg(long, value_name = "DIR")]
-    pub(crate) features: PathBuf,
+    pub(crate) features: Option<PathBuf>,
     /// Layout of the directory of bags; detected when left out.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "features")]
     pub(crate) layout: Option<Layout>,
     /// Directory of slide files; without it maps are drawn on an empty canvas.
     #[arg(long, value_name = "DIR")]

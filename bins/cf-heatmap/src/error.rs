@@ -11,6 +11,8 @@ use cf_train::Remedy;
 pub(crate) enum CliError {
     /// A checkpoint, a bag, or the model's pass.
     Train(cf_train::Error),
+    /// The bags that a run read.
+    BagsOfRun(cf_train::Error),
     /// A map, or a slide that it does not belong to.
     Viewer(cf_viewer::Error),
     /// A slide file.
@@ -19,6 +21,8 @@ pub(crate) enum CliError {
     Slides(wsi_features::Error),
     /// A device that is not there.
     Device(String),
+    /// Arguments that do not go together.
+    Usage(&'static str),
     /// Results that cannot be printed.
     Write(io::Error),
     /// Results that cannot be encoded.
@@ -53,6 +57,11 @@ impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Train(error) => f.write_str(&error.with_causes()),
+            Self::BagsOfRun(error) => write!(
+                f,
+                "{}\n  hint: the run read its bags there; --features DIR says where they are now",
+                error.with_causes()
+            ),
             Self::Viewer(error) => {
                 f.write_str(&with_causes(error))?;
                 match hint(error) {
@@ -63,6 +72,7 @@ impl fmt::Display for CliError {
             Self::Slide(error) => f.write_str(&with_causes(error)),
             Self::Slides(error) => f.write_str(&with_causes(error)),
             Self::Device(reason) => f.write_str(reason),
+            Self::Usage(reason) => f.write_str(reason),
             Self::Write(error) => write!(f, "cannot write the result: {error}"),
             Self::Encode(error) => write!(f, "cannot encode the result as JSON: {error}"),
         }
@@ -73,7 +83,7 @@ impl CliError {
     /// 1 unexpected, 2 usage, 3 bad data, 4 too large, 75 temporary.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Train(error) => match error.remedy() {
+            Self::Train(error) | Self::BagsOfRun(error) => match error.remedy() {
                 Remedy::FixInput => 3,
                 Remedy::LessMemory => 4,
                 Remedy::Retry => 75,
@@ -81,7 +91,8 @@ impl CliError {
             },
             Self::Viewer(error) if is_temporary(error) => 75,
             Self::Viewer(cf_viewer::Error::Setting { .. } | cf_viewer::Error::Serve { .. })
-            | Self::Device(_) => 2,
+            | Self::Device(_)
+            | Self::Usage(_) => 2,
             Self::Slide(error) if is_temporary(error) => 75,
             Self::Slides(error) if is_temporary(error) => 75,
             Self::Viewer(_) | Self::Slide(_) | Self::Slides(_) => 3,

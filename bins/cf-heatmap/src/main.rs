@@ -1,8 +1,8 @@
 //! `cf-heatmap`: where a model looks, on the slide.
 
 mod args;
+mod chosen_model;
 mod error;
-mod held_out;
 mod output;
 mod render;
 mod serve;

@@ -1,22 +1,32 @@
 //! `cf-heatmap render`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use cf_train::predict::{self, AttributionOptions, SlideAttribution, Target};
+use cf_train::held_out::Part;
+use cf_train::predict::{AttributionOptions, SlideAttribution, Target, attribute};
 use cf_viewer::{HeatLayer, LeftOut, Prediction, Rendered, SlideFrame, Subject, heat_layers, render};
 use serde::Serialize;
 use wsi_bags::slide_stem;
 
 use crate::args::RenderArguments;
+use crate::chosen_model::ChosenModel;
 use crate::error::CliError;
-use crate::held_out;
 use crate::output::{print, print_json, progress};
 
 /// What is printed.
 #[derive(Serialize)]
 struct Report<'a> {
     slide: &'a str,
+    /// The fold of the run that the model is of, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fold: Option<usize>,
+    /// What the slide was to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<Part>,
+    /// Folds that held the slide out as well.
+    #[serde(skip_serializing_if = "<[usize]>::is_empty")]
+    other_folds: &'a [usize],
     directory: PathBuf,
     risk: f64,
     survival: &'a [f64],
@@ -30,12 +40,11 @@ pub(crate) fn run(arguments: &RenderArguments, show_bars: bool) -> Result<(), Cl
     let device = arguments.device.open().map_err(|error| CliError::Device(error.to_string()))?;
     let start = Instant::now();
     let slide = arguments.slide_file.as_deref().map(wsi_slides::open).transpose()?;
+    let model = ChosenModel::of(arguments)?;
     let target = Target {
-        checkpoint: &arguments.checkpoint,
-        model: predict::model_config(arguments.model, arguments.model_config.as_deref())?,
-        features: &arguments.features,
-        layout: arguments.layout,
-        backbone: &arguments.backbone,
+        checkpoint: &model.checkpoint,
+        model: model.config.clone(),
+        features: &model.features,
         slide: &arguments.slide,
         device,
     };
@@ -47,7 +56,7 @@ pub(crate) fn run(arguments: &RenderArguments, show_bars: bool) -> Result<(), Cl
     };
     let occlusion = arguments.occlusion.map(|most| most as usize);
     let options = AttributionOptions { occlusion, progress: Some(&mut on_pass) };
-    let found = predict::attribute(&target, options)?;
+    let found = attribute(&target, options)?;
     passes.finish_and_clear();
     let info = found.info;
     let prediction = Prediction {
@@ -55,7 +64,7 @@ pub(crate) fn run(arguments: &RenderArguments, show_bars: bool) -> Result<(), Cl
         survival: found.prediction.survival.to_vec(),
         time_bin_edges_months: found.prediction.time_bin_edges_months.clone().unwrap_or_default(),
     };
-    let (layers, unscored) = layers(arguments, &found)?;
+    let (layers, unscored) = layers(&model, &found)?;
     // The features are not drawn.
     drop(found);
     let boxes = layers.iter().map(|layer| layer.boxes().as_ref());
@@ -71,8 +80,8 @@ pub(crate) fn run(arguments: &RenderArguments, show_bars: bool) -> Result<(), Cl
         slide: slide.as_deref(),
         prediction: Some(prediction.clone()),
         unscored,
-        origin: origin(arguments),
-        source: source(arguments, slide_id),
+        origin: origin(&model, arguments.slide_file.as_deref()),
+        source: source(&model),
     };
     let directory = arguments.out.join(slide_id);
     let bar = progress(show_bars, "drawing");
@@ -85,6 +94,9 @@ pub(crate) fn run(arguments: &RenderArguments, show_bars: bool) -> Result<(), Cl
     bar.finish_and_clear();
     let report = Report {
         slide: slide_id,
+        fold: model.fold.map(|(fold, _)| fold),
+        part: model.fold.map(|(_, part)| part),
+        other_folds: &model.others,
         directory,
         risk: prediction.risk,
         survival: &prediction.survival,
@@ -96,15 +108,12 @@ pub(crate) fn run(arguments: &RenderArguments, show_bars: bool) -> Result<(), Cl
 }
 
 /// The layers that have a number for every patch, and those that have not.
-fn layers(
-    arguments: &RenderArguments,
-    found: &SlideAttribution,
-) -> Result<(Vec<HeatLayer>, Vec<LeftOut>), CliError> {
+fn layers(model: &ChosenModel, found: &SlideAttribution) -> Result<(Vec<HeatLayer>, Vec<LeftOut>), CliError> {
     let (whole, partial): (Vec<_>, Vec<_>) =
         found.layers.iter().cloned().partition(|layer| layer.scores.iter().all(|score| score.is_finite()));
     let mut left_out = Vec::new();
     if found.layers.is_empty() {
-        let reason = format!("{} attends to no patches; --occlusion N measures effects", arguments.model);
+        let reason = format!("{} attends to no patches; --occlusion N measures effects", model.config.name());
         left_out.push(LeftOut { what: "maps of attention".to_owned(), reason });
     }
     for layer in partial {
@@ -119,33 +128,43 @@ fn layers(
     Ok((heat_layers(&found.bag, &whole)?, left_out))
 }
 
-fn origin(arguments: &RenderArguments) -> Vec<(String, String)> {
+fn origin(model: &ChosenModel, slide_file: Option<&Path>) -> Vec<(String, String)> {
     let mut origin = vec![
-        ("model".to_owned(), arguments.model.to_string()),
-        ("checkpoint".to_owned(), arguments.checkpoint.display().to_string()),
-        ("features".to_owned(), arguments.features.display().to_string()),
-        ("backbone".to_owned(), arguments.backbone.clone()),
+        ("model".to_owned(), model.config.name().to_string()),
+        ("checkpoint".to_owned(), model.checkpoint.display().to_string()),
+        ("features".to_owned(), model.bags_in_words()),
+        ("backbone".to_owned(), model.features.backbone.clone()),
     ];
-    if let Some(path) = &arguments.slide_file {
+    if let Some(path) = slide_file {
         origin.push(("slide_file".to_owned(), path.display().to_string()));
     }
     origin
 }
 
 /// What the pictures were made of, in a line.
-fn source(arguments: &RenderArguments, slide: &str) -> String {
-    let checkpoint = &arguments.checkpoint;
-    let file = checkpoint.file_name().unwrap_or_default().display();
-    let weights = match held_out::part(checkpoint, slide) {
+fn source(model: &ChosenModel) -> String {
+    let file = model.checkpoint.file_name().unwrap_or_default().display();
+    let weights = match model.fold {
         Some((fold, part)) => format!("fold {fold} ({file}; {})", part.in_words()),
         None => format!("{file} (whether it was trained on this slide is not known)"),
     };
-    let (model, encoder, version) = (arguments.model, &arguments.backbone, env!("CARGO_PKG_VERSION"));
-    format!("Model {model}, encoder {encoder}, {weights}. Drawn by cf-heatmap {version}. For research only.")
+    let (name, encoder, version) = (model.config.name(), &model.features.backbone, env!("CARGO_PKG_VERSION"));
+    format!("Model {name}, encoder {encoder}, {weights}. Drawn by cf-heatmap {version}. For research only.")
 }
 
 fn in_words(report: &Report<'_>) -> String {
-    let mut text = format!("slide {}\nrisk  {:.6} (higher is worse)\n", report.slide, report.risk);
+    let fold = match (report.fold, report.part) {
+        (Some(fold), Some(part)) if report.other_folds.is_empty() => {
+            format!("model of fold {fold}: {}\n", part.in_words())
+        }
+        (Some(fold), Some(part)) => format!(
+            "model of fold {fold}: {} (also by fold {}; --fold N takes another)\n",
+            part.in_words(),
+            cf_cli::listed(report.other_folds.iter().map(ToString::to_string))
+        ),
+        _ => String::new(),
+    };
+    let mut text = format!("slide {}\n{fold}risk  {:.6} (higher is worse)\n", report.slide, report.risk);
     for name in &report.rendered.files {
         text.push_str(&format!("  {}\n", report.directory.join(name).display()));
     }

@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use cf_model::ModelConfig;
 use cf_model::kernels::device::DeviceName;
 use cf_report::PredictionRow;
 use cf_train::RunConfig;
+use cf_train::config::FeaturesConfig;
 use cf_train::predict::{AttributionOptions, Target, attribute};
 use cf_train::run_dir::{CONFIG, fold_dir, fold_files};
 use cf_viewer::heat_layers;
 use cf_viewer::serve::{HeatSource, SlideHeat, Study, serve};
-use wsi_bags::{BagStore, Layout};
 use wsi_features::SlideList;
 
 use crate::args::ServeArguments;
+use crate::chosen_model::bags_of_run;
 use crate::error::CliError;
 use crate::output::print;
 
@@ -24,9 +26,8 @@ const INTERRUPTED: i32 = 130;
 /// Makes a slide's heatmaps through the checkpoint that did not see it in training.
 struct RunHeat {
     run: PathBuf,
-    config: RunConfig,
-    features: PathBuf,
-    layout: Option<Layout>,
+    model: ModelConfig,
+    features: FeaturesConfig,
     device: DeviceName,
 }
 
@@ -34,10 +35,8 @@ impl RunHeat {
     fn layers(&self, prediction: &PredictionRow) -> Result<SlideHeat, CliError> {
         let target = Target {
             checkpoint: &fold_dir(&self.run, prediction.fold).join(fold_files::BEST),
-            model: self.config.model.clone(),
+            model: self.model.clone(),
             features: &self.features,
-            layout: self.layout,
-            backbone: &self.config.features.backbone,
             slide: &prediction.slide_id,
             device: self.device.open().map_err(|error| CliError::Device(error.to_string()))?,
         };
@@ -50,7 +49,7 @@ impl HeatSource for RunHeat {
     fn heat(&self, prediction: &PredictionRow) -> Result<SlideHeat, String> {
         let heat = self.layers(prediction).map_err(|error| error.to_string())?;
         if heat.layers.is_empty() {
-            return Err(format!("{} has no attention to its patches", self.config.model.name()));
+            return Err(format!("{} has no attention to its patches", self.model.name()));
         }
         Ok(heat)
     }
@@ -59,19 +58,13 @@ impl HeatSource for RunHeat {
 pub(crate) fn run(arguments: &ServeArguments, quiet: bool) -> Result<(), CliError> {
     let report = cf_train::report::collect(&arguments.run)?;
     let config = RunConfig::read(&arguments.run.join(CONFIG), &[])?;
-    let bags = BagStore::open(&arguments.features, arguments.layout, &config.features.backbone)
-        .map_err(cf_train::Error::BagStore)?;
+    let (features, bags) = bags_of_run(config.features, arguments.features.as_deref(), arguments.layout)?;
     let slide_files = arguments.slides.as_deref().map(slide_files).transpose()?.unwrap_or_default();
     let n_slides = report.predictions.len();
     let n_bags = report.predictions.iter().filter(|row| bags.listed_as(&row.slide_id).is_some()).count();
     let n_files = report.predictions.iter().filter(|row| slide_files.contains_key(&row.slide_id)).count();
-    let heat = RunHeat {
-        run: arguments.run.clone(),
-        config,
-        features: arguments.features.clone(),
-        layout: arguments.layout,
-        device: arguments.device,
-    };
+    let heat =
+        RunHeat { run: arguments.run.clone(), model: config.model, features, device: arguments.device };
     let study = Study {
         title: report.title,
         predictions: report.predictions,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -23,6 +24,10 @@ struct Trained {
 }
 
 fn trained(dir: &Path, backbone_dim: usize) -> Trained {
+    trained_folds(dir, backbone_dim, vec![0])
+}
+
+fn trained_folds(dir: &Path, backbone_dim: usize, folds: Vec<usize>) -> Trained {
     let (cohort, run) = (dir.join("cohort"), dir.join("run"));
     let options = SimulateOptions {
         n_patients: 25,
@@ -35,7 +40,7 @@ fn trained(dir: &Path, backbone_dim: usize) -> Trained {
     let config = RunConfig::read(&cohort.join("config.toml"), &settings).unwrap();
     let device_name = DeviceName::Cpu;
     let device = device_name.open().unwrap();
-    let how = RunOptions { folds: vec![0], resume: false, device_name, device };
+    let how = RunOptions { folds, resume: false, device_name, device };
     cross_validate(&config, &run, &how, &AtomicBool::new(false), &mut |_| {}).unwrap();
     let text = std::fs::read_to_string(cohort.join("config.toml")).unwrap();
     let quoted = |key: &str| {
@@ -206,25 +211,31 @@ fn a_run_is_served_with_what_there_is_of_it_and_what_is_not_there_is_refused() {
     let slides = at("slides");
     std::fs::create_dir(&slides).unwrap();
     std::fs::write(slides.join("another.svs"), "").unwrap();
-    let serve = |features: &Path, slides: Option<&Path>| {
+    let serve = |features: Option<&Path>, slides: Option<&Path>| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cf-heatmap"));
-        command.args(["serve", "--port", "0", "--run"]).arg(at("run")).arg("--features").arg(features);
+        command.args(["serve", "--port", "0", "--run"]).arg(at("run"));
+        command.args(features.iter().flat_map(|features| [Path::new("--features"), features]));
         command.args(slides.iter().flat_map(|slides| [Path::new("--slides"), slides]));
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
 
-    let mut served = serve(&trained.features, Some(&slides));
-    let said: Vec<String> =
-        BufReader::new(served.stdout.take().unwrap()).lines().take(2).map(Result::unwrap).collect();
-    served.kill().unwrap();
-    served.wait().unwrap();
+    let served = |features: Option<&Path>| -> Vec<String> {
+        let mut served = serve(features, Some(&slides));
+        let said =
+            BufReader::new(served.stdout.take().unwrap()).lines().take(2).map(Result::unwrap).collect();
+        served.kill().unwrap();
+        served.wait().unwrap();
+        said
+    };
+    let said = served(Some(&trained.features));
     assert!(said[0].starts_with("http://127.0.0.1:"), "{said:?}");
+    assert_eq!(served(None)[1], said[1], "the bags of the run");
     let predicted = std::fs::read_to_string(at("run/fold_0/predictions.csv")).unwrap().lines().count() - 1;
     let counts = format!("Of {predicted} slides, {predicted} have features and 0 a slide file. Ctrl-C ends.");
     assert_eq!(said[1], counts);
 
     let refused = |features: &Path, slides: Option<&Path>, words: &[&str]| {
-        let mut begun = serve(features, slides);
+        let mut begun = serve(Some(features), slides);
         // A server that starts prints its address; one that is refused ends.
         let said = BufReader::new(begun.stdout.take().unwrap()).lines().next();
         assert!(said.is_none(), "{said:?}");
@@ -287,4 +298,98 @@ fn a_log_for_programs_is_json_line_by_line() {
         let plain = Command::new(env!("CARGO_BIN_EXE_cf-heatmap")).args(command).output().unwrap();
         assert!(text(&plain.stderr).starts_with("error: "), "text unless asked otherwise");
     }
+}
+
+/// The files of a rendered slide, but for `render.json`, which says when and of what.
+fn rendered(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    let files = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+    let files =
+        files.map(|file| (file.file_name().into_string().unwrap(), std::fs::read(file.path()).unwrap()));
+    files.filter(|(name, _)| name != "render.json").collect()
+}
+
+#[test]
+fn a_run_gives_the_model_that_held_the_slide_out_and_its_bags() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let mut trained = trained_folds(dir.path(), 16, vec![0, 1]);
+    let folds: Value = serde_json::from_slice(&std::fs::read(at("run/folds.json")).unwrap()).unwrap();
+    let part = |fold: usize, part: &str| -> Vec<String> {
+        let ids = folds["folds"][fold][part].as_array().unwrap();
+        ids.iter().map(|id| id.as_str().unwrap().to_owned()).collect()
+    };
+    trained.slide = part(1, "validation")[0].clone();
+    assert!(part(0, "train").contains(&trained.slide), "this shows nothing");
+    trained.checkpoint = at("run/fold_1/best.safetensors");
+    let by_run = |slide: &str, out: &str, more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cf-heatmap"));
+        command.args(["render", "--slide", slide, "--run"]).arg(at("run")).arg("--out").arg(at(out));
+        command.args(more).output().unwrap()
+    };
+    let said = |output: &Output| {
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let refused = |output: &Output, code: i32, words: &[&str]| {
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{error}");
+        assert!(words.iter().all(|word| error.contains(word)), "{words:?} in {error}");
+    };
+
+    // Everything by hand, and by the run: one and the same, to the last byte of every picture.
+    let by_hand = trained.render(&trained.features, &at("hand"), &["--json"]);
+    let by_hand: Value = serde_json::from_str(&said(&by_hand)).unwrap();
+    let of_run = said(&by_run(&format!("{}.svs", trained.slide), "run-maps", &[]));
+    assert!(of_run.contains("model of fold 1: this slide was held out\n"), "{of_run}");
+    let hand = rendered(&at("hand").join(&trained.slide));
+    assert!(
+        hand.contains_key("scores.csv") && hand.contains_key("scores.h5") && hand.contains_key("figure.png")
+    );
+    assert!(hand == rendered(&at("run-maps").join(&trained.slide)), "other files");
+    assert_eq!((&by_hand["fold"], &by_hand["part"]), (&1.into(), &"held-out".into()));
+
+    // Another fold, which was trained on the slide.
+    let other: Value =
+        serde_json::from_str(&said(&by_run(&trained.slide, "other", &["--fold", "0", "--json"]))).unwrap();
+    assert_eq!((&other["fold"], &other["part"]), (&0.into(), &"training".into()));
+    assert!(other["risk"] != by_hand["risk"]);
+    let told = said(&by_run(&trained.slide, "other", &["--fold", "0"]));
+    assert!(told.contains("model of fold 0: this slide was trained on\n"), "{told}");
+
+    let seen = |fold: usize| part(fold, "train");
+    let in_both = seen(0).into_iter().find(|slide| seen(1).contains(slide)).unwrap();
+    let words = [
+        "held out by no fold of the run: trained on in fold 0, 1",
+        "3 folds of the splits",
+        "--fold N",
+        "(finished: 0, 1)",
+    ];
+    refused(&by_run(&in_both, "none", &[]), 3, &words);
+    refused(
+        &by_run("slide-of-nobody", "none", &[]),
+        3,
+        &["is in no fold of the run", "the nearest name is", "--fold N"],
+    );
+    refused(
+        &by_run(&trained.slide, "none", &["--fold", "4"]),
+        3,
+        &["fold 4 was asked for, finished are 0, 1"],
+    );
+    refused(
+        &by_run(&trained.slide, "none", &["--backbone", "uni"]),
+        2,
+        &["--backbone", "cannot be used with", "--run"],
+    );
+    let bare =
+        |arguments: &[&str]| Command::new(env!("CARGO_BIN_EXE_cf-heatmap")).args(arguments).output().unwrap();
+    let out = ["render", "--slide", "a", "--out", "maps"];
+    refused(&bare(&out), 2, &["--checkpoint", "--model", "--features", "--backbone"]);
+    refused(&bare(&[&out[..], &["--fold", "0"]].concat()), 2, &["--run"]);
+    assert!(!at("none").exists());
+
+    // Bags that were moved are told of, and found where they are.
+    std::fs::rename(&trained.features, at("moved")).unwrap();
+    refused(&by_run(&trained.slide, "none", &[]), 3, &[trained.features.to_str().unwrap(), "--features"]);
+    said(&by_run(&trained.slide, "moved-maps", &["--features", at("moved").to_str().unwrap()]));
+    assert!(hand == rendered(&at("moved-maps").join(&trained.slide)), "other files");
 }

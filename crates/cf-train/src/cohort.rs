@@ -9,10 +9,12 @@
 //! | rows to cases | `cohort/clinical_table.rs`, `cohort/clinical_rows.rs`, `cohort/row_fault.rs` |
 //! | cases to slides | `cohort/slide_names.rs`, `cohort/barcode.rs` |
 //! | a column of patients that is not read | `cohort/unread_patients.rs` |
+//! | hospitals, scanners and the like | `cohort/patient_groups.rs` |
 
 mod barcode;
 mod clinical_rows;
 mod clinical_table;
+mod patient_groups;
 mod preset;
 mod row_fault;
 mod settings;
@@ -30,6 +32,7 @@ pub use barcode::{patient_of, site_of};
 pub(crate) use clinical_table::NO_ROWS;
 pub(crate) use clinical_table::table_files;
 pub use clinical_table::{Case, ClinicalTable};
+pub use patient_groups::PatientGroups;
 pub use preset::{Endpoint, MissingOutcome, Preset};
 pub(crate) use row_fault::{RowFault, RowFaultKind};
 pub use settings::{CohortConfig, ColumnNames, SlideColumnNames};

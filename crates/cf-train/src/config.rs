@@ -1,6 +1,7 @@
 //! The configuration of a run: as written in TOML, checked, and with every default filled in.
 
 mod examined;
+mod inner_validation;
 mod sections;
 
 use std::path::{Path, PathBuf};
@@ -10,14 +11,17 @@ use cf_model::kernels::device::stored_type;
 use cf_model::{Head, ModelConfig, ModelName};
 use serde::{Deserialize, Serialize};
 use toml::Table;
+use wsi_bags::Layout;
 
 use crate::byte_size::ByteSize;
 use crate::cohort::CohortConfig;
 use crate::config_keys;
 use crate::error::{Error, Result};
 use crate::protocol::Protocol;
+use crate::splits::HeldOutUse;
 
 pub(crate) use examined::{ConfigFaultKind, Examined};
+pub use inner_validation::InnerValidation;
 pub use sections::ExternalConfig;
 
 /// Everything that determines a cross-validated run.
@@ -92,8 +96,8 @@ pub struct TrainingConfig {
     pub memory_budget: Option<ByteSize>,
     /// Seed of every random stream.
     pub seed: u64,
-    /// `sound` only: share of the training patients held out to select the epoch, in `[0, 0.5]`; 0 selects the last.
-    pub inner_validation: f64,
+    /// `sound` only: what the epoch is selected on.
+    pub inner_validation: InnerValidation,
     /// Start from the weights of this safetensors or `.pt` file instead of drawing them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial_weights: Option<PathBuf>,
@@ -211,6 +215,11 @@ impl RunConfig {
             .map_err(|error| Error::Config { path: PathBuf::from("config.toml"), reason: error.to_string() })
     }
 
+    /// What the held-out parts of the split files are for.
+    pub fn held_out_use(&self) -> HeldOutUse {
+        self.training.inner_validation.held_out_use(self.cohort.evaluate)
+    }
+
     /// The settings that results depend on: without where the data lie, of which hashes are kept, and without what changes no
     /// number. What was moved, or is seen by another path, is the same.
     #[must_use]
@@ -238,6 +247,7 @@ impl RunConfig {
             faults.push("cohort.splits is empty, expected a folder or file of splits".to_owned());
         }
         faults.extend(self.training.value_faults());
+        faults.extend(self.training.inner_validation.fault_with(self.cohort.evaluate));
         faults.extend(self.features.check().err());
         faults.extend(self.model.check().err().map(|error| error.to_string()));
         if self.training.loss == LossKind::Cox && self.training.accumulation == 1 {
@@ -285,13 +295,13 @@ impl TrainingConfig {
             (self.accumulation == 0, "accumulation", self.accumulation.to_string(), "at least 1"),
             (!within(self.alpha, 1.0), "alpha", self.alpha.to_string(), "a weight in [0, 1]"),
             (
-                !within(self.inner_validation, 0.5),
+                matches!(self.inner_validation, InnerValidation::Share(share) if !within(share, 0.5)),
                 "inner_validation",
                 self.inner_validation.to_string(),
-                "a share in [0, 0.5]",
+                "a share in [0, 0.5], or \"val\"",
             ),
             (
-                self.protocol == Protocol::Paper && self.inner_validation > 0.0,
+                self.protocol == Protocol::Paper && self.inner_validation.selects(),
                 "inner_validation",
                 self.inner_validation.to_string(),
                 "0 in the `paper` protocol, which selects on the validation fold",
@@ -305,6 +315,16 @@ impl TrainingConfig {
 }
 
 impl FeaturesConfig {
+    /// The bags of a directory; its layout is detected where none is given.
+    pub fn of_directory(dir: &Path, layout: Option<Layout>, backbone: &str) -> Self {
+        Self {
+            dir: Some(dir.to_owned()),
+            layout: layout.map(|layout| layout.to_string()),
+            backbone: backbone.to_owned(),
+            roots: None,
+        }
+    }
+
     /// The directory, and those of 5x, 10x and 20x.
     pub(crate) fn directories(&self) -> [Option<&Path>; 4] {
         let roots = self.roots.as_ref();
@@ -337,7 +357,7 @@ impl FeaturesConfig {
         if self.roots.is_some() {
             return Err("features.layout goes with `dir`; the forms of `roots` are detected".to_owned());
         }
-        layout.parse::<wsi_bags::Layout>().map(|_| ()).map_err(|error| format!("features.layout: {error}"))
+        layout.parse::<Layout>().map(|_| ()).map_err(|error| format!("features.layout: {error}"))
     }
 }
 

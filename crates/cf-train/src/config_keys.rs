@@ -5,6 +5,9 @@ use toml::{Table, Value};
 /// Letters by which a misspelt name is compared with valid ones: more than any of these has.
 const COMPARED_LETTERS: usize = 64;
 
+/// The part of split files that can choose the epoch.
+const VAL: &str = "val";
+
 /// What a key holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -12,6 +15,8 @@ enum Kind {
     Texts,
     Whole,
     Number,
+    /// A number, or the name of the part `val`.
+    NumberOrVal,
     Switch,
     Section,
 }
@@ -24,6 +29,7 @@ impl Kind {
             Self::Whole => value.as_integer().is_some_and(|whole| whole >= 0),
             // `alpha = 0` is a float to everyone but TOML.
             Self::Number => value.is_float() || value.is_integer(),
+            Self::NumberOrVal => Self::Number.accepts(value) || value.as_str() == Some(VAL),
             Self::Switch => value.is_bool(),
             Self::Section => value.is_table(),
         }
@@ -35,6 +41,7 @@ impl Kind {
             Self::Texts => "a list of texts in quotes",
             Self::Whole => "a whole number from 0 to 9223372036854775807",
             Self::Number => "a number",
+            Self::NumberOrVal => "a number, or \"val\"",
             Self::Switch => "true or false",
             Self::Section => "a table",
         }
@@ -133,7 +140,7 @@ const SECTIONS: [(&str, &[(&str, Kind)]); 7] = [
             ("precision", Kind::Text),
             ("memory_budget", Kind::Text),
             ("seed", Kind::Whole),
-            ("inner_validation", Kind::Number),
+            ("inner_validation", Kind::NumberOrVal),
             ("initial_weights", Kind::Text),
         ],
     ),
@@ -316,7 +323,7 @@ pub(crate) fn fill_defaults(table: &mut Table) -> Result<(), String> {
     }
     for (name, keys) in SECTIONS {
         let Some(section) = table.get_mut(name).and_then(Value::as_table_mut) else { continue };
-        for (key, _) in keys.iter().filter(|(_, kind)| *kind == Kind::Number) {
+        for (key, _) in keys.iter().filter(|(_, kind)| matches!(kind, Kind::Number | Kind::NumberOrVal)) {
             if let Some(value) = section.get_mut(*key)
                 && let Some(whole) = value.as_integer()
             {
@@ -327,7 +334,18 @@ pub(crate) fn fill_defaults(table: &mut Table) -> Result<(), String> {
     for required in ["cohort", "model", "features"] {
         section(table, required)?;
     }
+    fill_evaluate(table);
     Ok(())
+}
+
+/// Has `test` validated where `val` chooses the epoch and nothing else is said.
+pub(crate) fn fill_evaluate(table: &mut Table) {
+    let inner = table.get("training").and_then(|training| training.get("inner_validation"));
+    if inner.and_then(Value::as_str) == Some(VAL)
+        && let Some(cohort) = table.get_mut("cohort").and_then(Value::as_table_mut)
+    {
+        cohort.entry("evaluate").or_insert_with(|| Value::String("test".to_owned()));
+    }
 }
 
 fn section<'a>(table: &'a mut Table, name: &str) -> Result<&'a mut Table, String> {

@@ -19,7 +19,7 @@ use crate::substitutes::{self, SubstituteRow};
 
 pub use learned_cut::{LearnedCutSummary, prediction_rows, risk_cut};
 pub use predictions::{FoldPredictions, Prediction, StatusName, read_predictions, unfinished_folds};
-pub(crate) use predictions::{finished_folds, record_of, rows_of};
+pub(crate) use predictions::{finished_folds, record_of, rows_of, unfinished_fold};
 
 /// Outcomes and risks of slides, or of patients.
 #[derive(Debug, Clone, Default)]

@@ -6,7 +6,7 @@ use rand::seq::SliceRandom;
 use survival_metrics::{Outcome, Status};
 
 use crate::cohort::{Cohort, Slide};
-use crate::config::TrainingConfig;
+use crate::config::{InnerValidation, TrainingConfig};
 use crate::folds::Fold;
 use crate::loss;
 use crate::protocol::Protocol;
@@ -43,7 +43,8 @@ pub struct FoldData {
     pub bins: TimeBins,
     /// Slides trained on.
     pub train: Vec<LabelledSlide>,
-    /// Training patients held out to select the epoch; empty where the protocol selects otherwise.
+    /// What the epoch is selected on, held out of training: some training patients, or a part of the split files; empty where the
+    /// protocol selects otherwise.
     pub inner_validation: Vec<LabelledSlide>,
     /// Slides validated on.
     pub validation: Vec<LabelledSlide>,
@@ -58,20 +59,11 @@ impl FoldData {
         let slides = |indices: &[usize]| -> Vec<Slide> {
             indices.iter().map(|&index| cohort.slides()[index].clone()).collect()
         };
-        let (train, inner_validation) = hold_out(slides(&fold.train), training, fold.fold);
-        if training.inner_validation > 0.0 && inner_validation.is_empty() {
-            return Err(format!(
-                "fold {}: training.inner_validation is {}, of which not one training patient is held out; set a larger share, or 0",
-                fold.fold, training.inner_validation
-            ));
-        }
-        if training.inner_validation > 0.0 && !train.iter().any(|slide| slide.outcome.is_event()) {
-            return Err(format!(
-                "fold {}: training.inner_validation is {}, which holds every training patient with the event out of training; \
-                 set a smaller share",
-                fold.fold, training.inner_validation
-            ));
-        }
+        let (train, inner_validation) = match training.inner_validation {
+            InnerValidation::Val => (slides(&fold.train), slides(&fold.choosing)),
+            InnerValidation::Share(0.0) => (slides(&fold.train), Vec::new()),
+            InnerValidation::Share(share) => hold_out(slides(&fold.train), share, training.seed, fold.fold)?,
+        };
         let bins = match training.protocol {
             Protocol::Paper => TimeBins::fit(&cohort.outcomes()),
             Protocol::Sound => {
@@ -79,8 +71,10 @@ impl FoldData {
             }
         }
         .map_err(|reason| {
-            let inner = match (training.protocol, training.inner_validation > 0.0) {
-                (Protocol::Sound, true) => ", hold fewer patients out (training.inner_validation)",
+            let inner = match (training.protocol, training.inner_validation) {
+                (Protocol::Sound, InnerValidation::Share(share)) if share > 0.0 => {
+                    ", hold fewer patients out (training.inner_validation)"
+                }
                 _ => "",
             };
             let way_out = "give times that are not rounded, or more patients with the event";
@@ -117,11 +111,13 @@ impl FoldData {
 }
 
 /// Splits off the inner validation patients: the asked share of the patients with an event and of those without.
-fn hold_out(slides: Vec<Slide>, training: &TrainingConfig, fold: usize) -> (Vec<Slide>, Vec<Slide>) {
-    if training.inner_validation == 0.0 {
-        return (slides, Vec::new());
-    }
-    let mut rng = stream(training.seed, &format!("inner validation/fold {fold}"));
+fn hold_out(
+    slides: Vec<Slide>,
+    share: f64,
+    seed: u64,
+    fold: usize,
+) -> Result<(Vec<Slide>, Vec<Slide>), String> {
+    let mut rng = stream(seed, &format!("inner validation/fold {fold}"));
     let mut held_out = BTreeSet::new();
     for status in [Status::Event, Status::Censored] {
         let patients: BTreeSet<&str> = slides
@@ -131,8 +127,19 @@ fn hold_out(slides: Vec<Slide>, training: &TrainingConfig, fold: usize) -> (Vec<
             .collect();
         let mut patients: Vec<&str> = patients.into_iter().collect();
         patients.shuffle(&mut rng);
-        let n_held_out = (training.inner_validation * patients.len() as f64).round() as usize;
+        let n_held_out = (share * patients.len() as f64).round() as usize;
         held_out.extend(patients.into_iter().take(n_held_out).map(str::to_owned));
     }
-    slides.into_iter().partition(|slide| !held_out.contains(&slide.patient_id))
+    let (train, inner): (Vec<Slide>, Vec<Slide>) =
+        slides.into_iter().partition(|slide| !held_out.contains(&slide.patient_id));
+    let fault = |found: &str| Err(format!("fold {fold}: training.inner_validation is {share}, {found}"));
+    if inner.is_empty() {
+        return fault("of which not one training patient is held out; set a larger share, or 0");
+    }
+    if !train.iter().any(|slide| slide.outcome.is_event()) {
+        return fault(
+            "which holds every training patient with the event out of training; set a smaller share",
+        );
+    }
+    Ok((train, inner))
 }

@@ -16,8 +16,10 @@ pub struct Fold {
     pub fold: usize,
     /// Slides to train on.
     pub train: Vec<usize>,
-    /// Slides to validate on; no patient of theirs is in `train`.
+    /// Slides to validate on.
     pub validation: Vec<usize>,
+    /// Slides to choose the epoch on, where the split files say them. No patient is in two of the three.
+    pub choosing: Vec<usize>,
 }
 
 /// The folds over the slides that have bags, and everything that fell out on the way.
@@ -39,8 +41,8 @@ pub struct JoinedFolds {
 /// bags, and lists what lies there.
 ///
 /// # Errors
-/// If a patient is trained and validated on in one fold, no id joins, or a fold is left without training or validation
-/// slides.
+/// If a patient is in two parts of one fold, no id joins, or a fold is left without training or validation slides, or
+/// without events to learn from or to choose the epoch by.
 pub fn join(
     cohort: &Cohort,
     splits: &[Split],
@@ -53,7 +55,7 @@ pub fn join(
     let mut unknown_cases = BTreeSet::new();
     let mut in_fold = vec![false; cohort.slides().len()];
     let mut validated = vec![false; cohort.slides().len()];
-    let mut trained = BTreeSet::new();
+    let (mut trained, mut choosing_anywhere) = (BTreeSet::new(), BTreeSet::new());
     let mut folds = Vec::new();
     for split in splits {
         let mut slides_of = |ids: &[String]| {
@@ -78,16 +80,18 @@ pub fn join(
             slides
         };
         let (train, validation) = (slides_of(&split.train), slides_of(&split.validation));
+        let choosing = slides_of(&split.choosing);
         trained.extend(train.iter().copied());
+        choosing_anywhere.extend(choosing.iter().copied());
         slides_of(&split.unused);
         for &index in &validation {
             validated[index] = true;
         }
-        let fold = Fold { fold: split.fold, train, validation };
-        check_fold(cohort, &fold).map_err(|reason| {
+        let fold = Fold { fold: split.fold, train, validation, choosing };
+        check_fold(cohort, &fold, split).map_err(|reason| {
             let numbers = index.taken_for_numbers(&unknown_cases);
             let numbers = numbers.map_or_else(String::new, |told| format!("; {told}"));
-            Error::data(&split.path, format!("{reason}{numbers}"))
+            Error::data(&split.path, format!("fold {}: {reason}{numbers}", split.fold))
         })?;
         folds.push(fold);
     }
@@ -99,10 +103,20 @@ pub fn join(
     let without_fold = [
         list("slide whose case is in no split file", &|index| has_bag[index] && !in_fold[index]),
         list("slide that no fold validates (trained on only)", &|index| {
-            has_bag[index] && trained.contains(&index) && !validated[index]
+            has_bag[index]
+                && trained.contains(&index)
+                && !choosing_anywhere.contains(&index)
+                && !validated[index]
+        }),
+        list("slide that no fold validates (chooses the epoch of a fold)", &|index| {
+            has_bag[index] && choosing_anywhere.contains(&index) && !validated[index]
         }),
         list("slide of a held-out part that is not evaluated (cohort.evaluate)", &|index| {
-            has_bag[index] && in_fold[index] && !trained.contains(&index) && !validated[index]
+            has_bag[index]
+                && in_fold[index]
+                && !trained.contains(&index)
+                && !choosing_anywhere.contains(&index)
+                && !validated[index]
         }),
     ];
     Ok(JoinedFolds {
@@ -117,8 +131,9 @@ pub fn join(
     })
 }
 
-fn check_fold(cohort: &Cohort, fold: &Fold) -> std::result::Result<(), String> {
-    let slide = |&index: &usize| &cohort.slides()[index];
+fn check_fold(cohort: &Cohort, fold: &Fold, split: &Split) -> std::result::Result<(), String> {
+    let has_event =
+        |indices: &[usize]| indices.iter().any(|&index| cohort.slides()[index].outcome.is_event());
     if fold.train.is_empty() || fold.validation.is_empty() {
         return Err(format!(
             "{} training and {} validation slides are left, expected at least 1 of each",
@@ -126,18 +141,31 @@ fn check_fold(cohort: &Cohort, fold: &Fold) -> std::result::Result<(), String> {
             fold.validation.len()
         ));
     }
-    if !fold.train.iter().any(|index| slide(index).outcome.is_event()) {
+    if !has_event(&fold.train) {
         return Err(format!("all {} training slides are censored, expected events", fold.train.len()));
     }
-    let trained: BTreeMap<&str, &Slide> =
-        fold.train.iter().map(|index| (slide(index).patient_id.as_str(), slide(index))).collect();
-    for index in &fold.validation {
-        let validated = slide(index);
-        if let Some(train) = trained.get(validated.patient_id.as_str()) {
-            return Err(format!(
-                "patient {} is in train (slide {}) and in val (slide {})",
-                validated.patient_id, train.slide_id, validated.slide_id
-            ));
+    if !split.choosing.is_empty() && !has_event(&fold.choosing) {
+        let found = match fold.choosing.len() {
+            0 => "no slide of val is left".to_owned(),
+            n => format!("all {n} slides of val are censored"),
+        };
+        return Err(format!(
+            "{found}, expected events to choose the epoch by (training.inner_validation is \"val\"); give it patients with the event, \
+             or set a share of the training patients, such as 0.2"
+        ));
+    }
+    let validated = split.validated_part.as_str();
+    let parts = [("train", &fold.train), ("val", &fold.choosing), (validated, &fold.validation)];
+    let mut of_patient: BTreeMap<&str, (&str, &Slide)> = BTreeMap::new();
+    for (part, indices) in parts {
+        for slide in indices.iter().map(|&index| &cohort.slides()[index]) {
+            let (first_part, first) = *of_patient.entry(&slide.patient_id).or_insert((part, slide));
+            if first_part != part {
+                return Err(format!(
+                    "patient {} is in {first_part} (slide {}) and in {part} (slide {})",
+                    slide.patient_id, first.slide_id, slide.slide_id
+                ));
+            }
         }
     }
     Ok(())

@@ -10,7 +10,7 @@
 //! | one fold | `trainer.rs`, `fold_claims.rs`, `claim.rs`, `fold_state.rs`, `fold_rows.rs`, `event.rs`, `training_model.rs`, `sampling.rs`, `schedule.rs`, `loss.rs`, `adam.rs`, `bags.rs`, `bag_upload.rs`, `checkpoint.rs`, `device_memory.rs`, `resident_bags.rs` |
 //! | all folds, metrics, report | `cross_validation.rs`, `evaluate.rs`, `report.rs`, `run_dir.rs`, `environment.rs`, `input_hash.rs` |
 //! | what a run takes and may take | `memory.rs`, `duration.rs`, `allotment.rs` |
-//! | one slide | `predict.rs` |
+//! | one slide | `predict.rs`, `held_out.rs` |
 //! | another cohort | `external.rs`, `external/` |
 //! | many runs | `study/` |
 //! | simulated cohorts | `simulate/` |
@@ -45,6 +45,7 @@ pub mod fold_data;
 mod fold_rows;
 pub mod fold_state;
 pub mod folds;
+pub mod held_out;
 pub mod input_hash;
 pub mod loss;
 pub mod memory;

@@ -98,7 +98,7 @@ impl Plan {
     /// are not of one width and of this model.
     pub fn new(config: &RunConfig, device: &Device, only: &[usize]) -> Result<Self> {
         let table = ClinicalTable::read(&config.cohort)?;
-        let splits = splits::read(&config.cohort.splits)?.select(config.cohort.evaluate)?;
+        let splits = splits::read(&config.cohort.splits)?.select(config.held_out_use())?;
         if let Some(fold) = only.iter().find(|&&fold| splits.iter().all(|split| split.fold != fold)) {
             return Err(Error::data(
                 &config.cohort.splits,

@@ -13,10 +13,11 @@ use cf_model::{
 };
 use serde::Serialize;
 use survival_metrics::Status;
-use wsi_bags::{Bag, BagStore, Layout, SlideInfo, slide_stem};
+use wsi_bags::{Bag, SlideInfo, slide_stem};
 
 use crate::bag_upload::BagUpload;
-use crate::bags::row_order;
+use crate::bags::{open_store, row_order};
+use crate::config::FeaturesConfig;
 use crate::device_memory::naming_the_bag;
 use crate::error::{Error, Result};
 use crate::loss;
@@ -32,12 +33,8 @@ pub struct Target<'a> {
     pub checkpoint: &'a Path,
     /// The model that it holds, with what a foreign checkpoint's shapes cannot tell.
     pub model: ModelConfig,
-    /// Directory of bags.
-    pub features: &'a Path,
-    /// Its layout; detected where none is given.
-    pub layout: Option<Layout>,
-    /// The encoder.
-    pub backbone: &'a str,
+    /// Where the bags lie, and of which encoder they are read.
+    pub features: &'a FeaturesConfig,
     /// The slide, with or without its extension.
     pub slide: &'a str,
     /// What to compute on.
@@ -311,7 +308,7 @@ fn read_bag<'a>(
     config: &ModelConfig,
     backbone_dim: usize,
 ) -> Result<Bag> {
-    let store = BagStore::open(target.features, target.layout, target.backbone).map_err(Error::BagStore)?;
+    let store = open_store(target.features)?;
     let bag = store
         .read(target.slide, config.magnifications())
         .map_err(|source| Error::Bag { slide_id: target.slide.to_owned(), source })?;
@@ -323,14 +320,15 @@ fn read_bag<'a>(
                 "reads features of {backbone_dim} columns, slide {} has {} of {}",
                 target.slide,
                 bag.feature_dim(),
-                target.backbone
+                target.features.backbone
             ),
         ));
     }
-    if let Some(trained) = says(METADATA_ENCODER).filter(|trained| *trained != target.backbone) {
+    let backbone = target.features.backbone.as_str();
+    if let Some(trained) = says(METADATA_ENCODER).filter(|trained| *trained != backbone) {
         tracing::warn!(
             slide = target.slide,
-            found = target.backbone,
+            found = backbone,
             trained,
             "the model was trained on features of another name; of another encoder, its prediction means nothing"
         );
@@ -349,7 +347,7 @@ fn read_bag<'a>(
 
 /// What the file of the slide's patches at the model's first magnification states of the slide.
 fn slide_info(target: &Target<'_>, config: &ModelConfig) -> Result<SlideInfo> {
-    let store = BagStore::open(target.features, target.layout, target.backbone).map_err(Error::BagStore)?;
+    let store = open_store(target.features)?;
     let Some(magnification) = config.magnifications().first() else { return Ok(SlideInfo::default()) };
     let described = store.describe(target.slide, *magnification);
     Ok(described.map_err(|source| Error::Bag { slide_id: target.slide.to_owned(), source })?.slide)

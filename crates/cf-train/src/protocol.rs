@@ -14,7 +14,7 @@ pub enum Protocol {
     /// best validation C-index. Optimistic, since it selects on the fold that it reports.
     Paper,
     /// Nothing is fitted or selected on the validation fold: bins on the training slides, every slide once an epoch, the
-    /// last epoch (or one selected on an inner validation part).
+    /// last epoch (or one selected on an inner validation part, or on the part `val` where `test` is reported).
     Sound,
 }
 
@@ -55,7 +55,7 @@ pub fn describe(config: &RunConfig) -> String {
         ("training.loss", training.loss != LossKind::Nll),
         ("training.precision", training.precision != Precision::F32),
         ("training.seed", training.seed != 7),
-        ("training.inner_validation", training.inner_validation != 0.0),
+        ("training.inner_validation", training.inner_validation.selects()),
         ("training.initial_weights", training.initial_weights.is_some()),
         ("model.attention_dropout_at_eval", config.model.random_at_eval()),
     ]

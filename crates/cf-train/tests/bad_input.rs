@@ -377,6 +377,85 @@ fn an_inner_part_without_a_patient_is_refused() {
     );
 }
 
+/// The study's folds with a part `test`, in CLAM's form.
+fn with_three_parts() -> Study {
+    let study = Study::new();
+    for (fold, val, test) in [(0, [4, 5], [8, 9]), (1, [8, 9], [0, 1])] {
+        let train: Vec<usize> = (0..12).filter(|i| !val.contains(i) && !test.contains(i)).collect();
+        let mut text = String::from(",train,val,test\n");
+        for (row, i) in train.iter().enumerate() {
+            let cell = |part: &[usize]| part.get(row).map_or(String::new(), |i| format!("case{i}"));
+            text += &format!("{row},case{i},{},{}\n", cell(&val), cell(&test));
+        }
+        study.write(&format!("splits/splits_{fold}.csv"), &text);
+    }
+    study.edit("config.toml", "protocol = \"paper\"", "protocol = \"sound\"\ninner_validation = \"val\"");
+    study
+}
+
+#[test]
+fn a_part_that_cannot_choose_the_epoch_is_refused() {
+    with_three_parts().runs();
+    let study = with_three_parts();
+    study.fails_with(
+        &["--set", "training.protocol=paper"],
+        3,
+        &["training.inner_validation is \"val\", expected 0 in the `paper`"],
+    );
+    study.fails_with(
+        &["--set", "cohort.evaluate=val"],
+        3,
+        &["cohort.evaluate is \"val\", expected \"test\"", "or leave it out"],
+    );
+    for wrong in ["test", "true"] {
+        let set = format!("training.inner_validation={wrong}");
+        study.fails_with(
+            &["--set", &set],
+            3,
+            &["--set: `training.inner_validation` is", wrong, "expected a number, or \"val\""],
+        );
+    }
+    study.fails_with(
+        &["--set", "training.inner_validation=0.7"],
+        3,
+        &["is 0.7, expected a share in [0, 0.5], or \"val\""],
+    );
+
+    study.edit("splits/splits_1.csv", "case8,case0", ",case0");
+    study.edit("splits/splits_1.csv", "case9,case1", ",case1");
+    let texts = [
+        "splits_1.csv",
+        "fold 1: found train and test, expected train, val and test",
+        "a share of the training patients",
+    ];
+    study.fails(3, &texts);
+
+    let study = with_three_parts();
+    for i in [4, 5] {
+        study.edit(
+            "clinical.csv",
+            &format!("slide{i}.svs,{}.5,0", i + 1),
+            &format!("slide{i}.svs,{}.5,1", i + 1),
+        );
+    }
+    study.fails(
+        3,
+        &["splits_0.csv", "fold 0: all 2 slides of val are censored, expected events to choose the epoch by"],
+    );
+
+    // A patient whose two slides stand on two sides.
+    let sides = [
+        ("case0", "1.5", "patient case0 is in train (slide slide0) and in val (slide slide4)"),
+        ("case8", "9.5", "patient case8 is in val (slide slide4) and in test (slide slide4)"),
+    ];
+    for (case, months, text) in sides {
+        let study = with_three_parts();
+        study.edit("clinical.csv", "case4,slide4.svs,5.5", &format!("{case},slide4.svs,{months}"));
+        study.edit("splits/splits_0.csv", ",case4,", ",slide4,");
+        study.fails(3, &["splits_0.csv", "fold 0", text]);
+    }
+}
+
 #[test]
 fn times_that_are_none_are_located() {
     for bad in ["-1", "NaN", "inf", "", "two"] {

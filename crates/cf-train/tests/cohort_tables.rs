@@ -33,7 +33,7 @@ fn try_read(clinical: &Path, settings: &[(&str, &str)]) -> cf_train::Result<Clin
             .chain(settings)
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
-    ClinicalTable::read(&RunConfig::cohort_of_settings(&settings)?)
+    ClinicalTable::read(&RunConfig::cohort_of_settings(&settings)?.0)
 }
 
 #[track_caller]

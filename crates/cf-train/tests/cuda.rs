@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use candle_core::{DType, Device, Tensor};
 use cf_model::kernels::device::{self, DeviceName};
 use cf_model::{BagTensors, ForwardCtx, ModelConfig, ModelName, ParamStore, kernels};
+use cf_train::config::FeaturesConfig;
 use cf_train::environment::Environment;
 use cf_train::evaluate::{Prediction, read_predictions};
 use cf_train::event::Event;
@@ -215,6 +216,7 @@ fn weights_of_a_run_on_either_device_predict_alike_on_both() {
     let study = Study::new(40);
     let features = study.path("cohort/bags");
     let slides = BagStore::open(&features, None, "simulated").unwrap().slide_ids().to_vec();
+    let features = FeaturesConfig::of_directory(&features, None, "simulated");
     for (run, trained_on) in [("cpu", CPU), ("gpu", GPU)] {
         let (run, _) = study.run(run, &study.config(&[]), trained_on);
         let checkpoint = run_dir::fold_dir(&run, 0).join("best.safetensors");
@@ -222,8 +224,6 @@ fn weights_of_a_run_on_either_device_predict_alike_on_both() {
             checkpoint: &checkpoint,
             model: ModelConfig::default_of(ModelName::Crossfusion),
             features: &features,
-            layout: None,
-            backbone: "simulated",
             slide,
             device,
         };

@@ -933,6 +933,122 @@ fn the_inner_validation_part_selects_and_is_not_trained_on() {
     assert!(train.iter().all(|id| order.matches(&format!(",{id}\n")).count() == 4));
 }
 
+/// The ids of a part of the folds of a simulated cohort.
+fn ids_of(cohort: &Path, fold: usize, column: usize) -> Vec<String> {
+    let text = std::fs::read_to_string(cohort.join(format!("splits/splits_{fold}.csv"))).unwrap();
+    let cells = text.lines().skip(1).map(|line| line.split(',').nth(column).unwrap_or("").to_owned());
+    cells.filter(|id| !id.is_empty()).collect()
+}
+
+/// Training on `train` does not depend on what chooses and what is reported, so runs that validate either part alone say what
+/// the two columns of the history must be, to the last digit.
+#[test]
+fn the_part_val_chooses_the_epoch_and_the_part_test_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort(dir.path(), 40);
+    let (test, val) = (ids_of(&cohort, 0, 2), ids_of(&cohort, 1, 2));
+    let train: Vec<String> = ids_of(&cohort, 0, 1).into_iter().filter(|id| !val.contains(id)).collect();
+    let mut all = "case_id\tfold_0\n".to_owned();
+    for (part, ids) in [("train", &train), ("val", &val), ("test", &test)] {
+        all.extend(ids.iter().map(|id| format!("{id}\t{part}\n")));
+    }
+    let folder = |name: &str| {
+        std::fs::create_dir(dir.path().join(name)).unwrap();
+        dir.path().join(name)
+    };
+    let three = folder("three").join("k=all.tsv");
+    std::fs::write(&three, all).unwrap();
+    let alone = |name: &str, held_out: &[String]| {
+        let mut text = ",train,val\n".to_owned();
+        for row in 0..train.len().max(held_out.len()) {
+            let cell = |ids: &[String]| ids.get(row).cloned().unwrap_or_default();
+            text += &format!("{row},{},{}\n", cell(&train), cell(held_out));
+        }
+        let splits = folder(name);
+        std::fs::write(splits.join("splits_0.csv"), text).unwrap();
+        splits
+    };
+    let run = |name: &str, splits: &Path, more: &[&str]| {
+        let run = dir.path().join(format!("run-{name}"));
+        let splits = format!("cohort.splits={}", path(splits));
+        cv(&cohort, &run, &[&["--set", &splits, "--set", "training.max_epochs=6"], more].concat());
+        run
+    };
+    let chosen = run("chosen", &three, &["--set", "training.inner_validation=val"]);
+    let (config, splits) = (cohort.join("config.toml"), format!("cohort.splits={}", path(&three)));
+    let dry = ["cv", "--config", path(&config), "--set", &splits, "--set", "training.inner_validation=val"];
+    let dry = succeed(&[&dry[..], &["--dry-run", "--out", path(&dir.path().join("dry"))]].concat());
+    assert!(
+        dry.contains(", choose the epoch on 8 slides of 8 patients, validate 8 slides of 8 patients"),
+        "{dry}"
+    );
+    let on_test = run("test", &alone("test", &test), &[]);
+    let on_val = run("val", &alone("val", &val), &[]);
+
+    let column = |run: &Path, name: &str| -> Vec<String> {
+        let mut history = csv::Reader::from_path(run.join("fold_0/history.csv")).unwrap();
+        let rows = history.deserialize().map(|row: Result<BTreeMap<String, String>, _>| row.unwrap());
+        rows.map(|row| row[name].clone()).collect()
+    };
+    for name in ["train_loss", "validation_loss", "validation_c_index"] {
+        assert_eq!(column(&chosen, name), column(&on_test, name), "{name}");
+    }
+    let inner = column(&chosen, "inner_c_index");
+    assert_eq!(inner, column(&on_val, "validation_c_index"));
+    assert!(inner != column(&on_test, "validation_c_index"), "this shows nothing");
+
+    // The first of the best, and not the last epoch: only then does the choice show.
+    let scores: Vec<f64> = inner.iter().map(|score| score.parse().unwrap()).collect();
+    let best = (0..scores.len()).rev().max_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap();
+    assert!(best + 1 < scores.len(), "this shows nothing: {scores:?}");
+    let predictions =
+        |run: &Path, name: &str| std::fs::read_to_string(run.join("fold_0").join(name)).unwrap();
+    assert_eq!(predictions(&chosen, "predictions_last.csv"), predictions(&on_test, "predictions.csv"));
+    assert!(predictions(&chosen, "predictions.csv") != predictions(&chosen, "predictions_last.csv"));
+    let reported = predictions(&chosen, "predictions.csv");
+    let reported: Vec<&str> = reported.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
+    assert_eq!(sorted(reported), sorted(test.iter().map(String::as_str).collect()));
+    let checkpoint = std::fs::read(chosen.join("fold_0/best.safetensors")).unwrap();
+    assert!(String::from_utf8_lossy(&checkpoint).contains(&format!("\"epoch\":\"{}\"", best + 1)));
+
+    let folds: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(chosen.join("folds.json")).unwrap()).unwrap();
+    let fold = &folds["folds"][0];
+    let ids = |key: &str| -> Vec<&str> {
+        sorted(fold[key].as_array().unwrap().iter().map(|id| id.as_str().unwrap()).collect())
+    };
+    assert_eq!(ids("inner_validation_patients"), sorted(val.iter().map(String::as_str).collect()));
+    assert_eq!((ids("train").len(), ids("inner_validation").len(), ids("validation").len()), (24, 8, 8));
+    let only_chose = folds["flow"][2]["dropped"].as_array().unwrap().iter();
+    let only_chose: Vec<&serde_json::Value> = only_chose
+        .filter(|dropped| dropped["reason"].as_str().unwrap().contains("chooses the epoch"))
+        .collect();
+    assert_eq!(only_chose.len(), 1);
+    assert_eq!(only_chose[0]["ids"].as_array().unwrap().len(), 8);
+
+    let report = std::fs::read_to_string(chosen.join("report.html")).unwrap();
+    assert!(report.contains("The epoch is selected on the part val of each fold"), "{report}");
+    assert!(!report.contains("% of the training patients, held out"), "{report}");
+    let resolved = std::fs::read_to_string(chosen.join("config.toml")).unwrap();
+    assert!(
+        resolved.contains("inner_validation = \"val\"") && resolved.contains("evaluate = \"test\""),
+        "{resolved}"
+    );
+    // What is written is read again, to the same run.
+    cv(&chosen, &dir.path().join("again"), &[]);
+    assert_eq!(
+        predictions(&dir.path().join("again"), "predictions.csv"),
+        predictions(&chosen, "predictions.csv")
+    );
+    let plain = std::fs::read_to_string(on_test.join("config.toml")).unwrap();
+    assert!(plain.contains("inner_validation = 0.0") && plain.contains("evaluate = \"val\""), "{plain}");
+}
+
+fn sorted(mut ids: Vec<&str>) -> Vec<&str> {
+    ids.sort_unstable();
+    ids
+}
+
 /// A full disk or a closed pipe behind the log loses the log, and nothing else.
 #[cfg(target_os = "linux")]
 #[test]

@@ -778,6 +778,67 @@ fn each_planted_fault_is_named_with_its_place() {
     assert!(missed.is_empty(), "{missed}");
 }
 
+/// Where `val` chooses the epoch, what is wrong with it is as wrong as with the part that is reported.
+#[test]
+fn a_part_that_is_to_choose_the_epoch_is_examined() {
+    let study = Study::new();
+    let cases: Vec<String> = study
+        .read("clinical.csv")
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').next().unwrap().to_owned())
+        .collect();
+    let (mut censored, mut last) = (Vec::new(), Vec::new());
+    for line in study.read("clinical.csv").lines().skip(1) {
+        let cells: Vec<&str> = line.split(',').collect();
+        if cells[3] == "1" { censored.push(cells[0].to_owned()) } else { last.push(cells[0].to_owned()) }
+    }
+    let folds = |val: &[String], more: &str| {
+        let mut text = "case_id\tfold_0\n".to_owned();
+        let test = &last[..3];
+        for case in &cases {
+            let part = match case {
+                case if val.contains(case) => "val",
+                case if test.contains(case) => "test",
+                _ => "train",
+            };
+            text += &format!("{case}\t{part}\n");
+        }
+        fs::write(study.path("k=all.tsv"), text + more).unwrap();
+    };
+    let splits = format!("cohort.splits={}", path(&study.path("k=all.tsv")));
+    let set = ["--set", &splits, "--set", "training.inner_validation=val"];
+    let val: Vec<String> = last[3..6].iter().chain(&censored[..3]).cloned().collect();
+    folds(&val, "");
+    let (diagnosis, code) = study.diagnosis(&set);
+    assert_eq!((complaints(&diagnosis).as_str(), code), ("", 0));
+    let never = diagnosis["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|finding| finding["fault"] == "never-validated");
+    assert!(
+        text(never.unwrap(), "found").starts_with("37 cases in folds and validated by no fold"),
+        "{diagnosis}"
+    );
+
+    let complains = |texts: [&str; 2]| {
+        let (diagnosis, code) = study.diagnosis(&set);
+        let told = complaints(&diagnosis);
+        assert!(code == 3 && texts.iter().all(|text| told.contains(text)), "{told}");
+    };
+    folds(&censored[..3], "");
+    complains(["fold-without-event", "none of the 3 patients of val has an event to choose the epoch by"]);
+    folds(
+        &val,
+        &format!("{}\ttrain\n", study.slides()[cases.iter().position(|case| *case == val[0]).unwrap()]),
+    );
+    complains(["patient-in-both-parts", "1 patients of val, which chooses the epoch, are in another"]);
+    folds(&[], "");
+    complains(["unusable-splits", "fold 0: found train and test, expected train, val and test"]);
+    complains(["unusable-splits", "give every fold ids in train, val and test"]);
+}
+
 #[test]
 fn a_sound_study_has_neither_errors_nor_warnings() {
     let sound = Study::new();

@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use cf_train::RunConfig;
-use cf_train::cohort::{ClinicalTable, Cohort, CohortConfig, StatusColumn, site_of};
-use cf_train::splits::{self, Grouping, HeldOutPart, MakeOptions, Part, PartCounts, SplitSet, SplitsCheck};
+use cf_train::cohort::{ClinicalTable, Cohort, CohortConfig, PatientGroups, StatusColumn, site_of};
+use cf_train::splits::{
+    self, Grouping, HeldOutPart, HeldOutUse, MakeOptions, Part, PartCounts, SplitSet, SplitsCheck,
+};
 use cf_train::status_suspicion::{self, NameSign, StatusSuspicion, Verdict};
 use cf_train::time_bins::TimeBins;
 use support::{path, succeed, test_data};
@@ -22,7 +24,7 @@ fn cohort_config(clinical: &Path, settings: &[(&str, &str)]) -> CohortConfig {
         .chain(settings)
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
         .collect();
-    RunConfig::cohort_of_settings(&settings).unwrap()
+    RunConfig::cohort_of_settings(&settings).unwrap().0
 }
 
 fn read(clinical: &Path) -> Cohort {
@@ -222,7 +224,9 @@ fn every_table_and_split_has_the_counts_of_its_index() {
         assert!(table.dropped().is_empty());
 
         let set = splits::read(&config.splits).unwrap();
-        let check = splits::check(&table, &set, HeldOutPart::Val).unwrap();
+        let check =
+            splits::check(&table, &set, HeldOutUse::Evaluate(HeldOutPart::Val), &PatientGroups::Sites)
+                .unwrap();
         assert_eq!(check.errors, [""; 0], "{cohort}");
         let folds = index_rows(&data, cohort, 8);
         assert_eq!((check.folds.len(), folds.len()), (5, 5));
@@ -349,9 +353,14 @@ fn site_grouped_folds_of_the_real_cohorts_share_no_site() {
     for cohort in COHORTS {
         let clinical = data.join(format!("tcga/clinical/{cohort}.csv"));
         let table = ClinicalTable::read(&cohort_config(&clinical, &[("cohort.preset", "mcat")])).unwrap();
-        let options = MakeOptions { n_folds: 5, grouping: Grouping::Site, seed: 7 };
-        let check =
-            splits::check(&table, &splits::make(&table, &options).unwrap(), HeldOutPart::Val).unwrap();
+        let options = MakeOptions { n_folds: 5, grouping: Grouping::Groups(PatientGroups::Sites), seed: 7 };
+        let check = splits::check(
+            &table,
+            &splits::make(&table, &options).unwrap(),
+            HeldOutUse::Evaluate(HeldOutPart::Val),
+            &PatientGroups::Sites,
+        )
+        .unwrap();
         assert!(check.errors.is_empty() && check.warnings.is_empty(), "{cohort}: {check:?}");
         assert!(
             check.folds.iter().all(|fold| fold.shared_sites.is_empty() && fold.n_validation_sites >= Some(1))

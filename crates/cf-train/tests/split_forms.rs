@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cf_train::splits::{self, HeldOutPart, Part, SplitForm};
+use cf_train::splits::{self, HeldOutPart, HeldOutUse, Part, SplitForm};
 
 struct Folder(tempfile::TempDir);
 
@@ -36,14 +36,15 @@ type Ids = (Vec<String>, Vec<String>, Vec<String>);
 #[track_caller]
 fn read(path: &Path, evaluate: HeldOutPart) -> (SplitForm, Vec<Ids>) {
     let set = splits::read(path).unwrap();
-    let folds = set.select(evaluate).unwrap();
+    let folds = set.select(HeldOutUse::Evaluate(evaluate)).unwrap();
     assert_eq!(folds.iter().map(|fold| fold.fold).collect::<Vec<_>>(), (0..folds.len()).collect::<Vec<_>>());
     (set.form, folds.into_iter().map(|fold| (fold.train, fold.validation, fold.unused)).collect())
 }
 
 #[track_caller]
 fn fault(path: &Path, evaluate: HeldOutPart, texts: &[&str]) {
-    let error = splits::read(path).and_then(|set| set.select(evaluate)).unwrap_err().to_string();
+    let error = splits::read(path).and_then(|set| set.select(HeldOutUse::Evaluate(evaluate))).unwrap_err();
+    let error = error.to_string();
     for text in texts {
         assert!(error.contains(text), "`{text}` is not in: {error}");
     }
@@ -52,6 +53,36 @@ fn fault(path: &Path, evaluate: HeldOutPart, texts: &[&str]) {
 fn ids(train: &[&str], validation: &[&str], unused: &[&str]) -> Ids {
     let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
     (owned(train), owned(validation), owned(unused))
+}
+
+#[test]
+fn val_chooses_where_every_fold_has_all_three_parts() {
+    let folder = Folder::new();
+    folder.write("splits_0.csv", ",train,val,test\n0,s1,s3,s4\n1,s2,s5,\n");
+    let folds = splits::read(folder.path()).unwrap().select(HeldOutUse::ChooseOnVal).unwrap();
+    let fold = &folds[0];
+    assert_eq!(
+        (&fold.train[..], &fold.choosing[..], &fold.validation[..], &fold.unused[..]),
+        (
+            &["s1", "s2"].map(str::to_owned)[..],
+            &["s3", "s5"].map(str::to_owned)[..],
+            &["s4".to_owned()][..],
+            &[][..]
+        )
+    );
+    assert_eq!(fold.validated_part, Part::Test);
+    let fault = |texts: &[&str]| {
+        let error =
+            splits::read(folder.path()).and_then(|set| set.select(HeldOutUse::ChooseOnVal)).unwrap_err();
+        let error = error.to_string();
+        assert!(texts.iter().all(|text| error.contains(text)), "{error}");
+    };
+    folder.write("splits_1.csv", ",train,val,test\n0,s1,,s4\n");
+    fault(&["splits_1.csv", "fold 1: found train and test, expected train, val and test", "such as 0.2"]);
+    folder.write("splits_1.csv", ",train,val\n0,s1,s4\n");
+    fault(&["splits_1.csv", "fold 1: found train and val, expected"]);
+    folder.write("splits_1.csv", ",train,val\n");
+    fault(&["fold 1: found no part"]);
 }
 
 #[test]
@@ -196,5 +227,5 @@ fn nothing_and_two_forms_are_told_apart() {
         folder.write("splits.json", r#"{"splits": [{"train_patients": ["a"], "test_patients": ["b"]}]}"#);
     folder.fault(HeldOutPart::Val, &["splits_K.csv (train, val) and splits.json", "one form"]);
     let set = splits::read(&json).unwrap();
-    assert_eq!(set.validated_part(HeldOutPart::Val).unwrap(), Part::Test);
+    assert_eq!(set.validated_part(HeldOutUse::Evaluate(HeldOutPart::Val)).unwrap(), Part::Test);
 }

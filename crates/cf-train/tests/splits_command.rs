@@ -7,7 +7,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use cf_train::splits::{self, HeldOutPart};
+use cf_train::splits::{self, HeldOutPart, HeldOutUse};
 use serde_json::Value;
 use support::{fail, path, succeed};
 
@@ -40,7 +40,7 @@ fn make(clinical: &Path, out: &Path, more: &[&str]) -> Value {
 }
 
 fn validated(out: &Path) -> Vec<BTreeSet<String>> {
-    let folds = splits::read(out).unwrap().select(HeldOutPart::Val).unwrap();
+    let folds = splits::read(out).unwrap().select(HeldOutUse::Evaluate(HeldOutPart::Val)).unwrap();
     folds.into_iter().map(|fold| fold.validation.into_iter().collect()).collect()
 }
 
@@ -99,6 +99,149 @@ fn folds_repeat_by_seed_and_differ_between_seeds() {
         assert_eq!(first, made("b", "1"));
         assert_ne!(first, made("c", "2"));
     }
+}
+
+/// The table with a column `hospital`, by case and row.
+fn with_hospitals(clinical: &Path, hospital: impl Fn(&str, usize) -> String) {
+    let text = std::fs::read_to_string(clinical).unwrap();
+    let mut rows = text.lines();
+    let mut edited = format!("{},hospital\n", rows.next().unwrap());
+    for (index, row) in rows.enumerate() {
+        edited += &format!("{row},{}\n", hospital(row.split(',').next().unwrap(), index));
+    }
+    std::fs::write(clinical, edited).unwrap();
+}
+
+#[test]
+fn folds_by_a_column_keep_every_hospital_on_one_side() {
+    let dir = tempfile::tempdir().unwrap();
+    let clinical = table(dir.path());
+    // Ids of no barcode; hospitals of another size than sites, one with a comma and blanks in its name.
+    let text = std::fs::read_to_string(&clinical).unwrap().replace("TCGA-", "P");
+    std::fs::write(&clinical, text).unwrap();
+    let of_case = |case: &str| match case.rsplit('-').next().unwrap().parse::<usize>().unwrap() % 17 {
+        0..=4 => "St. Anna, Wing 2".to_owned(),
+        number => format!("H{}", number % 9),
+    };
+    with_hospitals(&clinical, |case, _| format!("\"{}\"", of_case(case)));
+    let out = dir.path().join("splits");
+    let by = ["--group-by", "column:hospital"];
+    let made = make(&clinical, &out, &[&by[..], &["--folds", "4"]].concat());
+    assert_eq!(made["group_column"], "hospital");
+    let mut fold_of_hospital: BTreeMap<String, usize> = BTreeMap::new();
+    let mut cases = BTreeSet::new();
+    for fold in 0..4 {
+        let text = std::fs::read_to_string(out.join(format!("splits_{fold}.csv"))).unwrap();
+        let column = |index: usize| -> BTreeSet<String> {
+            let ids = text.lines().skip(1).map(|row| row.split(',').nth(index).unwrap().to_owned());
+            ids.filter(|id| !id.is_empty()).collect()
+        };
+        let (train, val) = (column(1), column(2));
+        let hospitals = |ids: &BTreeSet<String>| ids.iter().map(|id| of_case(id)).collect::<BTreeSet<_>>();
+        assert!(hospitals(&train).is_disjoint(&hospitals(&val)), "fold {fold}");
+        assert_eq!(made["folds"][fold]["n_validation_sites"], hospitals(&val).len());
+        for hospital in hospitals(&val) {
+            assert_eq!(fold_of_hospital.insert(hospital, fold), None, "validated once");
+        }
+        assert!(val.iter().all(|case| cases.insert(case.clone())), "validated once");
+    }
+    assert_eq!((fold_of_hospital.len(), cases.len()), (10, 66));
+
+    // Folds by patient do not keep them apart; the same count by hand.
+    let mixed = dir.path().join("mixed");
+    make(&clinical, &mixed, &[]);
+    let check = |splits: &Path, more: &[&str]| {
+        let arguments =
+            ["splits", "check", "--clinical", path(&clinical), "--preset", "mcat", "--splits", path(splits)];
+        succeed(&[&arguments[..], more].concat())
+    };
+    let told: Value =
+        serde_json::from_str(&check(&mixed, &["--json", "--group-by", "column:hospital"])).unwrap();
+    let parts: Vec<BTreeSet<String>> = validated(&mixed);
+    let hospitals = |ids: &BTreeSet<String>| ids.iter().map(|id| of_case(id)).collect::<BTreeSet<_>>();
+    for (fold, val) in parts.iter().enumerate() {
+        let others = parts.iter().enumerate().filter(|(other, _)| *other != fold);
+        let trained: BTreeSet<String> = others.flat_map(|(_, ids)| hospitals(ids)).collect();
+        let shared: Vec<String> = hospitals(val).intersection(&trained).cloned().collect();
+        assert_eq!(told["folds"][fold]["shared_sites"], serde_json::json!(shared));
+        let n_patients = val.iter().filter(|id| trained.contains(&of_case(id))).count();
+        assert_eq!(told["folds"][fold]["n_patients_of_shared_sites"], n_patients);
+        let warning =
+            format!("fold {fold}: {} groups by column `hospital` trained and validated on", shared.len());
+        assert!(told["warnings"].to_string().contains(&warning), "{told}");
+    }
+    let shown = check(&mixed, &by);
+    assert!(shown.contains("shared groups") && shown.contains("St. Anna, Wing 2"), "{shown}");
+    assert!(!check(&out, &by).contains("warning"));
+    let plain: Value = serde_json::from_str(&check(&mixed, &["--json"])).unwrap();
+    assert!(
+        plain.get("group_column").is_none() && plain["folds"][0]["n_validation_sites"].is_null(),
+        "{plain}"
+    );
+}
+
+#[test]
+fn a_column_of_sites_gives_the_folds_of_sites_and_a_faulty_one_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let clinical = table(dir.path());
+    let sound = std::fs::read_to_string(&clinical).unwrap();
+    with_hospitals(&clinical, |case, _| case[5..7].to_owned());
+    let files = |by: &str| {
+        let out = dir.path().join(by.replace(':', "-"));
+        make(&clinical, &out, &["--group-by", by]);
+        (0..5)
+            .map(|k| std::fs::read_to_string(out.join(format!("splits_{k}.csv"))).unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(files("site"), files("column:hospital"));
+
+    let out = dir.path().join("none");
+    let make = |by: &str, code: i32, texts: &[&str]| {
+        let arguments =
+            ["splits", "make", "--clinical", path(&clinical), "--preset", "mcat", "--out", path(&out)];
+        fail(&[&arguments[..], &["--group-by", by]].concat(), code, texts);
+        assert!(!out.exists());
+    };
+    make(
+        "column:scanner",
+        3,
+        &["clinical.csv", "no column `scanner` to group by", "survival_months", "hospital"],
+    );
+    for none in ["hospital", "column:", "column: "] {
+        make(none, 2, &["expected site, or column:NAME"]);
+    }
+    let again = |hospital: &dyn Fn(&str, usize) -> String| {
+        std::fs::write(&clinical, &sound).unwrap();
+        with_hospitals(&clinical, hospital);
+    };
+    again(&|case, _| {
+        if matches!(&case[8..], "0003" | "0011") { "NA".to_owned() } else { case[5..7].to_owned() }
+    });
+    make(
+        "column:hospital",
+        3,
+        &["2 of 66 patients have no value, expected one each: TCGA-", "-0003, TCGA-", "-0011;"],
+    );
+    // Line 2 and 3 are the two slides of one patient.
+    again(&|case, row| if row == 1 { "other".to_owned() } else { case[5..7].to_owned() });
+    let two = [
+        "1 of 66 patients have more than one value, expected one each: TCGA-00-0000 (00 in line 2, other in line 3)",
+    ];
+    make("column:hospital", 3, &two);
+    // A row that says nothing beside one that does.
+    again(&|case, row| if row == 1 { String::new() } else { case[5..7].to_owned() });
+    succeed(&[
+        "splits",
+        "make",
+        "--clinical",
+        path(&clinical),
+        "--preset",
+        "mcat",
+        "--out",
+        path(&out),
+        "--group-by",
+        "column:hospital",
+    ]);
 }
 
 #[test]
@@ -305,6 +448,38 @@ fn check_takes_the_configuration_and_its_choice_of_a_part() {
     assert_eq!(numbers(&test, "validation", "n_patients"), [1; 5]);
     assert_eq!(numbers(&val, "unused", "n_patients"), [1; 5]);
     assert_eq!(check(&["--set", "cohort.evaluate=test"]), test);
+    let choosing = ["--set", "training.inner_validation=val"];
+    let mut chosen = check(&choosing);
+    assert_eq!(
+        (chosen["validated_part"].as_str(), chosen["choosing_part"].as_str()),
+        (Some("test"), Some("val"))
+    );
+    assert!(test.get("choosing_part").is_none());
+    chosen.as_object_mut().unwrap().remove("choosing_part");
+    assert_eq!(chosen, test, "the same parts, for another use");
+    let checked = ["splits", "check", "--config", path(&config)];
+    let shown = succeed(&[&checked[..], &choosing].concat());
+    assert!(shown.contains("validated part `test`, epoch chosen on `val`"), "{shown}");
+    let n_val = numbers(&test, "unused", "n_patients")[0];
+    assert!(shown.contains(&format!("fold 0: {n_val} patients of `val`,")), "{shown}");
+    // The first patient of val is trained on as well.
+    let file = out.join("splits_0.csv");
+    let sound = std::fs::read_to_string(&file).unwrap();
+    let slide_of = |text: &str| {
+        let clinical = std::fs::read_to_string(dir.path().join("clinical.csv")).unwrap();
+        let row = clinical.lines().find(|line| line.starts_with(&format!("{text},"))).unwrap().to_owned();
+        row.split(',').nth(1).unwrap().trim_end_matches(".svs").to_owned()
+    };
+    let case = sound.lines().nth(2).unwrap().split(',').nth(2).unwrap().to_owned();
+    std::fs::write(&file, format!("{sound}\n999,{},,\n", slide_of(&case))).unwrap();
+    let unused = check(&["--evaluate", "test"]);
+    assert_eq!(unused["errors"], serde_json::json!([]));
+    let told = format!(
+        "fold 0: 1 patient of val, which chooses the epoch, trained or validated on: {}",
+        &case[..12]
+    );
+    fail(&[&checked[..], &choosing].concat(), 3, &[&told]);
+    std::fs::write(&file, sound).unwrap();
     std::fs::write(&config, text.replace("preset", "preste")).unwrap();
     fail(
         &["splits", "check", "--config", path(&config)],

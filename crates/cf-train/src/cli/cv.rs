@@ -114,8 +114,15 @@ fn show_plan(config: &RunConfig, plan: &Plan, json: bool) -> Result<(), Failure>
         }
     }
     for fold in &plan.record.folds {
+        let choosing = match fold.inner_validation.len() {
+            0 => String::new(),
+            n => format!(
+                ", choose the epoch on {n} slides of {} patients",
+                fold.inner_validation_patients.len()
+            ),
+        };
         print(&format!(
-            "fold {}: train {} slides ({} events), validate {} slides of {} patients ({} events), bins {:?} months",
+            "fold {}: train {} slides ({} events){choosing}, validate {} slides of {} patients ({} events), bins {:?} months",
             fold.fold,
             fold.n_train_slides,
             fold.n_train_events,

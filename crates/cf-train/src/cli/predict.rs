@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use cf_model::ModelName;
+use cf_train::config::FeaturesConfig;
 use cf_train::predict::{self, Target};
 use survival_metrics::Status;
 use wsi_bags::Layout;
@@ -77,13 +78,15 @@ pub(super) struct GradArguments {
 }
 
 impl TargetArguments {
-    fn target(&self) -> Result<Target<'_>, Failure> {
+    fn features(&self) -> FeaturesConfig {
+        FeaturesConfig::of_directory(&self.features, self.layout, &self.backbone)
+    }
+
+    fn target<'a>(&'a self, features: &'a FeaturesConfig) -> Result<Target<'a>, Failure> {
         Ok(Target {
             checkpoint: &self.checkpoint,
             model: predict::model_config(self.model, self.model_config.as_deref())?,
-            features: &self.features,
-            layout: self.layout,
-            backbone: &self.backbone,
+            features,
             slide: &self.slide,
             device: self.device.open()?,
         })
@@ -91,7 +94,7 @@ impl TargetArguments {
 }
 
 pub(super) fn run(arguments: &PredictArguments) -> Result<(), Failure> {
-    let prediction = predict::predict(&arguments.target.target()?)?;
+    let prediction = predict::predict(&arguments.target.target(&arguments.target.features())?)?;
     if arguments.json {
         return print_json(&prediction);
     }
@@ -115,6 +118,10 @@ pub(super) fn run(arguments: &PredictArguments) -> Result<(), Failure> {
 
 pub(super) fn run_gradients(arguments: &GradArguments) -> Result<(), Failure> {
     let status = if arguments.event { Status::Event } else { Status::Censored };
-    let gradients = predict::gradients(&arguments.target.target()?, arguments.time_bin.into(), status)?;
+    let gradients = predict::gradients(
+        &arguments.target.target(&arguments.target.features())?,
+        arguments.time_bin.into(),
+        status,
+    )?;
     print_json(&gradients)
 }

@@ -1,9 +1,12 @@
 //! `cf-train splits`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use cf_train::cohort::{ClinicalTable, CohortConfig};
-use cf_train::splits::{self, Grouping, HeldOutPart, MakeOptions, PartCounts, SplitsCheck, WrittenForm};
+use cf_train::cohort::{ClinicalTable, CohortConfig, PatientGroups};
+use cf_train::splits::{
+    self, Grouping, HeldOutPart, HeldOutUse, MakeOptions, PartCounts, SplitsCheck, WrittenForm,
+};
 use cf_train::{Error, RunConfig};
 use clap::{Subcommand, ValueEnum};
 
@@ -17,13 +20,15 @@ pub(super) enum Action {
     #[command(
         after_help = "Examples:\n  cf-train splits make --clinical blca.csv --preset mcat --out splits\n  \
                             cf-train splits make --config study.toml --folds 10 --group-by site --out splits\n  \
+                            cf-train splits make --config study.toml --group-by column:hospital --out splits\n  \
                             cf-train splits make --clinical clini.csv --preset stamp --set cohort.columns.time=days \
                             --set cohort.columns.time_unit=days --set cohort.columns.event=status --format stamp --out splits\n\n\
                             The same table, options and version give the same files."
     )]
     Make(MakeArguments),
-    /// Check folds: patients on both sides, ids that do not join, folds without events, sites on both sides.
+    /// Check folds: patients on both sides, ids that do not join, folds without events, sites or hospitals on both sides.
     #[command(after_help = "Examples:\n  cf-train splits check --config study.toml\n  \
+                            cf-train splits check --config study.toml --group-by column:hospital\n  \
                             cf-train splits check --clinical blca.csv --preset mcat --splits splits/blca --json\n\n\
                             Exit code 3 where a run would refuse the folds, 0 where there are warnings or nothing to say.")]
     Check(CheckArguments),
@@ -60,10 +65,11 @@ pub(super) struct MakeArguments {
     /// Folds to make.
     #[arg(long, default_value_t = 5, value_name = "K", value_parser = clap::value_parser!(u16).range(2..))]
     folds: u16,
-    /// Who stays on one side of a fold, beside the slides of a patient.
-    #[arg(long, value_enum, value_name = "WHAT")]
+    /// Who stays on one side of a fold, beside the slides of a patient: those of a TCGA site (characters 6 and 7 of the barcode), or
+    /// with one value of a column of the clinical table, such as a hospital or a scanner.
+    #[arg(long, value_name = "site|column:NAME")]
     group_by: Option<GroupBy>,
-    /// Seed of the order in which patients or sites are dealt.
+    /// Seed of the order in which patients or groups are dealt.
     #[arg(long, default_value_t = 7, value_name = "N")]
     seed: u64,
     /// Form of the files: splits_K.csv with columns train and val, or the splits.json of STAMP.
@@ -85,15 +91,42 @@ pub(super) struct CheckArguments {
     /// Part that is validated where splits have both; the configuration's, or val, by default.
     #[arg(long, value_enum, value_name = "PART")]
     evaluate: Option<Evaluate>,
+    /// What should be on one side of a fold: TCGA sites, or the values of a column of the clinical table, such as a hospital.
+    #[arg(long, value_name = "site|column:NAME", default_value = "site")]
+    group_by: GroupBy,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone)]
 enum GroupBy {
-    /// The TCGA tissue source site: characters 6 and 7 of the barcode.
     Site,
+    Column(String),
+}
+
+impl FromStr for GroupBy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("column:").map(str::trim)) {
+            ("site", _) => Ok(Self::Site),
+            (_, Some(name)) if !name.is_empty() => Ok(Self::Column(name.to_owned())),
+            _ => {
+                Err("expected site, or column:NAME with the name of a column of the clinical table"
+                    .to_owned())
+            }
+        }
+    }
+}
+
+impl GroupBy {
+    fn groups(&self, config: &CohortConfig, table: &ClinicalTable) -> Result<PatientGroups, Error> {
+        match self {
+            Self::Site => Ok(PatientGroups::Sites),
+            Self::Column(name) => PatientGroups::of_column(config, table, name),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -116,17 +149,17 @@ pub(super) fn run(action: &Action) -> Result<(), Failure> {
 }
 
 fn run_make(arguments: &MakeArguments) -> Result<(), Failure> {
-    let table = ClinicalTable::read(&cohort_config(&arguments.cohort)?)?;
+    let (config, _) = cohort_config(&arguments.cohort)?;
+    let table = ClinicalTable::read(&config)?;
+    let groups = arguments.group_by.as_ref().map(|by| by.groups(&config, &table)).transpose()?;
     let options = MakeOptions {
         n_folds: usize::from(arguments.folds),
-        grouping: match arguments.group_by {
-            None => Grouping::Patient,
-            Some(GroupBy::Site) => Grouping::Site,
-        },
+        grouping: groups.clone().map_or(Grouping::Patient, Grouping::Groups),
         seed: arguments.seed,
     };
     let set = splits::make(&table, &options)?;
-    let check = splits::check(&table, &set, HeldOutPart::Val)?;
+    let groups = groups.unwrap_or(PatientGroups::Sites);
+    let check = splits::check(&table, &set, HeldOutUse::Evaluate(HeldOutPart::Val), &groups)?;
     let form = match arguments.format {
         Format::Released => WrittenForm::Released,
         Format::Stamp => WrittenForm::Stamp,
@@ -143,21 +176,22 @@ fn run_make(arguments: &MakeArguments) -> Result<(), Failure> {
 }
 
 fn run_check(arguments: &CheckArguments) -> Result<(), Failure> {
-    let mut config = cohort_config(&arguments.cohort)?;
+    let (mut config, held_out) = cohort_config(&arguments.cohort)?;
     if let Some(splits) = &arguments.splits {
         config.splits.clone_from(splits);
     }
     if config.splits.as_os_str().is_empty() {
         return Err(Failure::Usage("the configuration names no splits; give --splits PATH".to_owned()));
     }
-    let evaluate = match arguments.evaluate {
-        None => config.evaluate,
-        Some(Evaluate::Val) => HeldOutPart::Val,
-        Some(Evaluate::Test) => HeldOutPart::Test,
+    let held_out = match arguments.evaluate {
+        None => held_out,
+        Some(Evaluate::Val) => HeldOutUse::Evaluate(HeldOutPart::Val),
+        Some(Evaluate::Test) => HeldOutUse::Evaluate(HeldOutPart::Test),
     };
     let table = ClinicalTable::read(&config)?;
     let set = splits::read(&config.splits)?;
-    let check = splits::check(&table, &set, evaluate)?;
+    let groups = arguments.group_by.groups(&config, &table)?;
+    let check = splits::check(&table, &set, held_out, &groups)?;
     if arguments.json {
         print_json(&check)?;
     } else {
@@ -174,7 +208,7 @@ fn run_check(arguments: &CheckArguments) -> Result<(), Failure> {
     }
 }
 
-fn cohort_config(arguments: &CohortArguments) -> Result<CohortConfig, Error> {
+fn cohort_config(arguments: &CohortArguments) -> Result<(CohortConfig, HeldOutUse), Error> {
     if let Some(config) = &arguments.config {
         return RunConfig::read_cohort(config, &arguments.overrides);
     }
@@ -187,14 +221,16 @@ fn cohort_config(arguments: &CohortArguments) -> Result<CohortConfig, Error> {
     // A path is no TOML value, whatever it looks like.
     settings.push(("cohort.clinical".to_owned(), "table".to_owned()));
     settings.extend(arguments.overrides.iter().cloned());
-    let mut config = RunConfig::cohort_of_settings(&settings)?;
+    let (mut config, held_out) = RunConfig::cohort_of_settings(&settings)?;
     config.clinical = clinical;
-    Ok(config)
+    Ok((config, held_out))
 }
 
 /// The check as a table for people.
 fn print_check(check: &SplitsCheck) {
-    print(&format!("{}, validated part `{}`", check.form, check.validated_part.as_str()));
+    let choosing =
+        check.choosing_part.map_or_else(String::new, |part| format!(", epoch chosen on `{}`", part.as_str()));
+    print(&format!("{}, validated part `{}`{choosing}", check.form, check.validated_part.as_str()));
     print(&format!(
         "{:>4}  {:^24}  {:^24}  {:>8} {:>14} {:>9}",
         "",
@@ -205,7 +241,8 @@ fn print_check(check: &SplitsCheck) {
         ""
     ));
     let part = "patients  slides  events";
-    print(&format!("fold  {part}  {part}  {:>8} {:>14} {:>9}", "overlap", "shared sites", "unmatched"));
+    let sites = if check.group_column.is_some() { "shared groups" } else { "shared sites" };
+    print(&format!("fold  {part}  {part}  {:>8} {sites:>14} {:>9}", "overlap", "unmatched"));
     for fold in &check.folds {
         let sites = match fold.n_validation_sites {
             Some(n) => format!("{} of {n}", fold.shared_sites.len()),
@@ -219,6 +256,18 @@ fn print_check(check: &SplitsCheck) {
             fold.shared_patients.len(),
             fold.n_ids_without_row
         ));
+    }
+    if let Some(column) = &check.group_column {
+        print(&format!("groups are the values of column `{column}`"));
+    }
+    if let Some(part) = check.choosing_part {
+        for fold in &check.folds {
+            let (part, PartCounts { n_patients, n_event_patients, .. }) = (part.as_str(), fold.unused);
+            print(&format!(
+                "fold {}: {n_patients} patients of `{part}`, {n_event_patients} of them with the event, choose the epoch",
+                fold.fold
+            ));
+        }
     }
     for fold in &check.folds {
         if let Some(edges) = &fold.time_bin_edges_months {

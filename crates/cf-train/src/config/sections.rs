@@ -5,43 +5,56 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use toml::Table;
 
-use super::{FeaturesConfig, RunConfig, base_of, read_table, toml_reason};
+use super::{FeaturesConfig, InnerValidation, RunConfig, base_of, read_table, toml_reason};
 use crate::byte_size::ByteSize;
 use crate::cohort::CohortConfig;
 use crate::config_keys;
 use crate::error::{Error, Result};
+use crate::splits::HeldOutUse;
 
 /// The one key of `[training]` that an external test reads: it changes no number.
 const MEMORY_BUDGET: &str = "training.memory_budget";
 
 impl RunConfig {
-    /// Reads the section `[cohort]` of a configuration alone, with `overrides` as in [`RunConfig::read`]; `splits` may be
-    /// left out. Other sections may be incomplete, but not misspelt.
+    /// Reads the section `[cohort]` of a configuration alone, and what the held-out parts of its splits are for, with `overrides` as
+    /// in [`RunConfig::read`]; `splits` may be left out. Other sections may be incomplete, but not misspelt.
     ///
     /// # Errors
     /// As [`RunConfig::read`], of this section.
-    pub fn read_cohort(path: &Path, overrides: &[(String, String)]) -> Result<CohortConfig> {
+    pub fn read_cohort(path: &Path, overrides: &[(String, String)]) -> Result<(CohortConfig, HeldOutUse)> {
+        let fault = |reason: String| Error::Config { path: path.to_owned(), reason };
         let table = read_table(path, overrides)?;
-        let mut cohort =
-            cohort_of(table).map_err(|reason| Error::Config { path: path.to_owned(), reason })?;
+        let (mut cohort, held_out) = cohort_and_use(table).map_err(fault)?;
         cohort.resolve_paths(&base_of(path)?);
-        Ok(cohort)
+        Ok((cohort, held_out))
     }
 
-    /// The section `[cohort]` of settings alone, such as `("cohort.clinical", "blca.csv")`; paths start from the current
-    /// directory.
+    /// As [`RunConfig::read_cohort`] of settings alone, such as `("cohort.clinical", "blca.csv")`; paths start from the current directory.
     ///
     /// # Errors
     /// As [`RunConfig::read`], of this section.
-    pub fn cohort_of_settings(settings: &[(String, String)]) -> Result<CohortConfig> {
+    pub fn cohort_of_settings(settings: &[(String, String)]) -> Result<(CohortConfig, HeldOutUse)> {
         let fault = |reason: String| Error::Config { path: PathBuf::from("command line"), reason };
         let mut table = Table::new();
         for (key, value) in settings {
             config_keys::set(&mut table, key, value).map_err(fault)?;
         }
         config_keys::check(&table, config_keys::Sources::file("")).map_err(fault)?;
-        cohort_of(table).map_err(fault)
+        cohort_and_use(table).map_err(fault)
     }
+}
+
+/// The cohort, and what the held-out parts of its splits are for.
+fn cohort_and_use(mut table: Table) -> std::result::Result<(CohortConfig, HeldOutUse), String> {
+    config_keys::fill_evaluate(&mut table);
+    let inner = table.get("training").and_then(|training| training.get("inner_validation")).cloned();
+    let inner = inner.map(toml::Value::try_into).transpose();
+    let inner: Option<InnerValidation> = inner.map_err(|error: toml::de::Error| toml_reason(&error))?;
+    let inner = inner.unwrap_or(InnerValidation::Share(0.0));
+    let cohort = cohort_of(table)?;
+    inner.fault_with(cohort.evaluate).map_or(Ok(()), Err)?;
+    let held_out = inner.held_out_use(cohort.evaluate);
+    Ok((cohort, held_out))
 }
 
 pub(super) fn cohort_of(mut table: Table) -> std::result::Result<CohortConfig, String> {

@@ -20,7 +20,7 @@ use crate::error::{Error, fitting_in_words};
 use crate::fold_data::FoldData;
 use crate::folds;
 use crate::memory::{MemoryBudget, MemoryForecast};
-use crate::splits::SplitSet;
+use crate::splits::{HeldOutUse, SplitSet};
 
 /// From this share of the available memory on, a bag is worth a warning.
 const TIGHT_MEMORY: f64 = 0.8;
@@ -78,7 +78,9 @@ pub fn examine(
     let (mut cohort, mut memory, mut time, mut disk) = (None, None, None, None);
     if let Some(config) = &examined.cohort {
         let (table, facts) = cohort_check::examine(config, &mut findings).unzip();
-        let splits = fold_check::examine(config, table.as_ref(), &mut findings);
+        let held_out =
+            examined.config.as_ref().map_or(HeldOutUse::Evaluate(config.evaluate), RunConfig::held_out_use);
+        let splits = fold_check::examine(config, held_out, table.as_ref(), &mut findings);
         cohort = facts;
         if let Some(config) = &examined.config {
             let joined = bag_join::examine(config, table, &mut findings);
@@ -137,7 +139,7 @@ fn time_bins(
     }
     let (Some(cohort), Some(set)) = (&joined.cohort, splits) else { return usable };
     let path = &config.cohort.splits;
-    let Ok(splits) = set.select(config.cohort.evaluate) else { return usable };
+    let Ok(splits) = set.select(config.held_out_use()) else { return usable };
     let missing = |slide: &crate::cohort::Slide| {
         let whole = joined.slide_ids.contains(&slide.slide_id);
         Ok((!whole).then(|| "slide without a whole bag".to_owned()))

@@ -4,15 +4,20 @@ use std::path::Path;
 
 use super::fault::Fault;
 use super::finding::{Finding, Severity, listed, place, without_path};
-use crate::cohort::{ClinicalTable, CohortConfig, UnreadPatients};
+use crate::cohort::{ClinicalTable, CohortConfig, PatientGroups, UnreadPatients};
 use crate::config::TrainingConfig;
 use crate::error::Error;
 use crate::fold_data::FoldData;
-use crate::splits::{self, FoldCheck, FoldEntries, SplitSet};
+use crate::splits::{self, FoldCheck, FoldEntries, HeldOutUse, Part, SplitSet};
+
+/// What to do where `val` is to choose the epoch and a fold has not all parts.
+const NO_VAL_TO_CHOOSE_ON: &str =
+    "give every fold ids in train, val and test, or set training.inner_validation to a share such as 0.2";
 
 /// Reads the splits and joins them with the table.
 pub(super) fn examine(
     config: &CohortConfig,
+    held_out: HeldOutUse,
     table: Option<&ClinicalTable>,
     findings: &mut Vec<Finding>,
 ) -> Option<SplitSet> {
@@ -32,15 +37,19 @@ pub(super) fn examine(
         }
     };
     let Some(table) = table else { return Some(set) };
-    let check = match splits::check(table, &set, config.evaluate) {
+    let check = match splits::check(table, &set, held_out, &PatientGroups::Sites) {
         Ok(check) => check,
         Err(error) => {
-            findings.push(unusable(error));
+            let finding = unusable(error);
+            findings.push(match held_out {
+                HeldOutUse::Evaluate(_) => finding,
+                HeldOutUse::ChooseOnVal => finding.with_way_out(NO_VAL_TO_CHOOSE_ON.to_owned()),
+            });
             return None;
         }
     };
     for (entries, fold) in set.folds.iter().zip(&check.folds) {
-        findings.extend(of_fold(entries, fold));
+        findings.extend(of_fold(entries, fold, check.choosing_part));
     }
     findings
         .extend(table.unread_patients().map(|unread| unread_patients(table.path(), unread, &check.folds)));
@@ -55,7 +64,7 @@ pub(super) fn examine(
         (
             Severity::Note,
             Fault::NeverValidated,
-            "trained on and validated by no fold",
+            "in folds and validated by no fold",
             &check.cases_never_validated,
         ),
     ];
@@ -85,7 +94,7 @@ fn unread_patients(table: &Path, unread: &UnreadPatients, folds: &[FoldCheck]) -
     Finding::new(severity, Fault::UnreadPatients, place(table, ""), found).with_way_out(unread.way_out())
 }
 
-fn of_fold(entries: &FoldEntries, fold: &FoldCheck) -> Vec<Finding> {
+fn of_fold(entries: &FoldEntries, fold: &FoldCheck, choosing: Option<Part>) -> Vec<Finding> {
     let at = |inside: &str| place(&entries.path, inside);
     let mut findings = Vec::new();
     let mut add = |severity, fault, place: String, found: String| {
@@ -107,8 +116,18 @@ fn of_fold(entries: &FoldEntries, fold: &FoldCheck) -> Vec<Finding> {
     let inside = at(&format!("fold {}", fold.fold));
     if !fold.shared_with_unused.is_empty() {
         let ids = &fold.shared_with_unused;
-        let found = format!("{} patients of the unused part are in another: {}", ids.len(), listed(ids));
-        add(Severity::Warning, Fault::PatientInBothParts, inside.clone(), found);
+        let (severity, part) = match choosing {
+            None => (Severity::Warning, "the unused part".to_owned()),
+            Some(part) => (Severity::Error, format!("{}, which chooses the epoch,", part.as_str())),
+        };
+        let found = format!("{} patients of {part} are in another: {}", ids.len(), listed(ids));
+        add(severity, Fault::PatientInBothParts, inside.clone(), found);
+    }
+    if let Some(part) = choosing.filter(|_| fold.unused.n_event_patients == 0) {
+        let n = fold.unused.n_patients;
+        let found =
+            format!("none of the {n} patients of {} has an event to choose the epoch by", part.as_str());
+        add(Severity::Error, Fault::FoldWithoutEvent, inside.clone(), found);
     }
     let (train, validation) = (fold.train, fold.validation);
     if train.n_patients == 0 || validation.n_patients == 0 {

@@ -146,6 +146,15 @@ pub(crate) fn finished_folds(run: &Path) -> Result<Vec<(usize, PathBuf)>> {
     Ok(folds)
 }
 
+/// The error of a fold that `role` speaks of, as in "was asked for", where `finished` are those that are finished.
+pub(crate) fn unfinished_fold(run: &Path, (fold, role): (usize, &str), finished: &[usize]) -> Error {
+    let finished = cf_cli::listed(finished.iter().map(ToString::to_string));
+    let reason = format!(
+        "fold {fold} {role}, finished are {finished}; `cf-train cv --resume` goes on with the others"
+    );
+    Error::data(run, reason)
+}
+
 /// The rows of a predictions file, which are those of `slides`.
 ///
 /// # Errors

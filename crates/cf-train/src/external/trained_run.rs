@@ -10,7 +10,7 @@ use crate::checkpoint::{METADATA_CONFIG_HASH, METADATA_EPOCH};
 use crate::cohort::{Slide, patient_of};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
-use crate::evaluate::{Risks, finished_folds, record_of, rows_of};
+use crate::evaluate::{Risks, finished_folds, record_of, rows_of, unfinished_fold};
 use crate::input_hash::InputRecord;
 use crate::plan::FoldsRecord;
 use crate::predict::TrainedModel;
@@ -61,11 +61,7 @@ impl TrainedRun {
         let finished = finished_folds(dir)?;
         let numbers: Vec<usize> = finished.iter().map(|(fold, _)| *fold).collect();
         if let Some(fold) = asked.iter().find(|fold| !numbers.contains(fold)) {
-            let reason = format!(
-                "fold {fold} was asked for, finished are {}; `cf-train cv --resume` goes on with the others",
-                cf_cli::listed(numbers.iter().map(ToString::to_string))
-            );
-            return Err(Error::data(dir, reason));
+            return Err(unfinished_fold(dir, (*fold, "was asked for"), &numbers));
         }
         let record: FoldsRecord = run_dir::read_json(&dir.join(run_dir::FOLDS))?;
         let planned = 0..record.n_planned_folds.unwrap_or(0);

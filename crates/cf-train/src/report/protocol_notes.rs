@@ -2,7 +2,7 @@
 
 use cf_report::FoldReport;
 
-use crate::config::RunConfig;
+use crate::config::{InnerValidation, RunConfig};
 use crate::evaluate::Summary;
 use crate::fold_state::HistoryRow;
 use crate::protocol::{Protocol, UNSELECTABLE_EPOCHS};
@@ -60,17 +60,7 @@ pub(super) fn notes(
             );
         }
         Protocol::Sound => {
-            let share = 100.0 * training.inner_validation;
-            notes.push(if training.inner_validation == 0.0 {
-                "The last epoch is selected: nothing is selected on the validation fold.".to_owned()
-            } else if is_chosen {
-                format!("The epoch is selected on {share:.0} % of the training patients, held out of training.")
-            } else {
-                format!(
-                    "The epoch was to be selected on {share:.0} % of the training patients, held out of training; in no fold have \
-                     these a C-index, so the last epoch is selected."
-                )
-            });
+            notes.push(sound_selection(training.inner_validation, is_chosen));
             notes.push("Time bins are quartiles of the uncensored slides that were trained on.".to_owned());
             notes.push("Epochs are scored per patient, by the mean risk of the patient's slides.".to_owned());
             notes.push(
@@ -100,6 +90,31 @@ pub(super) fn notes(
         );
     }
     notes
+}
+
+/// How the epoch is selected by the protocol `sound`; `is_chosen` where any fold had an epoch to choose.
+fn sound_selection(inner: InnerValidation, is_chosen: bool) -> String {
+    let on = match inner {
+        InnerValidation::Share(0.0) => {
+            return "The last epoch is selected: nothing is selected on the validation fold.".to_owned();
+        }
+        InnerValidation::Share(share) => {
+            format!("on {:.0} % of the training patients, held out of training", 100.0 * share)
+        }
+        InnerValidation::Val => {
+            "on the part val of each fold, which is neither trained on nor reported; the part test, on which nothing is selected, is the \
+             validation fold that is reported"
+                .to_owned()
+        }
+    };
+    if is_chosen {
+        return format!("The epoch is selected {on}.");
+    }
+    let these = match inner {
+        InnerValidation::Share(_) => "have these",
+        InnerValidation::Val => "has val",
+    };
+    format!("The epoch was to be selected {on}; in no fold {these} a C-index, so the last epoch is selected.")
 }
 
 /// `fold 2`, `folds 0 and 2`, `folds 0, 1 and 2`.

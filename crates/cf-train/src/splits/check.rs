@@ -7,8 +7,8 @@ use serde::Serialize;
 use survival_metrics::Outcome;
 
 use super::matching::IdIndex;
-use super::{FoldEntries, HeldOutPart, Part, SplitForm, SplitSet};
-use crate::cohort::{ClinicalTable, UnreadPatients, site_of};
+use super::{FoldEntries, HeldOutUse, Part, SplitForm, SplitSet};
+use crate::cohort::{ClinicalTable, PatientGroups, UnreadPatients};
 use crate::error::Result;
 use crate::time_bins::TimeBins;
 
@@ -19,6 +19,12 @@ pub struct SplitsCheck {
     pub form: SplitForm,
     /// The part that is validated.
     pub validated_part: Part,
+    /// The part that the epoch is chosen on, where it is one of the split files; left out elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub choosing_part: Option<Part>,
+    /// The column that stands for the site, where one was asked for; left out elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_column: Option<String>,
     /// Every fold.
     pub folds: Vec<FoldCheck>,
     /// Ids of the split files that the clinical table has neither as case nor as slide nor as patient, sorted.
@@ -44,7 +50,7 @@ pub struct FoldCheck {
     pub train: PartCounts,
     /// Validated on.
     pub validation: PartCounts,
-    /// In the part that is neither trained nor validated on.
+    /// In the part that is neither trained nor validated on; the epoch may be chosen on it ([`SplitsCheck::choosing_part`]).
     pub unused: PartCounts,
     /// Ids without a row in the clinical table.
     pub n_ids_without_row: usize,
@@ -55,7 +61,8 @@ pub struct FoldCheck {
     pub shared_unread_patients: Vec<String>,
     /// Patients of the unused part who are trained or validated on, sorted.
     pub shared_with_unused: Vec<String>,
-    /// Tissue source sites of the validated patients; `None` where their ids are no TCGA barcodes.
+    /// Tissue source sites of the validated patients, or their groups by [`SplitsCheck::group_column`]; `None` where their ids are no TCGA
+    /// barcodes.
     pub n_validation_sites: Option<usize>,
     /// Those of them that are trained on as well, sorted; empty where sites are unknown.
     pub shared_sites: Vec<String>,
@@ -87,12 +94,18 @@ struct Row<'a> {
     outcome: Outcome,
 }
 
-/// Checks splits against a clinical table; finds every fault rather than the first.
+/// Checks splits against a clinical table; finds every fault rather than the first. `groups` says where patients come from.
 ///
 /// # Errors
-/// If `evaluate` is `test` and the splits have no test part.
-pub fn check(table: &ClinicalTable, set: &SplitSet, evaluate: HeldOutPart) -> Result<SplitsCheck> {
-    let validated = set.validated_part(evaluate)?;
+/// As [`SplitSet::validated_part`].
+pub fn check(
+    table: &ClinicalTable,
+    set: &SplitSet,
+    held_out: HeldOutUse,
+    groups: &PatientGroups,
+) -> Result<SplitsCheck> {
+    let validated = set.validated_part(held_out)?;
+    let choosing = held_out.choosing_part();
     let cases = table.cases();
     let (rows, index): (Vec<Row<'_>>, IdIndex<'_>) = match table.slides() {
         Some(slides) => {
@@ -117,11 +130,14 @@ pub fn check(table: &ClinicalTable, set: &SplitSet, evaluate: HeldOutPart) -> Re
         index: &index,
         has_slides: table.slides().is_some(),
         unread_patients: table.unread_patients(),
+        groups,
     };
 
     let mut found = SplitsCheck {
         form: set.form,
         validated_part: validated,
+        choosing_part: choosing,
+        group_column: groups.column().map(str::to_owned),
         folds: Vec::new(),
         ids_without_row: Vec::new(),
         cases_in_no_fold: Vec::new(),
@@ -148,9 +164,14 @@ pub fn check(table: &ClinicalTable, set: &SplitSet, evaluate: HeldOutPart) -> Re
                 }
             }
         }
-        let checked = joined.fold(fold, validated);
+        let checked = joined.fold(fold, validated, choosing);
         found.errors.extend(errors_of(fold, &checked));
+        match choosing {
+            Some(part) => found.errors.extend(choosing_faults(&checked, part)),
+            None => found.warnings.extend(shared_with_unused(&checked)),
+        }
         found.warnings.extend(warnings_of(&checked));
+        found.warnings.extend(groups.column().and_then(|column| shared_groups(&checked, column)));
         found.folds.push(checked);
     }
     if let Some(hint) = index.taken_for_numbers(&without_row) {
@@ -230,14 +251,53 @@ fn warnings_of(checked: &FoldCheck) -> Vec<String> {
             checked.shared_unread_patients.join(" ")
         ));
     }
+    warnings
+}
+
+/// Groups by a column on both sides. Of sites, which nobody asked about, the table tells.
+fn shared_groups(checked: &FoldCheck, column: &str) -> Option<String> {
+    (!checked.shared_sites.is_empty()).then(|| {
+        format!(
+            "fold {}: {} by column `{column}` trained and validated on, with {} of {}: {}",
+            checked.fold,
+            count(checked.shared_sites.len(), "group"),
+            checked.n_patients_of_shared_sites,
+            count(checked.validation.n_patients, "validated patient"),
+            checked.shared_sites.join(", ")
+        )
+    })
+}
+
+/// Patients of the part that is for nothing, elsewhere.
+fn shared_with_unused(checked: &FoldCheck) -> Option<String> {
+    (!checked.shared_with_unused.is_empty()).then(|| {
+        format!(
+            "fold {}: {} of the unused part trained or validated on: {}",
+            checked.fold,
+            count(checked.shared_with_unused.len(), "patient"),
+            checked.shared_with_unused.join(" ")
+        )
+    })
+}
+
+/// What is wrong with the part that the epoch is to be chosen on.
+fn choosing_faults(checked: &FoldCheck, part: Part) -> Vec<String> {
+    let (number, part) = (checked.fold, part.as_str());
+    let mut faults = Vec::new();
     if !checked.shared_with_unused.is_empty() {
-        warnings.push(format!(
-            "fold {number}: {} of the unused part trained or validated on: {}",
+        faults.push(format!(
+            "fold {number}: {} of {part}, which chooses the epoch, trained or validated on: {}",
             count(checked.shared_with_unused.len(), "patient"),
             checked.shared_with_unused.join(" ")
         ));
     }
-    warnings
+    if checked.unused.n_event_patients == 0 {
+        faults.push(format!(
+            "fold {number}: none of the {} of {part} has an event to choose the epoch by",
+            count(checked.unused.n_patients, "patient")
+        ));
+    }
+    faults
 }
 
 struct Joined<'a> {
@@ -245,18 +305,22 @@ struct Joined<'a> {
     index: &'a IdIndex<'a>,
     has_slides: bool,
     unread_patients: Option<&'a UnreadPatients>,
+    groups: &'a PatientGroups,
 }
 
 impl Joined<'_> {
-    fn fold(&self, fold: &FoldEntries, validated_part: Part) -> FoldCheck {
+    fn fold(&self, fold: &FoldEntries, validated_part: Part, choosing: Option<Part>) -> FoldCheck {
         let train = self.part(fold, |part| part == Part::Train);
         let validation = self.part(fold, |part| part == validated_part);
         let unused = self.part(fold, |part| part != Part::Train && part != validated_part);
         let patients =
             |part: &PartOfFold<'_>| part.patients.keys().map(|&id| id.to_owned()).collect::<BTreeSet<_>>();
         let (trained, validated, set_aside) = (patients(&train), patients(&validation), patients(&unused));
+        // Who chooses the epoch is learned from, too.
+        let learned: BTreeSet<String> =
+            trained.iter().chain(choosing.iter().flat_map(|_| &set_aside)).cloned().collect();
         let sites = |patients: &BTreeSet<String>| -> Option<BTreeSet<String>> {
-            patients.iter().map(|patient| site_of(patient).map(str::to_owned)).collect()
+            patients.iter().map(|patient| self.groups.of(patient).map(str::to_owned)).collect()
         };
         let (train_sites, validation_sites) = (sites(&trained), sites(&validated));
         let shared_sites: Vec<String> = match (&train_sites, &validation_sites) {
@@ -264,7 +328,7 @@ impl Joined<'_> {
             _ => Vec::new(),
         };
         let is_shared = |patient: &&String| {
-            site_of(patient).is_some_and(|site| shared_sites.iter().any(|shared| shared == site))
+            self.groups.of(patient).is_some_and(|site| shared_sites.iter().any(|shared| shared == site))
         };
         let n_patients_of_shared_sites = validated.iter().filter(is_shared).count();
         let time_bins = TimeBins::fit(&train.outcomes);
@@ -282,7 +346,7 @@ impl Joined<'_> {
             shared_patients: trained.intersection(&validated).cloned().collect(),
             shared_unread_patients: self
                 .unread_patients
-                .map_or_else(Vec::new, |unread| unread.shared(&trained, &validated)),
+                .map_or_else(Vec::new, |unread| unread.shared(&learned, &validated)),
             shared_with_unused: set_aside
                 .iter()
                 .filter(|patient| trained.contains(*patient) || validated.contains(*patient))

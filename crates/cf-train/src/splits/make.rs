@@ -1,4 +1,4 @@
-//! New folds: every patient is validated on once, events are shared out evenly, and a site can be kept on one side.
+//! New folds: every patient is validated on once, events are shared out evenly, and a site, or another group of patients, can be kept on one side.
 
 use std::collections::BTreeMap;
 
@@ -6,27 +6,27 @@ use rand::seq::SliceRandom;
 
 use super::assignment::{GroupSize, assign};
 use super::{FoldEntries, Part, SplitEntry, SplitForm, SplitSet, columns};
-use crate::cohort::{Case, ClinicalTable, site_of};
+use crate::cohort::{Case, ClinicalTable, PatientGroups};
 use crate::error::{Error, Result};
 use crate::seed::stream;
 
 /// Who stays together in one fold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Grouping {
     /// The cases and slides of a patient.
     Patient,
-    /// The patients of a TCGA tissue source site.
-    Site,
+    /// The patients of a site, or with one value of a column.
+    Groups(PatientGroups),
 }
 
 /// How folds are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MakeOptions {
     /// Folds, at least 2.
     pub n_folds: usize,
     /// Who stays together.
     pub grouping: Grouping,
-    /// Seed of the order in which patients or sites are dealt.
+    /// Seed of the order in which patients or groups are dealt.
     pub seed: u64,
 }
 
@@ -39,11 +39,11 @@ struct Patient<'a> {
 
 /// Makes folds of the cases of a table: the same table, options and version give the same folds.
 ///
-/// By patient, folds differ by at most one in patients with an event and by at most one in patients. By site, whole sites
-/// are shared out, so folds are as even as the sites allow.
+/// By patient, folds differ by at most one in patients with an event and by at most one in patients. By groups, whole groups
+/// are shared out, so folds are as even as these allow.
 ///
 /// # Errors
-/// If there are fewer than 2 folds, or more than patients, patients with an event, or sites; or by site, if a case has no
+/// If there are fewer than 2 folds, or more than patients, patients with an event, or groups; or by site, if a case has no
 /// TCGA barcode.
 pub fn make(table: &ClinicalTable, options: &MakeOptions) -> Result<SplitSet> {
     let fault = |reason: String| Error::data(table.path(), reason);
@@ -61,9 +61,9 @@ pub fn make(table: &ClinicalTable, options: &MakeOptions) -> Result<SplitSet> {
             patients.len()
         )));
     }
-    let folds = match options.grouping {
+    let folds = match &options.grouping {
         Grouping::Patient => by_patient(&patients, options),
-        Grouping::Site => by_site(&patients, options).map_err(fault)?,
+        Grouping::Groups(groups) => by_group(&patients, groups, options).map_err(fault)?,
     };
     // The order of the table, so that the files are easy to compare with it.
     let fold_of_case: BTreeMap<&str, usize> = patients
@@ -116,36 +116,48 @@ fn by_patient(patients: &[Patient<'_>], options: &MakeOptions) -> Vec<usize> {
     folds
 }
 
-fn by_site(patients: &[Patient<'_>], options: &MakeOptions) -> std::result::Result<Vec<usize>, String> {
-    let mut sites: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+/// Shares whole groups out.
+fn by_group(
+    patients: &[Patient<'_>],
+    groups: &PatientGroups,
+    options: &MakeOptions,
+) -> std::result::Result<Vec<usize>, String> {
+    let mut members: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, patient) in patients.iter().enumerate() {
-        let site = site_of(patient.id).ok_or_else(|| {
-            format!(
+        let group = groups.of(patient.id).ok_or_else(|| match groups {
+            PatientGroups::Sites => format!(
                 "patient {} has no TCGA barcode, expected one such as TCGA-2F-A9KO, whose characters 6 and 7 are the \
-                 site; make folds without grouping by site",
+                 site; group by a column of the table (column:NAME), or make folds without grouping by site",
                 patient.id
-            )
+            ),
+            PatientGroups::Column { name, .. } => format!("patient {} has no value of column `{name}`", patient.id),
         })?;
-        sites.entry(site).or_default().push(index);
+        members.entry(group).or_default().push(index);
     }
-    if sites.len() < options.n_folds {
+    if members.len() < options.n_folds {
+        let (what, by) = match groups {
+            PatientGroups::Sites => ("sites".to_owned(), "site".to_owned()),
+            PatientGroups::Column { name, .. } => {
+                (format!("groups by column `{name}`"), format!("column:{name}"))
+            }
+        };
         return Err(format!(
-            "the patients come from {} sites, expected one per fold at least; ask for fewer than {} folds, or do not \
-             group by site",
-            sites.len(),
+            "the patients come from {} {what}, expected one per fold at least; ask for fewer than {} folds, or do not \
+             group by {by}",
+            members.len(),
             options.n_folds
         ));
     }
-    let sizes: Vec<GroupSize> = sites
+    let sizes: Vec<GroupSize> = members
         .values()
         .map(|members| GroupSize {
             n_patients: members.len(),
             n_events: members.iter().filter(|&&patient| patients[patient].has_event).count(),
         })
         .collect();
-    let fold_of_site = assign(&sizes, options.n_folds, &mut stream(options.seed, "splits/sites"));
+    let fold_of_group = assign(&sizes, options.n_folds, &mut stream(options.seed, "splits/sites"));
     let mut folds = vec![0; patients.len()];
-    for (members, fold) in sites.values().zip(fold_of_site) {
+    for (members, fold) in members.values().zip(fold_of_group) {
         for &patient in members {
             folds[patient] = fold;
         }

@@ -11,6 +11,7 @@ mod assignment;
 mod check;
 mod columns;
 mod full_rows;
+mod held_out;
 mod make;
 pub(crate) mod matching;
 mod patho_bench;
@@ -21,25 +22,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub use check::{FoldCheck, PartCounts, SplitsCheck, check};
+pub use held_out::{HeldOutPart, HeldOutUse};
 pub use make::{Grouping, MakeOptions, make};
 pub use write::{WrittenForm, write};
 
 use crate::error::{Error, Result};
-
-/// What is validated where a split has both a `val` and a `test` part. A split with one held-out part validates that one,
-/// whatever its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum HeldOutPart {
-    /// The `val` part; `test` is neither trained nor validated on.
-    #[default]
-    Val,
-    /// The `test` part; `val` is neither trained nor validated on.
-    Test,
-}
 
 /// A part of a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -136,8 +126,12 @@ pub struct Split {
     pub train: Vec<String>,
     /// Ids to validate on.
     pub validation: Vec<String>,
-    /// Ids of the held-out part that is not evaluated.
+    /// Ids to choose the epoch on, where the split files say them.
+    pub choosing: Vec<String>,
+    /// Ids of the held-out part that is for nothing.
     pub unused: Vec<String>,
+    /// The part that is validated.
+    pub validated_part: Part,
 }
 
 /// Reads the splits at `path`: a folder or file of any form, found by what lies there.
@@ -179,30 +173,13 @@ pub(crate) fn full_row_files(path: &Path) -> Result<Option<Vec<PathBuf>>> {
 }
 
 impl SplitSet {
-    /// The folds with `evaluate` as the part to validate.
+    /// The folds, with each part for what `held_out` says.
     ///
     /// # Errors
-    /// If an id stands twice in a fold, or `evaluate` is `test` and no fold has a test part.
-    pub fn select(&self, evaluate: HeldOutPart) -> Result<Vec<Split>> {
-        let validated = self.validated_part(evaluate)?;
-        self.folds.iter().map(|fold| fold.select(validated)).collect()
-    }
-
-    /// The part that is validated: `evaluate` where the splits have both, else the only one.
-    ///
-    /// # Errors
-    /// If `evaluate` is `test` and no fold has a test part.
-    pub fn validated_part(&self, evaluate: HeldOutPart) -> Result<Part> {
-        let has =
-            |part: Part| self.folds.iter().any(|fold| fold.entries.iter().any(|entry| entry.part == part));
-        match evaluate {
-            HeldOutPart::Val if has(Part::Val) || !has(Part::Test) => Ok(Part::Val),
-            HeldOutPart::Test if !has(Part::Test) => Err(Error::data(
-                &self.path,
-                "found no test part, but evaluate is \"test\"; write evaluate = \"val\" in [cohort]",
-            )),
-            HeldOutPart::Val | HeldOutPart::Test => Ok(Part::Test),
-        }
+    /// If an id stands twice in a fold, or as [`SplitSet::validated_part`].
+    pub fn select(&self, held_out: HeldOutUse) -> Result<Vec<Split>> {
+        let validated = self.validated_part(held_out)?;
+        self.folds.iter().map(|fold| fold.select(validated, held_out.choosing_part())).collect()
     }
 }
 
@@ -222,7 +199,7 @@ impl FoldEntries {
         repeats
     }
 
-    fn select(&self, validated: Part) -> Result<Split> {
+    fn select(&self, validated: Part, choosing: Option<Part>) -> Result<Split> {
         if let Some((first, second)) = self.repeats().first() {
             let reason = format!("case {} stands in {} and in {}", first.id, first.place, second.place);
             return Err(Error::data(&self.path, reason));
@@ -235,7 +212,9 @@ impl FoldEntries {
             path: self.path.clone(),
             train: ids(&|part| part == Part::Train),
             validation: ids(&|part| part == validated),
-            unused: ids(&|part| part != Part::Train && part != validated),
+            choosing: ids(&|part| Some(part) == choosing),
+            unused: ids(&|part| part != Part::Train && part != validated && Some(part) != choosing),
+            validated_part: validated,
         })
     }
 
