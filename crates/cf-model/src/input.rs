@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use wsi_bags::{Bag, Magnification, PatchSet};
 
 use crate::error::{Error, Result};
+use crate::families::PatchIndices;
 use crate::patches::Patches;
 
 /// The patch features of one slide, `[n, backbone_dim]` for each magnification that is there.
@@ -55,6 +56,23 @@ impl BagTensors {
             x10: converted(&self.x10)?,
             x20: converted(&self.x20)?,
             patches: Arc::clone(&self.patches),
+        })
+    }
+
+    /// The features at these indices of each magnification, of `patches`, which are those at the same indices.
+    ///
+    /// # Errors
+    /// If the device can't hold them.
+    pub fn select(&self, kept: &PatchIndices, patches: Patches) -> Result<Self> {
+        let select = |at: Magnification, features: &Option<Tensor>| -> Result<Option<Tensor>> {
+            let (Some(features), Some(kept)) = (features, kept.get(&at)) else { return Ok(None) };
+            Ok(Some(features.index_select(&Tensor::new(kept.as_slice(), features.device())?, 0)?))
+        };
+        Ok(Self {
+            x5: select(Magnification::X5, &self.x5)?,
+            x10: select(Magnification::X10, &self.x10)?,
+            x20: select(Magnification::X20, &self.x20)?,
+            patches: Arc::new(patches),
         })
     }
 

@@ -46,6 +46,7 @@ mod deep_graph_surv;
 mod discrete_time;
 mod dsmil;
 mod error;
+mod families;
 mod head;
 mod input;
 mod model;
@@ -78,6 +79,7 @@ pub use deep_graph_surv::{DeepGraphSurv, DeepGraphSurvConfig, DeepGraphSurvForm,
 pub use discrete_time::{DiscreteSurvival, N_BINS};
 pub use dsmil::{Dsmil, DsmilConfig};
 pub use error::{Error, Result};
+pub use families::PatchIndices;
 pub use head::{Head, HeadOutput, RiskHead};
 pub use input::BagTensors;
 pub use model::{SurvivalModel, SurvivalOutput};

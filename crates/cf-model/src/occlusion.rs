@@ -7,12 +7,12 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::Tensor;
 use cf_layers::ForwardCtx;
 use wsi_bags::Magnification;
 
 use crate::attribution::{AttributionLayer, Module};
 use crate::error::{Error, Result};
+use crate::families::PatchIndices;
 use crate::input::BagTensors;
 use crate::model::SurvivalModel;
 use crate::patches::Patches;
@@ -140,7 +140,7 @@ fn squares(
 
 /// The bag without one part; none if that leaves a magnification empty.
 fn without(bag: &BagTensors, parts: &Parts, part: u32) -> Result<Option<BagTensors>> {
-    let kept: BTreeMap<Magnification, Vec<u32>> = parts
+    let kept: PatchIndices = parts
         .of
         .iter()
         .map(|(&at, of)| (at, (0_u32..).zip(of).filter(|(_, of)| **of != part).map(|(at, _)| at).collect()))
@@ -148,16 +148,7 @@ fn without(bag: &BagTensors, parts: &Parts, part: u32) -> Result<Option<BagTenso
     if kept.values().any(Vec::is_empty) {
         return Ok(None);
     }
-    let select = |at: Magnification, features: &Option<Tensor>| -> Result<Option<Tensor>> {
-        let (Some(features), Some(kept)) = (features, kept.get(&at)) else { return Ok(None) };
-        Ok(Some(features.index_select(&Tensor::new(kept.as_slice(), features.device())?, 0)?))
-    };
-    Ok(Some(BagTensors {
-        x5: select(Magnification::X5, &bag.x5)?,
-        x10: select(Magnification::X10, &bag.x10)?,
-        x20: select(Magnification::X20, &bag.x20)?,
-        patches: std::sync::Arc::new(bag.patches.select(&kept)),
-    }))
+    Ok(Some(bag.select(&kept, bag.patches.select(&kept))?))
 }
 
 #[cfg(test)]
@@ -165,7 +156,7 @@ mod tests {
     use super::*;
     use crate::model::SurvivalOutput;
     use crate::patches::PatchFacts;
-    use candle_core::{DType, Device};
+    use candle_core::{DType, Device, Tensor};
     use std::sync::Arc;
 
     /// Sums the features of all patches and notes how many it saw: a model whose effects are known.

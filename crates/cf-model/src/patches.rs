@@ -7,6 +7,7 @@ use candle_core::{DType, Tensor};
 use wsi_bags::{Bag, Magnification, Squares};
 
 use crate::error::{Error, Result};
+use crate::families::PatchIndices;
 use crate::substitutes::{Substitute, SubstituteCount};
 
 /// The patches of one slide, apart from their features.
@@ -62,6 +63,8 @@ pub enum Derived {
         /// The magnification of the patches.
         fine: Magnification,
     },
+    /// The family of each patch that is not of the coarsest magnification, from coarse to fine: see [`Patches::draw_families`].
+    Families,
     /// Cluster of each patch at 20x by features.
     Clusters {
         /// Clusters asked for.
@@ -176,10 +179,15 @@ impl Patches {
         }
     }
 
-    /// The patches at the given indices of each magnification, in their (rising) order; parents that are not among them are lost, and so
-    /// is what is not known of a magnification that is not there. What was drawn of all patches stays drawn.
-    pub(crate) fn select(&self, kept: &BTreeMap<Magnification, Vec<u32>>) -> Self {
+    /// [`Self::part`] of a slide of which the rest was taken out: what was drawn of all patches stays drawn.
+    pub(crate) fn select(&self, kept: &PatchIndices) -> Self {
         let derived = self.derived.of_the_rest(kept.get(&Magnification::X20).map_or(&[], Vec::as_slice));
+        Self { derived, ..self.part(kept) }
+    }
+
+    /// The patches at the given indices of each magnification, in their (rising) order; parents that are not among them are lost, and so
+    /// is what is not known of a magnification that is not there. Nothing that was derived of all patches holds for these.
+    pub fn part(&self, kept: &PatchIndices) -> Self {
         let facts = |magnification: Magnification| {
             let Some(kept_here) = kept.get(&magnification) else { return PatchFacts::default() };
             let above = magnification.coarser().and_then(|coarser| kept.get(&coarser));
@@ -200,7 +208,7 @@ impl Patches {
             x5: facts(Magnification::X5),
             x10: facts(Magnification::X10),
             x20: facts(Magnification::X20),
-            derived,
+            derived: DerivedCache::default(),
         }
     }
 
@@ -278,7 +286,8 @@ impl Patches {
                 self.derived.note(substitute, parents.n_fallbacks, parents.index.len());
                 return Ok(parents.index);
             }
-            self.stated_parents(fine, coarse).ok_or_else(|| {
+            let stated = self.stated_parents(fine, coarse).and_then(|all| all.into_iter().collect());
+            stated.ok_or_else(|| {
                 self.missing(model, fine, "coordinates with a patch size, or a parent for each patch,")
             })
         })
@@ -304,15 +313,31 @@ impl Patches {
         Some(Squares { coords: facts.coords.as_deref()?, side: facts.side? })
     }
 
-    /// Parents as the bag states them, over one or two steps.
-    fn stated_parents(&self, fine: Magnification, coarse: Magnification) -> Option<Vec<u32>> {
-        let parents: Vec<u32> = self.at(fine).parents.as_ref()?.iter().copied().collect::<Option<_>>()?;
+    /// [`Self::parents`] as far as they are known, and without a list that stays: no substitute is noted.
+    ///
+    /// # Errors
+    /// If coordinates are such as no slide has.
+    pub(crate) fn known_parents(
+        &self,
+        fine: Magnification,
+        coarse: Magnification,
+    ) -> Result<Option<Vec<Option<u32>>>> {
+        if let (Some(of_fine), Some(of_coarse)) = (self.squares(fine), self.squares(coarse)) {
+            return Ok(Some(wsi_bags::parents(of_fine, of_coarse)?.index.into_iter().map(Some).collect()));
+        }
+        Ok(self.stated_parents(fine, coarse))
+    }
+
+    /// Parents as far as the bag states them, over one or two steps.
+    fn stated_parents(&self, fine: Magnification, coarse: Magnification) -> Option<Vec<Option<u32>>> {
+        let parents = self.at(fine).parents.as_ref()?;
         let next = fine.coarser()?;
         if next == coarse {
-            return Some(parents);
+            return Some(parents.clone());
         }
         let above = self.stated_parents(next, coarse)?;
-        parents.into_iter().map(|parent| above.get(parent as usize).copied()).collect()
+        let over = |parent: &Option<u32>| *above.get((*parent)? as usize)?;
+        Some(parents.iter().map(over).collect())
     }
 
     fn missing(&self, model: &'static str, magnification: Magnification, what: &'static str) -> Error {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use cf_model::kernels::device::{Upload, Uploader};
-use cf_model::{BagTensors, Patches};
-use wsi_bags::{Bag, Magnification};
+use cf_model::{BagTensors, PatchIndices, Patches};
+use wsi_bags::{Bag, FeatureMatrix, Magnification};
 
 use crate::error::Result;
 
@@ -17,13 +17,23 @@ pub(crate) struct BagUpload {
 }
 
 impl BagUpload {
+    /// Of the patches at these indices, or of all, which `patches` are.
+    ///
     /// # Errors
     /// If the device can't hold them, or its driver fails.
-    pub(crate) fn start(uploader: &mut Uploader, bag: &Bag, patches: Arc<Patches>) -> Result<Self> {
+    pub(crate) fn start(
+        uploader: &mut Uploader,
+        bag: &Bag,
+        kept: Option<&PatchIndices>,
+        patches: Arc<Patches>,
+    ) -> Result<Self> {
         let mut start = |magnification| {
             let matrix = bag.get(magnification).map(|set| {
                 let features = set.features();
-                uploader.start(features.as_slice(), [features.n_patches(), features.dim()])
+                match kept.map(|kept| kept.get(&magnification).map_or(&[][..], Vec::as_slice)) {
+                    None => uploader.start(features.as_slice(), [features.n_patches(), features.dim()]),
+                    Some(kept) => uploader.start(&rows(features, kept), [kept.len(), features.dim()]),
+                }
             });
             matrix.transpose()
         };
@@ -48,4 +58,13 @@ impl BagUpload {
             patches: self.patches,
         })
     }
+}
+
+/// The features of the patches at these indices.
+fn rows(features: &FeatureMatrix, indices: &[u32]) -> Vec<f32> {
+    let mut values = Vec::with_capacity(indices.len() * features.dim());
+    for row in indices.iter().filter_map(|&index| features.row(index as usize)) {
+        values.extend_from_slice(row);
+    }
+    values
 }

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::memory::BagSize;
 use crate::resident_bags::ResidentBags;
 use crate::substitutes::{self, SubstituteRow};
+use crate::visit::{PatchDraw, Visit};
 
 /// Finished bags that wait beside the one that is read while another is in use: with none, one bag is ahead, as
 /// [`StepMemory`](crate::memory::StepMemory) counts. Of a run on a GPU that one is there already, and the next is read into the host's
@@ -265,43 +266,72 @@ impl BagSource {
     /// The bags of `slide_ids`, in that order; ids may repeat. One is read while the one before it is in use, and to a GPU it is copied
     /// meanwhile, too: by threads that use Rayon's, so not to be called from one of those.
     pub fn load(&self, slide_ids: Vec<String>) -> impl Iterator<Item = Result<(String, BagTensors)>> + '_ {
-        let there: Vec<Option<BagTensors>> = {
+        self.load_visits(slide_ids.into_iter().map(Visit::of_all).collect())
+    }
+
+    /// [`Self::load`] of what each visit sees. Of a bag that stays on the device all is there, and patches are drawn there; of others only
+    /// those that are drawn are copied to it.
+    pub(crate) fn load_visits(
+        &self,
+        visits: Vec<Visit>,
+    ) -> impl Iterator<Item = Result<(String, BagTensors)>> + '_ {
+        let there: Vec<(bool, Option<BagTensors>)> = {
             let resident = self.resident();
-            slide_ids.iter().map(|slide_id| resident.get(slide_id)).collect()
+            let there = |slide_id: &str| (resident.has_place(slide_id), resident.get(slide_id));
+            visits.iter().map(|visit| there(&visit.slide_id)).collect()
         };
-        let absent = slide_ids.iter().zip(&there).filter(|(_, bag)| bag.is_none());
-        let absent: Vec<String> = absent.map(|(slide_id, _)| slide_id.clone()).collect();
+        let absent = visits.iter().zip(&there).filter(|(_, (_, bag))| bag.is_none());
+        let (absent, read_draws): (Vec<String>, Vec<Option<PatchDraw>>) = absent
+            .map(|(visit, (stays, _))| (visit.slide_id.clone(), visit.draw.clone().filter(|_| !stays)))
+            .unzip();
         self.note_edge_files(&absent);
         let source = self.clone();
-        let upload = move |(slide_id, bag): (String, wsi_bags::Result<Bag>)| {
+        let upload = move |((slide_id, bag), draw): ((String, wsi_bags::Result<Bag>), Option<PatchDraw>)| {
             let bag = bag.map_err(|source| Error::Bag { slide_id: slide_id.clone(), source })?;
-            Ok((BagSize::of_bag(&bag), source.upload(&slide_id, &bag)?))
+            Ok((BagSize::of_bag(&bag), source.upload(&slide_id, &bag, draw.as_ref())?))
         };
         let uploads = OrderedLoader::new(Arc::clone(&self.store), absent, self.magnifications.clone(), AHEAD)
+            .zip(read_draws)
             .map(upload);
         let mut uploads: Box<dyn Iterator<Item = Result<(BagSize, Result<BagUpload>)>>> =
             if self.device.is_cpu() { Box::new(uploads) } else { Box::new(ReadAhead::new(uploads, AHEAD)) };
-        slide_ids.into_iter().zip(there).map_while(move |(slide_id, bag)| match bag {
-            Some(bag) => Some(Ok((slide_id, bag))),
-            None => uploads.next().map(|upload| {
-                let (size, upload) = upload?;
-                // The bag before this one is gone by now.
-                let tensors = naming_the_bag(&self.device, &slide_id, size, || upload?.finish())?;
-                self.resident().keep(&slide_id, &tensors);
-                Ok((slide_id, tensors))
-            }),
+        visits.into_iter().zip(there).map_while(move |(Visit { slide_id, draw }, (stays, bag))| {
+            let bag = match bag {
+                Some(bag) => Ok(bag),
+                None => uploads.next()?.and_then(|(size, upload)| {
+                    // The bag before this one is gone by now.
+                    let tensors = naming_the_bag(&self.device, &slide_id, size, || upload?.finish())?;
+                    self.resident().keep(&slide_id, &tensors);
+                    Ok(tensors)
+                }),
+            };
+            let seen = bag.and_then(|bag| {
+                let size = BagSize::of(&bag);
+                match draw.filter(|_| stays).map(|draw| draw.of(size, &bag.patches)).transpose()?.flatten() {
+                    None => Ok(bag),
+                    Some(kept) => {
+                        let part = || Ok(bag.select(&kept, bag.patches.part(&kept))?);
+                        naming_the_bag(&self.device, &slide_id, size, part)
+                    }
+                }
+            });
+            Some(seen.map(|seen| (slide_id, seen)))
         })
     }
 
-    /// Checks a bag and starts to copy it to the device, which may fail by itself.
-    fn upload(&self, slide_id: &str, bag: &Bag) -> Result<Result<BagUpload>> {
+    /// Checks a bag and starts to copy it, or the patches that are drawn of it, to the device, which may fail by itself.
+    fn upload(&self, slide_id: &str, bag: &Bag, draw: Option<&PatchDraw>) -> Result<Result<BagUpload>> {
         let path = || self.store.path_of(slide_id, self.magnifications[0]);
         self.check_width(slide_id, bag.feature_dim(), path)?;
         self.model.check_bag(bag)?;
         let derived = self.derived_of(slide_id)?;
-        let patches = Arc::new(Patches { derived, ..Patches::of(bag) });
+        let mut patches = Patches { derived, ..Patches::of(bag) };
+        let kept = draw.map(|draw| draw.of(BagSize::of_bag(bag), &patches)).transpose()?.flatten();
+        if let Some(kept) = &kept {
+            patches = patches.part(kept);
+        }
         let mut uploader = self.uploader.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(BagUpload::start(&mut uploader, bag, patches))
+        Ok(BagUpload::start(&mut uploader, bag, kept.as_ref(), Arc::new(patches)))
     }
 }
 

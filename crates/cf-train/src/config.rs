@@ -98,6 +98,10 @@ pub struct TrainingConfig {
     pub seed: u64,
     /// `sound` only: what the epoch is selected on.
     pub inner_validation: InnerValidation,
+    /// Patches of any magnification that a visit in training sees of a slide, at most, at least 1; all where it is left out. Which is
+    /// drawn at each visit: see [`crate::visit::rule`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_patches: Option<usize>,
     /// Start from the weights of this safetensors or `.pt` file instead of drawing them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial_weights: Option<PathBuf>,
@@ -293,6 +297,12 @@ impl TrainingConfig {
                 "at least 0",
             ),
             (self.accumulation == 0, "accumulation", self.accumulation.to_string(), "at least 1"),
+            (
+                self.max_patches == Some(0),
+                "max_patches",
+                "0".to_owned(),
+                "at least 1, or no such key for all patches",
+            ),
             (!within(self.alpha, 1.0), "alpha", self.alpha.to_string(), "a weight in [0, 1]"),
             (
                 matches!(self.inner_validation, InnerValidation::Share(share) if !within(share, 0.5)),

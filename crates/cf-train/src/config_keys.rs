@@ -141,6 +141,7 @@ const SECTIONS: [(&str, &[(&str, Kind)]); 7] = [
             ("memory_budget", Kind::Text),
             ("seed", Kind::Whole),
             ("inner_validation", Kind::NumberOrVal),
+            ("max_patches", Kind::Whole),
             ("initial_weights", Kind::Text),
         ],
     ),

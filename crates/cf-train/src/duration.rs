@@ -103,7 +103,8 @@ fn bag_seconds(
 ) -> f64 {
     // Groups of the Cox loss pass twice.
     let passes = TRAINING_PASSES + f64::from(u8::from(training.loss == LossKind::Cox));
-    let pass = PASS_SECONDS + forward_seconds(model, training, dim, bag, processor);
+    let seen = bag.at_most(training.max_patches);
+    let pass = PASS_SECONDS + forward_seconds(model, training, dim, seen, processor);
     PASS_SECONDS + passes * pass + reading_seconds(dim, bag)
 }
 

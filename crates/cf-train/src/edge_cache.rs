@@ -41,6 +41,7 @@ fn name_of(list: Derived) -> Option<String> {
         Derived::NearestPlaces { .. }
         | Derived::Parents { .. }
         | Derived::Places { .. }
+        | Derived::Families
         | Derived::Clusters { .. } => None,
     }
 }

@@ -75,6 +75,23 @@ pub enum Error {
         budget_bytes: u64,
         /// Patches of a bag of such proportions that would fit.
         n_fitting: usize,
+        /// The `training.max_patches` with which all bags would fit, if one does.
+        fitting_max_patches: Option<usize>,
+    },
+    /// A bag whose evaluation, which sees all of its patches, takes more memory than the run may use.
+    #[error(
+        "slide {slide_id} has {n_patches} patches, all of which evaluation sees, and it takes {}; the memory budget is {}",
+        ByteSize(*needed_bytes), ByteSize(*budget_bytes)
+    )]
+    EvaluationDoesNotFit {
+        /// The slide.
+        slide_id: String,
+        /// Its patches over all magnifications that the model reads.
+        n_patches: usize,
+        /// What the evaluation takes.
+        needed_bytes: u64,
+        /// What the run may use.
+        budget_bytes: u64,
     },
     /// A bag whose pass by trained models takes more memory than they may use.
     #[error(
@@ -256,9 +273,10 @@ impl Error {
             | Self::FoldElsewhere { .. }
             | Self::TasksElsewhere { .. }
             | Self::Incomplete { .. } => Remedy::Retry,
-            Self::DoesNotFit { .. } | Self::PassesDoNotFit { .. } | Self::DeviceFull { .. } => {
-                Remedy::LessMemory
-            }
+            Self::DoesNotFit { .. }
+            | Self::EvaluationDoesNotFit { .. }
+            | Self::PassesDoNotFit { .. }
+            | Self::DeviceFull { .. } => Remedy::LessMemory,
             error if error.is_full_device() => Remedy::LessMemory,
             error if cf_cli::is_temporary(error) => Remedy::Retry,
             Self::Io { source, .. } | Self::Simulate(crate::simulate::Error::Io { source, .. }) => {
@@ -367,7 +385,17 @@ mod tests {
     fn a_budget_that_is_missed_by_little_or_holds_nothing_is_told_so() {
         let text = |needed_bytes, budget_bytes, n_fitting| {
             let slide_id = "slide-1".to_owned();
-            Error::DoesNotFit { slide_id, n_patches: 90, needed_bytes, budget_bytes, n_fitting }.to_string()
+            let n_patches = 90;
+            let fitting_max_patches = None;
+            Error::DoesNotFit {
+                slide_id,
+                n_patches,
+                needed_bytes,
+                budget_bytes,
+                n_fitting,
+                fitting_max_patches,
+            }
+            .to_string()
         };
         let few = text(64 << 20, 32 << 20, 40);
         assert!(

@@ -23,6 +23,24 @@ pub enum Event {
         /// What it may take, where that is known.
         budget_bytes: Option<u64>,
     },
+    /// `training.max_patches` leaves patches out of training visits; told before the first.
+    Drawn {
+        /// Patches of any magnification that a visit sees, at most.
+        max_patches: usize,
+        /// Training slides with more.
+        n_drawn: usize,
+        /// Training slides in all.
+        n_slides: usize,
+    },
+    /// What the evaluation that takes most memory is predicted to take, where training steps see less; told before the first.
+    Evaluation {
+        /// Patches of its bag.
+        n_patches: usize,
+        /// All that the program takes then.
+        predicted_bytes: u64,
+        /// What it may take, where that is known.
+        budget_bytes: Option<u64>,
+    },
     /// Slides went through trained models.
     Scored {
         /// How many.

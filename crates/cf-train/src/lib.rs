@@ -7,7 +7,7 @@
 //! | clinical table, splits | `cohort.rs` and `cohort/`, `splits/`, `status_suspicion.rs` |
 //! | folds, time bins | `slides_with_bags.rs`, `folds.rs`, `time_bins.rs`, `fold_data.rs` |
 //! | a run before it starts | `plan.rs`; all faults at once, `doctor/` |
-//! | one fold | `trainer.rs`, `fold_claims.rs`, `claim.rs`, `fold_state.rs`, `fold_rows.rs`, `event.rs`, `training_model.rs`, `sampling.rs`, `schedule.rs`, `loss.rs`, `adam.rs`, `bags.rs`, `bag_upload.rs`, `checkpoint.rs`, `device_memory.rs`, `resident_bags.rs` |
+//! | one fold | `trainer.rs`, `fold_claims.rs`, `claim.rs`, `fold_state.rs`, `fold_rows.rs`, `event.rs`, `training_model.rs`, `sampling.rs`, `schedule.rs`, `loss.rs`, `adam.rs`, `bags.rs`, `bag_upload.rs`, `visit.rs`, `checkpoint.rs`, `device_memory.rs`, `resident_bags.rs` |
 //! | all folds, metrics, report | `cross_validation.rs`, `evaluate.rs`, `report.rs`, `run_dir.rs`, `environment.rs`, `input_hash.rs` |
 //! | what a run takes and may take | `memory.rs`, `duration.rs`, `allotment.rs` |
 //! | one slide | `predict.rs`, `held_out.rs` |
@@ -72,6 +72,7 @@ mod table_text;
 pub mod time_bins;
 pub mod trainer;
 mod training_model;
+pub mod visit;
 
 pub use config::{ExternalConfig, RunConfig};
 pub use cross_validation::{RunOptions, cross_validate};

@@ -22,66 +22,23 @@
 //! 20x patch, or of what a layer makes of a graph's nodes. Attention weights are not among them: they are computed twice and never
 //! stored.
 
+mod bag_size;
 mod passes;
 
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use cf_model::kernels::{Retention, device};
-use cf_model::{BagTensors, CrossFusionConfig, DeepGraphSurvForm, ModelConfig, ModelName, Variant};
+use cf_model::{CrossFusionConfig, DeepGraphSurvForm, ModelConfig, ModelName, Variant};
 use serde::Serialize;
-use wsi_bags::{Bag, Magnification};
 
 use crate::config::{Precision, RunConfig};
 use crate::device_memory;
 use crate::error::{Error, Result};
 
+pub use bag_size::BagSize;
+pub use passes::Work;
+
 /// Code, thread stacks and tables of a run.
 const PROGRAM_BYTES: u64 = 64 << 20;
-
-/// Patches of a bag by magnification; 0 where the model does not read one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct BagSize {
-    /// At 5x.
-    pub x5: usize,
-    /// At 10x.
-    pub x10: usize,
-    /// At 20x.
-    pub x20: usize,
-}
-
-impl BagSize {
-    /// Pairs of neighbouring magnifications that are both there: coarse and fine, each with its name.
-    pub(crate) fn neighbours(self) -> impl Iterator<Item = (&'static str, usize, &'static str, usize)> {
-        [("x5", self.x5, "x10", self.x10), ("x10", self.x10, "x20", self.x20)]
-            .into_iter()
-            .filter(|(_, coarse, _, fine)| *coarse > 0 && *fine > 0)
-    }
-
-    pub(crate) fn at(self, magnification: Magnification) -> usize {
-        match magnification {
-            Magnification::X5 => self.x5,
-            Magnification::X10 => self.x10,
-            Magnification::X20 => self.x20,
-        }
-    }
-
-    /// The patches of a bag in memory.
-    pub(crate) fn of_bag(bag: &Bag) -> Self {
-        let n = |magnification| bag.get(magnification).map_or(0, |set| set.features().n_patches());
-        Self { x5: n(Magnification::X5), x10: n(Magnification::X10), x20: n(Magnification::X20) }
-    }
-
-    /// The patches of a bag's tensors.
-    pub(crate) fn of(bag: &BagTensors) -> Self {
-        let n = |tensor: &Option<Tensor>| {
-            tensor.as_ref().and_then(|tensor| tensor.dims().first().copied()).unwrap_or(0)
-        };
-        Self { x5: n(&bag.x5), x10: n(&bag.x10), x20: n(&bag.x20) }
-    }
-
-    pub(crate) fn total(self) -> usize {
-        self.x5 + self.x10 + self.x20
-    }
-}
 
 /// Where the memory of a training step goes, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -261,6 +218,10 @@ pub struct MemoryForecast {
     pub slide_id: String,
     /// Its patches.
     pub n_patches: BagSize,
+    /// Those that a training step sees: with `training.max_patches`, about.
+    pub n_patches_seen: BagSize,
+    /// What takes so much: a training step or, where it does not see all patches, an evaluation.
+    pub work: Work,
     /// Trainable numbers of the model.
     pub n_parameters: usize,
     /// Where the memory goes.
@@ -271,6 +232,9 @@ pub struct MemoryForecast {
     pub available_bytes: Option<u64>,
     /// Patches of a bag of such proportions that fit, about; all of them where that is not known.
     pub n_fitting: usize,
+    /// What `training.max_patches` would have to be at most, if that is a way out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fitting_max_patches: Option<usize>,
 }
 
 /// What a run may use, and how each bag's step is made to stay within it.
@@ -288,6 +252,8 @@ pub struct MemoryBudget<'a> {
     pub bytes: Option<u64>,
     /// The largest bag that may be read ahead while a step works on another; `None`: one like that of the step.
     pub read_ahead: Option<BagSize>,
+    /// Patches of any magnification that a step sees, at most: `training.max_patches`.
+    pub max_patches: Option<usize>,
 }
 
 impl<'a> MemoryBudget<'a> {
@@ -304,6 +270,7 @@ impl<'a> MemoryBudget<'a> {
             number_bytes: NumberBytes::of(training.precision, device),
             bytes: device_memory::budget_bytes(training.memory_budget, device)?,
             read_ahead: None,
+            max_patches: training.max_patches,
         })
     }
 
@@ -317,13 +284,12 @@ impl<'a> MemoryBudget<'a> {
         StepMemory::of_bag(self.model, self.dim, bag, self.number_bytes)
     }
 
-    /// The prediction for a bag.
+    /// The prediction for a bag, of which the step may see a part; the one ahead is read whole.
     pub fn predict(&self, bag: BagSize, retention: Retention) -> StepMemory {
+        let seen = bag.at_most(self.max_patches);
         let parts =
-            StepMemory::predict(self.model, self.n_parameters, self.dim, bag, self.number_bytes, retention);
-        let read_ahead_bytes =
-            self.read_ahead.map_or(parts.read_ahead_bytes, |largest| self.bag_bytes(largest));
-        StepMemory { read_ahead_bytes, ..parts }
+            StepMemory::predict(self.model, self.n_parameters, self.dim, seen, self.number_bytes, retention);
+        StepMemory { read_ahead_bytes: self.bag_bytes(self.read_ahead.unwrap_or(bag)), ..parts }
     }
 
     /// What a step on this bag leaves for its backward pass: all that is costly to make again, if it fits.
@@ -334,14 +300,9 @@ impl<'a> MemoryBudget<'a> {
         }
     }
 
-    /// The most that a step takes on any of `bags`.
-    pub(crate) fn most_bytes(&self, bags: &[(String, BagSize)]) -> u64 {
-        let taken = |&(_, bag): &(String, BagSize)| self.predict(bag, self.retention(bag)).peak_bytes();
-        bags.iter().map(taken).max().unwrap_or(0)
-    }
-
     /// Patches of a bag of the proportions of `bag` whose step would fit, about, and no more than it has.
     pub(crate) fn n_fitting(&self, bag: BagSize) -> usize {
+        let bag = bag.at_most(self.max_patches);
         let needed = self.predict(bag, Retention::Recompute);
         let fixed = needed.weights_bytes + needed.program_bytes;
         let left = self.bytes.unwrap_or(u64::MAX).saturating_sub(fixed) as f64;
@@ -359,10 +320,11 @@ impl<'a> MemoryBudget<'a> {
         if let Some(budget_bytes) = self.bytes.filter(|budget| needed_bytes > *budget) {
             return Err(Error::DoesNotFit {
                 slide_id: slide_id.clone(),
-                n_patches: bag.total(),
+                n_patches: bag.at_most(self.max_patches).total(),
                 needed_bytes,
                 budget_bytes,
                 n_fitting: self.n_fitting(bag),
+                fitting_max_patches: self.fitting_max_patches(bags.iter().map(|(_, bag)| *bag)),
             });
         }
         // A smaller bag of which all is kept may take more than the largest.
@@ -447,6 +409,7 @@ mod tests {
             number_bytes: NumberBytes::SINGLE,
             bytes: Some(bytes),
             read_ahead: None,
+            max_patches: None,
         };
         let [keep, recompute] = [Retention::Keep, Retention::Recompute]
             .map(|retention| budget(0).predict(MEAN, retention).peak_bytes());

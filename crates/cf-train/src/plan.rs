@@ -64,6 +64,9 @@ pub struct FoldRecord {
     pub n_train_slides: usize,
     /// Training slides with an event.
     pub n_train_events: usize,
+    /// Training slides with more patches than `training.max_patches`; none without that key.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub n_train_drawn: Option<usize>,
     /// Validation slides.
     pub n_validation_slides: usize,
     /// Patients of the validation slides.
@@ -136,9 +139,15 @@ impl Plan {
         if let Some(path) = &config.training.initial_weights {
             training_model::check_initial(&config.model, bags.backbone_dim(), path)?;
         }
-        let plan = Self { folds, others, validated, record, bags };
+        let mut plan = Self { folds, others, validated, record, bags };
         for slide_id in slide_ids(plan.slides()) {
             plan.bags.check_described(slide_id)?;
+        }
+        if let Some(max_patches) = config.training.max_patches {
+            for at in 0..plan.folds.len() {
+                let trained = plan.sizes(plan.folds[at].train.iter())?;
+                plan.record.folds[at].n_train_drawn = Some(n_drawn(&trained, max_patches));
+            }
         }
         Ok(plan)
     }
@@ -250,7 +259,7 @@ impl Plan {
     /// of a run that reads these bags.
     ///
     /// # Errors
-    /// [`Error::DoesNotFit`] if it takes more, or a bag's description can't be read.
+    /// [`Error::DoesNotFit`] if it takes more, [`Error::EvaluationDoesNotFit`] if an evaluation does, or a bag's description can't be read.
     pub fn check_memory<'a>(
         &self,
         budget: MemoryBudget<'a>,
@@ -258,8 +267,17 @@ impl Plan {
     ) -> Result<MemoryBudget<'a>> {
         let trained = self.sizes(self.folds.iter().flat_map(|fold| &fold.train))?;
         let budget = budget.reading(trained.iter().map(|(_, size)| *size));
+        if let Some(max_patches) = budget.max_patches {
+            let n_drawn = n_drawn(&trained, max_patches);
+            observe(Event::Drawn { max_patches, n_drawn, n_slides: trained.len() });
+        }
+        let budget_bytes = budget.bytes;
         if let Some((_, size, predicted_bytes)) = budget.check(&trained)? {
-            observe(Event::Memory { n_patches: size.total(), predicted_bytes, budget_bytes: budget.bytes });
+            let n_patches = size.at_most(budget.max_patches).total();
+            observe(Event::Memory { n_patches, predicted_bytes, budget_bytes });
+        }
+        if let Some((size, predicted_bytes)) = budget.check_evaluation(&self.sizes(self.slides())?)? {
+            observe(Event::Evaluation { n_patches: size.total(), predicted_bytes, budget_bytes });
         }
         Ok(budget)
     }
@@ -278,7 +296,7 @@ impl Plan {
         };
         let offered = budget.bytes.map_or(offered, |bytes| bytes.min(offered));
         let bags = self.sizes(self.slides())?;
-        let beside = offered.saturating_sub(budget.most_bytes(&bags));
+        let beside = offered.saturating_sub(budget.most_bytes(bags.iter().map(|(_, size)| *size)));
         let (n_resident, bytes) = self.bags.keep_resident(beside, &bags);
         observe(Event::Resident { n_resident, n_bags: bags.len(), bytes });
         Ok(())
@@ -288,6 +306,11 @@ impl Plan {
     fn sizes<'a>(&self, slides: impl Iterator<Item = &'a LabelledSlide>) -> Result<Vec<(String, BagSize)>> {
         slide_ids(slides).into_iter().map(|slide| Ok((slide.to_owned(), self.bags.size(slide)?))).collect()
     }
+}
+
+/// Slides of which a visit in training sees a part.
+fn n_drawn(slides: &[(String, BagSize)], max_patches: usize) -> usize {
+    slides.iter().filter(|(_, size)| size.most() > max_patches).count()
 }
 
 fn slide_ids<'a>(slides: impl Iterator<Item = &'a LabelledSlide>) -> BTreeSet<&'a str> {
@@ -315,6 +338,7 @@ impl From<&FoldData> for FoldRecord {
             fold: data.fold,
             n_train_slides: data.train.len(),
             n_train_events: events(&data.train),
+            n_train_drawn: None,
             n_validation_slides: data.validation.len(),
             n_validation_patients: n_patients(data.validation.iter().map(|labelled| &labelled.slide)),
             n_validation_events: events(&data.validation),

@@ -357,7 +357,7 @@ fn slide_info(target: &Target<'_>, config: &ModelConfig) -> Result<SlideInfo> {
 fn tensors(target: &Target<'_>, bag: &Bag, dtype: DType) -> Result<BagTensors> {
     let copy = || {
         let mut uploader = Uploader::new(&target.device, dtype)?;
-        BagUpload::start(&mut uploader, bag, Arc::new(Patches::of(bag)))?.finish()
+        BagUpload::start(&mut uploader, bag, None, Arc::new(Patches::of(bag)))?.finish()
     };
     let copied = naming_the_bag(&target.device, target.slide, BagSize::of_bag(bag), copy)?;
     bag.sets().for_each(|(_, set)| set.features().release());

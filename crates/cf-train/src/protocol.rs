@@ -56,6 +56,7 @@ pub fn describe(config: &RunConfig) -> String {
         ("training.precision", training.precision != Precision::F32),
         ("training.seed", training.seed != 7),
         ("training.inner_validation", training.inner_validation.selects()),
+        ("training.max_patches", training.max_patches.is_some()),
         ("training.initial_weights", training.initial_weights.is_some()),
         ("model.attention_dropout_at_eval", config.model.random_at_eval()),
     ]

@@ -99,6 +99,8 @@ pub fn collect(run: &Path) -> Result<CrossValidationReport> {
         }
         folds.push(fold_report(fold, history, chosen)?);
     }
+    let drawn = record.folds.iter().filter_map(|fold| Some((fold.n_train_drawn?, fold.n_train_slides)));
+    let drawn: Vec<(usize, usize)> = drawn.collect();
     let last = predictions.iter().map(|fold| Ok(Risks::of_slides(&fold.last)?.of_patients()));
     let patient_last_epoch_c_index =
         evaluate::c_index(&last.collect::<Result<Vec<_>>>()?, config.training.seed)?;
@@ -109,7 +111,7 @@ pub fn collect(run: &Path) -> Result<CrossValidationReport> {
     };
     Ok(CrossValidationReport {
         title: format!("{} on {}", summary.model_label(), summary.cohort),
-        protocol_notes: notes(&config, &summary, &folds, &unchosen),
+        protocol_notes: notes(&config, &summary, &folds, (&unchosen, &drawn)),
         model: summary.model_label(),
         cohort: summary.cohort,
         backbone: summary.backbone,

@@ -36,6 +36,11 @@ impl ResidentBags {
         self.total_bytes
     }
 
+    /// Whether a bag has a place.
+    pub(crate) fn has_place(&self, slide_id: &str) -> bool {
+        self.places.contains_key(slide_id)
+    }
+
     /// A bag that has a place and was read before.
     pub(crate) fn get(&self, slide_id: &str) -> Option<BagTensors> {
         self.places.get(slide_id).cloned().flatten()

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | initial weights | `init/<parameter>` |
 //! | order of bags | `order/fold F/epoch E` |
+//! | patches of a bag with more than `training.max_patches` | `patches/fold F/epoch E/draw I/<slide>` |
 //! | dropout | `dropout/fold F/epoch E/draw I/<slide>` |
 //! | attention dropout kept in evaluation | `eval/fold F/epoch E/<slide>` |
 //! | inner validation split | `inner validation/fold F` |

@@ -28,6 +28,7 @@ use crate::run_dir::{self, fold_files};
 use crate::sampling;
 use crate::schedule::Schedule;
 use crate::training_model::{assign_initial, build};
+use crate::visit::Visit;
 
 /// What stays the same over the folds of a run.
 pub struct TrainingContext<'a> {
@@ -153,8 +154,9 @@ impl<'a> Trainer<'a> {
         let bags = self.context.bags;
         let loaded: Box<dyn Iterator<Item = Option<_>>> = match training.loss {
             LossKind::Nll | LossKind::CrossEntropy | LossKind::Likelihood => {
-                let ids = rest.iter().map(|&slide| self.data.train[slide].slide.slide_id.clone());
-                Box::new(bags.load(ids.collect()).map(Some))
+                let draws = (self.state.position..).zip(&rest);
+                let visits = draws.map(|(position, &slide)| self.visit(Draw { epoch, position, slide }));
+                Box::new(bags.load_visits(visits.collect()).map(Some))
             }
             // A group reads its bags when it is whole.
             LossKind::Cox => Box::new(std::iter::repeat_with(|| None)),
@@ -324,6 +326,12 @@ impl<'a> Trainer<'a> {
             position,
             slide_id: &self.data.train[slide].slide.slide_id,
         })
+    }
+
+    /// What of a slide this draw sees.
+    fn visit(&self, draw: Draw) -> Visit {
+        let slide_id = &self.data.train[draw.slide].slide.slide_id;
+        Visit::in_training(&self.context.config.training, self.data.fold, draw, slide_id)
     }
 
     fn train_ctx(&self, bag: &BagTensors, draw: Draw) -> ForwardCtx {

@@ -113,6 +113,9 @@ fn show_plan(config: &RunConfig, plan: &Plan, json: bool) -> Result<(), Failure>
             ));
         }
     }
+    if let Some(max_patches) = config.training.max_patches {
+        print(&format!("patches: {}", cf_train::visit::rule(max_patches)));
+    }
     for fold in &plan.record.folds {
         let choosing = match fold.inner_validation.len() {
             0 => String::new(),
@@ -121,8 +124,9 @@ fn show_plan(config: &RunConfig, plan: &Plan, json: bool) -> Result<(), Failure>
                 fold.inner_validation_patients.len()
             ),
         };
+        let drawn = fold.n_train_drawn.map_or_else(String::new, |n| format!(", {n} with more patches"));
         print(&format!(
-            "fold {}: train {} slides ({} events){choosing}, validate {} slides of {} patients ({} events), bins {:?} months",
+            "fold {}: train {} slides ({} events{drawn}){choosing}, validate {} slides of {} patients ({} events), bins {:?} months",
             fold.fold,
             fold.n_train_slides,
             fold.n_train_events,

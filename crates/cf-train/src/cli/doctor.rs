@@ -6,6 +6,7 @@ use cf_model::kernels::device::DeviceName;
 use cf_train::Error;
 use cf_train::byte_size::ByteSize;
 use cf_train::doctor::{self, ClusterLimits, Diagnosis, Finding, Severity, TimeLimit};
+use cf_train::memory::Work;
 
 use super::cv::parse_override;
 use super::device::DeviceArgument;
@@ -100,14 +101,27 @@ fn print_diagnosis(diagnosis: &Diagnosis, device: DeviceName) {
         ));
     }
     if let Some(memory) = &diagnosis.memory {
+        let work = match memory.work {
+            Work::Training if memory.n_patches_seen == memory.n_patches => "the largest bag",
+            Work::Training => "a training visit to the bag that takes most",
+            Work::Evaluation => "an evaluation of the largest bag",
+        };
         print(&format!(
-            "memory   {} predicted for the largest bag, {} ({} + {} + {} patches); {} available on {device}",
+            "memory   {} predicted for {work}, {} ({} + {} + {} patches); {} available on {device}",
             bytes(memory.predicted_peak_bytes),
             memory.slide_id,
             memory.n_patches.x5,
             memory.n_patches.x10,
             memory.n_patches.x20,
             memory.available_bytes.map_or_else(|| "an unknown amount".to_owned(), bytes)
+        ));
+    }
+    if let Some(draws) = &diagnosis.draws {
+        print(&format!(
+            "patches  {}; {} of {} have more",
+            cf_train::visit::rule(draws.max_patches),
+            draws.n_drawn,
+            count(draws.n_slides, "slide")
         ));
     }
     if let Some(time) = &diagnosis.time {

@@ -142,18 +142,22 @@ fn explain(failure: &Failure) -> (String, u8) {
     if matches!(error, Error::Task { .. }) && error.remedy() == Remedy::Retry {
         text.push_str("\n  continue with the same command");
     }
-    if matches!(error, Error::DoesNotFit { .. }) {
-        text.push_str(
-            "\n  raise training.memory_budget, leave the slide out, or choose a model with fewer channels (model.embed_dim)",
-        );
+    if let Error::DoesNotFit { .. } | Error::EvaluationDoesNotFit { .. } = error {
+        text.push_str("\n  raise training.memory_budget, ");
+        if let Error::DoesNotFit { fitting_max_patches: Some(fitting), .. } = error {
+            text.push_str(&format!(
+                "let visits in training see some of a slide's patches (training.max_patches = {fitting} fits), "
+            ));
+        }
+        text.push_str("leave the slide out, or choose a model with fewer channels (model.embed_dim)");
     }
     if matches!(error, Error::PassesDoNotFit { .. }) {
         text.push_str("\n  test fewer folds at once (--folds), or say --set training.memory_budget=SIZE where there is more memory");
     }
     if matches!(error, Error::DeviceFull { .. }) {
         text.push_str(
-            "\n  lower training.memory_budget, so that more is made again than kept, leave the slide out, or choose a model with \
-             fewer channels (model.embed_dim) or a larger device",
+            "\n  lower training.memory_budget, so that more is made again than kept, let visits in training see some of a slide's patches \
+             (training.max_patches), leave the slide out, or choose a model with fewer channels (model.embed_dim) or a larger device",
         );
     }
     let code = match error.remedy() {

@@ -39,6 +39,20 @@ impl Progress {
                     budget_bytes,
                 );
             }
+            Event::Drawn { max_patches, n_drawn, n_slides } => {
+                let rule = cf_train::visit::rule(max_patches);
+                match &self.bar {
+                    Some(bar) => {
+                        bar.println(format!(
+                            "patches: {rule}; {n_drawn} of {n_slides} training slides have more"
+                        ));
+                    }
+                    None => tracing::info!(n_slides_with_more = n_drawn, n_slides, "{rule}"),
+                }
+            }
+            Event::Evaluation { n_patches, predicted_bytes, budget_bytes } => {
+                self.tell_memory("the evaluation", n_patches, predicted_bytes, budget_bytes);
+            }
             Event::Scored { n_done, n_slides } => {
                 if let Some(bar) = &self.bar {
                     bar.set_length(n_slides as u64);

@@ -19,7 +19,7 @@ use crate::config::RunConfig;
 use crate::error::{Error, fitting_in_words};
 use crate::fold_data::FoldData;
 use crate::folds;
-use crate::memory::{MemoryBudget, MemoryForecast};
+use crate::memory::{MemoryBudget, MemoryForecast, Work};
 use crate::splits::{HeldOutUse, SplitSet};
 
 /// From this share of the available memory on, a bag is worth a warning.
@@ -38,10 +38,24 @@ pub struct Diagnosis {
     pub cohort: Option<CohortFacts>,
     /// The largest bag; `None` where no bag could be read.
     pub memory: Option<MemoryForecast>,
+    /// Of how many slides training sees a part; `None` without `training.max_patches`, and where no bag could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub draws: Option<DrawForecast>,
     /// The longest fold; `None` where folds, bags or model can't be used.
     pub time: Option<TimeForecast>,
     /// The output's disk; `None` where the size of the model is unknown.
     pub disk: Option<DiskForecast>,
+}
+
+/// What `training.max_patches` leaves out of training.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DrawForecast {
+    /// Patches of any magnification that a visit sees, at most.
+    pub max_patches: usize,
+    /// Slides with more.
+    pub n_drawn: usize,
+    /// Slides whose bags were read.
+    pub n_slides: usize,
 }
 
 impl Diagnosis {
@@ -49,14 +63,22 @@ impl Diagnosis {
     pub fn does_not_fit(&self) -> Option<Error> {
         let mut errors = self.findings.iter().filter(|finding| finding.severity == Severity::Error);
         let memory = self.memory.as_ref().filter(|_| errors.all(|finding| finding.fault == Fault::Memory))?;
-        let budget_bytes =
-            memory.available_bytes.filter(|available| memory.predicted_peak_bytes > *available)?;
-        Some(Error::DoesNotFit {
-            slide_id: memory.slide_id.clone(),
-            n_patches: memory.n_patches.total(),
-            needed_bytes: memory.predicted_peak_bytes,
-            budget_bytes,
-            n_fitting: memory.n_fitting,
+        let needed_bytes = memory.predicted_peak_bytes;
+        let budget_bytes = memory.available_bytes.filter(|available| needed_bytes > *available)?;
+        let slide_id = memory.slide_id.clone();
+        Some(match memory.work {
+            Work::Training => Error::DoesNotFit {
+                slide_id,
+                n_patches: memory.n_patches_seen.total(),
+                needed_bytes,
+                budget_bytes,
+                n_fitting: memory.n_fitting,
+                fitting_max_patches: memory.fitting_max_patches,
+            },
+            Work::Evaluation => {
+                let n_patches = memory.n_patches.total();
+                Error::EvaluationDoesNotFit { slide_id, n_patches, needed_bytes, budget_bytes }
+            }
         })
     }
 }
@@ -75,7 +97,7 @@ pub fn examine(
 ) -> Diagnosis {
     let mut findings = Vec::new();
     let examined = settings::examine(path, overrides, &mut findings);
-    let (mut cohort, mut memory, mut time, mut disk) = (None, None, None, None);
+    let (mut cohort, mut memory, mut draws, mut time, mut disk) = (None, None, None, None, None);
     if let Some(config) = &examined.cohort {
         let (table, facts) = cohort_check::examine(config, &mut findings).unzip();
         let held_out =
@@ -91,6 +113,12 @@ pub fn examine(
                 mpp_check::examine(&joined.store, &joined.slide_ids, at, &mut findings);
                 bag_scan::examine(&joined.store, &joined.slide_ids, &config.model, &mut findings, progress)
             });
+            draws =
+                config.training.max_patches.filter(|_| !bags.is_empty()).map(|max_patches| DrawForecast {
+                    max_patches,
+                    n_drawn: bags.iter().filter(|bag| bag.size.most() > max_patches).count(),
+                    n_slides: bags.len(),
+                });
             let usual = joined.as_ref().and_then(|joined| {
                 let first = config.model.magnifications()[0];
                 let path_of = |slide_id: &str| joined.store.path_of(slide_id, first);
@@ -121,6 +149,7 @@ pub fn examine(
         findings,
         cohort,
         memory,
+        draws,
         time,
         disk,
     }
@@ -192,16 +221,25 @@ fn resources(
     }
     let budget = budget.reading(bags.iter().map(|bag| bag.size));
     let n_parameters = budget.n_parameters;
-    let predict = |bag: &BagFacts| budget.predict(bag.size, budget.retention(bag.size));
-    let largest = bags.iter().max_by_key(|bag| predict(bag).peak_bytes());
-    let memory = largest.map(|bag| MemoryForecast {
-        slide_id: bag.slide_id.clone(),
-        n_patches: bag.size,
-        n_parameters,
-        parts: predict(bag),
-        predicted_peak_bytes: predict(bag).peak_bytes(),
-        available_bytes: budget.bytes,
-        n_fitting: budget.n_fitting(bag.size),
+    let largest = bags.iter().max_by_key(|bag| budget.most(bag.size).1.peak_bytes());
+    let memory = largest.map(|bag| {
+        let (work, parts) = budget.most(bag.size);
+        let predicted_peak_bytes = parts.peak_bytes();
+        let is_too_much = budget.bytes.is_some_and(|available| predicted_peak_bytes > available);
+        MemoryForecast {
+            slide_id: bag.slide_id.clone(),
+            n_patches: bag.size,
+            n_patches_seen: bag.size.at_most(budget.max_patches),
+            work,
+            n_parameters,
+            parts,
+            predicted_peak_bytes,
+            available_bytes: budget.bytes,
+            n_fitting: budget.n_fitting(bag.size),
+            fitting_max_patches: is_too_much
+                .then(|| budget.fitting_max_patches(bags.iter().map(|bag| bag.size)))
+                .flatten(),
+        }
     });
     findings.extend(memory.as_ref().and_then(memory_finding));
     let disk = DiskForecast::new(out, n_parameters, budget.number_bytes.stored, n_folds);
@@ -221,16 +259,26 @@ fn memory_finding(forecast: &MemoryForecast) -> Option<Finding> {
         share if share > TIGHT_MEMORY => Severity::Warning,
         _ => return None,
     };
+    let (all, seen) = (forecast.n_patches.total(), forecast.n_patches_seen.total());
+    let work = match forecast.work {
+        Work::Training if seen < all => format!("a training step on {seen} of its {all} patches"),
+        Work::Training => format!("a training step on its {all} patches"),
+        Work::Evaluation => format!("an evaluation of all its {all} patches"),
+    };
     let mut found = format!(
-        "a training step on its {} patches is predicted to take {}, {} are available",
-        forecast.n_patches.total(),
+        "{work} is predicted to take {}, {} are available",
         ByteSize(forecast.predicted_peak_bytes),
         ByteSize(available)
     );
-    if severity == Severity::Error {
+    if severity == Severity::Error && forecast.work == Work::Training {
         found.push_str(&format!(", {}", fitting_in_words(forecast.n_fitting)));
     }
     let finding = Finding::new(severity, Fault::Memory, format!("slide {}", forecast.slide_id), found);
-    let way_out = format!("{}; see memory.parts of --json for what takes it", finding.way_out);
+    let limit = forecast.fitting_max_patches.map_or_else(String::new, |fitting| {
+        format!(
+            ", or let visits in training see some of a slide's patches (training.max_patches = {fitting} fits)"
+        )
+    });
+    let way_out = format!("{}{limit}; see memory.parts of --json for what takes it", finding.way_out);
     Some(finding.with_way_out(way_out))
 }

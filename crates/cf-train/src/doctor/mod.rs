@@ -37,6 +37,6 @@ mod weights_check;
 pub use cluster_limits::{ClusterLimits, TimeForecast, TimeLimit};
 pub use cohort_check::{CohortFacts, SurvivalAtEnd};
 pub use disk::DiskForecast;
-pub use examination::{Diagnosis, examine};
+pub use examination::{Diagnosis, DrawForecast, examine};
 pub use fault::Fault;
 pub use finding::{Finding, Severity};

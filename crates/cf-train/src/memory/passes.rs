@@ -1,9 +1,20 @@
-//! The memory of models that learn nothing any more.
+//! The memory of passes that learn nothing: of trained models, and of evaluations in training.
 
 use cf_model::kernels::Retention;
+use serde::Serialize;
 
 use super::{BagSize, MemoryBudget, StepMemory, costliest, stored_bytes};
 use crate::error::{Error, Result};
+
+/// What a run does with a bag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Work {
+    /// A training step on the patches that a visit sees.
+    Training,
+    /// An evaluation of all patches.
+    Evaluation,
+}
 
 impl MemoryBudget<'_> {
     /// The most that passes of `n_models` models together, which learn nothing, take on any of `bags`, with what it is of: weights
@@ -17,13 +28,7 @@ impl MemoryBudget<'_> {
         bags: &[(String, BagSize)],
     ) -> Result<Option<(BagSize, u64)>> {
         let weights = stored_bytes((n_models * self.n_parameters) as f64, self.number_bytes);
-        let width = self.model.as_crossfusion().map_or(0, |(_, settings)| settings.embed_dim);
-        let needed = |bag: BagSize| {
-            let step = self.predict(bag, Retention::Recompute);
-            let projections = stored_bytes(bag.total() as f64 * width as f64, self.number_bytes);
-            let activation_bytes = projections.min(step.activation_bytes);
-            StepMemory { weights_bytes: weights, activation_bytes, ..step }.peak_bytes()
-        };
+        let needed = |bag| StepMemory { weights_bytes: weights, ..self.pass(bag) }.peak_bytes();
         let Some((slide_id, bag, needed_bytes)) = costliest(bags, needed) else { return Ok(None) };
         match self.bytes.filter(|budget| needed_bytes > *budget) {
             None => Ok(Some((bag, needed_bytes))),
@@ -35,6 +40,72 @@ impl MemoryBudget<'_> {
                 budget_bytes,
             }),
         }
+    }
+
+    /// The most that evaluations in training take on any of `bags` of which a step sees a part, with what it is of.
+    ///
+    /// # Errors
+    /// [`Error::EvaluationDoesNotFit`] if that is more than the budget.
+    pub(crate) fn check_evaluation(&self, bags: &[(String, BagSize)]) -> Result<Option<(BagSize, u64)>> {
+        let needed = |bag| self.evaluation(bag).map_or(0, |parts| parts.peak_bytes());
+        let most = costliest(bags, needed).filter(|(.., bytes)| *bytes > 0);
+        let Some((slide_id, bag, needed_bytes)) = most else { return Ok(None) };
+        match self.bytes.filter(|budget| needed_bytes > *budget) {
+            None => Ok(Some((bag, needed_bytes))),
+            Some(budget_bytes) => Err(Error::EvaluationDoesNotFit {
+                slide_id: slide_id.clone(),
+                n_patches: bag.total(),
+                needed_bytes,
+                budget_bytes,
+            }),
+        }
+    }
+
+    /// The work on a bag that takes most, and its parts.
+    pub(crate) fn most(&self, bag: BagSize) -> (Work, StepMemory) {
+        let step = self.predict(bag, self.retention(bag));
+        match self.evaluation(bag).filter(|parts| parts.peak_bytes() > step.peak_bytes()) {
+            Some(evaluation) => (Work::Evaluation, evaluation),
+            None => (Work::Training, step),
+        }
+    }
+
+    /// The most that the work on any of `bags` takes.
+    pub(crate) fn most_bytes(&self, bags: impl IntoIterator<Item = BagSize>) -> u64 {
+        bags.into_iter().map(|bag| self.most(bag).1.peak_bytes()).max().unwrap_or(0)
+    }
+
+    /// The largest `training.max_patches`, of two digits and zeros, with which all work on `bags` fits; `None` where there is none.
+    pub(crate) fn fitting_max_patches(&self, bags: impl Iterator<Item = BagSize> + Clone) -> Option<usize> {
+        let budget_bytes = self.bytes?;
+        let fits = |max_patches: usize| {
+            let limited = Self { max_patches: Some(max_patches), ..*self };
+            let step = |bag| limited.predict(bag, Retention::Recompute).peak_bytes();
+            let evaluation = |bag| limited.evaluation(bag).map_or(0, |parts| parts.peak_bytes());
+            bags.clone().all(|bag| step(bag).max(evaluation(bag)) <= budget_bytes)
+        };
+        let (mut fitting, mut too_many) = (0, bags.clone().map(BagSize::most).max()?.saturating_add(1));
+        while fitting + 1 < too_many {
+            let middle = fitting + (too_many - fitting) / 2;
+            if fits(middle) { fitting = middle } else { too_many = middle }
+        }
+        let unit = 10_usize.pow(fitting.checked_ilog10()?.saturating_sub(1));
+        Some(fitting / unit * unit)
+    }
+
+    /// What an evaluation of all patches of a bag takes beside what training keeps; `None` where the step on it sees all, too, and takes
+    /// more.
+    fn evaluation(&self, bag: BagSize) -> Option<StepMemory> {
+        (bag.at_most(self.max_patches) != bag).then(|| self.pass(bag))
+    }
+
+    /// A pass over all patches of a bag, beside parameters in training.
+    fn pass(&self, bag: BagSize) -> StepMemory {
+        let whole = Self { max_patches: None, ..*self };
+        let step = whole.predict(bag, Retention::Recompute);
+        let width = self.model.as_crossfusion().map_or(0, |(_, settings)| settings.embed_dim);
+        let projections = stored_bytes(bag.total() as f64 * width as f64, self.number_bytes);
+        StepMemory { activation_bytes: projections.min(step.activation_bytes), ..step }
     }
 }
 
@@ -57,6 +128,7 @@ mod tests {
             number_bytes: NumberBytes::SINGLE,
             bytes: Some(bytes),
             read_ahead: None,
+            max_patches: None,
         };
         let small = BagSize { x5: 9, x10: 35, x20: 135 };
         let bags = [("small".to_owned(), small), ("mean".to_owned(), MEAN)];
@@ -74,5 +146,49 @@ mod tests {
                 .to_string()
                 .starts_with("slide mean has 17840 patches, a pass over which by 5 models takes")
         );
+    }
+    #[test]
+    fn with_a_limit_steps_take_less_and_evaluations_of_all_patches_count() {
+        let model = ModelConfig::default_of(ModelName::Crossfusion);
+        let budget = |bytes, max_patches| MemoryBudget {
+            model: &model,
+            n_parameters: 24_536_584,
+            dim: 2048,
+            number_bytes: NumberBytes::SINGLE,
+            bytes: Some(bytes),
+            read_ahead: None,
+            max_patches,
+        };
+        let bags = [("mean".to_owned(), MEAN)];
+        let all = budget(u64::MAX, None);
+        let some = budget(u64::MAX, Some(1_000));
+        // The bag that is read ahead is whole; all else is that of a bag of these patches.
+        let seen = BagSize { x5: 67, x10: 256, x20: 1_000 };
+        let step = some.predict(MEAN, Retention::Keep);
+        assert_eq!(step.read_ahead_bytes, 17_840 * 2048 * 4);
+        assert_eq!(
+            StepMemory { read_ahead_bytes: 1_323 * 2048 * 4, ..step },
+            all.predict(seen, Retention::Keep)
+        );
+        assert_eq!(all.check_evaluation(&bags).unwrap(), None);
+        let (_, evaluation) = some.check_evaluation(&bags).unwrap().unwrap();
+        // One model's pass, beside gradients and two moments.
+        assert_eq!(evaluation, all.check_passes(1, &bags).unwrap().unwrap().1 + 3 * 4 * 24_536_584);
+        assert_eq!((some.most(MEAN).0, some.most_bytes([MEAN])), (Work::Evaluation, evaluation));
+        assert_eq!(all.most(MEAN).0, Work::Training);
+        let error = budget(evaluation - 1, Some(1_000)).check_evaluation(&bags).unwrap_err();
+        assert_eq!(error.remedy(), crate::error::Remedy::LessMemory);
+
+        // The limit that an error names fits, and not much more does; none where evaluation does not fit.
+        let least = all.predict(MEAN, Retention::Recompute).peak_bytes();
+        let between = evaluation + (least - evaluation) / 2;
+        let error = budget(between, None).check(&bags).unwrap_err();
+        let Error::DoesNotFit { fitting_max_patches: Some(limit), .. } = error else { panic!("{error}") };
+        assert!(limit > 1_000 && limit < MEAN.x20, "{limit}");
+        budget(between, Some(limit)).check(&bags).unwrap();
+        budget(between, Some(limit)).check_evaluation(&bags).unwrap();
+        assert!(budget(between, Some(limit + limit / 5)).check(&bags).is_err());
+        let error = budget(evaluation - 1, None).check(&bags).unwrap_err();
+        assert!(matches!(error, Error::DoesNotFit { fitting_max_patches: None, .. }), "{error}");
     }
 }

@@ -6,6 +6,7 @@ use crate::config::{InnerValidation, RunConfig};
 use crate::evaluate::Summary;
 use crate::fold_state::HistoryRow;
 use crate::protocol::{Protocol, UNSELECTABLE_EPOCHS};
+use crate::visit::{counts_in_words, rule};
 
 /// The epoch that the protocol selects from a history, told again from `history.csv`; `None` where no epoch that it may select has
 /// a score, so that the trainer took the last.
@@ -25,12 +26,13 @@ pub(super) fn chosen_epoch(history: &[HistoryRow], protocol: Protocol) -> Option
     best.map(|(epoch, _)| epoch)
 }
 
-/// What a reader has to know of the protocol of a run. In the folds `unchosen` no epoch had a score to be chosen by.
+/// What a reader has to know of the protocol of a run. In the folds `unchosen` no epoch had a score to be chosen by; `drawn`: of how
+/// many of its training slides each fold saw a part at a time.
 pub(super) fn notes(
     config: &RunConfig,
     summary: &Summary,
     folds: &[FoldReport],
-    unchosen: &[usize],
+    (unchosen, drawn): (&[usize], &[(usize, usize)]),
 ) -> Vec<String> {
     let training = &config.training;
     let mut notes = Vec::new();
@@ -76,6 +78,7 @@ pub(super) fn notes(
             listed(unchosen)
         ));
     }
+    notes.extend(training.max_patches.map(|max_patches| format!("{}.", patch_draws(max_patches, drawn))));
     let substitutes = summary.substitutes.iter();
     notes.extend(substitutes.map(|row| format!("In place of what bags lack: {}.", row.text())));
     notes.push(
@@ -115,6 +118,18 @@ fn sound_selection(inner: InnerValidation, is_chosen: bool) -> String {
         InnerValidation::Val => "has val",
     };
     format!("The epoch was to be selected {on}; in no fold {these} a C-index, so the last epoch is selected.")
+}
+
+/// The rule of `training.max_patches` and how many training slides of a fold it touches.
+fn patch_draws(max_patches: usize, drawn: &[(usize, usize)]) -> String {
+    let rule = rule(max_patches);
+    let (first, rest) = rule.split_at(1);
+    let counts = if drawn.is_empty() {
+        String::new()
+    } else {
+        format!(". Of a fold's training slides {} have more", counts_in_words(drawn))
+    };
+    format!("{}{rest}{counts}", first.to_uppercase())
 }
 
 /// `fold 2`, `folds 0 and 2`, `folds 0, 1 and 2`.

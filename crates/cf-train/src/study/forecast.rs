@@ -124,12 +124,13 @@ pub(super) fn forecast(
         // What this machine offers says nothing of those that will run the task.
         bytes: config.training.memory_budget.map(|size| size.0),
         read_ahead: None,
+        max_patches: config.training.max_patches,
     }
     .reading(train.iter().copied());
-    let step = |bag: &BagSize| budget.predict(*bag, budget.retention(*bag));
-    let most = train.iter().map(|bag| step(bag).peak_bytes()).max().unwrap_or(0);
+    let most = budget.most_bytes(train.iter().copied());
     let in_host = |bag: &BagSize| {
-        let parts = budget.predict(*bag, Retention::Recompute);
+        // Bags are read whole, whatever a step sees of them.
+        let parts = MemoryBudget { max_patches: None, ..budget }.predict(*bag, Retention::Recompute);
         parts.weights_bytes + parts.bag_bytes + parts.read_ahead_bytes
     };
     let (processor, memory_bytes, gpu_memory_bytes) = if resources.gpu {

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::fold_state::Draw;
 use crate::loss;
 use crate::memory::BagSize;
+use crate::visit::Visit;
 
 impl Trainer<'_> {
     /// The Cox loss couples the bags of a group. Their graphs would not fit in memory together, so risks come from a first
@@ -16,10 +17,10 @@ impl Trainer<'_> {
         let draws = std::mem::take(&mut self.state.draws);
         let data = self.data;
         let slide = |draw: &Draw| &data.train[draw.slide];
-        let ids: Vec<String> = draws.iter().map(|draw| slide(draw).slide.slide_id.clone()).collect();
+        let visits: Vec<Visit> = draws.iter().map(|&draw| self.visit(draw)).collect();
         let bags = self.context.bags;
         let mut outputs = Vec::with_capacity(draws.len());
-        for (bag, &draw) in bags.load(ids.clone()).zip(&draws) {
+        for (bag, &draw) in bags.load_visits(visits.clone()).zip(&draws) {
             let (slide_id, bag) = bag?;
             let risk_pass = || {
                 let output = self.eval_model.forward(&bag, &mut self.train_ctx(&bag, draw))?;
@@ -39,7 +40,9 @@ impl Trainer<'_> {
         }
         // The loss is a mean over the group's events, a penalty that the model adds one over its slides.
         let n_slides = draws.len() as f64;
-        for ((bag, &draw), (output, by_risk)) in bags.load(ids).zip(&draws).zip(outputs.iter().zip(by_risk)) {
+        // Of each slide both passes see the same patches.
+        let shares = outputs.iter().zip(by_risk);
+        for ((bag, &draw), (output, by_risk)) in bags.load_visits(visits).zip(&draws).zip(shares) {
             let (slide_id, bag) = bag?;
             let by_values: Vec<f64> =
                 loss::risk_gradient_of(output)?.into_iter().map(|g| g * by_risk * n_slides).collect();
