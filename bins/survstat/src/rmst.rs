@@ -35,7 +35,7 @@ struct GroupJson<'a> {
     upper: f64,
 }
 
-/// `first` minus `second`; null where neither group has an event before the horizon.
+/// `first` minus `second`; null where neither mean has an error, as before the first event.
 #[derive(Serialize)]
 struct DifferenceJson<'a> {
     first: &'a str,
@@ -192,7 +192,7 @@ fn describe(found: &RmstJson<'_>, arguments: &RmstArguments) -> String {
     text.push('\n');
     text.push_str(&output::aligned(&rows));
     if found.differences.iter().any(|of| of.difference.is_none()) {
-        text.push_str("-: neither group has an event before the horizon\n");
+        text.push_str("-: neither mean has a standard error, so that the difference has none\n");
     }
     text
 }

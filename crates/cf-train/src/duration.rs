@@ -109,12 +109,14 @@ fn bag_seconds(
 }
 
 /// Predicts the seconds from a request to stop until a fold in training has stopped, at most: a step on its largest bag or, with the Cox
-/// loss, which couples the bags of a group, a group of such.
+/// loss, which couples the bags of a group, a group of such. With `training.max_patches` an evaluation, which sees every patch, may take
+/// longer.
 pub fn stop_seconds(
     model: &ModelConfig,
     training: &TrainingConfig,
     dim: usize,
     train: &[BagSize],
+    validation: &[BagSize],
     processor: Processor,
 ) -> f64 {
     let n_bags = match training.loss {
@@ -122,7 +124,14 @@ pub fn stop_seconds(
         LossKind::Nll | LossKind::CrossEntropy | LossKind::Likelihood => 1,
     };
     let steps = train.iter().map(|bag| bag_seconds(model, training, dim, *bag, processor));
-    n_bags as f64 * (steps.fold(0.0, f64::max) + parameter_seconds(model, dim, processor))
+    let step = n_bags as f64 * (steps.fold(0.0, f64::max) + parameter_seconds(model, dim, processor));
+    if training.max_patches.is_none() {
+        return step;
+    }
+    let passes = train.iter().chain(validation).map(|bag| {
+        PASS_SECONDS + forward_seconds(model, training, dim, *bag, processor) + reading_seconds(dim, *bag)
+    });
+    passes.fold(step, f64::max)
 }
 
 /// What of a training step depends on the parameters alone; next to nothing in a GPU's memory.
@@ -291,7 +300,7 @@ mod tests {
             let training = TrainingConfig { loss, accumulation, ..training() };
             let processor = Processor::Threads(2);
             let step = step_seconds(&model, &training, 2048, bags[1], processor);
-            stop_seconds(&model, &training, 2048, &bags, processor) / step
+            stop_seconds(&model, &training, 2048, &bags, &[], processor) / step
         };
         assert_eq!((of(LossKind::Nll, 32), of(LossKind::Cox, 1)), (1.0, 1.0));
         assert_eq!(of(LossKind::Cox, 32), 2.0, "no group is larger than the fold");

@@ -61,14 +61,16 @@ pub enum Error {
     },
     /// A bag whose training step takes more memory than the run may use.
     #[error(
-        "slide {slide_id} has {n_patches} patches, whose training step takes {}; {}",
-        ByteSize(*needed_bytes), budget_in_words(*needed_bytes, *budget_bytes, *n_fitting)
+        "slide {slide_id} has {}, whose training step takes {}; {}",
+        seen_in_words(*n_patches, *n_seen), ByteSize(*needed_bytes), budget_in_words(*needed_bytes, *budget_bytes, *n_fitting)
     )]
     DoesNotFit {
         /// The slide.
         slide_id: String,
         /// Its patches over all magnifications that the model reads.
         n_patches: usize,
+        /// Those that a step sees: with `training.max_patches`, about.
+        n_seen: usize,
         /// The least that its step takes.
         needed_bytes: u64,
         /// What the run may use.
@@ -327,6 +329,15 @@ impl Error {
     }
 }
 
+/// `90 patches`, or how many of them a step sees.
+fn seen_in_words(n_patches: usize, n_seen: usize) -> String {
+    if n_seen == n_patches {
+        format!("{n_patches} patches")
+    } else {
+        format!("{n_patches} patches, of which training sees about {n_seen} at a time")
+    }
+}
+
 /// The memory budget that a step exceeds, and what would fit into it.
 fn budget_in_words(needed_bytes: u64, budget_bytes: u64, n_fitting: usize) -> String {
     let (needed, budget) = (ByteSize(needed_bytes), ByteSize(budget_bytes));
@@ -390,6 +401,7 @@ mod tests {
             Error::DoesNotFit {
                 slide_id,
                 n_patches,
+                n_seen: n_patches,
                 needed_bytes,
                 budget_bytes,
                 n_fitting,
@@ -397,6 +409,7 @@ mod tests {
             }
             .to_string()
         };
+        assert_eq!(super::seen_in_words(90, 1), "90 patches, of which training sees about 1 at a time");
         let few = text(64 << 20, 32 << 20, 40);
         assert!(
             few.ends_with("takes 64 MiB; the memory budget is 32 MiB, in which about 40 patches fit"),

@@ -13,6 +13,7 @@ use crate::evaluate::{finished_folds, unfinished_fold};
 use crate::plan::{FoldRecord, FoldsRecord};
 use crate::protocol::{Protocol, UNSELECTABLE_EPOCHS};
 use crate::run_dir::{self, FOLDS, config_of, fold_dir, fold_files};
+use crate::study;
 
 /// The models of a run, one for each fold that is finished.
 #[derive(Debug)]
@@ -91,9 +92,16 @@ impl RunModels {
             found.push(format!("chose the epoch in fold {}", numbers(&chose)));
         }
         let n_others = self.record.n_planned_folds.unwrap_or(0).saturating_sub(self.record.folds.len());
-        let others = match n_others {
-            0 => String::new(),
-            n => format!("; {n} folds of the splits are not in this run, `cf-train cv --resume` trains them"),
+        let others = match (n_others, self.dir.join(study::FINISHED).is_file()) {
+            (0, _) => String::new(),
+            (_, true) => {
+                "; this is one fold of a study: name the task of the fold that holds it out".to_owned()
+            }
+            (n, false) => {
+                let folds =
+                    if n == 1 { "1 fold of the splits is" } else { &format!("{n} folds of the splits are") };
+                format!("; {folds} not in this run, `cf-train cv --resume` trains the rest")
+            }
         };
         if found.is_empty() {
             let names = self.record.folds.iter().flat_map(FoldRecord::slides);
@@ -151,6 +159,7 @@ pub fn part(checkpoint: &Path, slide: &str) -> Option<(usize, Part)> {
     let record: FoldsRecord = serde_json::from_slice(&fs::read(run.join(FOLDS)).ok()?).ok()?;
     let fold = record.folds.iter().find(|fold| fold_dir(run, fold.fold) == folder)?;
     let is_best = checkpoint.file_name().is_some_and(|name| name == fold_files::BEST);
+    let slide = slide_stem(slide);
     let part = if lists(&fold.train, slide) {
         Part::Training
     } else if lists(&fold.inner_validation, slide) {

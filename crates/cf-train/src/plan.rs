@@ -271,12 +271,12 @@ impl Plan {
             let n_drawn = n_drawn(&trained, max_patches);
             observe(Event::Drawn { max_patches, n_drawn, n_slides: trained.len() });
         }
-        let budget_bytes = budget.bytes;
-        if let Some((_, size, predicted_bytes)) = budget.check(&trained)? {
+        let (budget_bytes, evaluated) = (budget.bytes, self.sizes(self.slides())?);
+        if let Some((_, size, predicted_bytes)) = budget.check(&trained, &evaluated)? {
             let n_patches = size.at_most(budget.max_patches).total();
             observe(Event::Memory { n_patches, predicted_bytes, budget_bytes });
         }
-        if let Some((size, predicted_bytes)) = budget.check_evaluation(&self.sizes(self.slides())?)? {
+        if let Some((size, predicted_bytes)) = budget.check_evaluation(&evaluated)? {
             observe(Event::Evaluation { n_patches: size.total(), predicted_bytes, budget_bytes });
         }
         Ok(budget)

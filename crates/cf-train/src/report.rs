@@ -33,9 +33,13 @@ const PNG_SCALE: f32 = 2.0;
 /// - `heatmaps`: where `cf-heatmap render` wrote; of the slides with the highest and the lowest risk, those that are there are shown.
 ///
 /// # Errors
-/// If the run is not complete, a file can't be written, or `heatmaps` holds neither slide, or maps of another model.
+/// If the run is not complete, `out` is another run, a file can't be written, or `heatmaps` holds neither slide, or maps of another model.
 pub fn write(run: &Path, out: &Path, heatmaps: Option<&Path>) -> Result<PathBuf> {
     let mut report = collect(run)?;
+    let is_own = || matches!((run.canonicalize(), out.canonicalize()), (Ok(run), Ok(out)) if run == out);
+    if out.join(run_dir::CONFIG).is_file() && !is_own() {
+        return Err(Error::data(out, "holds another run, with a report of its own; choose another --out"));
+    }
     run_dir::create_dir(out)?;
     if let Some(folder) = heatmaps {
         let config = RunConfig::read(&run.join(run_dir::CONFIG), &[])?;

@@ -694,6 +694,12 @@ fn a_run_directory_holds_what_the_contract_says() {
     succeed(&["report", "--run", path(&run), "--out", path(&elsewhere)]);
     assert_eq!(std::fs::read_to_string(elsewhere.join("report.html")).unwrap(), report);
     assert!(elsewhere.join("figures").is_dir() && !run.join("report.html").exists());
+    std::fs::write(elsewhere.join("config.toml"), "").unwrap();
+    fail(
+        &["report", "--run", path(&run), "--out", path(&elsewhere)],
+        3,
+        &["reports/mine", "holds another run"],
+    );
     succeed(&["report", "--run", path(&run)]);
     assert_eq!(std::fs::read_to_string(run.join("report.html")).unwrap(), report);
 

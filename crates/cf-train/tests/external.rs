@@ -259,7 +259,13 @@ fn risks_are_those_of_predict_and_all_that_is_computed_of_them_is_right() {
 
     assert_eq!(summary.run.cohort, "simulated-additive");
     assert_eq!(summary.run.checkpoints.iter().map(|model| model.fold).collect::<Vec<_>>(), folds);
-    assert!(summary.remarks.is_empty() && summary.patients_of_run.is_empty(), "{:?}", summary.remarks);
+    // Models that were hardly trained have next to no spread, each another one.
+    let of_spread = |remark: &String| remark.contains("times as far");
+    assert!(
+        summary.remarks.iter().all(of_spread) && summary.patients_of_run.is_empty(),
+        "{:?}",
+        summary.remarks
+    );
     let page = std::fs::read_to_string(out.join("report.html")).unwrap();
     assert!(page.contains("<h1>crossfusion of simulated-additive, tested on elsewhere</h1>"));
     assert!(

@@ -197,11 +197,16 @@ fn models_of_graphs_and_pyramids_train_on_parts_and_leave_nothing_of_them() {
         let substitutes = std::fs::read(out.join("fold_0/substitutes.csv")).ok();
         (weights(&out), substitutes)
     };
-    for model in ["patchgcn", "mustmil"] {
+    for model in ["patchgcn", "mustmil", "protosurv"] {
         let (all, substitutes_all) = train(&format!("{model}-all"), model, &[]);
         let (part, substitutes_part) = train(&format!("{model}-part"), model, &[LIMIT]);
         assert!(all != part, "{model}");
         assert_eq!(substitutes_all, substitutes_part, "{model}: counted are whole slides");
+        assert_eq!(
+            substitutes_all.is_some(),
+            model == "protosurv",
+            "{model}: the tissue of these bags has no classes"
+        );
     }
     // Neighbours that are kept beside the bags are those of whole slides, whoever found them.
     let kept = cohort.join("bags/.derived");

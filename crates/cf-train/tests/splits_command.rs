@@ -9,7 +9,7 @@ use std::path::Path;
 
 use cf_train::splits::{self, HeldOutPart, HeldOutUse};
 use serde_json::Value;
-use support::{fail, path, succeed};
+use support::{cf_train, fail, path, succeed};
 
 /// Patients of 12 sites of unequal size, some with two slides, a third with an event.
 fn table(dir: &Path) -> std::path::PathBuf {
@@ -456,7 +456,44 @@ fn check_takes_the_configuration_and_its_choice_of_a_part() {
     );
     assert!(test.get("choosing_part").is_none());
     chosen.as_object_mut().unwrap().remove("choosing_part");
-    assert_eq!(chosen, test, "the same parts, for another use");
+    let uses_of_val = ["shared_sites", "n_patients_of_shared_sites"];
+    let mut same = test.clone();
+    for check in [&mut chosen, &mut same] {
+        check.as_object_mut().unwrap().remove("warnings");
+        for fold in check["folds"].as_array_mut().unwrap() {
+            uses_of_val.iter().for_each(|key| drop(fold.as_object_mut().unwrap().remove(*key)));
+        }
+    }
+    assert_eq!(chosen, same, "the same parts, for another use");
+    assert_eq!(check(&[&["--evaluate", "test"][..], &choosing].concat())["choosing_part"], "val");
+    fail(
+        &["splits", "check", "--config", path(&config), "--evaluate", "val", choosing[0], choosing[1]],
+        2,
+        &["--evaluate val does not go with training.inner_validation"],
+    );
+    // A site of which the epoch is chosen is learned from, though none of it is trained on.
+    let of_parts = |train: &str, val: &str, test: &str| format!(",train,val,test\n0,{train},{val},{test}\n");
+    let site = |case: &str| case.split('-').nth(1).unwrap().to_owned();
+    let made_by_hand = dir.path().join("by_hand");
+    std::fs::create_dir(&made_by_hand).unwrap();
+    let clinical = std::fs::read_to_string(dir.path().join("clinical.csv")).unwrap();
+    let cases: Vec<&str> = clinical.lines().skip(1).map(|row| row.split(',').next().unwrap()).collect();
+    let (val, held) = cases
+        .iter()
+        .flat_map(|a| cases.iter().map(move |b| (*a, *b)))
+        .find(|(a, b)| a[..12] != b[..12] && site(a) == site(b))
+        .unwrap();
+    let train = cases.iter().find(|case| site(case) != site(val)).unwrap();
+    std::fs::write(made_by_hand.join("splits_0.csv"), of_parts(train, val, held)).unwrap();
+    let shared = |more: &[&str]| {
+        let arguments =
+            ["splits", "check", "--config", path(&config), "--splits", path(&made_by_hand), "--json"];
+        let output = cf_train(&[&arguments[..], more].concat());
+        let check: Value = serde_json::from_slice(&output.stdout).unwrap();
+        check["folds"][0]["shared_sites"].clone()
+    };
+    assert_eq!(shared(&["--evaluate", "test"]), serde_json::json!([]));
+    assert_eq!(shared(&choosing), serde_json::json!([site(val)]));
     let checked = ["splits", "check", "--config", path(&config)];
     let shown = succeed(&[&checked[..], &choosing].concat());
     assert!(shown.contains("validated part `test`, epoch chosen on `val`"), "{shown}");

@@ -542,6 +542,14 @@ fn a_study_that_cannot_run_is_refused_with_every_fault() {
         ("[cohorts.one]\nclinical = \"{cohrt}.csv\"", &["`{cohrt}.csv`", "{cohort}"]),
         ("[model]\nname = \"amil\"", &["no section [model]", "study.models"]),
         ("[cohrts.one]\nclinical = \"x\"", &["unknown section `cohrts`", "`cohorts`"]),
+        (
+            "[models.amil]\ntraining.inner_validation = \"val\"",
+            &[
+                "crossfusion reports the part val",
+                "amil the part test, as it chooses its epoch on val",
+                "evaluate = \"test\"",
+            ],
+        ),
     ] {
         write_study(&file, more);
         fail(&["study", "plan", path(&file), "--out", path(&out)], 3, texts);

@@ -123,12 +123,12 @@ pub(crate) fn figure(
     page.finish()
 }
 
-/// Whether a layer has a panel. A part of the tissue has one effect, whichever magnification it is drawn on: that of the finest stands for
-/// all.
+/// Whether a layer has a panel. A part of the tissue has one effect, whichever magnification it is drawn on. Parts are made of patches of
+/// the coarsest, and a finer one may have no patch in some.
 fn is_drawn(layer: &HeatLayer, layers: &[HeatLayer]) -> bool {
     layer.meaning() == Meaning::Attention
         || layers.iter().all(|other| {
-            other.module() != layer.module() || other.magnification().power() <= layer.magnification().power()
+            other.module() != layer.module() || other.magnification().power() >= layer.magnification().power()
         })
 }
 
@@ -182,7 +182,7 @@ mod tests {
         ];
         assert_eq!(
             [0, 1, 2, 3, 4].map(|at| is_drawn(&layers[at], &layers)),
-            [false, true, false, true, true]
+            [true, false, false, true, true]
         );
     }
 

@@ -149,7 +149,13 @@ pub(super) fn run(action: &Action) -> Result<(), Failure> {
 }
 
 fn run_make(arguments: &MakeArguments) -> Result<(), Failure> {
-    let (config, _) = cohort_config(&arguments.cohort)?;
+    let (config, held_out) = cohort_config(&arguments.cohort)?;
+    if held_out == HeldOutUse::ChooseOnVal {
+        tracing::warn!(
+            "these folds have train and val, and the configuration says training.inner_validation = \"val\", which needs test besides: \
+             with them, set it to a share of the training patients, such as 0.2"
+        );
+    }
     let table = ClinicalTable::read(&config)?;
     let groups = arguments.group_by.as_ref().map(|by| by.groups(&config, &table)).transpose()?;
     let options = MakeOptions {
@@ -185,7 +191,13 @@ fn run_check(arguments: &CheckArguments) -> Result<(), Failure> {
     }
     let held_out = match arguments.evaluate {
         None => held_out,
+        Some(Evaluate::Val) if held_out == HeldOutUse::ChooseOnVal => {
+            let problem = "--evaluate val does not go with training.inner_validation = \"val\" of the configuration, which chooses the \
+                           epoch on val and validates test";
+            return Err(Failure::Usage(problem.to_owned()));
+        }
         Some(Evaluate::Val) => HeldOutUse::Evaluate(HeldOutPart::Val),
+        Some(Evaluate::Test) if held_out == HeldOutUse::ChooseOnVal => held_out,
         Some(Evaluate::Test) => HeldOutUse::Evaluate(HeldOutPart::Test),
     };
     let table = ClinicalTable::read(&config)?;

@@ -34,7 +34,7 @@ struct Said {
 
 impl PatientGroups {
     /// Reads a column of the clinical table that `table` was read from. A patient may have rows without a value beside one with it; rows
-    /// of cases without an outcome say nothing.
+    /// of patients without an outcome say nothing.
     ///
     /// # Errors
     /// If there is no such column (the error lists those that there are), or a patient has no value, or more than one.

@@ -69,7 +69,8 @@ impl Diagnosis {
         Some(match memory.work {
             Work::Training => Error::DoesNotFit {
                 slide_id,
-                n_patches: memory.n_patches_seen.total(),
+                n_patches: memory.n_patches.total(),
+                n_seen: memory.n_patches_seen.total(),
                 needed_bytes,
                 budget_bytes,
                 n_fitting: memory.n_fitting,
@@ -237,7 +238,10 @@ fn resources(
             available_bytes: budget.bytes,
             n_fitting: budget.n_fitting(bag.size),
             fitting_max_patches: is_too_much
-                .then(|| budget.fitting_max_patches(bags.iter().map(|bag| bag.size)))
+                .then(|| {
+                    let sizes: Vec<_> = bags.iter().map(|bag| bag.size).collect();
+                    budget.fitting_max_patches(&sizes, &sizes)
+                })
                 .flatten(),
         }
     });

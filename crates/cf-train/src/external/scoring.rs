@@ -35,10 +35,16 @@ impl ScoredSlides {
         let spreads = || self.folds.iter().zip(self.by_model.iter().map(spread));
         let (widest, most) = spreads().max_by(|a, b| a.1.total_cmp(&b.1))?;
         let (narrowest, least) = spreads().min_by(|a, b| a.1.total_cmp(&b.1))?;
+        if least == 0.0 && most > 0.0 {
+            return Some(format!(
+                "risks of the model of fold {narrowest} are all equal: it adds nothing to the mean"
+            ));
+        }
         (most > LARGEST_RATIO_OF_SPREADS * least).then(|| {
             format!(
-                "risks of the models spread unevenly (standard deviation {most:.3} in fold {widest}, {least:.3} in fold {narrowest}), so that \
-                 their mean follows those that spread most; each model's own C-index is beside it"
+                "risks of the model of fold {widest} spread {:.1} times as far as those of fold {narrowest} (standard deviation over the \
+                 slides), so that their mean follows those that spread most; each model's own C-index is beside it",
+                most / least
             )
         })
     }
@@ -106,7 +112,10 @@ mod tests {
         assert_eq!(scored(&[1.0, 2.9, 1.5]).uneven_spread(), None);
         assert_eq!(scored(&[0.0]).uneven_spread(), None);
         let told = scored(&[1.0, 3.25, 0.5]).uneven_spread().unwrap();
-        assert!(told.contains("(standard deviation 3.250 in fold 3, 0.500 in fold 4)"), "{told}");
-        assert!(scored(&[0.0, 1.0]).uneven_spread().unwrap().contains("0.000 in fold 2"));
+        assert!(
+            told.starts_with("risks of the model of fold 3 spread 6.5 times as far as those of fold 4"),
+            "{told}"
+        );
+        assert!(scored(&[0.0, 1.0]).uneven_spread().unwrap().contains("of fold 2 are all equal"));
     }
 }

@@ -154,7 +154,6 @@ fn all_remarks(
     (scored, of_bags): (&ScoredSlides, Vec<String>),
 ) -> Vec<String> {
     let mut remarks = of_bags;
-    remarks.extend(scored.uneven_spread());
     if !config.not_read.is_empty() {
         remarks.push(format!(
             "the configuration says {}, which a test does not read: model and training are the run's, and nothing is split",
@@ -190,5 +189,6 @@ fn all_remarks(
                 .to_owned(),
         );
     }
+    remarks.extend(scored.uneven_spread());
     remarks
 }

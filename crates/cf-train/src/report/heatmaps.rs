@@ -108,12 +108,14 @@ fn check_origin(run: &Path, summary: &Path, row: &PredictionRow, model: &ModelCo
         summary,
         format!(
             "is of model {} and checkpoint {}, which predict the risk {}; expected {name} with the risk {:.3} that the run predicts: \
-             draw it again with `cf-heatmap render --model {name} --checkpoint {}`",
+             draw it again with `cf-heatmap render --run {} --fold {} --slide {}`",
             of(drawn.origin.model),
             of(drawn.origin.checkpoint),
             of(risk.map(|risk| format!("{risk:.3}"))),
             row.risk,
-            run_dir::fold_dir(run, row.fold).join(run_dir::fold_files::BEST).display()
+            run.display(),
+            row.fold,
+            row.slide_id
         ),
     ))
 }
@@ -186,7 +188,7 @@ mod tests {
                 "other/fold_0",
                 &format!("{risk:.3}"),
                 "7.000",
-                "fold_1/best.safetensors",
+                "--fold 1 --slide s7",
             ] {
                 assert!(error.contains(part), "`{part}` is not in: {error}");
             }

@@ -322,9 +322,9 @@ impl Joined<'_> {
         let sites = |patients: &BTreeSet<String>| -> Option<BTreeSet<String>> {
             patients.iter().map(|patient| self.groups.of(patient).map(str::to_owned)).collect()
         };
-        let (train_sites, validation_sites) = (sites(&trained), sites(&validated));
-        let shared_sites: Vec<String> = match (&train_sites, &validation_sites) {
-            (Some(train), Some(validation)) => validation.intersection(train).cloned().collect(),
+        let (learned_sites, validation_sites) = (sites(&learned), sites(&validated));
+        let shared_sites: Vec<String> = match (&learned_sites, &validation_sites) {
+            (Some(learned), Some(validation)) => validation.intersection(learned).cloned().collect(),
             _ => Vec::new(),
         };
         let is_shared = |patient: &&String| {
@@ -344,9 +344,15 @@ impl Joined<'_> {
                 .filter(|entry| self.index.find(&entry.id).is_none())
                 .count(),
             shared_patients: trained.intersection(&validated).cloned().collect(),
-            shared_unread_patients: self
-                .unread_patients
-                .map_or_else(Vec::new, |unread| unread.shared(&learned, &validated)),
+            shared_unread_patients: self.unread_patients.map_or_else(Vec::new, |unread| {
+                let mut shared = unread.shared(&learned, &validated);
+                if choosing.is_some() {
+                    shared.extend(unread.shared(&trained, &set_aside));
+                    shared.sort_unstable();
+                    shared.dedup();
+                }
+                shared
+            }),
             shared_with_unused: set_aside
                 .iter()
                 .filter(|patient| trained.contains(*patient) || validated.contains(*patient))

@@ -39,11 +39,14 @@ pub(super) fn compare(
         pairs.push([of_seed(run)?, of_seed(other)?]);
         test_to_train.extend(run.folds.iter().map(|fold| fold.test_to_train));
     }
+    let share_folds = pairs.iter().all(|[one, other]| one.keys().any(|fold| other.contains_key(fold)));
     keep_shared(&mut pairs);
     let Some([first, _]) = pairs.first() else { return undefined("no seed is finished for both") };
     let folds: Vec<usize> = first.keys().copied().collect();
-    if folds.is_empty() {
-        return undefined("no fold is finished for both");
+    match (folds.is_empty(), share_folds) {
+        (false, _) => {}
+        (true, true) => return undefined("no patient is validated by both in the same fold"),
+        (true, false) => return undefined("no fold is finished for both"),
     }
     let (mut outcomes, mut strata, mut patients) = (Vec::new(), Vec::new(), Vec::new());
     for (fold, of_fold) in first {

@@ -7,9 +7,10 @@ use cf_model::ModelName;
 use toml::{Table, Value};
 
 use super::overrides::{self, Axis};
-use crate::config::{RunConfig, toml_reason};
+use crate::config::{InnerValidation, RunConfig, toml_reason};
 use crate::config_keys;
 use crate::error::{Error, Result};
+use crate::splits::HeldOutPart;
 
 /// The keys of section `[study]`.
 const STUDY_KEYS: [&str; 8] =
@@ -113,12 +114,37 @@ impl StudyFile {
             }
         }
         faults.into_result(path)?;
+        one_part_is_reported(&lists.cohorts, &runs, path)?;
         let mut seeds: Vec<u64> = runs.iter().map(|run| run.seed).collect();
         seeds.sort_unstable();
         seeds.dedup();
         let Lists { name, cohorts, models, backbones, folds, reference, .. } = lists;
         Ok(Self { name, cohorts, models, backbones, seeds, folds, reference, runs })
     }
+}
+
+/// Refuses a study whose runs of a cohort report different parts of the splits: a column of its tables is of the same patients.
+fn one_part_is_reported(cohorts: &[String], runs: &[StudyRun], path: &Path) -> Result<()> {
+    let mut faults = Faults::default();
+    for cohort in cohorts {
+        let of = |part: HeldOutPart| {
+            runs.iter().find(|run| run.cohort == *cohort && run.config.cohort.evaluate == part)
+        };
+        if let (Some(val), Some(test)) = (of(HeldOutPart::Val), of(HeldOutPart::Test)) {
+            let reason = format!(
+                "{} reports the part val of the splits, {} the part test{}: a column of the tables is of the same patients; write \
+                 evaluate = \"test\" in [cohort] for all",
+                val.model,
+                test.model,
+                match test.config.training.inner_validation {
+                    InnerValidation::Val => ", as it chooses its epoch on val",
+                    InnerValidation::Share(_) => "",
+                }
+            );
+            faults.add(cohort, &reason);
+        }
+    }
+    faults.into_result(path)
 }
 
 fn config_of(mut table: Table, path: &Path, seed: Option<u64>) -> Result<RunConfig> {

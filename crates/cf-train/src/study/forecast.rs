@@ -127,7 +127,8 @@ pub(super) fn forecast(
         max_patches: config.training.max_patches,
     }
     .reading(train.iter().copied());
-    let most = budget.most_bytes(train.iter().copied());
+    let all: Vec<BagSize> = train.iter().chain(&validation).copied().collect();
+    let most = budget.fold_bytes(&train, &all);
     let in_host = |bag: &BagSize| {
         // Bags are read whole, whatever a step sees of them.
         let parts = MemoryBudget { max_patches: None, ..budget }.predict(*bag, Retention::Recompute);
@@ -143,7 +144,7 @@ pub(super) fn forecast(
         duration::fold_seconds(&config.model, &config.training, dim, &train, &validation, processor);
     // Hundredths, so that a plan is the same wherever it is made.
     let minutes = (seconds / 60.0 * 100.0).ceil() / 100.0;
-    let stop = duration::stop_seconds(&config.model, &config.training, dim, &train, processor);
+    let stop = duration::stop_seconds(&config.model, &config.training, dim, &train, &validation, processor);
     let stop_seconds = stop.ceil() as u64;
     Ok(Forecast { minutes, memory_bytes, gpu_memory_bytes, stop_seconds })
 }

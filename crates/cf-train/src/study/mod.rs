@@ -44,5 +44,6 @@ pub use results::{
     Published, SeedLogRank, StudyResults, UnfinishedTask,
 };
 pub use run::{TaskEnd, TaskRunner};
+pub(crate) use study_dir::FINISHED;
 pub use study_dir::{Failure, TaskState, state};
 pub use tables::tables;

@@ -22,7 +22,7 @@ pub(super) const TABLES: &str = "tables";
 /// Everything that was collected.
 pub(super) const RESULTS: &str = "study.json";
 /// In a task's directory, written last: the task is finished.
-pub(super) const FINISHED: &str = "task.json";
+pub(crate) const FINISHED: &str = "task.json";
 
 /// The configuration of a run.
 pub(super) fn config(dir: &Path, run: &str) -> PathBuf {
