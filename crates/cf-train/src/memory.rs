@@ -192,21 +192,21 @@ fn spectral(n: usize, dim: usize) -> (f64, f64) {
 fn baseline(name: ModelName, dim: usize, bag: BagSize) -> (f64, f64) {
     let dim = dim as f64;
     let (per_patch, widest) = match name {
-        ModelName::Amil => (4_800.0, 1_024.0),
+        ModelName::Amil => (4_950.0, 1_024.0),
         ModelName::Dsmil => (700.0, 256.0),
-        ModelName::TransMil => (36_000.0, 3_072.0),
+        ModelName::TransMil => (36_500.0, 3_072.0),
         ModelName::DeepGraphSurv => (9_800.0, 1_024.0),
-        ModelName::PatchGcn => (16_300.0, 2_048.0),
+        ModelName::PatchGcn => (16_500.0, 2_048.0),
         ModelName::Scmil => (26.0 * dim, 4.0 * dim),
         ModelName::ProtoSurv => (75_000.0, 4_608.0),
         ModelName::MustMil => (4_800.0, 1_536.0),
-        ModelName::CsMil => (1.3 * dim, 0.0),
-        ModelName::ZoomMil => (0.0, 0.0),
+        ModelName::CsMil => (0.8 * dim + 800.0, 0.0),
+        ModelName::ZoomMil => (1_200.0, 0.0),
         // Counted by layer above.
         ModelName::Crossfusion | ModelName::CrossfusionWoCp | ModelName::CrossfusionWoFc => (0.0, 0.0),
     };
     let gathered = match name {
-        ModelName::ZoomMil => 1.25 * dim * (bag.x10 + bag.x20 + 20 * bag.x5) as f64,
+        ModelName::ZoomMil => dim * (bag.x10 + bag.x20 + 20 * bag.x5) as f64,
         _ => 0.0,
     };
     let n = bag.x20 as f64;

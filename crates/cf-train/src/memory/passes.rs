@@ -138,7 +138,7 @@ fn held_in_passes(name: ModelName, dim: usize, bag: BagSize) -> f64 {
         // Of the many prototypes of a patch, a quarter of what steps keep.
         ModelName::ProtoSurv => 20_000.0 * n,
         ModelName::CsMil => 1.3 * dim * n,
-        ModelName::ZoomMil => 1.25 * dim * (bag.x10 + bag.x20 + 20 * bag.x5) as f64,
+        ModelName::ZoomMil => 400.0 * n + dim * (bag.x10 + bag.x20 + 20 * bag.x5) as f64,
         ModelName::Amil | ModelName::Dsmil | ModelName::MustMil => 0.0,
         // Counted by layer.
         ModelName::Crossfusion | ModelName::CrossfusionWoCp | ModelName::CrossfusionWoFc => 0.0,
