@@ -297,12 +297,7 @@ impl TrainingConfig {
                 "at least 0",
             ),
             (self.accumulation == 0, "accumulation", self.accumulation.to_string(), "at least 1"),
-            (
-                self.max_patches == Some(0),
-                "max_patches",
-                "0".to_owned(),
-                "at least 1, or no such key for all patches",
-            ),
+            (self.max_patches == Some(0), "max_patches", "0".to_owned(), "at least 1; without it, all"),
             (!within(self.alpha, 1.0), "alpha", self.alpha.to_string(), "a weight in [0, 1]"),
             (
                 matches!(self.inner_validation, InnerValidation::Share(share) if !within(share, 0.5)),
