@@ -70,9 +70,7 @@ pub fn fold_seconds(
     validation: &[BagSize],
     processor: Processor,
 ) -> f64 {
-    let pass = |bag: &BagSize| {
-        PASS_SECONDS + forward_seconds(model, training, dim, *bag, processor) + reading_seconds(dim, *bag)
-    };
+    let pass = |bag: &BagSize| pass_seconds(model, training, dim, *bag, processor);
     let validated: f64 = validation.iter().map(pass).sum();
     let trained: f64 = train.iter().map(|bag| bag_seconds(model, training, dim, *bag, processor)).sum();
     let trained = trained + train.len() as f64 * parameter_seconds(model, dim, processor);
@@ -80,6 +78,17 @@ pub fn fold_seconds(
     let epochs = training.max_epochs as f64;
     // At its end a fold predicts its training slides once, and those it validates on for two epochs.
     epochs * (trained + saved + validated) + train.iter().map(pass).sum::<f64>() + 2.0 * validated
+}
+
+/// What an evaluation of a bag takes, its reading included.
+fn pass_seconds(
+    model: &ModelConfig,
+    training: &TrainingConfig,
+    dim: usize,
+    bag: BagSize,
+    processor: Processor,
+) -> f64 {
+    PASS_SECONDS + forward_seconds(model, training, dim, bag, processor) + reading_seconds(dim, bag)
 }
 
 /// Predicts the seconds of one training step, the bag's reading included.
@@ -128,10 +137,8 @@ pub fn stop_seconds(
     if training.max_patches.is_none() {
         return step;
     }
-    let passes = train.iter().chain(validation).map(|bag| {
-        PASS_SECONDS + forward_seconds(model, training, dim, *bag, processor) + reading_seconds(dim, *bag)
-    });
-    passes.fold(step, f64::max)
+    let evaluated = train.iter().chain(validation);
+    evaluated.map(|bag| pass_seconds(model, training, dim, *bag, processor)).fold(step, f64::max)
 }
 
 /// What of a training step depends on the parameters alone; next to nothing in a GPU's memory.

@@ -314,6 +314,13 @@ impl<'a> MemoryBudget<'a> {
         (share.min(1.0) * bag.total() as f64) as usize
     }
 
+    /// Refuses what takes more than the budget, which `error` is told.
+    fn within(&self, needed_bytes: u64, error: impl FnOnce(u64) -> Error) -> Result<()> {
+        self.bytes
+            .filter(|budget| needed_bytes > *budget)
+            .map_or(Ok(()), |budget_bytes| Err(error(budget_bytes)))
+    }
+
     /// The most that a step on any of `bags` takes, with what it is of. The way out that an error names lets evaluations of `evaluated`
     /// fit, too.
     ///
@@ -326,17 +333,15 @@ impl<'a> MemoryBudget<'a> {
     ) -> Result<Option<(String, BagSize, u64)>> {
         let least = |bag: BagSize| self.predict(bag, Retention::Recompute).peak_bytes();
         let Some((slide_id, bag, needed_bytes)) = costliest(bags, least) else { return Ok(None) };
-        if let Some(budget_bytes) = self.bytes.filter(|budget| needed_bytes > *budget) {
-            return Err(Error::DoesNotFit {
-                slide_id: slide_id.clone(),
-                n_patches: bag.total(),
-                n_seen: bag.at_most(self.max_patches).total(),
-                needed_bytes,
-                budget_bytes,
-                n_fitting: self.n_fitting(bag),
-                fitting_max_patches: self.fitting_max_patches(&sizes(bags), &sizes(evaluated)),
-            });
-        }
+        self.within(needed_bytes, |budget_bytes| Error::DoesNotFit {
+            slide_id: slide_id.clone(),
+            n_patches: bag.total(),
+            n_seen: bag.at_most(self.max_patches).total(),
+            needed_bytes,
+            budget_bytes,
+            n_fitting: self.n_fitting(bag),
+            fitting_max_patches: self.fitting_max_patches(&sizes(bags), &sizes(evaluated)),
+        })?;
         // A smaller bag of which all is kept may take more than the largest.
         let taken = |bag: BagSize| self.predict(bag, self.retention(bag)).peak_bytes();
         Ok(costliest(bags, taken).map(|(slide_id, bag, bytes)| (slide_id.clone(), bag, bytes)))
@@ -356,7 +361,20 @@ fn costliest(bags: &[(String, BagSize)], taken: impl Fn(BagSize) -> u64) -> Opti
 mod tests {
     use super::*;
 
-    const MEAN: BagSize = BagSize { x5: 895, x10: 3_449, x20: 13_496 };
+    pub(super) const MEAN: BagSize = BagSize { x5: 895, x10: 3_449, x20: 13_496 };
+
+    /// The published model on its features, within so many bytes.
+    pub(super) fn published(model: &ModelConfig, bytes: u64) -> MemoryBudget<'_> {
+        MemoryBudget {
+            model,
+            n_parameters: 24_536_584,
+            dim: 2048,
+            number_bytes: NumberBytes::SINGLE,
+            bytes: Some(bytes),
+            read_ahead: None,
+            max_patches: None,
+        }
+    }
 
     #[test]
     fn the_mean_bag_takes_what_the_formula_says() {
@@ -441,15 +459,7 @@ mod tests {
     #[test]
     fn a_budget_decides_what_is_kept_and_refuses_what_cannot_fit() {
         let model = ModelConfig::default_of(ModelName::Crossfusion);
-        let budget = |bytes| MemoryBudget {
-            model: &model,
-            n_parameters: 24_536_584,
-            dim: 2048,
-            number_bytes: NumberBytes::SINGLE,
-            bytes: Some(bytes),
-            read_ahead: None,
-            max_patches: None,
-        };
+        let budget = |bytes| published(&model, bytes);
         let [keep, recompute] = [Retention::Keep, Retention::Recompute]
             .map(|retention| budget(0).predict(MEAN, retention).peak_bytes());
         assert!(recompute < keep);

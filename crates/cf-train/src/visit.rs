@@ -20,6 +20,13 @@ pub fn rule(max_patches: usize) -> String {
     )
 }
 
+/// The way out of a memory that is too small for whole slides.
+pub fn way_out(fitting_max_patches: usize) -> String {
+    format!(
+        "let visits in training see some of a slide's patches (training.max_patches = {fitting_max_patches} fits)"
+    )
+}
+
 /// A slide that is read.
 #[derive(Debug, Clone)]
 pub(crate) struct Visit {

@@ -8,7 +8,7 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use cf_model::ModelName;
-use support::{fail, path, succeed};
+use support::{fail, path, predicted, succeed};
 
 /// Runs one epoch of one fold of `examples/configs/<config>.toml` on the bags of `cohort`; `other` are further settings.
 fn arguments(config: &str, cohort: &Path, run: &Path, other: &[&str]) -> Vec<String> {
@@ -87,26 +87,6 @@ fn predictions(run: &Path) -> Vec<(String, f64, [f64; 4])> {
     rows.map(|row| (row.slide_id, row.risk, [row.s1, row.s2, row.s3, row.s4])).collect()
 }
 
-/// What `cf-train predict` says of a slide, from the run's checkpoint alone.
-fn predicted(dir: &Path, run: &Path, name: &str, slide: &str) -> serde_json::Value {
-    let (bags, checkpoint) = (dir.join("cohort/bags"), run.join("fold_0/best.safetensors"));
-    let text = succeed(&[
-        "predict",
-        "--json",
-        "--model",
-        name,
-        "--backbone",
-        "simulated",
-        "--checkpoint",
-        path(&checkpoint),
-        "--features",
-        path(&bags),
-        "--slide",
-        slide,
-    ]);
-    serde_json::from_str(&text).unwrap()
-}
-
 #[test]
 fn native_heads_train_and_their_checkpoints_predict_the_same_curves() {
     for (name, heads) in [("scmil", &["model.num_heads=4"][..]), ("protosurv", &[])] {
@@ -118,7 +98,7 @@ fn native_heads_train_and_their_checkpoints_predict_the_same_curves() {
                 survival.is_sorted_by(|a, b| a >= b) && (0.0..=1.0).contains(&survival[3]),
                 "{name} {slide}: {survival:?}"
             );
-            let found = predicted(dir.path(), &run, name, slide);
+            let found = predicted(&run.join("fold_0"), name, &dir.path().join("cohort/bags"), slide);
             assert_eq!(found.get("logits"), None, "{name} has none");
             assert_eq!(found["risk"].as_f64().unwrap(), *risk, "{name} {slide}");
             for (bin, survival) in survival.iter().enumerate() {

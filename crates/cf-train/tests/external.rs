@@ -12,7 +12,7 @@ use candle_core::Device;
 use cf_model::kernels::device::DeviceName;
 use cf_train::external::{self, ExternalSummary, Overlap, TestOptions};
 use cf_train::{Error, ExternalConfig};
-use support::{cf_train, cohort, fail, path, simulate, succeed};
+use support::{cf_train, cohort, fail, path, predicted, simulate, succeed};
 use survival_metrics::{
     BootstrapConfig, CoxTies, CoxVariance, FoldRisks, Outcome, RiskGroup, RiskTies, Status, SurvivalData,
     cluster_bootstrap_mean_c_index, concordance_index, cox_model, log_rank_test,
@@ -125,24 +125,10 @@ fn rows(file: &Path, folds: &[usize]) -> Vec<Row> {
     rows.collect()
 }
 
-/// What `cf-train predict` says of a slide, by the model of one fold.
-fn predicted(elsewhere: &Elsewhere, (run, model): (&Path, &str), fold: usize, slide: &str) -> f64 {
-    let (bags, checkpoint) = (elsewhere.dir.join("bags"), run.join(format!("fold_{fold}/best.safetensors")));
-    let text = succeed(&[
-        "predict",
-        "--json",
-        "--model",
-        model,
-        "--backbone",
-        "simulated",
-        "--checkpoint",
-        path(&checkpoint),
-        "--features",
-        path(&bags),
-        "--slide",
-        slide,
-    ]);
-    serde_json::from_str::<serde_json::Value>(&text).unwrap()["risk"].as_f64().unwrap()
+/// The risk that `cf-train predict` says of a slide, by the model of one fold.
+fn predicted_risk(elsewhere: &Elsewhere, (run, model): (&Path, &str), fold: usize, slide: &str) -> f64 {
+    let fold = run.join(format!("fold_{fold}"));
+    predicted(&fold, model, &elsewhere.dir.join("bags"), slide)["risk"].as_f64().unwrap()
 }
 
 fn c_index(rows: &[Row], risk: impl Fn(&Row) -> f64) -> f64 {
@@ -195,7 +181,7 @@ fn risks_are_those_of_predict_and_all_that_is_computed_of_them_is_right() {
     }
     for (at, row) in slides.iter().enumerate().filter(|(at, _)| at % 4 == 0) {
         for fold in folds {
-            let expected = predicted(&elsewhere, (&run, "crossfusion"), fold, &row.ids[1]);
+            let expected = predicted_risk(&elsewhere, (&run, "crossfusion"), fold, &row.ids[1]);
             assert_eq!(row.by_model[fold], expected, "slide {at}, fold {fold}");
         }
     }
@@ -352,7 +338,7 @@ fn every_head_protocol_and_precision_is_averaged_as_predict_gives_it() {
         let slides = rows(&out.join("predictions.csv"), &[1, 3]);
         for row in slides.iter().step_by(7) {
             for (fold, found) in [1, 3].into_iter().zip(&row.by_model) {
-                let expected = predicted(&elsewhere, (&run, model), fold, &row.ids[1]);
+                let expected = predicted_risk(&elsewhere, (&run, model), fold, &row.ids[1]);
                 assert_eq!(*found, expected, "{settings:?}, {}", row.ids[1]);
             }
         }

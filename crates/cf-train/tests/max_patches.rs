@@ -13,7 +13,7 @@ use cf_model::kernels::device::DeviceName;
 use cf_train::evaluate::{Prediction, Summary};
 use cf_train::event::Event;
 use cf_train::{Error, RunConfig, RunOptions, cross_validate};
-use support::{fail, path, succeed};
+use support::{fail, path, predicted, succeed};
 use wsi_bags::{Bag, FeatureMatrix, Magnification, PatchSet, SlideInfo, native};
 
 const LIMIT: &str = "training.max_patches=60";
@@ -106,26 +106,12 @@ fn every_patch_of_a_slide_is_evaluated() {
     let cohort = cohort(dir.path());
     let out = dir.path().join("run");
     run(&cohort, &out, &[LIMIT], &[]);
-    let (bags, checkpoint) = (cohort.join("bags"), out.join("fold_0/best.safetensors"));
+    let bags = cohort.join("bags");
     for file in ["predictions.csv", "predictions_train.csv"] {
         let mut reader = csv::Reader::from_path(out.join("fold_0").join(file)).unwrap();
         let rows = reader.deserialize::<Prediction>().map(Result::unwrap);
         for row in rows.take(3) {
-            let text = succeed(&[
-                "predict",
-                "--json",
-                "--model",
-                "crossfusion",
-                "--backbone",
-                "simulated",
-                "--checkpoint",
-                path(&checkpoint),
-                "--features",
-                path(&bags),
-                "--slide",
-                &row.slide_id,
-            ]);
-            let predicted: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let predicted = predicted(&out.join("fold_0"), "crossfusion", &bags, &row.slide_id);
             assert!(
                 (predicted["risk"].as_f64().unwrap() - row.risk).abs() < 1e-6,
                 "{predicted} {}",

@@ -89,7 +89,7 @@ mod provenance;
 pub mod pt;
 #[cfg(feature = "store")]
 mod read_ahead;
-mod regular_file;
+pub mod regular_file;
 #[cfg(feature = "pt")]
 mod replace;
 #[cfg(feature = "store")]

@@ -22,7 +22,7 @@ impl MappedFile {
     /// Maps the file; an empty one maps to no bytes.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let failed = |source| ErrorKind::Io { action: "open the file", source };
-        let open = || Self::of(regular_file::open(path).map_err(failed)?);
+        let open = || Self::of(regular_file::open(path, "a file").map_err(failed)?);
         open().map_err(|error: Error| error.in_file(path))
     }
 

@@ -33,7 +33,7 @@ impl BagStore {
                 return Ok(sample);
             }
         }
-        let read = regular_file::open(&path).and_then(|file| file.metadata());
+        let read = regular_file::open(&path, "a file").and_then(|file| file.metadata());
         let n_bytes = read.map_err(unreadable).map_err(|error| error.in_file(&path))?.len();
         let mut sample = n_bytes.to_string().into_bytes();
         read_places(&path, 0..n_bytes, &mut sample)?;
@@ -60,7 +60,7 @@ fn read_places(path: &Path, Range { start, end }: Range<u64>, into: &mut Vec<u8>
     let n_bytes = PLACE_BYTES.min(end.saturating_sub(start));
     let last = end - n_bytes;
     let mut read = || {
-        let mut file = regular_file::open(path)?;
+        let mut file = regular_file::open(path, "a file")?;
         for place in [start, start + (last - start) / 2, last] {
             file.seek(SeekFrom::Start(place))?;
             (&mut file).take(n_bytes).read_to_end(into)?;

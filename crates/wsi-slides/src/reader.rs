@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -158,15 +157,9 @@ fn foreign(path: &Path) -> Option<&'static str> {
 
 fn first_bytes(path: &Path) -> Result<Vec<u8>> {
     let failed = |source| Error::from(ErrorKind::Io { action: "open the file", source });
-    let kind = std::fs::metadata(path).map_err(failed)?.file_type();
-    if !kind.is_file() {
-        // Opening a pipe waits, perhaps for ever, for somebody to write into it.
-        let found = if kind.is_dir() { "found a folder" } else { "found a pipe, socket or device" };
-        let fault = format!("{found}, expected a slide file");
-        return Err(failed(std::io::Error::new(std::io::ErrorKind::InvalidInput, fault)));
-    }
     let mut head = Vec::with_capacity(256);
-    File::open(path).map_err(failed)?.take(256).read_to_end(&mut head).map_err(failed)?;
+    let file = wsi_bags::regular_file::open(path, "a slide file").map_err(failed)?;
+    file.take(256).read_to_end(&mut head).map_err(failed)?;
     Ok(head)
 }
 

@@ -145,9 +145,7 @@ fn explain(failure: &Failure) -> (String, u8) {
     if let Error::DoesNotFit { .. } | Error::EvaluationDoesNotFit { .. } = error {
         text.push_str("\n  raise training.memory_budget, ");
         if let Error::DoesNotFit { fitting_max_patches: Some(fitting), .. } = error {
-            text.push_str(&format!(
-                "let visits in training see some of a slide's patches (training.max_patches = {fitting} fits), "
-            ));
+            text.push_str(&format!("{}, ", cf_train::visit::way_out(*fitting)));
         }
         text.push_str("leave the slide out, or choose a model with fewer channels (model.embed_dim)");
     }

@@ -189,16 +189,15 @@ fn run_check(arguments: &CheckArguments) -> Result<(), Failure> {
     if config.splits.as_os_str().is_empty() {
         return Err(Failure::Usage("the configuration names no splits; give --splits PATH".to_owned()));
     }
-    let held_out = match arguments.evaluate {
-        None => held_out,
-        Some(Evaluate::Val) if held_out == HeldOutUse::ChooseOnVal => {
+    let held_out = match (held_out, arguments.evaluate) {
+        (HeldOutUse::ChooseOnVal, Some(Evaluate::Val)) => {
             let problem = "--evaluate val does not go with training.inner_validation = \"val\" of the configuration, which chooses the \
                            epoch on val and validates test";
             return Err(Failure::Usage(problem.to_owned()));
         }
-        Some(Evaluate::Val) => HeldOutUse::Evaluate(HeldOutPart::Val),
-        Some(Evaluate::Test) if held_out == HeldOutUse::ChooseOnVal => held_out,
-        Some(Evaluate::Test) => HeldOutUse::Evaluate(HeldOutPart::Test),
+        (HeldOutUse::ChooseOnVal, Some(Evaluate::Test)) | (_, None) => held_out,
+        (HeldOutUse::Evaluate(_), Some(Evaluate::Val)) => HeldOutUse::Evaluate(HeldOutPart::Val),
+        (HeldOutUse::Evaluate(_), Some(Evaluate::Test)) => HeldOutUse::Evaluate(HeldOutPart::Test),
     };
     let table = ClinicalTable::read(&config)?;
     let set = splits::read(&config.splits)?;

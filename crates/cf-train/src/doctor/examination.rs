@@ -21,6 +21,7 @@ use crate::fold_data::FoldData;
 use crate::folds;
 use crate::memory::{MemoryBudget, MemoryForecast, Work};
 use crate::splits::{HeldOutUse, SplitSet};
+use crate::visit::way_out;
 
 /// From this share of the available memory on, a bag is worth a warning.
 const TIGHT_MEMORY: f64 = 0.8;
@@ -278,11 +279,8 @@ fn memory_finding(forecast: &MemoryForecast) -> Option<Finding> {
         found.push_str(&format!(", {}", fitting_in_words(forecast.n_fitting)));
     }
     let finding = Finding::new(severity, Fault::Memory, format!("slide {}", forecast.slide_id), found);
-    let limit = forecast.fitting_max_patches.map_or_else(String::new, |fitting| {
-        format!(
-            ", or let visits in training see some of a slide's patches (training.max_patches = {fitting} fits)"
-        )
-    });
-    let way_out = format!("{}{limit}; see memory.parts of --json for what takes it", finding.way_out);
-    Some(finding.with_way_out(way_out))
+    let limit =
+        forecast.fitting_max_patches.map_or_else(String::new, |fitting| format!(", or {}", way_out(fitting)));
+    let hint = format!("{}{limit}; see memory.parts of --json for what takes it", finding.way_out);
+    Some(finding.with_way_out(hint))
 }

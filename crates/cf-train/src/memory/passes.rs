@@ -4,7 +4,7 @@ use cf_model::ModelName;
 use cf_model::kernels::Retention;
 use serde::Serialize;
 
-use super::{BagSize, MemoryBudget, StepMemory, costliest, stored_bytes};
+use super::{BagSize, MemoryBudget, StepMemory, costliest, sizes, stored_bytes};
 use crate::error::{Error, Result};
 
 /// What a run does with a bag.
@@ -31,16 +31,14 @@ impl MemoryBudget<'_> {
         let weights = stored_bytes((n_models * self.n_parameters) as f64, self.number_bytes);
         let needed = |bag| StepMemory { weights_bytes: weights, ..self.pass(bag) }.peak_bytes();
         let Some((slide_id, bag, needed_bytes)) = costliest(bags, needed) else { return Ok(None) };
-        match self.bytes.filter(|budget| needed_bytes > *budget) {
-            None => Ok(Some((bag, needed_bytes))),
-            Some(budget_bytes) => Err(Error::PassesDoNotFit {
-                slide_id: slide_id.clone(),
-                n_patches: bag.total(),
-                n_models,
-                needed_bytes,
-                budget_bytes,
-            }),
-        }
+        self.within(needed_bytes, |budget_bytes| Error::PassesDoNotFit {
+            slide_id: slide_id.clone(),
+            n_patches: bag.total(),
+            n_models,
+            needed_bytes,
+            budget_bytes,
+        })?;
+        Ok(Some((bag, needed_bytes)))
     }
 
     /// The most that evaluations in training take on any of `bags`, of which any may be read ahead, with what it is of; `None` where steps
@@ -49,19 +47,15 @@ impl MemoryBudget<'_> {
     /// # Errors
     /// [`Error::EvaluationDoesNotFit`] if that is more than the budget.
     pub(crate) fn check_evaluation(&self, bags: &[(String, BagSize)]) -> Result<Option<(BagSize, u64)>> {
-        let evaluating = self.reading(bags.iter().map(|(_, bag)| *bag));
-        let needed = |bag| evaluating.evaluation(bag).map_or(0, |parts| parts.peak_bytes());
-        let most = costliest(bags, needed).filter(|(.., bytes)| *bytes > 0);
+        let most = costliest(bags, self.evaluating(&sizes(bags))).filter(|(.., bytes)| *bytes > 0);
         let Some((slide_id, bag, needed_bytes)) = most else { return Ok(None) };
-        match self.bytes.filter(|budget| needed_bytes > *budget) {
-            None => Ok(Some((bag, needed_bytes))),
-            Some(budget_bytes) => Err(Error::EvaluationDoesNotFit {
-                slide_id: slide_id.clone(),
-                n_patches: bag.total(),
-                needed_bytes,
-                budget_bytes,
-            }),
-        }
+        self.within(needed_bytes, |budget_bytes| Error::EvaluationDoesNotFit {
+            slide_id: slide_id.clone(),
+            n_patches: bag.total(),
+            needed_bytes,
+            budget_bytes,
+        })?;
+        Ok(Some((bag, needed_bytes)))
     }
 
     /// The work on a bag that takes most, and its parts.
@@ -80,10 +74,8 @@ impl MemoryBudget<'_> {
 
     /// The most that steps on `trained` and evaluations of `evaluated` take.
     pub(crate) fn fold_bytes(&self, trained: &[BagSize], evaluated: &[BagSize]) -> u64 {
-        let evaluating = self.reading(evaluated.iter().copied());
-        let evaluation = |&bag| evaluating.evaluation(bag).map_or(0, |parts| parts.peak_bytes());
-        let most = evaluated.iter().map(evaluation).max().unwrap_or(0);
-        self.most_bytes(trained.iter().copied()).max(most)
+        let evaluations = evaluated.iter().copied().map(self.evaluating(evaluated)).max();
+        self.most_bytes(trained.iter().copied()).max(evaluations.unwrap_or(0))
     }
 
     /// The largest `training.max_patches`, of two digits and zeros, with which steps on `trained` and evaluations of `evaluated` fit; `None`
@@ -106,6 +98,12 @@ impl MemoryBudget<'_> {
         }
         let unit = 10_usize.pow(fitting.checked_ilog10()?.saturating_sub(1));
         Some(fitting / unit * unit)
+    }
+
+    /// What an evaluation takes, where any of `bags` may be read ahead; nothing where steps see all patches, too.
+    fn evaluating(&self, bags: &[BagSize]) -> impl Fn(BagSize) -> u64 {
+        let budget = self.reading(bags.iter().copied());
+        move |bag| budget.evaluation(bag).map_or(0, |parts| parts.peak_bytes())
     }
 
     /// What an evaluation of all patches of a bag takes beside what training keeps; `None` where steps see all, too.
@@ -149,23 +147,13 @@ fn held_in_passes(name: ModelName, dim: usize, bag: BagSize) -> f64 {
 mod tests {
     use cf_model::ModelConfig;
 
+    use super::super::tests::{MEAN, published};
     use super::*;
-    use crate::memory::NumberBytes;
-
-    const MEAN: BagSize = BagSize { x5: 895, x10: 3_449, x20: 13_496 };
 
     #[test]
     fn passes_take_the_weights_of_every_model_and_two_bags() {
         let model = ModelConfig::default_of(ModelName::Crossfusion);
-        let budget = |bytes| MemoryBudget {
-            model: &model,
-            n_parameters: 24_536_584,
-            dim: 2048,
-            number_bytes: NumberBytes::SINGLE,
-            bytes: Some(bytes),
-            read_ahead: None,
-            max_patches: None,
-        };
+        let budget = |bytes| published(&model, bytes);
         let small = BagSize { x5: 9, x10: 35, x20: 135 };
         let bags = [("small".to_owned(), small), ("mean".to_owned(), MEAN)];
         // A pass of one model, as measured by `cargo xtask bench model` on the mean bag (500 MiB, without a bag ahead), and four more
@@ -183,18 +171,11 @@ mod tests {
                 .starts_with("slide mean has 17840 patches, a pass over which by 5 models takes")
         );
     }
+
     #[test]
     fn with_a_limit_steps_take_less_and_evaluations_of_all_patches_count() {
         let model = ModelConfig::default_of(ModelName::Crossfusion);
-        let budget = |bytes, max_patches| MemoryBudget {
-            model: &model,
-            n_parameters: 24_536_584,
-            dim: 2048,
-            number_bytes: NumberBytes::SINGLE,
-            bytes: Some(bytes),
-            read_ahead: None,
-            max_patches,
-        };
+        let budget = |bytes, max_patches| MemoryBudget { max_patches, ..published(&model, bytes) };
         let bags = [("mean".to_owned(), MEAN)];
         let all = budget(u64::MAX, None);
         let some = budget(u64::MAX, Some(1_000));

@@ -64,7 +64,7 @@ pub struct FoldCheck {
     /// Tissue source sites of the validated patients, or their groups by [`SplitsCheck::group_column`]; `None` where their ids are no TCGA
     /// barcodes.
     pub n_validation_sites: Option<usize>,
-    /// Those of them that are trained on as well, sorted; empty where sites are unknown.
+    /// Those of them that are trained on, or choose the epoch, as well, sorted; empty where sites are unknown.
     pub shared_sites: Vec<String>,
     /// Validated patients of these sites.
     pub n_patients_of_shared_sites: usize,

@@ -69,6 +69,26 @@ pub(crate) fn cohort(dir: &Path, patients: usize) -> PathBuf {
     out
 }
 
+/// What `cf-train predict` says of a slide, from the checkpoint of a fold alone; its features are `simulated`.
+pub(crate) fn predicted(fold: &Path, model: &str, bags: &Path, slide: &str) -> serde_json::Value {
+    let checkpoint = fold.join("best.safetensors");
+    let text = succeed(&[
+        "predict",
+        "--json",
+        "--model",
+        model,
+        "--backbone",
+        "simulated",
+        "--checkpoint",
+        path(&checkpoint),
+        "--features",
+        path(bags),
+        "--slide",
+        slide,
+    ]);
+    serde_json::from_str(&text).unwrap()
+}
+
 /// A path as an argument.
 pub(crate) fn path(path: &Path) -> &str {
     path.to_str().unwrap()
