@@ -8,6 +8,7 @@
 //! | what cells mean | `cohort/time_cells.rs`, `cohort/status_cells.rs` |
 //! | rows to cases | `cohort/clinical_table.rs`, `cohort/clinical_rows.rs`, `cohort/row_fault.rs` |
 //! | cases to slides | `cohort/slide_names.rs`, `cohort/barcode.rs` |
+//! | slides without outcomes | `cohort/slide_list.rs` |
 //! | a column of patients that is not read | `cohort/unread_patients.rs` |
 //! | hospitals, scanners and the like | `cohort/patient_groups.rs` |
 
@@ -18,6 +19,7 @@ mod patient_groups;
 mod preset;
 mod row_fault;
 mod settings;
+mod slide_list;
 mod slide_names;
 mod status_cells;
 mod table_form;
@@ -36,6 +38,7 @@ pub use patient_groups::PatientGroups;
 pub use preset::{Endpoint, MissingOutcome, Preset};
 pub(crate) use row_fault::{RowFault, RowFaultKind};
 pub use settings::{CohortConfig, ColumnNames, SlideColumnNames};
+pub(crate) use slide_list::SlideList;
 pub(crate) use slide_names::bag_name_of;
 pub use status_cells::StatusColumn;
 pub use time_cells::TimeUnit;

@@ -112,9 +112,9 @@ pub enum Error {
         /// What it may take.
         budget_bytes: u64,
     },
-    /// A signal asked an external test to stop.
+    /// A signal asked to stop while trained models were applied to slides.
     #[error("interrupted after {n_done} of {n_slides} slides; nothing was written")]
-    TestInterrupted {
+    ScoringInterrupted {
         /// Slides that were scored.
         n_done: usize,
         /// Of how many.
@@ -271,7 +271,7 @@ impl Error {
     pub fn remedy(&self) -> Remedy {
         match self {
             Self::Interrupted { .. }
-            | Self::TestInterrupted { .. }
+            | Self::ScoringInterrupted { .. }
             | Self::FoldElsewhere { .. }
             | Self::TasksElsewhere { .. }
             | Self::Incomplete { .. } => Remedy::Retry,

@@ -6,9 +6,8 @@ mod cohort;
 mod files;
 mod level;
 mod page;
-mod scoring;
+mod scored;
 mod summary;
-mod trained_run;
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -17,19 +16,19 @@ use candle_core::Device;
 use cf_model::kernels::device::DeviceName;
 
 use crate::config::ExternalConfig;
-use crate::device_memory;
+use crate::ensemble::{Ensemble, TrainedRun};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::event::Event;
-use crate::memory::MemoryBudget;
 use crate::run_dir;
 
+pub use crate::ensemble::{AppliedCheckpoint, AppliedRun};
 pub use files::{COHORT, PATIENTS, PREDICTIONS};
 pub use level::{CutSource, ExternalCIndex, GroupCounts, GroupHazardRatio, RiskGroupSummary};
-pub use summary::{ExternalSummary, TestedCheckpoint, TestedRun};
+pub use summary::ExternalSummary;
 
-use cohort::{CohortBags, ExternalCohort};
-use trained_run::TrainedRun;
+use cohort::ExternalCohort;
+use scored::ScoredSlides;
 
 /// How a test is carried out.
 #[derive(Debug, Clone)]
@@ -69,29 +68,12 @@ pub fn test(
     let out = &run_dir::vacant(out)?;
     let run = TrainedRun::read(run, &options.folds)?;
     let (cohort, store) = ExternalCohort::join(config, &run, options.overlap)?;
-    // What the machine offers before the weights are there, which the prediction counts.
-    let bytes = device_memory::budget_bytes(config.memory_budget, &options.device)?;
-    let models = run.models(&options.device)?;
-    let CohortBags { bags, remarks } = cohort.bags(store, (config, &run), &models, &options.device)?;
-
-    let sizes = cohort.slides.iter().map(|slide| Ok((slide.slide_id.clone(), bags.size(&slide.slide_id)?)));
-    let sizes = sizes.collect::<Result<Vec<_>>>()?;
-    let budget =
-        MemoryBudget { bytes, ..MemoryBudget::new(&run.config, bags.backbone_dim(), &options.device)? };
-    let budget = budget.reading(sizes.iter().map(|(_, size)| *size));
-    if let Some((size, predicted_bytes)) = budget.check_passes(models.len(), &sizes)? {
-        observe(Event::Passes {
-            n_patches: size.total(),
-            n_models: models.len(),
-            predicted_bytes,
-            budget_bytes: budget.bytes,
-        });
-    }
-    tracing::info!(n_slides = cohort.slides.len(), n_models = models.len(), "scoring");
-    let scored = scoring::score(&cohort.slides, &bags, &models, stop, observe)?;
-    let summary = ExternalSummary::new((config, &cohort), (&run, &models), &scored, (&bags, remarks))?;
+    let ensemble = Ensemble::load(&run, config.memory_budget, &options.device)?;
+    let applied = ensemble.apply(&cohort.slide_ids(), (store, &config.features), stop, observe)?;
+    let scored = ScoredSlides::new(&cohort.slides, &applied.scores);
+    let summary = ExternalSummary::new((config, &cohort), (&run, &applied), &scored)?;
     let device = (options.device_name, &options.device);
-    let inputs = files::inputs(config, &cohort, &models, &bags)?;
+    let inputs = files::inputs(config, &cohort, &applied)?;
     let environment = Environment::read(device, run.config.training.seed, inputs)?;
     let paper = run.config.model.name().paper();
     run_dir::write_dir(out, |dir| {

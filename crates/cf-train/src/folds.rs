@@ -47,7 +47,7 @@ pub fn join(
     cohort: &Cohort,
     splits: &[Split],
     bags: (&Path, &[String]),
-    missing: impl Fn(&Slide) -> Result<Option<String>>,
+    missing: impl Fn(&str) -> Result<Option<String>>,
 ) -> Result<JoinedFolds> {
     let SlidesWithBags { has_bag, without_bag, bags_without_row } =
         SlidesWithBags::of(cohort, bags, missing)?;

@@ -11,7 +11,7 @@
 //! | all folds, metrics, report | `cross_validation.rs`, `evaluate.rs`, `report.rs`, `run_dir.rs`, `environment.rs`, `input_hash.rs` |
 //! | what a run takes and may take | `memory.rs`, `duration.rs`, `allotment.rs` |
 //! | one slide | `predict.rs`, `held_out.rs` |
-//! | another cohort | `external.rs`, `external/` |
+//! | the models of a run on other slides | `ensemble.rs`, `ensemble/`; without outcomes `apply.rs`, `apply/`, with them `external.rs`, `external/` |
 //! | many runs | `study/` |
 //! | simulated cohorts | `simulate/` |
 //!
@@ -20,6 +20,7 @@
 
 pub mod adam;
 pub mod allotment;
+pub mod apply;
 mod bag_upload;
 pub mod bags;
 pub mod byte_size;
@@ -35,6 +36,7 @@ mod device_memory;
 pub mod doctor;
 pub mod duration;
 mod edge_cache;
+mod ensemble;
 pub mod environment;
 mod error;
 pub mod evaluate;

@@ -110,7 +110,7 @@ impl Plan {
         }
         let store = open_store(&config.features)?;
         let cohort = table.into_cohort(store.slide_ids())?;
-        let missing = |slide: &Slide| missing_from(&store, slide, &config.model);
+        let missing = |slide: &str| missing_from(&store, slide, &config.model);
         let bag_ids = as_in_table(&store, &cohort);
         let joined = folds::join(&cohort, &splits, (config.features.directory(), &bag_ids), missing)?;
         let (mut folds, mut others) = (Vec::new(), Vec::new());

@@ -241,7 +241,8 @@ pub(crate) struct TrainedModel {
     /// What the model computes in.
     pub(crate) compute: DType,
     metadata: HashMap<String, String>,
-    time_bin_edges_months: Option<Vec<f64>>,
+    /// As [`SlidePrediction::time_bin_edges_months`].
+    pub(crate) time_bin_edges_months: Option<Vec<f64>>,
 }
 
 impl TrainedModel {

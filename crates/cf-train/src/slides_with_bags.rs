@@ -6,7 +6,7 @@ use std::path::Path;
 use cf_model::ModelConfig;
 use wsi_bags::{BagStore, Magnification};
 
-use crate::cohort::{Cohort, Dropped, Slide};
+use crate::cohort::{Cohort, Dropped};
 use crate::error::{Error, Result};
 
 /// A cohort joined with its bags.
@@ -28,30 +28,45 @@ impl SlidesWithBags {
     pub(crate) fn of(
         cohort: &Cohort,
         (bags_dir, bag_ids): (&Path, &[String]),
-        missing: impl Fn(&Slide) -> Result<Option<String>>,
+        missing: impl Fn(&str) -> Result<Option<String>>,
     ) -> Result<Self> {
-        let mut lacking: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        let mut has_bag = Vec::with_capacity(cohort.slides().len());
-        for slide in cohort.slides() {
-            let reason = missing(slide)?;
-            has_bag.push(reason.is_none());
-            if let Some(reason) = reason {
-                lacking.entry(reason).or_default().push(slide.slide_id.clone());
-            }
-        }
-        if !has_bag.contains(&true) {
-            let first = cohort.slides().iter().map(|slide| slide.slide_id.as_str()).min();
-            return Err(Error::data(bags_dir, nothing_joins(&lacking, first, bag_ids)));
-        }
+        let slides = cohort.slides().iter().map(|slide| slide.slide_id.as_str());
+        let (has_bag, without_bag) = among(slides, "the clinical table", (bags_dir, bag_ids), missing)?;
         Ok(Self {
             has_bag,
-            without_bag: lacking.into_iter().filter_map(|(reason, ids)| Dropped::new(&reason, ids)).collect(),
+            without_bag,
             bags_without_row: Dropped::new(
                 "bag without a row in the clinical table",
                 without_row(cohort, bag_ids),
             ),
         })
     }
+}
+
+/// Which of the slides that a table or folder lists have all that is read, and the others by what they lack; as [`SlidesWithBags::of`].
+///
+/// # Errors
+/// If none has.
+pub(crate) fn among<'a>(
+    slides: impl Iterator<Item = &'a str>,
+    listed_by: &str,
+    (bags_dir, bag_ids): (&Path, &[String]),
+    missing: impl Fn(&str) -> Result<Option<String>>,
+) -> Result<(Vec<bool>, Vec<Dropped>)> {
+    let mut lacking: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut has_bag = Vec::new();
+    for slide in slides {
+        let reason = missing(slide)?;
+        has_bag.push(reason.is_none());
+        if let Some(reason) = reason {
+            lacking.entry(reason).or_default().push(slide.to_owned());
+        }
+    }
+    if !has_bag.contains(&true) {
+        return Err(Error::data(bags_dir, nothing_joins(&lacking, listed_by, bag_ids)));
+    }
+    let without_bag = lacking.into_iter().filter_map(|(reason, ids)| Dropped::new(&reason, ids)).collect();
+    Ok((has_bag, without_bag))
 }
 
 /// The bags of no row of the table. Of rows that the table has and the cohort has not, the reason is listed already.
@@ -75,11 +90,10 @@ pub(crate) fn as_in_table(store: &BagStore, cohort: &Cohort) -> Vec<String> {
 ///
 /// # Errors
 /// If the store can't be searched.
-pub(crate) fn missing_from(store: &BagStore, slide: &Slide, model: &ModelConfig) -> Result<Option<String>> {
+pub(crate) fn missing_from(store: &BagStore, slide_id: &str, model: &ModelConfig) -> Result<Option<String>> {
     let magnifications = model.magnifications();
-    let presence = store
-        .presence(&slide.slide_id)
-        .map_err(|source| Error::Bag { slide_id: slide.slide_id.clone(), source })?;
+    let presence =
+        store.presence(slide_id).map_err(|source| Error::Bag { slide_id: slide_id.to_owned(), source })?;
     let absent: Vec<String> =
         magnifications.iter().filter(|&&m| !presence.at(m)).map(ToString::to_string).collect();
     Ok(match absent.len() {
@@ -93,7 +107,7 @@ pub(crate) fn missing_from(store: &BagStore, slide: &Slide, model: &ModelConfig)
 const NO_BAG: &str = "slide without a bag";
 
 /// What to say where no slide can be used: what the bags lack, that they are another encoder's, or that none bears a slide's name.
-fn nothing_joins(lacking: &BTreeMap<String, Vec<String>>, slide: Option<&str>, bag_ids: &[String]) -> String {
+fn nothing_joins(lacking: &BTreeMap<String, Vec<String>>, listed_by: &str, bag_ids: &[String]) -> String {
     let lacks: Vec<String> = lacking
         .iter()
         .filter(|(reason, _)| *reason != NO_BAG)
@@ -109,13 +123,13 @@ fn nothing_joins(lacking: &BTreeMap<String, Vec<String>>, slide: Option<&str>, b
     let listed = |id: &&String| bag_ids.contains(id);
     if let Some(slide) = lacking.values().flatten().find(listed) {
         return format!(
-            "the bags, such as {slide}'s, have no features of the encoder that features.backbone names; `wsi-bags inspect` lists those \
+            "the bags, such as {slide}'s, have no features of the encoder that features.backbone names, here or in the run; `wsi-bags inspect` lists those \
              that are there"
         );
     }
     format!(
-        "no slide of the clinical table has a bag: the table says {}, the bags are called {}",
-        slide.unwrap_or("none"),
+        "no slide of {listed_by} has a bag: the table says {}, the bags are called {}",
+        lacking.values().flatten().min().map_or("none", String::as_str),
         bag_ids.first().map_or("none", String::as_str)
     )
 }

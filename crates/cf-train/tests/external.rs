@@ -534,7 +534,7 @@ fn what_cannot_be_tested_is_refused_and_leaves_nothing() {
         device: Device::Cpu,
     };
     let stopped = external::test(&config, (&run, &out), &options, &AtomicBool::new(true), &mut |_| {});
-    assert!(matches!(stopped, Err(Error::TestInterrupted { n_done: 0, n_slides: 20 })), "{stopped:?}");
+    assert!(matches!(stopped, Err(Error::ScoringInterrupted { n_done: 0, n_slides: 20 })), "{stopped:?}");
     assert!(!out.exists());
 
     // Weights of two runs, then none.

@@ -1,5 +1,6 @@
 //! The command line: what is asked, how progress and errors are shown, and which exit code says what.
 
+mod apply;
 mod cv;
 mod device;
 mod doctor;
@@ -49,6 +50,9 @@ enum Command {
     Predict(predict::PredictArguments),
     /// Test the models of a run on another cohort: an external validation.
     Test(external::Arguments),
+    /// Apply the models of a run to slides without outcomes: a risk for each slide and patient.
+    #[command(visible_alias = "deploy")]
+    Apply(apply::Arguments),
     /// Gradient norms of one slide's loss, by parameter; all dropout off, alpha 0.2.
     Grad(predict::GradArguments),
     /// Compute the metrics of a run again from its predictions.
@@ -108,6 +112,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Cv(arguments) => cv::run(arguments, show_bars),
         Command::Predict(arguments) => predict::run(arguments),
         Command::Test(arguments) => external::run(arguments, show_bars),
+        Command::Apply(arguments) => apply::run(arguments, show_bars),
         Command::Grad(arguments) => predict::run_gradients(arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Report(arguments) => evaluate::run_report(arguments),
@@ -136,7 +141,7 @@ fn explain(failure: &Failure) -> (String, u8) {
     if matches!(error, Error::Interrupted { .. }) {
         text.push_str("\n  continue with the same command and --resume");
     }
-    if matches!(error, Error::TestInterrupted { .. }) {
+    if matches!(error, Error::ScoringInterrupted { .. }) {
         text.push_str("\n  nothing is kept: start again with the same command");
     }
     if matches!(error, Error::Task { .. }) && error.remedy() == Remedy::Retry {
@@ -150,7 +155,7 @@ fn explain(failure: &Failure) -> (String, u8) {
         text.push_str("leave the slide out, or choose a model with fewer channels (model.embed_dim)");
     }
     if matches!(error, Error::PassesDoNotFit { .. }) {
-        text.push_str("\n  test fewer folds at once (--folds), or say --set training.memory_budget=SIZE where there is more memory");
+        text.push_str("\n  take fewer folds at once (--folds), or say how much there is where it is more (`test`: --set training.memory_budget=SIZE, `apply`: --memory-budget SIZE)");
     }
     if matches!(error, Error::DeviceFull { .. }) {
         text.push_str(

@@ -145,7 +145,7 @@ pub(super) fn bags_of(
 }
 
 /// What a slide is called by the name of its bag.
-fn slide_of<'a>(bag: &'a str, bags: &SlideNames) -> &'a str {
+pub(super) fn slide_of<'a>(bag: &'a str, bags: &SlideNames) -> &'a str {
     let stem = slide_stem(bag);
     if bags.find(stem) == Some(bag) { stem } else { bag }
 }

@@ -171,8 +171,8 @@ fn time_bins(
     let (Some(cohort), Some(set)) = (&joined.cohort, splits) else { return usable };
     let path = &config.cohort.splits;
     let Ok(splits) = set.select(config.held_out_use()) else { return usable };
-    let missing = |slide: &crate::cohort::Slide| {
-        let whole = joined.slide_ids.contains(&slide.slide_id);
+    let missing = |slide: &str| {
+        let whole = joined.slide_ids.iter().any(|id| id == slide);
         Ok((!whole).then(|| "slide without a whole bag".to_owned()))
     };
     let bags = (config.features.directory(), joined.store.slide_ids());

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::cohort::ExternalCohort;
-use super::scoring::ScoredSlides;
+use super::scored::ScoredSlides;
 use super::summary::ExternalSummary;
-use super::trained_run::FoldModel;
-use crate::bags::BagSource;
 use crate::config::ExternalConfig;
+use crate::ensemble::Applied;
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::evaluate::{Risks, StatusName};
@@ -29,14 +28,13 @@ pub const PATIENTS: &str = "patients.csv";
 pub(super) fn inputs(
     config: &ExternalConfig,
     cohort: &ExternalCohort,
-    models: &[FoldModel],
-    bags: &BagSource,
+    applied: &Applied,
 ) -> Result<Vec<InputRecord>> {
     let mut inputs = vec![input_hash::of_settings(COHORT, &config.to_toml()?)];
     inputs.extend(input_hash::of_tables(&config.cohort)?);
     let slides = cohort.slides.iter().map(|slide| slide.slide_id.as_str()).collect();
-    inputs.push(input_hash::of_features(&config.features, &slides, bags)?);
-    inputs.extend(models.iter().map(|model| model.input.clone()));
+    inputs.push(input_hash::of_features(&config.features, &slides, &applied.bags)?);
+    inputs.extend(applied.models.iter().map(|model| model.input.clone()));
     Ok(inputs)
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use survival_metrics::{CoxVariance, RiskGroup, group_hazard_ratio, log_rank_test, median_risk};
 
+use crate::ensemble::cut_of_training;
 use crate::error::Result;
 use crate::evaluate::{self, LogRankSummary, Risks};
 
@@ -101,11 +102,7 @@ impl RiskGroupSummary {
     /// If a risk is not finite.
     pub(super) fn of(averaged: &Risks, train: Option<&[Risks]>, variance: CoxVariance) -> Result<Self> {
         let (cut, cut_from) = match train {
-            Some(train) => {
-                let cuts = train.iter().map(|risks| median_risk(&risks.risk));
-                let cuts = cuts.collect::<survival_metrics::Result<Vec<f64>>>()?;
-                (cuts.iter().sum::<f64>() / cuts.len() as f64, CutSource::Training)
-            }
+            Some(train) => (cut_of_training(train)?, CutSource::Training),
             None => (median_risk(&averaged.risk)?, CutSource::TestedCohort),
         };
         let groups: Vec<RiskGroup> = averaged.risk.iter().map(|&risk| RiskGroup::of(risk, cut)).collect();

@@ -5,7 +5,7 @@ use std::path::Path;
 use cf_report::{ExternalReport, InputHash, PredictionRow};
 
 use super::level::{CutSource, ExternalCIndex};
-use super::scoring::ScoredSlides;
+use super::scored::ScoredSlides;
 use super::summary::ExternalSummary;
 use crate::config::ExternalConfig;
 use crate::environment::Environment;

@@ -5,14 +5,12 @@ use survival_metrics::CoxVariance;
 
 use super::cohort::ExternalCohort;
 use super::level::{ExternalCIndex, RiskGroupSummary};
-use super::scoring::ScoredSlides;
-use super::trained_run::{FoldModel, TrainedRun};
-use crate::bags::BagSource;
+use super::scored::ScoredSlides;
 use crate::config::ExternalConfig;
+use crate::ensemble::{Applied, AppliedRun, TrainedRun};
 use crate::error::Result;
 use crate::evaluate::Risks;
 use crate::plan::{DroppedRecord, FlowRecord};
-use crate::protocol;
 use crate::substitutes::{self, SubstituteRow};
 
 /// What an external test finds.
@@ -27,7 +25,7 @@ pub struct ExternalSummary {
     /// Version of this program.
     pub cf_train: String,
     /// Whose models were tested.
-    pub run: TestedRun,
+    pub run: AppliedRun,
     /// Slides scored.
     pub n_slides: usize,
     /// Their patients.
@@ -55,45 +53,16 @@ pub struct ExternalSummary {
     pub remarks: Vec<String>,
 }
 
-/// The run whose models were tested.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TestedRun {
-    /// Its directory, as it was given.
-    pub dir: String,
-    /// The cohort that it was trained on.
-    pub cohort: String,
-    /// How it was trained.
-    pub protocol: String,
-    /// Hash of the settings that its results depend on, as its checkpoints record it.
-    pub config_hash: Option<String>,
-    /// The models applied.
-    pub checkpoints: Vec<TestedCheckpoint>,
-    /// Folds that the run has not finished.
-    pub unfinished_folds: Vec<usize>,
-}
-
-/// The weights of one fold's model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TestedCheckpoint {
-    /// The fold.
-    pub fold: usize,
-    /// The epoch that it selected.
-    pub epoch: Option<usize>,
-    /// SHA-256 of the file, hexadecimal.
-    pub sha256: String,
-}
-
 impl ExternalSummary {
     pub(super) fn new(
         (config, cohort): (&ExternalConfig, &ExternalCohort),
-        (run, models): (&TrainedRun, &[FoldModel]),
+        (run, applied): (&TrainedRun, &Applied),
         scored: &ScoredSlides,
-        (bags, remarks): (&BagSource, Vec<String>),
     ) -> Result<Self> {
         let (slides, seed) = (&scored.averaged, run.config.training.seed);
         let patients = slides.of_patients();
         let patients_by_model: Vec<Risks> = scored.by_model.iter().map(Risks::of_patients).collect();
-        let train: Option<Vec<Risks>> = run.folds.iter().map(|fold| fold.train.clone()).collect();
+        let train = run.train_risks();
         let patients_trained: Option<Vec<Risks>> =
             train.as_ref().map(|train| train.iter().map(Risks::of_patients).collect());
         let n_events = |risks: &Risks| risks.outcomes.iter().filter(|outcome| outcome.is_event()).count();
@@ -117,16 +86,9 @@ impl ExternalSummary {
             )?,
             flow: cohort.flow.clone(),
             patients_of_run: cohort.overlap.clone(),
-            substitutes: bags.substitutes(slide_ids),
-            remarks: all_remarks(config, cohort, run, (scored, remarks)),
-            run: TestedRun {
-                dir: run.dir.display().to_string(),
-                cohort: run.config.cohort.name.clone(),
-                protocol: protocol::describe(&run.config),
-                config_hash: models.first().and_then(|model| model.config_hash().map(str::to_owned)),
-                checkpoints: models.iter().map(TestedCheckpoint::from).collect(),
-                unfinished_folds: run.unfinished.clone(),
-            },
+            substitutes: applied.bags.substitutes(slide_ids),
+            remarks: all_remarks(config, cohort, run, applied),
+            run: AppliedRun::new(run, &applied.models),
         })
     }
 
@@ -141,19 +103,13 @@ impl ExternalSummary {
     }
 }
 
-impl From<&FoldModel> for TestedCheckpoint {
-    fn from(model: &FoldModel) -> Self {
-        Self { fold: model.fold, epoch: model.epoch(), sha256: model.input.sha256.clone() }
-    }
-}
-
 fn all_remarks(
     config: &ExternalConfig,
     cohort: &ExternalCohort,
     run: &TrainedRun,
-    (scored, of_bags): (&ScoredSlides, Vec<String>),
+    applied: &Applied,
 ) -> Vec<String> {
-    let mut remarks = of_bags;
+    let mut remarks = applied.remarks.clone();
     if !config.not_read.is_empty() {
         remarks.push(format!(
             "the configuration says {}, which a test does not read: model and training are the run's, and nothing is split",
@@ -176,19 +132,11 @@ fn all_remarks(
                 .to_owned(),
         );
     }
-    if !run.unfinished.is_empty() {
-        remarks.push(format!(
-            "the run has no models of {} of its folds ({})",
-            run.unfinished.len(),
-            cf_cli::listed(run.unfinished.iter().map(ToString::to_string))
-        ));
-    }
-    if run.folds.iter().any(|fold| fold.train.is_none()) {
+    if run.train_risks().is_none() {
         remarks.push(
             "the run does not say the risks of its training slides, so that groups are cut at the median of the tested cohort itself"
                 .to_owned(),
         );
     }
-    remarks.extend(scored.uneven_spread());
     remarks
 }

@@ -1,4 +1,4 @@
-//! The run that is tested: its finished folds, their weights, and whom it has seen.
+//! The run whose models are applied: its finished folds, their weights, and whom it has seen.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use candle_core::Device;
 use cf_model::weights::METADATA_ROW_ORDER;
 
 use crate::checkpoint::{METADATA_CONFIG_HASH, METADATA_EPOCH};
-use crate::cohort::{Slide, patient_of};
+use crate::cohort::patient_of;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::evaluate::{Risks, finished_folds, record_of, rows_of, unfinished_fold};
@@ -17,11 +17,11 @@ use crate::predict::TrainedModel;
 use crate::run_dir::{self, fold_files};
 
 /// A run directory of `cf-train cv`, of which at least one fold is finished.
-pub(super) struct TrainedRun {
+pub(crate) struct TrainedRun {
     /// Whether some patients chose an epoch and are known by their slides alone.
-    pub(super) has_unnamed_patients: bool,
-    pub(super) dir: PathBuf,
-    pub(super) config: RunConfig,
+    pub(crate) has_unnamed_patients: bool,
+    pub(crate) dir: PathBuf,
+    pub(crate) config: RunConfig,
     /// Those whose models are applied, in order.
     pub(super) folds: Vec<TrainedFold>,
     /// Folds that the run began, or was to train, and has not finished.
@@ -43,12 +43,12 @@ pub(super) struct TrainedFold {
 }
 
 /// The model of a fold.
-pub(super) struct FoldModel {
+pub(crate) struct FoldModel {
     pub(super) fold: usize,
     pub(super) path: PathBuf,
     pub(super) model: TrainedModel,
     /// The weights' file, as a file of the run.
-    pub(super) input: InputRecord,
+    pub(crate) input: InputRecord,
 }
 
 impl TrainedRun {
@@ -56,7 +56,7 @@ impl TrainedRun {
     ///
     /// # Errors
     /// If no fold is finished, an asked one is not, or a file can't be read.
-    pub(super) fn read(dir: &Path, asked: &[usize]) -> Result<Self> {
+    pub(crate) fn read(dir: &Path, asked: &[usize]) -> Result<Self> {
         let config = RunConfig::read(&run_dir::config_of(dir)?, &[])?;
         let finished = finished_folds(dir)?;
         let numbers: Vec<usize> = finished.iter().map(|(fold, _)| *fold).collect();
@@ -111,11 +111,25 @@ impl TrainedRun {
     }
 
     /// Whether a slide, or its patient, was in the run.
-    pub(super) fn has_seen(&self, slide: &Slide) -> bool {
-        self.slides.contains(&slide.slide_id)
-            || [slide.patient_id.as_str(), patient_of(&slide.slide_id)]
-                .into_iter()
-                .any(|patient| self.patients.contains(patient))
+    pub(crate) fn has_seen(&self, slide_id: &str, patient_id: &str) -> bool {
+        self.slides.contains(slide_id)
+            || [patient_id, patient_of(slide_id)].into_iter().any(|patient| self.patients.contains(patient))
+    }
+
+    /// Risks of the slides that each applied model was trained on; `None` where the run does not say them.
+    pub(crate) fn train_risks(&self) -> Option<Vec<Risks>> {
+        self.folds.iter().map(|fold| fold.train.clone()).collect()
+    }
+
+    /// That folds have no models, if so.
+    pub(super) fn unfinished_in_words(&self) -> Option<String> {
+        (!self.unfinished.is_empty()).then(|| {
+            format!(
+                "the run has no models of {} of its folds ({})",
+                self.unfinished.len(),
+                cf_cli::listed(self.unfinished.iter().map(ToString::to_string))
+            )
+        })
     }
 
     /// Reads the weights of the selected epochs.
@@ -141,7 +155,7 @@ impl TrainedRun {
                     said(&first.model) != said(&model) || first.model.backbone_dim != model.backbone_dim;
                 if differs {
                     let reason = format!(
-                        "is of another run than {}: its settings or the width of its features differ; test the folds of one run",
+                        "is of another run than {}: its settings or the width of its features differ; take the folds of one run",
                         first.path.display()
                     );
                     return Err(Error::data(path, reason));

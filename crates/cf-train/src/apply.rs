@@ -1,0 +1,125 @@
+//! The models of a finished run, applied to slides whose outcomes nobody knows yet: a risk for each, and on which side of the cut that was
+//! learned in training it lies.
+//!
+//! Nothing is fitted on the slides. The risk of a slide is the mean over the run's models, that of a patient the mean over the slides, as in
+//! an external test.
+
+mod files;
+mod summary;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use candle_core::Device;
+use cf_model::kernels::device::DeviceName;
+use wsi_bags::Layout;
+
+use crate::bags::open_store;
+use crate::byte_size::ByteSize;
+use crate::cohort::SlideList;
+use crate::config::FeaturesConfig;
+use crate::ensemble::{Ensemble, TrainedRun};
+use crate::environment::Environment;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::run_dir;
+use crate::slides_with_bags::{among, missing_from};
+
+pub use crate::ensemble::{AppliedCheckpoint, AppliedRun};
+pub use files::{PATIENTS, PREDICTIONS};
+pub use summary::{ApplySummary, LeftOut};
+
+use summary::ScoredList;
+
+/// The slides that models are applied to.
+#[derive(Debug, Clone, Default)]
+pub struct NewSlides {
+    /// Directory of their bags.
+    pub features: PathBuf,
+    /// How it is laid out; detected where it is not said.
+    pub layout: Option<Layout>,
+    /// A table that lists them, in a column `slide_id` or `FILENAME`, and their patients in `case_id`, `PATIENT` or `patient_id`; all bags
+    /// without one.
+    pub table: Option<PathBuf>,
+}
+
+/// How models are applied.
+#[derive(Debug, Clone)]
+pub struct ApplyOptions {
+    /// Folds whose models are applied; all that are finished where empty.
+    pub folds: Vec<usize>,
+    /// Times in months at which survival is predicted.
+    pub months: Vec<f64>,
+    /// What a pass may use; by default what the machine offers.
+    pub memory_budget: Option<ByteSize>,
+    /// The device's name, for the record.
+    pub device_name: DeviceName,
+    /// The device, as its name was opened.
+    pub device: Device,
+}
+
+/// Applies the models of the run in `run` to slides and writes what comes of it into the directory `out`, which appears when it is
+/// complete. The observer hears of every slide.
+///
+/// # Errors
+/// If `out` holds files, the run has no finished fold or no weights, the table or a bag is unusable, features are not those that the
+/// models were trained on, the largest bag does not fit, or `stop` was set.
+pub fn apply(
+    slides: &NewSlides,
+    (run, out): (&Path, &Path),
+    options: &ApplyOptions,
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(Event),
+) -> Result<ApplySummary> {
+    let out = &run_dir::vacant(out)?;
+    let run = TrainedRun::read(run, &options.folds)?;
+    let features =
+        FeaturesConfig::of_directory(&slides.features, slides.layout, &run.config.features.backbone);
+    let store = open_store(&features)?;
+    let (mut list, listed_by) = match &slides.table {
+        Some(table) => (SlideList::read(table)?, "the table of slides"),
+        None => (SlideList::of_bags(store.slide_ids()), "the directory"),
+    };
+    let names = list.slides.iter().map(|slide| slide.slide_id.as_str());
+    let missing = |slide: &str| missing_from(&store, slide, &run.config.model);
+    let (has_bag, left_out) = among(names, listed_by, (&slides.features, store.slide_ids()), missing)?;
+    let mut has_bag = has_bag.into_iter();
+    list.slides.retain(|_| has_bag.next().unwrap_or(false));
+
+    let slide_ids: Vec<String> = list.slides.iter().map(|slide| slide.slide_id.clone()).collect();
+    let ensemble = Ensemble::load(&run, options.memory_budget, &options.device)?;
+    check_months(&options.months, ensemble.last_month(), &run.dir)?;
+    let applied = ensemble.apply(&slide_ids, (store, &features), stop, observe)?;
+    let scored = ScoredList::new(&list, &run, (&applied.scores, &options.months))?;
+    let summary = ApplySummary::new(
+        (&run, &applied),
+        (&scored, &options.months),
+        left_out,
+        list.takes_slides_for_patients(),
+    );
+    let device = (options.device_name, &options.device);
+    let inputs = files::inputs(slides.table.as_deref(), (&features, &slide_ids), &applied)?;
+    let environment = Environment::read(device, run.config.training.seed, inputs)?;
+    run_dir::write_dir(out, |dir| files::write(dir, &scored, &summary, &environment))?;
+    Ok(summary)
+}
+
+/// Refuses times at which the models say nothing.
+///
+/// # Errors
+/// If one lies beyond the last time bin of a model, or a model does not say its time bins.
+fn check_months(months: &[f64], last: Option<f64>, run: &Path) -> Result<()> {
+    let Some(latest) = months.iter().copied().max_by(f64::total_cmp) else { return Ok(()) };
+    let Some(last) = last else {
+        let reason =
+            "its checkpoints do not say their time bins, so that survival has no times; leave out --at";
+        return Err(Error::data(run, reason));
+    };
+    if latest > last {
+        let reason = format!(
+            "its models were trained on times up to {last:.1} months, --at asks for survival at {latest} months, expected at most {last:.1}"
+        );
+        return Err(Error::data(run, reason));
+    }
+    Ok(())
+}

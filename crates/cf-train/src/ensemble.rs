@@ -1,0 +1,161 @@
+//! The models of a finished run, applied together to slides that took no part in it: the risk of a slide is the mean over them.
+
+mod scoring;
+mod slide_bags;
+mod trained_run;
+
+use std::sync::atomic::AtomicBool;
+
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+use survival_metrics::median_risk;
+use wsi_bags::BagStore;
+
+use crate::bags::BagSource;
+use crate::byte_size::ByteSize;
+use crate::config::FeaturesConfig;
+use crate::device_memory;
+use crate::error::Result;
+use crate::evaluate::Risks;
+use crate::event::Event;
+use crate::memory::MemoryBudget;
+use crate::protocol;
+
+pub(crate) use scoring::Scores;
+pub(crate) use trained_run::{FoldModel, TrainedRun};
+
+use slide_bags::SlideBags;
+
+/// The run whose models were applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedRun {
+    /// Its directory, as it was given.
+    pub dir: String,
+    /// The cohort that it was trained on.
+    pub cohort: String,
+    /// How it was trained.
+    pub protocol: String,
+    /// Hash of the settings that its results depend on, as its checkpoints record it.
+    pub config_hash: Option<String>,
+    /// The models applied.
+    pub checkpoints: Vec<AppliedCheckpoint>,
+    /// Folds that the run has not finished.
+    pub unfinished_folds: Vec<usize>,
+}
+
+/// The weights of one fold's model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedCheckpoint {
+    /// The fold.
+    pub fold: usize,
+    /// The epoch that it selected.
+    pub epoch: Option<usize>,
+    /// SHA-256 of the file, hexadecimal.
+    pub sha256: String,
+}
+
+impl AppliedRun {
+    pub(crate) fn new(run: &TrainedRun, models: &[FoldModel]) -> Self {
+        let checkpoint = |model: &FoldModel| AppliedCheckpoint {
+            fold: model.fold,
+            epoch: model.epoch(),
+            sha256: model.input.sha256.clone(),
+        };
+        Self {
+            dir: run.dir.display().to_string(),
+            cohort: run.config.cohort.name.clone(),
+            protocol: protocol::describe(&run.config),
+            config_hash: models.first().and_then(|model| model.config_hash().map(str::to_owned)),
+            checkpoints: models.iter().map(checkpoint).collect(),
+            unfinished_folds: run.unfinished.clone(),
+        }
+    }
+}
+
+/// What came of slides.
+pub(crate) struct Applied {
+    pub(crate) models: Vec<FoldModel>,
+    pub(crate) bags: BagSource,
+    pub(crate) scores: Scores,
+    /// What is unlike the bags trained on, and what else is to know of the risks, in words.
+    pub(crate) remarks: Vec<String>,
+}
+
+/// The models of a run, ready to be applied.
+pub(crate) struct Ensemble<'a> {
+    run: &'a TrainedRun,
+    models: Vec<FoldModel>,
+    device: &'a Device,
+    /// What a pass may take, weights included.
+    budget_bytes: Option<u64>,
+}
+
+impl<'a> Ensemble<'a> {
+    /// Reads the weights. `memory_budget` is what a pass may take where that is not all that the machine offers.
+    ///
+    /// # Errors
+    /// If the run has no weights, or those of two folds are of different runs.
+    pub(crate) fn load(
+        run: &'a TrainedRun,
+        memory_budget: Option<ByteSize>,
+        device: &'a Device,
+    ) -> Result<Self> {
+        // What the machine offers before the weights are there, which the prediction counts.
+        let budget_bytes = device_memory::budget_bytes(memory_budget, device)?;
+        Ok(Self { run, models: run.models(device)?, device, budget_bytes })
+    }
+
+    /// Months up to which every model predicts survival; `None` where one does not say its time bins.
+    pub(crate) fn last_month(&self) -> Option<f64> {
+        let last = |model: &FoldModel| model.model.time_bin_edges_months.as_ref()?.last().copied();
+        let ends: Option<Vec<f64>> = self.models.iter().map(last).collect();
+        ends.map(|ends| ends.into_iter().fold(f64::INFINITY, f64::min))
+    }
+
+    /// Passes the bags of `slides` through the models; `features` is where those of `store` lie. The observer hears of every slide.
+    ///
+    /// # Errors
+    /// If a bag is unusable, features are not those that the models were trained on, the largest bag does not fit, or `stop` was set.
+    pub(crate) fn apply(
+        self,
+        slides: &[String],
+        (store, features): (BagStore, &FeaturesConfig),
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(Event),
+    ) -> Result<Applied> {
+        let Self { run, models, device, budget_bytes } = self;
+        let SlideBags { bags, mut remarks } =
+            SlideBags::open(slides, (store, features), (run, &models), device)?;
+
+        let sizes = slides.iter().map(|slide| Ok((slide.clone(), bags.size(slide)?)));
+        let sizes = sizes.collect::<Result<Vec<_>>>()?;
+        let budget = MemoryBudget {
+            bytes: budget_bytes,
+            ..MemoryBudget::new(&run.config, bags.backbone_dim(), device)?
+        };
+        let budget = budget.reading(sizes.iter().map(|(_, size)| *size));
+        if let Some((size, predicted_bytes)) = budget.check_passes(models.len(), &sizes)? {
+            observe(Event::Passes {
+                n_patches: size.total(),
+                n_models: models.len(),
+                predicted_bytes,
+                budget_bytes,
+            });
+        }
+        tracing::info!(n_slides = slides.len(), n_models = models.len(), "scoring");
+        let scores = scoring::score(slides, &bags, &models, stop, observe)?;
+        remarks.extend(run.unfinished_in_words());
+        remarks.extend(scores.uneven_spread());
+        Ok(Applied { models, bags, scores, remarks })
+    }
+}
+
+/// Where averaged risks are cut into groups of high and low risk: the mean over the models of the median risk of what each was trained on.
+///
+/// # Errors
+/// If a risk is not finite.
+pub(crate) fn cut_of_training(train: &[Risks]) -> Result<f64> {
+    let cuts = train.iter().map(|risks| median_risk(&risks.risk));
+    let cuts = cuts.collect::<survival_metrics::Result<Vec<f64>>>()?;
+    Ok(cuts.iter().sum::<f64>() / cuts.len() as f64)
+}

@@ -1,0 +1,135 @@
+//! Every slide through every model.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use survival_metrics::{CurveLookup, PredictedSurvival};
+
+use super::trained_run::FoldModel;
+use crate::bags::BagSource;
+use crate::error::{Error, Result};
+use crate::event::Event;
+
+/// What models say of slides.
+pub(crate) struct Scores {
+    /// Folds of the models.
+    pub(crate) folds: Vec<usize>,
+    /// By each model, in the order of `folds`; of each slide, in the order in which they were given.
+    pub(crate) by_model: Vec<Vec<f64>>,
+    /// Mean over the models.
+    pub(crate) averaged: Vec<f64>,
+    /// `None` where a model does not say its time bins.
+    pub(crate) survival: Option<AveragedSurvival>,
+}
+
+/// Predicted survival, averaged over models whose time bins differ.
+pub(crate) struct AveragedSurvival {
+    /// Of each model; straight between the ends of its time bins, as in the reports of cross-validation.
+    by_model: Vec<PredictedSurvival>,
+}
+
+impl AveragedSurvival {
+    /// Survival of a slide, by its place among the slides, past `months`.
+    pub(crate) fn at(&self, slide: usize, months: f64) -> f64 {
+        let sum: f64 = self.by_model.iter().map(|curves| curves.at(slide, months)).sum();
+        sum / self.by_model.len() as f64
+    }
+}
+
+/// Standard deviations of the models' risks that are further apart than this are told: the mean then follows the model with the largest.
+const LARGEST_RATIO_OF_SPREADS: f64 = 3.0;
+
+impl Scores {
+    /// What is to know of the averaged risk where the models' risks spread unevenly, as those of Cox models may: each has a scale of its own.
+    pub(super) fn uneven_spread(&self) -> Option<String> {
+        let spread = |risks: &Vec<f64>| {
+            let n = risks.len() as f64;
+            let mean = risks.iter().sum::<f64>() / n;
+            (risks.iter().map(|risk| (risk - mean).powi(2)).sum::<f64>() / n).sqrt()
+        };
+        let spreads = || self.folds.iter().zip(self.by_model.iter().map(spread));
+        let (widest, most) = spreads().max_by(|a, b| a.1.total_cmp(&b.1))?;
+        let (narrowest, least) = spreads().min_by(|a, b| a.1.total_cmp(&b.1))?;
+        if least == 0.0 && most > 0.0 {
+            return Some(format!(
+                "risks of the model of fold {narrowest} are all equal: it adds nothing to the mean"
+            ));
+        }
+        (most > LARGEST_RATIO_OF_SPREADS * least).then(|| {
+            format!(
+                "risks of the model of fold {widest} spread {:.1} times as far as those of fold {narrowest} (standard deviation over the \
+                 slides), so that their mean follows those that spread most; each model's own C-index is beside it",
+                most / least
+            )
+        })
+    }
+}
+
+/// Passes each bag, which is read once, through every model.
+///
+/// # Errors
+/// If a bag can't be read, a pass fails or gives no finite number; [`Error::ScoringInterrupted`] if `stop` was set.
+pub(super) fn score(
+    slides: &[String],
+    bags: &BagSource,
+    models: &[FoldModel],
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(Event),
+) -> Result<Scores> {
+    let mut by_model = vec![Vec::with_capacity(slides.len()); models.len()];
+    let mut averaged = Vec::with_capacity(slides.len());
+    let mut survival: Vec<Vec<f64>> = vec![Vec::new(); models.len()];
+    for (n_done, bag) in (0..).zip(bags.load(slides.to_vec())) {
+        observe(Event::Scored { n_done, n_slides: slides.len() });
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::ScoringInterrupted { n_done, n_slides: slides.len() });
+        }
+        let (slide_id, bag) = bag?;
+        let mut sum = 0.0;
+        for (model, (risks, survival)) in models.iter().zip(by_model.iter_mut().zip(&mut survival)) {
+            let prediction = model.model.predict(&slide_id, &bag, bags.device())?;
+            risks.push(prediction.risk);
+            survival.extend(prediction.survival);
+            sum += prediction.risk;
+        }
+        averaged.push(sum / models.len() as f64);
+    }
+    observe(Event::Scored { n_done: slides.len(), n_slides: slides.len() });
+    let curves = models.iter().zip(survival).map(|(model, survival)| {
+        // The first edge is where the first bin begins.
+        let ends = model.model.time_bin_edges_months.as_deref().and_then(|edges| edges.get(1..))?;
+        Some(PredictedSurvival::new(ends, survival, CurveLookup::Linear))
+    });
+    let curves = curves.collect::<Option<survival_metrics::Result<Vec<_>>>>().transpose()?;
+    Ok(Scores {
+        folds: models.iter().map(|model| model.fold).collect(),
+        by_model,
+        averaged,
+        survival: curves.map(|by_model| AveragedSurvival { by_model }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_whose_risks_spread_unevenly_are_told_of() {
+        let scored = |scales: &[f64]| Scores {
+            folds: (0..scales.len()).map(|at| at + 2).collect(),
+            by_model: scales
+                .iter()
+                .map(|scale| [1.0, -1.0, 1.0, -1.0].map(|x| x * scale + 7.0).to_vec())
+                .collect(),
+            averaged: Vec::new(),
+            survival: None,
+        };
+        assert_eq!(scored(&[1.0, 2.9, 1.5]).uneven_spread(), None);
+        assert_eq!(scored(&[0.0]).uneven_spread(), None);
+        let told = scored(&[1.0, 3.25, 0.5]).uneven_spread().unwrap();
+        assert!(
+            told.starts_with("risks of the model of fold 3 spread 6.5 times as far as those of fold 4"),
+            "{told}"
+        );
+        assert!(scored(&[0.0, 1.0]).uneven_spread().unwrap().contains("of fold 2 are all equal"));
+    }
+}
