@@ -1,8 +1,8 @@
 //! `survstat km`.
 
-use cf_report::{SurvivalCurve, survival_curves};
+use cf_report::{SurvivalCurve, percent, survival_curves};
 use serde::Serialize;
-use survival_metrics::{CiType, Convention, KaplanMeier, Outcome};
+use survival_metrics::{CiType, Convention, KaplanMeier, Outcome, SurvivalQuantile};
 
 use crate::args::KmArguments;
 use crate::error::CliError;
@@ -21,6 +21,10 @@ struct KmJson<'a> {
     upper: Vec<Option<f64>>,
     at_risk: &'a [u64],
     median: Option<f64>,
+    /// Where the lower limits of the curve cross 1/2.
+    median_lower: Option<f64>,
+    /// Where the upper limits do.
+    median_upper: Option<f64>,
     /// At the times that were asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     at: Vec<AtTime>,
@@ -49,7 +53,7 @@ struct Curve {
     level: Option<String>,
     km: KaplanMeier,
     limits: Vec<Option<(f64, f64)>>,
-    median: Option<f64>,
+    median: SurvivalQuantile,
 }
 
 pub(crate) fn run(arguments: &KmArguments) -> Result<String, CliError> {
@@ -59,15 +63,18 @@ pub(crate) fn run(arguments: &KmArguments) -> Result<String, CliError> {
     let ci_type: CiType = arguments.ci.map_or(convention.ci_type(), Into::into);
     let fit = |level: Option<String>, outcomes: &[Outcome]| {
         let km = KaplanMeier::fit(outcomes);
-        let fitted = km.and_then(|km| Ok((km.confidence_limits(arguments.level, ci_type)?, km)));
-        let (limits, km) = fitted.map_err(|source| {
+        let fitted = km.and_then(|km| {
+            let rule = convention.quantile_rule();
+            let median = km.quantile_with_limits(0.5, arguments.level, ci_type, rule)?;
+            Ok((km.confidence_limits(arguments.level, ci_type)?, median, km))
+        });
+        let (limits, median, km) = fitted.map_err(|source| {
             CliError::in_file(
                 table.path(),
                 format!("Kaplan-Meier curve: {source}"),
                 "check --level and the rows of the file",
             )
         })?;
-        let median = km.quantile_by(0.5, convention.quantile_rule());
         Ok::<_, CliError>(Curve { level, km, limits, median })
     };
     let grouping = Grouping::new(&table, &arguments.groups)?;
@@ -138,7 +145,9 @@ fn to_json<'a>(curve: &'a Curve, at: &[f64], cut: Option<&'a Cut>) -> KmJson<'a>
         lower: curve.limits.iter().map(|limits| limits.map(|l| l.0)).collect(),
         upper: curve.limits.iter().map(|limits| limits.map(|l| l.1)).collect(),
         at_risk: curve.km.at_risk(),
-        median: curve.median,
+        median: curve.median.time,
+        median_lower: curve.median.lower,
+        median_upper: curve.median.upper,
         at: at.iter().map(|&time| curve.at(time)).collect(),
         cut,
     }
@@ -178,11 +187,22 @@ fn describe(curve: &Curve, at: &[f64], level: f64) -> String {
         }
     }
     let n_events: u64 = km.events().iter().sum();
-    let median = curve.median.map_or_else(|| "not reached".to_owned(), |median| median.to_string());
+    let median = median_in_words(&curve.median, level);
     let name = curve.level.as_deref().map(|level| format!("{level}: ")).unwrap_or_default();
     format!(
         "{name}{} subjects, {n_events} events, median survival {median}\n\n{}{note}",
         km.n_subjects(),
         output::aligned(&rows)
     )
+}
+
+/// The median with its limits; a limit that is not reached is `-`.
+fn median_in_words(median: &SurvivalQuantile, level: f64) -> String {
+    let Some(time) = median.time else {
+        let from = median.lower.map(|lower| format!(" (from {lower} on, by the lower limits)"));
+        return format!("not reached{}", from.unwrap_or_default());
+    };
+    let limit = |limit: Option<f64>| limit.map_or_else(|| "-".to_owned(), |time| time.to_string());
+    let (lower, upper) = (limit(median.lower), limit(median.upper));
+    format!("{time} ({} limits {lower} to {upper})", percent(level))
 }

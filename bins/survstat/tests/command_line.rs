@@ -96,7 +96,10 @@ fn strata_leave_only_pairs_within_them() {
 fn km_prints_the_agreed_keys() {
     let km = Bench::new().json("km --time months --event died --ci plain --json");
     let keys: Vec<&String> = km.as_object().expect("an object").keys().collect();
-    assert_eq!(keys, ["at_risk", "lower", "median", "survival", "time", "upper"]);
+    assert_eq!(
+        keys,
+        ["at_risk", "lower", "median", "median_lower", "median_upper", "survival", "time", "upper"]
+    );
     assert_eq!(km["time"], json!([1.0, 2.0, 3.0, 4.0, 6.0, 7.0, 9.0]));
     assert_eq!(km["at_risk"], json!([8, 7, 6, 5, 3, 2, 1]));
     let survival: Vec<f64> =
@@ -329,7 +332,7 @@ fn people_get_tables() {
         "{cindex}"
     );
     let km = text("km --time months --event died");
-    assert!(km.starts_with("8 subjects, 5 events, median survival 6\n"), "{km}");
+    assert!(km.starts_with("8 subjects, 5 events, median survival 6 (95% limits "), "{km}");
     assert!(km.contains("\n3           6       0         1    0.7500"), "{km}");
     let logrank = text("logrank --time months --event died --by arm");
     assert!(logrank.contains("x      4         3      1.13\n"), "{logrank}");
@@ -656,6 +659,40 @@ fn a_cox_model_that_separates_is_bad_data() {
     assert!(text.contains("Cox model: column `x` separates those with events"), "{text}");
     let text = Bench::new().error(PATIENTS, "cox --time months --event died --covariate arm", 3);
     assert!(text.contains("column `arm`: found `x`, expected a finite number"), "{text}");
+}
+
+#[test]
+fn medians_have_the_limits_that_lifelines_and_r_give() {
+    // Remission of 42 children (Freireich 1963), as `lifelines.datasets.load_leukemia` and R's `MASS::gehan` have it.
+    let on_drug =
+        "35,0 34,0 32,0 32,0 25,0 23,1 22,1 20,0 19,0 17,0 16,1 13,1 11,0 10,0 10,1 9,0 7,1 6,0 6,1 6,1 6,1";
+    let control = "23 22 17 15 12 12 11 11 8 8 8 8 5 5 4 4 3 2 2 1 1";
+    let rows = on_drug
+        .split(' ')
+        .map(|row| format!("{row},6-MP\n"))
+        .chain(control.split(' ').map(|weeks| format!("{weeks},1,control\n")));
+    let rows = format!("weeks,relapse,arm\n{}", rows.collect::<String>());
+    let bench = Bench::new();
+    let run =
+        |more: &str| bench.run(&rows, &format!("km --time weeks --event relapse --by arm {more}")).stdout;
+    let medians = |convention: &str| -> Vec<Value> {
+        let curves: Value =
+            serde_json::from_slice(&run(&format!("--convention {convention} --json"))).expect("JSON");
+        let of = |curve: &Value| json!([curve["median"], curve["median_lower"], curve["median_upper"]]);
+        curves.as_array().expect("a list").iter().map(of).collect()
+    };
+    // median_survival_times(kmf.confidence_interval_) of lifelines 0.30; print(survfit(..)) of R.
+    assert_eq!(medians("lifelines"), [json!([23.0, 13.0, null]), json!([8.0, 4.0, 11.0])]);
+    assert_eq!(medians("r"), [json!([23.0, 16.0, null]), json!([8.0, 4.0, 12.0])]);
+    let text = String::from_utf8(run("--convention r")).expect("UTF-8");
+    assert!(
+        text.contains("6-MP: 21 subjects, 9 events, median survival 23 (95% limits 16 to -)\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("control: 21 subjects, 21 events, median survival 8 (95% limits 4 to 12)\n"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -5,6 +5,8 @@ mod findings;
 pub(crate) use findings::ExternalFindings;
 
 use crate::error::{Error, Result};
+use survival_metrics::Outcome;
+
 use crate::figures::{Figure, cohort_flow, kaplan_meier};
 use crate::patients::{PatientFacts, patient_facts};
 use crate::report::{CIndexSummary, FlowStep, InputHash, PredictionRow};
@@ -33,8 +35,12 @@ pub struct ExternalReport {
     pub c_index: ExternalCIndex,
     /// Of patients; their risk is the mean over the slides.
     pub patient_c_index: ExternalCIndex,
-    /// The risks averaged over the models, a row per slide; folds and survival are not read.
+    /// The risks and survival curves averaged over the models, a row per slide; folds are not read.
     pub predictions: Vec<PredictionRow>,
+    /// Months of the values of every row's survival, between which, from 1 at time 0, curves are straight; none where curves are not known.
+    pub survival_months: Vec<f64>,
+    /// Of the patients that the models were trained on; none where they are not known.
+    pub train_outcomes: Vec<Outcome>,
     /// Where slides are cut into groups of high and low risk.
     pub cut: f64,
     /// Where patients are.

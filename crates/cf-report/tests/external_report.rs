@@ -34,6 +34,8 @@ fn report() -> ExternalReport {
         cut: median(predictions.iter().map(|row| row.risk).collect()),
         patient_cut: 0.0,
         predictions,
+        survival_months: Vec::new(),
+        train_outcomes: Vec::new(),
         cut_from: CutSource::Training,
         n_patients_of_run: 0,
         remarks: vec!["the run has not finished 3 of its folds".to_owned()],

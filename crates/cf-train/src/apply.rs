@@ -20,7 +20,7 @@ use crate::cohort::SlideList;
 use crate::config::FeaturesConfig;
 use crate::ensemble::{Ensemble, TrainedRun};
 use crate::environment::Environment;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::Event;
 use crate::run_dir;
 use crate::slides_with_bags::{among, missing_from};
@@ -88,7 +88,7 @@ pub fn apply(
 
     let slide_ids: Vec<String> = list.slides.iter().map(|slide| slide.slide_id.clone()).collect();
     let ensemble = Ensemble::load(&run, options.memory_budget, &options.device)?;
-    check_months(&options.months, ensemble.last_month(), &run.dir)?;
+    ensemble.check_months(&options.months)?;
     let applied = ensemble.apply(&slide_ids, (store, &features), stop, observe)?;
     let scored = ScoredList::new(&list, &run, (&applied.scores, &options.months))?;
     let summary = ApplySummary::new(
@@ -102,24 +102,4 @@ pub fn apply(
     let environment = Environment::read(device, run.config.training.seed, inputs)?;
     run_dir::write_dir(out, |dir| files::write(dir, &scored, &summary, &environment))?;
     Ok(summary)
-}
-
-/// Refuses times at which the models say nothing.
-///
-/// # Errors
-/// If one lies beyond the last time bin of a model, or a model does not say its time bins.
-fn check_months(months: &[f64], last: Option<f64>, run: &Path) -> Result<()> {
-    let Some(latest) = months.iter().copied().max_by(f64::total_cmp) else { return Ok(()) };
-    let Some(last) = last else {
-        let reason =
-            "its checkpoints do not say their time bins, so that survival has no times; leave out --at";
-        return Err(Error::data(run, reason));
-    };
-    if latest > last {
-        let reason = format!(
-            "its models were trained on times up to {last:.1} months, --at asks for survival at {latest} months, expected at most {last:.1}"
-        );
-        return Err(Error::data(run, reason));
-    }
-    Ok(())
 }

@@ -15,7 +15,7 @@ use crate::bags::BagSource;
 use crate::byte_size::ByteSize;
 use crate::config::FeaturesConfig;
 use crate::device_memory;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::evaluate::Risks;
 use crate::event::Event;
 use crate::memory::MemoryBudget;
@@ -105,11 +105,26 @@ impl<'a> Ensemble<'a> {
         Ok(Self { run, models: run.models(device)?, device, budget_bytes })
     }
 
-    /// Months up to which every model predicts survival; `None` where one does not say its time bins.
-    pub(crate) fn last_month(&self) -> Option<f64> {
+    /// Refuses times at which survival is asked for and the models say nothing.
+    ///
+    /// # Errors
+    /// If one lies beyond the last time bin of a model, where its last value would hold forever, or a model does not say its time bins.
+    pub(crate) fn check_months(&self, months: &[f64]) -> Result<()> {
+        let Some(latest) = months.iter().copied().max_by(f64::total_cmp) else { return Ok(()) };
         let last = |model: &FoldModel| model.model.time_bin_edges_months.as_ref()?.last().copied();
         let ends: Option<Vec<f64>> = self.models.iter().map(last).collect();
-        ends.map(|ends| ends.into_iter().fold(f64::INFINITY, f64::min))
+        let Some(last) = ends.and_then(|ends| ends.into_iter().min_by(f64::total_cmp)) else {
+            let reason =
+                "its checkpoints do not say their time bins, so that survival has no times; leave out --at";
+            return Err(Error::data(&self.run.dir, reason));
+        };
+        if latest > last {
+            let reason = format!(
+                "its models were trained on times up to {last:.1} months, --at asks for survival at {latest} months, expected at most {last:.1}"
+            );
+            return Err(Error::data(&self.run.dir, reason));
+        }
+        Ok(())
     }
 
     /// Passes the bags of `slides` through the models; `features` is where those of `store` lie. The observer hears of every slide.

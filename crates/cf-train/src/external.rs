@@ -37,6 +37,8 @@ pub struct TestOptions {
     pub folds: Vec<usize>,
     /// What becomes of patients that the run has seen.
     pub overlap: Overlap,
+    /// Times in months at which survival is predicted: a column each.
+    pub months: Vec<f64>,
     /// The device's name, for the record.
     pub device_name: DeviceName,
     /// The device, as its name was opened.
@@ -69,8 +71,9 @@ pub fn test(
     let run = TrainedRun::read(run, &options.folds)?;
     let (cohort, store) = ExternalCohort::join(config, &run, options.overlap)?;
     let ensemble = Ensemble::load(&run, config.memory_budget, &options.device)?;
+    ensemble.check_months(&options.months)?;
     let applied = ensemble.apply(&cohort.slide_ids(), (store, &config.features), stop, observe)?;
-    let scored = ScoredSlides::new(&cohort.slides, &applied.scores);
+    let scored = ScoredSlides::new(&cohort.slides, &run, (&applied.scores, &options.months));
     let summary = ExternalSummary::new((config, &cohort), (&run, &applied), &scored)?;
     let device = (options.device_name, &options.device);
     let inputs = files::inputs(config, &cohort, &applied)?;

@@ -102,6 +102,14 @@ struct Row {
     risk: f64,
 }
 
+/// Survival at the months that were asked for, row by row.
+fn survival_at(file: &Path, month: &str) -> Vec<f64> {
+    let mut reader = csv::Reader::from_path(file).unwrap();
+    let column = format!("survival_{month}_months");
+    let rows = reader.deserialize::<BTreeMap<String, String>>();
+    rows.map(|row| row.unwrap()[&column].parse().unwrap()).collect()
+}
+
 fn rows(file: &Path, folds: &[usize]) -> Vec<Row> {
     let mut reader = csv::Reader::from_path(file).unwrap();
     let header: Vec<String> = reader.headers().unwrap().iter().skip(2).map(str::to_owned).collect();
@@ -300,6 +308,29 @@ fn a_test_is_the_same_twice_and_with_one_and_two_threads() {
     again.test(&run, &dir.path().join("d"), &[]);
     let predictions = std::fs::read(dir.path().join("d/predictions.csv")).unwrap();
     assert!(predictions == first[0]);
+    // Survival is asked for.
+    let at = dir.path().join("at");
+    elsewhere.test(&run, &at, &["--at", "3,9"]);
+    let (of_slides, of_patients) = (at.join("predictions.csv"), at.join("patients.csv"));
+    let [early, late] = ["3", "9"].map(|month| survival_at(&of_slides, month));
+    assert!(early.iter().zip(&late).all(|(early, late)| 1.0 > *early && early > late && *late > 0.0));
+    let patients = survival_at(&of_patients, "3");
+    // Slides 0 and 1 are of the first patient, the third is the second patient's.
+    assert_eq!((patients[0], patients[1]), ((early[0] + early[1]) / 2.0, early[2]));
+    let applied = dir.path().join("applied");
+    succeed(&[
+        "apply",
+        "--run",
+        path(&run),
+        "--features",
+        path(&elsewhere.dir.join("bags")),
+        "--out",
+        path(&applied),
+        "--at",
+        "9",
+    ]);
+    assert_eq!(survival_at(&applied.join("predictions.csv"), "9"), late, "as `apply` says");
+    elsewhere.refused(&run, &["--at", "4000"], 3, &["--at asks for survival at 4000 months"]);
     // Another fold alone is another test.
     let one = elsewhere.test(&run, &dir.path().join("e"), &["--folds", "2"]);
     assert_eq!(one.c_index.folds.len(), 1);
@@ -530,6 +561,7 @@ fn what_cannot_be_tested_is_refused_and_leaves_nothing() {
     let options = TestOptions {
         folds: Vec::new(),
         overlap: Overlap::Refused,
+        months: Vec::new(),
         device_name: DeviceName::Cpu,
         device: Device::Cpu,
     };

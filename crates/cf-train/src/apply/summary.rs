@@ -125,11 +125,7 @@ impl ScoredList {
                 in_run: run.has_seen(&slide.slide_id, &slide.patient_id),
                 by_model: scores.by_model.iter().filter_map(|risks| risks.get(at).copied()).collect(),
                 risk,
-                survival: scores
-                    .survival
-                    .iter()
-                    .flat_map(|survival| months.iter().map(move |&month| survival.at(at, month)))
-                    .collect(),
+                survival: scores.survival_at(at, months),
             });
         }
         let patient = |(patient, at): (&&str, &Vec<usize>)| {

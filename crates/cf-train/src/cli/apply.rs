@@ -57,7 +57,7 @@ pub(super) struct Arguments {
 }
 
 /// A time in months.
-fn parse_months(text: &str) -> Result<f64, String> {
+pub(super) fn parse_months(text: &str) -> Result<f64, String> {
     let months = text.trim().parse().ok().filter(|months: &f64| months.is_finite() && *months > 0.0);
     months.ok_or_else(|| format!("found `{text}`, expected a number of months above 0"))
 }

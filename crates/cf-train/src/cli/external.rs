@@ -9,6 +9,7 @@ use cf_train::external::{
     self, CutSource, ExternalCIndex, ExternalSummary, Overlap, RiskGroupSummary, TestOptions,
 };
 
+use super::apply::parse_months;
 use super::cv::{parse_override, stop_at_signals};
 use super::device::TrainingDeviceArguments;
 use super::progress::Progress;
@@ -38,6 +39,9 @@ pub(super) struct Arguments {
     /// Folds whose models are tested, such as 0,2. All that are finished by default.
     #[arg(long, value_delimiter = ',', value_name = "LIST")]
     folds: Vec<usize>,
+    /// Months at which survival is predicted, such as 12,36,60: a column each.
+    #[arg(long, value_delimiter = ',', value_name = "MONTHS", value_parser = parse_months)]
+    at: Vec<f64>,
     /// Test on patients that were in the run, too; they are listed.
     #[arg(long)]
     allow_overlap: bool,
@@ -56,7 +60,8 @@ pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure>
     let config = ExternalConfig::read(&arguments.config, &arguments.overrides)?;
     let (device_name, device) = arguments.device.open()?;
     let overlap = if arguments.allow_overlap { Overlap::Allowed } else { Overlap::Refused };
-    let options = TestOptions { folds: arguments.folds.clone(), overlap, device_name, device };
+    let (folds, months) = (arguments.folds.clone(), arguments.at.clone());
+    let options = TestOptions { folds, overlap, months, device_name, device };
     let stop = Arc::new(AtomicBool::new(false));
     stop_at_signals(&stop, &arguments.out)?;
     let mut progress = Progress::new(show_bars);

@@ -28,10 +28,22 @@ pub(crate) struct AveragedSurvival {
 }
 
 impl AveragedSurvival {
-    /// Survival of a slide, by its place among the slides, past `months`.
-    pub(crate) fn at(&self, slide: usize, months: f64) -> f64 {
-        let sum: f64 = self.by_model.iter().map(|curves| curves.at(slide, months)).sum();
-        sum / self.by_model.len() as f64
+    /// Survival of a slide, by its place among the slides, past each of `months`.
+    pub(crate) fn at(&self, slide: usize, months: &[f64]) -> Vec<f64> {
+        let mean = |&months: &f64| {
+            let sum: f64 = self.by_model.iter().map(|curves| curves.at(slide, months)).sum();
+            sum / self.by_model.len() as f64
+        };
+        months.iter().map(mean).collect()
+    }
+
+    /// Months between which, and before the first of which, the averaged curves are straight, too: the ends of all models' time bins.
+    pub(crate) fn knots(&self) -> Vec<f64> {
+        let mut knots: Vec<f64> =
+            self.by_model.iter().flat_map(|curves| curves.grid().iter().copied()).collect();
+        knots.sort_by(f64::total_cmp);
+        knots.dedup();
+        knots
     }
 }
 
@@ -39,6 +51,11 @@ impl AveragedSurvival {
 const LARGEST_RATIO_OF_SPREADS: f64 = 3.0;
 
 impl Scores {
+    /// Survival of a slide past each of `months`, which [`Ensemble::check_months`](super::Ensemble::check_months) let pass.
+    pub(crate) fn survival_at(&self, slide: usize, months: &[f64]) -> Vec<f64> {
+        self.survival.as_ref().map_or_else(Vec::new, |survival| survival.at(slide, months))
+    }
+
     /// What is to know of the averaged risk where the models' risks spread unevenly, as those of Cox models may: each has a scale of its own.
     pub(super) fn uneven_spread(&self) -> Option<String> {
         let spread = |risks: &Vec<f64>| {

@@ -56,46 +56,44 @@ pub(super) fn write(
     run_dir::write_json(&dir.join(run_dir::SUMMARY), summary)
 }
 
-/// `ids`, outcome, the risk by each model, the risk.
-fn header(ids: [&str; 2], folds: &[usize]) -> Vec<String> {
+/// `ids`, outcome, the risk by each model, the risk, survival.
+fn header(ids: [&str; 2], scored: &ScoredSlides) -> Vec<String> {
     let before = ids.into_iter().chain(["event_time_months", "status"]).map(str::to_owned);
-    let by_model = folds.iter().map(|fold| format!("risk_fold_{fold}"));
-    before.chain(by_model).chain(["risk".to_owned()]).collect()
+    let by_model = scored.folds.iter().map(|fold| format!("risk_fold_{fold}"));
+    let survival = scored.months.iter().map(|month| format!("survival_{month}_months"));
+    before.chain(by_model).chain(["risk".to_owned()]).chain(survival).collect()
 }
 
 fn write_slides(path: &Path, scored: &ScoredSlides) -> Result<()> {
+    let numbers = numbers(scored, Risks::clone);
     let rows = scored.slides.iter().enumerate().map(|(at, slide)| {
-        let (by_model, risk) = row(&scored.by_model, &scored.averaged, at);
         let status = StatusName::from(slide.outcome.status());
-        (&slide.case_id, &slide.slide_id, slide.outcome.time(), status, by_model, risk)
+        (&slide.case_id, &slide.slide_id, slide.outcome.time(), status, row(&numbers, at))
     });
-    run_dir::write_csv_under(path, &header(["case_id", "slide_id"], &scored.folds), rows)
+    run_dir::write_csv_under(path, &header(["case_id", "slide_id"], scored), rows)
 }
 
 fn write_patients(path: &Path, scored: &ScoredSlides) -> Result<()> {
     let averaged = scored.averaged.of_patients();
-    let by_model: Vec<Risks> = scored.by_model.iter().map(Risks::of_patients).collect();
+    let numbers = numbers(scored, Risks::of_patients);
     let mut n_slides: BTreeMap<&str, usize> = BTreeMap::new();
     for slide in &scored.slides {
         *n_slides.entry(&slide.patient_id).or_default() += 1;
     }
-    let rows =
-        averaged.patients.iter().zip(&averaged.outcomes).enumerate().map(|(at, (patient, outcome))| {
-            let (by_model, risk) = row(&by_model, &averaged, at);
-            (
-                patient,
-                n_slides.get(patient.as_str()),
-                outcome.time(),
-                StatusName::from(outcome.status()),
-                by_model,
-                risk,
-            )
-        });
-    run_dir::write_csv_under(path, &header(["patient_id", "n_slides"], &scored.folds), rows)
+    let patients = averaged.patients.iter().zip(&averaged.outcomes).enumerate();
+    let rows = patients.map(|(at, (patient, outcome))| {
+        let status = StatusName::from(outcome.status());
+        (patient, n_slides.get(patient.as_str()), outcome.time(), status, row(&numbers, at))
+    });
+    run_dir::write_csv_under(path, &header(["patient_id", "n_slides"], scored), rows)
 }
 
-/// The risks of one row, by each model and averaged.
-fn row(by_model: &[Risks], averaged: &Risks, at: usize) -> (Vec<Option<f64>>, Option<f64>) {
-    let of = |risks: &Risks| risks.risk.get(at).copied();
-    (by_model.iter().map(of).collect(), of(averaged))
+/// The columns of numbers of slides, or of what `of` makes of them.
+fn numbers(scored: &ScoredSlides, of: fn(&Risks) -> Risks) -> Vec<Risks> {
+    scored.by_model.iter().chain([&scored.averaged]).chain(&scored.survival).map(of).collect()
+}
+
+/// The numbers of one row.
+fn row(numbers: &[Risks], at: usize) -> Vec<Option<f64>> {
+    numbers.iter().map(|column| column.risk.get(at).copied()).collect()
 }

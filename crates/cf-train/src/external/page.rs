@@ -33,14 +33,15 @@ fn collect(
     (scored, summary, model_paper): (&ScoredSlides, &ExternalSummary, &str),
     environment: &Environment,
 ) -> Result<ExternalReport> {
-    let rows = scored.slides.iter().zip(&scored.averaged.risk).map(|(slide, &risk)| PredictionRow {
+    let of_slides = scored.slides.iter().zip(&scored.averaged.risk).zip(&scored.curves);
+    let rows = of_slides.map(|((slide, &risk), curve)| PredictionRow {
         case_id: slide.case_id.clone(),
         slide_id: slide.slide_id.clone(),
         patient_id: slide.patient_id.clone(),
         fold: 0,
         outcome: slide.outcome,
         risk,
-        survival: Vec::new(),
+        survival: curve.clone(),
     });
     Ok(ExternalReport {
         title: format!("{} of {}, tested on {}", summary.model_label(), summary.run.cohort, summary.cohort),
@@ -54,6 +55,8 @@ fn collect(
         c_index: (&summary.c_index).into(),
         patient_c_index: (&summary.patient_c_index).into(),
         predictions: rows.collect(),
+        survival_months: scored.knots.clone(),
+        train_outcomes: scored.train_outcomes.clone(),
         cut: summary.risk_groups.cut,
         patient_cut: summary.patient_risk_groups.cut,
         cut_from: match summary.risk_groups.cut_from {

@@ -1,10 +1,14 @@
-//! The slides of a cohort with their outcomes and their risks.
+//! The slides of a cohort with their outcomes and what models say of them.
+
+use std::collections::BTreeMap;
+
+use survival_metrics::Outcome;
 
 use crate::cohort::Slide;
-use crate::ensemble::Scores;
+use crate::ensemble::{Scores, TrainedRun};
 use crate::evaluate::Risks;
 
-/// The risks of the slides of a cohort.
+/// What models say of the slides of a cohort.
 pub(super) struct ScoredSlides {
     /// Whose they are, in the order of the table.
     pub(super) slides: Vec<Slide>,
@@ -14,21 +18,46 @@ pub(super) struct ScoredSlides {
     pub(super) by_model: Vec<Risks>,
     /// Mean over the models.
     pub(super) averaged: Risks,
+    /// Months at which survival was asked for.
+    pub(super) months: Vec<f64>,
+    /// Survival at each of `months`, averaged over the models; in the form of risks, as patients have the means of their slides here, too.
+    pub(super) survival: Vec<Risks>,
+    /// Months between which averaged curves are straight; none where a model does not say its time bins.
+    pub(super) knots: Vec<f64>,
+    /// Of each slide: its curve at `knots`.
+    pub(super) curves: Vec<Vec<f64>>,
+    /// Of the patients that the models were trained on, each once; none where the run does not say them.
+    pub(super) train_outcomes: Vec<Outcome>,
 }
 
 impl ScoredSlides {
-    /// `scores` are of `slides`, in their order.
-    pub(super) fn new(slides: &[Slide], scores: &Scores) -> Self {
+    /// `scores` are of `slides`, in their order, by the models of `run`; survival is asked for at `months`.
+    pub(super) fn new(slides: &[Slide], run: &TrainedRun, (scores, months): (&Scores, &[f64])) -> Self {
         let risks = |risk: &Vec<f64>| Risks {
             outcomes: slides.iter().map(|slide| slide.outcome).collect(),
             risk: risk.clone(),
             patients: slides.iter().map(|slide| slide.patient_id.clone()).collect(),
         };
+        let curves_at = |months: &[f64]| -> Vec<Vec<f64>> {
+            (0..slides.len()).map(|slide| scores.survival_at(slide, months)).collect()
+        };
+        let survival_at = |month: &f64| risks(&curves_at(&[*month]).concat());
+        let knots = scores.survival.as_ref().map(|survival| survival.knots()).unwrap_or_default();
+        let train = run.train_risks().unwrap_or_default();
+        let trained: BTreeMap<&String, Outcome> = train
+            .iter()
+            .flat_map(|risks| risks.patients.iter().zip(risks.outcomes.iter().copied()))
+            .collect();
         Self {
             slides: slides.to_vec(),
             folds: scores.folds.clone(),
             by_model: scores.by_model.iter().map(risks).collect(),
             averaged: risks(&scores.averaged),
+            survival: months.iter().map(survival_at).collect(),
+            curves: curves_at(&knots),
+            months: months.to_vec(),
+            knots,
+            train_outcomes: trained.into_values().collect(),
         }
     }
 }
