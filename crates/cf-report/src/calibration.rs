@@ -165,6 +165,7 @@ mod tests {
     use survival_metrics::{CurveLookup, PredictedSurvival, Risk};
 
     use super::*;
+    use crate::fold_patients::FollowUp;
 
     fn fold(n: u32, survival_at_100: f64) -> Vec<FoldPatients<'static>> {
         let outcomes: Vec<Outcome> =
@@ -172,7 +173,7 @@ mod tests {
         let values = vec![survival_at_100; n as usize];
         let curves = PredictedSurvival::new(&[100.0], values, CurveLookup::Linear).expect("probabilities");
         let risk = Risk::new(&vec![0.0; n as usize]).expect("finite");
-        vec![FoldPatients { fold: 0, outcomes, risk, curves, train: &[] }]
+        vec![FoldPatients { fold: 0, outcomes, risk, curves, train: &[], follow_up: FollowUp::Trained }]
     }
 
     #[test]

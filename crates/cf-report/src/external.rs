@@ -7,10 +7,13 @@ pub(crate) use findings::ExternalFindings;
 use crate::error::{Error, Result};
 use survival_metrics::Outcome;
 
-use crate::figures::{Figure, cohort_flow, kaplan_meier};
-use crate::patients::{PatientFacts, patient_facts};
+use crate::calibration::Calibration;
+use crate::figures::{self, Figure, cohort_flow, kaplan_meier};
+use crate::fold_patients::FoldPatients;
+use crate::patients::{PatientFacts, patient_facts, patients};
 use crate::report::{CIndexSummary, FlowStep, InputHash, PredictionRow};
 use crate::risk_groups::{Level, RiskGroups};
+use crate::time_scores::TimeScores;
 
 /// Everything that the report of an external test shows.
 #[derive(Debug, Clone)]
@@ -110,7 +113,15 @@ pub(crate) struct ExternalAnalysis {
     pub(crate) facts: Option<PatientFacts>,
     pub(crate) slides: RiskGroups,
     pub(crate) patients: RiskGroups,
+    /// Or a sentence that says why there are none.
+    pub(crate) time_scores: std::result::Result<TimeScores, String>,
+    /// `None` without curves.
+    pub(crate) calibration: Option<Calibration>,
 }
+
+/// Why nothing is said of predicted survival.
+pub(crate) const NO_CURVES: &str =
+    "The checkpoints do not say their time bins, so that nothing is known of predicted survival over time.";
 
 impl ExternalAnalysis {
     /// Checks the report and computes.
@@ -127,7 +138,14 @@ impl ExternalAnalysis {
         if let Some(row) = report.predictions.iter().find(|row| !row.risk.is_finite()) {
             return Err(Error::NonFiniteRisk { slide_id: row.slide_id.clone(), risk: row.risk });
         }
+        let curves = FoldPatients::tested(report, &patients(&report.predictions)?)?;
+        let (time_scores, calibration) = match &curves {
+            Some(curves) => (TimeScores::of_cohort(curves), Calibration::of(std::slice::from_ref(curves))?),
+            None => (Err(NO_CURVES.to_owned()), None),
+        };
         Ok(Self {
+            time_scores,
+            calibration,
             facts: patient_facts(&report.predictions)?,
             slides: RiskGroups::split_at(Level::Slide, &report.predictions, report.cut)?,
             patients: RiskGroups::split_at(Level::Patient, &report.predictions, report.patient_cut)?,
@@ -138,15 +156,29 @@ impl ExternalAnalysis {
 /// The figures of an external test, by their place in the page.
 pub(crate) struct PlacedFigures {
     pub(crate) kaplan_meier: [Figure; 2],
+    pub(crate) auc: Option<Figure>,
+    pub(crate) brier: Option<Figure>,
+    pub(crate) calibration: Vec<Figure>,
     pub(crate) cohort_flow: Option<Figure>,
 }
 
 impl PlacedFigures {
-    pub(crate) fn of(report: &ExternalReport, analysis: &ExternalAnalysis) -> Self {
-        Self {
+    /// # Errors
+    /// If a curve can't be drawn.
+    pub(crate) fn of(report: &ExternalReport, analysis: &ExternalAnalysis) -> Result<Self> {
+        let scores = analysis.time_scores.as_ref().ok();
+        Ok(Self {
             kaplan_meier: [&analysis.slides, &analysis.patients].map(kaplan_meier),
+            auc: scores.map(|scores| figures::auc(scores, "averaged risk")).transpose()?,
+            brier: scores.map(figures::brier).transpose()?,
+            calibration: analysis
+                .calibration
+                .as_ref()
+                .map(figures::calibration)
+                .transpose()?
+                .unwrap_or_default(),
             cohort_flow: cohort_flow(&report.flow),
-        }
+        })
     }
 }
 
@@ -155,6 +187,7 @@ impl PlacedFigures {
 /// # Errors
 /// As [`render_external_html`](crate::render_external_html).
 pub fn external_figures(report: &ExternalReport) -> Result<Vec<Figure>> {
-    let figures = PlacedFigures::of(report, &ExternalAnalysis::of(report)?);
-    Ok(figures.kaplan_meier.into_iter().chain(figures.cohort_flow).collect())
+    let figures = PlacedFigures::of(report, &ExternalAnalysis::of(report)?)?;
+    let over_time = figures.auc.into_iter().chain(figures.brier).chain(figures.calibration);
+    Ok(figures.kaplan_meier.into_iter().chain(over_time).chain(figures.cohort_flow).collect())
 }

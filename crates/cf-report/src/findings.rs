@@ -1,11 +1,12 @@
 //! The finding in plain language: what was found, and how certain it is.
 
 use crate::analysis::Analysis;
+use crate::calibration::Calibration;
 use crate::number::{self, count, counted, fixed};
 use crate::report::{CIndexSummary, CrossValidationReport, Selection};
 use crate::risk_cut::Cut;
 use crate::risk_groups::{Level, RiskGroups};
-use crate::time_scores::FoldScores;
+use crate::time_scores::{FoldScores, TimeScores};
 
 /// Two paragraphs for readers who do not read tables.
 pub(crate) struct Findings {
@@ -22,7 +23,7 @@ impl Findings {
         let found = [
             Some(discrimination(patients.mean, &of, nobody)),
             groups(analysis.groups_of(Level::Patient)),
-            probabilities(analysis),
+            probabilities(analysis.time_scores.as_ref().ok(), analysis.calibration.as_ref()),
         ];
         let n_events = analysis.facts.map_or(0, |facts| facts.n_event_patients);
         let of_pairs = analysis.patient_intervals.pooled.and_then(|pooled| pooled.limits);
@@ -112,13 +113,17 @@ pub(crate) fn groups(groups: Option<&RiskGroups>) -> Option<String> {
     })
 }
 
-fn probabilities(analysis: &Analysis) -> Option<String> {
-    let scores = analysis.time_scores.as_ref().ok()?;
+/// What the predicted probabilities are worth.
+pub(crate) fn probabilities(
+    scores: Option<&TimeScores>,
+    calibration: Option<&Calibration>,
+) -> Option<String> {
+    let scores = scores?;
     let (model, reference) =
         (scores.mean_of(FoldScores::integrated_brier), scores.mean_of(FoldScores::integrated_reference));
     let accuracy = scores.accuracy()?;
     let numbers = format!("integrated Brier score {} against {}", fixed(model, 3), fixed(reference, 3));
-    let calibrated = analysis.calibration.as_ref().map(|calibration| calibration.d.p_value >= 0.05);
+    let calibrated = calibration.map(|calibration| calibration.d.p_value >= 0.05);
     let test = match calibrated {
         Some(true) => ", and as a whole they pass a test of calibration",
         Some(false) => ", but as a whole they fail a test of calibration",

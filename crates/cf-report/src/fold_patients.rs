@@ -3,10 +3,20 @@
 use survival_metrics::{CurveLookup, Outcome, PredictedSurvival, Risk};
 
 use crate::error::Result;
+use crate::external::ExternalReport;
 use crate::patients::Subject;
 use crate::report::{CrossValidationReport, FoldReport};
 
-/// The validation patients of one fold.
+/// Whose follow-up says how likely it is to be censored, which the scores are weighted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FollowUp {
+    /// That of the patients trained on.
+    Trained,
+    /// That of the patients scored: another cohort is followed otherwise than the one trained on.
+    Scored,
+}
+
+/// The validation patients of one fold, or those of an external test.
 #[derive(Debug, Clone)]
 pub(crate) struct FoldPatients<'a> {
     pub(crate) fold: usize,
@@ -16,6 +26,7 @@ pub(crate) struct FoldPatients<'a> {
     /// Borgan, Lifetime Data Anal. 27 (2021) 710-736). After the last bin the last value holds.
     pub(crate) curves: PredictedSurvival,
     pub(crate) train: &'a [Outcome],
+    pub(crate) follow_up: FollowUp,
 }
 
 impl<'a> FoldPatients<'a> {
@@ -28,20 +39,40 @@ impl<'a> FoldPatients<'a> {
             let members: Vec<&Subject<'_>> =
                 patients.iter().filter(|patient| patient.fold == fold.fold).collect();
             let ends = fold.time_bin_edges_months.get(1..).unwrap_or_default();
-            (!members.is_empty() && !ends.is_empty()).then(|| Self::new(fold, ends, &members))
+            (!members.is_empty() && !ends.is_empty())
+                .then(|| Self::new(fold.fold, ends, &members, (&fold.train_outcomes, FollowUp::Trained)))
         };
         report.folds.iter().filter_map(of_fold).collect()
     }
 
-    fn new(fold: &'a FoldReport, ends: &[f64], members: &[&Subject<'_>]) -> Result<Self> {
+    /// The patients of an external test; `None` where their curves are not known.
+    ///
+    /// # Errors
+    /// As [`FoldPatients::of`], of the months of the curves.
+    pub(crate) fn tested(report: &'a ExternalReport, patients: &[Subject<'_>]) -> Result<Option<Self>> {
+        if patients.is_empty() || report.survival_months.is_empty() {
+            return Ok(None);
+        }
+        let members: Vec<&Subject<'_>> = patients.iter().collect();
+        let train = (report.train_outcomes.as_slice(), FollowUp::Scored);
+        Self::new(0, &report.survival_months, &members, train).map(Some)
+    }
+
+    fn new(
+        fold: usize,
+        ends: &[f64],
+        members: &[&Subject<'_>],
+        (train, follow_up): (&'a [Outcome], FollowUp),
+    ) -> Result<Self> {
         let survival = members.iter().flat_map(|patient| patient.survival.iter().copied()).collect();
         let risk: Vec<f64> = members.iter().map(|patient| patient.risk).collect();
         Ok(Self {
-            fold: fold.fold,
+            fold,
             outcomes: members.iter().map(|patient| patient.outcome).collect(),
             risk: Risk::new(&risk)?,
             curves: PredictedSurvival::new(ends, survival, CurveLookup::Linear)?,
-            train: &fold.train_outcomes,
+            train,
+            follow_up,
         })
     }
 

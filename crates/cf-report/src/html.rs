@@ -47,7 +47,7 @@ pub fn render_html(report: &CrossValidationReport) -> Result<String> {
     };
     let levels = [("Slide level", &analysis.slide_intervals), ("Patient level", &analysis.patient_intervals)];
     let (time_scores, no_time_scores) = match &analysis.time_scores {
-        Ok(scores) => (Some(TimeScoresView::new(scores)), None),
+        Ok(scores) => (Some(TimeScoresView::of_folds(scores)), None),
         Err(reason) => (None, Some(reason.as_str())),
     };
     let folds = folds::views(report, &analysis);
@@ -66,7 +66,11 @@ pub fn render_html(report: &CrossValidationReport) -> Result<String> {
         overstatement: wording::overstatement(analysis.facts),
         time_scores,
         no_time_scores,
-        calibration: analysis.calibration.as_ref().map(CalibrationView::new),
+        calibration: analysis
+            .calibration
+            .as_ref()
+            .map(|calibration| CalibrationView::new(calibration, "a model that was not trained on them")),
+        no_calibration: "There are no validation predictions, so calibration is undefined.",
         flow: report.flow.iter().map(FlowView::new).collect(),
         folds_argument: wording::folds_argument(report),
         n_bins: folds.iter().map(|fold| fold.bins.len()).max().unwrap_or(0),
@@ -100,6 +104,8 @@ struct Page<'a> {
     time_scores: Option<TimeScoresView>,
     no_time_scores: Option<&'a str>,
     calibration: Option<CalibrationView<'a>>,
+    /// Where there is none.
+    no_calibration: &'static str,
     flow: Vec<FlowView<'a>>,
     folds_argument: String,
     n_bins: usize,

@@ -6,7 +6,7 @@ use survival_metrics::{
     TimeIntegral, TimeWeight, brier_score, concordance, cumulative_dynamic_auc,
 };
 
-use crate::fold_patients::FoldPatients;
+use crate::fold_patients::{FoldPatients, FollowUp};
 use crate::number::{counted, fixed};
 
 /// Steps of the time grid, months; the smallest that gives at most [`MOST_TIMES`] times is taken.
@@ -95,6 +95,21 @@ impl TimeScores {
         Ok(Self { times, folds: scores, left_out })
     }
 
+    /// Scores a cohort that took no part in training, as if it were a fold; or says in a sentence why that is impossible.
+    pub(crate) fn of_cohort(patients: &FoldPatients<'_>) -> std::result::Result<Self, String> {
+        let undefined = |reason: String| format!("AUC(t) and Brier score are undefined: {reason}.");
+        let usable = usable_times(patients).map_err(undefined)?;
+        let times = grid(usable.first, usable.last).ok_or_else(|| {
+            undefined(format!(
+                "a tenth of the events was seen by {} months only, and less than a tenth of the patients is followed after {} months",
+                fixed(usable.first, 1),
+                fixed(usable.last, 1)
+            ))
+        })?;
+        let scores = usable.scores(&times).map_err(|error| undefined(error.to_string()))?;
+        Ok(Self { times, folds: vec![scores], left_out: Vec::new() })
+    }
+
     /// Mean over folds at each time.
     pub(crate) fn mean(&self, of: impl Fn(&FoldScores) -> &[f64]) -> Vec<f64> {
         let at = |k: usize| self.mean_of(|fold| of(fold).get(k).copied().unwrap_or(0.0));
@@ -142,13 +157,16 @@ fn usable_times<'a>(patients: &'a FoldPatients<'a>) -> std::result::Result<Usabl
     if patients.train.is_empty() {
         return Err("the outcomes of its training patients are unknown".to_owned());
     }
-    let censoring =
-        CensoringDistribution::fit(patients.train, rule.ties).map_err(|error| error.to_string())?;
+    let (followed, one, several) = match patients.follow_up {
+        FollowUp::Trained => (patients.train, "validation patient", "validation patients"),
+        FollowUp::Scored => (patients.outcomes.as_slice(), "patient", "patients"),
+    };
+    let censoring = CensoringDistribution::fit(followed, rule.ties).map_err(|error| error.to_string())?;
     let mut events: Vec<f64> = patients.outcomes.iter().filter(|o| o.is_event()).map(|o| o.time()).collect();
     events.sort_by(f64::total_cmp);
     let n_first = ((events.len() as f64 * SHARE).ceil() as usize).max(2);
     let first = events.get(n_first - 1).copied().ok_or_else(|| {
-        let events = counted(events.len(), "validation patient", "validation patients");
+        let events = counted(events.len(), one, several);
         format!("it has {events} with the event, and 2 are needed")
     })?;
     let mut times: Vec<f64> = patients.outcomes.iter().map(|o| o.time()).collect();
@@ -179,7 +197,7 @@ fn grid(first: f64, last: f64) -> Option<Vec<f64>> {
 
 impl Usable<'_> {
     fn scores(&self, times: &[f64]) -> survival_metrics::Result<FoldScores> {
-        let FoldPatients { fold, outcomes, risk, curves, train } = self.patients;
+        let FoldPatients { fold, outcomes, risk, curves, train, .. } = self.patients;
         let config = AucConfig { training: Some(&self.censoring), ..AucConfig::default() };
         let auc = cumulative_dynamic_auc(outcomes, risk, times, &config)?;
         let score = |curves: &PredictedSurvival| {
@@ -243,6 +261,7 @@ mod tests {
             curves: PredictedSurvival::new(&[40.0], values, CurveLookup::Linear).expect("probabilities"),
             outcomes,
             train,
+            follow_up: FollowUp::Trained,
         }
     }
 
@@ -259,6 +278,39 @@ mod tests {
         assert!(wrong.folds[0].auc.auc.iter().all(|&auc| auc == 0.0));
         assert!(right.accuracy() > wrong.accuracy());
         assert_eq!(right.left_out, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_cohort_of_its_own_is_weighted_by_its_own_follow_up() {
+        let train = outcomes(20..61);
+        let fold = patients(&train, |i| i as f64 / 30.0);
+        let cohort = FoldPatients { follow_up: FollowUp::Scored, ..fold.clone() };
+        let scores = TimeScores::of_cohort(&cohort).expect("scored");
+        assert_eq!((scores.times.first(), scores.times.last()), (Some(&2.0), Some(&27.0)));
+        let own =
+            CensoringDistribution::fit(&cohort.outcomes, CensoringRule::default().ties).expect("fitted");
+        let brier =
+            brier_score(&cohort.outcomes, &cohort.curves, &scores.times, &own, BrierConfig::default())
+                .expect("scored");
+        assert_eq!(scores.folds[0].brier.scores, brier.scores);
+        let reference = KaplanMeier::fit(&train).expect("fitted");
+        // Nobody who was trained on had the event by 19 months: the reference says that all live.
+        let at_19 = scores.times.iter().position(|&time| time == 19.0).expect("on the grid");
+        assert_eq!(reference.survival_at(19.0), 1.0);
+        let all_live = PredictedSurvival::same_for_all(&[60.0], &[1.0], 30).expect("a curve");
+        let all_live =
+            brier_score(&cohort.outcomes, &all_live, &[19.0], &own, BrierConfig::default()).expect("scored");
+        assert_eq!(scores.folds[0].reference.scores[at_19], all_live.scores[0]);
+        assert_ne!(brier.scores, TimeScores::of(&[fold]).expect("scored").folds[0].brier.scores);
+
+        let dead = FoldPatients { outcomes: cohort.outcomes[..2].to_vec(), ..cohort };
+        let reason = TimeScores::of_cohort(&dead).expect_err("no time between the events");
+        assert!(
+            reason.starts_with(
+                "AUC(t) and Brier score are undefined: a tenth of the events was seen by 2.0 months only"
+            ),
+            "{reason}"
+        );
     }
 
     #[test]

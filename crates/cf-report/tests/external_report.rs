@@ -65,9 +65,39 @@ fn shown<'a>(html: &'a str, path: &str) -> &'a str {
     after.split('<').next().expect("an element ends")
 }
 
+/// [`report`] with the curves that the run has.
+fn with_curves() -> ExternalReport {
+    let run = sample::report(60, 5, 8);
+    let fold = &run.folds[0];
+    ExternalReport {
+        predictions: run.predictions.clone(),
+        survival_months: fold.time_bin_edges_months[1..].to_vec(),
+        train_outcomes: fold.train_outcomes.clone(),
+        ..report()
+    }
+}
+
+#[test]
+fn predicted_survival_is_held_against_what_happened_where_it_is_known() {
+    let (with, without) = (html(&with_curves()), html(&report()));
+    for page in [&with, &without] {
+        assert!(page.contains("id=\"over-time\"") && page.contains("id=\"calibration\""));
+    }
+    assert_eq!(without.matches("The checkpoints do not say their time bins").count(), 2);
+    assert!(!with.contains("The checkpoints do not say"));
+    assert!(with.contains("estimated on the patients of this cohort"), "whose censoring is counted");
+    assert!(with.contains("each predicted by the mean over the models."));
+    assert!(!with.contains("Fold 0 is left out") && !with.contains("of every fold"));
+    let names: Vec<&str> =
+        external_figures(&with_curves()).expect("drawn").iter().map(|figure| figure.name).collect();
+    for name in ["auc-over-time", "brier-over-time", "d-calibration"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+}
+
 #[test]
 fn page_refers_to_nothing_outside_itself() {
-    let html = html(&report());
+    let html = html(&with_curves());
     for outside in ["<script", "<link", "@import", "url(", "src=", "href=\"http"] {
         assert!(!html.contains(outside), "{outside}");
     }

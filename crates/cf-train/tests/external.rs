@@ -269,6 +269,9 @@ fn risks_are_those_of_predict_and_all_that_is_computed_of_them_is_right() {
         ))
     );
     assert!(out.join("figures/kaplan-meier-patients.png").is_file());
+    assert!(page.contains("each predicted by the mean over the models."), "calibration is there");
+    let d_calibration = std::fs::read_dir(out.join("figures")).unwrap().map(|file| file.unwrap().file_name());
+    assert!(d_calibration.into_iter().any(|name| name.to_str().unwrap().starts_with("d-calibration")));
     let environment = std::fs::read_to_string(out.join("environment.json")).unwrap();
     assert!(environment.contains("checkpoint fold_4/best.safetensors"), "{environment}");
     assert!(environment.contains(&summary.run.checkpoints[4].sha256));

@@ -1,7 +1,7 @@
 //! The finding of an external test in plain language.
 
 use super::{CutSource, ExternalAnalysis, ExternalReport};
-use crate::findings::{Findings, discrimination, groups, interval, joined, spread};
+use crate::findings::{Findings, discrimination, groups, interval, joined, probabilities, spread};
 use crate::number::{counted, fixed};
 use crate::wording::{Headline, headline_of};
 
@@ -23,6 +23,7 @@ impl ExternalFindings {
         let found = [
             Some(discrimination(patients.averaged, &of, "no two patients can be compared")),
             groups(Some(&analysis.patients)),
+            probabilities(analysis.time_scores.as_ref().ok(), analysis.calibration.as_ref()),
         ];
         let n_events = analysis.facts.map_or(0, |facts| facts.n_event_patients);
         let certainty = [

@@ -77,7 +77,7 @@ impl ReportFigures {
 /// Draws all figures from what was computed.
 pub(crate) fn of_report(report: &CrossValidationReport, analysis: &Analysis) -> Result<ReportFigures> {
     let (auc, brier) = match &analysis.time_scores {
-        Ok(scores) => (Some(auc(scores)?), Some(brier(scores)?)),
+        Ok(scores) => (Some(auc(scores, "mean of folds")?), Some(brier(scores)?)),
         Err(_) => (None, None),
     };
     Ok(ReportFigures {
@@ -109,10 +109,10 @@ pub(crate) fn kaplan_meier(groups: &RiskGroups) -> Figure {
     Figure { name, svg: kaplan_meier::draw(name, groups) }
 }
 
-/// AUC(t), mean over folds.
-fn auc(scores: &TimeScores) -> Result<Figure> {
+/// AUC(t), mean over folds; `of` says of what.
+pub(crate) fn auc(scores: &TimeScores, of: &str) -> Result<Figure> {
     let curve = TimeCurve {
-        label: "mean of folds, with 95 % band".to_owned(),
+        label: format!("{of}, with 95 % band"),
         times: scores.times.clone(),
         values: scores.mean(|fold| &fold.auc.auc),
         limits: scores.auc_limits(),
@@ -122,7 +122,7 @@ fn auc(scores: &TimeScores) -> Result<Figure> {
 }
 
 /// Brier score of the model and of its reference, means over folds.
-fn brier(scores: &TimeScores) -> Result<Figure> {
+pub(crate) fn brier(scores: &TimeScores) -> Result<Figure> {
     let curve = |label: &str, values| TimeCurve {
         label: label.to_owned(),
         times: scores.times.clone(),
@@ -138,7 +138,7 @@ fn brier(scores: &TimeScores) -> Result<Figure> {
 }
 
 /// Calibration at each horizon, then D-calibration.
-fn calibration(calibration: &Calibration) -> Result<Vec<Figure>> {
+pub(crate) fn calibration(calibration: &Calibration) -> Result<Vec<Figure>> {
     // Ids of a page must differ, and a report has three horizons at most.
     const NAMES: [&str; 3] = ["calibration-1", "calibration-2", "calibration-3"];
     let at = |(horizon, name): (&Horizon, &'static str)| {

@@ -3,10 +3,13 @@
 use askama::Template;
 
 use super::cohort::FlowView;
+use super::over_time::{CalibrationView, TimeScoresView};
 use super::risk_groups::{GroupsPage, LevelView};
 use crate::citation;
 use crate::error::{Error, Result};
-use crate::external::{ExternalAnalysis, ExternalCIndex, ExternalFindings, ExternalReport, PlacedFigures};
+use crate::external::{
+    ExternalAnalysis, ExternalCIndex, ExternalFindings, ExternalReport, NO_CURVES, PlacedFigures,
+};
 use crate::figures;
 use crate::findings::Findings;
 use crate::number::{count, fixed_or_missing};
@@ -44,9 +47,16 @@ pub fn render_external_html(report: &ExternalReport) -> Result<String> {
             LevelView::new(&analysis.slides, Some("risk_groups.log_rank")),
             LevelView::new(&analysis.patients, Some("patient_risk_groups.log_rank")),
         ],
+        time_scores: analysis.time_scores.as_ref().ok().map(TimeScoresView::of_cohort),
+        no_time_scores: analysis.time_scores.as_ref().err().map(String::as_str),
+        calibration: analysis
+            .calibration
+            .as_ref()
+            .map(|calibration| CalibrationView::new(calibration, "the mean over the models")),
+        no_calibration: NO_CURVES,
         overstatement: wording::overstatement(analysis.facts),
         flow: report.flow.iter().map(FlowView::new).collect(),
-        figures: PlacedFigures::of(report, &analysis),
+        figures: PlacedFigures::of(report, &analysis)?,
         bibtex: citation::bibtex(&report.software_version),
     };
     page.render().map_err(Error::Template)
@@ -68,6 +78,11 @@ struct Page<'a> {
     rows: [CIndexView; 2],
     cut: String,
     groups: [LevelView; 2],
+    time_scores: Option<TimeScoresView>,
+    no_time_scores: Option<&'a str>,
+    calibration: Option<CalibrationView<'a>>,
+    /// Where there is none.
+    no_calibration: &'static str,
     overstatement: String,
     flow: Vec<FlowView<'a>>,
     figures: PlacedFigures,

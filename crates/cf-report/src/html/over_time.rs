@@ -7,9 +7,9 @@ use crate::time_scores::{FoldScores, TimeScores};
 /// The table of scores over time.
 pub(super) struct TimeScoresView {
     pub(super) rows: Vec<TimeScoreRow>,
-    /// `3 to 81 months`.
-    pub(super) range: String,
     pub(super) left_out: Vec<String>,
+    /// How they are computed.
+    pub(super) note: String,
 }
 
 /// One fold, or the mean over folds.
@@ -23,44 +23,73 @@ pub(super) struct TimeScoreRow {
 }
 
 impl TimeScoresView {
-    pub(super) fn new(scores: &TimeScores) -> Self {
-        let percent = |accuracy: Option<f64>| {
-            accuracy.map_or_else(
-                || crate::number::MISSING.to_owned(),
-                |share| format!("{} %", fixed(100.0 * share, 1)),
-            )
-        };
-        let row = |fold: &FoldScores| {
-            let (model, reference) = (fold.integrated_brier(), fold.integrated_reference());
-            TimeScoreRow {
-                label: format!("Fold {}", fold.fold),
-                uno_c: fixed_or_missing(fold.uno_c, 3),
-                mean_auc: fixed(fold.auc.mean, 3),
-                brier: fixed(model, 3),
-                reference: fixed(reference, 3),
-                accuracy: percent((reference > 0.0).then(|| 1.0 - model / reference)),
-            }
-        };
-        let mut rows: Vec<TimeScoreRow> = scores.folds.iter().map(row).collect();
+    /// A row for each fold, and their mean.
+    pub(super) fn of_folds(scores: &TimeScores) -> Self {
+        let mut rows: Vec<TimeScoreRow> =
+            scores.folds.iter().map(|fold| TimeScoreRow::of(format!("Fold {}", fold.fold), fold)).collect();
         rows.push(TimeScoreRow {
             label: "Mean".to_owned(),
             uno_c: fixed_or_missing(scores.mean_uno_c(), 3),
             mean_auc: fixed(scores.mean_of(|fold| fold.auc.mean), 3),
             brier: fixed(scores.mean_of(FoldScores::integrated_brier), 3),
             reference: fixed(scores.mean_of(FoldScores::integrated_reference), 3),
-            accuracy: percent(scores.accuracy()),
+            accuracy: percent_or_missing(scores.accuracy()),
         });
-        let end = |time: Option<&f64>| {
-            time.map_or_else(String::new, |&time| fixed(time, if time.fract() == 0.0 { 0 } else { 2 }))
-        };
-        let range = format!("{} to {} months", end(scores.times.first()), end(scores.times.last()));
-        Self { rows, range, left_out: scores.left_out.clone() }
+        let note = format!(
+            "From {}: from when a tenth of the events of every fold was seen until a tenth of the patients of every fold is left. All are \
+             weighted by the inverse probability of censoring, estimated on the training patients of each fold (G(T−) at events, G(t) at t). \
+             The mean AUC is weighted by the fall of the Kaplan-Meier curve of the fold, its band is of the mean over folds; Brier scores \
+             are integrated by trapezoids. “Error less by” is 1 − model / Kaplan-Meier, the index of prediction accuracy.",
+            range(scores)
+        );
+        Self { rows, left_out: scores.left_out.clone(), note }
     }
+
+    /// One row, of a cohort that took no part in training.
+    pub(super) fn of_cohort(scores: &TimeScores) -> Self {
+        let rows = scores.folds.iter().map(|fold| TimeScoreRow::of("All".to_owned(), fold)).collect();
+        let note = format!(
+            "From {}: from when a tenth of the events was seen until a tenth of the patients is left. All are weighted by the inverse \
+             probability of censoring, estimated on the patients of this cohort, whose follow-up may be another than in training (G(T−) at \
+             events, G(t) at t). The mean AUC is weighted by the fall of their Kaplan-Meier curve; Brier scores are integrated by trapezoids. \
+             “Error less by” is 1 − model / Kaplan-Meier, the index of prediction accuracy. The predicted survival is the mean over the \
+             models, each straight between the ends of its time bins.",
+            range(scores)
+        );
+        Self { rows, left_out: Vec::new(), note }
+    }
+}
+
+impl TimeScoreRow {
+    fn of(label: String, fold: &FoldScores) -> Self {
+        let (model, reference) = (fold.integrated_brier(), fold.integrated_reference());
+        Self {
+            label,
+            uno_c: fixed_or_missing(fold.uno_c, 3),
+            mean_auc: fixed(fold.auc.mean, 3),
+            brier: fixed(model, 3),
+            reference: fixed(reference, 3),
+            accuracy: percent_or_missing((reference > 0.0).then(|| 1.0 - model / reference)),
+        }
+    }
+}
+
+fn percent_or_missing(share: Option<f64>) -> String {
+    share.map_or_else(|| crate::number::MISSING.to_owned(), |share| format!("{} %", fixed(100.0 * share, 1)))
+}
+
+/// `3 to 81 months`.
+fn range(scores: &TimeScores) -> String {
+    let end = |time: Option<&f64>| {
+        time.map_or_else(String::new, |&time| fixed(time, if time.fract() == 0.0 { 0 } else { 2 }))
+    };
+    format!("{} to {} months", end(scores.times.first()), end(scores.times.last()))
 }
 
 /// The table of calibration.
 pub(super) struct CalibrationView<'a> {
-    pub(super) n_patients: String,
+    /// `60 patients, each predicted by ..`.
+    pub(super) patients: String,
     pub(super) rows: Vec<HorizonView>,
     pub(super) no_horizon: Option<&'a str>,
     pub(super) verdict: String,
@@ -75,7 +104,8 @@ pub(super) struct HorizonView {
 }
 
 impl<'a> CalibrationView<'a> {
-    pub(super) fn new(calibration: &'a Calibration) -> Self {
+    /// `predicted` says by what.
+    pub(super) fn new(calibration: &'a Calibration, predicted: &str) -> Self {
         let percent = |share: f64| format!("{} %", fixed(100.0 * share, 1));
         let row = |horizon: &Horizon| HorizonView {
             months: fixed(horizon.months, 0),
@@ -87,7 +117,10 @@ impl<'a> CalibrationView<'a> {
             ),
         };
         Self {
-            n_patients: counted(calibration.n_patients, "patient", "patients"),
+            patients: format!(
+                "{}, each predicted by {predicted}",
+                counted(calibration.n_patients, "patient", "patients")
+            ),
             rows: calibration.horizons.iter().map(row).collect(),
             no_horizon: calibration.no_horizon.as_deref(),
             verdict: calibration.verdict(),

@@ -130,6 +130,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn averaged_curves_are_straight_between_the_ends_of_all_time_bins() {
+        let model = |ends: &[f64], values: &[f64]| {
+            PredictedSurvival::new(ends, values.to_vec(), CurveLookup::Linear).unwrap()
+        };
+        // Two slides by two models, one of which knows later times.
+        let by_model = vec![
+            model(&[4.0, 10.0], &[0.8, 0.2, 0.9, 0.7]),
+            model(&[3.0, 10.0, 20.0], &[0.6, 0.5, 0.1, 1.0, 0.4, 0.0]),
+        ];
+        let averaged = AveragedSurvival { by_model };
+        // Straight from 1 to 0.8 in 4 months, and from 1 to 0.6 in 3.
+        assert!((averaged.at(0, &[2.0])[0] - (0.9 + (1.0 - 0.8 / 3.0)) / 2.0).abs() < 1e-15);
+        let knots = averaged.knots();
+        assert_eq!(knots, [3.0, 4.0, 10.0, 20.0]);
+        let on_knots = PredictedSurvival::new(
+            &knots,
+            [averaged.at(0, &knots), averaged.at(1, &knots)].concat(),
+            CurveLookup::Linear,
+        );
+        let on_knots = on_knots.unwrap();
+        for month in (1..60).map(|half| f64::from(half) / 2.0) {
+            for slide in [0, 1] {
+                let (direct, by_knots) = (averaged.at(slide, &[month])[0], on_knots.at(slide, month));
+                assert!((direct - by_knots).abs() < 1e-15, "slide {slide}, {month} months");
+            }
+        }
+    }
+
+    #[test]
     fn models_whose_risks_spread_unevenly_are_told_of() {
         let scored = |scales: &[f64]| Scores {
             folds: (0..scales.len()).map(|at| at + 2).collect(),
