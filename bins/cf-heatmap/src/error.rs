@@ -69,7 +69,13 @@ impl fmt::Display for CliError {
                     None => Ok(()),
                 }
             }
-            Self::Slide(error) => f.write_str(&with_causes(error)),
+            Self::Slide(error) => {
+                f.write_str(&with_causes(error))?;
+                match wsi_features::way_out(error.kind()) {
+                    Some(hint) => write!(f, "\n  hint: {hint}"),
+                    None => Ok(()),
+                }
+            }
             Self::Slides(error) => f.write_str(&with_causes(error)),
             Self::Device(reason) => f.write_str(reason),
             Self::Usage(reason) => f.write_str(reason),
@@ -105,6 +111,10 @@ impl CliError {
 fn hint(error: &cf_viewer::Error) -> Option<&'static str> {
     use cf_viewer::Error::{NoCoords, NoPatchSide, SlideMpp};
     Some(match error {
+        NoCoords { in_micrometres: true, .. } => {
+            "STAMP's coordinates are in micrometres; `wsi-bags convert --slide-mpp X --to native` writes bags with level-0 pixels, X \
+             being the micrometres per pixel of the slides at level 0; draw with those (--features)"
+        }
         NoCoords { .. } => {
             "`.pt` files have no room for coordinates; the HDF5 files of the same extraction have them"
         }

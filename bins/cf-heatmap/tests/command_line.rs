@@ -12,7 +12,7 @@ use cf_model::kernels::device::DeviceName;
 use cf_train::simulate::{CohortKind, SimulateOptions, simulate};
 use cf_train::{RunConfig, RunOptions, cross_validate};
 use serde_json::Value;
-use wsi_bags::{Bag, BagStore, Magnification, PatchSet, SlideInfo, native, pt};
+use wsi_bags::{Bag, BagStore, Magnification, PatchSet, Provenance, SlideInfo, native, pt, safetensors};
 use wsi_slides::render::{RenderOptions, render};
 
 /// A checkpoint of one epoch, and one of the slides that it was trained on.
@@ -170,7 +170,24 @@ fn a_slide_is_drawn_and_what_does_not_fit_is_refused() {
         std::fs::create_dir_all(&folder).unwrap();
         pt::write_features(&folder.join(format!("{}.pt", trained.slide)), set.features()).unwrap();
     }
-    refused(&plain, &[], 3, "the features have no coordinates");
+    refused(&plain, &[], 3, "`.pt` files have no room for coordinates");
+    // STAMP's, whose coordinates are left out where nobody tells the resolution of the slides.
+    let stamp = at("stamp");
+    for (magnification, set) in bag.sets() {
+        let folder = stamp.join(&trained.backbone).join(magnification.label());
+        std::fs::create_dir_all(&folder).unwrap();
+        let provenance = Provenance { tool: Some("stamp".to_owned()), ..Provenance::default() };
+        let set = PatchSet::new(set.features().clone()).with_provenance(provenance);
+        let file = folder.join(format!("{}.safetensors", trained.slide));
+        safetensors::write(&file, &set, &trained.backbone, &SlideInfo::default()).unwrap();
+    }
+    refused(&stamp, &[], 3, "hint: STAMP's coordinates are in micrometres; `wsi-bags convert --slide-mpp X");
+    let occlusion = trained.render(&plain, &at("refused"), &["--occlusion", "4"]);
+    let error = text(&occlusion.stderr);
+    assert!(
+        error.contains("which every 5x patch is a part of its own") && !error.contains("model that"),
+        "{error}"
+    );
 
     let all = Magnification::ALL;
     let without = trained.changed(at("two-scales"), SlideInfo::default(), &all[..2], 0);

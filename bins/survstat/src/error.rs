@@ -71,10 +71,14 @@ impl CliError {
 }
 
 fn way_out_of(written: &std::io::Error) -> &'static str {
-    if is_temporary(written) {
-        "run it again once there is room, or name a path on another disk"
-    } else {
-        "--svg wants a path in a folder that exists"
+    use std::io::ErrorKind::{IsADirectory, PermissionDenied, ReadOnlyFilesystem};
+    match written.kind() {
+        _ if is_temporary(written) => "run it again once there is room, or name a path on another disk",
+        PermissionDenied | ReadOnlyFilesystem => {
+            "the folder may not be written to; name a path in one that may, as --svg"
+        }
+        IsADirectory => "there is a folder of this name; name a file, as --svg",
+        _ => "--svg wants a path in a folder that exists",
     }
 }
 

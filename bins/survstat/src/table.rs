@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use cf_cli::{Record, RecordFault, Records, RowLengths, StatusReader, delimiter_of, listed};
+use cf_cli::{Record, RecordFault, Records, RowLengths, StatusReader, comment_of, delimiter_of, listed};
 use survival_metrics::{Outcome, Status};
 
 use crate::args::OutcomeArguments;
 use crate::error::CliError;
 use crate::table_text;
 
-/// A CSV file with a header and at least one row, all of one length.
+/// A CSV file with a header and at least one row, all of one length. Where it opens with a comment, lines that begin with `#` are no rows.
 pub(crate) struct Table {
     path: PathBuf,
     header: Record,
@@ -21,8 +21,9 @@ impl Table {
     pub(crate) fn read(path: &Path, option: &'static str) -> Result<Self, CliError> {
         let bytes = table_text::read(path, option)?;
         let unreadable = |row: RecordFault| CliError::in_row(path, row.line, row.problem, row.way_out);
-        let delimiter = delimiter_of(&bytes, None);
-        let records = Records::new(&bytes, delimiter, None, RowLengths::Equal).map_err(unreadable)?;
+        let comment = comment_of(&bytes);
+        let delimiter = delimiter_of(&bytes, comment);
+        let records = Records::new(&bytes, delimiter, comment, RowLengths::Equal).map_err(unreadable)?;
         let header = records.header().clone();
         if header.cells().next().is_none() {
             let problem = "the file is empty, expected a header row and one row per subject".to_owned();

@@ -75,6 +75,23 @@ fn cindex_prints_the_agreed_keys() {
     }
 }
 
+/// Tables of cBioPortal open with lines that describe the columns.
+#[test]
+fn comments_above_the_header_are_no_rows() {
+    let bench = Bench::new();
+    let described = "#Patient,Overall survival,Died\n#STRING,NUMBER,NUMBER\n#1,1,1\n";
+    let tabs = [described, PATIENTS].concat().replace(',', "\t");
+    let output = bench.run(tabs, &format!("{CINDEX} --json"));
+    let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&found["c_index"], &found["discordant"]), (&json!(0.925), &json!(1)));
+    // A `#` alone is the name of an index column.
+    let output = bench.run(PATIENTS.replacen("id", "#", 1), &format!("{CINDEX} --json"));
+    let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(found["c_index"], json!(0.925));
+    let text = bench.error([described, PATIENTS].concat().replace("0.9", "?"), CINDEX, 3);
+    assert!(text.contains("line 5"), "{text}");
+}
+
 #[test]
 fn several_risks_are_named() {
     let all = Bench::new().json(&format!("{CINDEX} --risk months --json"));
@@ -1074,6 +1091,14 @@ fn figures_that_cannot_be_drawn_have_a_way_out() {
     let line = |command: &str| format!("{command} --time months --event died --svg {}", svg.display());
     let text = bench.error(PATIENTS, &line("km --by id"), 3);
     assert!(text.contains("it has 8 curves, expected 1 to 6\n  hint: leave --svg out"), "{text}");
+    std::fs::create_dir(&svg).expect("made");
+    let text = bench.error(PATIENTS, &line("km"), 3);
+    assert!(text.contains("hint: there is a folder of this name; name a file"), "{text}");
+    std::fs::remove_dir(&svg).expect("removed");
+    let nowhere = bench.dir.path().join("nowhere/figure.svg");
+    let text =
+        bench.error(PATIENTS, &format!("km --time months --event died --svg {}", nowhere.display()), 3);
+    assert!(text.contains("hint: --svg wants a path in a folder that exists"), "{text}");
     let steep = PATIENTS.replace(",0.", ",0.000");
     let text = bench.error(steep, &line("cox --covariate risk"), 3);
     assert!(

@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: &ConvertArguments, log: Log) -> Result<(), CliError
     for slide in slides {
         bar.set_message(slide.clone());
         match one(&mut converter, arguments, slide, &mut there) {
-            Err(error) if error.ends_the_run() => return Err(error),
+            Err(error) if error.ends_the_run() || error.is_of(&arguments.out) => return Err(error),
             Err(error) => {
                 bar.suspend(|| fault(log, slide, &error));
                 failed.push(Failure { slide: slide.clone(), reason: error.to_string() });

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 use cf_cli::{is_temporary, with_causes};
 use wsi_bags::{Error, ErrorKind};
@@ -56,6 +57,12 @@ impl CliError {
         self.exit_code() != 3
     }
 
+    /// Whether it is the system's refusal of this directory itself, not of a file in it.
+    pub(crate) fn is_of(&self, directory: &Path) -> bool {
+        let Self::Bags(error) = self else { return false };
+        error.path() == Some(directory) && matches!(error.kind(), ErrorKind::Io { .. })
+    }
+
     /// 1 unexpected, 2 usage, 3 bad data, 75 temporary.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
@@ -88,6 +95,9 @@ fn hint(kind: &ErrorKind) -> Option<&'static str> {
         ErrorKind::MissingMagnification { .. } => {
             "a native file takes features of another encoder at the magnifications that it has: convert the encoder with most of \
              them first, or into a directory of its own"
+        }
+        ErrorKind::Io { action: "make the directory" | "write into the directory", .. } => {
+            "give a directory as --out in which this user may write"
         }
         ErrorKind::BeyondHalf { .. } => "give --dtype f32, or leave it out",
         ErrorKind::Disagreement { .. } => {

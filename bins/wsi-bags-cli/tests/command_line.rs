@@ -210,6 +210,35 @@ fn errors_have_their_code_and_a_way_out() {
 }
 
 #[test]
+fn a_directory_that_cannot_be_written_is_refused_once_and_not_slide_by_slide() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for to in ["native", "clam", "crossfusion", "safetensors"] {
+        let (source, out) = (layouts("trident"), file.join("bags"));
+        let text = error(
+            &[
+                "convert",
+                "--features",
+                path(&source),
+                "--backbone",
+                "uni_v1",
+                "--to",
+                to,
+                "--out",
+                path(&out),
+            ],
+            3,
+        );
+        assert_eq!(text.matches("error: ").count(), 1, "{text}");
+        assert!(
+            text.contains("file/bags: cannot make the directory") && text.contains("hint: give a dir"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn a_slide_or_encoder_that_is_not_there_is_told_with_what_is() {
     let out = tempfile::tempdir().unwrap();
     let source = layouts("trident");

@@ -126,7 +126,6 @@ fn hint(kind: &ErrorKind) -> Option<&'static str> {
         ErrorKind::Unsupported { wanted, .. } if wanted.contains("openslide") => {
             "build with `--features openslide` (Debian: libopenslide-dev, libclang-dev, pkg-config)"
         }
-        ErrorKind::Truncated { .. } => "copy or download the slide again",
         other => return wsi_features::way_out(other),
     })
 }

@@ -180,6 +180,19 @@ fn errors_name_the_file_and_the_way_out() {
     assert!(message.contains("scan.png: no resolution") && message.contains("--mpp X"), "{message}");
     assert!(program(&["lattice", scan, "--mpp", "0.5", "--json"]).status.success());
 
+    // The first directory lies at byte 10000, as in a copy that broke off.
+    let broken = dir.path().join("broken.svs");
+    std::fs::write(&broken, b"II*\0\x10\x27\0\0").unwrap();
+    let output = program(&["inspect", broken.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3));
+    let message = text(&output.stderr);
+    assert!(
+        message
+            .contains("the file ends at byte 8, before the end of directory 0, which starts at byte 10000")
+            && message.contains("hint: the copy is incomplete: copy or download the slide again"),
+        "{message}"
+    );
+
     let low = program(&["lattice", scan, "--magnification", "10"]);
     assert_eq!(low.status.code(), Some(3));
     let message = text(&low.stderr);

@@ -29,6 +29,14 @@ pub fn delimiter_of(text: &[u8], comment: Option<u8>) -> u8 {
     counts.iter().rev().max_by_key(|(_, n)| *n).map_or(b',', |(delimiter, _)| *delimiter)
 }
 
+/// What begins lines that are no rows: a `#`, where the first line is a comment, as in tables of cBioPortal. A `#` of its own is the name
+/// of an index column.
+#[must_use]
+pub fn comment_of(text: &[u8]) -> Option<u8> {
+    let next = without_mark(text).strip_prefix(b"#")?.first()?;
+    (!matches!(next, b',' | b';' | b'\t' | b'\r' | b'\n')).then_some(b'#')
+}
+
 /// The text from its header on.
 fn header_on(text: &[u8], comment: Option<u8>) -> &[u8] {
     let mut rest = text;
@@ -47,6 +55,15 @@ fn header_on(text: &[u8], comment: Option<u8>) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_index_column_called_by_a_hash_is_no_comment() {
+        let opens_with_comments = |text: &str| comment_of(text.as_bytes()) == Some(b'#');
+        assert!(opens_with_comments("#Patient Identifier\tMonths\n"));
+        assert!(opens_with_comments("\u{feff}#Patient Identifier\tMonths\n"));
+        assert!(!opens_with_comments("#,case_id\n0,a\n"));
+        assert!(!opens_with_comments("case_id\n#1\n"));
+    }
 
     #[test]
     fn the_delimiter_is_the_one_that_the_header_has_most_of() {

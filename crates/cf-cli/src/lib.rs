@@ -13,7 +13,7 @@ mod rows;
 mod statuses;
 
 pub use cells::is_missing;
-pub use delimiter::delimiter_of;
+pub use delimiter::{comment_of, delimiter_of};
 pub use errors::{is_temporary, with_causes};
 #[cfg(feature = "log")]
 pub use log::{Log, LogFormat};

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use wsi_bags::Magnification;
 
+use crate::needs::Need;
+
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -19,8 +21,8 @@ pub enum Error {
     },
     /// A model asked for something beside the features that the bag does not say.
     #[error(
-        "slide {slide_id}: {model} needs {what} of the {magnification} patches, which the bag lacks; extract the features again \
-         with a tool that writes them, or choose a model that needs none (`cf-train models`)"
+        "slide {slide_id}: {model} needs {} of the {magnification} patches, which the bag lacks",
+        need.in_words()
     )]
     MissingFact {
         /// The slide.
@@ -30,7 +32,7 @@ pub enum Error {
         /// Of which patches.
         magnification: Magnification,
         /// What is missing.
-        what: &'static str,
+        need: Need,
     },
     /// A bag with something that a model cannot use.
     #[error("slide {slide_id}: {reason}")]

@@ -8,7 +8,7 @@ use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 
 /// Something that a bag may lack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
     /// Coordinates of the 20x patches.
     Coordinates,
@@ -31,6 +31,16 @@ impl Need {
         }
     }
 
+    /// What must be known of patches, as errors say it.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Coordinates => "coordinates",
+            Self::Parents => "coordinates with a patch size, or a parent for each patch,",
+            Self::Squares => "coordinates with a patch size",
+            Self::TissueClasses => "tissue classes",
+        }
+    }
+
     /// Refuses the bag of `slide_id`, of whose patches `known` tells what is known, without it.
     fn check(
         self,
@@ -38,23 +48,22 @@ impl Need {
         known: &dyn Fn(Magnification) -> KnownFacts,
         (model, magnifications): (&'static str, &[Magnification]),
     ) -> Result<()> {
-        let needed_at = |magnification: Magnification, what: &'static str, is_there: bool| match is_there {
+        let needed_at = |magnification: Magnification, is_there: bool| match is_there {
             true => Ok(()),
-            false => Err(Error::MissingFact { slide_id: slide_id.to_owned(), model, magnification, what }),
+            false => {
+                Err(Error::MissingFact { slide_id: slide_id.to_owned(), model, magnification, need: self })
+            }
         };
         let at_20x = known(Magnification::X20);
         match self {
-            Self::Coordinates => needed_at(Magnification::X20, "coordinates", at_20x.coords),
-            Self::TissueClasses => needed_at(Magnification::X20, "tissue classes", at_20x.tissue),
-            Self::Squares => magnifications
-                .iter()
-                .try_for_each(|&at| needed_at(at, "coordinates with a patch size", known(at).is_square())),
+            Self::Coordinates => needed_at(Magnification::X20, at_20x.coords),
+            Self::TissueClasses => needed_at(Magnification::X20, at_20x.tissue),
+            Self::Squares => magnifications.iter().try_for_each(|&at| needed_at(at, known(at).is_square())),
             Self::Parents if magnifications.iter().all(|&at| known(at).is_square()) => Ok(()),
             Self::Parents => {
                 let coarsest = magnifications.iter().min();
                 let mut fine = magnifications.iter().filter(|at| Some(*at) != coarsest);
-                let what = "coordinates with a patch size, or a parent for each patch,";
-                fine.try_for_each(|&at| needed_at(at, what, known(at).parents))
+                fine.try_for_each(|&at| needed_at(at, known(at).parents))
             }
         }
     }

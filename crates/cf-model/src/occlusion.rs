@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::families::PatchIndices;
 use crate::input::BagTensors;
 use crate::model::SurvivalModel;
+use crate::needs::Need;
 use crate::patches::Patches;
 
 const NAME: &str = "occlusion";
@@ -86,7 +87,7 @@ fn parts(bag: &BagTensors, max_parts: usize) -> Result<Parts> {
                 slide_id: bag.patches.slide_id.clone(),
                 model: NAME,
                 magnification: coarsest,
-                what: "coordinates with a patch size",
+                need: Need::Squares,
             });
         }
     };

@@ -8,6 +8,7 @@ use wsi_bags::{Bag, Magnification, Squares};
 
 use crate::error::{Error, Result};
 use crate::families::PatchIndices;
+use crate::needs::Need;
 use crate::substitutes::{Substitute, SubstituteCount};
 
 /// The patches of one slide, apart from their features.
@@ -241,7 +242,7 @@ impl Patches {
         self.at(magnification)
             .coords
             .as_deref()
-            .ok_or_else(|| self.missing(model, magnification, "coordinates"))
+            .ok_or_else(|| self.missing(model, magnification, Need::Coordinates))
     }
 
     /// Row-major `[n, min(k, n - 1)]`: the nearest 20x patches of each by coordinates.
@@ -287,9 +288,7 @@ impl Patches {
                 return Ok(parents.index);
             }
             let stated = self.stated_parents(fine, coarse).and_then(|all| all.into_iter().collect());
-            stated.ok_or_else(|| {
-                self.missing(model, fine, "coordinates with a patch size, or a parent for each patch,")
-            })
+            stated.ok_or_else(|| self.missing(model, fine, Need::Parents))
         })
     }
 
@@ -303,8 +302,7 @@ impl Patches {
         coarse: Magnification,
         model: &'static str,
     ) -> Result<Vec<u32>> {
-        let squares =
-            |at| self.squares(at).ok_or_else(|| self.missing(model, at, "coordinates with a patch size"));
+        let squares = |at| self.squares(at).ok_or_else(|| self.missing(model, at, Need::Squares));
         Ok(wsi_bags::parents(squares(fine)?, squares(coarse)?)?.index)
     }
 
@@ -340,7 +338,7 @@ impl Patches {
         Some(parents.iter().map(over).collect())
     }
 
-    fn missing(&self, model: &'static str, magnification: Magnification, what: &'static str) -> Error {
-        Error::MissingFact { slide_id: self.slide_id.clone(), model, magnification, what }
+    fn missing(&self, model: &'static str, magnification: Magnification, need: Need) -> Error {
+        Error::MissingFact { slide_id: self.slide_id.clone(), model, magnification, need }
     }
 }

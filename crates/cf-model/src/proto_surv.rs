@@ -282,7 +282,7 @@ impl ProtoSurv {
                     slide_id: bag.patches.slide_id.clone(),
                     model: NAME,
                     magnification: Magnification::X20,
-                    what: "tissue classes",
+                    need: Need::TissueClasses,
                 });
             }
             (TissuePrior::IfPresent | TissuePrior::Required, Some(classes)) => {

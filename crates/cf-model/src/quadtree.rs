@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wsi_bags::Magnification;
 
 use crate::error::{Error, Result};
+use crate::needs::Need;
 use crate::patches::{Derived, Patches};
 use crate::substitutes::Substitute;
 
@@ -33,7 +34,7 @@ pub(crate) fn places(patches: &Patches, fine: Magnification, model: &'static str
                 slide_id: patches.slide_id.clone(),
                 model,
                 magnification,
-                what: "a patch size",
+                need: Need::Squares,
             })
         };
         let (coarse_side, fine_side) = (side(coarse)?, side(fine)?);

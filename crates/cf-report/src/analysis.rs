@@ -5,7 +5,7 @@ use crate::calibration::Calibration;
 use crate::error::Result;
 use crate::fold_balance::FoldBalance;
 use crate::fold_patients::FoldPatients;
-use crate::patients::{PatientFacts, patient_facts, patients, slides};
+use crate::patients::{PatientFacts, patient_facts, patients_in_folds, slides_in_folds};
 use crate::report::CrossValidationReport;
 use crate::risk_cut::RiskCut;
 use crate::risk_groups::{Level, RiskGroups};
@@ -36,7 +36,8 @@ impl Analysis {
     pub(crate) fn of(report: &CrossValidationReport) -> Result<Self> {
         report.check()?;
         let facts = patient_facts(&report.predictions)?;
-        let (slides, patients) = (slides(&report.predictions), patients(&report.predictions)?);
+        let (slides, patients) =
+            (slides_in_folds(&report.predictions), patients_in_folds(&report.predictions)?);
         let numbers: Vec<usize> = report.folds.iter().map(|fold| fold.fold).collect();
         let groups_at = |cut: &RiskCut| -> Result<Vec<RiskGroups>> {
             let levels = [Level::Slide, Level::Patient];

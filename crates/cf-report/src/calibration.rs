@@ -8,6 +8,7 @@ use crate::c_index_intervals::LEVEL;
 use crate::error::Result;
 use crate::fold_patients::FoldPatients;
 use crate::number::{self, fixed};
+use crate::patients::grouped;
 
 /// Horizons that clinicians ask for, months; those that the follow-up supports are shown.
 const HORIZONS: [f64; 3] = [12.0, 36.0, 60.0];
@@ -18,7 +19,8 @@ const FEWEST_FOR_A_HORIZON: usize = 2 * FEWEST_IN_GROUP;
 const MOST_GROUPS: usize = 5;
 const N_BINS: usize = 10;
 
-/// Calibration of the patients of all folds, each predicted by a model that was not trained on them.
+/// Calibration of the patients of all folds, each predicted by a model that was not trained on them. A patient whom several folds validate
+/// counts once, with the mean of their predicted probabilities.
 #[derive(Debug)]
 pub(crate) struct Calibration {
     pub(crate) n_patients: usize,
@@ -48,17 +50,33 @@ impl Calibration {
     /// # Errors
     /// If a predicted survival is no probability.
     pub(crate) fn of(folds: &[FoldPatients<'_>]) -> Result<Option<Self>> {
-        let outcomes: Vec<Outcome> = folds.iter().flat_map(|fold| fold.outcomes.iter().copied()).collect();
+        let in_folds: Vec<(&str, Outcome, usize)> = folds
+            .iter()
+            .flat_map(|fold| fold.patient_ids.iter().zip(&fold.outcomes))
+            .enumerate()
+            .map(|(at, (patient, outcome))| (*patient, *outcome, at))
+            .collect();
+        let patients = grouped(&in_folds, |(patient, ..)| *patient);
+        let outcomes: Vec<Outcome> = patients.iter().filter_map(|of| Some(of.first()?.1)).collect();
         if outcomes.is_empty() {
             return Ok(None);
         }
-        let own: Vec<f64> = folds.iter().flat_map(FoldPatients::survival_at_own_time).collect();
+        // Mean of each patient over the folds, of values of all folds.
+        let once = |values: Vec<f64>| -> Vec<f64> {
+            let mean = |of: &Vec<&(&str, Outcome, usize)>| {
+                of.iter().filter_map(|&&(.., at)| values.get(at)).sum::<f64>() / of.len() as f64
+            };
+            patients.iter().map(mean).collect()
+        };
+        let own = once(folds.iter().flat_map(FoldPatients::survival_at_own_time).collect());
         let curve = KaplanMeier::fit(&outcomes)?;
         let horizons: Vec<f64> = horizons(&outcomes);
         let no_horizon = horizons.is_empty().then(|| no_horizon(outcomes.len()));
         let horizon = |&months: &f64| -> Result<Horizon> {
-            let predicted: Vec<f64> =
-                folds.iter().flat_map(|fold| fold.survival_at(months)).map(|s| 1.0 - s).collect();
+            let predicted: Vec<f64> = once(folds.iter().flat_map(|fold| fold.survival_at(months)).collect())
+                .into_iter()
+                .map(|s| 1.0 - s)
+                .collect();
             let n_groups = (outcomes.len() / FEWEST_IN_GROUP).clamp(2, MOST_GROUPS);
             let (observed, limits) = observed(&curve, months)?;
             Ok(Horizon {
@@ -173,7 +191,16 @@ mod tests {
         let values = vec![survival_at_100; n as usize];
         let curves = PredictedSurvival::new(&[100.0], values, CurveLookup::Linear).expect("probabilities");
         let risk = Risk::new(&vec![0.0; n as usize]).expect("finite");
-        vec![FoldPatients { fold: 0, outcomes, risk, curves, train: &[], follow_up: FollowUp::Trained }]
+        let patient_ids = (0..n).map(|i| &*format!("p{i}").leak()).collect();
+        vec![FoldPatients {
+            fold: 0,
+            patient_ids,
+            outcomes,
+            risk,
+            curves,
+            train: &[],
+            follow_up: FollowUp::Trained,
+        }]
     }
 
     #[test]
@@ -195,6 +222,21 @@ mod tests {
             verdict.contains("compatible with being calibrated") && !verdict.contains("too "),
             "{verdict}"
         );
+    }
+
+    #[test]
+    fn a_patient_of_two_folds_counts_once_with_the_mean_of_their_probabilities() {
+        // Of 100 patients, each predicted twice: the mean of 0.8 and 0.2 is what half as steep a curve predicts.
+        let both = [fold(100, 0.8), fold(100, 0.2)].concat();
+        let (both, mean) =
+            (Calibration::of(&both).expect("valid"), Calibration::of(&fold(100, 0.5)).expect("valid"));
+        let (both, mean) = (both.expect("patients"), mean.expect("patients"));
+        assert_eq!(both.n_patients, 100);
+        for (both, mean) in both.horizons.iter().zip(&mean.horizons) {
+            assert_eq!((both.months, both.observed, both.limits), (mean.months, mean.observed, mean.limits));
+            assert!((both.predicted - mean.predicted).abs() < 1e-12, "{both:?}, {mean:?}");
+        }
+        assert!((both.d.chi_square - mean.d.chi_square).abs() < 1e-9, "{:?}, {:?}", both.d, mean.d);
     }
 
     #[test]

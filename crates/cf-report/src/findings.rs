@@ -7,6 +7,7 @@ use crate::report::{CIndexSummary, CrossValidationReport, Selection};
 use crate::risk_cut::Cut;
 use crate::risk_groups::{Level, RiskGroups};
 use crate::time_scores::{FoldScores, TimeScores};
+use crate::wording::validated_twice;
 
 /// Two paragraphs for readers who do not read tables.
 pub(crate) struct Findings {
@@ -30,6 +31,8 @@ impl Findings {
         let certainty = [
             interval(patients, n_events, of_pairs),
             spread(&patients.folds, ["Every fold has", "Single folds range"]),
+            validated_twice(analysis.facts)
+                .map(|fact| format!("{fact}, so that the folds are no independent tests of the model.")),
             selection(report),
             limits(report, analysis),
             sites(report),

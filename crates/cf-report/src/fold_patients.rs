@@ -20,6 +20,7 @@ pub(crate) enum FollowUp {
 #[derive(Debug, Clone)]
 pub(crate) struct FoldPatients<'a> {
     pub(crate) fold: usize,
+    pub(crate) patient_ids: Vec<&'a str>,
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) risk: Risk,
     /// Straight between the ends of the time bins, from 1 at time 0: as if events were spread evenly over a bin (Kvamme &
@@ -30,13 +31,13 @@ pub(crate) struct FoldPatients<'a> {
 }
 
 impl<'a> FoldPatients<'a> {
-    /// One entry per fold that scored patients, in the order of the report.
+    /// One entry per fold that scored patients, in the order of the report; `patients` are those of each fold.
     ///
     /// # Errors
     /// If a predicted survival is no probability or the edges of the time bins do not ascend.
-    pub(crate) fn of(report: &'a CrossValidationReport, patients: &[Subject<'_>]) -> Result<Vec<Self>> {
+    pub(crate) fn of(report: &'a CrossValidationReport, patients: &[Subject<'a>]) -> Result<Vec<Self>> {
         let of_fold = |fold: &'a FoldReport| -> Option<Result<Self>> {
-            let members: Vec<&Subject<'_>> =
+            let members: Vec<&Subject<'a>> =
                 patients.iter().filter(|patient| patient.fold == fold.fold).collect();
             let ends = fold.time_bin_edges_months.get(1..).unwrap_or_default();
             (!members.is_empty() && !ends.is_empty())
@@ -49,11 +50,11 @@ impl<'a> FoldPatients<'a> {
     ///
     /// # Errors
     /// As [`FoldPatients::of`], of the months of the curves.
-    pub(crate) fn tested(report: &'a ExternalReport, patients: &[Subject<'_>]) -> Result<Option<Self>> {
+    pub(crate) fn tested(report: &'a ExternalReport, patients: &[Subject<'a>]) -> Result<Option<Self>> {
         if patients.is_empty() || report.survival_months.is_empty() {
             return Ok(None);
         }
-        let members: Vec<&Subject<'_>> = patients.iter().collect();
+        let members: Vec<&Subject<'a>> = patients.iter().collect();
         let train = (report.train_outcomes.as_slice(), FollowUp::Scored);
         Self::new(0, &report.survival_months, &members, train).map(Some)
     }
@@ -61,13 +62,14 @@ impl<'a> FoldPatients<'a> {
     fn new(
         fold: usize,
         ends: &[f64],
-        members: &[&Subject<'_>],
+        members: &[&Subject<'a>],
         (train, follow_up): (&'a [Outcome], FollowUp),
     ) -> Result<Self> {
         let survival = members.iter().flat_map(|patient| patient.survival.iter().copied()).collect();
         let risk: Vec<f64> = members.iter().map(|patient| patient.risk).collect();
         Ok(Self {
             fold,
+            patient_ids: members.iter().map(|patient| patient.patient_id).collect(),
             outcomes: members.iter().map(|patient| patient.outcome).collect(),
             risk: Risk::new(&risk)?,
             curves: PredictedSurvival::new(ends, survival, CurveLookup::Linear)?,

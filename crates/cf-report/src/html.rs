@@ -46,8 +46,9 @@ pub fn render_html(report: &CrossValidationReport) -> Result<String> {
         })
     };
     let levels = [("Slide level", &analysis.slide_intervals), ("Patient level", &analysis.patient_intervals)];
+    let validated_twice = wording::validated_twice(analysis.facts);
     let (time_scores, no_time_scores) = match &analysis.time_scores {
-        Ok(scores) => (Some(TimeScoresView::of_folds(scores)), None),
+        Ok(scores) => (Some(TimeScoresView::of_folds(scores, validated_twice.as_deref())), None),
         Err(reason) => (None, Some(reason.as_str())),
     };
     let folds = folds::views(report, &analysis);
@@ -64,12 +65,12 @@ pub fn render_html(report: &CrossValidationReport) -> Result<String> {
         c_index_notes: wording::c_index_notes(report),
         groups: GroupsView::new(&analysis),
         overstatement: wording::overstatement(analysis.facts),
+        validated_twice: validated_twice.clone(),
         time_scores,
         no_time_scores,
-        calibration: analysis
-            .calibration
-            .as_ref()
-            .map(|calibration| CalibrationView::new(calibration, "a model that was not trained on them")),
+        calibration: analysis.calibration.as_ref().map(|calibration| {
+            CalibrationView::new(calibration, &wording::predicted_by(validated_twice.as_deref()))
+        }),
         no_calibration: "There are no validation predictions, so calibration is undefined.",
         flow: report.flow.iter().map(FlowView::new).collect(),
         folds_argument: wording::folds_argument(report),
@@ -101,6 +102,8 @@ struct Page<'a> {
     c_index_notes: Vec<String>,
     groups: GroupsView,
     overstatement: String,
+    /// Of the patients, where there are any.
+    validated_twice: Option<String>,
     time_scores: Option<TimeScoresView>,
     no_time_scores: Option<&'a str>,
     calibration: Option<CalibrationView<'a>>,

@@ -48,11 +48,17 @@ pub(crate) struct FoldSides {
 }
 
 impl RiskCut {
-    /// Puts every subject to a side, in their order; `None` without subjects.
+    /// Puts every subject to a side, in their order; `None` without subjects. `in_folds` are the subjects of each fold, whose sides are
+    /// counted by fold.
     ///
     /// # Errors
     /// If a fold with subjects has no cut, or one that is not finite.
-    pub(crate) fn sides(&self, level: Level, subjects: &[Subject<'_>]) -> Result<Option<(Cut, Vec<Side>)>> {
+    pub(crate) fn sides(
+        &self,
+        level: Level,
+        subjects: &[Subject<'_>],
+        in_folds: &[Subject<'_>],
+    ) -> Result<Option<(Cut, Vec<Side>)>> {
         if subjects.is_empty() {
             return Ok(None);
         }
@@ -67,8 +73,10 @@ impl RiskCut {
         };
         let side = |subject: &Subject<'_>| Ok(Side::of(subject.risk, cut_of(subject, level, cuts)?));
         let sides: Vec<Side> = subjects.iter().map(side).collect::<Result<_>>()?;
+        let sides_in_folds: Vec<Side> = in_folds.iter().map(side).collect::<Result<_>>()?;
         let of_fold = |cut: &TrainingCut| {
-            let members = || subjects.iter().zip(&sides).filter(|(subject, _)| subject.fold == cut.fold);
+            let members =
+                || in_folds.iter().zip(&sides_in_folds).filter(|(subject, _)| subject.fold == cut.fold);
             let n_high = members().filter(|&(_, &side)| side == Side::High).count();
             let n_low = members().count() - n_high;
             FoldSides { fold: cut.fold, threshold: cut.at(level), n_high, n_low }

@@ -1,14 +1,14 @@
 //! Groups at high and at low risk, at slide and at patient level, with their log-rank test.
 
 use survival_metrics::{
-    CiType, CoxVariance, HazardRatio, KaplanMeier, LogRank, Outcome, RiskGroup as Side, group_hazard_ratio,
-    log_rank_test, stratified_log_rank_test,
+    CiType, CoxVariance, GroupFault, HazardRatio, KaplanMeier, LogRank, Outcome, RiskGroup as Side,
+    group_hazard_ratio, log_rank_test, stratified_log_rank_test,
 };
 
 use crate::c_index_intervals::LEVEL;
 use crate::error::Result;
 use crate::number::{self, counted, fixed};
-use crate::patients::{Subject, patients, slides};
+use crate::patients::{Subject, patients, patients_in_folds, slides, slides_in_folds};
 use crate::report::PredictionRow;
 use crate::risk_cut::{Cut, RiskCut};
 
@@ -81,7 +81,8 @@ pub fn risk_split(level: Level, predictions: &[PredictionRow], cut: &RiskCut) ->
     }))
 }
 
-/// The two sides of a cut and the test between them.
+/// The two sides of a cut and the test between them. Every slide, or patient, is one subject, with the mean risk where several folds
+/// scored it.
 #[derive(Debug)]
 pub(crate) struct RiskGroups {
     pub(crate) level: Level,
@@ -93,7 +94,7 @@ pub(crate) struct RiskGroups {
     pub(crate) low: Option<RiskGroup>,
     /// The log-rank test, or a sentence that says why there is none.
     pub(crate) test: std::result::Result<TestResult, String>,
-    /// The same test with the folds as strata.
+    /// The same test with the folds as strata; none where several folds validate a subject.
     pub(crate) test_by_fold: std::result::Result<TestResult, String>,
     /// Hazard of high over low risk in a Cox model, or a sentence that says why there is none. At slide level its interval
     /// allows for slides of one patient.
@@ -128,7 +129,11 @@ impl RiskGroups {
     /// empty group or an undefined test is a result and not an error.
     pub(crate) fn split(level: Level, predictions: &[PredictionRow], cut: &RiskCut) -> Result<Option<Self>> {
         let subjects = subjects(level, predictions)?;
-        let cut = cut.sides(level, &subjects)?;
+        let in_folds = match level {
+            Level::Slide => slides_in_folds(predictions),
+            Level::Patient => patients_in_folds(predictions)?,
+        };
+        let cut = cut.sides(level, &subjects, &in_folds)?;
         cut.map(|(cut, sides)| Self::of(level, &subjects, cut, sides)).transpose()
     }
 
@@ -161,6 +166,11 @@ impl RiskGroups {
         let hazard_ratio = group_hazard_ratio(&outcomes, &sides, &patients, variance, LEVEL);
         let reason = |error| undefined_because(&error, level, &cut, &sides);
         let (test, test_by_fold) = (test.map_err(reason), test_by_fold.map_err(reason));
+        let test_by_fold = if subjects.iter().any(Subject::is_of_several_folds) {
+            Err("There is no test by fold, as some are validated by several folds.".to_owned())
+        } else {
+            test_by_fold
+        };
         Ok(Self {
             level,
             n: subjects.len(),
@@ -253,7 +263,7 @@ impl RiskGroup {
 
 fn subjects(level: Level, predictions: &[PredictionRow]) -> Result<Vec<Subject<'_>>> {
     match level {
-        Level::Slide => Ok(slides(predictions)),
+        Level::Slide => slides(predictions),
         Level::Patient => patients(predictions),
     }
 }
@@ -262,12 +272,12 @@ fn subjects(level: Level, predictions: &[PredictionRow]) -> Result<Vec<Subject<'
 fn no_hazard_ratio(error: &survival_metrics::Error) -> String {
     use survival_metrics::Error as Metric;
     match error {
-        Metric::Collinear { .. } => "There is no hazard ratio, as one of the groups is empty.".to_owned(),
+        Metric::GroupHazardRatio(fault @ GroupFault::Empty(_)) => {
+            format!("There is no hazard ratio, as {fault}.")
+        }
         Metric::AllCensored { .. } => "There is no hazard ratio, as nobody has the event.".to_owned(),
-        Metric::Separation { .. } => {
-            "The hazard ratio has no finite estimate, as all events of one group come before all of the other, or one group \
-             has none."
-                .to_owned()
+        Metric::GroupHazardRatio(fault) => {
+            format!("The hazard ratio has no finite estimate, as {fault}.")
         }
         other => format!("The hazard ratio is undefined: {other}."),
     }

@@ -1,5 +1,7 @@
 //! How well the predictions of each fold do over time: AUC(t), Brier score, Uno's C-index, against a Kaplan-Meier curve.
 
+use std::collections::HashSet;
+
 use survival_metrics::{
     AucConfig, AucOverTime, BrierConfig, CensoringDistribution, CensoringRule, CensoringSide,
     ConcordanceConfig, KaplanMeier, Outcome, PredictedSurvival, RiskTies, ScoreOverTime, SurvivalData, Tau,
@@ -24,6 +26,8 @@ pub(crate) struct TimeScores {
     pub(crate) folds: Vec<FoldScores>,
     /// A sentence for each fold that is left out.
     pub(crate) left_out: Vec<String>,
+    /// Whether a patient is in several folds.
+    shares_patients: bool,
 }
 
 /// The scores of one fold. Weights for censoring, and the reference curve, are those of its training patients.
@@ -92,7 +96,10 @@ impl TimeScores {
         if scores.is_empty() {
             return Err(format!("AUC(t) and Brier score are undefined. {}", left_out.join(" ")));
         }
-        Ok(Self { times, folds: scores, left_out })
+        let mut seen = HashSet::new();
+        let shares_patients =
+            !folds.iter().flat_map(|fold| &fold.patient_ids).all(|patient| seen.insert(patient));
+        Ok(Self { times, folds: scores, left_out, shares_patients })
     }
 
     /// Scores a cohort that took no part in training, as if it were a fold; or says in a sentence why that is impossible.
@@ -107,7 +114,7 @@ impl TimeScores {
             ))
         })?;
         let scores = usable.scores(&times).map_err(|error| undefined(error.to_string()))?;
-        Ok(Self { times, folds: vec![scores], left_out: Vec::new() })
+        Ok(Self { times, folds: vec![scores], left_out: Vec::new(), shares_patients: false })
     }
 
     /// Mean over folds at each time.
@@ -127,8 +134,12 @@ impl TimeScores {
         values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
     }
 
-    /// 95 % limits of the mean AUC at each time, from the standard errors of the folds, whose patients are different people.
+    /// 95 % limits of the mean AUC at each time, from the standard errors of the folds, whose patients are different people; none where
+    /// they are not, as the standard errors do not tell how the folds go together.
     pub(crate) fn auc_limits(&self) -> Vec<(f64, f64)> {
+        if self.shares_patients {
+            return Vec::new();
+        }
         let n = self.folds.len() as f64;
         let variance = |k: usize| {
             let squares =
@@ -257,6 +268,7 @@ mod tests {
         let risk: Vec<f64> = values.iter().map(|s| -s).collect();
         FoldPatients {
             fold: 4,
+            patient_ids: (0..outcomes.len()).map(|i| &*format!("p{i}").leak()).collect(),
             risk: Risk::new(&risk).expect("finite"),
             curves: PredictedSurvival::new(&[40.0], values, CurveLookup::Linear).expect("probabilities"),
             outcomes,
@@ -324,6 +336,17 @@ mod tests {
         let scores = TimeScores::of(&[patients(&train, |_| 0.5), patients(&short, |_| 0.5)]).expect("scored");
         assert_eq!(scores.times.last(), Some(&10.0));
         assert_eq!(scores.folds.len(), 2);
+    }
+
+    #[test]
+    fn folds_that_share_patients_have_no_band() {
+        let train = outcomes(1..61);
+        let (one, mut other) = (patients(&train, |i| (i * 7 % 30) as f64 / 30.0), patients(&train, |_| 0.5));
+        other.patient_ids = other.patient_ids.iter().map(|id| &*format!("other {id}").leak()).collect();
+        let limits = |folds: [&FoldPatients<'_>; 2]| {
+            TimeScores::of(&folds.map(Clone::clone)).expect("scored").auc_limits().len()
+        };
+        assert_eq!((limits([&one, &other]), limits([&one, &one])), (26, 0));
     }
 
     #[test]

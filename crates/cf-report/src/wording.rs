@@ -85,12 +85,11 @@ pub(crate) struct Scored {
 
 /// Counts of the scored slides and patients.
 pub(crate) fn scored(report: &CrossValidationReport, facts: Option<PatientFacts>) -> Scored {
-    let n_events = report.predictions.iter().filter(|row| row.outcome.is_event()).count();
     Scored {
-        n_slides: count(report.predictions.len()),
+        n_slides: count(facts.map_or(0, |facts| facts.n_slides)),
         n_patients: count(facts.map_or(0, |facts| facts.n_patients)),
         n_event_patients: count(facts.map_or(0, |facts| facts.n_event_patients)),
-        n_events: count(n_events),
+        n_events: count(facts.map_or(0, |facts| facts.n_event_slides)),
         n_folds: match (report.folds.len(), report.n_planned_folds) {
             (n, all) if n < all => format!("{n} of {}", counted(all, "fold", "folds")),
             (n, _) => counted(n, "fold", "folds"),
@@ -134,6 +133,22 @@ pub(crate) fn optimism(report: &CrossValidationReport) -> String {
          show less (how epochs were chosen here stands under Protocol).",
         fixed(difference.abs(), 3)
     )
+}
+
+/// `7 of 17 patients are validated by several folds`; `None` where none is.
+pub(crate) fn validated_twice(facts: Option<PatientFacts>) -> Option<String> {
+    let facts = facts.filter(|facts| facts.n_validated_twice > 0)?;
+    let patients = counted(facts.n_patients, "patient", "patients");
+    let are = if facts.n_validated_twice == 1 { "is" } else { "are" };
+    Some(format!("{} of {patients} {are} validated by several folds", count(facts.n_validated_twice)))
+}
+
+/// What predicted the patients of cross-validation. `shared` says that folds share patients, where they do.
+pub(crate) fn predicted_by(shared: Option<&str>) -> String {
+    let counted = shared.map_or_else(String::new, |fact| {
+        format!(". {fact}; they count once, with the mean of the probabilities that the models of these folds predict")
+    });
+    format!("a model that was not trained on them{counted}")
 }
 
 /// Why slide-level tests overstate, with the cohort's own numbers.

@@ -18,6 +18,7 @@ fn cohort(heading: &str) -> CohortEstimates {
         heading: heading.to_owned(),
         n_patients: 1016,
         n_event_patients: 134,
+        n_validated_twice: 0,
         methods: vec![
             method("CrossFusion", 0.643, true),
             method("AMIL", 0.59, true),

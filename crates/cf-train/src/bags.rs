@@ -16,6 +16,8 @@ use crate::device_memory::naming_the_bag;
 use crate::edge_cache::EdgeFile;
 use crate::error::{Error, Result};
 use crate::memory::BagSize;
+use crate::missing_fact;
+use crate::one_magnification;
 use crate::resident_bags::ResidentBags;
 use crate::substitutes::{self, SubstituteRow};
 use crate::visit::{PatchDraw, Visit};
@@ -70,7 +72,7 @@ impl BagSource {
         let bag = store
             .read(example, magnifications)
             .map_err(|source| Error::Bag { slide_id: example.to_owned(), source })?;
-        model.check_bag(&bag)?;
+        model.check_bag(&bag).map_err(|error| missing_fact::of_model(error, &store))?;
         let dtype = model.feature_type(bag.feature_dim(), device, precision.compute_dtype());
         Ok(Self {
             store,
@@ -150,7 +152,9 @@ impl BagSource {
             parents: described.has_parents,
             tissue: described.has_tissue,
         };
-        self.model.check_known(slide_id, |at| known.get(&at).map(facts).unwrap_or_default())?;
+        self.model
+            .check_known(slide_id, |at| known.get(&at).map(facts).unwrap_or_default())
+            .map_err(|error| missing_fact::of_model(error, &self.store))?;
         Ok(known)
     }
 
@@ -323,7 +327,7 @@ impl BagSource {
     fn upload(&self, slide_id: &str, bag: &Bag, draw: Option<&PatchDraw>) -> Result<Result<BagUpload>> {
         let path = || self.store.path_of(slide_id, self.magnifications[0]);
         self.check_width(slide_id, bag.feature_dim(), path)?;
-        self.model.check_bag(bag)?;
+        self.model.check_bag(bag).map_err(|error| missing_fact::of_model(error, &self.store))?;
         let derived = self.derived_of(slide_id)?;
         let mut patches = Patches { derived, ..Patches::of(bag) };
         let kept = draw.map(|draw| draw.of(BagSize::of_bag(bag), &patches)).transpose()?.flatten();
@@ -356,7 +360,11 @@ pub fn open_store(features: &FeaturesConfig) -> Result<BagStore> {
             BagStore::open_roots(&roots, &features.backbone)
         }
     };
-    store.map_err(Error::BagStore)
+    store.map_err(|error| {
+        let dir = features.dir.as_deref();
+        dir.and_then(|dir| one_magnification::fault(dir, &error, &features.backbone))
+            .unwrap_or(Error::BagStore(error))
+    })
 }
 
 /// The order of a bag's patches, as checkpoints record it.

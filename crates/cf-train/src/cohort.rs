@@ -39,7 +39,7 @@ pub use preset::{Endpoint, MissingOutcome, Preset};
 pub(crate) use row_fault::{RowFault, RowFaultKind};
 pub use settings::{CohortConfig, ColumnNames, SlideColumnNames};
 pub(crate) use slide_list::SlideList;
-pub(crate) use slide_names::bag_name_of;
+pub(crate) use slide_names::{OF_UNKNOWN_PATIENT, WITHOUT_SLIDE_ROW, bag_name_of};
 pub use status_cells::StatusColumn;
 pub use time_cells::TimeUnit;
 pub(crate) use unread_patients::UnreadPatients;
@@ -80,7 +80,9 @@ impl Dropped {
 pub struct Cohort {
     /// At least one.
     slides: Vec<Slide>,
-    /// Cases of rows without an outcome.
+    /// Which table has their rows, in words.
+    slides_stand_in: &'static str,
+    /// Cases of rows without an outcome, or without a slide.
     skipped_cases: BTreeSet<String>,
     dropped: Vec<Dropped>,
 }
@@ -101,7 +103,12 @@ impl Cohort {
         &self.dropped
     }
 
-    /// Whether a case has rows, but none with an outcome.
+    /// Which table has the rows of slides: `the slide table`, or `the clinical table`.
+    pub(crate) fn slides_stand_in(&self) -> &'static str {
+        self.slides_stand_in
+    }
+
+    /// Whether a case has rows, but none with an outcome, or no slide: what [`Cohort::dropped`] tells of.
     pub(crate) fn is_skipped(&self, case_id: &str) -> bool {
         self.skipped_cases.contains(case_id)
     }

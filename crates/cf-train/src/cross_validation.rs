@@ -53,6 +53,7 @@ pub fn cross_validate(
     check_directory(run, config, options.resume)?;
     let plan = Plan::new(config, &options.device, &options.folds)?;
     plan.warn_of_slides_left_out();
+    plan.warn_of_patients_validated_twice();
     let hashes = || plan.data_hashes(config, &mut FileHashes::default(), (run, stop));
     carry_out(config, (&plan, hashes), (run, Held::ByFold), options, stop, observe)
 }

@@ -59,7 +59,7 @@ impl DelimitedTable {
     pub(crate) fn read(path: &Path, lengths: RowLengths) -> Result<Self> {
         let text = read_table_text(path)?;
         let fault = |reason: String| Error::data(path, reason);
-        let comment = opens_with_comments(&text).then_some(b'#');
+        let comment = cf_cli::comment_of(text.as_bytes());
         let delimiter = cf_cli::delimiter_of(text.as_bytes(), comment);
         let unreadable = |row: RecordFault| fault(row.to_string());
         let records = Records::new(text.as_bytes(), delimiter, comment, lengths).map_err(unreadable)?;
@@ -132,12 +132,6 @@ impl DelimitedTable {
     }
 }
 
-/// Whether the first line is a comment. A `#` of its own is the name of an index column.
-fn opens_with_comments(text: &str) -> bool {
-    let rest = text.strip_prefix('#').and_then(|rest| rest.chars().next());
-    rest.is_some_and(|next| !matches!(next, ',' | ';' | '\t' | '\r' | '\n'))
-}
-
 fn check_header(header: &Record) -> std::result::Result<(), String> {
     let line = header.line;
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
@@ -156,13 +150,6 @@ fn check_header(header: &Record) -> std::result::Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_index_column_called_by_a_hash_is_no_comment() {
-        assert!(opens_with_comments("#Patient Identifier\tMonths\n"));
-        assert!(!opens_with_comments("#,case_id\n0,a\n"));
-        assert!(!opens_with_comments("case_id\n#1\n"));
-    }
 
     #[test]
     fn cells_are_those_of_their_row() {

@@ -184,6 +184,14 @@ pub enum Error {
         /// Why not; its text names the file.
         source: wsi_bags::Error,
     },
+    /// A bag that lacks something beside features.
+    #[error("{fault}; {way_out}")]
+    BagLacks {
+        /// Which bag, what it lacks, and who needs it.
+        fault: Box<cf_model::Error>,
+        /// What would give it that.
+        way_out: String,
+    },
     /// A directory of bags that can't be opened.
     #[error(transparent)]
     BagStore(wsi_bags::Error),
@@ -289,6 +297,7 @@ impl Error {
             Self::Config { .. }
             | Self::Data { .. }
             | Self::Bag { .. }
+            | Self::BagLacks { .. }
             | Self::BagStore(_)
             | Self::Model(_)
             | Self::Metrics(_)

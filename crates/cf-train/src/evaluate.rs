@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use survival_metrics::{
     BootstrapConfig, CvSummary, FoldRisks, Outcome, RiskTies, bootstrap_mean_c_indices, concordance_index,
-    log_rank_test, median_split,
 };
 
 use crate::config::RunConfig;
 use crate::error::Result;
 use crate::protocol;
 use crate::resampling;
+use crate::splits::validated_parts;
 use crate::substitutes::{self, SubstituteRow};
 
 pub use learned_cut::{LearnedCutSummary, prediction_rows, risk_cut};
@@ -88,7 +88,8 @@ pub struct CIndex {
     pub sd: Option<f64>,
     /// Each fold's; null where no pair can be compared.
     pub folds: Vec<Option<f64>>,
-    /// Percentile interval of the mean, patients resampled within folds; null where resampling says nothing of its certainty.
+    /// Percentile interval of the mean, patients resampled within folds, or once for all folds that validate them; null where resampling
+    /// says nothing of its certainty.
     pub ci95: Option<(f64, f64)>,
     /// Why there is a mean and no interval of it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -121,7 +122,7 @@ pub struct Summary {
     pub patient_c_index: CIndex,
     /// Slides, last epoch.
     pub last_epoch_c_index: CIndex,
-    /// Median split of the pooled slide risks.
+    /// Median split of the pooled slide risks; of a slide that several folds validate, of the mean of its risks.
     pub log_rank: LogRankSummary,
     /// `sound`: slides split at the median risk of their own fold's training slides.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -129,14 +130,17 @@ pub struct Summary {
     /// `sound`: patients, by their mean risk, split at the median risk of their own fold's training patients.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub patient_log_rank_learned_cut: Option<LearnedCutSummary>,
-    /// Validation rows.
+    /// Validated slides.
     pub n_slides: usize,
-    /// Patients among them.
+    /// Their patients.
     pub n_patients: usize,
-    /// Rows with an event.
+    /// Slides with an event.
     pub n_events: usize,
     /// Patients with an event.
     pub n_event_patients: usize,
+    /// Patients whom several folds validate.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub n_validated_twice: usize,
     /// What stood in for what bags lack, over the folds' slides.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub substitutes: Vec<SubstituteRow>,
@@ -147,6 +151,11 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// `7 of 17 patients are validated by several folds`; `None` where none is.
+    pub fn validated_twice(&self) -> Option<String> {
+        validated_parts::validated_twice(self.n_validated_twice, self.n_patients)
+    }
+
     /// The model's name, with a word where it ran without what it is named for.
     pub fn model_label(&self) -> String {
         substitutes::label(&self.model, &self.substitutes)
@@ -177,12 +186,17 @@ pub fn summarise(config: &RunConfig, folds: &[FoldPredictions], cost: Cost) -> R
         learned_cut::summaries(config.training.protocol, folds)?;
     let seed = config.training.seed;
 
-    let all_patients: BTreeMap<&str, bool> = patients
-        .iter()
-        .flat_map(|fold| fold.patients.iter().zip(&fold.outcomes))
-        .map(|(patient, outcome)| (patient.as_str(), outcome.is_event()))
-        .collect();
-    let outcomes = || selected.iter().flat_map(|fold| &fold.outcomes);
+    // Several folds may validate one of them: each counts once.
+    let rows = prediction_rows(folds)?;
+    let all_slides: BTreeMap<&str, bool> =
+        rows.iter().map(|row| (row.slide_id.as_str(), row.outcome.is_event())).collect();
+    let mut all_patients: BTreeMap<&str, (bool, usize)> = BTreeMap::new();
+    for (patient, outcome) in patients.iter().flat_map(|fold| fold.patients.iter().zip(&fold.outcomes)) {
+        all_patients.entry(patient).or_insert((outcome.is_event(), 0)).1 += 1;
+    }
+    let n_patients = |is_counted: fn(&(bool, usize)) -> bool| {
+        all_patients.values().filter(|patient| is_counted(patient)).count()
+    };
     Ok(Summary {
         model: config.model.name().to_string(),
         cohort: config.cohort.name.clone(),
@@ -191,13 +205,14 @@ pub fn summarise(config: &RunConfig, folds: &[FoldPredictions], cost: Cost) -> R
         c_index: c_index(&selected, seed)?,
         patient_c_index: c_index(&patients, seed)?,
         last_epoch_c_index: c_index(&last, seed)?,
-        log_rank: pooled_log_rank(&selected),
+        log_rank: learned_cut::pooled_log_rank(&rows)?,
         log_rank_learned_cut,
         patient_log_rank_learned_cut,
-        n_slides: outcomes().count(),
+        n_slides: all_slides.len(),
         n_patients: all_patients.len(),
-        n_events: outcomes().filter(|outcome| outcome.is_event()).count(),
-        n_event_patients: all_patients.values().filter(|&&event| event).count(),
+        n_events: all_slides.values().filter(|&&has_event| has_event).count(),
+        n_event_patients: n_patients(|&(has_event, _)| has_event),
+        n_validated_twice: n_patients(|&(_, n_folds)| n_folds > 1),
         substitutes: substitutes::merge(folds.iter().flat_map(|fold| &fold.substitutes)),
         wall_seconds: cost.wall_seconds,
         peak_rss_bytes: cost.peak_rss_bytes,
@@ -232,14 +247,9 @@ pub(crate) fn mean_and_sd(values: &[Option<f64>]) -> Result<(Option<f64>, Option
     Ok((Some(summary.mean()), (defined.len() > 1).then(|| summary.population_sd())))
 }
 
-fn pooled_log_rank(folds: &[Risks]) -> LogRankSummary {
-    let risk: Vec<f64> = folds.iter().flat_map(|fold| fold.risk.iter().copied()).collect();
-    let outcomes: Vec<Outcome> = folds.iter().flat_map(|fold| fold.outcomes.iter().copied()).collect();
-    let groups = median_split(&risk).map(|split| split.groups);
-    match groups.and_then(|groups| log_rank_test(&outcomes, &groups)) {
-        Ok(test) => LogRankSummary { chi_square: Some(test.chi_square), p_value: Some(test.p_value) },
-        Err(_) => LogRankSummary { chi_square: None, p_value: None },
-    }
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+pub(crate) fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 #[cfg(test)]

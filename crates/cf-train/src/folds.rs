@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::slides_with_bags::SlidesWithBags;
 use crate::splits::Split;
 use crate::splits::matching::IdIndex;
+use crate::splits::validated_parts::{SAME_VALIDATION_WAY_OUT, ValidatedParts, same_validation};
 
 /// A fold of slides, as indices into [`Cohort::slides`].
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +28,8 @@ pub struct Fold {
 pub struct JoinedFolds {
     /// The folds, in order.
     pub folds: Vec<Fold>,
+    /// Patients whom several folds validate, sorted.
+    pub patients_validated_twice: Vec<String>,
     /// Slides without a bag at every magnification that the model reads.
     pub without_bag: Vec<Dropped>,
     /// Bags of no slide of the table.
@@ -41,8 +44,8 @@ pub struct JoinedFolds {
 /// bags, and lists what lies there.
 ///
 /// # Errors
-/// If a patient is in two parts of one fold, no id joins, or a fold is left without training or validation slides, or
-/// without events to learn from or to choose the epoch by.
+/// If a patient is in two parts of one fold, two folds validate the same, no id joins, or a fold is left without training or validation
+/// slides, or without events to learn from or to choose the epoch by.
 pub fn join(
     cohort: &Cohort,
     splits: &[Split],
@@ -56,7 +59,7 @@ pub fn join(
     let mut in_fold = vec![false; cohort.slides().len()];
     let mut validated = vec![false; cohort.slides().len()];
     let (mut trained, mut choosing_anywhere) = (BTreeSet::new(), BTreeSet::new());
-    let mut folds = Vec::new();
+    let (mut folds, mut validated_parts) = (Vec::new(), ValidatedParts::default());
     for split in splits {
         let mut slides_of = |ids: &[String]| {
             let mut slides: Vec<usize> = Vec::new();
@@ -93,6 +96,11 @@ pub fn join(
             let numbers = numbers.map_or_else(String::new, |told| format!("; {told}"));
             Error::data(&split.path, format!("fold {}: {reason}{numbers}", split.fold))
         })?;
+        let same = validated_parts.add(fold.fold, fold.validation.iter().copied().collect());
+        if let Some(first) = same.and_then(|same| splits.iter().find(|first| first.fold == same)) {
+            let same = same_validation([(split.fold, &split.path), (first.fold, &first.path)]);
+            return Err(Error::data(&split.path, format!("{same}; {SAME_VALIDATION_WAY_OUT}")));
+        }
         folds.push(fold);
     }
 
@@ -121,6 +129,8 @@ pub fn join(
     ];
     Ok(JoinedFolds {
         folds,
+        patients_validated_twice: validated_parts
+            .patients_of_several(|slide| &cohort.slides()[slide].patient_id),
         without_bag,
         bags_without_row,
         without_fold: without_fold.into_iter().flatten().collect(),

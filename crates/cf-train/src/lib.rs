@@ -12,6 +12,7 @@
 //! | what a run takes and may take | `memory.rs`, `duration.rs`, `allotment.rs` |
 //! | one slide | `predict.rs`, `held_out.rs` |
 //! | the models of a run on other slides | `ensemble.rs`, `ensemble/`; without outcomes `apply.rs`, `apply/`, with them `external.rs`, `external/` |
+//! | bags that lack something, or lie elsewhere | `missing_fact.rs`, `one_magnification.rs` |
 //! | many runs | `study/` |
 //! | simulated cohorts | `simulate/` |
 //!
@@ -51,6 +52,8 @@ pub mod held_out;
 pub mod input_hash;
 pub mod loss;
 pub mod memory;
+mod missing_fact;
+mod one_magnification;
 pub mod plan;
 pub mod predict;
 mod process;

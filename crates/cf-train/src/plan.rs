@@ -22,7 +22,7 @@ use crate::folds;
 use crate::memory::{BagSize, MemoryBudget};
 use crate::run_dir;
 use crate::slides_with_bags::{as_in_table, missing_from};
-use crate::splits;
+use crate::splits::{self, validated_parts};
 use crate::training_model;
 
 pub(crate) use flow::of_bags as flow_of_bags;
@@ -37,6 +37,8 @@ pub struct Plan {
     others: Vec<FoldData>,
     /// The slides that some fold of the splits validates.
     validated: Vec<Slide>,
+    /// How many patients several folds of the splits validate, in words.
+    validated_twice: Option<String>,
     /// What `folds.json` will say.
     pub record: FoldsRecord,
     /// The bags.
@@ -127,6 +129,8 @@ impl Plan {
             }
         }
         let validated = flow::validated(&cohort, &joined);
+        let twice = joined.patients_validated_twice.len();
+        let validated_twice = validated_parts::validated_twice(twice, n_patients(validated.iter()));
         let record = FoldsRecord {
             flow: flow::of_cohort(&cohort, &joined, &validated),
             n_planned_folds: Some(joined.folds.len()),
@@ -139,7 +143,7 @@ impl Plan {
         if let Some(path) = &config.training.initial_weights {
             training_model::check_initial(&config.model, bags.backbone_dim(), path)?;
         }
-        let mut plan = Self { folds, others, validated, record, bags };
+        let mut plan = Self { folds, others, validated, validated_twice, record, bags };
         for slide_id in slide_ids(plan.slides()) {
             plan.bags.check_described(slide_id)?;
         }
@@ -156,6 +160,16 @@ impl Plan {
     pub(crate) fn warn_of_slides_left_out(&self) {
         if let Some(left_out) = flow::left_out(&self.record.flow) {
             tracing::warn!("left out: {left_out}; `cf-train cv --dry-run --json` and the report say which");
+        }
+    }
+
+    /// Says how many patients several folds validate, where there are any.
+    pub fn warn_of_patients_validated_twice(&self) {
+        if let Some(validated_twice) = &self.validated_twice {
+            tracing::warn!(
+                "{validated_twice}: the folds are no independent tests, and what pools them counts each patient once; \
+                 `cf-train splits make` makes folds that validate everybody once"
+            );
         }
     }
 

@@ -22,6 +22,7 @@ use crate::device_memory::naming_the_bag;
 use crate::error::{Error, Result};
 use crate::loss;
 use crate::memory::BagSize;
+use crate::missing_fact;
 
 /// Weight of the uncensored part in [`gradients`].
 const ALPHA: f64 = 0.2;
@@ -182,7 +183,12 @@ pub fn attribute(target: &Target<'_>, options: AttributionOptions<'_>) -> Result
         if let Some(max_parts) = options.occlusion {
             let mut silent = |_, _| ();
             let progress = options.progress.unwrap_or(&mut silent);
-            layers.extend(cf_model::occlude(trained.model.as_ref(), &on_device, max_parts, progress)?);
+            let lacking = |error| match open_store(target.features) {
+                Ok(store) => missing_fact::of_occlusion(error, &store, &bag),
+                Err(_) => error.into(),
+            };
+            let occluded = cf_model::occlude(trained.model.as_ref(), &on_device, max_parts, progress);
+            layers.extend(occluded.map_err(lacking)?);
         }
         let prediction = trained.prediction(target.slide, &output)?;
         Ok(SlideAttribution { prediction, layers, bag, info })
@@ -313,7 +319,7 @@ fn read_bag<'a>(
     let bag = store
         .read(target.slide, config.magnifications())
         .map_err(|source| Error::Bag { slide_id: target.slide.to_owned(), source })?;
-    config.check_bag(&bag)?;
+    config.check_bag(&bag).map_err(|error| missing_fact::of_model(error, &store))?;
     if bag.feature_dim() != backbone_dim {
         return Err(Error::data(
             target.checkpoint,

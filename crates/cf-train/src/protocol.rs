@@ -43,10 +43,31 @@ impl fmt::Display for Protocol {
     }
 }
 
+const SEED: &str = "training.seed";
+
 /// The protocol's name, with the settings that differ from it: `paper (modified: training.max_epochs)`.
 pub fn describe(config: &RunConfig) -> String {
+    named(config.training.protocol, &modified(config))
+}
+
+/// [`describe`] of a run whose seed is one of several, which are told beside the protocol.
+pub(crate) fn describe_but_seed(config: &RunConfig) -> String {
+    let mut modified = modified(config);
+    modified.retain(|key| *key != SEED);
+    named(config.training.protocol, &modified)
+}
+
+fn named(protocol: Protocol, modified: &[&str]) -> String {
+    match modified {
+        [] => protocol.to_string(),
+        keys => format!("{protocol} (modified: {})", keys.join(", ")),
+    }
+}
+
+/// The settings that differ from those of the protocol.
+fn modified(config: &RunConfig) -> Vec<&'static str> {
     let training = &config.training;
-    let modified: Vec<&str> = [
+    [
         ("training.max_epochs", training.max_epochs != training.protocol.default_epochs()),
         ("training.learning_rate", training.learning_rate != 1e-4),
         ("training.weight_decay", training.weight_decay != 4e-6),
@@ -54,7 +75,7 @@ pub fn describe(config: &RunConfig) -> String {
         ("training.alpha", training.alpha != 0.2),
         ("training.loss", training.loss != LossKind::Nll),
         ("training.precision", training.precision != Precision::F32),
-        ("training.seed", training.seed != 7),
+        (SEED, training.seed != 7),
         ("training.inner_validation", training.inner_validation.selects()),
         ("training.max_patches", training.max_patches.is_some()),
         ("training.initial_weights", training.initial_weights.is_some()),
@@ -62,9 +83,5 @@ pub fn describe(config: &RunConfig) -> String {
     ]
     .into_iter()
     .filter_map(|(key, differs)| differs.then_some(key))
-    .collect();
-    match modified.as_slice() {
-        [] => training.protocol.to_string(),
-        keys => format!("{} (modified: {})", training.protocol, keys.join(", ")),
-    }
+    .collect()
 }

@@ -40,11 +40,12 @@ pub fn write(run: &Path, out: &Path, heatmaps: Option<&Path>) -> Result<PathBuf>
     if out.join(run_dir::CONFIG).is_file() && !is_own() {
         return Err(Error::data(out, "holds another run, with a report of its own; choose another --out"));
     }
-    run_dir::create_dir(out)?;
+    // Before anything is made: a report without what it was asked for is none.
     if let Some(folder) = heatmaps {
         let config = RunConfig::read(&run.join(run_dir::CONFIG), &[])?;
         report.heatmaps = heatmaps::of_extremes((run, out), folder, &report.predictions, &config.model)?;
     }
+    run_dir::create_dir(out)?;
     write_figures(out, cf_report::figures(&report)?)?;
     let path = out.join(run_dir::REPORT);
     run_dir::write(&path, cf_report::render_html(&report)?.as_bytes())?;

@@ -36,7 +36,7 @@ impl SlidesWithBags {
             has_bag,
             without_bag,
             bags_without_row: Dropped::new(
-                "bag without a row in the clinical table",
+                &format!("bag without a row in {}", cohort.slides_stand_in()),
                 without_row(cohort, bag_ids),
             ),
         })

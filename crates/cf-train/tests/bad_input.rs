@@ -482,6 +482,8 @@ fn tables_that_are_no_tables_are_refused() {
     study.fails(3, &["cannot read", "clinical.csv", "No such file"]);
     let study = Study::new();
     std::fs::remove_dir_all(study.path("splits")).unwrap();
+    study.fails(3, &["splits: there is no such directory or file"]);
+    std::fs::create_dir(study.path("splits")).unwrap();
     study.fails(3, &["splits", "no splits_0.csv"]);
     let study = Study::new();
     std::fs::remove_dir_all(study.path("features")).unwrap();
@@ -526,6 +528,12 @@ fn configurations_name_line_key_and_the_way_out() {
     );
     study.fails_with(&["--set", "training.sede=1"], 3, &["training.sede", "`training.seed`"]);
     study.fails_with(&["--set", "seed"], 2, &["expected KEY=VALUE"]);
+    study.fails_with(&["--folds", "0-5"], 3, &["fold 2 was asked for, found folds 0 to 1"]);
+    study.fails_with(
+        &["--folds", "1-0"],
+        2,
+        &["found `1-0`, expected a number or a range, such as 3 or 0-4"],
+    );
     study.fails_with(&["--folds", "5"], 3, &["fold 5 was asked for, found folds 0 to 1"]);
     study.fails_with(&["--device", "cuda:0"], 2, &["built for the CPU only"]);
 }

@@ -189,7 +189,7 @@ fn folds_trained_in_two_sessions_are_one_run() {
     let (whole, parts) = (dir.path().join("whole"), dir.path().join("parts"));
     cv(&cohort, &whole, &[]);
     cv(&cohort, &parts, &["--folds", "0,3"]);
-    cv(&cohort, &parts, &["--folds", "1,2,4", "--resume"]);
+    cv(&cohort, &parts, &["--folds", "1-2,4", "--resume"]);
     assert!(predictions(&whole) == predictions(&parts));
     let folds = |run: &Path| std::fs::read_to_string(run.join("folds.json")).unwrap();
     assert_eq!(folds(&whole), folds(&parts));
@@ -691,6 +691,10 @@ fn a_run_directory_holds_what_the_contract_says() {
     std::fs::remove_file(run.join("report.html")).unwrap();
     // Elsewhere first: then the run is only read.
     let elsewhere = dir.path().join("reports/mine");
+    let without_maps =
+        ["report", "--run", path(&run), "--heatmaps", path(&cohort), "--out", path(&elsewhere)];
+    fail(&without_maps, 3, &["found no SLIDE/figure.png"]);
+    assert!(!dir.path().join("reports").exists(), "nothing is made of a report that fails");
     succeed(&["report", "--run", path(&run), "--out", path(&elsewhere)]);
     assert_eq!(std::fs::read_to_string(elsewhere.join("report.html")).unwrap(), report);
     assert!(elsewhere.join("figures").is_dir() && !run.join("report.html").exists());

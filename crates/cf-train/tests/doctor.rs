@@ -146,6 +146,14 @@ impl Study {
         self.edit("config.toml", "dir = \"bags\"\nlayout = \"native\"", "dir = \"features\"");
     }
 
+    /// Names another model, with its own settings.
+    fn take_model(&self, name: &str) {
+        let config = self.read("config.toml");
+        let (before, after) = (config.find("[model]").unwrap(), config.find("[training]").unwrap());
+        let model = format!("[model]\nname = \"{name}\"\n\n");
+        self.write("config.toml", &[&config[..before], &model, &config[after..]].concat());
+    }
+
     /// What `doctor --json` says, and its exit code.
     fn diagnosis(&self, more: &[&str]) -> (Value, i32) {
         let (config, out) = (self.path("config.toml"), self.path("run"));
@@ -230,7 +238,7 @@ const PLANTED: &[Planted] = &[
         vec!["--set", "training.learning_rate=-1"]
     }),
     planted("bad-value", "error", "config.toml", "crossfusio", |_| vec!["--set", "model.name=crossfusio"]),
-    planted("unusable-table", "error", "clinical.csv", "No such file", |study| {
+    planted("unusable-table", "error", "clinical.csv", "there is no such file", |study| {
         fs::remove_file(study.path("clinical.csv")).unwrap();
         vec![]
     }),
@@ -391,8 +399,18 @@ const PLANTED: &[Planted] = &[
         });
         vec!["--set", "cohort.missing_outcome=skip"]
     }),
+    planted("unusable-splits", "error", "splits", "there is no such directory or file", |study| {
+        fs::remove_dir_all(study.path("splits")).unwrap();
+        vec![]
+    }),
     planted("unusable-splits", "error", "splits", "no splits_0.csv", |study| {
         fs::remove_dir_all(study.path("splits")).unwrap();
+        fs::create_dir(study.path("splits")).unwrap();
+        vec![]
+    }),
+    planted("no-bags", "error", "x10", "is the folder of one magnification", |study| {
+        study.lay_out_clam();
+        study.edit("config.toml", "dir = \"features\"", "dir = \"features/x10\"");
         vec![]
     }),
     planted("patient-in-both-parts", "error", "splits_1.csv", "stands in `train`", |study| {
@@ -429,6 +447,22 @@ const PLANTED: &[Planted] = &[
         study.edit("splits/splits_2.csv", &format!(",{left_out}\n"), ",\n");
         vec![]
     }),
+    planted("validated-twice", "warning", "splits", "1 patients validated by several folds: SIM-", |study| {
+        let case = validated(study, 0)[0].clone();
+        study.edit("splits/splits_1.csv", &format!(",{case},"), ",,");
+        study.edit("splits/splits_1.csv", ",train,val\n", &format!(",train,val\n99,,{case}\n"));
+        vec![]
+    }),
+    planted(
+        "same-validation",
+        "error",
+        "splits_1.csv",
+        "validates the same patients as fold 0 (splits_0.csv)",
+        |study| {
+            fs::copy(study.path("splits/splits_0.csv"), study.path("splits/splits_1.csv")).unwrap();
+            vec![]
+        },
+    ),
     planted(
         "shared-sites",
         "note",
@@ -544,15 +578,11 @@ const PLANTED: &[Planted] = &[
     planted(
         "missing-patch-fact",
         "error",
-        "slide",
-        "patchgcn needs coordinates of the x20 patches",
+        "features",
+        "patchgcn needs coordinates of the x20 patches, which 40 of 40 bags lack: ",
         |study| {
             study.lay_out_pt();
-            let config = fs::read_to_string(study.path("config.toml")).unwrap();
-            let (before, after) = (config.find("[model]").unwrap(), config.find("[training]").unwrap());
-            let model = "[model]\nname = \"patchgcn\"\n\n";
-            fs::write(study.path("config.toml"), [&config[..before], model, &config[after..]].concat())
-                .unwrap();
+            study.take_model("patchgcn");
             vec![]
         },
     ),
@@ -898,6 +928,154 @@ fn faults_of_every_step_are_reported_at_once_and_for_people() {
     }
     assert_eq!(output.status.code(), Some(3));
     assert!(stderr.contains("the doctor found"), "{stderr}");
+}
+
+/// What the doctor finds of a kind.
+fn findings_of<'a>(diagnosis: &'a Value, fault: &str) -> Vec<&'a Value> {
+    let findings = diagnosis["findings"].as_array().unwrap();
+    findings.iter().filter(|finding| finding["fault"] == fault).collect()
+}
+
+/// Bags of CLAM without a patch size: what says how to mend them is followed, and mends them.
+#[test]
+fn bags_whose_coordinates_tell_what_a_model_needs_are_told_to_be_converted() {
+    let study = Study::new();
+    study.lay_out(|root, slide, at, set| {
+        let (files, file) = (root.join(format!("{at}/h5_files")), format!("{slide}.h5"));
+        fs::create_dir_all(&files).unwrap();
+        let alone =
+            PatchSet::new(set.features().clone()).with_coords(set.coords().unwrap().to_vec()).unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        let native = scratch.path().join(&file);
+        native::write(&native, &Bag::new(slide, [(at, alone)]).unwrap(), "simulated", &SlideInfo::default())
+            .unwrap();
+        let store = BagStore::open(scratch.path(), Some(Layout::Native), "simulated").unwrap();
+        let out = scratch.path().join("clam");
+        Converter::new(&store, Layout::Clam, &out).unwrap().convert(slide).unwrap();
+        fs::rename(out.join(format!("{at}/h5_files/{file}")), files.join(file)).unwrap();
+    });
+    study.take_model("csmil");
+    let (diagnosis, code) = study.diagnosis(&[]);
+    // Two of the simulated slides have too few patches to tell the distance between them.
+    let [told_apart, finding] = findings_of(&diagnosis, "missing-patch-fact")[..] else {
+        panic!("{}", complaints(&diagnosis))
+    };
+    assert_eq!((code, &diagnosis["errors"]), (3, &Value::from(2)));
+    assert!(text(told_apart, "found").contains("which 2 of 40 bags lack: "), "{told_apart}");
+    assert!(text(told_apart, "way_out").starts_with("extract again"), "{told_apart}");
+    assert!(text(finding, "found").contains("which 38 of 40 bags lack: "), "{finding}");
+    let (features, config) = (study.path("features"), study.path("config.toml"));
+    let command = format!(
+        "`wsi-bags convert --features {} --backbone simulated --to native --out BAGS`",
+        path(&features)
+    );
+    assert!(text(finding, "way_out").contains(&command), "{finding}");
+    let run = study.path("run");
+    let told = cf_train(&["cv", "--config", path(&config), "--out", path(&run)]);
+    let told = String::from_utf8(told.stderr).unwrap();
+    assert!(told.contains(&command) && !told.contains("again"), "{told}");
+    fs::remove_dir_all(&run).unwrap_or_default();
+
+    let store = BagStore::open(&features, None, "simulated").unwrap();
+    let out = study.path("converted");
+    let mut converter = Converter::new(&store, Layout::Native, &out).unwrap();
+    for slide in store.slide_ids() {
+        converter.convert(slide).unwrap();
+    }
+    let (converted, code) = study.diagnosis(&["--set", "features.dir=converted"]);
+    let [left] = findings_of(&converted, "missing-patch-fact")[..] else {
+        panic!("{}", complaints(&converted))
+    };
+    assert_eq!((text(left, "found"), code), (text(told_apart, "found"), 3), "the others are mended");
+
+    // Of a quadtree, the sizes themselves are wanted, which coordinates alone do not state.
+    study.take_model("zoommil");
+    let (diagnosis, _) = study.diagnosis(&[]);
+    let [finding] = findings_of(&diagnosis, "missing-patch-fact")[..] else {
+        panic!("{}", complaints(&diagnosis))
+    };
+    assert!(text(finding, "way_out").starts_with("extract again"), "{finding}");
+}
+
+/// A patient of the clinical table whom the slide table has no row of.
+#[test]
+fn a_patient_without_a_slide_row_is_not_said_to_be_without_a_clinical_one() {
+    let study = Study::new();
+    let rows: Vec<Vec<String>> = study
+        .read("clinical.csv")
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').map(str::to_owned).collect())
+        .collect();
+    let lacking = &rows[5][0];
+    let mut slides = "PATIENT,FILENAME\n".to_owned();
+    slides.extend(rows.iter().filter(|row| row[0] != *lacking).map(|row| format!("{},{}\n", row[0], row[1])));
+    study.write("slides.csv", &slides);
+    let set = ["--set", "cohort.slides=slides.csv"];
+    let (diagnosis, code) = study.diagnosis(&set);
+    let complaints = complaints(&diagnosis);
+    assert_eq!(
+        (code, &diagnosis["warnings"], findings_of(&diagnosis, "rows-left-out").len()),
+        (0, &Value::from(1), 0),
+        "{complaints}"
+    );
+    let of_patient = findings_of(&diagnosis, "ids-not-joined");
+    let finding = of_patient.iter().find(|finding| finding["severity"] == "warning").unwrap();
+    assert_eq!(text(finding, "found"), format!("patient without a row in the slide table: {lacking}"));
+    assert!(text(finding, "place").ends_with("slides.csv"), "{finding}");
+    assert_eq!(text(finding, "wanted"), "a row in the slide table for every patient");
+    assert!(!complaints.contains("in the clinical table"), "{complaints}");
+    let config = study.path("config.toml");
+    let plan = succeed(&[&["cv", "--dry-run", "--json", "--config", path(&config)], &set[..]].concat());
+    assert!(plan.contains("patient without a row in the slide table"), "{plan}");
+    assert!(!plan.contains("without a row in the clinical table"), "{plan}");
+}
+
+/// What a way out says helps where it is followed.
+#[test]
+fn the_ways_out_of_times_that_are_none_lead_out() {
+    let sound = Study::new();
+    let with_time = |time: &str| {
+        let study = sound.copy();
+        study.edit_rows(|index, cells| {
+            if index == 3 {
+                cells[2] = time.to_owned();
+            }
+        });
+        study
+    };
+    let skip = ["--set", "cohort.missing_outcome=skip"];
+    let way_out = |study: &Study, more: &[&str]| {
+        let (diagnosis, _) = study.diagnosis(more);
+        let [finding] = findings_of(&diagnosis, "bad-time")[..] else { panic!("{}", complaints(&diagnosis)) };
+        (text(finding, "found").to_owned(), text(finding, "way_out").to_owned())
+    };
+    let emptied =
+        "correct the cell; where no time was recorded, empty it and write missing_outcome = \"skip\"";
+    for more in [&[][..], &skip] {
+        assert!(way_out(&with_time("-1.0"), more).1.starts_with(emptied));
+    }
+    assert!(way_out(&with_time(""), &[]).1.contains("write missing_outcome = \"skip\" in [cohort]"));
+    let (diagnosis, code) = with_time("").diagnosis(&skip);
+    assert_eq!((findings_of(&diagnosis, "bad-time").len(), code), (0, 0), "{}", complaints(&diagnosis));
+    for more in [&[][..], &skip] {
+        let (found, way_out) = way_out(&with_time("\"0,27\""), more);
+        assert!(
+            found.contains("found `0,27`") && found.contains("this is a decimal comma; write 0.27"),
+            "{found}"
+        );
+        assert!(way_out.contains("decimal points") && !way_out.contains("skip"), "{way_out}");
+    }
+
+    let of = |more: &[&str], fault: &str| {
+        let (diagnosis, _) = sound.diagnosis(more);
+        text(findings_of(&diagnosis, fault)[0], "way_out").to_owned()
+    };
+    assert_eq!(of(&["--set", "cohort.clinical=nosuch.csv"], "unusable-table"), "correct cohort.clinical");
+    assert_eq!(of(&["--set", "cohort.slides=nosuch.csv"], "unusable-table"), "correct cohort.slides");
+    assert!(
+        of(&["--set", "cohort.splits=nosuch"], "unusable-splits").starts_with("correct cohort.splits, or")
+    );
 }
 
 /// A column written with decimal commas is told once to people and cell by cell to programs, and no other finding says that the table has

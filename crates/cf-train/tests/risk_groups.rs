@@ -8,39 +8,15 @@
 
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use support::{cohort, fail, path, succeed};
+use support::{cohort, cohort_of_several_slides, fail, path, succeed};
 
 /// The folds of the runs here: two of five are left out.
 const FOLDS: [usize; 3] = [0, 1, 3];
-
-/// A cohort in which every fifth patient has two slides.
-fn cohort_of_several_slides(dir: &Path) -> PathBuf {
-    let cohort = cohort(dir, 60);
-    let table = cohort.join("clinical.csv");
-    let text = std::fs::read_to_string(&table).unwrap();
-    let mut rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
-    let mut gone = BTreeSet::new();
-    for second in (2..rows.len()).step_by(5) {
-        gone.insert(rows[second][0]);
-        let slide = rows[second][1];
-        rows[second] = rows[second - 1].clone();
-        rows[second][1] = slide;
-    }
-    std::fs::write(&table, rows.iter().map(|row| row.join(",") + "\n").collect::<String>()).unwrap();
-    for fold in 0..5 {
-        let split = cohort.join(format!("splits/splits_{fold}.csv"));
-        let text = std::fs::read_to_string(&split).unwrap();
-        let kept = |cell: &str| if gone.contains(cell) { String::new() } else { cell.to_owned() };
-        let row = |line: &str| line.split(',').map(kept).collect::<Vec<_>>().join(",") + "\n";
-        std::fs::write(&split, text.lines().map(row).collect::<String>()).unwrap();
-    }
-    cohort
-}
 
 fn cv(cohort: &Path, run: &Path, more: &[&str]) -> String {
     let config = cohort.join("config.toml");
@@ -74,7 +50,7 @@ fn median(mut risks: Vec<f64>) -> f64 {
 #[test]
 fn risk_groups_of_a_sound_run_are_cut_on_its_training_part() {
     let dir = tempfile::tempdir().unwrap();
-    let cohort = cohort_of_several_slides(dir.path());
+    let cohort = cohort_of_several_slides(dir.path(), 60);
     let run = dir.path().join("run");
     let printed = cv(&cohort, &run, &[]);
     let summary = read_json(&run.join("summary.json"));

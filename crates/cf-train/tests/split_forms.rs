@@ -221,7 +221,7 @@ fn nothing_and_two_forms_are_told_apart() {
     let folder = Folder::new();
     let looked_for = ["splits_0.csv", "<task>_k=0/train.csv", "splits.json", "k=all.tsv"];
     folder.fault(HeldOutPart::Val, &looked_for);
-    fault(&folder.path().join("nowhere"), HeldOutPart::Val, &looked_for);
+    fault(&folder.path().join("nowhere"), HeldOutPart::Val, &["nowhere: there is no such directory or file"]);
     folder.write("splits_0.csv", ",train,val\n0,a,b\n");
     let json =
         folder.write("splits.json", r#"{"splits": [{"train_patients": ["a"], "test_patients": ["b"]}]}"#);

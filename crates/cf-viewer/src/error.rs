@@ -10,13 +10,15 @@ use wsi_bags::Magnification;
 pub enum Error {
     /// Patches whose places are not known.
     #[error(
-        "slide {slide}, {magnification}: the features have no coordinates, without which nothing can be drawn"
+        "slide {slide}, {magnification}: the features have no coordinates in level-0 pixels, without which nothing can be drawn"
     )]
     NoCoords {
         /// The slide.
         slide: String,
         /// Which patches.
         magnification: Magnification,
+        /// Whether their file has coordinates in micrometres: STAMP's.
+        in_micrometres: bool,
     },
     /// Patches whose size is neither stated nor to be told from their lattice.
     #[error("slide {slide}, {magnification}: the size of a patch is not stated, and {reason}")]

@@ -25,7 +25,11 @@ impl PatchBoxes {
     /// [`Error::Bag`] if the bag lacks the magnification, [`Error::NoCoords`], [`Error::NoPatchSide`].
     pub fn of(bag: &Bag, magnification: Magnification) -> Result<Self> {
         let set = bag.at(magnification)?;
-        let no_coords = || Error::NoCoords { slide: bag.slide_id().to_owned(), magnification };
+        let no_coords = || Error::NoCoords {
+            slide: bag.slide_id().to_owned(),
+            magnification,
+            in_micrometres: set.provenance().is_of_stamp(),
+        };
         let corners = set.coords().ok_or_else(no_coords)?.to_vec();
         let side = match set.geometry().patch_size_level0 {
             Some(side) => side,

@@ -18,7 +18,7 @@ fn features_without_coordinates_are_refused() {
     let error = PatchBoxes::of(&bag, Magnification::X10).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "slide slide-1, x10: the features have no coordinates, without which nothing can be drawn"
+        "slide slide-1, x10: the features have no coordinates in level-0 pixels, without which nothing can be drawn"
     );
 }
 

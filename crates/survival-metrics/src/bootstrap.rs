@@ -1,5 +1,7 @@
 //! Cluster bootstrap of the mean C-index of cross-validation folds.
 
+use std::collections::BTreeSet;
+
 use crate::bca;
 use crate::concordance::RiskTies;
 use crate::cross_validation::{FoldRisks, fold_c_indices, mean};
@@ -66,7 +68,8 @@ pub struct BootstrapInterval {
 ///
 /// For each replicate and fold, as many clusters (patients) as the fold has are drawn with replacement, and every
 /// row counts as often as its cluster was drawn; a pair of rows counts the product of the two. Copies of one row
-/// never pair with each other. By percentiles the interval holds the `(1 -/+ level) / 2` quantiles of the replicate means, by
+/// never pair with each other. Equal labels are one cluster, in whichever fold: folds that share clusters, directly or through
+/// others, are no independent samples, so that their clusters are drawn together, once for all of these folds. By percentiles the interval holds the `(1 -/+ level) / 2` quantiles of the replicate means, by
 /// linear interpolation as numpy's `percentile`; [`BootstrapMethod::Bca`] reads other quantiles, its acceleration from leaving
 /// out each cluster in turn. The interval covers the sampling of patients, not of training runs.
 ///
@@ -120,11 +123,7 @@ fn bca_interval<C: Ord>(
 ) -> Result<Option<(f64, f64)>> {
     check_level(config.level)?;
     let Some(estimate) = mean(of_folds).filter(|_| !resamples.is_empty()) else { return Ok(None) };
-    let jackknife = folds.iter().zip(of_folds).map(|(fold, of_fold)| {
-        let without = |c: f64| estimate + (c - of_fold) / folds.len() as f64;
-        Ok(FoldSampler::new(fold, config.ties)?.leave_one_out()?.into_iter().map(without).collect())
-    });
-    let jackknife = jackknife.collect::<Result<Vec<Vec<f64>>>>()?;
+    let jackknife = Sampler::new(folds, config.ties)?.leave_one_out(of_folds, estimate)?;
     let (from, to) = bca::probabilities(&resamples, estimate, &jackknife, config.level)?;
     resamples.sort_unstable_by(f64::total_cmp);
     Ok(quantile(&resamples, from).zip(quantile(&resamples, to)))
@@ -153,16 +152,10 @@ pub fn bootstrap_mean_c_indices<C: Ord>(
     if replicates == 0 {
         return Err(Error::OutOfRange { what: "replicates", value: 0.0, expected: "at least 1" });
     }
-    let samplers: Vec<FoldSampler> =
-        folds.iter().map(|fold| FoldSampler::new(fold, ties)).collect::<Result<_>>()?;
+    let sampler = Sampler::new(folds, ties)?;
     let mut seeds = SplitMix64 { state: seed };
     let seeds: Vec<u64> = (0..replicates).map(|_| seeds.next()).collect();
-    let replicate = |&state: &u64| {
-        let mut generator = SplitMix64 { state };
-        // Every fold is drawn, also after one without comparable pairs.
-        let drawn: Vec<Option<f64>> = samplers.iter().map(|s| s.draw(&mut generator)).collect();
-        mean(&drawn.into_iter().collect::<Option<Vec<f64>>>()?)
-    };
+    let replicate = |&state: &u64| sampler.draw(&mut SplitMix64 { state });
     // Each resample has a generator of its own, so that threads change nothing.
     #[cfg(feature = "rayon")]
     let means = {
@@ -192,52 +185,106 @@ pub fn percentile_interval(mut resamples: Vec<f64>, level: f64) -> Result<Option
     Ok(quantile(&resamples, tail).zip(quantile(&resamples, 1.0 - tail)))
 }
 
+/// The folds, and which clusters are drawn together.
+struct Sampler {
+    /// How many clusters each sample has. Samples share none.
+    sample_sizes: Vec<usize>,
+    folds: Vec<FoldSampler>,
+}
+
 /// One fold, sorted once for all resamples.
 struct FoldSampler {
     sweep: PairSweep,
-    n_clusters: usize,
+    /// The sample that its clusters are part of.
+    sample: usize,
+    /// Number of each row's cluster within the sample.
     cluster_of_row: Vec<usize>,
 }
 
-impl FoldSampler {
-    fn new<C: Ord>(fold: &FoldRisks<'_, C>, ties: RiskTies) -> Result<Self> {
-        check_length("clusters", fold.clusters.len(), fold.outcomes.len())?;
-        let mut labels: Vec<&C> = fold.clusters.iter().collect();
-        labels.sort_unstable();
-        labels.dedup();
-        let number = |cluster: &C| labels.partition_point(|label| *label < cluster);
-        Ok(Self {
-            sweep: PairSweep::new(fold.outcomes, fold.risk, ties)?,
-            n_clusters: labels.len(),
-            cluster_of_row: fold.clusters.iter().map(number).collect(),
-        })
-    }
-
-    /// C-index without each cluster in turn.
-    fn leave_one_out(&self) -> Result<Vec<f64>> {
-        let without = |left_out: usize| {
-            let kept = |row: usize| u64::from(self.cluster_of_row.get(row) != Some(&left_out));
-            let n = self.cluster_of_row.len();
-            self.sweep.weighted_counts(kept).c_index().ok_or(Error::NoComparablePairs { n })
-        };
-        (0..self.n_clusters).map(without).collect()
-    }
-
-    /// C-index of one resample, `None` without comparable pairs.
-    fn draw(&self, generator: &mut SplitMix64) -> Option<f64> {
-        let mut times_drawn = vec![0_u64; self.n_clusters];
-        for _ in 0..self.n_clusters {
-            let cluster = generator.below(self.n_clusters as u64) as usize;
-            if let Some(count) = times_drawn.get_mut(cluster) {
-                *count += 1;
-            }
+impl Sampler {
+    fn new<C: Ord>(folds: &[FoldRisks<'_, C>], ties: RiskTies) -> Result<Self> {
+        for fold in folds {
+            check_length("clusters", fold.clusters.len(), fold.outcomes.len())?;
         }
-        let multiplicity = |row: usize| {
-            let cluster = self.cluster_of_row.get(row);
-            cluster.and_then(|&c| times_drawn.get(c)).copied().unwrap_or(0)
+        let samples = samples(folds);
+        let of_fold = |fold: &FoldRisks<'_, C>| {
+            let is_of = |sample: &Vec<&C>| fold.clusters.iter().all(|c| sample.binary_search(&c).is_ok());
+            let sample = samples.iter().position(is_of).unwrap_or(0);
+            let labels = samples.get(sample).map(Vec::as_slice).unwrap_or_default();
+            let number = |cluster: &C| labels.partition_point(|label| *label < cluster);
+            Ok(FoldSampler {
+                sweep: PairSweep::new(fold.outcomes, fold.risk, ties)?,
+                sample,
+                cluster_of_row: fold.clusters.iter().map(number).collect(),
+            })
         };
-        self.sweep.weighted_counts(multiplicity).c_index()
+        let folds = folds.iter().map(of_fold).collect::<Result<_>>()?;
+        Ok(Self { sample_sizes: samples.iter().map(Vec::len).collect(), folds })
     }
+
+    /// Mean C-index of one resample, `None` where a fold has no comparable pairs.
+    fn draw(&self, generator: &mut SplitMix64) -> Option<f64> {
+        let samples: Vec<Vec<u64>> = self.sample_sizes.iter().map(|&n| times_drawn(n, generator)).collect();
+        let of_fold = |fold: &FoldSampler| {
+            let times_drawn = samples.get(fold.sample)?;
+            fold.c_index(|cluster| times_drawn.get(cluster).copied().unwrap_or(0))
+        };
+        mean(&self.folds.iter().map(of_fold).collect::<Option<Vec<f64>>>()?)
+    }
+
+    /// For each sample the mean C-index without each of its clusters in turn; `of_folds` are the C-indices with all.
+    fn leave_one_out(&self, of_folds: &[f64], estimate: f64) -> Result<Vec<Vec<f64>>> {
+        let without = |sample: usize, left_out: usize| -> Result<f64> {
+            let mut shift = 0.0;
+            for (fold, of_fold) in self.folds.iter().zip(of_folds).filter(|(fold, _)| fold.sample == sample) {
+                let n = fold.cluster_of_row.len();
+                let c = fold.c_index(|cluster| u64::from(cluster != left_out));
+                shift += (c.ok_or(Error::NoComparablePairs { n })? - of_fold) / self.folds.len() as f64;
+            }
+            Ok(estimate + shift)
+        };
+        let of_sample =
+            |(sample, &n): (usize, &usize)| (0..n).map(|cluster| without(sample, cluster)).collect();
+        self.sample_sizes.iter().enumerate().map(of_sample).collect()
+    }
+}
+
+impl FoldSampler {
+    /// C-index with each cluster as often as `times` says, `None` without comparable pairs.
+    fn c_index(&self, times: impl Fn(usize) -> u64) -> Option<f64> {
+        let of_row = |row: usize| self.cluster_of_row.get(row).map_or(0, |&cluster| times(cluster));
+        self.sweep.weighted_counts(of_row).c_index()
+    }
+}
+
+/// The clusters of each independent sample, sorted: those of a fold, with those of all folds that it shares clusters with.
+fn samples<'a, C: Ord>(folds: &[FoldRisks<'a, C>]) -> Vec<Vec<&'a C>> {
+    let mut samples: Vec<BTreeSet<&C>> = Vec::new();
+    for fold in folds {
+        let mut joined: BTreeSet<&C> = fold.clusters.iter().collect();
+        // Those that were there share nothing with each other, so that joining one brings no further one in.
+        samples.retain(|sample| {
+            let is_apart = sample.is_disjoint(&joined);
+            if !is_apart {
+                joined.extend(sample);
+            }
+            is_apart
+        });
+        samples.push(joined);
+    }
+    samples.into_iter().map(|sample| sample.into_iter().collect()).collect()
+}
+
+/// How often each of `n` clusters is drawn in `n` draws.
+fn times_drawn(n: usize, generator: &mut SplitMix64) -> Vec<u64> {
+    let mut times = vec![0_u64; n];
+    for _ in 0..n {
+        let cluster = generator.below(n as u64) as usize;
+        if let Some(count) = times.get_mut(cluster) {
+            *count += 1;
+        }
+    }
+    times
 }
 
 /// The quantile `p` of ascending values by linear interpolation between order statistics.

@@ -86,7 +86,7 @@ pub struct FoldRisks<'a, C> {
     pub outcomes: &'a [Outcome],
     /// Risk of each row, higher = worse.
     pub risk: &'a [f64],
-    /// Cluster of each row: the patient of a slide. Rows of one cluster are resampled together.
+    /// Cluster of each row: the patient of a slide. Rows of one cluster are resampled together, those of other folds included.
     pub clusters: &'a [C],
 }
 

@@ -1,5 +1,7 @@
 //! The crate's error type: what was undefined or malformed, with the value found.
 
+use crate::group_hazard_ratio::GroupFault;
+
 /// Why a statistic could not be computed.
 ///
 /// Quantities that are undefined on the input (a C-index without comparable pairs, a log-rank test
@@ -158,6 +160,9 @@ pub enum Error {
         /// Position among the covariates.
         index: usize,
     },
+    /// Two risk groups whose hazard ratio has no finite estimate.
+    #[error("{0}")]
+    GroupHazardRatio(GroupFault),
     /// An iteration did not settle.
     #[error("the {what} did not converge in {iterations} iterations")]
     NotConverged {

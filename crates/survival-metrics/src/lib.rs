@@ -105,7 +105,7 @@ pub use cox::{CoxModel, CoxTest, CoxTies, CoxVariance, HazardRatio, Proportional
 pub use cross_validation::{CvSummary, FoldRisks, fold_c_indices, pooled_c_index, stratified_c_index};
 pub use discrete_survival::risk_from_discrete_survival;
 pub use error::{Error, Result};
-pub use group_hazard_ratio::group_hazard_ratio;
+pub use group_hazard_ratio::{GroupFault, group_hazard_ratio};
 pub use interval::{IntervalScale, probability_interval};
 pub use kang::{KangComparison, compare_concordance_kang};
 pub use kaplan_meier::{CiType, KaplanMeier, QuantileRule, SurvivalQuantile};

@@ -63,6 +63,8 @@ pub struct Converter<'a> {
     there: SlideNames,
     /// A file that was converted and the width of its features, which all must have.
     first: Option<(PathBuf, usize)>,
+    /// Whether files can be made in `out`, once that was asked.
+    is_writable: bool,
 }
 
 /// What becomes of a native file with features of the store's backbone.
@@ -116,7 +118,8 @@ impl<'a> Converter<'a> {
             .into());
         }
         let there = target::slides_there(out, layout, store.backbone())?;
-        Ok(Self { store, layout, out, feature_type: None, if_there: IfThere::Complete, there, first: None })
+        let if_there = IfThere::Complete;
+        Ok(Self { store, layout, out, feature_type: None, if_there, there, first: None, is_writable: false })
     }
 
     /// Writes features of this type, whatever the source has, rounded to nearest.
@@ -175,13 +178,19 @@ impl<'a> Converter<'a> {
     /// # Errors
     /// Those of [`BagStore::read`], [`ErrorKind::Disagreement`] if its features are not as wide as those of the slides
     /// before, [`ErrorKind::MissingCoords`] if the new layout needs coordinates that are not known,
-    /// [`ErrorKind::BeyondHalf`] for a feature that the float type cannot hold, and those of writing. For a native file that is
+    /// [`ErrorKind::BeyondHalf`] for a feature that the float type cannot hold, and those of writing: [`ErrorKind::Io`] of `out` itself
+    /// where no file can be made in it, whatever the slide. For a native file that is
     /// there: [`ErrorKind::Content`] if, written again, it would lose features of another encoder or magnification, and
     /// those of [`native::add_features`]. For CLAM's layout those of [`Converter::is_done`].
     pub fn convert(&mut self, slide_id: &str) -> Result<Converted> {
         let store = self.store;
         let stem = store.stem(slide_id)?;
         let sources = self.sources(stem)?;
+        if !self.is_writable {
+            make_directory(self.out)?;
+            target::check_writable(self.out)?;
+            self.is_writable = true;
+        }
         if self.layout != Layout::Native {
             return self.write_scales(stem, sources);
         }
@@ -190,7 +199,6 @@ impl<'a> Converter<'a> {
         let written = complete_file(&file, |beside| {
             // Begun again, it reads them again.
             let sources = opened.take().map_or_else(|| self.sources(stem), Ok)?;
-            make_directory(self.out)?;
             self.write_native(&file, beside, sources).map(Some)
         })?;
         Ok(written.unwrap_or(Converted { files: vec![file], sets: Vec::new(), added: false }))

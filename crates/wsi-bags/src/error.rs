@@ -55,7 +55,10 @@ impl Error {
     /// Whether the file named is damaged, or of another kind than its name says: no rights, and no waiting, would make it readable.
     #[must_use]
     pub fn is_damage(&self) -> bool {
-        let is_of_content = matches!(self.kind(), ErrorKind::FileKind { .. } | ErrorKind::Hdf5 { .. });
+        let is_of_content = matches!(
+            self.kind(),
+            ErrorKind::FileKind { .. } | ErrorKind::Hdf5 { .. } | ErrorKind::BeyondFile { .. }
+        );
         let mut cause = StdError::source(self);
         while let Some(inner) = cause {
             // What the system refuses may be granted later.

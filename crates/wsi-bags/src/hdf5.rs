@@ -106,8 +106,7 @@ fn lacks_chunk() -> Error {
 
 /// The error for values that the file is too short to hold.
 fn beyond_file(offset: u64, len: u64, file_len: usize) -> Error {
-    let found = format!("{len} bytes from byte {offset} on of a file of {file_len}");
-    ErrorKind::Content { found, wanted: "the values of the dataset" }.into()
+    ErrorKind::BeyondFile { end: offset.saturating_add(len), file_len: file_len as u64 }.into()
 }
 
 /// `group/name`, or the name alone at the top.

@@ -22,6 +22,16 @@ impl Provenance {
         *self == Self::default()
     }
 
+    /// Whether STAMP wrote the file: its coordinates are in micrometres, and become level-0 pixels where the resolution of the slide is
+    /// told.
+    #[must_use]
+    pub fn is_of_stamp(&self) -> bool {
+        self.tool.as_deref() == Some(Self::STAMP)
+    }
+
+    /// What [`Self::tool`] calls STAMP.
+    pub(crate) const STAMP: &str = "stamp";
+
     /// The encoder's weights as messages name them: by as much of their hash as tells two files apart.
     #[must_use]
     pub fn weights_in_words(&self) -> Option<String> {

@@ -131,6 +131,12 @@ impl BagStore {
         self.layout
     }
 
+    /// The directory; `None` if each magnification has a root of its own.
+    #[must_use]
+    pub fn directory(&self) -> Option<&Path> {
+        self.layout.is_some().then_some(self.root.as_path())
+    }
+
     /// The encoder whose features are read.
     #[must_use]
     pub fn backbone(&self) -> &str {

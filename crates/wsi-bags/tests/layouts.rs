@@ -53,6 +53,44 @@ fn every_layout_is_detected_and_read() {
     }
 }
 
+/// Cut at any byte, a file of h5py is damaged or ends early: nothing says that it holds something else, and nothing is read of it that
+/// was not in it.
+#[test]
+fn a_copy_that_broke_off_is_no_file_of_another_kind() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut n_beyond = 0;
+    for (folder, place) in [("clam", "x20/h5_files"), ("atlaspatch", "x20/patches"), ("trident", "")] {
+        let whole = match place {
+            "" => {
+                let store = BagStore::open(&layouts(folder), None, "uni_v1").unwrap();
+                store.path_of(SLIDES[0], X20)
+            }
+            place => layouts(folder).join(place).join(format!("{}.h5", SLIDES[0])),
+        };
+        let bytes = std::fs::read(&whole).unwrap();
+        let file = directory.path().join("slide.h5");
+        for keep in (0..bytes.len()).step_by(61) {
+            std::fs::write(&file, &bytes[..keep]).unwrap();
+            let roots = [(X20, directory.path().to_owned())];
+            let read = BagStore::open_roots(&roots, "uni").and_then(|store| store.read("slide", &[X20]));
+            let Err(error) = read else { panic!("{folder}: read with {keep} of {} bytes", bytes.len()) };
+            match error.kind() {
+                ErrorKind::BeyondFile { end, file_len } => {
+                    assert!(*file_len == keep as u64 && end > file_len, "{error}");
+                    assert!(error.is_damage(), "{error}");
+                    n_beyond += 1;
+                }
+                // Of less than its superblock nothing is known.
+                ErrorKind::FileKind { .. } | ErrorKind::Hdf5 { .. } if keep < 100 => {}
+                // What the C library says of a file that is shorter than it states.
+                ErrorKind::Hdf5 { .. } if cfg!(feature = "hdf5") => n_beyond += 1,
+                _ => panic!("{folder}, {keep} of {} bytes: {error}", bytes.len()),
+            }
+        }
+    }
+    assert!(n_beyond > 10, "{n_beyond}");
+}
+
 #[test]
 fn row_order_is_that_of_the_tool() {
     for (folder, backbone, x20) in [

@@ -182,6 +182,9 @@ impl Error {
 #[must_use]
 pub fn way_out(kind: &wsi_slides::ErrorKind) -> Option<&'static str> {
     match kind {
+        wsi_slides::ErrorKind::Truncated { .. } | wsi_slides::ErrorKind::TruncatedDirectory { .. } => {
+            Some("the copy is incomplete: copy or download the slide again")
+        }
         wsi_slides::ErrorKind::AboveBase { base, .. } if *base < 5.0 => Some(
             "nothing can be cut of a slide below 5x; leave it out, or state its resolution if that is wrong",
         ),

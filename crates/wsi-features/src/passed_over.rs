@@ -45,7 +45,11 @@ impl PassedOver {
 impl fmt::Display for PassedOver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kinds = [
-            (&self.folders, "folders with slides", "name one to take its slides"),
+            (
+                &self.folders,
+                "folders with slides",
+                "name one to take its slides, or all (DIR/*/), or link the slides into one folder",
+            ),
             (&self.others, "slides of other kinds", "name one to see why it is not read"),
         ];
         let mut separator = "";

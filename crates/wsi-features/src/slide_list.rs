@@ -228,7 +228,7 @@ mod tests {
         let places = [dir.path().to_owned()];
         let none = SlideList::find(&places).unwrap_err();
         let told = format!(
-            "; there are folders with slides (1): {}; name one to take its slides; \
+            "; there are folders with slides (1): {}; name one to take its slides, or all (DIR/*/), or link the slides into one folder; \
              slides of other kinds (1): {}; name one to see why it is not read",
             at("uuid-1").display(),
             at("b.dcm").display()

@@ -120,6 +120,18 @@ pub enum ErrorKind {
         /// Where the file ends.
         length: u64,
     },
+    /// A directory, or the header, that ends beyond the file.
+    #[error(
+        "truncated: the file ends at byte {length}, before the end of {place}, which starts at byte {start}"
+    )]
+    TruncatedDirectory {
+        /// Which, such as `directory 2`.
+        place: String,
+        /// Its first byte.
+        start: u64,
+        /// Where the file ends.
+        length: u64,
+    },
     /// A tile whose bytes do not decode.
     #[error("the tile at ({x}, {y}) of level {level} does not decode: {fault}")]
     Tile {

@@ -24,16 +24,21 @@ struct Entries<'a> {
 /// Walks the chain of directories of a file of `length` bytes.
 ///
 /// # Errors
-/// [`ErrorKind::Structure`] for a ring of directories, for those that overlap, for one that ends beyond the file and for a value that is larger than the
-/// file, [`ErrorKind::Limit`] for more directories than any slide has.
+/// [`ErrorKind::Structure`] for a ring of directories, for those that overlap and for a value that is larger than the file,
+/// [`ErrorKind::TruncatedDirectory`] for one that ends beyond the file, [`ErrorKind::Limit`] for more directories than any slide has.
 pub(crate) fn check(file: &File, length: u64) -> Result<()> {
     let fault = |place: &str, fault: String, source: Option<io::Error>| {
         let source = source.map(|source| -> crate::error::BoxedSource { Box::new(source) });
         Error::from(ErrorKind::Structure { place: place.to_owned(), fault, source })
     };
-    let unreadable = |place: &str, source| fault(place, "it cannot be read".to_owned(), Some(source));
+    let unreadable = |place: &str, start: u64, source: io::Error| match source.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            Error::from(ErrorKind::TruncatedDirectory { place: place.to_owned(), start, length })
+        }
+        _ => fault(place, "it cannot be read".to_owned(), Some(source)),
+    };
     let (mut entries, mut next) =
-        Entries::open(file, length).map_err(|source| unreadable("the file", source))?;
+        Entries::open(file, length).map_err(|source| unreadable("the header", 0, source))?;
     let mut seen = HashSet::new();
     while next != 0 {
         let place = format!("directory {}", seen.len());
@@ -48,8 +53,10 @@ pub(crate) fn check(file: &File, length: u64) -> Result<()> {
                 None,
             ));
         }
+        let start = next;
         let too_large;
-        (too_large, next) = entries.directory(next, length).map_err(|source| unreadable(&place, source))?;
+        (too_large, next) =
+            entries.directory(start, length).map_err(|source| unreadable(&place, start, source))?;
         if let Some((tag, n_bytes)) = too_large {
             let found = format!("tag {tag} states {n_bytes} bytes, the file has {length}");
             return Err(fault(&place, found, None));
@@ -91,10 +98,10 @@ impl<'a> Entries<'a> {
     }
 
     fn bytes<const N: usize>(&mut self) -> io::Result<[u8; N]> {
-        self.n_left =
-            self.n_left.checked_sub(N as u64).ok_or_else(|| io::Error::other("directories overlap"))?;
         let mut bytes = [0; N];
         self.file.read_exact(&mut bytes)?;
+        self.n_left =
+            self.n_left.checked_sub(N as u64).ok_or_else(|| io::Error::other("directories overlap"))?;
         Ok(bytes)
     }
 
@@ -160,7 +167,18 @@ mod tests {
     #[test]
     fn directories_must_end() {
         assert!(fault(&file(&[(256, 4, 1)], 8)).unwrap().contains("directory 1: it was read before"));
-        assert!(fault(&file(&[(256, 4, 1)], 4000)).unwrap().contains("directory 1: it cannot be read"));
-        assert!(fault(b"II*\0").unwrap().contains("the file: it cannot be read"));
+        assert_eq!(
+            fault(&file(&[(256, 4, 1)], 4000)).unwrap(),
+            "truncated: the file ends at byte 26, before the end of directory 1, which starts at byte 4000"
+        );
+        let whole = file(&[(256, 4, 1), (258, 3, 3)], 0);
+        assert_eq!(
+            fault(&whole[..20]).unwrap(),
+            "truncated: the file ends at byte 20, before the end of directory 0, which starts at byte 8"
+        );
+        assert_eq!(
+            fault(b"II*\0").unwrap(),
+            "truncated: the file ends at byte 4, before the end of the header, which starts at byte 0"
+        );
     }
 }

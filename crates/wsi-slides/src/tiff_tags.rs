@@ -110,6 +110,11 @@ pub(crate) fn fault_at(place: &str, fault: String) -> Error {
 }
 
 pub(crate) fn structure(place: &str, source: TiffError) -> Error {
+    if let TiffError::IoError(error) = &source
+        && error.kind() == std::io::ErrorKind::UnexpectedEof
+    {
+        return fault_at(place, "it cannot be read: it reaches beyond the end of the file".to_owned());
+    }
     let fault = "it cannot be read".to_owned();
     ErrorKind::Structure { place: place.to_owned(), fault, source: Some(Box::new(source)) }.into()
 }

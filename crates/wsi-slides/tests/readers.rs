@@ -146,9 +146,28 @@ fn truncated_slides_are_refused_when_opened() {
         assert_eq!(error.path(), Some(path.as_path()));
         let expected = matches!(
             error.kind(),
-            ErrorKind::Truncated { .. } | ErrorKind::Structure { .. } | ErrorKind::FileKind { .. }
+            ErrorKind::Truncated { .. } | ErrorKind::TruncatedDirectory { .. } | ErrorKind::FileKind { .. }
         );
         assert!(expected, "{keep}: {error}");
+    }
+}
+
+#[test]
+fn a_slide_whose_copy_broke_off_says_where_and_what_is_missing() {
+    let Some(dir) = slides_dir() else { return };
+    // Its directories start at bytes 1275950, 1474362, 1850194 and 1938212.
+    for (keep, number, start) in [
+        (500_000, 0, 1_275_950),
+        (1_275_960, 0, 1_275_950),
+        (1_500_000, 2, 1_850_194),
+        (1_938_300, 3, 1_938_212),
+    ] {
+        let (_kept, path) = damaged(&dir, "CMU-1-Small-Region.svs", |bytes| bytes.truncate(keep));
+        let text = refused(&path).to_string();
+        let wanted = format!(
+            "truncated: the file ends at byte {keep}, before the end of directory {number}, which starts at byte {start}"
+        );
+        assert!(text.ends_with(&wanted), "{text}");
     }
 }
 
@@ -302,7 +321,7 @@ fn a_directory_below_that_cannot_be_read_is_left_out_and_told() {
             short,
             vec![1, 3],
             1,
-            "2, the first being directory 0 below directory 0: it cannot be read (",
+            "2, the first being directory 0 below directory 0: it cannot be read: it reaches beyond the end of the file",
         ),
         (false, short, vec![1], 1, "directory 0 below directory 0"),
         (false, ifd, vec![0], 1, "directory 0 below directory 0"),

@@ -111,11 +111,12 @@ pub(crate) fn kaplan_meier(groups: &RiskGroups) -> Figure {
 
 /// AUC(t), mean over folds; `of` says of what.
 pub(crate) fn auc(scores: &TimeScores, of: &str) -> Result<Figure> {
+    let limits = scores.auc_limits();
     let curve = TimeCurve {
-        label: format!("{of}, with 95 % band"),
+        label: if limits.is_empty() { of.to_owned() } else { format!("{of}, with 95 % band") },
         times: scores.times.clone(),
         values: scores.mean(|fold| &fold.auc.auc),
-        limits: scores.auc_limits(),
+        limits,
     };
     let (title, quantity) = ("AUC(t), patients", TimeQuantity::Auc);
     time_curves(&TimeCurves { title, quantity, time_label: "Months", curves: &[curve] })

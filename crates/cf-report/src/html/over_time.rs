@@ -23,8 +23,8 @@ pub(super) struct TimeScoreRow {
 }
 
 impl TimeScoresView {
-    /// A row for each fold, and their mean.
-    pub(super) fn of_folds(scores: &TimeScores) -> Self {
+    /// A row for each fold, and their mean. `shared` says that folds share patients, where they do.
+    pub(super) fn of_folds(scores: &TimeScores, shared: Option<&str>) -> Self {
         let mut rows: Vec<TimeScoreRow> =
             scores.folds.iter().map(|fold| TimeScoreRow::of(format!("Fold {}", fold.fold), fold)).collect();
         rows.push(TimeScoreRow {
@@ -35,10 +35,14 @@ impl TimeScoresView {
             reference: fixed(scores.mean_of(FoldScores::integrated_reference), 3),
             accuracy: percent_or_missing(scores.accuracy()),
         });
+        let band = shared.map_or_else(
+            || "its band is of the mean over folds".to_owned(),
+            |fact| format!("and has no band, as {fact}"),
+        );
         let note = format!(
             "From {}: from when a tenth of the events of every fold was seen until a tenth of the patients of every fold is left. All are \
              weighted by the inverse probability of censoring, estimated on the training patients of each fold (G(T−) at events, G(t) at t). \
-             The mean AUC is weighted by the fall of the Kaplan-Meier curve of the fold, its band is of the mean over folds; Brier scores \
+             The mean AUC is weighted by the fall of the Kaplan-Meier curve of the fold, {band}; Brier scores \
              are integrated by trapezoids. “Error less by” is 1 − model / Kaplan-Meier, the index of prediction accuracy.",
             range(scores)
         );

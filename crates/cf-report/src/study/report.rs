@@ -44,6 +44,8 @@ pub struct CohortEstimates {
     pub n_patients: usize,
     /// Those with an event.
     pub n_event_patients: usize,
+    /// Those whom several folds validate.
+    pub n_validated_twice: usize,
     /// Rows from top to bottom.
     pub methods: Vec<MethodEstimate>,
 }

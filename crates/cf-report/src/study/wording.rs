@@ -37,6 +37,16 @@ pub(super) fn certainty(report: &StudyReport) -> Vec<String> {
          come from it."
             .to_owned()
     }];
+    let twice = report.cohorts.iter().filter(|cohort| cohort.n_validated_twice > 0);
+    sentences.extend(twice.map(|cohort| {
+        format!(
+            "{}: {} of {} are validated by several folds, so that the folds are no independent tests; each patient is resampled once for \
+             all of them.",
+            cohort.heading,
+            count(cohort.n_validated_twice),
+            counted(cohort.n_patients, "patient", "patients")
+        )
+    }));
     if !report.comparisons.is_empty() {
         sentences.push(
             "A difference that is not significant is not an equality: with this many patients a small one cannot be told from none. \
@@ -158,6 +168,7 @@ mod tests {
             heading: "BLCA".to_owned(),
             n_patients: 9,
             n_event_patients: 5,
+            n_validated_twice: 0,
             methods,
         };
         let best = best_of(&cohort(vec![method("AMIL", 0.625), method("DSMIL", 0.5)])).unwrap();

@@ -1,5 +1,6 @@
 //! `cf-train apply`.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,6 +11,7 @@ use wsi_bags::Layout;
 
 use super::cv::stop_at_signals;
 use super::device::TrainingDeviceArguments;
+use super::number_list;
 use super::progress::Progress;
 use super::{Failure, print, print_json, threads};
 
@@ -37,9 +39,9 @@ pub(super) struct Arguments {
     /// Directory to make.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Folds whose models are applied, such as 0,2. All that are finished by default.
-    #[arg(long, value_delimiter = ',', value_name = "LIST")]
-    folds: Vec<usize>,
+    /// Folds whose models are applied, such as 0-2,4. All that are finished by default.
+    #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = number_list::range)]
+    folds: Vec<RangeInclusive<usize>>,
     /// Months at which survival is predicted, such as 12,36,60: a column each.
     #[arg(long, value_delimiter = ',', value_name = "MONTHS", value_parser = parse_months)]
     at: Vec<f64>,
@@ -74,7 +76,7 @@ pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure>
     };
     let (device_name, device) = arguments.device.open()?;
     let options = ApplyOptions {
-        folds: arguments.folds.clone(),
+        folds: number_list::numbers(&arguments.folds),
         months: arguments.at.clone(),
         memory_budget: arguments.memory_budget,
         device_name,

@@ -1,5 +1,6 @@
 //! `cf-train cv`.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -9,7 +10,7 @@ use cf_train::{Error, RunConfig, RunOptions, cross_validate};
 
 use super::device::TrainingDeviceArguments;
 use super::progress::Progress;
-use super::{Failure, evaluate, print, print_json, threads};
+use super::{Failure, evaluate, number_list, print, print_json, threads};
 
 /// Cross-validate a model into a run directory, with a report.
 #[derive(Debug, clap::Args)]
@@ -27,9 +28,9 @@ pub(super) struct Arguments {
     /// Run directory: new, or with --resume that of the same run.
     #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
     out: Option<PathBuf>,
-    /// Folds to run, such as 0,2. All by default.
-    #[arg(long, value_delimiter = ',', value_name = "LIST")]
-    folds: Vec<usize>,
+    /// Folds to run, such as 0,2 or 0-4. All by default.
+    #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = number_list::range)]
+    folds: Vec<RangeInclusive<usize>>,
     #[command(flatten)]
     device: TrainingDeviceArguments,
     /// Continue a run that was interrupted.
@@ -55,13 +56,15 @@ pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure>
     threads::apply(arguments.threads).map_err(Failure::Usage)?;
     let config = RunConfig::read(&arguments.config, &arguments.overrides)?;
     let (device_name, device) = arguments.device.open()?;
+    let folds = number_list::numbers(&arguments.folds);
     let Some(out) = arguments.out.as_ref().filter(|_| !arguments.dry_run) else {
-        return show_plan(&config, &Plan::new(&config, &device, &arguments.folds)?, arguments.json);
+        let plan = Plan::new(&config, &device, &folds)?;
+        plan.warn_of_patients_validated_twice();
+        return show_plan(&config, &plan, arguments.json);
     };
     let stop = Arc::new(AtomicBool::new(false));
     stop_at_signals(&stop, out)?;
-    let options =
-        RunOptions { folds: arguments.folds.clone(), resume: arguments.resume, device_name, device };
+    let options = RunOptions { folds, resume: arguments.resume, device_name, device };
     let mut progress = Progress::new(show_bars);
     let summary = cross_validate(&config, out, &options, &stop, &mut |event| progress.observe(event));
     progress.finish();

@@ -85,6 +85,9 @@ pub(super) fn print_summary(summary: &Summary) {
         "{} validation slides ({} events) of {} patients ({} events)",
         summary.n_slides, summary.n_events, summary.n_patients, summary.n_event_patients
     ));
+    if let Some(validated_twice) = summary.validated_twice() {
+        print(&validated_twice);
+    }
     print(&format!("{:<22} {:>7} {:>7}  {:<16} per fold", "C-index", "mean", "s.d.", "95 % CI"));
     for (label, c_index) in [
         ("slides", &summary.c_index),

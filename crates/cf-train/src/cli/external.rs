@@ -1,5 +1,6 @@
 //! `cf-train test`.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,6 +13,7 @@ use cf_train::external::{
 use super::apply::parse_months;
 use super::cv::{parse_override, stop_at_signals};
 use super::device::TrainingDeviceArguments;
+use super::number_list;
 use super::progress::Progress;
 use super::{Failure, print, print_json, threads};
 
@@ -36,9 +38,9 @@ pub(super) struct Arguments {
     /// Directory to make.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Folds whose models are tested, such as 0,2. All that are finished by default.
-    #[arg(long, value_delimiter = ',', value_name = "LIST")]
-    folds: Vec<usize>,
+    /// Folds whose models are tested, such as 0-2,4. All that are finished by default.
+    #[arg(long, value_delimiter = ',', value_name = "LIST", value_parser = number_list::range)]
+    folds: Vec<RangeInclusive<usize>>,
     /// Months at which survival is predicted, such as 12,36,60: a column each.
     #[arg(long, value_delimiter = ',', value_name = "MONTHS", value_parser = parse_months)]
     at: Vec<f64>,
@@ -60,7 +62,7 @@ pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure>
     let config = ExternalConfig::read(&arguments.config, &arguments.overrides)?;
     let (device_name, device) = arguments.device.open()?;
     let overlap = if arguments.allow_overlap { Overlap::Allowed } else { Overlap::Refused };
-    let (folds, months) = (arguments.folds.clone(), arguments.at.clone());
+    let (folds, months) = (number_list::numbers(&arguments.folds), arguments.at.clone());
     let options = TestOptions { folds, overlap, months, device_name, device };
     let stop = Arc::new(AtomicBool::new(false));
     stop_at_signals(&stop, &arguments.out)?;

@@ -7,6 +7,7 @@ mod doctor;
 mod evaluate;
 mod external;
 mod models;
+mod number_list;
 mod predict;
 mod progress;
 mod simulate;

@@ -282,7 +282,7 @@ fn print_check(check: &SplitsCheck) {
     }
     for fold in &check.folds {
         if let Some(edges) = &fold.time_bin_edges_months {
-            let edges: Vec<String> = edges.iter().map(|edge| format!("{edge:.2}")).collect();
+            let edges: Vec<String> = edges.iter().map(|&edge| edge_in_words(edge)).collect();
             print(&format!(
                 "fold {}: time bins of the training part, months: {}",
                 fold.fold,
@@ -295,6 +295,12 @@ fn print_check(check: &SplitsCheck) {
             print(&format!("{what}: {line}"));
         }
     }
+}
+
+/// An edge of a time bin. The first lies a rounding below 0.
+fn edge_in_words(months: f64) -> String {
+    let text = format!("{months:.2}");
+    if text == "-0.00" { "0.00".to_owned() } else { text }
 }
 
 fn counts(part: &PartCounts) -> String {

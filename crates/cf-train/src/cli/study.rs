@@ -11,13 +11,10 @@ use cf_train::{Error, Remedy};
 
 use super::device::TrainingDeviceArguments;
 use super::progress::Progress;
-use super::{Failure, TEMPORARY, cv, print, print_error, print_json, threads};
+use super::{Failure, TEMPORARY, cv, number_list, print, print_error, print_json, threads};
 
 /// What `--index` alone stands for: the variable in which Slurm says it.
 const ARRAY_INDEX: &str = "$SLURM_ARRAY_TASK_ID";
-
-/// More than any study has tasks.
-const MOST_INDICES: usize = 1_000_000;
 
 /// Many models on many cohorts: planned, run task by task, collected into tables.
 #[derive(Debug, clap::Subcommand)]
@@ -211,7 +208,7 @@ fn run_tasks(arguments: &RunArguments, show_bars: bool) -> Result<(), Failure> {
                     elsewhere.push(format!("{}{by}", task.id));
                 }
                 TaskEnd::Failed(error) => {
-                    say(index, task, &format!("failed: {}", error.with_causes()));
+                    tracing::error!("[{}/{n_tasks}] {}  failed: {}", index + 1, task.id, error.with_causes());
                     failures.push(error);
                 }
             }
@@ -274,16 +271,11 @@ fn indices(list: &str) -> Result<Vec<usize>, Failure> {
         })?,
         list => list.to_owned(),
     };
-    let range = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last) = (first.trim().parse::<usize>().ok()?, last.trim().parse::<usize>().ok()?);
-        (first <= last && last - first < MOST_INDICES).then_some(first..=last)
-    };
-    let ranges: Option<Vec<_>> = list.split(',').map(range).collect();
-    let ranges = ranges.ok_or_else(|| {
+    let ranges: Result<Vec<_>, String> = list.split(',').map(number_list::range).collect();
+    let ranges = ranges.map_err(|_| {
         Failure::Usage(format!("--index is `{list}`, expected positions of tasks such as 3 or 0-4,7"))
     })?;
-    Ok(ranges.into_iter().flatten().collect())
+    Ok(number_list::numbers(&ranges))
 }
 
 fn collect(arguments: &CollectArguments) -> Result<(), Failure> {

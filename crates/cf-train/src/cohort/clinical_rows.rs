@@ -106,13 +106,32 @@ fn read_row(
     }
     let months = time.parse::<f64>().ok().map(|time| form.unit.to_months(time));
     let months = months.filter(|months| months.is_finite() && *months >= 0.0).ok_or_else(|| {
-        let comma = if time.contains(',') { ", with a decimal point" } else { "" };
-        let expected = format!("{}, at least 0{comma}", form.unit.as_str());
-        cell_fault(RowFaultKind::Time, &column.name, time, &expected)
+        let unit = form.unit.as_str();
+        let (kind, expected) = match with_decimal_point(time) {
+            Some(point) => {
+                let expected = format!(
+                    "{unit}, at least 0, with a decimal point: this is a decimal comma; write {point}"
+                );
+                (RowFaultKind::DecimalComma, expected)
+            }
+            None if is_missing(time) => (RowFaultKind::TimeMissing, format!("{unit}, at least 0")),
+            None => {
+                let comma = if time.contains(',') { ", with a decimal point" } else { "" };
+                (RowFaultKind::Time, format!("{unit}, at least 0{comma}"))
+            }
+        };
+        cell_fault(kind, &column.name, time, &expected)
     })?;
     let outcome = Outcome::new(months, status?)
         .map_err(|error| RowFault { kind: RowFaultKind::Time, error: table.fault(error.to_string()) })?;
     Ok(Some(ReadRow { line: row.line, case_id: case_id.to_owned(), slide_id, outcome }))
+}
+
+/// A time with a decimal comma, written with a point.
+fn with_decimal_point(cell: &str) -> Option<String> {
+    let (whole, fraction) = cell.split_once(',')?;
+    let are_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    (are_digits(whole) && are_digits(fraction)).then(|| format!("{whole}.{fraction}"))
 }
 
 /// The cell of an id column, which may not be empty.

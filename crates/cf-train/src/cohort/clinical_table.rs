@@ -40,9 +40,11 @@ pub struct Case {
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClinicalTable {
     path: PathBuf,
+    /// Which table has the rows of slides, in words.
+    slides_stand_in: &'static str,
     status_column: StatusColumn,
     rows: Rows,
-    /// Cases of rows without an outcome.
+    /// Cases of rows without an outcome, or without a slide.
     skipped_cases: BTreeSet<String>,
     dropped: Vec<Dropped>,
     unread_patients: Option<UnreadPatients>,
@@ -133,7 +135,7 @@ impl ClinicalTable {
         let status_column = status_column.ok_or_else(|| fault("found no table".to_owned()))?;
         // Another row of the case may have what this one lacks.
         let has_outcome: BTreeSet<&str> = rows.iter().map(|row| row.case_id.as_str()).collect();
-        let skipped_cases: BTreeSet<String> = skipped
+        let mut skipped_cases: BTreeSet<String> = skipped
             .iter()
             .filter(|row| !has_outcome.contains(row.case_id.as_str()))
             .map(|row| row.case_id.clone())
@@ -153,6 +155,7 @@ impl ClinicalTable {
             let outcomes = rows.iter().map(|row| (row.case_id.as_str(), row.outcome)).collect();
             let (slides, more) =
                 slide_names::read(slide_table, &config.slide_columns, &outcomes, &skipped_cases, on_fault)?;
+            skipped_cases.extend(ids_of(&more, slide_names::WITHOUT_SLIDE_ROW));
             dropped.extend(more);
             Rows::Slides(slides)
         } else if rows.iter().all(|row| row.slide_id.is_some()) {
@@ -162,7 +165,16 @@ impl ClinicalTable {
         };
         dropped.extend(Dropped::new("row without a time or a status", skipped.into_iter().collect()));
         let unread_patients = unread.iter().find_map(|(column, rows)| UnreadPatients::of(column, rows));
-        Ok(Self { path: path.clone(), status_column, rows, skipped_cases, dropped, unread_patients })
+        let slides_stand_in = if config.slides.is_some() { "the slide table" } else { "the clinical table" };
+        Ok(Self {
+            path: path.clone(),
+            slides_stand_in,
+            status_column,
+            rows,
+            skipped_cases,
+            dropped,
+            unread_patients,
+        })
     }
 
     /// The file.
@@ -215,7 +227,7 @@ impl ClinicalTable {
         cases.iter().filter(|case| seen.insert(case.patient_id.as_str())).map(|case| case.outcome).collect()
     }
 
-    /// Whether a case has rows, but none with an outcome.
+    /// Whether a case has rows, but none with an outcome, or no slide: what [`ClinicalTable::dropped`] tells of.
     pub(crate) fn is_skipped(&self, case_id: &str) -> bool {
         self.skipped_cases.contains(case_id)
     }
@@ -234,18 +246,25 @@ impl ClinicalTable {
     /// # Errors
     /// If rows are patients and no bag is called after one.
     pub fn into_cohort(self, bags: &[String]) -> Result<Cohort> {
-        let mut dropped = self.dropped;
+        let (mut dropped, mut skipped_cases) = (self.dropped, self.skipped_cases);
         let slides = match self.rows {
             Rows::Slides(slides) => slides,
             Rows::Patients(patients) => {
-                let (slides, more) = slide_names::bags_of(&patients, &self.skipped_cases, bags)
+                let (slides, more) = slide_names::bags_of(&patients, &skipped_cases, bags)
                     .map_err(|reason| Error::data(&self.path, reason))?;
+                skipped_cases.extend(ids_of(&more, slide_names::WITHOUT_BAG));
                 dropped.extend(more);
                 slides
             }
         };
-        Ok(Cohort { slides, skipped_cases: self.skipped_cases, dropped })
+        Ok(Cohort { slides, slides_stand_in: self.slides_stand_in, skipped_cases, dropped })
     }
+}
+
+/// The ids that fell out for a reason.
+fn ids_of<'a>(dropped: &'a [Dropped], reason: &str) -> impl Iterator<Item = String> + use<'a> {
+    let of_reason = dropped.iter().find(|dropped| dropped.reason == reason);
+    of_reason.into_iter().flat_map(|dropped| dropped.ids.iter().cloned())
 }
 
 /// The clinical table itself, or the split files with full rows of a folder.

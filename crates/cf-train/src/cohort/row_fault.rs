@@ -17,6 +17,10 @@ pub(crate) enum RowFaultKind {
     Columns,
     /// An id is empty.
     EmptyId,
+    /// No time was recorded, and nothing says to leave such rows out.
+    TimeMissing,
+    /// The time has a comma where a point belongs.
+    DecimalComma,
     /// The time is no time.
     Time,
     /// The status is no status.

@@ -19,6 +19,13 @@ use crate::error::Result;
 /// Endings of bag files, which slide tables list in place of slides.
 const BAG_EXTENSIONS: [&str; 4] = [".h5", ".hdf5", ".pt", ".safetensors"];
 
+/// Why a patient of the clinical table falls out that the slide table has no row of.
+pub(crate) const WITHOUT_SLIDE_ROW: &str = "patient without a row in the slide table";
+/// Why a slide of the slide table falls out.
+pub(crate) const OF_UNKNOWN_PATIENT: &str = "slide whose patient is not in the clinical table";
+/// Why a patient falls out whose slides only the names of bags tell.
+pub(super) const WITHOUT_BAG: &str = "patient without a bag";
+
 /// The name of a bag: the slide's or the bag's file name without folders and without its ending.
 pub(crate) fn bag_name_of(cell: &str) -> &str {
     let name = cell.rsplit(['/', '\\']).next().unwrap_or(cell);
@@ -84,9 +91,9 @@ pub(super) fn read(
     let without =
         outcomes.keys().filter(|case| !listed.contains(*case)).map(|&case| case.to_owned()).collect();
     let dropped = [
-        Dropped::new("patient without a row in the slide table", without),
+        Dropped::new(WITHOUT_SLIDE_ROW, without),
         Dropped::new("slide of a patient without a time or a status", of_skipped),
-        Dropped::new("slide whose patient is not in the clinical table", strangers),
+        Dropped::new(OF_UNKNOWN_PATIENT, strangers),
     ];
     Ok((slides, dropped.into_iter().flatten().collect()))
 }
@@ -138,7 +145,7 @@ pub(super) fn bags_of(
         }));
     }
     let dropped = [
-        Dropped::new("patient without a bag", without),
+        Dropped::new(WITHOUT_BAG, without),
         Dropped::new("bag of a patient without a time or a status", of_skipped),
     ];
     Ok((slides, dropped.into_iter().flatten().collect()))

@@ -107,8 +107,8 @@ fn joined(config: &RunConfig, store: &BagStore, cohort: &Cohort, findings: &mut 
         findings.push(Finding::new(severity, Fault::IdsNotJoined, directory.clone(), found));
     }
     if !strangers.is_empty() {
-        let found =
-            format!("{} bags have no row in the clinical table: {}", strangers.len(), listed(&strangers));
+        let table = cohort.slides_stand_in();
+        let found = format!("{} bags have no row in {table}: {}", strangers.len(), listed(&strangers));
         findings.push(Finding::new(Severity::Note, Fault::IdsNotJoined, directory, found));
     }
     findings.extend(sample_types::examine(&whole, &config.features.directory().display().to_string()));

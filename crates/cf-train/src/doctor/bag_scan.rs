@@ -1,14 +1,15 @@
 //! Every bag alone: read whole, as training would.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hasher};
 
-use cf_model::ModelConfig;
+use cf_model::{ModelConfig, Need};
 use wsi_bags::{Bag, BagStore, Error, ErrorKind, FileKind, Magnification};
 
 use super::fault::Fault;
-use super::finding::{Finding, Severity, without_path};
+use super::finding::{Finding, Severity, listed, without_path};
 use crate::memory::BagSize;
+use crate::missing_fact;
 
 /// What is left of a bag once it was read.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,9 +27,9 @@ pub(super) struct BagFacts {
     pub(super) made: Vec<String>,
 }
 
-/// Reads every slide; `progress` hears the number done and their total.
+/// Reads every slide of a store, which lies at `directory`; `progress` hears the number done and their total.
 pub(super) fn examine(
-    store: &BagStore,
+    (store, directory): (&BagStore, &str),
     slide_ids: &[String],
     model: &ModelConfig,
     findings: &mut Vec<Finding>,
@@ -36,13 +37,21 @@ pub(super) fn examine(
 ) -> Vec<BagFacts> {
     let magnifications = model.magnifications();
     let mut facts = Vec::with_capacity(slide_ids.len());
+    // All bags of one tool lack the same, and are mended alike: they are told of together.
+    let mut lacking: BTreeMap<(Need, Magnification, Option<String>), Vec<String>> = BTreeMap::new();
     for (done, slide_id) in slide_ids.iter().enumerate() {
         match store.read(slide_id, magnifications) {
             Ok(bag) => {
-                if let Err(error) = model.check_bag(&bag) {
-                    let place = format!("slide {slide_id}");
-                    let found = error.to_string();
-                    findings.push(Finding::new(Severity::Error, Fault::MissingPatchFact, place, found));
+                match model.check_bag(&bag) {
+                    Ok(()) => {}
+                    Err(cf_model::Error::MissingFact { need, magnification, .. }) => {
+                        let conversion = missing_fact::conversion(store, slide_id, need, magnification);
+                        lacking.entry((need, magnification, conversion)).or_default().push(slide_id.clone());
+                    }
+                    Err(error) => {
+                        let (place, found) = (format!("slide {slide_id}"), error.to_string());
+                        findings.push(Finding::new(Severity::Error, Fault::MissingPatchFact, place, found));
+                    }
                 }
                 facts.push(facts_of(slide_id, &bag));
             }
@@ -57,6 +66,21 @@ pub(super) fn examine(
             }
         }
         progress(done + 1, slide_ids.len());
+    }
+    for ((need, magnification, conversion), slides) in lacking {
+        let found = format!(
+            "{} needs {} of the {magnification} patches, which {} of {} bags lack: {}",
+            model.name(),
+            need.in_words(),
+            slides.len(),
+            slide_ids.len(),
+            listed(&slides)
+        );
+        let finding = Finding::new(Severity::Error, Fault::MissingPatchFact, directory, found);
+        findings.push(match conversion {
+            Some(way_out) => finding.with_way_out(way_out),
+            None => finding,
+        });
     }
     facts
 }
@@ -117,7 +141,8 @@ pub(super) fn of_bag(slide_id: &str, error: &Error) -> Finding {
         | ErrorKind::Shape { .. }
         | ErrorKind::MissingDataset { .. }
         | ErrorKind::Attribute { .. } => Fault::WrongFileKind,
-        ErrorKind::Archive { .. }
+        ErrorKind::BeyondFile { .. }
+        | ErrorKind::Archive { .. }
         | ErrorKind::Hdf5 { .. }
         | ErrorKind::Safetensors { .. }
         | ErrorKind::Limit { .. }
@@ -153,5 +178,19 @@ pub(super) fn of_bag(slide_id: &str, error: &Error) -> Finding {
             finding.with_way_out("see above: another build, or `h5repack`".to_owned())
         }
         _ => finding,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_that_broke_off_is_to_be_copied_again() {
+        let error = Error::from(ErrorKind::BeyondFile { end: 13232, file_len: 5000 });
+        let finding = of_bag("slide-1", &error);
+        assert_eq!((finding.fault, finding.place.as_str()), (Fault::TruncatedFile, "slide slide-1"));
+        assert_eq!(finding.found, "the file ends at byte 5000, but what it holds lies up to byte 13232");
+        assert!(finding.way_out.starts_with("copy the file again"), "{}", finding.way_out);
     }
 }

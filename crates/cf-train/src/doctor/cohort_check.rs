@@ -5,7 +5,10 @@ use survival_metrics::{KaplanMeier, Outcome};
 
 use super::fault::Fault;
 use super::finding::{Finding, Severity, listed, place, without_path};
-use crate::cohort::{ClinicalTable, CohortConfig, NO_ROWS, RowFault, RowFaultKind};
+use crate::cohort::{
+    ClinicalTable, CohortConfig, Dropped, NO_ROWS, OF_UNKNOWN_PATIENT, RowFault, RowFaultKind,
+    WITHOUT_SLIDE_ROW,
+};
 use crate::error::Error;
 use crate::status_suspicion::{self, NameSign, StatusSuspicion, Verdict};
 
@@ -55,6 +58,10 @@ pub(super) fn examine(
     let table = match table {
         Ok(table) => table,
         Err(error) => {
+            if let Some(finding) = not_there(config, &error) {
+                findings.push(finding);
+                return None;
+            }
             let text = error.with_causes();
             // That no row is left was told of with the rows.
             if !lacks_columns && (faults.is_empty() || !text.contains(NO_ROWS)) {
@@ -65,14 +72,40 @@ pub(super) fn examine(
             return None;
         }
     };
-    for dropped in table.dropped() {
-        let found = format!("{}: {}", dropped.reason, listed(&dropped.ids));
-        findings.push(Finding::new(Severity::Note, Fault::RowsLeftOut, place(&config.clinical, ""), found));
-    }
+    findings.extend(table.dropped().iter().map(|dropped| left_out(config, dropped)));
     let facts = facts_of(&table)?;
     findings.extend(sign_finding(config, &facts));
     findings.extend(times_finding(config, &table.patient_outcomes()));
     Some((table, facts))
+}
+
+/// Of a table that is not there.
+fn not_there(config: &CohortConfig, error: &Error) -> Option<Finding> {
+    let Error::Io { path, source, .. } = error else { return None };
+    let key = if config.slides.as_ref() == Some(path) { "cohort.slides" } else { "cohort.clinical" };
+    let is_absent = source.kind() == std::io::ErrorKind::NotFound;
+    let finding =
+        Finding::new(Severity::Error, Fault::UnusableTable, place(path, ""), "there is no such file");
+    is_absent.then(|| finding.with_way_out(format!("correct {key}")))
+}
+
+/// What the table has and a run has not.
+fn left_out(config: &CohortConfig, dropped: &Dropped) -> Finding {
+    let found = format!("{}: {}", dropped.reason, listed(&dropped.ids));
+    let slide_table = || place(config.slides.as_deref().unwrap_or(&config.clinical), "");
+    match dropped.reason.as_str() {
+        WITHOUT_SLIDE_ROW => Finding {
+            wanted: "a row in the slide table for every patient",
+            ..Finding::new(Severity::Warning, Fault::IdsNotJoined, slide_table(), found)
+        }
+        .with_way_out("add the patient's slides to the slide table; a run leaves the patient out".to_owned()),
+        OF_UNKNOWN_PATIENT => Finding {
+            wanted: "a row in the clinical table for the patient of every slide",
+            ..Finding::new(Severity::Note, Fault::IdsNotJoined, slide_table(), found)
+        }
+        .with_way_out("add the patients to the clinical table; a run leaves their slides out".to_owned()),
+        _ => Finding::new(Severity::Note, Fault::RowsLeftOut, place(&config.clinical, ""), found),
+    }
 }
 
 fn of_row(config: &CohortConfig, fault: &RowFault) -> Finding {
@@ -82,7 +115,7 @@ fn of_row(config: &CohortConfig, fault: &RowFault) -> Finding {
         RowFaultKind::Columns if !states_sign => Fault::SignNotStated,
         RowFaultKind::Columns => Fault::MissingColumn,
         RowFaultKind::EmptyId => Fault::EmptyId,
-        RowFaultKind::Time => Fault::BadTime,
+        RowFaultKind::TimeMissing | RowFaultKind::DecimalComma | RowFaultKind::Time => Fault::BadTime,
         RowFaultKind::Status => Fault::BadStatus,
         RowFaultKind::DuplicateSlide => Fault::DuplicateSlide,
         RowFaultKind::DuplicatePatient => Fault::DuplicatePatient,
@@ -96,7 +129,16 @@ fn of_row(config: &CohortConfig, fault: &RowFault) -> Finding {
         },
         other => (place(&config.clinical, ""), other.with_causes()),
     };
-    Finding::new(Severity::Error, name, place, found)
+    let finding = Finding::new(Severity::Error, name, place, found);
+    match fault.kind {
+        RowFaultKind::TimeMissing => finding.with_way_out(
+            "fill in the cell, or write missing_outcome = \"skip\" in [cohort] to leave such rows out".to_owned(),
+        ),
+        RowFaultKind::DecimalComma => finding.with_way_out(
+            "write the whole column with decimal points, or export the table again with the number format of English".to_owned(),
+        ),
+        _ => finding,
+    }
 }
 
 /// Times whose unit can't be what it is read as.

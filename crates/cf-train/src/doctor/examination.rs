@@ -109,11 +109,13 @@ pub fn examine(
         if let Some(config) = &examined.config {
             let joined = bag_join::examine(config, table, &mut findings);
             let mut folds = Vec::new();
+            let directory = config.features.directory().display().to_string();
             let bags = joined.as_ref().map_or_else(Vec::new, |joined| {
                 folds = time_bins(config, joined, splits.as_ref(), &mut findings);
                 let at = config.model.magnifications();
                 mpp_check::examine(&joined.store, &joined.slide_ids, at, &mut findings);
-                bag_scan::examine(&joined.store, &joined.slide_ids, &config.model, &mut findings, progress)
+                let store = (&joined.store, directory.as_str());
+                bag_scan::examine(store, &joined.slide_ids, &config.model, &mut findings, progress)
             });
             draws =
                 config.training.max_patches.filter(|_| !bags.is_empty()).map(|max_patches| DrawForecast {
@@ -124,7 +126,6 @@ pub fn examine(
             let usual = joined.as_ref().and_then(|joined| {
                 let first = config.model.magnifications()[0];
                 let path_of = |slide_id: &str| joined.store.path_of(slide_id, first);
-                let directory = config.features.directory().display().to_string();
                 bag_comparison::examine(&bags, &directory, path_of, &mut findings)
             });
             if examined.has_model {

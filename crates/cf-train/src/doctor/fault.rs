@@ -1,7 +1,9 @@
 //! The faults that the doctor knows: stable names, what is wanted instead, and the way out.
 
+use crate::splits::validated_parts::SAME_VALIDATION_WAY_OUT;
+
 macro_rules! faults {
-    ($($(#[$docs:meta])* $variant:ident, $name:literal, $wanted:literal, $way_out:literal;)+) => {
+    ($($(#[$docs:meta])* $variant:ident, $name:literal, $wanted:literal, $way_out:expr;)+) => {
         /// A kind of fault. Its name is stable: scripts may match on it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         #[non_exhaustive]
@@ -61,7 +63,7 @@ faults! {
         "fill in the id, or delete the row";
     /// A time is negative, not a number, or infinite.
     BadTime, "bad-time", "a time of at least 0",
-        "correct the cell, or write missing_outcome = \"skip\" in [cohort] where it was not recorded";
+        "correct the cell; where no time was recorded, empty it and write missing_outcome = \"skip\" in [cohort]";
     /// A status is none of the known ones.
     BadStatus, "bad-status", "one notation of event and censored throughout",
         "correct the cell, or list the values as event_values and censored_values in [cohort.columns]";
@@ -111,8 +113,14 @@ faults! {
     IdsNotJoined, "ids-not-joined", "ids that are spelt alike in table, splits and bags",
         "compare the examples: a prefix, an ending or another barcode length is the usual reason";
     /// Cases that no fold validates.
-    NeverValidated, "never-validated", "every case validated once",
+    NeverValidated, "never-validated", "every case validated by a fold",
         "nothing, if that is the design of the folds";
+    /// Patients whom several folds validate.
+    ValidatedTwice, "validated-twice", "every patient validated by one fold",
+        "nothing, if the folds are meant as repeated draws; else make folds with `cf-train splits make`";
+    /// Two folds validate the same.
+    SameValidation, "same-validation", "folds that validate different patients",
+        SAME_VALIDATION_WAY_OUT;
     /// Tissue source sites are trained and validated on.
     SharedSites, "shared-sites", "sites apart, for an honest estimate at a new hospital",
         "make folds by site, with `cf-train splits make --group-by site`";

@@ -8,11 +8,15 @@ use crate::cohort::{ClinicalTable, CohortConfig, PatientGroups, UnreadPatients};
 use crate::config::TrainingConfig;
 use crate::error::Error;
 use crate::fold_data::FoldData;
+use crate::splits::validated_parts::same_validation;
 use crate::splits::{self, FoldCheck, FoldEntries, HeldOutUse, Part, SplitSet};
 
 /// What to do where `val` is to choose the epoch and a fold has not all parts.
 const NO_VAL_TO_CHOOSE_ON: &str =
     "give every fold ids in train, val and test, or set training.inner_validation to a share such as 0.2";
+
+/// What to do where nothing lies at the path.
+const NOWHERE: &str = "correct cohort.splits, or make folds with `cf-train splits make`";
 
 /// Reads the splits and joins them with the table.
 pub(super) fn examine(
@@ -27,7 +31,9 @@ pub(super) fn examine(
     let path = &config.splits;
     let unusable = |error: Error| {
         let found = without_path(&error.with_causes(), path);
-        Finding::new(Severity::Error, Fault::UnusableSplits, place(path, ""), found)
+        let is_there = found != splits::NOTHING_THERE;
+        let finding = Finding::new(Severity::Error, Fault::UnusableSplits, place(path, ""), found);
+        if is_there { finding } else { finding.with_way_out(NOWHERE.to_owned()) }
     };
     let set = match splits::read(path) {
         Ok(set) => set,
@@ -50,6 +56,18 @@ pub(super) fn examine(
     };
     for (entries, fold) in set.folds.iter().zip(&check.folds) {
         findings.extend(of_fold(entries, fold, check.choosing_part));
+        let first =
+            fold.same_validation_as.and_then(|same| set.folds.iter().find(|first| first.fold == same));
+        findings.extend(first.map(|first| {
+            let found = same_validation([(fold.fold, &entries.path), (first.fold, &first.path)]);
+            let at = place(&entries.path, &format!("fold {}", fold.fold));
+            Finding::new(Severity::Error, Fault::SameValidation, at, found)
+        }));
+    }
+    let twice = &check.patients_validated_twice;
+    if !twice.is_empty() {
+        let found = format!("{} patients validated by several folds: {}", twice.len(), listed(twice));
+        findings.push(Finding::new(Severity::Warning, Fault::ValidatedTwice, place(path, ""), found));
     }
     findings
         .extend(table.unread_patients().map(|unread| unread_patients(table.path(), unread, &check.folds)));

@@ -84,6 +84,15 @@ fn prediction_row(row: &Prediction) -> Result<PredictionRow> {
     })
 }
 
+/// The test of slides split at the median of their risks, those of all folds together.
+pub(super) fn pooled_log_rank(rows: &[PredictionRow]) -> Result<LogRankSummary> {
+    let split = risk_split(Level::Slide, rows, &RiskCut::PooledMedian)?;
+    Ok(LogRankSummary {
+        chi_square: split.and_then(|split| split.chi_square),
+        p_value: split.and_then(|split| split.p_value),
+    })
+}
+
 /// The groups of slides and of patients; nothing where no cut is learned.
 pub(super) fn summaries(
     protocol: Protocol,

@@ -1,5 +1,6 @@
 //! Heatmaps of the slides with the highest and the lowest risk, as `cf-heatmap render` wrote them.
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use cf_model::ModelConfig;
@@ -50,6 +51,9 @@ pub(super) fn of_extremes(
 ) -> Result<Vec<Heatmap>> {
     let mut by_risk: Vec<&PredictionRow> = predictions.iter().collect();
     by_risk.sort_by(|a, b| b.risk.total_cmp(&a.risk).then_with(|| a.slide_id.cmp(&b.slide_id)));
+    // Where several folds validate a slide, it stands with its highest risk.
+    let mut seen = BTreeSet::new();
+    by_risk.retain(|row| seen.insert(&row.slide_id));
     let n = by_risk.len();
     let ends = (0..n).filter(|at| *at < FROM_EACH_END || at + FROM_EACH_END >= n);
     let mut found = Vec::new();
@@ -59,7 +63,17 @@ pub(super) fn of_extremes(
         if !picture.is_file() {
             continue;
         }
-        check_origin(run, &slide.join(SUMMARY), row, model)?;
+        // The maps are of the model of one of these folds.
+        let mut refused = None;
+        let drawn = predictions.iter().filter(|of| of.slide_id == row.slide_id).find(|of| {
+            let checked = check_origin(run, &slide.join(SUMMARY), of, model);
+            checked.map_err(|error| refused.get_or_insert(error)).is_ok()
+        });
+        let row = match (drawn, refused) {
+            (Some(row), _) => row,
+            (None, Some(error)) => return Err(error),
+            (None, None) => continue,
+        };
         // Models of other folds give risks on other scales.
         let of_fold = || predictions.iter().filter(|other| other.fold == row.fold);
         let rank = of_fold().filter(|other| other.risk > row.risk).count() + 1;
@@ -120,14 +134,33 @@ fn check_origin(run: &Path, summary: &Path, row: &PredictionRow, model: &ModelCo
     ))
 }
 
-/// `path` as a link in a page in `folder` names it.
+/// `path` as a link in a page in `folder`, which may have to be made yet, names it.
 fn seen_from(path: &Path, folder: &Path) -> Result<String> {
-    let absolute = |path: &Path| path.canonicalize().map_err(Error::io("find", path));
-    let (path, folder) = (absolute(path)?, absolute(folder)?);
+    let (path, folder) = (without_links(path)?, without_links(folder)?);
     let shared = path.components().zip(folder.components()).take_while(|(a, b)| a == b).count();
     let up = folder.components().skip(shared).map(|_| Component::ParentDir);
     let relative: PathBuf = up.chain(path.components().skip(shared)).collect();
     Ok(relative.display().to_string())
+}
+
+/// The absolute path of what is there, or will be once folders are made, without links and `..`.
+fn without_links(path: &Path) -> Result<PathBuf> {
+    let mut there = std::path::absolute(path).map_err(Error::io("find", path))?;
+    let mut to_make = Vec::new();
+    loop {
+        match there.canonicalize() {
+            Ok(found) => return Ok(to_make.into_iter().rev().fold(found, |path, name| path.join(name))),
+            Err(error) => {
+                match (there.file_name().map(ToOwned::to_owned), there.parent().map(Path::to_owned)) {
+                    (Some(name), Some(parent)) if error.kind() == std::io::ErrorKind::NotFound => {
+                        to_make.push(name);
+                        there = parent;
+                    }
+                    _ => return Err(Error::io("find", path)(error)),
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -164,6 +197,11 @@ mod tests {
         assert_eq!(said, [("s7", "../../heatmaps/s7"), ("s0", "../../heatmaps/s0")], "s4 is in the middle");
         let elsewhere = of_extremes((&run, dir.path()), &folder, &rows, &config).expect("two are there");
         assert_eq!(elsewhere[0].folder, "heatmaps/s7", "seen from the page");
+        // Folders of the page are made once there is something to write.
+        let page = dir.path().join("runs/../new/reports");
+        let to_make = of_extremes((&run, &page), &folder, &rows, &config).expect("two are there");
+        assert_eq!(to_make[0].folder, "../../heatmaps/s7");
+        assert!(!dir.path().join("new").exists());
         let said: Vec<&str> = found.iter().map(|map| map.reason.as_str()).collect();
         let wanted = [
             "predicted risk 7.000, rank 1 of 4 in fold 1 (1 is the highest)",
@@ -180,6 +218,11 @@ mod tests {
             of_extremes((&run, &run), &folder, &rows, &config)
         };
         assert_eq!(drawn("amil", 7.0 + 1e-4).map(|found| found.len()).ok(), Some(2));
+        // Another fold validates the slide, too, and its model drew the map.
+        let again = [&rows[..], &[PredictionRow { fold: 0, risk: 2.5, ..row(7) }]].concat();
+        drawn("amil", 2.5).expect_err("no risk of this run");
+        let found = of_extremes((&run, &run), &folder, &again, &config).expect("two are there");
+        assert_eq!(found[0].reason, "predicted risk 2.500, rank 4 of 6 in fold 0 (1 is the highest)");
         for (other, risk) in [("dsmil", 7.0), ("amil", 6.5)] {
             let error = drawn(other, risk).expect_err("a map of another model").to_string();
             for part in [

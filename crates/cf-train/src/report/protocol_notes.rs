@@ -81,10 +81,17 @@ pub(super) fn notes(
     notes.extend(training.max_patches.map(|max_patches| format!("{}.", patch_draws(max_patches, drawn))));
     let substitutes = summary.substitutes.iter();
     notes.extend(substitutes.map(|row| format!("In place of what bags lack: {}.", row.text())));
-    notes.push(
-        "95 % intervals of a mean C-index: percentile bootstrap, patients resampled within each fold."
-            .to_owned(),
-    );
+    let resampled = match summary.validated_twice() {
+        None => "patients resampled within each fold",
+        Some(validated_twice) => {
+            notes.push(format!(
+                "{validated_twice}, as the splits say. What is said of a fold is of all patients whom it validates; risk groups and \
+                 calibration count every patient once, with the mean of what the models of these folds predict."
+            ));
+            "each patient resampled once for all folds that validate them"
+        }
+    };
+    notes.push(format!("95 % intervals of a mean C-index: percentile bootstrap, {resampled}."));
     if config.model.random_at_eval() {
         notes.push(
             "Attention dropout is active in evaluation, as in the released code: the scores are random, drawn from a \

@@ -6,7 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use survival_metrics::Outcome;
 
+use super::faults::{
+    choosing_faults, errors_of, shared_groups, shared_with_unused, unmatched_in_words, warnings_of,
+};
 use super::matching::IdIndex;
+use super::validated_parts::{SAME_VALIDATION_WAY_OUT, ValidatedParts, same_validation};
 use super::{FoldEntries, HeldOutUse, Part, SplitForm, SplitSet};
 use crate::cohort::{ClinicalTable, PatientGroups, UnreadPatients};
 use crate::error::Result;
@@ -33,6 +37,8 @@ pub struct SplitsCheck {
     pub cases_in_no_fold: Vec<String>,
     /// Cases that are in a fold, but never in the validated part, sorted.
     pub cases_never_validated: Vec<String>,
+    /// Patients whom several folds validate, sorted; folds that validate the same as an earlier one are not counted.
+    pub patients_validated_twice: Vec<String>,
     /// What a run would refuse.
     pub errors: Vec<String>,
     /// What a run would report and go on.
@@ -54,6 +60,9 @@ pub struct FoldCheck {
     pub unused: PartCounts,
     /// Ids without a row in the clinical table.
     pub n_ids_without_row: usize,
+    /// The first fold that validates the same, where there is one; left out elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub same_validation_as: Option<usize>,
     /// Patients trained and validated on, sorted.
     pub shared_patients: Vec<String>,
     /// Patients of a column that is not read, whose rows are taken for those of several patients, some of them trained and some validated
@@ -142,12 +151,15 @@ pub fn check(
         ids_without_row: Vec::new(),
         cases_in_no_fold: Vec::new(),
         cases_never_validated: Vec::new(),
+        patients_validated_twice: Vec::new(),
         errors: Vec::new(),
         warnings: Vec::new(),
     };
     let mut without_row = BTreeSet::new();
     let (mut in_fold, mut validated_cases) = (BTreeSet::new(), BTreeSet::new());
+    let mut validated_parts = ValidatedParts::default();
     for fold in &set.folds {
+        let mut validated_rows = BTreeSet::new();
         for entry in &fold.entries {
             match index.find(&entry.id) {
                 // Rows without an outcome are reported as such.
@@ -159,13 +171,21 @@ pub fn check(
                     let cases = places.iter().map(|&place| rows[place].case_id);
                     if entry.part == validated {
                         validated_cases.extend(cases.clone());
+                        validated_rows.extend(places.iter().copied());
                     }
                     in_fold.extend(cases);
                 }
             }
         }
-        let checked = joined.fold(fold, validated, choosing);
+        let mut checked = joined.fold(fold, validated, choosing);
+        checked.same_validation_as = validated_parts.add(fold.fold, validated_rows);
         found.errors.extend(errors_of(fold, &checked));
+        let same_as =
+            checked.same_validation_as.and_then(|same_as| set.folds.iter().find(|f| f.fold == same_as));
+        found.errors.extend(same_as.map(|first| {
+            let same = same_validation([(fold.fold, &fold.path), (first.fold, &first.path)]);
+            format!("{same}; {SAME_VALIDATION_WAY_OUT}")
+        }));
         match choosing {
             Some(part) => found.errors.extend(choosing_faults(&checked, part)),
             None => found.warnings.extend(shared_with_unused(&checked)),
@@ -185,119 +205,12 @@ pub fn check(
     found.cases_in_no_fold = owned(table_cases.difference(&in_fold).copied().collect());
     found.cases_never_validated = owned(in_fold.difference(&validated_cases).copied().collect());
     found.ids_without_row = without_row.into_iter().collect();
+    found.patients_validated_twice = validated_parts.patients_of_several(|row| rows[row].patient_id);
     let listed =
         table.dropped().iter().map(|dropped| format!("{}: {}", dropped.reason, dropped.ids.join(" ")));
     found.warnings.extend(listed);
     found.warnings.extend(unmatched_in_words(&found));
     Ok(found)
-}
-
-fn unmatched_in_words(found: &SplitsCheck) -> Vec<String> {
-    let kinds = [
-        (&found.ids_without_row, "of the split files without a row in the clinical table"),
-        (&found.cases_in_no_fold, "of the clinical table in no fold"),
-        (&found.cases_never_validated, "in folds, but validated by none"),
-    ];
-    let words = kinds.into_iter().filter(|(ids, _)| !ids.is_empty());
-    words.map(|(ids, what)| format!("{} {what}: {}", count(ids.len(), "case"), ids.join(" "))).collect()
-}
-
-fn count(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
-}
-
-fn errors_of(fold: &FoldEntries, checked: &FoldCheck) -> Vec<String> {
-    let number = checked.fold;
-    let mut errors: Vec<String> = fold
-        .repeats()
-        .iter()
-        .map(|(first, second)| {
-            format!("fold {number}: {} stands in {} and in {}", first.id, first.place, second.place)
-        })
-        .collect();
-    if !checked.shared_patients.is_empty() {
-        errors.push(format!(
-            "fold {number}: {} trained and validated on: {}",
-            count(checked.shared_patients.len(), "patient"),
-            checked.shared_patients.join(" ")
-        ));
-    }
-    if checked.train.n_patients == 0 || checked.validation.n_patients == 0 {
-        errors.push(format!(
-            "fold {number}: {} training and {} validation patients have a row in the clinical table, expected at \
-             least 1 of each",
-            checked.train.n_patients, checked.validation.n_patients
-        ));
-    } else if checked.train.n_event_patients == 0 {
-        errors.push(format!("fold {number}: no training patient has an event, expected events"));
-    }
-    errors
-}
-
-fn warnings_of(checked: &FoldCheck) -> Vec<String> {
-    let number = checked.fold;
-    let mut warnings = Vec::new();
-    // Without a training event there is an error already.
-    if let Some(fault) = checked.time_bins_fault.as_ref().filter(|_| checked.train.n_event_patients > 0) {
-        warnings.push(format!("fold {number}: no time bins can be fitted on its training part: {fault}"));
-    }
-    if checked.validation.n_event_patients == 0 && checked.validation.n_patients > 0 {
-        warnings.push(format!("fold {number}: no validation patient has an event, so it has no C-index"));
-    }
-    if !checked.shared_unread_patients.is_empty() {
-        warnings.push(format!(
-            "fold {number}: {} of a column that is not read trained and validated on: {}",
-            count(checked.shared_unread_patients.len(), "patient"),
-            checked.shared_unread_patients.join(" ")
-        ));
-    }
-    warnings
-}
-
-/// Groups by a column on both sides. Of sites, which nobody asked about, the table tells.
-fn shared_groups(checked: &FoldCheck, column: &str) -> Option<String> {
-    (!checked.shared_sites.is_empty()).then(|| {
-        format!(
-            "fold {}: {} by column `{column}` trained and validated on, with {} of {}: {}",
-            checked.fold,
-            count(checked.shared_sites.len(), "group"),
-            checked.n_patients_of_shared_sites,
-            count(checked.validation.n_patients, "validated patient"),
-            checked.shared_sites.join(", ")
-        )
-    })
-}
-
-/// Patients of the part that is for nothing, elsewhere.
-fn shared_with_unused(checked: &FoldCheck) -> Option<String> {
-    (!checked.shared_with_unused.is_empty()).then(|| {
-        format!(
-            "fold {}: {} of the unused part trained or validated on: {}",
-            checked.fold,
-            count(checked.shared_with_unused.len(), "patient"),
-            checked.shared_with_unused.join(" ")
-        )
-    })
-}
-
-/// What is wrong with the part that the epoch is to be chosen on.
-fn choosing_faults(checked: &FoldCheck, part: Part) -> Vec<String> {
-    let (number, part) = (checked.fold, part.as_str());
-    let mut faults = Vec::new();
-    if !checked.shared_with_unused.is_empty() {
-        faults.push(format!(
-            "fold {number}: {} of {part}, which chooses the epoch, trained or validated on: {}",
-            count(checked.shared_with_unused.len(), "patient"),
-            checked.shared_with_unused.join(" ")
-        ));
-    }
-    if checked.unused.n_event_patients == 0 {
-        faults.push(format!(
-            "fold {number}: none of the {} of {part} has an event to choose the epoch by",
-            count(checked.unused.n_patients, "patient")
-        ));
-    }
-    faults
 }
 
 struct Joined<'a> {
@@ -343,6 +256,7 @@ impl Joined<'_> {
                 .iter()
                 .filter(|entry| self.index.find(&entry.id).is_none())
                 .count(),
+            same_validation_as: None,
             shared_patients: trained.intersection(&validated).cloned().collect(),
             shared_unread_patients: self.unread_patients.map_or_else(Vec::new, |unread| {
                 let mut shared = unread.shared(&learned, &validated);

@@ -10,12 +10,14 @@
 mod assignment;
 mod check;
 mod columns;
+mod faults;
 mod full_rows;
 mod held_out;
 mod make;
 pub(crate) mod matching;
 mod patho_bench;
 mod stamp;
+pub(crate) mod validated_parts;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,10 +136,13 @@ pub struct Split {
     pub validated_part: Part,
 }
 
+/// What an error says of splits where there is neither folder nor file.
+pub(crate) const NOTHING_THERE: &str = "there is no such directory or file";
+
 /// Reads the splits at `path`: a folder or file of any form, found by what lies there.
 ///
 /// # Errors
-/// If nothing lies there (the error lists what was looked for), forms or tasks are mixed, a number is left out, or a file
+/// If there is nothing at `path`, or nothing that is looked for (the error lists it), forms or tasks are mixed, a number is left out, or a file
 /// is unreadable or lacks a column.
 pub fn read(path: &Path) -> Result<SplitSet> {
     let found: Vec<SplitSet> =
@@ -156,6 +161,8 @@ pub fn read(path: &Path) -> Result<SplitSet> {
                 format!("holds {forms}, expected splits of one form; name one of them as `splits`"),
             ))
         }
+        // The folders of full rows are called after a path at which nothing need lie.
+        (None, _) if !path.exists() => Err(Error::data(path, NOTHING_THERE)),
         (None, _) => Err(Error::data(
             path,
             "found no splits_0.csv, no <task>_k=0/train.csv, no splits.json and no k=all.tsv, expected splits of one \

@@ -75,6 +75,7 @@ pub(super) fn cell(runs: &[&FinishedRun<'_>]) -> Result<Option<Cell>> {
         n_slides: most(|summary| summary.n_slides),
         n_patients: most(|summary| summary.n_patients),
         n_event_patients: most(|summary| summary.n_event_patients),
+        n_validated_twice: most(|summary| summary.n_validated_twice),
         wall_seconds: begun.iter().flat_map(|run| &run.folds).map(|fold| fold.seconds()).sum(),
         published,
     }))

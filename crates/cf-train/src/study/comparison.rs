@@ -1,6 +1,6 @@
 //! Two methods on the same patients: the difference of their C-indices, its interval and its tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use survival_metrics::{
     BootstrapConfig, ConcordanceConfig, Outcome, PAdjust, Risk, SurvivalData, adjust_p_values,
@@ -83,7 +83,7 @@ pub(super) fn compare(
     let corrected_t = corrected_resampled_t_test(&by_fold, ratio).ok();
     let seed = method.first().map_or(0, |run| run.run.seed);
     Ok(ComparisonResult::Compared(PairedResult {
-        n_patients: patients.len(),
+        n_patients: patients.iter().collect::<BTreeSet<_>>().len(),
         n_seeds,
         n_folds: folds.len(),
         mean_difference: by_fold.iter().sum::<f64>() / by_fold.len() as f64,

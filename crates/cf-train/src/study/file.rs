@@ -35,6 +35,8 @@ pub struct StudyFile {
     pub backbones: Vec<String>,
     /// Seeds; each gives a run.
     pub seeds: Vec<u64>,
+    /// Whether the study lists them, beside the settings of its runs.
+    pub(crate) lists_seeds: bool,
     /// The folds to run; all where empty.
     pub folds: Vec<usize>,
     /// The model that the others are compared with.
@@ -118,8 +120,9 @@ impl StudyFile {
         let mut seeds: Vec<u64> = runs.iter().map(|run| run.seed).collect();
         seeds.sort_unstable();
         seeds.dedup();
+        let lists_seeds = lists.seeds.is_some();
         let Lists { name, cohorts, models, backbones, folds, reference, .. } = lists;
-        Ok(Self { name, cohorts, models, backbones, seeds, folds, reference, runs })
+        Ok(Self { name, cohorts, models, backbones, seeds, lists_seeds, folds, reference, runs })
     }
 }
 

@@ -120,7 +120,10 @@ impl StudyPlan {
                 model: run.model.clone(),
                 backbone: run.backbone.clone(),
                 seed: run.seed,
-                protocol: protocol::describe(&run.config),
+                protocol: match study.lists_seeds {
+                    true => protocol::describe_but_seed(&run.config),
+                    false => protocol::describe(&run.config),
+                },
             });
         }
         faults.into_result(path)?;

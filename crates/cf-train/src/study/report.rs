@@ -69,7 +69,7 @@ fn estimates(results: &StudyResults) -> Vec<CohortEstimates> {
             let mut cells: Vec<&Cell> = of_both.filter(|cell| cell.patient_c_index.mean.is_some()).collect();
             let Some(first) = cells.first() else { continue };
             let heading = heading(results, first);
-            let (n_patients, n_event_patients) = (first.n_patients, first.n_event_patients);
+            let Cell { n_patients, n_event_patients, n_validated_twice, .. } = **first;
             let mean = |cell: &Cell| cell.patient_c_index.mean.unwrap_or(f64::NEG_INFINITY);
             cells.sort_by(|a, b| mean(b).total_cmp(&mean(a)));
             let methods = cells.into_iter().filter_map(|cell| {
@@ -84,6 +84,7 @@ fn estimates(results: &StudyResults) -> Vec<CohortEstimates> {
                 heading,
                 n_patients,
                 n_event_patients,
+                n_validated_twice,
                 methods: methods.collect(),
             });
         }

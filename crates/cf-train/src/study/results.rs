@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::file::Reference;
 use super::plan::PlannedModel;
+use crate::evaluate::is_zero;
 
 /// Everything that was found so far.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,6 +84,9 @@ pub struct Cell {
     pub n_patients: usize,
     /// Patients with an event.
     pub n_event_patients: usize,
+    /// Patients whom several folds validate.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub n_validated_twice: usize,
     /// Seconds of training and evaluation.
     pub wall_seconds: f64,
     /// The paper's value, where this cell is one of the paper's.
@@ -121,8 +125,8 @@ pub struct Estimate {
     pub sd: Option<f64>,
     /// How many these are.
     pub n: usize,
-    /// Percentile interval of the mean, patients resampled within folds, alike for all seeds; null where resampling says nothing of
-    /// its certainty.
+    /// Percentile interval of the mean, patients resampled within folds (once for all folds that validate them), alike for all seeds; null
+    /// where resampling says nothing of its certainty.
     pub ci95: Option<(f64, f64)>,
 }
 
@@ -196,8 +200,8 @@ pub struct PairedResult {
     pub n_folds: usize,
     /// Mean over folds and seeds of the difference.
     pub mean_difference: f64,
-    /// Percentile interval of it: patients resampled within folds, alike for both methods and all seeds; null where resampling says
-    /// nothing of its certainty.
+    /// Percentile interval of it: patients resampled within folds (once for all folds that validate them), alike for both methods and all
+    /// seeds; null where resampling says nothing of its certainty.
     pub ci95: Option<(f64, f64)>,
     /// Difference of the C-indices over all pairs within folds, which weights folds by their pairs: what the test is of.
     pub difference: f64,

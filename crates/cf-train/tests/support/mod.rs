@@ -7,6 +7,7 @@
 )]
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -67,6 +68,30 @@ pub(crate) fn cohort(dir: &Path, patients: usize) -> PathBuf {
         .replace("attention_dropout = 0.0", "attention_dropout = 0.2");
     std::fs::write(&config, text).unwrap();
     out
+}
+
+/// A cohort in which every fifth patient has two slides.
+pub(crate) fn cohort_of_several_slides(dir: &Path, patients: usize) -> PathBuf {
+    let cohort = cohort(dir, patients);
+    let table = cohort.join("clinical.csv");
+    let text = std::fs::read_to_string(&table).unwrap();
+    let mut rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+    let mut gone = BTreeSet::new();
+    for second in (2..rows.len()).step_by(5) {
+        gone.insert(rows[second][0]);
+        let slide = rows[second][1];
+        rows[second] = rows[second - 1].clone();
+        rows[second][1] = slide;
+    }
+    std::fs::write(&table, rows.iter().map(|row| row.join(",") + "\n").collect::<String>()).unwrap();
+    for fold in 0..5 {
+        let split = cohort.join(format!("splits/splits_{fold}.csv"));
+        let text = std::fs::read_to_string(&split).unwrap();
+        let kept = |cell: &str| if gone.contains(cell) { String::new() } else { cell.to_owned() };
+        let row = |line: &str| line.split(',').map(kept).collect::<Vec<_>>().join(",") + "\n";
+        std::fs::write(&split, text.lines().map(row).collect::<String>()).unwrap();
+    }
+    cohort
 }
 
 /// What `cf-train predict` says of a slide, from the checkpoint of a fold alone; its features are `simulated`.

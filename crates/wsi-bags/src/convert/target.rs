@@ -1,10 +1,12 @@
 //! What lies in the directory that is written into.
 
+use std::fs::File;
 use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::folders::{find, folders_named};
 use crate::layout::Layout;
+use crate::replace::name_beside;
 use crate::slide_names::SlideNames;
 
 /// The slides that have files of a layout and backbone in a directory, which need not be there.
@@ -34,4 +36,16 @@ pub(super) fn slides_there(out: &Path, layout: Layout, backbone: &str) -> Result
         Ok(SlideNames::new(stems))
     };
     look().map_err(|error: Error| error.in_file(out))
+}
+
+/// Refuses a directory in which no file can be made: with the first slide, not with every one.
+///
+/// # Errors
+/// [`ErrorKind::Io`], which names the directory.
+pub(super) fn check_writable(out: &Path) -> Result<()> {
+    let probe = name_beside(&out.join("probe"))?;
+    let made = File::create_new(&probe).and_then(|_| std::fs::remove_file(&probe));
+    made.map_err(|source| {
+        Error::from(ErrorKind::Io { action: "write into the directory", source }).in_file(out)
+    })
 }

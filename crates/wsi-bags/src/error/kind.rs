@@ -128,6 +128,15 @@ pub enum ErrorKind {
         source: BoxedSource,
     },
 
+    /// What is stored lies where the file has ended: a copy that broke off.
+    #[error("the file ends at byte {file_len}, but what it holds lies up to byte {end}")]
+    BeyondFile {
+        /// Where what is stored would end.
+        end: u64,
+        /// Bytes of the file.
+        file_len: u64,
+    },
+
     /// A dataset that the format demands is absent.
     #[error("no dataset `{name}`; found {}", list(found))]
     MissingDataset {
@@ -377,14 +386,12 @@ pub enum ErrorKind {
 
 fn list<T: fmt::Display>(items: &[T]) -> String {
     const SHOWN: usize = 12;
-    if items.is_empty() {
-        return "nothing".to_owned();
+    let text = items.iter().take(SHOWN).map(T::to_string).collect::<Vec<_>>().join(", ");
+    match items.len().saturating_sub(SHOWN) {
+        _ if items.is_empty() => "nothing".to_owned(),
+        0 => text,
+        more => format!("{text} and {more} more"),
     }
-    let mut text = items.iter().take(SHOWN).map(T::to_string).collect::<Vec<_>>().join(", ");
-    if items.len() > SHOWN {
-        text += &format!(" and {} more", items.len() - SHOWN);
-    }
-    text
 }
 
 fn list_paths(paths: &[PathBuf]) -> String {

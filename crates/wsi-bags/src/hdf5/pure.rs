@@ -37,14 +37,22 @@ pub(super) struct Source {
 
 impl Source {
     /// Lets the library read the table of contents.
+    ///
+    /// # Errors
+    /// [`ErrorKind::BeyondFile`] for a file that is shorter than it says, as the C library refuses it; and those of the library.
     pub(super) fn open(path: &Path) -> Result<Self> {
+        let map = Arc::new(MappedFile::open(path)?);
+        let file_len = map.bytes().len();
+        if let Some(stated) = header::stated_length(map.bytes()).filter(|stated| *stated > file_len as u64) {
+            return Err(beyond_file(0, stated, file_len));
+        }
         // Some file systems of clusters have no locks; files are replaced by renaming, never changed in place.
         let file = H5FileOptions::new()
             .no_locking()
             .open(path)
             .map_err(|source| refused("open the file", source))?;
         let base = file.userblock_size();
-        Ok(Self { file, map: Arc::new(MappedFile::open(path)?), base })
+        Ok(Self { file, map, base })
     }
 
     fn group(&self, place: &str) -> Result<Option<H5Group>> {

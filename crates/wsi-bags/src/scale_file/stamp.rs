@@ -33,7 +33,7 @@ pub(super) fn describe(
     source: &mut PatchSource,
 ) -> Result<()> {
     source.provenance = Provenance {
-        tool: Some("stamp".to_owned()),
+        tool: Some(Provenance::STAMP.to_owned()),
         tool_version: root.text("stamp_version")?,
         encoder: root.text("extractor")?,
         ..Provenance::default()

@@ -193,6 +193,15 @@ impl BlockReader for Image<'_> {
     }
 }
 
+/// How many bytes a file that begins with its superblock says that it has.
+pub(super) fn stated_length(file: &[u8]) -> Option<u64> {
+    let stated = match detect_superblock_version(file).ok()? {
+        0 | 1 => SuperblockV0V1::decode(file).ok()?.end_of_file_address,
+        _ => SuperblockV2V3::decode(file).ok()?.end_of_file_address,
+    };
+    (stated != UNDEF_ADDR).then_some(stated)
+}
+
 fn root_address(image: &[u8]) -> Option<u64> {
     match detect_superblock_version(image).ok()? {
         0 | 1 => {
