@@ -4,10 +4,10 @@ mod findings;
 
 pub(crate) use findings::ExternalFindings;
 
-use crate::error::{Error, Result};
 use survival_metrics::Outcome;
 
 use crate::calibration::Calibration;
+use crate::error::{Error, Result};
 use crate::figures::{self, Figure, cohort_flow, kaplan_meier};
 use crate::fold_patients::FoldPatients;
 use crate::patients::{PatientFacts, patient_facts, patients};

@@ -3,11 +3,11 @@
 use crate::analysis::Analysis;
 use crate::calibration::Calibration;
 use crate::number::{self, count, counted, fixed};
+use crate::patients::PatientFacts;
 use crate::report::{CIndexSummary, CrossValidationReport, Selection};
 use crate::risk_cut::Cut;
 use crate::risk_groups::{Level, RiskGroups};
 use crate::time_scores::{FoldScores, TimeScores};
-use crate::wording::validated_twice;
 
 /// Two paragraphs for readers who do not read tables.
 pub(crate) struct Findings {
@@ -31,7 +31,9 @@ impl Findings {
         let certainty = [
             interval(patients, n_events, of_pairs),
             spread(&patients.folds, ["Every fold has", "Single folds range"]),
-            validated_twice(analysis.facts)
+            analysis
+                .facts
+                .and_then(PatientFacts::validated_twice)
                 .map(|fact| format!("{fact}, so that the folds are no independent tests of the model.")),
             selection(report),
             limits(report, analysis),

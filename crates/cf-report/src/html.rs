@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::figures::{self, ReportFigures};
 use crate::findings::Findings;
 use crate::number;
+use crate::patients::PatientFacts;
 use crate::report::{CrossValidationReport, Heatmap};
 use crate::table::{CIndexRow, c_index_rows, interval};
 use crate::wording::{self, Headline, Scored};
@@ -46,7 +47,7 @@ pub fn render_html(report: &CrossValidationReport) -> Result<String> {
         })
     };
     let levels = [("Slide level", &analysis.slide_intervals), ("Patient level", &analysis.patient_intervals)];
-    let validated_twice = wording::validated_twice(analysis.facts);
+    let validated_twice = analysis.facts.and_then(PatientFacts::validated_twice);
     let (time_scores, no_time_scores) = match &analysis.time_scores {
         Ok(scores) => (Some(TimeScoresView::of_folds(scores, validated_twice.as_deref())), None),
         Err(reason) => (None, Some(reason.as_str())),

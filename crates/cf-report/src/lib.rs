@@ -94,3 +94,4 @@ pub use study::{
     render_study_html,
 };
 pub use table::{c_index_table, paper_format};
+pub use wording::validated_twice;

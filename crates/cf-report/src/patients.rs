@@ -7,6 +7,7 @@ use survival_metrics::{KaplanMeier, Outcome};
 
 use crate::error::{Error, Result};
 use crate::report::PredictionRow;
+use crate::wording::validated_twice;
 
 /// One subject of a survival test.
 #[derive(Debug, Clone)]
@@ -124,6 +125,13 @@ pub(crate) struct PatientFacts {
     /// Median follow-up by the reverse Kaplan-Meier method, in which events and censorings change places
     /// (Schemper & Smith 1996). `None` if it is not reached.
     pub(crate) median_follow_up_months: Option<f64>,
+}
+
+impl PatientFacts {
+    /// [`validated_twice`] of these patients.
+    pub(crate) fn validated_twice(self) -> Option<String> {
+        validated_twice(self.n_validated_twice, self.n_patients)
+    }
 }
 
 /// Facts of the patients behind the predictions, or `None` without predictions.

@@ -136,11 +136,11 @@ pub(crate) fn optimism(report: &CrossValidationReport) -> String {
 }
 
 /// `7 of 17 patients are validated by several folds`; `None` where none is.
-pub(crate) fn validated_twice(facts: Option<PatientFacts>) -> Option<String> {
-    let facts = facts.filter(|facts| facts.n_validated_twice > 0)?;
-    let patients = counted(facts.n_patients, "patient", "patients");
-    let are = if facts.n_validated_twice == 1 { "is" } else { "are" };
-    Some(format!("{} of {patients} {are} validated by several folds", count(facts.n_validated_twice)))
+#[must_use]
+pub fn validated_twice(n: usize, n_patients: usize) -> Option<String> {
+    let patients = counted(n_patients, "patient", "patients");
+    let are = if n == 1 { "is" } else { "are" };
+    (n > 0).then(|| format!("{} of {patients} {are} validated by several folds", count(n)))
 }
 
 /// What predicted the patients of cross-validation. `shared` says that folds share patients, where they do.

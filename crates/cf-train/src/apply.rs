@@ -22,10 +22,10 @@ use crate::ensemble::{Ensemble, TrainedRun};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::event::Event;
+use crate::input_hash::InputRecord;
 use crate::run_dir;
 use crate::slides_with_bags::{among, missing_from};
 
-pub use crate::ensemble::{AppliedCheckpoint, AppliedRun};
 pub use files::{PATIENTS, PREDICTIONS};
 pub use summary::{ApplySummary, LeftOut};
 
@@ -98,7 +98,9 @@ pub fn apply(
         list.takes_slides_for_patients(),
     );
     let device = (options.device_name, &options.device);
-    let inputs = files::inputs(slides.table.as_deref(), (&features, &slide_ids), &applied)?;
+    let table = slides.table.iter().map(|table| InputRecord::of_file("table of slides", table, table));
+    let mut inputs = table.collect::<Result<Vec<_>>>()?;
+    inputs.extend(applied.inputs(&features, &slide_ids)?);
     let environment = Environment::read(device, run.config.training.seed, inputs)?;
     run_dir::write_dir(out, |dir| files::write(dir, &scored, &summary, &environment))?;
     Ok(summary)

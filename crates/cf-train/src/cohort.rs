@@ -38,7 +38,7 @@ pub use patient_groups::PatientGroups;
 pub use preset::{Endpoint, MissingOutcome, Preset};
 pub(crate) use row_fault::{RowFault, RowFaultKind};
 pub use settings::{CohortConfig, ColumnNames, SlideColumnNames};
-pub(crate) use slide_list::SlideList;
+pub(crate) use slide_list::{ListedSlide, SlideList};
 pub(crate) use slide_names::{OF_UNKNOWN_PATIENT, WITHOUT_SLIDE_ROW, bag_name_of};
 pub use status_cells::StatusColumn;
 pub use time_cells::TimeUnit;

@@ -1,5 +1,6 @@
 //! The models of a finished run, applied together to slides that took no part in it: the risk of a slide is the mean over them.
 
+mod columns;
 mod scoring;
 mod slide_bags;
 mod trained_run;
@@ -18,9 +19,11 @@ use crate::device_memory;
 use crate::error::{Error, Result};
 use crate::evaluate::Risks;
 use crate::event::Event;
+use crate::input_hash::{self, InputRecord};
 use crate::memory::MemoryBudget;
 use crate::protocol;
 
+pub(crate) use columns::Columns;
 pub(crate) use scoring::Scores;
 pub(crate) use trained_run::{FoldModel, TrainedRun};
 
@@ -79,6 +82,19 @@ pub(crate) struct Applied {
     pub(crate) scores: Scores,
     /// What is unlike the bags trained on, and what else is to know of the risks, in words.
     pub(crate) remarks: Vec<String>,
+}
+
+impl Applied {
+    /// Hashes of the features of `slides` and of the weights.
+    ///
+    /// # Errors
+    /// If a file can't be read.
+    pub(crate) fn inputs(&self, features: &FeaturesConfig, slides: &[String]) -> Result<Vec<InputRecord>> {
+        let slides = slides.iter().map(String::as_str).collect();
+        let features = input_hash::of_features(features, &slides, &self.bags)?;
+        let weights = self.models.iter().map(|model| model.input.clone());
+        Ok([features].into_iter().chain(weights).collect())
+    }
 }
 
 /// The models of a run, ready to be applied.

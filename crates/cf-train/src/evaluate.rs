@@ -14,7 +14,6 @@ use crate::config::RunConfig;
 use crate::error::Result;
 use crate::protocol;
 use crate::resampling;
-use crate::splits::validated_parts;
 use crate::substitutes::{self, SubstituteRow};
 
 pub use learned_cut::{LearnedCutSummary, prediction_rows, risk_cut};
@@ -50,17 +49,15 @@ impl Risks {
     /// One entry per patient: the mean risk of his slides.
     #[must_use]
     pub fn of_patients(&self) -> Self {
-        let mut patients: BTreeMap<&str, (Outcome, Vec<f64>)> = BTreeMap::new();
-        for ((outcome, risk), patient) in self.outcomes.iter().zip(&self.risk).zip(&self.patients) {
-            patients.entry(patient).or_insert((*outcome, Vec::new())).1.push(*risk);
+        let mut outcomes: BTreeMap<&str, Outcome> = BTreeMap::new();
+        for (patient, outcome) in self.patients.iter().zip(&self.outcomes) {
+            outcomes.entry(patient).or_insert(*outcome);
         }
-        let mut risks = Self::default();
-        for (patient, (outcome, slides)) in patients {
-            risks.outcomes.push(outcome);
-            risks.risk.push(slides.iter().sum::<f64>() / slides.len() as f64);
-            risks.patients.push(patient.to_owned());
+        Self {
+            patients: outcomes.keys().map(|&patient| patient.to_owned()).collect(),
+            outcomes: outcomes.into_values().collect(),
+            risk: patient_means(&self.patients, &self.risk).into_values().collect(),
         }
-        risks
     }
 
     /// Harrell's C-index, or nothing where no pair can be compared (a fold without events).
@@ -77,6 +74,16 @@ impl Risks {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// The mean over the slides of each patient, of a value of every slide; `patients` says whose each slide is.
+pub(crate) fn patient_means<'a>(patients: &'a [String], values: &[f64]) -> BTreeMap<&'a str, f64> {
+    let mut of_patient: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for (patient, value) in patients.iter().zip(values) {
+        of_patient.entry(patient).or_default().push(*value);
+    }
+    let mean = |slides: Vec<f64>| slides.iter().sum::<f64>() / slides.len() as f64;
+    of_patient.into_iter().map(|(patient, slides)| (patient, mean(slides))).collect()
 }
 
 /// A C-index over folds.
@@ -153,7 +160,7 @@ pub struct Summary {
 impl Summary {
     /// `7 of 17 patients are validated by several folds`; `None` where none is.
     pub fn validated_twice(&self) -> Option<String> {
-        validated_parts::validated_twice(self.n_validated_twice, self.n_patients)
+        cf_report::validated_twice(self.n_validated_twice, self.n_patients)
     }
 
     /// The model's name, with a word where it ran without what it is named for.

@@ -20,9 +20,9 @@ use crate::ensemble::{Ensemble, TrainedRun};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::event::Event;
+use crate::input_hash;
 use crate::run_dir;
 
-pub use crate::ensemble::{AppliedCheckpoint, AppliedRun};
 pub use files::{COHORT, PATIENTS, PREDICTIONS};
 pub use level::{CutSource, ExternalCIndex, GroupCounts, GroupHazardRatio, RiskGroupSummary};
 pub use summary::ExternalSummary;
@@ -76,7 +76,9 @@ pub fn test(
     let scored = ScoredSlides::new(&cohort.slides, &run, (&applied.scores, &options.months));
     let summary = ExternalSummary::new((config, &cohort), (&run, &applied), &scored)?;
     let device = (options.device_name, &options.device);
-    let inputs = files::inputs(config, &cohort, &applied)?;
+    let mut inputs = vec![input_hash::of_settings(COHORT, &config.to_toml()?)];
+    inputs.extend(input_hash::of_tables(&config.cohort)?);
+    inputs.extend(applied.inputs(&config.features, &cohort.slide_ids())?);
     let environment = Environment::read(device, run.config.training.seed, inputs)?;
     let paper = run.config.model.name().paper();
     run_dir::write_dir(out, |dir| {

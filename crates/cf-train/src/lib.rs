@@ -37,7 +37,7 @@ mod device_memory;
 pub mod doctor;
 pub mod duration;
 mod edge_cache;
-mod ensemble;
+pub mod ensemble;
 pub mod environment;
 mod error;
 pub mod evaluate;

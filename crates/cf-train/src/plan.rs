@@ -22,7 +22,7 @@ use crate::folds;
 use crate::memory::{BagSize, MemoryBudget};
 use crate::run_dir;
 use crate::slides_with_bags::{as_in_table, missing_from};
-use crate::splits::{self, validated_parts};
+use crate::splits;
 use crate::training_model;
 
 pub(crate) use flow::of_bags as flow_of_bags;
@@ -130,7 +130,7 @@ impl Plan {
         }
         let validated = flow::validated(&cohort, &joined);
         let twice = joined.patients_validated_twice.len();
-        let validated_twice = validated_parts::validated_twice(twice, n_patients(validated.iter()));
+        let validated_twice = cf_report::validated_twice(twice, n_patients(validated.iter()));
         let record = FoldsRecord {
             flow: flow::of_cohort(&cohort, &joined, &validated),
             n_planned_folds: Some(joined.folds.len()),

@@ -31,7 +31,7 @@ impl SlidesWithBags {
         missing: impl Fn(&str) -> Result<Option<String>>,
     ) -> Result<Self> {
         let slides = cohort.slides().iter().map(|slide| slide.slide_id.as_str());
-        let (has_bag, without_bag) = among(slides, "the clinical table", (bags_dir, bag_ids), missing)?;
+        let (has_bag, without_bag) = among(slides, cohort.slides_stand_in(), (bags_dir, bag_ids), missing)?;
         Ok(Self {
             has_bag,
             without_bag,

@@ -2,6 +2,7 @@
 
 use super::report::{CohortEstimates, PairedNumbers, StudyComparison, StudyReport};
 use crate::number::{count, counted, fixed};
+use crate::wording::validated_twice;
 
 /// Below it, after adjustment, a difference is called one.
 const LEVEL: f64 = 0.05;
@@ -37,15 +38,12 @@ pub(super) fn certainty(report: &StudyReport) -> Vec<String> {
          come from it."
             .to_owned()
     }];
-    let twice = report.cohorts.iter().filter(|cohort| cohort.n_validated_twice > 0);
-    sentences.extend(twice.map(|cohort| {
-        format!(
-            "{}: {} of {} are validated by several folds, so that the folds are no independent tests; each patient is resampled once for \
-             all of them.",
-            cohort.heading,
-            count(cohort.n_validated_twice),
-            counted(cohort.n_patients, "patient", "patients")
-        )
+    sentences.extend(report.cohorts.iter().filter_map(|cohort| {
+        let fact = validated_twice(cohort.n_validated_twice, cohort.n_patients)?;
+        Some(format!(
+            "{}: {fact}, so that the folds are no independent tests; each patient is resampled once for all of them.",
+            cohort.heading
+        ))
     }));
     if !report.comparisons.is_empty() {
         sentences.push(

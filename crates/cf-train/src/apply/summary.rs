@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use survival_metrics::RiskGroup;
 
-use crate::cohort::{Dropped, SlideList};
-use crate::ensemble::{Applied, AppliedRun, Scores, TrainedRun, cut_of_training};
+use crate::cohort::{Dropped, ListedSlide, SlideList};
+use crate::ensemble::{Applied, AppliedRun, Columns, Scores, TrainedRun, cut_of_training};
 use crate::error::Result;
 use crate::evaluate::Risks;
 use crate::substitutes::SubstituteRow;
@@ -57,54 +57,42 @@ pub struct LeftOut {
     pub ids: Vec<String>,
 }
 
-/// The risks of slides, or of patients.
-pub(super) struct ScoredRows {
-    pub(super) rows: Vec<ScoredRow>,
+/// What models say of slides, or of patients.
+pub(super) struct Scored {
+    pub(super) ids: Vec<String>,
+    /// Whether each was in the run.
+    pub(super) in_run: Vec<bool>,
+    pub(super) columns: Columns,
     /// High risk is at least this.
     pub(super) cut: Option<f64>,
 }
 
-/// A slide, or a patient.
-pub(super) struct ScoredRow {
-    pub(super) id: String,
-    /// Whether it was in the run.
-    pub(super) in_run: bool,
-    /// By each model.
-    pub(super) by_model: Vec<f64>,
-    /// Mean over the models.
-    pub(super) risk: f64,
-    /// At the times that were asked for, mean over the models.
-    pub(super) survival: Vec<f64>,
-}
-
 /// All that is written of the risks.
 pub(super) struct ScoredList {
-    /// Folds of the models.
-    pub(super) folds: Vec<usize>,
     /// In the order of the list.
-    pub(super) slides: ScoredRows,
+    pub(super) slides: Scored,
     /// Of each slide.
     pub(super) patient_of: Vec<String>,
     /// Sorted.
-    pub(super) patients: ScoredRows,
+    pub(super) patients: Scored,
     /// Of each patient.
     pub(super) n_slides_of: Vec<usize>,
 }
 
-impl ScoredRows {
+impl Scored {
     /// On which side of the cut a row lies.
-    pub(super) fn group(&self, row: &ScoredRow) -> Option<RiskGroup> {
-        self.cut.map(|cut| RiskGroup::of(row.risk, cut))
+    pub(super) fn group(&self, row: usize) -> Option<RiskGroup> {
+        Some(RiskGroup::of(*self.columns.risk().get(row)?, self.cut?))
     }
 
     fn n_high(&self) -> Option<usize> {
-        self.cut?;
-        Some(self.rows.iter().filter(|row| self.group(row) == Some(RiskGroup::High)).count())
+        let is_high = |&row: &usize| self.group(row) == Some(RiskGroup::High);
+        self.cut.map(|_| (0..self.ids.len()).filter(is_high).count())
     }
 }
 
 impl ScoredList {
-    /// `scores` are of the slides of `list`, in its order.
+    /// `scores` are of the slides of `list`, in its order; survival is asked for at `months`.
     ///
     /// # Errors
     /// If a risk of the run's training is not finite.
@@ -116,39 +104,31 @@ impl ScoredList {
         let train = run.train_risks();
         let cut_of = |train: Option<Vec<Risks>>| train.map(|train| cut_of_training(&train)).transpose();
         let patients_trained = train.as_ref().map(|train| train.iter().map(Risks::of_patients).collect());
-        let mut slides = Vec::new();
-        let mut of_patient: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (at, (slide, &risk)) in list.slides.iter().zip(&scores.averaged).enumerate() {
-            of_patient.entry(&slide.patient_id).or_default().push(at);
-            slides.push(ScoredRow {
-                id: slide.slide_id.clone(),
-                in_run: run.has_seen(&slide.slide_id, &slide.patient_id),
-                by_model: scores.by_model.iter().filter_map(|risks| risks.get(at).copied()).collect(),
-                risk,
-                survival: scores.survival_at(at, months),
-            });
+        let columns = Columns::of_slides(scores, months);
+        let patient_of: Vec<String> = list.slides.iter().map(|slide| slide.patient_id.clone()).collect();
+        let has_seen = |slide: &ListedSlide| run.has_seen(&slide.slide_id, &slide.patient_id);
+        let in_run: Vec<bool> = list.slides.iter().map(has_seen).collect();
+        let mut patients: BTreeMap<&str, (usize, bool)> = BTreeMap::new();
+        for (patient, in_run) in patient_of.iter().zip(&in_run) {
+            let (n_slides, any_in_run) = patients.entry(patient).or_default();
+            *n_slides += 1;
+            *any_in_run |= in_run;
         }
-        let patient = |(patient, at): (&&str, &Vec<usize>)| {
-            let own = || at.iter().filter_map(|&at| slides.get(at));
-            let mean = |risk: &dyn Fn(&ScoredRow) -> f64| own().map(risk).sum::<f64>() / at.len() as f64;
-            let each = |n: usize, of: fn(&ScoredRow) -> &[f64]| {
-                (0..n).map(|k| mean(&|row| of(row).get(k).copied().unwrap_or(f64::NAN))).collect()
-            };
-            ScoredRow {
-                id: (*patient).to_owned(),
-                in_run: own().any(|row| row.in_run),
-                by_model: each(scores.folds.len(), |row| &row.by_model),
-                risk: mean(&|row| row.risk),
-                survival: each(months.len(), |row| &row.survival),
-            }
-        };
-        let patients = of_patient.iter().map(patient).collect();
         Ok(Self {
-            folds: scores.folds.clone(),
-            n_slides_of: of_patient.values().map(Vec::len).collect(),
-            patient_of: list.slides.iter().map(|slide| slide.patient_id.clone()).collect(),
-            patients: ScoredRows { rows: patients, cut: cut_of(patients_trained)? },
-            slides: ScoredRows { rows: slides, cut: cut_of(train)? },
+            n_slides_of: patients.values().map(|(n_slides, _)| *n_slides).collect(),
+            patients: Scored {
+                ids: patients.keys().map(|&patient| patient.to_owned()).collect(),
+                in_run: patients.values().map(|(_, in_run)| *in_run).collect(),
+                columns: columns.of_patients(&patient_of),
+                cut: cut_of(patients_trained)?,
+            },
+            slides: Scored {
+                ids: list.slides.iter().map(|slide| slide.slide_id.clone()).collect(),
+                in_run,
+                columns,
+                cut: cut_of(train)?,
+            },
+            patient_of,
         })
     }
 }
@@ -161,15 +141,20 @@ impl ApplySummary {
         takes_slides_for_patients: bool,
     ) -> Self {
         let ScoredList { slides, patients, .. } = scored;
-        let slides_of_run: Vec<String> =
-            slides.rows.iter().filter(|row| row.in_run).map(|row| row.id.clone()).collect();
+        let slides_of_run: Vec<String> = slides
+            .ids
+            .iter()
+            .zip(&slides.in_run)
+            .filter(|(_, in_run)| **in_run)
+            .map(|(id, _)| id.clone())
+            .collect();
         let mut remarks = applied.remarks.clone();
         if !slides_of_run.is_empty() {
             remarks.push(format!(
                 "{} of {} slides were in the run, or their patients: models have learned from their outcomes, so that their risks are not \
                  those of new patients (column in_run)",
                 slides_of_run.len(),
-                slides.rows.len()
+                slides.ids.len()
             ));
         }
         if slides.cut.is_none() {
@@ -190,15 +175,15 @@ impl ApplySummary {
             backbone: run.config.features.backbone.clone(),
             cf_train: env!("CARGO_PKG_VERSION").to_owned(),
             run: AppliedRun::new(run, &applied.models),
-            n_slides: slides.rows.len(),
-            n_patients: patients.rows.len(),
+            n_slides: slides.ids.len(),
+            n_patients: patients.ids.len(),
             n_high_slides: slides.n_high(),
             n_high_patients: patients.n_high(),
             cut: slides.cut,
             patient_cut: patients.cut,
             at: months.to_vec(),
             left_out: left_out.into_iter().map(|Dropped { reason, ids }| LeftOut { reason, ids }).collect(),
-            substitutes: applied.bags.substitutes(slides.rows.iter().map(|row| row.id.as_str())),
+            substitutes: applied.bags.substitutes(slides.ids.iter().map(String::as_str)),
             slides_of_run,
             remarks,
         }

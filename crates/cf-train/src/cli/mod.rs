@@ -4,6 +4,7 @@ mod apply;
 mod cv;
 mod device;
 mod doctor;
+mod ensemble;
 mod evaluate;
 mod external;
 mod models;

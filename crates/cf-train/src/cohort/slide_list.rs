@@ -31,7 +31,7 @@ pub(crate) struct ListedSlide {
 pub(crate) struct SlideList {
     pub(crate) slides: Vec<ListedSlide>,
     /// Whether slides that are no TCGA barcodes are told to be of a patient.
-    pub(crate) names_patients: bool,
+    names_patients: bool,
 }
 
 impl SlideList {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use survival_metrics::Outcome;
 
 use crate::cohort::Slide;
-use crate::ensemble::{Scores, TrainedRun};
+use crate::ensemble::{Columns, Scores, TrainedRun};
 use crate::evaluate::Risks;
 
 /// What models say of the slides of a cohort.
@@ -18,10 +18,8 @@ pub(super) struct ScoredSlides {
     pub(super) by_model: Vec<Risks>,
     /// Mean over the models.
     pub(super) averaged: Risks,
-    /// Months at which survival was asked for.
-    pub(super) months: Vec<f64>,
-    /// Survival at each of `months`, averaged over the models; in the form of risks, as patients have the means of their slides here, too.
-    pub(super) survival: Vec<Risks>,
+    /// As the tables have it.
+    pub(super) columns: Columns,
     /// Months between which averaged curves are straight; none where a model does not say its time bins.
     pub(super) knots: Vec<f64>,
     /// Of each slide: its curve at `knots`.
@@ -38,10 +36,6 @@ impl ScoredSlides {
             risk: risk.clone(),
             patients: slides.iter().map(|slide| slide.patient_id.clone()).collect(),
         };
-        let curves_at = |months: &[f64]| -> Vec<Vec<f64>> {
-            (0..slides.len()).map(|slide| scores.survival_at(slide, months)).collect()
-        };
-        let survival_at = |month: &f64| risks(&curves_at(&[*month]).concat());
         let knots = scores.survival.as_ref().map(|survival| survival.knots()).unwrap_or_default();
         let train = run.train_risks().unwrap_or_default();
         let trained: BTreeMap<&String, Outcome> = train
@@ -53,9 +47,8 @@ impl ScoredSlides {
             folds: scores.folds.clone(),
             by_model: scores.by_model.iter().map(risks).collect(),
             averaged: risks(&scores.averaged),
-            survival: months.iter().map(survival_at).collect(),
-            curves: curves_at(&knots),
-            months: months.to_vec(),
+            columns: Columns::of_slides(scores, months),
+            curves: (0..slides.len()).map(|slide| scores.survival_at(slide, &knots)).collect(),
             knots,
             train_outcomes: trained.into_values().collect(),
         }

@@ -64,16 +64,10 @@ pub(super) fn of_extremes(
             continue;
         }
         // The maps are of the model of one of these folds.
-        let mut refused = None;
-        let drawn = predictions.iter().filter(|of| of.slide_id == row.slide_id).find(|of| {
-            let checked = check_origin(run, &slide.join(SUMMARY), of, model);
-            checked.map_err(|error| refused.get_or_insert(error)).is_ok()
-        });
-        let row = match (drawn, refused) {
-            (Some(row), _) => row,
-            (None, Some(error)) => return Err(error),
-            (None, None) => continue,
-        };
+        let of_slide = predictions.iter().filter(|of| of.slide_id == row.slide_id);
+        let mut drawn = of_slide.map(|of| check_origin(run, &slide.join(SUMMARY), of, model).map(|()| of));
+        let Some(first) = drawn.next() else { continue };
+        let row = first.or_else(|error| drawn.find_map(Result::ok).ok_or(error))?;
         // Models of other folds give risks on other scales.
         let of_fold = || predictions.iter().filter(|other| other.fold == row.fold);
         let rank = of_fold().filter(|other| other.risk > row.risk).count() + 1;

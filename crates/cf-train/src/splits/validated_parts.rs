@@ -40,13 +40,6 @@ pub(crate) fn same_validation([(fold, file), (first, first_file)]: [(usize, &Pat
     format!("fold {fold} ({}) validates the same patients as fold {first} ({})", name(file), name(first_file))
 }
 
-/// `7 of 17 patients are validated by several folds`; `None` where none is.
-pub(crate) fn validated_twice(n: usize, n_patients: usize) -> Option<String> {
-    let patients = if n_patients == 1 { "patient" } else { "patients" };
-    let are = if n == 1 { "is" } else { "are" };
-    (n > 0).then(|| format!("{n} of {n_patients} {patients} {are} validated by several folds"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
