@@ -186,6 +186,33 @@ fn a_hole_that_touches_the_border_twice_parts_the_piece() {
     check_contours(&of_rows(&rows, [3.5, 2.25]));
 }
 
+#[test]
+fn a_hole_belongs_to_the_exterior_it_lies_in() {
+    // Four holes that touch at their corners cut a diamond out; the hole to the right and below is none of its.
+    let rows = [
+        "##############",
+        "###.##########",
+        "##############",
+        "###.#.########",
+        "##############",
+        "###.#.########",
+        "##############",
+        "##############",
+        "##############",
+        "#####.########",
+        "##############",
+        "##############",
+    ];
+    let contours = of_rows(&rows, [1.0, 1.0]);
+    let found = geojson(&contours);
+    let polygons = polygons(&found["features"][0]["geometry"]);
+    let mut n_rings: Vec<usize> = polygons.iter().map(Vec::len).collect();
+    n_rings.sort_unstable();
+    // The four around the diamond are one hole.
+    assert_eq!(n_rings, [1, 4]);
+    check_contours(&contours);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 

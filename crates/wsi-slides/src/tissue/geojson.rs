@@ -6,7 +6,7 @@ use i_overlay::core::overlay_rule::OverlayRule;
 use i_overlay::i_float::int::point::IntPoint;
 use serde_json::{Value, json};
 
-use crate::tissue::polygon::Polygon;
+use crate::tissue::polygon::{Polygon, Position, area};
 use crate::tissue::segmentation::Contour;
 
 /// A feature collection with one polygon for each piece of tissue, in level-0 pixels: its border less its holes, each by
@@ -33,11 +33,16 @@ pub fn geojson(contours: &[Contour]) -> Value {
     json!({"type": "FeatureCollection", "features": features})
 }
 
-/// A closed ring: the first point again at the end.
-type Ring = Vec<[i64; 2]>;
+/// A ring without its last point, which is the first again.
+type Ring = Vec<[i32; 2]>;
 
 fn geometry(contour: &Contour) -> Option<Value> {
-    let mut polygons = polygons(contour);
+    let closed = |mut ring: Ring| {
+        ring.extend(ring.first().copied());
+        ring
+    };
+    let mut polygons: Vec<Vec<Ring>> =
+        polygons(contour).into_iter().map(|rings| rings.into_iter().map(closed).collect()).collect();
     match polygons.len() {
         0 => None,
         1 => polygons.pop().map(|rings| json!({"type": "Polygon", "coordinates": rings})),
@@ -59,10 +64,47 @@ fn polygons(contour: &Contour) -> Vec<Vec<Ring>> {
     let options = IntOverlayOptions::ogc();
     let mut overlay = Overlay::from_subj_and_clip_custom(&border, &holes, options, Default::default());
     let shapes = overlay.overlay(OverlayRule::Difference, FillRule::EvenOdd);
-    let ring = |points: Vec<IntPoint<i64>>| {
-        let mut ring: Ring = points.iter().map(|point| [point.x, point.y]).collect();
-        ring.extend(ring.first().copied());
-        ring
-    };
-    shapes.into_iter().map(|rings| rings.into_iter().map(ring).collect()).collect()
+    // What comes out lies within the bounds of what went in.
+    let point = |point: IntPoint<i64>| [point.x, point.y].map(|c| i32::try_from(c).unwrap_or(i32::MAX));
+    let ring = |points: Vec<IntPoint<i64>>| points.into_iter().map(point).collect();
+    with_own_holes(shapes.into_iter().map(|rings| rings.into_iter().map(ring).collect()).collect())
+}
+
+/// The polygons, each with the holes that lie in it.
+///
+/// i_overlay 9.1 finds the right rings, but gives a hole to another exterior at times, where four holes that touch at
+/// their corners cut a piece out of what is between them.
+fn with_own_holes(polygons: Vec<Vec<Ring>>) -> Vec<Vec<Ring>> {
+    if polygons.len() < 2 {
+        return polygons;
+    }
+    let (mut exteriors, mut holes) = (Vec::new(), Vec::new());
+    for rings in polygons {
+        let mut rings = rings.into_iter();
+        exteriors.extend(rings.next().map(Polygon::new));
+        holes.extend(rings);
+    }
+    let mut bound: Vec<Vec<Ring>> =
+        exteriors.iter().map(|exterior| vec![exterior.points().to_vec()]).collect();
+    for hole in holes {
+        // An exterior in a hole of another lies in both: a hole of it belongs to the smaller.
+        let holding = exteriors.iter().enumerate().filter(|(_, exterior)| lies_in(&hole, exterior));
+        let owner = holding.min_by(|(_, a), (_, b)| area(a.points()).total_cmp(&area(b.points())));
+        if let Some((owner, _)) = owner {
+            bound[owner].push(hole);
+        }
+    }
+    bound
+}
+
+/// Whether a ring that touches a polygon at single points at most lies inside: the first corner or middle of an edge
+/// that is not on the border tells.
+fn lies_in(ring: &[[i32; 2]], polygon: &Polygon) -> bool {
+    let next = ring.iter().skip(1).chain(ring.first());
+    let places = ring.iter().zip(next).flat_map(|(from, to)| {
+        let [from, to] = [from, to].map(|point| point.map(i64::from));
+        [from.map(|c| 2 * c), [from[0] + to[0], from[1] + to[1]]]
+    });
+    places.map(|doubled| polygon.locate(doubled)).find(|place| *place != Position::OnEdge)
+        == Some(Position::Inside)
 }
