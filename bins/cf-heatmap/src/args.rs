@@ -29,8 +29,9 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Draw the maps of one slide: pictures, patch sheets, polygons for QuPath, pyramids, and the raw scores.
     ///
-    /// With --run, the model is that of the fold that held the slide out, and bags are read from where the run read them. Without it,
-    /// --checkpoint, --model, --features and --backbone say all that.
+    /// With --run, the model is that of the fold that held the slide out, and bags are read from where the run read them. A slide that is in
+    /// no fold of the run, such as one of --features NEW that `cf-train apply` scored, is drawn by all of its models: every number is the mean
+    /// over them. Without --run, --checkpoint, --model, --features and --backbone say all that.
     ///
     /// Writes DIR/SLIDE/ with figure.png (the slide beside its maps), scores.csv and scores.h5, for each map an overlay
     /// (x10-source-pt.png), the patches that score highest (.patches.png) and a pyramid in the frame of the slide (.tiff), for
@@ -38,6 +39,7 @@ pub(crate) enum Command {
     /// encoded anew. Without --slide-file, maps are drawn on an empty canvas.
     #[command(after_help = "Examples:\n  cf-heatmap render --run runs/blca --slide TCGA-2F-A9KO-01Z-00-DX1 \
         --slide-file slides/TCGA-2F-A9KO-01Z-00-DX1.svs --out heatmaps\n  \
+        cf-heatmap render --run runs/blca --features features/new --slide S-1 --out heatmaps\n  \
         cf-heatmap render --checkpoint runs/blca/fold_0/best.safetensors --model crossfusion \\\n      --features features/blca --backbone uni2-h --slide TCGA-2F-A9KO-01Z-00-DX1 \\\n      \
         --slide-file slides/TCGA-2F-A9KO-01Z-00-DX1.svs --out heatmaps")]
     Render(Box<RenderArguments>),
@@ -53,7 +55,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct RenderArguments {
-    /// Run directory of `cf-train cv`: the model of the fold that held the slide out is taken.
+    /// Run directory of `cf-train cv`: the model of the fold that held the slide out is taken, or the mean over all where none has the slide.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["checkpoint", "model", "model_config", "backbone"])]
     pub(crate) run: Option<PathBuf>,
     /// Take the model of this fold of the run, whether or not it held the slide out; what the slide was to it is said.
@@ -68,7 +70,7 @@ pub(crate) struct RenderArguments {
     /// Settings (TOML) that a released checkpoint's shapes cannot tell, such as num_heads. The paper's by default.
     #[arg(long, value_name = "FILE.toml")]
     pub(crate) model_config: Option<PathBuf>,
-    /// Directory of bags; with --run, only where they were moved.
+    /// Directory of bags; with --run, only where they were moved, or are of other slides.
     #[arg(long, value_name = "DIR", required_unless_present = "run")]
     pub(crate) features: Option<PathBuf>,
     /// Layout of the directory, such as native, clam or trident; detected when left out.

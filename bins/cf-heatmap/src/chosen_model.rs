@@ -17,10 +17,51 @@ pub(crate) struct ChosenModel {
     pub(crate) checkpoint: PathBuf,
     pub(crate) config: ModelConfig,
     pub(crate) features: FeaturesConfig,
-    /// The fold of its run that it is of, and what the slide was to it; `None` where its run is not known.
-    pub(crate) fold: Option<(usize, Part)>,
-    /// Folds of the run that held the slide out as well.
-    pub(crate) others: Vec<usize>,
+    pub(crate) of_run: OfRun,
+}
+
+/// Which models of a run these are.
+pub(crate) enum OfRun {
+    /// A checkpoint whose run is not known.
+    Unknown,
+    /// That of one fold.
+    Fold {
+        fold: usize,
+        /// What the slide was to it.
+        part: Part,
+        /// Folds that held the slide out as well.
+        others: Vec<usize>,
+    },
+    /// Those of all folds that are finished: the slide took no part in the run.
+    All {
+        folds: Vec<usize>,
+        /// The checkpoints of all but the first.
+        others: Vec<PathBuf>,
+        /// Whether another slide of its patient did.
+        has_patient: bool,
+    },
+}
+
+impl OfRun {
+    fn fold_of(checkpoint: &Path, slide: &str, others: Vec<usize>) -> Self {
+        held_out::part(checkpoint, slide).map_or(Self::Unknown, |(fold, part)| Self::Fold {
+            fold,
+            part,
+            others,
+        })
+    }
+
+    /// What the slide was to the models; `None` where nobody knows.
+    pub(crate) fn slide_in_words(&self) -> Option<&'static str> {
+        match self {
+            Self::Unknown => None,
+            Self::Fold { part, .. } => Some(part.in_words()),
+            Self::All { has_patient: false, .. } => Some("this slide is in no fold of the run"),
+            Self::All { has_patient: true, .. } => {
+                Some("this slide is in no fold of the run, but another slide of its patient is")
+            }
+        }
+    }
 }
 
 /// The bags that a run read, or those of `dir` in their place.
@@ -45,40 +86,55 @@ impl ChosenModel {
     /// Finds the model and its bags.
     ///
     /// # Errors
-    /// If settings can't be read, or the run has no finished fold that held the slide out and none was asked for.
+    /// If settings can't be read, or the run has no finished fold that held the slide out, none was asked for, and the slide was in a fold
+    /// of it or has no bag.
     pub(crate) fn of(arguments: &RenderArguments) -> Result<Self, CliError> {
-        let mut others = Vec::new();
-        let (checkpoint, config, features) = match &arguments.run {
-            Some(run) => {
-                let models = RunModels::open(run)?;
-                let fold = match arguments.fold {
-                    Some(fold) => fold,
-                    None => {
-                        let (first, more) = models.folds_holding_out(&arguments.slide)?;
-                        others = more;
-                        first
-                    }
-                };
-                let checkpoint = models.checkpoint(fold)?;
-                let (features, _) =
-                    bags_of_run(models.config.features, arguments.features.as_deref(), arguments.layout)?;
-                (checkpoint, models.config.model, features)
-            }
-            None => {
-                let (Some(checkpoint), Some(model), Some(dir), Some(backbone)) =
-                    (&arguments.checkpoint, arguments.model, &arguments.features, &arguments.backbone)
-                else {
-                    return Err(CliError::Usage(
-                        "give --run, or --checkpoint, --model, --features and --backbone",
-                    ));
-                };
-                let config = predict::model_config(model, arguments.model_config.as_deref())?;
-                let features = FeaturesConfig::of_directory(dir, arguments.layout, backbone);
-                (checkpoint.clone(), config, features)
-            }
+        if let Some(run) = &arguments.run {
+            return Self::of_run(run, arguments);
+        }
+        let (Some(checkpoint), Some(model), Some(dir), Some(backbone)) =
+            (&arguments.checkpoint, arguments.model, &arguments.features, &arguments.backbone)
+        else {
+            return Err(CliError::Usage("give --run, or --checkpoint, --model, --features and --backbone"));
         };
-        let fold = held_out::part(&checkpoint, slide_stem(&arguments.slide));
-        Ok(Self { checkpoint, config, features, fold, others })
+        Ok(Self {
+            checkpoint: checkpoint.clone(),
+            config: predict::model_config(model, arguments.model_config.as_deref())?,
+            features: FeaturesConfig::of_directory(dir, arguments.layout, backbone),
+            of_run: OfRun::fold_of(checkpoint, slide_stem(&arguments.slide), Vec::new()),
+        })
+    }
+
+    /// The model of the fold that was asked for or held the slide out; all models where the slide took no part in the run.
+    fn of_run(run: &Path, arguments: &RenderArguments) -> Result<Self, CliError> {
+        let slide = slide_stem(&arguments.slide);
+        let models = RunModels::open(run)?;
+        let held_out = match arguments.fold {
+            Some(fold) => Ok((fold, Vec::new())),
+            None => models.folds_holding_out(slide),
+        };
+        let of_run = models.config.features.clone();
+        let strangers = models.strangers_to(slide);
+        let (features, bags) = bags_of_run(of_run, arguments.features.as_deref(), arguments.layout)?;
+        let (checkpoint, of_run) = match (held_out, strangers) {
+            (Ok((fold, others)), _) => {
+                let checkpoint = models.checkpoint(fold)?;
+                let of_run = OfRun::fold_of(&checkpoint, slide, others);
+                (checkpoint, of_run)
+            }
+            // A name without a bag is a typing error.
+            (Err(_), Some([first, others @ ..])) if bags.listed_as(slide).is_some() => {
+                let checkpoints = others.iter().map(|fold| models.checkpoint(*fold));
+                let of_run = OfRun::All {
+                    folds: [&[*first], others].concat(),
+                    others: checkpoints.collect::<Result<_, _>>()?,
+                    has_patient: models.has_patient_of(slide),
+                };
+                (models.checkpoint(*first)?, of_run)
+            }
+            (Err(error), _) => return Err(error.into()),
+        };
+        Ok(Self { checkpoint, config: models.config.model, features, of_run })
     }
 
     /// Where the bags lie, for people.

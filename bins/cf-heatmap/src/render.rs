@@ -10,7 +10,7 @@ use serde::Serialize;
 use wsi_bags::slide_stem;
 
 use crate::args::RenderArguments;
-use crate::chosen_model::ChosenModel;
+use crate::chosen_model::{ChosenModel, OfRun};
 use crate::error::CliError;
 use crate::output::{print, print_json, progress};
 
@@ -18,6 +18,20 @@ use crate::output::{print, print_json, progress};
 #[derive(Serialize)]
 struct Report<'a> {
     slide: &'a str,
+    #[serde(flatten)]
+    models: Models<'a>,
+    directory: PathBuf,
+    risk: f64,
+    survival: &'a [f64],
+    #[serde(flatten)]
+    rendered: &'a Rendered,
+    model_seconds: f64,
+    drawing_seconds: f64,
+}
+
+/// The models whose numbers these are.
+#[derive(Default, Serialize)]
+struct Models<'a> {
     /// The fold of the run that the model is of, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     fold: Option<usize>,
@@ -27,13 +41,21 @@ struct Report<'a> {
     /// Folds that held the slide out as well.
     #[serde(skip_serializing_if = "<[usize]>::is_empty")]
     other_folds: &'a [usize],
-    directory: PathBuf,
-    risk: f64,
-    survival: &'a [f64],
-    #[serde(flatten)]
-    rendered: &'a Rendered,
-    model_seconds: f64,
-    drawing_seconds: f64,
+    /// Folds over whose models all numbers are means, since the slide took no part in the run.
+    #[serde(skip_serializing_if = "<[usize]>::is_empty")]
+    folds: &'a [usize],
+}
+
+impl<'a> Models<'a> {
+    fn of(of_run: &'a OfRun) -> Self {
+        match of_run {
+            OfRun::Unknown => Self::default(),
+            OfRun::Fold { fold, part, others } => {
+                Self { fold: Some(*fold), part: Some(*part), other_folds: others, ..Self::default() }
+            }
+            OfRun::All { folds, .. } => Self { folds, ..Self::default() },
+        }
+    }
 }
 
 pub(crate) fn run(arguments: &RenderArguments, show_bars: bool) -> Result<(), CliError> {
@@ -55,12 +77,17 @@ pub(crate) fn run(arguments: &RenderArguments, show_bars: bool) -> Result<(), Cl
         passes.set_position(done as u64);
     };
     let occlusion = arguments.occlusion.map(|most| most as usize);
-    let options = AttributionOptions { occlusion, progress: Some(&mut on_pass) };
+    let averaged_with = match &model.of_run {
+        OfRun::All { others, .. } => others.clone(),
+        OfRun::Unknown | OfRun::Fold { .. } => Vec::new(),
+    };
+    let options = AttributionOptions { averaged_with, occlusion, progress: Some(&mut on_pass) };
     let found = attribute(&target, options)?;
     passes.finish_and_clear();
     let info = found.info;
     let prediction = Prediction {
         risk: found.prediction.risk,
+        risk_is_of_survival: found.risk_is_of_survival,
         survival: found.prediction.survival.to_vec(),
         time_bin_edges_months: found.prediction.time_bin_edges_months.clone().unwrap_or_default(),
     };
@@ -94,9 +121,7 @@ pub(crate) fn run(arguments: &RenderArguments, show_bars: bool) -> Result<(), Cl
     bar.finish_and_clear();
     let report = Report {
         slide: slide_id,
-        fold: model.fold.map(|(fold, _)| fold),
-        part: model.fold.map(|(_, part)| part),
-        other_folds: &model.others,
+        models: Models::of(&model.of_run),
         directory,
         risk: prediction.risk,
         survival: &prediction.survival,
@@ -104,7 +129,7 @@ pub(crate) fn run(arguments: &RenderArguments, show_bars: bool) -> Result<(), Cl
         model_seconds,
         drawing_seconds: start.elapsed().as_secs_f64() - model_seconds,
     };
-    if arguments.json { print_json(&report) } else { print(&in_words(&report)) }
+    if arguments.json { print_json(&report) } else { print(&in_words(&report, &model.of_run)) }
 }
 
 /// The layers that have a number for every patch, and those that have not.
@@ -129,9 +154,14 @@ fn layers(model: &ChosenModel, found: &SlideAttribution) -> Result<(Vec<HeatLaye
 }
 
 fn origin(model: &ChosenModel, slide_file: Option<&Path>) -> Vec<(String, String)> {
+    let others: &[PathBuf] = match &model.of_run {
+        OfRun::All { others, .. } => others,
+        OfRun::Unknown | OfRun::Fold { .. } => &[],
+    };
+    let checkpoints = std::iter::once(&model.checkpoint).chain(others).map(|path| path.display().to_string());
     let mut origin = vec![
         ("model".to_owned(), model.config.name().to_string()),
-        ("checkpoint".to_owned(), model.checkpoint.display().to_string()),
+        ("checkpoint".to_owned(), cf_cli::listed(checkpoints)),
         ("features".to_owned(), model.bags_in_words()),
         ("backbone".to_owned(), model.features.backbone.clone()),
     ];
@@ -141,28 +171,37 @@ fn origin(model: &ChosenModel, slide_file: Option<&Path>) -> Vec<(String, String
     origin
 }
 
+fn numbers(folds: &[usize]) -> String {
+    cf_cli::listed(folds.iter().map(ToString::to_string))
+}
+
 /// What the pictures were made of, in a line.
 fn source(model: &ChosenModel) -> String {
     let file = model.checkpoint.file_name().unwrap_or_default().display();
-    let weights = match model.fold {
-        Some((fold, part)) => format!("fold {fold} ({file}; {})", part.in_words()),
-        None => format!("{file} (whether it was trained on this slide is not known)"),
+    let slide = model.of_run.slide_in_words().unwrap_or("whether it was trained on this slide is not known");
+    let weights = match &model.of_run {
+        OfRun::Unknown => format!("{file} ({slide})"),
+        OfRun::Fold { fold, .. } => format!("fold {fold} ({file}; {slide})"),
+        OfRun::All { folds, .. } => format!("mean over the models of folds {} ({slide})", numbers(folds)),
     };
     let (name, encoder, version) = (model.config.name(), &model.features.backbone, env!("CARGO_PKG_VERSION"));
     format!("Model {name}, encoder {encoder}, {weights}. Drawn by cf-heatmap {version}. For research only.")
 }
 
-fn in_words(report: &Report<'_>) -> String {
-    let fold = match (report.fold, report.part) {
-        (Some(fold), Some(part)) if report.other_folds.is_empty() => {
-            format!("model of fold {fold}: {}\n", part.in_words())
+fn in_words(report: &Report<'_>, of_run: &OfRun) -> String {
+    let slide = of_run.slide_in_words().unwrap_or_default();
+    let fold = match of_run {
+        OfRun::Unknown => String::new(),
+        OfRun::Fold { fold, others, .. } if others.is_empty() => format!("model of fold {fold}: {slide}\n"),
+        OfRun::Fold { fold, others, .. } => {
+            format!(
+                "model of fold {fold}: {slide} (also by fold {}; --fold N takes another)\n",
+                numbers(others)
+            )
         }
-        (Some(fold), Some(part)) => format!(
-            "model of fold {fold}: {} (also by fold {}; --fold N takes another)\n",
-            part.in_words(),
-            cf_cli::listed(report.other_folds.iter().map(ToString::to_string))
-        ),
-        _ => String::new(),
+        OfRun::All { folds, .. } => {
+            format!("mean over the models of folds {}: {slide} (--fold N takes one)\n", numbers(folds))
+        }
     };
     let mut text = format!("slide {}\n{fold}risk  {:.6} (higher is worse)\n", report.slide, report.risk);
     for name in &report.rendered.files {

@@ -9,6 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::AtomicBool;
 
 use cf_model::kernels::device::DeviceName;
+use cf_train::apply::{ApplyOptions, NewSlides, apply};
 use cf_train::simulate::{CohortKind, SimulateOptions, simulate};
 use cf_train::{RunConfig, RunOptions, cross_validate};
 use serde_json::Value;
@@ -409,4 +410,103 @@ fn a_run_gives_the_model_that_held_the_slide_out_and_its_bags() {
     refused(&by_run(&trained.slide, "none", &[]), 3, &[trained.features.to_str().unwrap(), "--features"]);
     said(&by_run(&trained.slide, "moved-maps", &["--features", at("moved").to_str().unwrap()]));
     assert!(hand == rendered(&at("moved-maps").join(&trained.slide)), "other files");
+}
+
+/// The scores of every patch by name of the map, from `scores.csv`.
+fn scores(directory: &Path) -> BTreeMap<(String, String, String), f64> {
+    let text = std::fs::read_to_string(directory.join("scores.csv")).unwrap();
+    let mut lines = text.lines();
+    let names: Vec<&str> = lines.next().unwrap().split(',').collect();
+    let at = |name: &str| names.iter().position(|found| *found == name).unwrap();
+    let [module, magnification, patch, score] = ["module", "magnification", "patch", "score"].map(at);
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.split(',').collect();
+        let key = (cells[module].to_owned(), cells[magnification].to_owned(), cells[patch].to_owned());
+        (key, cells[score].parse().unwrap())
+    };
+    lines.map(row).collect()
+}
+
+#[test]
+fn a_slide_that_took_no_part_in_a_run_is_drawn_by_all_of_its_models_as_apply_scores_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let trained = trained_folds(dir.path(), 16, vec![0, 1]);
+    // A slide of another cohort, under a name that the run does not know.
+    let new = trained.changed(at("new"), SlideInfo::default(), &Magnification::ALL, 0);
+    let bag = |slide: &str| new.join(format!("{slide}.h5"));
+    std::fs::rename(bag(&trained.slide), bag("new-1")).unwrap();
+    let by_run = |slide: &str, out: &str, more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cf-heatmap"));
+        command.args(["render", "--json", "--occlusion", "4", "--slide", slide, "--run"]).arg(at("run"));
+        command.arg("--features").arg(&new).arg("--out").arg(at(out)).args(more).output().unwrap()
+    };
+    let said = |output: &Output| -> Value {
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let together = said(&by_run("new-1", "together", &[]));
+    let single =
+        [0, 1].map(|fold| said(&by_run("new-1", &format!("fold-{fold}"), &["--fold", &fold.to_string()])));
+    assert_eq!((&together["folds"], &together["fold"]), (&serde_json::json!([0, 1]), &Value::Null));
+
+    // The risk and its survival are those of `cf-train apply`.
+    let slides = NewSlides { features: new.clone(), ..NewSlides::default() };
+    let device_name = DeviceName::Cpu;
+    let record = |name: &str| -> Value {
+        serde_json::from_slice(&std::fs::read(at("together/new-1").join(name)).unwrap()).unwrap()
+    };
+    let prediction = &record("render.json")["prediction"];
+    let edges: Vec<f64> = serde_json::from_value(prediction["time_bin_edges_months"].clone()).unwrap();
+    let options = ApplyOptions {
+        folds: Vec::new(),
+        months: edges[1..].to_vec(),
+        memory_budget: None,
+        device_name,
+        device: device_name.open().unwrap(),
+    };
+    apply(&slides, (&at("run"), &at("applied")), &options, &AtomicBool::new(false), &mut |_| {}).unwrap();
+    let table = std::fs::read_to_string(at("applied/predictions.csv")).unwrap();
+    let row: Vec<&str> = table.lines().nth(1).unwrap().split(',').collect();
+    let cell = |name: &str| -> f64 {
+        let column = table.lines().next().unwrap().split(',').position(|found| found == name).unwrap();
+        row[column].parse().unwrap()
+    };
+    let risk = together["risk"].as_f64().unwrap();
+    assert!((risk - cell("risk")).abs() < 1e-6, "{risk} and {table}");
+    for (value, months) in together["survival"].as_array().unwrap().iter().zip(&edges[1..]) {
+        let wanted = cell(&format!("survival_{months}_months"));
+        assert!((value.as_f64().unwrap() - wanted).abs() < 1e-6, "{value} and {wanted} at {months}");
+    }
+
+    // Every score, effects included, is the mean of what each model gives alone.
+    let [first, second] = [0, 1].map(|fold| scores(&at(&format!("fold-{fold}")).join("new-1")));
+    let mean = scores(&at("together").join("new-1"));
+    assert!(mean.keys().any(|(module, ..)| module == "occlusion") && mean.len() == first.len());
+    for (key, found) in &mean {
+        let wanted = f64::midpoint(first[key], second[key]);
+        assert!((found - wanted).abs() <= 1e-6 * wanted.abs() + 1e-9, "{key:?}: {found}, {wanted}");
+        assert!(first.iter().any(|(key, score)| second[key] != *score), "this shows nothing");
+    }
+    assert!(single[0]["risk"] != single[1]["risk"]);
+    let words = Command::new(env!("CARGO_BIN_EXE_cf-heatmap"))
+        .args(["render", "--slide", "new-1", "--run"])
+        .arg(at("run"))
+        .arg("--features")
+        .arg(&new)
+        .arg("--out")
+        .arg(at("words"))
+        .output()
+        .unwrap();
+    let wanted =
+        "mean over the models of folds 0, 1: this slide is in no fold of the run (--fold N takes one)";
+    assert!(text(&words.stdout).contains(wanted), "{}", text(&words.stdout));
+    // A name that no bag has is not drawn by anything.
+    let unknown = by_run("new-2", "none", &[]);
+    assert_eq!(unknown.status.code(), Some(3));
+    assert!(
+        text(&unknown.stderr).contains("slide new-2 is in no fold of the run"),
+        "{}",
+        text(&unknown.stderr)
+    );
 }

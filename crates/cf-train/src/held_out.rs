@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use wsi_bags::slide_stem;
 
+use crate::cohort::patient_of;
 use crate::config::{RunConfig, TrainingConfig};
 use crate::config_keys::nearest;
 use crate::error::{Error, Result};
@@ -53,6 +54,24 @@ impl RunModels {
             return Err(unfinished_fold(&self.dir, (fold, "holds the slide out"), &self.finished));
         }
         Err(Error::data(&self.dir.join(FOLDS), self.not_held_out(slide)))
+    }
+
+    /// The finished folds, whose models were all trained without `slide`; `None` where a fold of the run has it in one of its parts.
+    pub fn strangers_to(&self, slide: &str) -> Option<&[usize]> {
+        let slide = slide_stem(slide);
+        let is_there =
+            self.record.folds.iter().flat_map(FoldRecord::slides).any(|listed| slide_stem(listed) == slide);
+        (!is_there).then_some(&self.finished)
+    }
+
+    /// Whether a fold of the run has another slide of the same patient, as far as ids of slides tell.
+    pub fn has_patient_of(&self, slide: &str) -> bool {
+        let patient = patient_of(slide_stem(slide));
+        self.record
+            .folds
+            .iter()
+            .flat_map(FoldRecord::slides)
+            .any(|listed| patient_of(slide_stem(listed)) == patient)
     }
 
     /// The weights of the epoch that a fold selected.

@@ -10,7 +10,7 @@
 //! | one fold | `trainer.rs`, `fold_claims.rs`, `claim.rs`, `fold_state.rs`, `fold_rows.rs`, `event.rs`, `training_model.rs`, `sampling.rs`, `schedule.rs`, `loss.rs`, `adam.rs`, `bags.rs`, `bag_upload.rs`, `visit.rs`, `checkpoint.rs`, `device_memory.rs`, `resident_bags.rs` |
 //! | all folds, metrics, report | `cross_validation.rs`, `evaluate.rs`, `report.rs`, `run_dir.rs`, `environment.rs`, `input_hash.rs` |
 //! | what a run takes and may take | `memory.rs`, `duration.rs`, `allotment.rs` |
-//! | one slide | `predict.rs`, `held_out.rs` |
+//! | one slide | `predict.rs`, `predict/`, `held_out.rs` |
 //! | the models of a run on other slides | `ensemble.rs`, `ensemble/`; without outcomes `apply.rs`, `apply/`, with them `external.rs`, `external/` |
 //! | bags that lack something, or lie elsewhere | `missing_fact.rs`, `one_magnification.rs` |
 //! | many runs | `study/` |

@@ -1,5 +1,7 @@
 //! One slide through one checkpoint: its survival curve, where the model looked, or the gradients of its loss.
 
+mod attribution;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,12 +10,11 @@ use candle_core::{DType, Device};
 use cf_model::kernels::device::{Uploader, stored_type};
 use cf_model::weights::{Checkpoint, METADATA_ENCODER, METADATA_ROW_ORDER, METADATA_TIME_BINS};
 use cf_model::{
-    Attribution, AttributionLayer, BagTensors, ForwardCtx, Head, ModelConfig, ModelName, N_BINS, Patches,
-    SurvivalModel, SurvivalOutput,
+    BagTensors, ForwardCtx, Head, ModelConfig, ModelName, N_BINS, Patches, SurvivalModel, SurvivalOutput,
 };
 use serde::Serialize;
 use survival_metrics::Status;
-use wsi_bags::{Bag, SlideInfo, slide_stem};
+use wsi_bags::{Bag, slide_stem};
 
 use crate::bag_upload::BagUpload;
 use crate::bags::{open_store, row_order};
@@ -23,6 +24,8 @@ use crate::error::{Error, Result};
 use crate::loss;
 use crate::memory::BagSize;
 use crate::missing_fact;
+
+pub use attribution::{AttributionOptions, SlideAttribution, attribute};
 
 /// Weight of the uncensored part in [`gradients`].
 const ALPHA: f64 = 0.2;
@@ -113,28 +116,6 @@ fn check_finite(
     Err(cf_model::Error::Bag { slide_id: slide.to_owned(), reason }.into())
 }
 
-/// A slide's prediction, where the model looked for it, and the patches that it looked at.
-#[derive(Debug)]
-pub struct SlideAttribution {
-    /// As [`predict`] gives it.
-    pub prediction: SlidePrediction,
-    /// A number for each patch, from each part of the model that attends; with [`AttributionOptions::occlusion`] also its effect.
-    pub layers: Vec<AttributionLayer>,
-    /// The slide's patches: places, sizes and what their file states.
-    pub bag: Bag,
-    /// What the file of the patches states of the slide.
-    pub info: SlideInfo,
-}
-
-/// What [`attribute`] computes beside attention.
-#[derive(Default)]
-pub struct AttributionOptions<'a> {
-    /// The parts of the slide to remove, one pass each, at most; none leaves occlusion out.
-    pub occlusion: Option<usize>,
-    /// Is told of each pass of occlusion: how many are done, and of how many.
-    pub progress: Option<&'a mut dyn FnMut(usize, usize)>,
-}
-
 /// The settings of a model: the paper's, or those of a file (TOML) for what a released checkpoint's shapes cannot tell.
 ///
 /// # Errors
@@ -164,35 +145,12 @@ pub fn model_config(name: ModelName, file: Option<&Path>) -> Result<ModelConfig>
 /// # Errors
 /// If the checkpoint is of another model or width, the bag can't be read, or the prediction is not finite.
 pub fn predict(target: &Target<'_>) -> Result<SlidePrediction> {
-    let (trained, bag) = open(target)?;
+    let trained = TrainedModel::read(target.checkpoint, &target.model, &target.device)?;
+    let bag = trained.read_bag(target)?;
+    warn_of_draws(&trained, target.slide);
     let dtype = trained.config.feature_type(bag.feature_dim(), &target.device, trained.compute);
     let bag = tensors(target, &bag, dtype)?;
     trained.predict(target.slide, &bag, &target.device)
-}
-
-/// [`predict`], and where the model looked.
-///
-/// # Errors
-/// As [`predict`], and those of [`cf_model::occlude`].
-pub fn attribute(target: &Target<'_>, options: AttributionOptions<'_>) -> Result<SlideAttribution> {
-    let (trained, bag) = open(target)?;
-    let info = slide_info(target, &trained.config)?;
-    let on_device = tensors(target, &bag, stored_type(trained.compute))?;
-    naming_the_bag(&target.device, target.slide, BagSize::of(&on_device), || {
-        let Attribution { output, mut layers } = cf_model::attribute(trained.model.as_ref(), &on_device)?;
-        if let Some(max_parts) = options.occlusion {
-            let mut silent = |_, _| ();
-            let progress = options.progress.unwrap_or(&mut silent);
-            let lacking = |error| match open_store(target.features) {
-                Ok(store) => missing_fact::of_occlusion(error, &store, &bag),
-                Err(_) => error.into(),
-            };
-            let occluded = cf_model::occlude(trained.model.as_ref(), &on_device, max_parts, progress);
-            layers.extend(occluded.map_err(lacking)?);
-        }
-        let prediction = trained.prediction(target.slide, &output)?;
-        Ok(SlideAttribution { prediction, layers, bag, info })
-    })
 }
 
 /// The gradients of one slide's loss, all dropout off.
@@ -278,6 +236,14 @@ impl TrainedModel {
         self.metadata.get(key).map(String::as_str)
     }
 
+    /// The slide's bag.
+    ///
+    /// # Errors
+    /// If it can't be read, or is none for the model.
+    fn read_bag(&self, target: &Target<'_>) -> Result<Bag> {
+        read_bag(target, |key| self.says(key), &self.config, self.backbone_dim)
+    }
+
     /// Predicts the survival of a slide whose bag is on `device`.
     ///
     /// # Errors
@@ -298,14 +264,12 @@ impl TrainedModel {
 pub(crate) const WITHOUT_DRAWS: &str = "the model was evaluated with attention dropout (model.attention_dropout_at_eval), which is off \
                                         here: numbers differ from those of its run";
 
-fn open(target: &Target<'_>) -> Result<(TrainedModel, Bag)> {
-    let trained = TrainedModel::read(target.checkpoint, &target.model, &target.device)?;
-    let bag = read_bag(target, |key| trained.says(key), &trained.config, trained.backbone_dim)?;
+/// Tells where a model's predictions differ from those of its run.
+fn warn_of_draws(trained: &TrainedModel, slide: &str) {
     if trained.config.random_at_eval() {
         // The run's numbers follow from its seed, which a checkpoint does not hold.
-        tracing::warn!(slide = target.slide, "{WITHOUT_DRAWS}");
+        tracing::warn!(slide, "{WITHOUT_DRAWS}");
     }
-    Ok((trained, bag))
 }
 
 /// The slide's bag. `says` is what the checkpoint says under a key.
@@ -350,14 +314,6 @@ fn read_bag<'a>(
         );
     }
     Ok(bag)
-}
-
-/// What the file of the slide's patches at the model's first magnification states of the slide.
-fn slide_info(target: &Target<'_>, config: &ModelConfig) -> Result<SlideInfo> {
-    let store = open_store(target.features)?;
-    let Some(magnification) = config.magnifications().first() else { return Ok(SlideInfo::default()) };
-    let described = store.describe(target.slide, *magnification);
-    Ok(described.map_err(|source| Error::Bag { slide_id: target.slide.to_owned(), source })?.slide)
 }
 
 /// The bag's features where the model computes; the bag itself takes no memory any more where it is mapped.

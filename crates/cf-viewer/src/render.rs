@@ -29,8 +29,11 @@ use crate::tiff_overlay::write_tiff;
 /// What a model predicts for the slide.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Prediction {
-    /// Minus the sum of `survival`, or the log risk that the model ends with; higher is worse.
+    /// Minus the sum of `survival`, or the log risk that the model ends with; of several models, the mean. Higher is worse.
     pub risk: f64,
+    /// Whether the risk is of survival, and no log risk.
+    #[serde(skip)]
+    pub risk_is_of_survival: bool,
     /// Probability of surviving past each time bin.
     pub survival: Vec<f64>,
     /// Where the bins begin and end, one more than there are bins; empty where nobody knows.
@@ -42,7 +45,7 @@ impl Prediction {
     /// What the numbers of a risk of this kind mean.
     pub(crate) fn risk_range(&self) -> String {
         // A log risk has no bounds.
-        if self.risk == -self.survival.iter().sum::<f64>() {
+        if self.risk_is_of_survival {
             format!("from \u{2212}{} (lowest) to 0 (highest)", self.survival.len())
         } else {
             "log risk: higher is worse".to_owned()

@@ -57,6 +57,7 @@ fn draw(out: &Path, slide: Option<(&Path, &dyn SlideReader)>) -> Rendered {
     };
     let prediction = Prediction {
         risk: -2.3,
+        risk_is_of_survival: true,
         survival: vec![0.9, 0.7, 0.5, 0.2],
         time_bin_edges_months: vec![0.0, 9.5, 21.0, 44.0, 120.5],
     };
