@@ -200,6 +200,7 @@ mod tests {
             curves,
             train: &[],
             follow_up: FollowUp::Trained,
+            n_followed_longer: 0,
         }]
     }
 

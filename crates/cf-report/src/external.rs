@@ -41,7 +41,10 @@ pub struct ExternalReport {
     /// The risks and survival curves averaged over the models, a row per slide; folds are not read.
     pub predictions: Vec<PredictionRow>,
     /// Months of the values of every row's survival, between which, from 1 at time 0, curves are straight; none where curves are not known.
+    /// Nothing is predicted after the last.
     pub survival_months: Vec<f64>,
+    /// Why there are none, as a sentence.
+    pub no_survival: Option<String>,
     /// Of the patients that the models were trained on; none where they are not known.
     pub train_outcomes: Vec<Outcome>,
     /// Where slides are cut into groups of high and low risk.
@@ -115,13 +118,11 @@ pub(crate) struct ExternalAnalysis {
     pub(crate) patients: RiskGroups,
     /// Or a sentence that says why there are none.
     pub(crate) time_scores: std::result::Result<TimeScores, String>,
+    /// That patients were followed for longer than the models predict, if so.
+    pub(crate) reach: Option<String>,
     /// `None` without curves.
     pub(crate) calibration: Option<Calibration>,
 }
-
-/// Why nothing is said of predicted survival.
-pub(crate) const NO_CURVES: &str =
-    "The checkpoints do not say their time bins, so that nothing is known of predicted survival over time.";
 
 impl ExternalAnalysis {
     /// Checks the report and computes.
@@ -141,10 +142,11 @@ impl ExternalAnalysis {
         let curves = FoldPatients::tested(report, &patients(&report.predictions)?)?;
         let (time_scores, calibration) = match &curves {
             Some(curves) => (TimeScores::of_cohort(curves), Calibration::of(std::slice::from_ref(curves))?),
-            None => (Err(NO_CURVES.to_owned()), None),
+            None => (Err(report.no_survival.clone().unwrap_or_default()), None),
         };
         Ok(Self {
             time_scores,
+            reach: curves.as_ref().and_then(FoldPatients::reach),
             calibration,
             facts: patient_facts(&report.predictions)?,
             slides: RiskGroups::split_at(Level::Slide, &report.predictions, report.cut)?,

@@ -4,6 +4,7 @@ use survival_metrics::{CurveLookup, Outcome, PredictedSurvival, Risk};
 
 use crate::error::Result;
 use crate::external::ExternalReport;
+use crate::number::{counted, fixed};
 use crate::patients::Subject;
 use crate::report::{CrossValidationReport, FoldReport};
 
@@ -28,6 +29,8 @@ pub(crate) struct FoldPatients<'a> {
     pub(crate) curves: PredictedSurvival,
     pub(crate) train: &'a [Outcome],
     pub(crate) follow_up: FollowUp,
+    /// Patients of an external test whose follow-up ends here when the predictions do.
+    pub(crate) n_followed_longer: usize,
 }
 
 impl<'a> FoldPatients<'a> {
@@ -46,7 +49,8 @@ impl<'a> FoldPatients<'a> {
         report.folds.iter().filter_map(of_fold).collect()
     }
 
-    /// The patients of an external test; `None` where their curves are not known.
+    /// The patients of an external test; `None` where their curves are not known. Who was followed for longer than curves are predicted is
+    /// censored when they end: what the models say nothing of is not held against them.
     ///
     /// # Errors
     /// As [`FoldPatients::of`], of the months of the curves.
@@ -56,7 +60,26 @@ impl<'a> FoldPatients<'a> {
         }
         let members: Vec<&Subject<'a>> = patients.iter().collect();
         let train = (report.train_outcomes.as_slice(), FollowUp::Scored);
-        Self::new(0, &report.survival_months, &members, train).map(Some)
+        let mut tested = Self::new(0, &report.survival_months, &members, train)?;
+        let end = report.survival_months.last().copied().unwrap_or_default();
+        for outcome in tested.outcomes.iter_mut().filter(|outcome| outcome.time() > end) {
+            *outcome = Outcome::censored(end)?;
+            tested.n_followed_longer += 1;
+        }
+        Ok(Some(tested))
+    }
+
+    /// That patients of an external test were followed for longer than their curves are predicted, if so.
+    pub(crate) fn reach(&self) -> Option<String> {
+        let end = self.curves.grid().last().copied().unwrap_or_default();
+        (self.n_followed_longer > 0).then(|| {
+            format!(
+                "All models predict survival up to {} months, the times that they were trained on. {} for longer; scores over time and \
+                 calibration take what is known of them until then.",
+                fixed(end, 1),
+                counted(self.n_followed_longer, "patient was followed", "patients were followed")
+            )
+        })
     }
 
     fn new(
@@ -75,6 +98,7 @@ impl<'a> FoldPatients<'a> {
             curves: PredictedSurvival::new(ends, survival, CurveLookup::Linear)?,
             train,
             follow_up,
+            n_followed_longer: 0,
         })
     }
 

@@ -30,7 +30,7 @@ pub(crate) struct TimeScores {
     shares_patients: bool,
 }
 
-/// The scores of one fold. Weights for censoring, and the reference curve, are those of its training patients.
+/// The scores of one fold. The reference curve, and in cross-validation the weights for censoring, are those of its training patients.
 #[derive(Debug, Clone)]
 pub(crate) struct FoldScores {
     pub(crate) fold: usize,
@@ -274,6 +274,7 @@ mod tests {
             outcomes,
             train,
             follow_up: FollowUp::Trained,
+            n_followed_longer: 0,
         }
     }
 

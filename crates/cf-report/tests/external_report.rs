@@ -35,6 +35,9 @@ fn report() -> ExternalReport {
         patient_cut: 0.0,
         predictions,
         survival_months: Vec::new(),
+        no_survival: Some(
+            "Nothing is known of survival over time: the checkpoints do not say their time bins.".to_owned(),
+        ),
         train_outcomes: Vec::new(),
         cut_from: CutSource::Training,
         n_patients_of_run: 0,
@@ -72,6 +75,7 @@ fn with_curves() -> ExternalReport {
     ExternalReport {
         predictions: run.predictions.clone(),
         survival_months: fold.time_bin_edges_months[1..].to_vec(),
+        no_survival: None,
         train_outcomes: fold.train_outcomes.clone(),
         ..report()
     }
@@ -83,8 +87,8 @@ fn predicted_survival_is_held_against_what_happened_where_it_is_known() {
     for page in [&with, &without] {
         assert!(page.contains("id=\"over-time\"") && page.contains("id=\"calibration\""));
     }
-    assert_eq!(without.matches("The checkpoints do not say their time bins").count(), 2);
-    assert!(!with.contains("The checkpoints do not say"));
+    assert_eq!(without.matches("the checkpoints do not say their time bins").count(), 2);
+    assert!(!with.contains("the checkpoints do not say"));
     assert!(with.contains("estimated on the patients of this cohort"), "whose censoring is counted");
     assert!(with.contains("each predicted by the mean over the models."));
     assert!(!with.contains("Fold 0 is left out") && !with.contains("of every fold"));
@@ -93,6 +97,42 @@ fn predicted_survival_is_held_against_what_happened_where_it_is_known() {
     for name in ["auc-over-time", "brier-over-time", "d-calibration"] {
         assert!(names.contains(&name), "{names:?}");
     }
+}
+
+#[test]
+fn nothing_is_held_against_models_after_the_times_that_they_know() {
+    // Of the same patients, followed without end and events: what is known of them while the models predict is the same.
+    let end = *with_curves().survival_months.last().expect("months");
+    let with_end = |end: f64| {
+        let mut report = with_curves();
+        report.survival_months.pop();
+        report.survival_months.push(end);
+        report
+    };
+    let middle = end / 2.0;
+    let (known, mut longer) = (with_end(middle), with_end(middle));
+    for row in longer.predictions.iter_mut().filter(|row| row.outcome.time() > middle) {
+        row.outcome = survival_metrics::Outcome::event(row.outcome.time() * 30.0).expect("a valid time");
+    }
+    let n_longer = longer.predictions.iter().filter(|row| row.outcome.time() > middle).count();
+    let of = |report: &ExternalReport, name: &str| {
+        external_figures(report)
+            .expect("drawn")
+            .into_iter()
+            .find(|figure| figure.name == name)
+            .expect("drawn")
+            .svg
+    };
+    for name in ["auc-over-time", "brier-over-time", "d-calibration"] {
+        assert_eq!(of(&known, name), of(&longer, name), "{name}");
+    }
+    assert!(n_longer > 3, "this shows nothing");
+    let page = html(&longer);
+    assert!(
+        page.contains("All models predict survival up to") && page.contains("followed for longer"),
+        "{page}"
+    );
+    assert!(!html(&with_end(1e6)).contains("followed for longer"));
 }
 
 #[test]

@@ -30,6 +30,7 @@ use std::collections::BTreeSet;
 
 use survival_metrics::Outcome;
 
+pub(crate) use barcode::heads_of;
 pub use barcode::{patient_of, site_of};
 pub(crate) use clinical_table::NO_ROWS;
 pub(crate) use clinical_table::table_files;

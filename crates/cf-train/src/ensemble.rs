@@ -8,13 +8,14 @@ mod trained_run;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
+use cf_model::Head;
 use serde::{Deserialize, Serialize};
 use survival_metrics::median_risk;
 use wsi_bags::BagStore;
 
 use crate::bags::BagSource;
 use crate::byte_size::ByteSize;
-use crate::config::FeaturesConfig;
+use crate::config::{FeaturesConfig, LossKind};
 use crate::device_memory;
 use crate::error::{Error, Result};
 use crate::evaluate::Risks;
@@ -97,6 +98,10 @@ impl Applied {
     }
 }
 
+/// Why some models predict no survival: the partial likelihood compares risks, and leaves open how high they are.
+const NO_BASELINE: &str = "its models were trained with training.loss = \"cox\", which says whose risk is higher and not what survival is";
+const NO_TIME_BINS: &str = "its checkpoints do not say their time bins, so that survival has no times";
+
 /// The models of a run, ready to be applied.
 pub(crate) struct Ensemble<'a> {
     run: &'a TrainedRun,
@@ -124,23 +129,34 @@ impl<'a> Ensemble<'a> {
     /// Refuses times at which survival is asked for and the models say nothing.
     ///
     /// # Errors
-    /// If one lies beyond the last time bin of a model, where its last value would hold forever, or a model does not say its time bins.
+    /// If one lies beyond the last time bin of a model, where its last value would hold forever, or the models predict no survival.
     pub(crate) fn check_months(&self, months: &[f64]) -> Result<()> {
         let Some(latest) = months.iter().copied().max_by(f64::total_cmp) else { return Ok(()) };
-        let last = |model: &FoldModel| model.model.time_bin_edges_months.as_ref()?.last().copied();
-        let ends: Option<Vec<f64>> = self.models.iter().map(last).collect();
-        let Some(last) = ends.and_then(|ends| ends.into_iter().min_by(f64::total_cmp)) else {
-            let reason =
-                "its checkpoints do not say their time bins, so that survival has no times; leave out --at";
-            return Err(Error::data(&self.run.dir, reason));
+        let last = match self.last_month() {
+            Ok(last) => last,
+            Err(reason) => return Err(Error::data(&self.run.dir, format!("{reason}; leave out --at"))),
         };
         if latest > last {
+            // Down to a number that is let pass.
+            let most = (last * 10.0).floor() / 10.0;
             let reason = format!(
-                "its models were trained on times up to {last:.1} months, --at asks for survival at {latest} months, expected at most {last:.1}"
+                "its models were trained on times up to {last:.3} months, --at asks for survival at {latest} months, expected at most {most}"
             );
             return Err(Error::data(&self.run.dir, reason));
         }
         Ok(())
+    }
+
+    /// Up to when every model predicts survival, in months, or why they predict none.
+    fn last_month(&self) -> std::result::Result<f64, &'static str> {
+        let of_loss =
+            self.run.config.training.loss == LossKind::Cox && self.run.config.model.head() == Head::Hazards;
+        if of_loss {
+            return Err(NO_BASELINE);
+        }
+        let last = |model: &FoldModel| model.model.time_bin_edges_months.as_ref()?.last().copied();
+        let ends: Option<Vec<f64>> = self.models.iter().map(last).collect();
+        ends.and_then(|ends| ends.into_iter().min_by(f64::total_cmp)).ok_or(NO_TIME_BINS)
     }
 
     /// Passes the bags of `slides` through the models; `features` is where those of `store` lie. The observer hears of every slide.
@@ -154,6 +170,7 @@ impl<'a> Ensemble<'a> {
         stop: &AtomicBool,
         observe: &mut dyn FnMut(Event),
     ) -> Result<Applied> {
+        let last_month = self.last_month();
         let Self { run, models, device, budget_bytes } = self;
         let SlideBags { bags, mut remarks } =
             SlideBags::open(slides, (store, features), (run, &models), device)?;
@@ -174,9 +191,10 @@ impl<'a> Ensemble<'a> {
             });
         }
         tracing::info!(n_slides = slides.len(), n_models = models.len(), "scoring");
-        let scores = scoring::score(slides, &bags, &models, stop, observe)?;
+        let scores = scoring::score(slides, &bags, (&models, last_month), stop, observe)?;
         remarks.extend(run.unfinished_in_words());
-        remarks.extend(scores.uneven_spread());
+        remarks.extend(run.unnamed_in_words());
+        remarks.extend(scores.uneven_spread(run.train_risks().as_deref()));
         Ok(Applied { models, bags, scores, remarks })
     }
 }

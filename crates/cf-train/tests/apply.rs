@@ -203,6 +203,14 @@ fn slides_of_the_run_are_marked_and_what_does_not_fit_is_refused() {
     assert_eq!(summary.slides_of_run.len(), 30, "two folds train on or validate all slides");
     assert!(summary.remarks.iter().any(|remark| remark.starts_with("30 of 30 slides were in the run")));
 
+    // Another slide of a patient of the run, of which nothing but its name is known.
+    let patient = slides[0]["slide_id"].split("-01Z").next().unwrap();
+    let other = place.bags.join(format!("{patient}-01Z-00-DX9.h5"));
+    std::fs::copy(place.bags.join("NEW-0001-01Z-00-DX1.h5"), &other).unwrap();
+    let (_, named) = place.apply("named", &["--features", path(&place.bags)]);
+    assert_eq!(named.slides_of_run, [format!("{patient}-01Z-00-DX9")]);
+    std::fs::remove_file(other).unwrap();
+
     let wide = place.dir.path().join("wide");
     simulate(&wide, 10, 16, &[]);
     place.refused(
@@ -218,6 +226,14 @@ fn slides_of_the_run_are_marked_and_what_does_not_fit_is_refused() {
     );
     let late = [&features[..], &["--at", "12,4000"]].concat();
     place.refused(&late, 3, &["were trained on times up to", "--at asks for survival at 4000 months"]);
+    // What the error says may be asked for may be, and a month asked for twice is one column.
+    let error = fail(&[&["apply", "--run", path(&place.run), "--out", "none"], &late[..]].concat(), 3, &[]);
+    let most = error.split("expected at most ").nth(1).unwrap().trim();
+    let (out, summary) =
+        place.apply("latest", &[&features[..], &["--at", &format!("{most},3,3.0")]].concat());
+    assert_eq!(summary.at, [most.parse().unwrap(), 3.0]);
+    let header = std::fs::read_to_string(out.join("predictions.csv")).unwrap();
+    assert_eq!(header.lines().next().unwrap().matches("survival_").count(), 2, "{header}");
     place.refused(&[&features[..], &["--at", "0"]].concat(), 2, &["expected a number of months above 0"]);
     let little = [&features[..], &["--memory-budget", "1MiB"]].concat();
     place.refused(&little, 4, &["a pass over which by 2 models takes", "--memory-budget SIZE"]);
@@ -241,4 +257,27 @@ fn slides_of_the_run_are_marked_and_what_does_not_fit_is_refused() {
     assert_eq!((summary.cut, summary.n_high_slides), (None, None));
     assert!(rows(&out.join("predictions.csv")).iter().all(|row| row["risk_group"].is_empty()));
     assert!(summary.remarks.iter().any(|remark| remark.contains("no cut between high and low risk")));
+}
+
+#[test]
+fn models_of_the_cox_loss_rank_and_predict_no_survival() {
+    let dir = tempfile::tempdir().unwrap();
+    let (home, run) = (cohort(dir.path(), 30), dir.path().join("run"));
+    let config = home.join("config.toml");
+    let cox = ["--set", "training.loss=cox", "--folds", "0"];
+    succeed(&[&["cv", "--config", path(&config), "--out", path(&run)], &cox[..]].concat());
+    let (bags, out) = (home.join("bags"), dir.path().join("out"));
+    let apply = ["apply", "--run", path(&run), "--features", path(&bags), "--out", path(&out)];
+    fail(
+        &[&apply[..], &["--at", "3"]].concat(),
+        3,
+        &["trained with training.loss = \"cox\", which says whose risk is higher", "leave out --at"],
+    );
+    succeed(&apply);
+    let test = dir.path().join("test");
+    let tested = ["test", "--run", path(&run), "--config", path(&config), "--allow-overlap", "--out"];
+    succeed(&[&tested[..], &[path(&test)]].concat());
+    let page = std::fs::read_to_string(test.join("report.html")).unwrap();
+    assert_eq!(page.matches("which says whose risk is higher and not what survival is").count(), 2, "{page}");
+    assert!(!page.contains("integrated Brier"), "nothing is said of survival");
 }

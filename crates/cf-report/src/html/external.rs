@@ -7,9 +7,7 @@ use super::over_time::{CalibrationView, TimeScoresView};
 use super::risk_groups::{GroupsPage, LevelView};
 use crate::citation;
 use crate::error::{Error, Result};
-use crate::external::{
-    ExternalAnalysis, ExternalCIndex, ExternalFindings, ExternalReport, NO_CURVES, PlacedFigures,
-};
+use crate::external::{ExternalAnalysis, ExternalCIndex, ExternalFindings, ExternalReport, PlacedFigures};
 use crate::figures;
 use crate::findings::Findings;
 use crate::number::{count, fixed_or_missing};
@@ -47,13 +45,17 @@ pub fn render_external_html(report: &ExternalReport) -> Result<String> {
             LevelView::new(&analysis.slides, Some("risk_groups.log_rank")),
             LevelView::new(&analysis.patients, Some("patient_risk_groups.log_rank")),
         ],
-        time_scores: analysis.time_scores.as_ref().ok().map(TimeScoresView::of_cohort),
+        time_scores: analysis
+            .time_scores
+            .as_ref()
+            .ok()
+            .map(|scores| TimeScoresView::of_cohort(scores, analysis.reach.as_ref())),
         no_time_scores: analysis.time_scores.as_ref().err().map(String::as_str),
         calibration: analysis
             .calibration
             .as_ref()
             .map(|calibration| CalibrationView::new(calibration, "the mean over the models")),
-        no_calibration: NO_CURVES,
+        no_calibration: report.no_survival.as_deref().unwrap_or_default(),
         overstatement: wording::overstatement(analysis.facts),
         flow: report.flow.iter().map(FlowView::new).collect(),
         figures: PlacedFigures::of(report, &analysis)?,
@@ -82,7 +84,7 @@ struct Page<'a> {
     no_time_scores: Option<&'a str>,
     calibration: Option<CalibrationView<'a>>,
     /// Where there is none.
-    no_calibration: &'static str,
+    no_calibration: &'a str,
     overstatement: String,
     flow: Vec<FlowView<'a>>,
     figures: PlacedFigures,

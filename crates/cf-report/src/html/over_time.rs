@@ -50,7 +50,7 @@ impl TimeScoresView {
     }
 
     /// One row, of a cohort that took no part in training.
-    pub(super) fn of_cohort(scores: &TimeScores) -> Self {
+    pub(super) fn of_cohort(scores: &TimeScores, reach: Option<&String>) -> Self {
         let rows = scores.folds.iter().map(|fold| TimeScoreRow::of("All".to_owned(), fold)).collect();
         let note = format!(
             "From {}: from when a tenth of the events was seen until a tenth of the patients is left. All are weighted by the inverse \
@@ -60,7 +60,7 @@ impl TimeScoresView {
              models, each straight between the ends of its time bins.",
             range(scores)
         );
-        Self { rows, left_out: Vec::new(), note }
+        Self { rows, left_out: reach.cloned().into_iter().collect(), note }
     }
 }
 

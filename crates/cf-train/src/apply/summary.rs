@@ -106,7 +106,10 @@ impl ScoredList {
         let patients_trained = train.as_ref().map(|train| train.iter().map(Risks::of_patients).collect());
         let columns = Columns::of_slides(scores, months);
         let patient_of: Vec<String> = list.slides.iter().map(|slide| slide.patient_id.clone()).collect();
-        let has_seen = |slide: &ListedSlide| run.has_seen(&slide.slide_id, &slide.patient_id);
+        let has_seen = |slide: &ListedSlide| match list.takes_slides_for_patients() {
+            true => run.has_seen_name(&slide.slide_id),
+            false => run.has_seen(&slide.slide_id, &slide.patient_id),
+        };
         let in_run: Vec<bool> = list.slides.iter().map(has_seen).collect();
         let mut patients: BTreeMap<&str, (usize, bool)> = BTreeMap::new();
         for (patient, in_run) in patient_of.iter().zip(&in_run) {
@@ -151,8 +154,8 @@ impl ApplySummary {
         let mut remarks = applied.remarks.clone();
         if !slides_of_run.is_empty() {
             remarks.push(format!(
-                "{} of {} slides were in the run, or their patients: models have learned from their outcomes, so that their risks are not \
-                 those of new patients (column in_run)",
+                "{} of {} slides were in the run, or their patients: models may have learned from their outcomes, so that their risks are \
+                 not those of new patients (column in_run)",
                 slides_of_run.len(),
                 slides.ids.len()
             ));

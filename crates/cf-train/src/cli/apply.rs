@@ -6,7 +6,7 @@ use cf_train::apply::{self, ApplyOptions, ApplySummary, NewSlides};
 use cf_train::byte_size::ByteSize;
 use wsi_bags::Layout;
 
-use super::ensemble::{EnsembleArguments, print_left_out, print_run};
+use super::ensemble::{EnsembleArguments, counted, print_left_out, print_run};
 use super::{Failure, print, print_json};
 
 /// Apply the models of a run to slides without outcomes: a risk for each slide and patient.
@@ -45,7 +45,7 @@ pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure>
     let (device_name, device) = ensemble.device.open()?;
     let options = ApplyOptions {
         folds: ensemble.folds(),
-        months: ensemble.at.clone(),
+        months: ensemble.months(),
         memory_budget: arguments.memory_budget,
         device_name,
         device,
@@ -69,7 +69,13 @@ pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure>
 fn print_summary(summary: &ApplySummary) {
     print(&format!("{} ({})", summary.model, summary.backbone));
     print_run(&summary.run);
-    print(&format!("{} slides of {} patients", summary.n_slides, summary.n_patients));
+    print(&format!("{} of {}", counted(summary.n_slides, "slide"), counted(summary.n_patients, "patient")));
+    if !summary.slides_of_run.is_empty() {
+        print(&format!(
+            "in the run, or their patients (column in_run): {}",
+            counted(summary.slides_of_run.len(), "slide")
+        ));
+    }
     for left_out in &summary.left_out {
         print_left_out(&left_out.reason, &left_out.ids);
     }

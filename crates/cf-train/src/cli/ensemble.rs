@@ -29,7 +29,7 @@ pub(super) struct EnsembleArguments {
     folds: Vec<RangeInclusive<usize>>,
     /// Months at which survival is predicted, such as 12,36,60: a column each.
     #[arg(long, value_delimiter = ',', value_name = "MONTHS", value_parser = parse_months)]
-    pub(super) at: Vec<f64>,
+    at: Vec<f64>,
     #[command(flatten)]
     pub(super) device: TrainingDeviceArguments,
     /// Threads to compute with. All that the process may use by default; results do not depend on it.
@@ -48,6 +48,17 @@ impl EnsembleArguments {
 
     pub(super) fn folds(&self) -> Vec<usize> {
         number_list::numbers(&self.folds)
+    }
+
+    /// The months of `--at`, each once.
+    pub(super) fn months(&self) -> Vec<f64> {
+        let mut months: Vec<f64> = Vec::new();
+        for month in &self.at {
+            if !months.contains(month) {
+                months.push(*month);
+            }
+        }
+        months
     }
 
     /// Does `work` from the run into the directory to make, with a progress bar, until a signal asks to stop.
@@ -75,6 +86,11 @@ fn parse_months(text: &str) -> Result<f64, String> {
 pub(super) fn print_run(run: &AppliedRun) {
     let folds: Vec<String> = run.checkpoints.iter().map(|model| model.fold.to_string()).collect();
     print(&format!("trained on {}, protocol {}, folds {}", run.cohort, run.protocol, folds.join(" ")));
+}
+
+/// `1 slide`, `2 slides`.
+pub(super) fn counted(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
 /// Ids that were left out for a reason, some of them by name; `summary.json` has all.

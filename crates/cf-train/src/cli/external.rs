@@ -8,7 +8,7 @@ use cf_train::external::{
 };
 
 use super::cv::parse_override;
-use super::ensemble::{EnsembleArguments, print_left_out, print_run};
+use super::ensemble::{EnsembleArguments, counted, print_left_out, print_run};
 use super::{Failure, print, print_json};
 
 /// Test the models of a run on another cohort: an external validation.
@@ -39,7 +39,7 @@ pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure>
     let config = ExternalConfig::read(&arguments.config, &arguments.overrides)?;
     let (device_name, device) = ensemble.device.open()?;
     let overlap = if arguments.allow_overlap { Overlap::Allowed } else { Overlap::Refused };
-    let (folds, months) = (ensemble.folds(), ensemble.at.clone());
+    let (folds, months) = (ensemble.folds(), ensemble.months());
     let options = TestOptions { folds, overlap, months, device_name, device };
     let summary = ensemble.watched(show_bars, |places, stop, observe| {
         external::test(&config, places, &options, stop, observe)
@@ -60,8 +60,11 @@ fn print_summary(summary: &ExternalSummary) {
     print(&format!("{} on {} ({})", summary.model_label(), summary.cohort, summary.backbone));
     print_run(&summary.run);
     print(&format!(
-        "{} slides ({} events) of {} patients ({} events)",
-        summary.n_slides, summary.n_events, summary.n_patients, summary.n_event_patients
+        "{} ({}) of {} ({})",
+        counted(summary.n_slides, "slide"),
+        counted(summary.n_events, "event"),
+        counted(summary.n_patients, "patient"),
+        counted(summary.n_event_patients, "event")
     ));
     for dropped in summary.left_out().filter(|dropped| dropped.is_counted) {
         print_left_out(&dropped.reason, &dropped.ids);

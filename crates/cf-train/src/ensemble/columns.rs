@@ -45,6 +45,11 @@ impl Columns {
         &self.risk
     }
 
+    /// When survival was asked for.
+    pub(crate) fn months(&self) -> &[f64] {
+        &self.months
+    }
+
     /// Names of what [`Columns::risks_of`] gives.
     pub(crate) fn risk_names(&self) -> impl Iterator<Item = String> {
         self.folds.iter().map(|fold| format!("risk_fold_{fold}")).chain(["risk".to_owned()])

@@ -7,7 +7,7 @@ use candle_core::Device;
 use cf_model::weights::METADATA_ROW_ORDER;
 
 use crate::checkpoint::{METADATA_CONFIG_HASH, METADATA_EPOCH};
-use crate::cohort::patient_of;
+use crate::cohort::{heads_of, patient_of};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::evaluate::{Risks, finished_folds, record_of, rows_of, unfinished_fold};
@@ -19,7 +19,7 @@ use crate::run_dir::{self, fold_files};
 /// A run directory of `cf-train cv`, of which at least one fold is finished.
 pub(crate) struct TrainedRun {
     /// Whether some patients chose an epoch and are known by their slides alone.
-    pub(crate) has_unnamed_patients: bool,
+    has_unnamed_patients: bool,
     pub(crate) dir: PathBuf,
     pub(crate) config: RunConfig,
     /// Those whose models are applied, in order.
@@ -116,9 +116,21 @@ impl TrainedRun {
             || [patient_id, patient_of(slide_id)].into_iter().any(|patient| self.patients.contains(patient))
     }
 
+    /// Whether a slide of which nothing but its name is known was in the run, or begins with the id of a patient who was.
+    pub(crate) fn has_seen_name(&self, slide_id: &str) -> bool {
+        self.has_seen(slide_id, slide_id) || heads_of(slide_id).any(|head| self.patients.contains(head))
+    }
+
     /// Risks of the slides that each applied model was trained on; `None` where the run does not say them.
     pub(crate) fn train_risks(&self) -> Option<Vec<Risks>> {
         self.folds.iter().map(|fold| fold.train.clone()).collect()
+    }
+
+    /// That some patients of the run are not known, if so.
+    pub(super) fn unnamed_in_words(&self) -> Option<String> {
+        self.has_unnamed_patients.then(|| {
+            "the run, of an earlier version, does not name the patients who chose its epochs: only their slides are known".to_owned()
+        })
     }
 
     /// That folds have no models, if so.

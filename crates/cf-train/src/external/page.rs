@@ -56,6 +56,9 @@ fn collect(
         patient_c_index: (&summary.patient_c_index).into(),
         predictions: rows.collect(),
         survival_months: scored.knots.clone(),
+        no_survival: scored.no_survival.map(|reason| {
+            format!("Nothing is known of survival over time from the run {}: {reason}.", summary.run.dir)
+        }),
         train_outcomes: scored.train_outcomes.clone(),
         cut: summary.risk_groups.cut,
         patient_cut: summary.patient_risk_groups.cut,

@@ -20,7 +20,9 @@ pub(super) struct ScoredSlides {
     pub(super) averaged: Risks,
     /// As the tables have it.
     pub(super) columns: Columns,
-    /// Months between which averaged curves are straight; none where a model does not say its time bins.
+    /// Why nothing is known of survival, as a clause about the run, if so.
+    pub(super) no_survival: Option<&'static str>,
+    /// Months between which averaged curves are straight; none where nothing is known of survival.
     pub(super) knots: Vec<f64>,
     /// Of each slide: its curve at `knots`.
     pub(super) curves: Vec<Vec<f64>>,
@@ -36,7 +38,7 @@ impl ScoredSlides {
             risk: risk.clone(),
             patients: slides.iter().map(|slide| slide.patient_id.clone()).collect(),
         };
-        let knots = scores.survival.as_ref().map(|survival| survival.knots()).unwrap_or_default();
+        let knots = scores.survival.as_ref().map_or_else(|_| Vec::new(), |survival| survival.knots());
         let train = run.train_risks().unwrap_or_default();
         let trained: BTreeMap<&String, Outcome> = train
             .iter()
@@ -50,6 +52,7 @@ impl ScoredSlides {
             columns: Columns::of_slides(scores, months),
             curves: (0..slides.len()).map(|slide| scores.survival_at(slide, &knots)).collect(),
             knots,
+            no_survival: scores.survival.as_ref().err().copied(),
             train_outcomes: trained.into_values().collect(),
         }
     }

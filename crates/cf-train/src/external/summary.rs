@@ -44,6 +44,9 @@ pub struct ExternalSummary {
     pub patient_risk_groups: RiskGroupSummary,
     /// From the clinical table to the slides scored, with every id that fell out.
     pub flow: Vec<FlowRecord>,
+    /// Months at which the tables say survival, in the order of the columns.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub at: Vec<f64>,
     /// Patients that were in the run, too.
     pub patients_of_run: Vec<String>,
     /// What stood in for what bags lack.
@@ -85,6 +88,7 @@ impl ExternalSummary {
                 CoxVariance::Model,
             )?,
             flow: cohort.flow.clone(),
+            at: scored.columns.months().to_vec(),
             patients_of_run: cohort.overlap.clone(),
             substitutes: applied.bags.substitutes(slide_ids),
             remarks: all_remarks(config, cohort, run, applied),
@@ -125,12 +129,6 @@ fn all_remarks(
             "{patients} in the run, too, of whom this is no external test: {}",
             cf_cli::listed(&cohort.overlap)
         ));
-    }
-    if run.has_unnamed_patients {
-        remarks.push(
-            "the run, of an earlier version, does not name the patients who chose its epochs: only their slides are known"
-                .to_owned(),
-        );
     }
     if run.train_risks().is_none() {
         remarks.push(
