@@ -7,6 +7,7 @@
 mod files;
 mod summary;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -16,9 +17,9 @@ use wsi_bags::Layout;
 
 use crate::bags::open_store;
 use crate::byte_size::ByteSize;
-use crate::cohort::SlideList;
+use crate::cohort::{Dropped, SlideList};
 use crate::config::FeaturesConfig;
-use crate::ensemble::{Ensemble, TrainedRun};
+use crate::ensemble::{Ensemble, FaultyBags, TrainedRun};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::event::Event;
@@ -30,6 +31,9 @@ pub use files::{PATIENTS, PREDICTIONS};
 pub use summary::{ApplySummary, LeftOut};
 
 use summary::ScoredList;
+
+/// Why a slide was not scored.
+const UNREADABLE: &str = "slide whose bag can't be read";
 
 /// The slides that models are applied to.
 #[derive(Debug, Clone, Default)]
@@ -59,10 +63,10 @@ pub struct ApplyOptions {
 }
 
 /// Applies the models of the run in `run` to slides and writes what comes of it into the directory `out`, which appears when it is
-/// complete. The observer hears of every slide.
+/// complete. Slides without a bag, or whose bag can't be read, are left out and listed. The observer hears of every slide.
 ///
 /// # Errors
-/// If `out` holds files, the run has no finished fold or no weights, the table or a bag is unusable, features are not those that the
+/// If `out` holds files, the run has no finished fold or no weights, the table or every bag is unusable, features are not those that the
 /// models were trained on, the largest bag does not fit, or `stop` was set.
 pub fn apply(
     slides: &NewSlides,
@@ -81,15 +85,22 @@ pub fn apply(
         None => (SlideList::of_bags(store.slide_ids()), "the directory"),
     };
     let names = list.slides.iter().map(|slide| slide.slide_id.as_str());
-    let missing = |slide: &str| missing_from(&store, slide, &run.config.model);
-    let (has_bag, left_out) = among(names, listed_by, (&slides.features, store.slide_ids()), missing)?;
+    // What can't be read is left out with the others that can't, once all are opened.
+    let unreadable = |error| FaultyBags::LeftOut.leave_out(error).map(|_| None);
+    let missing = |slide: &str| missing_from(&store, slide, &run.config.model).or_else(unreadable);
+    let (has_bag, mut left_out) = among(names, listed_by, (&slides.features, store.slide_ids()), missing)?;
     let mut has_bag = has_bag.into_iter();
     list.slides.retain(|_| has_bag.next().unwrap_or(false));
 
     let slide_ids: Vec<String> = list.slides.iter().map(|slide| slide.slide_id.clone()).collect();
     let ensemble = Ensemble::load(&run, options.memory_budget, &options.device)?;
     ensemble.check_months(&options.months)?;
-    let applied = ensemble.apply(&slide_ids, (store, &features), stop, observe)?;
+    let applied = ensemble.apply((&slide_ids, FaultyBags::LeftOut), (store, &features), stop, observe)?;
+    let unread: BTreeSet<String> = applied.left_out.iter().map(|faulty| faulty.slide_id.clone()).collect();
+    list.slides.retain(|slide| !unread.contains(&slide.slide_id));
+    if !unread.is_empty() {
+        left_out.push(Dropped { reason: UNREADABLE.to_owned(), ids: unread.into_iter().collect() });
+    }
     let scored = ScoredList::new(&list, &run, (&applied.scores, &options.months))?;
     let summary = ApplySummary::new(
         (&run, &applied),
@@ -100,7 +111,7 @@ pub fn apply(
     let device = (options.device_name, &options.device);
     let table = slides.table.iter().map(|table| InputRecord::of_file("table of slides", table, table));
     let mut inputs = table.collect::<Result<Vec<_>>>()?;
-    inputs.extend(applied.inputs(&features, &slide_ids)?);
+    inputs.extend(applied.inputs(&features)?);
     let environment = Environment::read(device, run.config.training.seed, inputs)?;
     run_dir::write_dir(out, |dir| files::write(dir, &scored, &summary, &environment))?;
     Ok(summary)

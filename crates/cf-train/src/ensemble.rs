@@ -5,6 +5,8 @@ mod scoring;
 mod slide_bags;
 mod trained_run;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
@@ -28,7 +30,8 @@ pub(crate) use columns::Columns;
 pub(crate) use scoring::Scores;
 pub(crate) use trained_run::{FoldModel, TrainedRun};
 
-use slide_bags::SlideBags;
+pub(crate) use slide_bags::{FaultyBags, FaultySlide};
+use slide_bags::{LISTED, SlideBags};
 
 /// The run whose models were applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +81,10 @@ impl AppliedRun {
 
 /// What came of slides.
 pub(crate) struct Applied {
+    /// Those that were scored, in the order in which they were given.
+    pub(crate) slides: Vec<String>,
+    /// Those whose bags can't be read.
+    pub(crate) left_out: Vec<FaultySlide>,
     pub(crate) models: Vec<FoldModel>,
     pub(crate) bags: BagSource,
     pub(crate) scores: Scores,
@@ -86,12 +93,12 @@ pub(crate) struct Applied {
 }
 
 impl Applied {
-    /// Hashes of the features of `slides` and of the weights.
+    /// Hashes of the features of the slides and of the weights.
     ///
     /// # Errors
     /// If a file can't be read.
-    pub(crate) fn inputs(&self, features: &FeaturesConfig, slides: &[String]) -> Result<Vec<InputRecord>> {
-        let slides = slides.iter().map(String::as_str).collect();
+    pub(crate) fn inputs(&self, features: &FeaturesConfig) -> Result<Vec<InputRecord>> {
+        let slides = self.slides.iter().map(String::as_str).collect();
         let features = input_hash::of_features(features, &slides, &self.bags)?;
         let weights = self.models.iter().map(|model| model.input.clone());
         Ok([features].into_iter().chain(weights).collect())
@@ -162,18 +169,31 @@ impl<'a> Ensemble<'a> {
     /// Passes the bags of `slides` through the models; `features` is where those of `store` lie. The observer hears of every slide.
     ///
     /// # Errors
-    /// If a bag is unusable, features are not those that the models were trained on, the largest bag does not fit, or `stop` was set.
+    /// If a bag is unusable and not to be left out, or no slide is left, features are not those that the models were trained on, the largest bag does not fit, or `stop` was set.
     pub(crate) fn apply(
         self,
-        slides: &[String],
+        (slides, faulty_bags): (&[String], FaultyBags),
         (store, features): (BagStore, &FeaturesConfig),
         stop: &AtomicBool,
         observe: &mut dyn FnMut(Event),
     ) -> Result<Applied> {
         let last_month = self.last_month();
         let Self { run, models, device, budget_bytes } = self;
-        let SlideBags { bags, mut remarks } =
-            SlideBags::open(slides, (store, features), (run, &models), device)?;
+        let store = Arc::new(store);
+        let magnifications = run.config.model.magnifications();
+        let (mut slides, mut left_out) = faulty_bags.described(slides, (&store, magnifications))?;
+        // The first bag is read to know what all are like.
+        let SlideBags { bags, mut remarks } = loop {
+            match SlideBags::open(&slides, (&store, features), (run, &models), device) {
+                Ok(opened) => break opened,
+                Err(error) if slides.len() > 1 => {
+                    let faulty = faulty_bags.leave_out(error)?;
+                    slides.retain(|slide| *slide != faulty.slide_id);
+                    left_out.push(faulty);
+                }
+                Err(error) => return Err(error),
+            }
+        };
 
         let sizes = slides.iter().map(|slide| Ok((slide.clone(), bags.size(slide)?)));
         let sizes = sizes.collect::<Result<Vec<_>>>()?;
@@ -191,12 +211,37 @@ impl<'a> Ensemble<'a> {
             });
         }
         tracing::info!(n_slides = slides.len(), n_models = models.len(), "scoring");
-        let scores = scoring::score(slides, &bags, (&models, last_month), stop, observe)?;
+        let (scores, unread) =
+            scoring::score((&slides, faulty_bags), &bags, (&models, last_month), stop, observe)?;
+        let names: BTreeSet<&String> = unread.iter().map(|faulty| &faulty.slide_id).collect();
+        slides.retain(|slide| !names.contains(slide));
+        if let (true, Some(faulty)) = (slides.is_empty(), unread.first()) {
+            let reason = format!("no slide is left, {}: {}", faulty.slide_id, faulty.fault);
+            return Err(Error::data(features.directory(), reason));
+        }
+        left_out.extend(unread);
+        remarks.extend(faulty_in_words(&left_out));
         remarks.extend(run.unfinished_in_words());
         remarks.extend(run.unnamed_in_words());
         remarks.extend(scores.uneven_spread(run.train_risks().as_deref()));
-        Ok(Applied { models, bags, scores, remarks })
+        Ok(Applied { slides, left_out, models, bags, scores, remarks })
     }
+}
+
+/// What is wrong with bags that were left out, if any were.
+fn faulty_in_words(left_out: &[FaultySlide]) -> Option<String> {
+    let each = left_out.iter().map(|FaultySlide { slide_id, fault }| format!("{slide_id} ({fault})"));
+    (!left_out.is_empty()).then(|| {
+        format!(
+            "{} left out, as their bags can't be read (extract these again): {}",
+            if left_out.len() == 1 {
+                "1 slide is".to_owned()
+            } else {
+                format!("{} slides are", left_out.len())
+            },
+            cf_cli::listed_up_to(LISTED, each)
+        )
+    })
 }
 
 /// Where averaged risks are cut into groups of high and low risk: the mean over the models of the median risk of what each was trained on.

@@ -16,7 +16,7 @@ use candle_core::Device;
 use cf_model::kernels::device::DeviceName;
 
 use crate::config::ExternalConfig;
-use crate::ensemble::{Ensemble, TrainedRun};
+use crate::ensemble::{Ensemble, FaultyBags, TrainedRun};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::event::Event;
@@ -72,13 +72,18 @@ pub fn test(
     let (cohort, store) = ExternalCohort::join(config, &run, options.overlap)?;
     let ensemble = Ensemble::load(&run, config.memory_budget, &options.device)?;
     ensemble.check_months(&options.months)?;
-    let applied = ensemble.apply(&cohort.slide_ids(), (store, &config.features), stop, observe)?;
+    let applied = ensemble.apply(
+        (&cohort.slide_ids(), FaultyBags::Refused),
+        (store, &config.features),
+        stop,
+        observe,
+    )?;
     let scored = ScoredSlides::new(&cohort.slides, &run, (&applied.scores, &options.months));
     let summary = ExternalSummary::new((config, &cohort), (&run, &applied), &scored)?;
     let device = (options.device_name, &options.device);
     let mut inputs = vec![input_hash::of_settings(COHORT, &config.to_toml()?)];
     inputs.extend(input_hash::of_tables(&config.cohort)?);
-    inputs.extend(applied.inputs(&config.features, &cohort.slide_ids())?);
+    inputs.extend(applied.inputs(&config.features)?);
     let environment = Environment::read(device, run.config.training.seed, inputs)?;
     let paper = run.config.model.name().paper();
     run_dir::write_dir(out, |dir| {

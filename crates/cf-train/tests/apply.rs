@@ -281,3 +281,45 @@ fn models_of_the_cox_loss_rank_and_predict_no_survival() {
     assert_eq!(page.matches("which says whose risk is higher and not what survival is").count(), 2, "{page}");
     assert!(!page.contains("integrated Brier"), "nothing is said of survival");
 }
+
+#[test]
+fn slides_whose_bags_are_damaged_are_left_out_and_listed() {
+    let place = Place::new();
+    let bag = |number: usize| place.bags.join(format!("NEW-{number:04}-01Z-00-DX1.h5"));
+    let (whole, _) = place.apply("whole", &["--features", path(&place.bags)]);
+    // The first breaks off in its features, the third in its header; of the last a feature is no number.
+    let length = std::fs::metadata(bag(3)).unwrap().len();
+    std::fs::OpenOptions::new().write(true).open(bag(3)).unwrap().set_len(length / 2).unwrap();
+    std::fs::write(bag(1), "no bag").unwrap();
+    let last = 12;
+    let mut bytes = std::fs::read(bag(last)).unwrap();
+    let store = wsi_bags::BagStore::open(&place.bags, None, "simulated").unwrap();
+    let features = store.read("NEW-0012-01Z-00-DX1", &[wsi_bags::Magnification::X10]).unwrap();
+    let value = features.at(wsi_bags::Magnification::X10).unwrap().features().row(0).unwrap()[0];
+    drop(features);
+    let at = bytes.windows(4).position(|four| four == value.to_le_bytes()).unwrap();
+    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(bag(last), bytes).unwrap();
+
+    let (out, summary) = place.apply("damaged", &["--features", path(&place.bags)]);
+    let ids = [1, 3, last].map(|number| format!("NEW-{number:04}-01Z-00-DX1"));
+    assert_eq!(summary.left_out.len(), 1);
+    assert_eq!(
+        (summary.left_out[0].reason.as_str(), summary.left_out[0].ids.as_slice()),
+        ("slide whose bag can't be read", &ids[..])
+    );
+    let remark = summary.remarks.iter().find(|remark| remark.starts_with("3 slides are left out")).unwrap();
+    assert!(ids.iter().all(|id| remark.contains(id)) && remark.contains("NaN"), "{remark}");
+    // The others are scored as they are without the damaged ones.
+    let (found, wanted) = (rows(&out.join("predictions.csv")), rows(&whole.join("predictions.csv")));
+    let wanted: Vec<_> = wanted.into_iter().filter(|row| !ids.contains(&row["slide_id"])).collect();
+    assert_eq!((found.len(), &found), (9, &wanted));
+    assert_eq!((summary.n_slides, rows(&out.join("patients.csv")).len()), (9, 9));
+
+    let one = place.table(&format!("slide_id\n{}\n", ids[2]));
+    place.refused(
+        &["--features", path(&place.bags), "--slides", path(&one)],
+        3,
+        &["NEW-0012-01Z-00-DX1", "NaN or infinite"],
+    );
+}

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use survival_metrics::{CurveLookup, PredictedSurvival};
 
+use super::slide_bags::{FaultyBags, FaultySlide};
 use super::trained_run::FoldModel;
 use crate::bags::BagSource;
 use crate::error::{Error, Result};
@@ -95,26 +96,33 @@ impl Scores {
     }
 }
 
-/// Passes each bag, which is read once, through every model.
+/// Passes each bag, which is read once, through every model. Also returns the slides that were left out.
 ///
 /// # Errors
-/// If a bag can't be read, a pass fails or gives no finite number; [`Error::ScoringInterrupted`] if `stop` was set.
+/// If a bag can't be read and is not to be left out, a pass fails or gives no finite number; [`Error::ScoringInterrupted`] if `stop` was set.
 pub(super) fn score(
-    slides: &[String],
+    (slides, faulty_bags): (&[String], FaultyBags),
     bags: &BagSource,
     (models, last_month): (&[FoldModel], std::result::Result<f64, &'static str>),
     stop: &AtomicBool,
     observe: &mut dyn FnMut(Event),
-) -> Result<Scores> {
+) -> Result<(Scores, Vec<FaultySlide>)> {
     let mut by_model = vec![Vec::with_capacity(slides.len()); models.len()];
     let mut averaged = Vec::with_capacity(slides.len());
+    let mut left_out = Vec::new();
     let mut survival: Vec<Vec<f64>> = vec![Vec::new(); models.len()];
     for (n_done, bag) in (0..).zip(bags.load(slides.to_vec())) {
         observe(Event::Scored { n_done, n_slides: slides.len() });
         if stop.load(Ordering::Relaxed) {
             return Err(Error::ScoringInterrupted { n_done, n_slides: slides.len() });
         }
-        let (slide_id, bag) = bag?;
+        let (slide_id, bag) = match bag {
+            Ok(read) => read,
+            Err(error) => {
+                left_out.push(faulty_bags.leave_out(error)?);
+                continue;
+            }
+        };
         let mut sum = 0.0;
         for (model, (risks, survival)) in models.iter().zip(by_model.iter_mut().zip(&mut survival)) {
             let prediction = model.model.predict(&slide_id, &bag, bags.device())?;
@@ -132,12 +140,13 @@ pub(super) fn score(
     });
     let curves =
         curves.collect::<Option<survival_metrics::Result<Vec<_>>>>().transpose()?.unwrap_or_default();
-    Ok(Scores {
+    let scores = Scores {
         folds: models.iter().map(|model| model.fold).collect(),
         by_model,
         averaged,
         survival: last_month.map(|last_month| AveragedSurvival { by_model: curves, last_month }),
-    })
+    };
+    Ok((scores, left_out))
 }
 
 #[cfg(test)]

@@ -4,16 +4,74 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use candle_core::Device;
-use wsi_bags::BagStore;
+use wsi_bags::{BagStore, Magnification};
 
 use super::trained_run::{FoldModel, TrainedRun};
 use crate::bags::{BagSource, described_order, open_store};
 use crate::config::{FeaturesConfig, Precision};
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
 use crate::predict::WITHOUT_DRAWS;
 
 /// Slides that are named where there are more.
-const LISTED: usize = 8;
+pub(super) const LISTED: usize = 8;
+
+/// What becomes of slides whose bags can't be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FaultyBags {
+    /// The first is an error.
+    Refused,
+    /// They are left out, each with its fault.
+    LeftOut,
+}
+
+/// A slide whose bag can't be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FaultySlide {
+    pub(crate) slide_id: String,
+    /// The file, and what is wrong with it.
+    pub(crate) fault: String,
+}
+
+impl FaultyBags {
+    /// The slide to leave out for an error, or the error where it is not for a fault of the slide's own bag.
+    pub(crate) fn leave_out(self, error: Error) -> Result<FaultySlide> {
+        match &error {
+            Error::Bag { slide_id, source }
+                if self == Self::LeftOut && error.remedy() == Remedy::FixInput =>
+            {
+                Ok(FaultySlide { slide_id: slide_id.clone(), fault: cf_cli::with_causes(source) })
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// Of `slides` those whose bags say what they hold, as far as that matters, and those to leave out.
+    ///
+    /// # Errors
+    /// If a bag can't be read and the fault is not that of the bag alone.
+    pub(super) fn described(
+        self,
+        slides: &[String],
+        (store, magnifications): (&BagStore, &[Magnification]),
+    ) -> Result<(Vec<String>, Vec<FaultySlide>)> {
+        if self == Self::Refused {
+            // The first that is opened and can't be read is the error.
+            return Ok((slides.to_vec(), Vec::new()));
+        }
+        let (mut whole, mut faulty) = (Vec::with_capacity(slides.len()), Vec::new());
+        for slide_id in slides {
+            let described = magnifications.iter().try_for_each(|&at| store.describe(slide_id, at).map(drop));
+            match described {
+                Ok(()) => whole.push(slide_id.clone()),
+                Err(source) => {
+                    let error = Error::Bag { slide_id: slide_id.clone(), source };
+                    faulty.push(self.leave_out(error)?);
+                }
+            }
+        }
+        Ok((whole, faulty))
+    }
+}
 
 /// Bags that the models of a run can read.
 pub(super) struct SlideBags {
@@ -29,7 +87,7 @@ impl SlideBags {
     /// If features have another width, a bag lacks what the model needs, or a file can't be read.
     pub(super) fn open(
         slides: &[String],
-        (store, features): (BagStore, &FeaturesConfig),
+        (store, features): (&Arc<BagStore>, &FeaturesConfig),
         (run, models): (&TrainedRun, &[FoldModel]),
         device: &Device,
     ) -> Result<Self> {
@@ -37,7 +95,7 @@ impl SlideBags {
             return Err(Error::data(&run.dir, "no slide and model are left, expected one of each"));
         };
         let precision = Precision::of_compute(model.model.compute);
-        let bags = BagSource::new(Arc::new(store), &run.config.model, (device, precision), first)?;
+        let bags = BagSource::new(Arc::clone(store), &run.config.model, (device, precision), first)?;
         if bags.backbone_dim() != model.model.backbone_dim {
             let reason = format!(
                 "reads features of {} columns, slide {first} has {} of {}",
