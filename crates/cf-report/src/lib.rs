@@ -3,6 +3,7 @@
 //! [`CrossValidationReport`] is plain data that a trainer fills in. From it come one HTML file that needs neither
 //! network nor script ([`render_html`]), every figure as SVG ([`figures`]) and, with feature `png`, as PNG
 //! (`svg_to_png`), and the C-index in the format of the paper's tables ([`paper_format`], [`c_index_table`]).
+//! Its numbers over time are there for programs, too ([`over_time()`]).
 //! Several models on several cohorts make a [`StudyTable`]; trained models on another cohort, an [`ExternalReport`].
 //!
 //! Intervals of single folds, survival curves, risk groups with their tests, scores over time and calibration are
@@ -57,6 +58,7 @@ mod fold_balance;
 mod fold_patients;
 mod html;
 mod number;
+mod over_time;
 mod patients;
 #[cfg(feature = "png")]
 mod png;
@@ -77,6 +79,9 @@ pub use figures::{
 };
 pub use html::{render_external_html, render_html};
 pub use number::percent;
+pub use over_time::{
+    CalibrationNumbers, FoldOverTime, HorizonNumbers, MeanOverTime, OverTime, external_over_time, over_time,
+};
 #[cfg(feature = "png")]
 pub use png::svg_to_png;
 pub use report::{

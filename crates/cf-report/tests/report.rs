@@ -4,7 +4,7 @@ mod sample;
 
 use cf_report::{
     CrossValidationReport, Dropped, Error, FlowStep, Heatmap, Level, RiskCut, Selection, TrainingCut,
-    c_index_table, figures, render_html, risk_split, svg_to_png,
+    c_index_table, figures, over_time, render_html, risk_split, svg_to_png,
 };
 use survival_metrics::{Outcome, Status};
 
@@ -521,4 +521,50 @@ Slide level, last epoch                    –               –       –      
 Patient level, last epoch                  –               –       –       –
 ";
     assert_eq!(table, expected);
+}
+
+#[test]
+fn numbers_over_time_for_programs_are_those_of_the_page() {
+    let report = sample::report(60, 5, 8);
+    let (found, page) = (over_time(&report).expect("scored"), text(&html(&report)));
+    assert_eq!(found.folds.len(), report.folds.len());
+    let mean = found.mean.expect("scored");
+    let accuracy =
+        mean.accuracy.map_or_else(|| "\u{2013}".to_owned(), |share| format!("{:.1} %", 100.0 * share));
+    let uno = mean.uno_c_index.expect("pairs");
+    let rows = found
+        .folds
+        .iter()
+        .map(|fold| (format!("{}", fold.fold), fold.whole))
+        .chain([("Mean".to_owned(), mean)]);
+    for (label, whole) in rows {
+        let row = format!(
+            "{label} {:.3} {:.3} {:.3} {:.3}",
+            whole.uno_c_index.expect("pairs"),
+            whole.mean_auc,
+            whole.integrated_brier,
+            whole.integrated_kaplan_meier_brier
+        );
+        assert!(page.contains(&row), "{row} is not in {page}");
+    }
+    assert!(page.contains(&accuracy.replace('-', "\u{2212}")), "{accuracy}");
+    assert!(
+        (uno - found.folds.iter().filter_map(|fold| fold.whole.uno_c_index).sum::<f64>() / 5.0).abs() < 1e-12
+    );
+    for fold in &found.folds {
+        let n = found.months.len();
+        assert_eq!([fold.auc.len(), fold.brier.len(), fold.kaplan_meier_brier.len()], [n; 3]);
+    }
+    let calibration = found.calibration.expect("curves");
+    for horizon in &calibration.horizons {
+        let predicted = format!("{:.0} months", horizon.months);
+        assert!(page.contains(&predicted), "{predicted}");
+        let (low, high) = horizon.ci95.expect("limits");
+        assert!(low <= horizon.observed && horizon.observed <= high);
+    }
+    assert!((calibration.d_bins.iter().sum::<f64>() - calibration.n_patients as f64).abs() < 1e-9);
+    let mut nothing = report;
+    nothing.predictions.clear();
+    let found = over_time(&nothing).expect("consistent");
+    assert!(found.mean.is_none() && found.calibration.is_none() && !found.left_out.is_empty(), "{found:?}");
 }

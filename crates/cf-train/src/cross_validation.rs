@@ -144,6 +144,7 @@ pub(crate) fn carry_out(
     if plan.folds.iter().any(|data| !is_complete(data.fold)) {
         // They are of the folds that were complete before, and would seem to be of all where this process is interrupted.
         run_dir::remove(&run.join(run_dir::REPORT))?;
+        run_dir::remove(&run.join(run_dir::OVER_TIME))?;
         run_dir::remove(&run.join(run_dir::SUMMARY))?;
     }
     for (data, hashes) in plan.folds.iter().zip(&hashes) {

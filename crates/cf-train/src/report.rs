@@ -47,6 +47,7 @@ pub fn write(run: &Path, out: &Path, heatmaps: Option<&Path>) -> Result<PathBuf>
     }
     run_dir::create_dir(out)?;
     write_figures(out, cf_report::figures(&report)?)?;
+    run_dir::write_json(&out.join(run_dir::OVER_TIME), &cf_report::over_time(&report)?)?;
     let path = out.join(run_dir::REPORT);
     run_dir::write(&path, cf_report::render_html(&report)?.as_bytes())?;
     Ok(path)

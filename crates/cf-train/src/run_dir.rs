@@ -19,6 +19,8 @@ pub const ENVIRONMENT: &str = "environment.json";
 pub const FOLDS: &str = "folds.json";
 /// Metrics over all folds.
 pub const SUMMARY: &str = "summary.json";
+/// Scores over time and calibration.
+pub const OVER_TIME: &str = "over_time.json";
 /// The report; written last, so a directory that has one is complete.
 pub const REPORT: &str = "report.html";
 

@@ -260,6 +260,10 @@ fn risks_are_those_of_predict_and_all_that_is_computed_of_them_is_right() {
         "{:?}",
         summary.remarks
     );
+    let over_time: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(out.join("over_time.json")).unwrap()).unwrap();
+    assert_eq!(over_time["calibration"]["n_patients"], summary.n_patients);
+    assert_eq!(over_time["folds"].as_array().unwrap().len(), 1);
     let page = std::fs::read_to_string(out.join("report.html")).unwrap();
     assert!(page.contains("<h1>crossfusion of simulated-additive, tested on elsewhere</h1>"));
     assert!(

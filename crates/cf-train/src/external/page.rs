@@ -25,6 +25,7 @@ pub(super) fn write(
 ) -> Result<()> {
     let report = collect(config, (scored, summary, model_paper), environment)?;
     write_figures(dir, cf_report::external_figures(&report)?)?;
+    run_dir::write_json(&dir.join(run_dir::OVER_TIME), &cf_report::external_over_time(&report)?)?;
     run_dir::write(&dir.join(run_dir::REPORT), cf_report::render_external_html(&report)?.as_bytes())
 }
 
