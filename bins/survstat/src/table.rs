@@ -2,14 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use cf_cli::{Record, RecordFault, Records, RowLengths, StatusReader, comment_of, delimiter_of, listed};
+use cf_cli::{
+    Commas, Record, RecordFault, Records, RowLengths, StatusReader, commas_of, delimiter_of, header_at,
+    listed,
+};
 use survival_metrics::{Outcome, Status};
 
 use crate::args::OutcomeArguments;
 use crate::error::CliError;
 use crate::table_text;
 
-/// A CSV file with a header and at least one row, all of one length. Where it opens with a comment, lines that begin with `#` are no rows.
+/// A CSV file with a header and at least one row, all of one length. Lines above the header that begin with `#` are no rows.
 pub(crate) struct Table {
     path: PathBuf,
     header: Record,
@@ -21,9 +24,9 @@ impl Table {
     pub(crate) fn read(path: &Path, option: &'static str) -> Result<Self, CliError> {
         let bytes = table_text::read(path, option)?;
         let unreadable = |row: RecordFault| CliError::in_row(path, row.line, row.problem, row.way_out);
-        let comment = comment_of(&bytes);
-        let delimiter = delimiter_of(&bytes, comment);
-        let records = Records::new(&bytes, delimiter, comment, RowLengths::Equal).map_err(unreadable)?;
+        let header_at = header_at(&bytes);
+        let delimiter = delimiter_of(&bytes, header_at);
+        let records = Records::new(&bytes, delimiter, header_at, RowLengths::Equal).map_err(unreadable)?;
         let header = records.header().clone();
         if header.cells().next().is_none() {
             let problem = "the file is empty, expected a header row and one row per subject".to_owned();
@@ -145,8 +148,19 @@ impl Table {
                 return Ok(value);
             }
             let is_decimal_comma = text.contains(',') && text.replacen(',', ".", 1).parse::<f64>().is_ok();
-            let hint = if is_decimal_comma { "numbers have a decimal point, as in 1.5" } else { hint };
-            Err(self.cell_fault(row, name, text, expected, hint))
+            let hint = match commas_of(text) {
+                Some(Commas::Unclear { whole, point }) => {
+                    format!(
+                        "write {whole} if the comma separates thousands, {point} if it is a decimal comma"
+                    )
+                }
+                Some(Commas::Thousands { whole }) => {
+                    format!("numbers have no commas between thousands: write {whole}")
+                }
+                _ if is_decimal_comma => "numbers have a decimal point, as in 1.5".to_owned(),
+                _ => hint.to_owned(),
+            };
+            Err(self.cell_fault(row, name, text, expected, &hint))
         };
         self.rows.iter().map(parse_row).collect()
     }

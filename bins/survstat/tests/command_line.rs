@@ -90,6 +90,14 @@ fn comments_above_the_header_are_no_rows() {
     assert_eq!(found["c_index"], json!(0.925));
     let text = bench.error([described, PATIENTS].concat().replace("0.9", "?"), CINDEX, 3);
     assert!(text.contains("line 5"), "{text}");
+    // Neither a header nor a row is a comment for its first letter.
+    let header_with_hash = format!("#{PATIENTS}");
+    let rows_with_hash = [described, &PATIENTS.replace("\na,", "\n#a,")].concat();
+    for text in [header_with_hash, rows_with_hash] {
+        let output = bench.run(text, &format!("{CINDEX} --json"));
+        let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!((&found["c_index"], &found["discordant"]), (&json!(0.925), &json!(1)));
+    }
 }
 
 #[test]
@@ -818,6 +826,13 @@ fn the_header_decides_what_separates_values() {
     let text = bench.error("id;months;died;risk\na;1,5;1;0.5\n", CINDEX, 3);
     let place = "line 2: column `months`: found `1,5`, expected a finite number of at least 0\n";
     assert!(text.contains(place) && text.contains("hint: numbers have a decimal point"), "{text}");
+    for (time, hint) in [
+        ("1,260", "hint: write 1260 if the comma separates thousands, 1.260 if it is a decimal comma"),
+        ("1,260.5", "hint: numbers have no commas between thousands: write 1260.5"),
+    ] {
+        let text = bench.error(format!("months;died;risk\n{time};1;0.5\n"), CINDEX, 3);
+        assert!(text.contains(hint), "{text}");
+    }
     let text = bench.error("months;died;risk\n1;1\n", CINDEX, 3);
     let hint =
         "hint: the header has semicolons between values; a value that holds a semicolon needs double quotes";

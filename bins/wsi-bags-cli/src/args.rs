@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
-use wsi_bags::{BagStore, FeatureType, Layout, Magnification};
+use wsi_bags::{BagStore, FeatureType, Layout, Magnification, named_root};
 
 use crate::error::CliError;
 
@@ -57,7 +57,7 @@ pub(crate) struct SourceArguments {
     #[arg(long, value_name = "DIR")]
     features: Option<PathBuf>,
     /// Directory of one magnification, in the form of any tool. Repeat for the others.
-    #[arg(long, value_name = "x5|x10|x20=DIR", value_parser = parse_root)]
+    #[arg(long, value_name = "x5|x10|x20=DIR", value_parser = named_root)]
     root: Vec<(Magnification, PathBuf)>,
     /// Layout of --features; detected when left out.
     #[arg(long, value_name = "NAME", conflicts_with = "root")]
@@ -127,13 +127,6 @@ impl SourceArguments {
     pub(crate) fn slides<'a>(&'a self, store: &'a BagStore) -> &'a [String] {
         if self.slide.is_empty() { store.slide_ids() } else { &self.slide }
     }
-}
-
-fn parse_root(text: &str) -> Result<(Magnification, PathBuf), String> {
-    let (magnification, directory) =
-        text.split_once('=').ok_or("expected a magnification and a directory, such as x20=features")?;
-    let magnification = magnification.parse::<Magnification>().map_err(|error| error.to_string())?;
-    Ok((magnification, directory.into()))
 }
 
 fn parse_mpp(text: &str) -> Result<f64, String> {

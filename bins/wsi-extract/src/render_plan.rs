@@ -28,7 +28,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<PlannedSlide>, CliError> {
     let fault = |text: String| CliError::Plan(path.to_owned(), text);
     let unreadable = |row: RecordFault| fault(row.to_string());
     let text = std::fs::read(path).map_err(|error| fault(error.to_string()))?;
-    let records = Records::new(&text, b',', None, RowLengths::Equal).map_err(unreadable)?;
+    let records = Records::new(&text, b',', 0, RowLengths::Equal).map_err(unreadable)?;
     let mut places = [0; COLUMNS.len()];
     for (place, column) in places.iter_mut().zip(COLUMNS) {
         *place = records.header().cells().position(|name| name == column).ok_or_else(|| {

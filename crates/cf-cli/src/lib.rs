@@ -1,6 +1,8 @@
 //! What the programs share: text on stdout, errors as users read them, words in their tables, logs, completions and man pages.
 
 mod cells;
+mod commas;
+mod comments;
 mod delimiter;
 mod errors;
 #[cfg(feature = "log")]
@@ -13,7 +15,9 @@ mod rows;
 mod statuses;
 
 pub use cells::is_missing;
-pub use delimiter::{comment_of, delimiter_of};
+pub use commas::{Commas, commas_of};
+pub use comments::header_at;
+pub use delimiter::delimiter_of;
 pub use errors::{is_temporary, with_causes};
 #[cfg(feature = "log")]
 pub use log::{Log, LogFormat};

@@ -66,7 +66,7 @@ impl std::error::Error for RecordFault {}
 /// use cf_cli::{Records, RowLengths};
 ///
 /// let text = b"case_id,months\r\n\r\nA, 1.5 \r\n,\r\nB\r\n";
-/// let mut records = Records::new(text, b',', None, RowLengths::Equal)?;
+/// let mut records = Records::new(text, b',', 0, RowLengths::Equal)?;
 /// assert!(records.header().cells().eq(["case_id", "months"]));
 /// let first = records.next().expect("a row")?;
 /// assert_eq!((first.line, first.cell(1)), (3, "1.5"));
@@ -86,21 +86,21 @@ impl<'a> Records<'a> {
     /// Reads the header; a text without any row has one of no cells.
     ///
     /// - `delimiter`: what separates cells, as [`delimiter_of`](crate::delimiter_of) finds it.
-    /// - `comment`: what begins a line that is no row.
+    /// - `header_at`: where the header begins in the text, as [`header_at`](crate::header_at) finds it; 0 where nothing is above it.
     ///
     /// # Errors
     /// If a quote takes the rows below the header, or it is not UTF-8 or has more than half a million cells.
     pub fn new(
         text: &'a [u8],
         delimiter: u8,
-        comment: Option<u8>,
+        header_at: usize,
         lengths: RowLengths,
     ) -> Result<Self, RecordFault> {
         let mut reader = ReaderBuilder::new();
-        reader.trim(Trim::All).delimiter(delimiter).comment(comment).flexible(true);
+        reader.trim(Trim::All).delimiter(delimiter).flexible(true);
         let mut records = Self {
-            places: rows(text, delimiter, comment),
-            reader: reader.from_reader(text),
+            places: rows(text, delimiter, header_at),
+            reader: reader.from_reader(text.get(header_at..).unwrap_or_default()),
             header: Record { line: 1, cells: StringRecord::new() },
             delimiter,
             lengths,
@@ -201,7 +201,7 @@ mod tests {
 
     fn read(text: &[u8], lengths: RowLengths) -> Result<Vec<(u64, Vec<String>)>, RecordFault> {
         let owned = |record: Record| (record.line, record.cells().map(str::to_owned).collect());
-        Records::new(text, b',', None, lengths)?.map(|record| record.map(owned)).collect()
+        Records::new(text, b',', 0, lengths)?.map(|record| record.map(owned)).collect()
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn a_text_without_rows_has_a_header_without_cells() {
         for text in ["", "\n\r\n", "\u{feff}"] {
-            let mut records = Records::new(text.as_bytes(), b',', None, RowLengths::Equal).unwrap();
+            let mut records = Records::new(text.as_bytes(), b',', 0, RowLengths::Equal).unwrap();
             assert_eq!(records.header().cells().count(), 0);
             assert_eq!(records.next(), None);
         }
@@ -243,7 +243,7 @@ mod tests {
                 "line 2: column `b` is not valid UTF-8 from its byte 4 on; save the file as UTF-8",
             ),
         ] {
-            let mut records = Records::new(text, b',', None, RowLengths::Equal).unwrap();
+            let mut records = Records::new(text, b',', 0, RowLengths::Equal).unwrap();
             let fault = records.next().unwrap().unwrap_err().to_string();
             assert!(fault.starts_with(wanted), "{fault}");
             assert_eq!(records.next(), None, "{fault}");

@@ -32,11 +32,14 @@ impl StrayQuote {
 /// a quote opens at the start of a cell only. That crate does not tell the line of a row that follows an empty one, nor of any
 /// row where lines do not end at `\n` alone, and takes the end of the file for the end of a quote.
 ///
-/// - `comment`: what begins a line that is no row.
+/// - `header_at`: where the header begins in the text; what is above it is no row.
 ///
 /// Every item is a row, also one with a [`StrayQuote`].
-pub(crate) fn rows(text: &[u8], delimiter: u8, comment: Option<u8>) -> Rows<'_> {
-    Rows { text: without_mark(text), at: 0, line: 1, delimiter, comment, header: None }
+pub(crate) fn rows(text: &[u8], delimiter: u8, header_at: usize) -> Rows<'_> {
+    let mut rows = Rows { text, at: 0, line: 1, delimiter, header: None };
+    let header_at = header_at.max(text.len() - without_mark(text).len());
+    while rows.at < header_at && rows.step().is_some() {}
+    rows
 }
 
 /// See [`rows`].
@@ -46,7 +49,6 @@ pub(crate) struct Rows<'a> {
     at: usize,
     line: u64,
     delimiter: u8,
-    comment: Option<u8>,
     /// Delimiters of the first row.
     header: Option<usize>,
 }
@@ -84,16 +86,10 @@ impl Rows<'_> {
         byte == b'\r' || byte == b'\n' && !is_second()
     }
 
-    /// Passes over empty lines and comments.
+    /// Passes over empty lines.
     fn skip(&mut self) {
-        while let Some(byte) = self.peek() {
-            if Some(byte) == self.comment {
-                while self.step().is_some_and(|byte| byte != b'\n') {}
-            } else if is_line_end(byte) {
-                self.step();
-            } else {
-                return;
-            }
+        while self.peek().is_some_and(is_line_end) {
+            self.step();
         }
     }
 }
@@ -153,7 +149,7 @@ impl Lines {
     }
 }
 
-fn is_line_end(byte: u8) -> bool {
+pub(crate) fn is_line_end(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r')
 }
 
@@ -167,11 +163,11 @@ mod tests {
     use super::*;
 
     fn places(text: &str) -> Vec<(u64, usize)> {
-        rows(text.as_bytes(), b',', None).map(|row| row.map(|row| (row.line, row.n_cells)).unwrap()).collect()
+        rows(text.as_bytes(), b',', 0).map(|row| row.map(|row| (row.line, row.n_cells)).unwrap()).collect()
     }
 
     fn stray(text: &str) -> Option<u64> {
-        rows(text.as_bytes(), b',', None).find_map(|row| row.err().map(|quote| quote.line))
+        rows(text.as_bytes(), b',', 0).find_map(|row| row.err().map(|quote| quote.line))
     }
 
     #[test]
@@ -182,34 +178,32 @@ mod tests {
             assert_eq!(places(&text), wanted, "{text:?}");
             assert_eq!(places(&format!("\u{feff}{text}")), wanted);
         }
-        let places =
-            |text: &[u8]| rows(text, b'\t', Some(b'#')).map(|row| row.unwrap().line).collect::<Vec<_>>();
-        assert_eq!(places(b"#one\n#two\na\tb\n1\t2\n"), [3, 4]);
+        for text in
+            ["#one\n#two\na\tb\n#1\t2\n", "#one\r\n#two\r\na\tb\r\n#1\t2", "#one\r#two\ra\tb\r#1\t2\r"]
+        {
+            let header_at = text.find('a').unwrap();
+            let lines: Vec<u64> =
+                rows(text.as_bytes(), b'\t', header_at).map(|row| row.unwrap().line).collect();
+            assert_eq!(lines, [3, 4], "{text:?}");
+        }
     }
 
     #[test]
     fn rows_and_cells_are_those_of_the_reader() {
         const LETTERS: [char; 6] = [',', '"', '\n', '\r', 'a', '#'];
-        for comment in [None, Some(b'#')] {
-            for length in 0..=6_u32 {
-                for number in 0..LETTERS.len().pow(length) {
-                    let letter = |at: u32| LETTERS[number / LETTERS.len().pow(at) % LETTERS.len()];
-                    let mut text: String = (0..length).map(letter).collect();
-                    if comment.is_some() {
-                        // The reader makes an empty row of a comment that nothing ends.
-                        text.push('\n');
-                    }
-                    let ours: Vec<Option<usize>> = rows(text.as_bytes(), b',', comment)
-                        .map(|row| row.ok().map(|row| row.n_cells))
-                        .collect();
-                    let mut reader = csv::ReaderBuilder::new();
-                    reader.has_headers(false).flexible(true).comment(comment).buffer_capacity(16);
-                    let theirs: Vec<usize> =
-                        reader.from_reader(text.as_bytes()).records().map(|row| row.unwrap().len()).collect();
-                    assert_eq!(ours.len(), theirs.len(), "{text:?}");
-                    let agree = |(ours, theirs): (&Option<usize>, &usize)| ours.is_none_or(|n| n == *theirs);
-                    assert!(ours.iter().zip(&theirs).all(agree), "{text:?}: {ours:?}, not {theirs:?}");
-                }
+        for length in 0..=6_u32 {
+            for number in 0..LETTERS.len().pow(length) {
+                let letter = |at: u32| LETTERS[number / LETTERS.len().pow(at) % LETTERS.len()];
+                let text: String = (0..length).map(letter).collect();
+                let ours: Vec<Option<usize>> =
+                    rows(text.as_bytes(), b',', 0).map(|row| row.ok().map(|row| row.n_cells)).collect();
+                let mut reader = csv::ReaderBuilder::new();
+                reader.has_headers(false).flexible(true).buffer_capacity(16);
+                let theirs: Vec<usize> =
+                    reader.from_reader(text.as_bytes()).records().map(|row| row.unwrap().len()).collect();
+                assert_eq!(ours.len(), theirs.len(), "{text:?}");
+                let agree = |(ours, theirs): (&Option<usize>, &usize)| ours.is_none_or(|n| n == *theirs);
+                assert!(ours.iter().zip(&theirs).all(agree), "{text:?}: {ours:?}, not {theirs:?}");
             }
         }
     }
@@ -225,7 +219,7 @@ mod tests {
         assert_eq!(table("2,1,\"b\nand, as well, c\nd\"\n3,0,5\" scar\n4,1,\"5\"\" scar\"\n"), None);
         assert_eq!(stray("t,note\n1,\"a, b\nc, d\"\n"), None);
         let quotes: Vec<&str> = ["t\n\"1\n", "a,b,c\n1,2,\"3\n4,5,6\"\n"]
-            .map(|text| rows(text.as_bytes(), b',', None).find_map(Result::err).unwrap().problem())
+            .map(|text| rows(text.as_bytes(), b',', 0).find_map(Result::err).unwrap().problem())
             .into();
         assert!(quotes[0].starts_with("the quote that opens here is never closed"), "{quotes:?}");
         assert!(quotes[1].starts_with("the quote that opens here closes on a later line"), "{quotes:?}");

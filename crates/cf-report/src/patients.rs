@@ -19,7 +19,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) folds: Vec<usize>,
     pub(crate) outcome: Outcome,
     pub(crate) risk: f64,
-    /// Predicted survival past the end of each time bin of the fold.
+    /// Predicted survival past the end of each time bin of the fold; empty where it is of several folds, whose bins differ.
     pub(crate) survival: Vec<f64>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn slides_in_folds(predictions: &[PredictionRow]) -> Vec<Subject<'_>>
     predictions.iter().map(subject).collect()
 }
 
-/// Every patient as a subject, once, in order of first appearance, with the mean risk and mean survival of the slides.
+/// Every patient as a subject, once, in order of first appearance, with the mean risk of the slides, and their mean survival where they are of one fold.
 ///
 /// # Errors
 /// [`Error::ConflictingOutcomes`] if two slides of a patient disagree.
@@ -88,10 +88,12 @@ fn averaged<'a>(rows: &[&'a PredictionRow]) -> Result<Option<Subject<'a>>> {
     let n = rows.len() as f64;
     let mean_survival =
         |(k, _): (usize, &f64)| rows.iter().filter_map(|row| row.survival.get(k)).sum::<f64>() / n;
+    let of_one_fold = rows.iter().all(|row| row.fold == first.fold);
+    let survival = first.survival.iter().enumerate().filter(|_| of_one_fold).map(mean_survival).collect();
     Ok(Some(Subject {
         folds: rows.iter().map(|row| row.fold).collect(),
         risk: rows.iter().map(|row| row.risk).sum::<f64>() / n,
-        survival: first.survival.iter().enumerate().map(mean_survival).collect(),
+        survival,
         ..subject(first)
     }))
 }
@@ -216,6 +218,11 @@ mod tests {
             [once("a", 0, 1.0), once("a", 0, 4.0), once("b", 0, 6.5)]
         );
         assert_eq!(told(&patients(&rows).expect("consistent")), [once("a", 0, 3.0), once("b", 0, 6.5)]);
+        // Bins of two folds have the same number and other times.
+        let n_bins =
+            |subjects: Vec<Subject<'_>>| subjects.iter().map(|s| s.survival.len()).collect::<Vec<_>>();
+        assert_eq!(n_bins(slides(&rows).expect("consistent")), [1, 0, 0]);
+        assert_eq!(n_bins(patients_in_folds(&rows).expect("consistent")), [1; 4]);
         let facts = patient_facts(&rows).expect("consistent").expect("rows");
         assert_eq!((facts.n_patients, facts.n_slides, facts.n_event_slides), (2, 3, 2));
         assert_eq!((facts.n_validated_twice, facts.n_with_several_slides, facts.most_slides), (2, 1, 2));

@@ -13,15 +13,15 @@ use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
 use cf_model::kernels::device::DeviceName;
-use wsi_bags::Layout;
+use wsi_bags::{ErrorKind, Layout, Magnification};
 
 use crate::bags::open_store;
 use crate::byte_size::ByteSize;
 use crate::cohort::{Dropped, SlideList};
-use crate::config::FeaturesConfig;
+use crate::config::{FeatureRoots, FeaturesConfig};
 use crate::ensemble::{Ensemble, FaultyBags, TrainedRun};
 use crate::environment::Environment;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::input_hash::InputRecord;
 use crate::run_dir;
@@ -38,13 +38,41 @@ const UNREADABLE: &str = "slide whose bag can't be read";
 /// The slides that models are applied to.
 #[derive(Debug, Clone, Default)]
 pub struct NewSlides {
-    /// Directory of their bags.
+    /// Directory of their bags; not read where there are `roots`.
     pub features: PathBuf,
     /// How it is laid out; detected where it is not said.
     pub layout: Option<Layout>,
+    /// Directories of one magnification each, in place of `features`.
+    pub roots: Vec<(Magnification, PathBuf)>,
     /// A table that lists them, in a column `slide_id` or `FILENAME`, and their patients in `case_id`, `PATIENT` or `patient_id`; all bags
     /// without one.
     pub table: Option<PathBuf>,
+}
+
+impl NewSlides {
+    /// Where the bags lie, with features of the encoder `backbone`.
+    ///
+    /// # Errors
+    /// If a magnification has two directories.
+    fn config(&self, backbone: &str) -> Result<FeaturesConfig> {
+        let directory = FeaturesConfig::of_directory(&self.features, self.layout, backbone);
+        if self.roots.is_empty() {
+            return Ok(directory);
+        }
+        let mut roots = FeatureRoots { x5: None, x10: None, x20: None };
+        for (at, root) in &self.roots {
+            let place = match at {
+                Magnification::X5 => &mut roots.x5,
+                Magnification::X10 => &mut roots.x10,
+                Magnification::X20 => &mut roots.x20,
+            };
+            if place.replace(root.clone()).is_some() {
+                let kind = ErrorKind::DuplicateMagnification { magnification: *at };
+                return Err(Error::BagStore(kind.into()));
+            }
+        }
+        Ok(FeaturesConfig { dir: None, layout: None, roots: Some(roots), ..directory })
+    }
 }
 
 /// How models are applied.
@@ -77,8 +105,7 @@ pub fn apply(
 ) -> Result<ApplySummary> {
     let out = &run_dir::vacant(out)?;
     let run = TrainedRun::read(run, &options.folds)?;
-    let features =
-        FeaturesConfig::of_directory(&slides.features, slides.layout, &run.config.features.backbone);
+    let features = slides.config(&run.config.features.backbone)?;
     let store = open_store(&features)?;
     let (mut list, listed_by) = match &slides.table {
         Some(table) => (SlideList::read(table)?, "the table of slides"),
@@ -88,7 +115,8 @@ pub fn apply(
     // What can't be read is left out with the others that can't, once all are opened.
     let unreadable = |error| FaultyBags::LeftOut.leave_out(error).map(|_| None);
     let missing = |slide: &str| missing_from(&store, slide, &run.config.model).or_else(unreadable);
-    let (has_bag, mut left_out) = among(names, listed_by, (&slides.features, store.slide_ids()), missing)?;
+    let (has_bag, mut left_out) =
+        among(names, listed_by, (features.directory(), store.slide_ids()), missing)?;
     let mut has_bag = has_bag.into_iter();
     list.slides.retain(|_| has_bag.next().unwrap_or(false));
 

@@ -1,5 +1,6 @@
 //! All folds of a run, one after another, into a run directory.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -53,7 +54,7 @@ pub fn cross_validate(
     check_directory(run, config, options.resume)?;
     let plan = Plan::new(config, &options.device, &options.folds)?;
     plan.warn_of_slides_left_out();
-    plan.warn_of_patients_validated_twice();
+    plan.warn_of_patients_validated_twice(&mut BTreeSet::new());
     let hashes = || plan.data_hashes(config, &mut FileHashes::default(), (run, stop));
     carry_out(config, (&plan, hashes), (run, Held::ByFold), options, stop, observe)
 }

@@ -59,10 +59,10 @@ impl DelimitedTable {
     pub(crate) fn read(path: &Path, lengths: RowLengths) -> Result<Self> {
         let text = read_table_text(path)?;
         let fault = |reason: String| Error::data(path, reason);
-        let comment = cf_cli::comment_of(text.as_bytes());
-        let delimiter = cf_cli::delimiter_of(text.as_bytes(), comment);
+        let header_at = cf_cli::header_at(text.as_bytes());
+        let delimiter = cf_cli::delimiter_of(text.as_bytes(), header_at);
         let unreadable = |row: RecordFault| fault(row.to_string());
-        let records = Records::new(text.as_bytes(), delimiter, comment, lengths).map_err(unreadable)?;
+        let records = Records::new(text.as_bytes(), delimiter, header_at, lengths).map_err(unreadable)?;
         let header = records.header();
         check_header(header).map_err(fault)?;
         let header = header.cells().map(str::to_owned).collect();
@@ -181,8 +181,10 @@ mod tests {
             let error = read(&"\n#,a,a\n".replace('\n', end), RowLengths::Equal).unwrap_err();
             assert!(error.contains("line 2: two columns are called `a`"), "{error}");
         }
-        let commented = read("#about\n#more\na,b\n1,2\n#left\n3,4\n", RowLengths::Equal).unwrap();
-        assert_eq!(commented.rows().map(|row| row.line).collect::<Vec<_>>(), [4, 6]);
+        let commented = read("#about\n#more\na,b\n1,2\n#3,4\n", RowLengths::Equal).unwrap();
+        assert_eq!(commented.rows().map(|row| row.line).collect::<Vec<_>>(), [4, 5]);
+        let below = read("#about\n#more\na,b\n1,2\n#left\n3,4\n", RowLengths::Equal).unwrap_err();
+        assert!(below.contains("line 5: 1 cells, expected 2 as in the header"), "{below}");
     }
 
     #[test]

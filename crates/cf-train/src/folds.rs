@@ -1,7 +1,7 @@
 //! What is left of a cohort once table, splits and bags are joined.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cohort::{Cohort, Dropped, Slide};
 use crate::error::{Error, Result};
@@ -30,6 +30,8 @@ pub struct JoinedFolds {
     pub folds: Vec<Fold>,
     /// Patients whom several folds validate, sorted.
     pub patients_validated_twice: Vec<String>,
+    /// Folds that validate the same as an earlier one.
+    pub same_validation: Vec<SameValidation>,
     /// Slides without a bag at every magnification that the model reads.
     pub without_bag: Vec<Dropped>,
     /// Bags of no slide of the table.
@@ -40,11 +42,39 @@ pub struct JoinedFolds {
     pub cases_without_row: Option<Dropped>,
 }
 
+/// A fold that validates the same as an earlier one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SameValidation {
+    /// Its number.
+    pub fold: usize,
+    /// The number of the first fold that validates the same.
+    pub first: usize,
+    /// Its split file.
+    pub path: PathBuf,
+    /// Both with their files, in words.
+    pub reason: String,
+}
+
+impl JoinedFolds {
+    /// The error of a run of these folds, two of which validate the same; `None` where no two do.
+    pub(crate) fn same_among(&self, folds: &[usize]) -> Option<Error> {
+        let mut asked = BTreeSet::new();
+        for &fold in folds {
+            let same = self.same_validation.iter().find(|same| same.fold == fold);
+            let first = same.map_or(fold, |same| same.first);
+            if let (false, Some(same)) = (asked.insert(first), same) {
+                return Some(Error::data(&same.path, format!("{}; {SAME_VALIDATION_WAY_OUT}", same.reason)));
+            }
+        }
+        None
+    }
+}
+
 /// Joins table, splits and bags. `missing` says for a slide what its bag lacks, if anything; the third argument is the directory of the
 /// bags, and lists what lies there.
 ///
 /// # Errors
-/// If a patient is in two parts of one fold, two folds validate the same, no id joins, or a fold is left without training or validation
+/// If a patient is in two parts of one fold, no id joins, or a fold is left without training or validation
 /// slides, or without events to learn from or to choose the epoch by.
 pub fn join(
     cohort: &Cohort,
@@ -60,6 +90,7 @@ pub fn join(
     let mut validated = vec![false; cohort.slides().len()];
     let (mut trained, mut choosing_anywhere) = (BTreeSet::new(), BTreeSet::new());
     let (mut folds, mut validated_parts) = (Vec::new(), ValidatedParts::default());
+    let mut same_as_earlier = Vec::new();
     for split in splits {
         let mut slides_of = |ids: &[String]| {
             let mut slides: Vec<usize> = Vec::new();
@@ -97,10 +128,13 @@ pub fn join(
             Error::data(&split.path, format!("fold {}: {reason}{numbers}", split.fold))
         })?;
         let same = validated_parts.add(fold.fold, fold.validation.iter().copied().collect());
-        if let Some(first) = same.and_then(|same| splits.iter().find(|first| first.fold == same)) {
-            let same = same_validation([(split.fold, &split.path), (first.fold, &first.path)]);
-            return Err(Error::data(&split.path, format!("{same}; {SAME_VALIDATION_WAY_OUT}")));
-        }
+        let first = same.and_then(|same| splits.iter().find(|first| first.fold == same));
+        same_as_earlier.extend(first.map(|first| SameValidation {
+            fold: split.fold,
+            first: first.fold,
+            path: split.path.clone(),
+            reason: same_validation([(split.fold, &split.path), (first.fold, &first.path)]),
+        }));
         folds.push(fold);
     }
 
@@ -131,6 +165,7 @@ pub fn join(
         folds,
         patients_validated_twice: validated_parts
             .patients_of_several(|slide| &cohort.slides()[slide].patient_id),
+        same_validation: same_as_earlier,
         without_bag,
         bags_without_row,
         without_fold: without_fold.into_iter().flatten().collect(),

@@ -12,7 +12,7 @@
 //! | what a run takes and may take | `memory.rs`, `duration.rs`, `allotment.rs` |
 //! | one slide | `predict.rs`, `predict/`, `held_out.rs` |
 //! | the models of a run on other slides | `ensemble.rs`, `ensemble/`; without outcomes `apply.rs`, `apply/`, with them `external.rs`, `external/` |
-//! | bags that lack something, or lie elsewhere | `missing_fact.rs`, `one_magnification.rs` |
+//! | bags that lack something, or lie elsewhere | `missing_fact.rs`, `one_magnification.rs`, `shell.rs` |
 //! | many runs | `study/` |
 //! | simulated cohorts | `simulate/` |
 //!
@@ -66,6 +66,7 @@ pub mod run_dir;
 pub mod sampling;
 pub mod schedule;
 pub mod seed;
+mod shell;
 pub mod simulate;
 mod slides_with_bags;
 pub mod splits;

@@ -4,6 +4,7 @@ use cf_model::Need;
 use wsi_bags::{Bag, BagStore, Magnification};
 
 use crate::error::Error;
+use crate::shell::shell;
 
 /// The error of a model's check of a bag of `store`, with the way out where the bag lacks something.
 pub(crate) fn of_model(error: cf_model::Error, store: &BagStore) -> Error {
@@ -49,14 +50,13 @@ pub(crate) fn conversion(
 ) -> Option<String> {
     let described = store.describe(slide_id, magnification).ok()?;
     let command = |resolution: &str| {
+        let layout = store.layout().map_or_else(String::new, |layout| format!(" --layout {layout}"));
         let bags = store.directory().map_or_else(
             || "--root x5=DIR --root x10=DIR --root x20=DIR".to_owned(),
-            |directory| format!("--features {}", directory.display()),
+            |directory| format!("--features {}{layout}", shell(&directory.display().to_string())),
         );
-        format!(
-            "`wsi-bags convert {bags} --backbone {}{resolution} --to native --out BAGS`",
-            store.backbone()
-        )
+        let backbone = shell(store.backbone());
+        format!("`wsi-bags convert {bags} --backbone {backbone}{resolution} --to native --out BAGS`")
     };
     let tells_parents =
         || !described.has_parents && matches!(store.find_parents(slide_id, magnification), Ok(Some(_)));

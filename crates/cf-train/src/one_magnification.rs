@@ -6,16 +6,23 @@ use wsi_bags::{BagStore, ErrorKind, Magnification};
 
 use crate::error::Error;
 
-/// The fault of `features.dir` where no bags were found in any layout, and are found once it is taken for the folder of one magnification.
+/// How many files are looked at for features.
+const N_LOOKED_AT: usize = 16;
+
+/// The fault of a directory of bags where none were found in any layout, and are found once it is taken for the folder of one
+/// magnification. Files that hold anything else, such as checkpoints, make no such folder.
 pub(crate) fn fault(directory: &Path, error: &wsi_bags::Error, backbone: &str) -> Option<Error> {
-    let of_one = || BagStore::open_roots(&[(Magnification::X20, directory.to_owned())], backbone);
-    let is_one = matches!(error.kind(), ErrorKind::Layout { .. }) && of_one().is_ok();
-    is_one.then(|| {
+    if !matches!(error.kind(), ErrorKind::Layout { .. }) {
+        return None;
+    }
+    let as_one = Magnification::X20;
+    let store = BagStore::open_roots(&[(as_one, directory.to_owned())], backbone).ok()?;
+    let mut slides = store.slide_ids().iter().take(N_LOOKED_AT);
+    slides.any(|slide| store.describe(slide, as_one).is_ok()).then(|| {
+        let (kind, root, at) = (error.kind(), directory.display(), named(directory));
         let reason = format!(
-            "is the folder of one magnification, expected that of all; in place of features.dir, name the folder of each in \
-             [features.roots], as in {} = \"{}\"",
-            named(directory),
-            directory.display()
+            "{kind}; it is the folder of one magnification, expected that of all: name the folder of each, in a configuration in \
+             [features.roots] in place of features.dir, as in {at} = \"{root}\", and for `cf-train apply` as in --root {at}={root}"
         );
         Error::data(directory, reason)
     })

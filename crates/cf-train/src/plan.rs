@@ -18,7 +18,7 @@ use crate::device_memory;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::fold_data::{FoldData, LabelledSlide};
-use crate::folds;
+use crate::folds::{self, JoinedFolds};
 use crate::memory::{BagSize, MemoryBudget};
 use crate::run_dir;
 use crate::slides_with_bags::{as_in_table, missing_from};
@@ -37,8 +37,8 @@ pub struct Plan {
     others: Vec<FoldData>,
     /// The slides that some fold of the splits validates.
     validated: Vec<Slide>,
-    /// How many patients several folds of the splits validate, in words.
-    validated_twice: Option<String>,
+    /// Which folds of the splits validate the same, and how many patients several of them do, in words.
+    remarks_on_shared: Vec<String>,
     /// What `folds.json` will say.
     pub record: FoldsRecord,
     /// The bags.
@@ -99,7 +99,7 @@ impl Plan {
     /// Reads tables and folds, looks for every bag, and fits the time bins. `only` picks folds; all where it is empty.
     ///
     /// # Errors
-    /// If a table or fold file is unusable, ids do not join, bins can't be fitted, an asked fold does not exist, or bags or initial weights
+    /// If a table or fold file is unusable, ids do not join, bins can't be fitted, an asked fold does not exist, two of them validate the same, or bags or initial weights
     /// are not of one width and of this model.
     pub fn new(config: &RunConfig, device: &Device, only: &[usize]) -> Result<Self> {
         let table = ClinicalTable::read(&config.cohort)?;
@@ -115,10 +115,16 @@ impl Plan {
         let missing = |slide: &str| missing_from(&store, slide, &config.model);
         let bag_ids = as_in_table(&store, &cohort);
         let joined = folds::join(&cohort, &splits, (config.features.directory(), &bag_ids), missing)?;
+        let is_asked = |fold: usize| only.is_empty() || only.contains(&fold);
+        let asked: Vec<usize> =
+            joined.folds.iter().map(|fold| fold.fold).filter(|&at| is_asked(at)).collect();
+        if let Some(error) = joined.same_among(&asked) {
+            return Err(error);
+        }
         let (mut folds, mut others) = (Vec::new(), Vec::new());
         for fold in &joined.folds {
             let data = FoldData::new(&cohort, fold, &config.training);
-            if only.is_empty() || only.contains(&fold.fold) {
+            if is_asked(fold.fold) {
                 let data = data.map_err(|reason| Error::data(&config.cohort.clinical, reason))?;
                 if let Some(reason) = data.without_a_step(&config.training) {
                     return Err(Error::data(&config.cohort.splits, reason));
@@ -129,8 +135,7 @@ impl Plan {
             }
         }
         let validated = flow::validated(&cohort, &joined);
-        let twice = joined.patients_validated_twice.len();
-        let validated_twice = cf_report::validated_twice(twice, n_patients(validated.iter()));
+        let remarks_on_shared = remarks_on_shared(&joined, &validated);
         let record = FoldsRecord {
             flow: flow::of_cohort(&cohort, &joined, &validated),
             n_planned_folds: Some(joined.folds.len()),
@@ -143,7 +148,7 @@ impl Plan {
         if let Some(path) = &config.training.initial_weights {
             training_model::check_initial(&config.model, bags.backbone_dim(), path)?;
         }
-        let mut plan = Self { folds, others, validated, validated_twice, record, bags };
+        let mut plan = Self { folds, others, validated, remarks_on_shared, record, bags };
         for slide_id in slide_ids(plan.slides()) {
             plan.bags.check_described(slide_id)?;
         }
@@ -163,13 +168,12 @@ impl Plan {
         }
     }
 
-    /// Says how many patients several folds validate, where there are any.
-    pub fn warn_of_patients_validated_twice(&self) {
-        if let Some(validated_twice) = &self.validated_twice {
-            tracing::warn!(
-                "{validated_twice}: the folds are no independent tests, and what pools them counts each patient once; \
-                 `cf-train splits make` makes folds that validate everybody once"
-            );
+    /// Says how many patients several folds validate, and which folds validate the same, where there are any, but for what is `told` already.
+    pub fn warn_of_patients_validated_twice(&self, told: &mut BTreeSet<String>) {
+        for remark in &self.remarks_on_shared {
+            if told.insert(remark.clone()) {
+                tracing::warn!("{remark}");
+            }
         }
     }
 
@@ -320,6 +324,24 @@ impl Plan {
     fn sizes<'a>(&self, slides: impl Iterator<Item = &'a LabelledSlide>) -> Result<Vec<(String, BagSize)>> {
         slide_ids(slides).into_iter().map(|slide| Ok((slide.to_owned(), self.bags.size(slide)?))).collect()
     }
+}
+
+/// What is to be said of folds that share patients: that these are no independent tests, and by which they are the same.
+fn remarks_on_shared(joined: &JoinedFolds, validated: &[Slide]) -> Vec<String> {
+    let same = joined.same_validation.iter().map(|same| {
+        format!(
+            "{}: they are one test with two models, which a mean over folds would count twice",
+            same.reason
+        )
+    });
+    let twice = joined.patients_validated_twice.len();
+    let twice = cf_report::validated_twice(twice, n_patients(validated.iter())).map(|fact| {
+        format!(
+            "{fact}: the folds are no independent tests, and what pools them counts each patient once; `cf-train splits make` makes \
+             folds that validate everybody once"
+        )
+    });
+    same.chain(twice).collect()
 }
 
 /// Slides of which a visit in training sees a part.

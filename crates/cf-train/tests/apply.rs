@@ -12,7 +12,8 @@ use candle_core::Device;
 use cf_model::kernels::device::DeviceName;
 use cf_train::Error;
 use cf_train::apply::{self, ApplyOptions, ApplySummary, NewSlides};
-use support::{cohort, fail, path, predicted, simulate, succeed};
+use support::{cf_train, cohort, fail, path, predicted, simulate, succeed};
+use wsi_bags::{BagStore, Converter, Layout};
 
 /// A run of two folds, and the bags of patients who were not in it.
 struct Place {
@@ -53,6 +54,14 @@ impl Place {
         let out = self.dir.path().join("refused");
         fail(&[&["apply", "--run", path(&self.run), "--out", path(&out)], more].concat(), code, texts);
         assert!(!out.exists(), "something was left");
+    }
+
+    /// What is said where nothing can be applied.
+    fn refusal(&self, more: &[&str]) -> String {
+        let out = self.dir.path().join("refused");
+        let output = cf_train(&[&["apply", "--run", path(&self.run), "--out", path(&out)], more].concat());
+        assert_eq!((output.status.code(), out.exists()), (Some(3), false));
+        String::from_utf8(output.stderr).unwrap()
     }
 
     fn table(&self, text: &str) -> PathBuf {
@@ -177,6 +186,11 @@ fn a_table_picks_slides_and_names_their_patients() {
     assert!(!slides[0].contains_key("risk_fold_0"));
     assert!(summary.remarks.iter().all(|remark| !remark.contains("nothing says")), "{:?}", summary.remarks);
 
+    // Below the header, a row is no comment for its first letter.
+    place.table("# of hospital B\nslide_id,case_id\n#7,A\nNEW-0001-01Z-00-DX1,B\n");
+    let (_, summary) = place.apply("hash", &["--features", path(&place.bags), "--slides", path(&table)]);
+    assert_eq!((summary.n_slides, &summary.left_out[0].ids), (1, &vec!["#7".to_owned()]));
+
     let file = path(&table);
     let features = ["--features", path(&place.bags), "--slides", file];
     place.table("slide_id\nNEW-0001-01Z-00-DX1\nNEW-0001-01Z-00-DX1.svs\n");
@@ -239,6 +253,11 @@ fn slides_of_the_run_are_marked_and_what_does_not_fit_is_refused() {
     place.refused(&little, 4, &["a pass over which by 2 models takes", "--memory-budget SIZE"]);
     place.refused(&["--features", path(&place.dir.path().join("nowhere"))], 3, &["nowhere"]);
 
+    let elsewhere = place.run.join("fold_0");
+    let error = place.refusal(&["--features", path(&elsewhere)]);
+    assert!(error.contains("no bags found") && error.contains("looked for"), "{error}");
+    assert!(!error.contains("one magnification"), "weights are no features: {error}");
+
     let slides = NewSlides { features: place.bags.clone(), ..NewSlides::default() };
     let options = ApplyOptions {
         folds: Vec::new(),
@@ -287,7 +306,7 @@ fn slides_whose_bags_are_damaged_are_left_out_and_listed() {
     let place = Place::new();
     let bag = |number: usize| place.bags.join(format!("NEW-{number:04}-01Z-00-DX1.h5"));
     let (whole, _) = place.apply("whole", &["--features", path(&place.bags)]);
-    // The first breaks off in its features, the third in its header; of the last a feature is no number.
+    // The first is no HDF5 file, the third breaks off; of the last a feature is no number.
     let length = std::fs::metadata(bag(3)).unwrap().len();
     std::fs::OpenOptions::new().write(true).open(bag(3)).unwrap().set_len(length / 2).unwrap();
     std::fs::write(bag(1), "no bag").unwrap();
@@ -322,4 +341,43 @@ fn slides_whose_bags_are_damaged_are_left_out_and_listed() {
         3,
         &["NEW-0012-01Z-00-DX1", "NaN or infinite"],
     );
+}
+
+/// The folders of each magnification, wherever they lie, hold the same slides as the folder above them.
+#[test]
+fn features_are_found_folder_by_folder() {
+    let place = Place::new();
+    let clam = place.dir.path().join("clam");
+    let store = BagStore::open(&place.bags, Some(Layout::Native), "simulated").unwrap();
+    let mut converter = Converter::new(&store, Layout::Clam, &clam).unwrap();
+    for slide in store.slide_ids() {
+        converter.convert(slide).unwrap();
+    }
+    let (whole, _) = place.apply("whole", &["--features", path(&clam)]);
+    let roots = [("x5", "five"), ("x10", "ten"), ("x20", "twenty")].map(|(at, name)| {
+        let moved = place.dir.path().join(name);
+        std::fs::rename(clam.join(at), &moved).unwrap();
+        format!("{at}={}", moved.display())
+    });
+    let by_root: Vec<&str> = roots.iter().flat_map(|root| ["--root", root.as_str()]).collect();
+    let (apart, _) = place.apply("apart", &by_root);
+    for name in ["predictions.csv", "patients.csv"] {
+        assert_eq!(
+            std::fs::read(whole.join(name)).unwrap(),
+            std::fs::read(apart.join(name)).unwrap(),
+            "{name}"
+        );
+    }
+
+    let ten = place.dir.path().join("ten");
+    let error = place.refusal(&["--features", path(&ten)]);
+    for text in ["no bags found", "looked for", "is the folder of one magnification", "[features.roots]"] {
+        assert!(error.contains(text), "{text}: {error}");
+    }
+    assert!(error.contains(&format!("--root x20={}", ten.display())), "{error}");
+    let twice = [&by_root[..], &["--root", by_root[1]]].concat();
+    assert!(place.refusal(&twice).contains("x5 was given twice"));
+    place.refused(&[&by_root[..], &["--features", path(&clam)]].concat(), 2, &["cannot be used with"]);
+    place.refused(&[&by_root[..], &["--layout", "clam"]].concat(), 2, &["cannot be used with"]);
+    place.refused(&[], 2, &["--features <DIR>"]);
 }

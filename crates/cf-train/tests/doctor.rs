@@ -464,6 +464,23 @@ const PLANTED: &[Planted] = &[
         },
     ),
     planted(
+        "same-validation",
+        "error",
+        "splits_1.csv",
+        "validates the same patients as fold 0 (splits_0.csv)",
+        |study| {
+            // One patient more than fold 0, whose slides have no bags.
+            let more = validated(study, 1)[0].clone();
+            for bag in study.slides().iter().filter(|slide| slide.starts_with(&more)) {
+                fs::remove_file(study.path(&format!("bags/{bag}.h5"))).unwrap();
+            }
+            let first = study.read("splits/splits_0.csv");
+            let text = first.replace(&format!(",{more},"), ",,") + &format!("99,,{more}\n");
+            study.write("splits/splits_1.csv", &text);
+            vec![]
+        },
+    ),
+    planted(
         "shared-sites",
         "note",
         "splits",
@@ -955,6 +972,9 @@ fn bags_whose_coordinates_tell_what_a_model_needs_are_told_to_be_converted() {
         fs::rename(out.join(format!("{at}/h5_files/{file}")), files.join(file)).unwrap();
     });
     study.take_model("csmil");
+    let features = study.path("hospital's features");
+    fs::rename(study.path("features"), &features).unwrap();
+    study.edit("config.toml", "dir = \"features\"", "dir = \"hospital's features\"");
     let (diagnosis, code) = study.diagnosis(&[]);
     // Two of the simulated slides have too few patches to tell the distance between them.
     let [told_apart, finding] = findings_of(&diagnosis, "missing-patch-fact")[..] else {
@@ -964,10 +984,10 @@ fn bags_whose_coordinates_tell_what_a_model_needs_are_told_to_be_converted() {
     assert!(text(told_apart, "found").contains("which 2 of 40 bags lack: "), "{told_apart}");
     assert!(text(told_apart, "way_out").starts_with("extract again"), "{told_apart}");
     assert!(text(finding, "found").contains("which 38 of 40 bags lack: "), "{finding}");
-    let (features, config) = (study.path("features"), study.path("config.toml"));
+    let config = study.path("config.toml");
     let command = format!(
-        "`wsi-bags convert --features {} --backbone simulated --to native --out BAGS`",
-        path(&features)
+        r"`wsi-bags convert --features '{}' --layout clam --backbone simulated --to native --out BAGS`",
+        path(&features).replace('\'', r"'\''")
     );
     assert!(text(finding, "way_out").contains(&command), "{finding}");
     let run = study.path("run");
@@ -1065,6 +1085,15 @@ fn the_ways_out_of_times_that_are_none_lead_out() {
             "{found}"
         );
         assert!(way_out.contains("decimal points") && !way_out.contains("skip"), "{way_out}");
+    }
+    for (time, wanted) in [
+        ("1,260", "write 1260 if the comma separates thousands, 1.260 if it is a decimal comma"),
+        ("1,260,500", "without commas between thousands: write 1260500"),
+    ] {
+        let (found, way_out) = way_out(&with_time(&format!("\"{time}\"")), &[]);
+        assert!(found.contains(&format!("found `{time}`")) && found.contains(wanted), "{found}");
+        assert!(!found.contains("this is a decimal comma"), "{found}");
+        assert!(way_out.contains("without separators of thousands"), "{way_out}");
     }
 
     let of = |more: &[&str], fault: &str| {

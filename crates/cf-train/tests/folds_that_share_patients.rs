@@ -42,6 +42,12 @@ fn write_folds(cohort: &Path, validated: &[std::ops::Range<usize>]) {
     }
 }
 
+/// What the program says on stderr with its warnings, and its exit code.
+fn loudly(arguments: &[&str]) -> (String, Option<i32>) {
+    let output = Command::new(env!("CARGO_BIN_EXE_cf-train")).args(arguments).output().unwrap();
+    (String::from_utf8(output.stderr).unwrap(), output.status.code())
+}
+
 fn read_json(file: &Path) -> Value {
     serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
 }
@@ -200,12 +206,8 @@ fn every_number_counts_patients_as_often_as_it_says() {
     assert!(check.contains(&format!("warning: {told}: SIM-")), "{check}");
 
     let run = dir.path().join("run");
-    let output = Command::new(env!("CARGO_BIN_EXE_cf-train"))
-        .args(["cv", "--config", path(&config), "--out", path(&run)])
-        .output()
-        .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{said}");
+    let (said, code) = loudly(&["cv", "--config", path(&config), "--out", path(&run)]);
+    assert_eq!(code, Some(0), "{said}");
     let fact = "8 of 24 patients are validated by several folds";
     assert!(said.contains(fact), "{said}");
 
@@ -315,7 +317,9 @@ fn a_study_counts_a_patient_once_in_its_tables_and_its_tests() {
     std::fs::write(&file, format!("{text}{}", support::COHORT_TABLES)).unwrap();
     let study = dir.path().join("study");
     succeed(&["study", "plan", path(&file), "--out", path(&study)]);
-    succeed(&["study", "run", path(&study)]);
+    let (said, code) = loudly(&["study", "run", path(&study)]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(said.matches("8 of 24 patients are validated by several folds").count(), 1, "{said}");
     succeed(&["study", "collect", path(&study)]);
     let results = read_json(&study.join("study.json"));
     for cell in results["cells"].as_array().unwrap() {
@@ -325,6 +329,9 @@ fn a_study_counts_a_patient_once_in_its_tables_and_its_tests() {
     assert_eq!(compared["n_patients"], 24, "{compared}");
     let page = std::fs::read_to_string(study.join("report.html")).unwrap();
     assert!(page.contains("8 of 24 patients are validated by several folds"));
+    let resampled =
+        "patients resampled within folds (each once for all folds that validate them), alike for all seeds";
+    assert!(page.contains(resampled), "{page}");
 }
 
 #[test]
@@ -335,11 +342,11 @@ fn folds_that_validate_the_same_are_refused_with_both_files() {
     write_folds(&cohort, &[0..10, 10..20, 0..10]);
     let texts =
         ["fold 2 (splits_2.csv) validates the same patients as fold 0 (splits_0.csv); remove one of the two"];
-    fail(
-        &["cv", "--config", path(&config), "--out", path(&dir.path().join("run")), "--folds", "1"],
-        3,
-        &texts,
-    );
+    let run = dir.path().join("run");
+    let cv = ["cv", "--config", path(&config), "--out", path(&run)];
+    for folds in [&[][..], &["--folds", "0,2"]] {
+        fail(&[&cv, folds].concat(), 3, &texts);
+    }
     fail(&["splits", "check", "--config", path(&config)], 3, &texts);
     let check = cf_train(&["splits", "check", "--config", path(&config), "--json"]);
     let check: Value = serde_json::from_slice(&check.stdout).unwrap();
@@ -347,4 +354,29 @@ fn folds_that_validate_the_same_are_refused_with_both_files() {
     assert!(check["folds"][1].get("same_validation_as").is_none());
     // They are told of as such, and not one by one.
     assert_eq!(check["patients_validated_twice"], serde_json::json!([]));
+}
+
+/// Repeated trainings on one test set can be run one at a time, also into the directory of an earlier one.
+#[test]
+fn folds_that_validate_the_same_are_trained_where_one_of_them_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let cohort = cohort_of_several_slides(dir.path(), 40);
+    let config = cohort.join("config.toml");
+    write_folds(&cohort, &[0..10, 0..10, 0..10, 10..20]);
+    let run = dir.path().join("run");
+    let cv = |folds: &str, more: &[&str]| {
+        let settings = ["--set", "training.max_epochs=1", "--out", path(&run), "--folds", folds];
+        loudly(&[&["cv", "--config", path(&config)], &settings[..], more].concat())
+    };
+    let told =
+        "fold 1 (splits_1.csv) validates the same patients as fold 0 (splits_0.csv): they are one test";
+    for (folds, more) in [("0,3", &[][..]), ("2", &["--resume"])] {
+        let (said, code) = cv(folds, more);
+        assert!(code == Some(0) && said.contains(told), "{said}");
+    }
+    let summary = read_json(&run.join("summary.json"));
+    assert_eq!((&summary["n_patients"], &summary["n_validated_twice"]), (&20.into(), &10.into()));
+    // Neither is the first of them.
+    let (said, code) = cv("1,2", &["--resume"]);
+    assert!(code == Some(3) && said.contains("into runs of their own"), "{said}");
 }

@@ -77,6 +77,8 @@ mod magnification;
 #[cfg(feature = "pt")]
 mod mmap;
 #[cfg(feature = "store")]
+mod named_root;
+#[cfg(feature = "store")]
 pub mod native;
 mod parents;
 mod patch_set;
@@ -131,6 +133,8 @@ pub use layout::Layout;
 #[cfg(feature = "store")]
 pub use loader::OrderedLoader;
 pub use magnification::Magnification;
+#[cfg(feature = "store")]
+pub use named_root::named_root;
 pub use parents::{Parents, Squares, parents};
 pub use patch_set::{PatchGeometry, PatchSet, RowOrder};
 #[cfg(feature = "store")]

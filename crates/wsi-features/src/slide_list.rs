@@ -179,7 +179,7 @@ fn read_table(path: &Path) -> Result<BTreeMap<String, (String, ResolutionOverrid
         action: "read the table",
         source,
     })?;
-    let records = Records::new(&text, b',', None, RowLengths::Equal).map_err(unreadable)?;
+    let records = Records::new(&text, b',', 0, RowLengths::Equal).map_err(unreadable)?;
     let column = |names: &[&str]| records.header().cells().position(|cell| names.contains(&cell));
     let slide = column(&["slide", "wsi"]);
     let (mpp, mag) = (column(&["mpp"]), column(&["mag"]));

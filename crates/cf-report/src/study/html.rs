@@ -21,6 +21,7 @@ pub fn render_study_html(report: &StudyReport) -> Result<String> {
         certainty: wording::certainty(report),
         n_finished: count(report.n_tasks.saturating_sub(report.unfinished.len())),
         has_marks: report.tables.iter().any(StudyTable::has_marks),
+        shares_patients: report.cohorts.iter().any(|cohort| cohort.n_validated_twice > 0),
         tables: report.tables.iter().map(TableView::new).collect(),
         forests: report.cohorts.iter().enumerate().map(forest).collect::<Result<Vec<_>>>()?,
         comparisons: report.comparisons.iter().map(ComparisonView::new).collect(),
@@ -40,6 +41,8 @@ struct Page<'a> {
     certainty: Vec<String>,
     n_finished: String,
     has_marks: bool,
+    /// Whether several folds of a cohort validate some patients.
+    shares_patients: bool,
     tables: Vec<TableView<'a>>,
     forests: Vec<ForestView>,
     comparisons: Vec<ComparisonView<'a>>,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use cf_train::apply::{self, ApplyOptions, ApplySummary, NewSlides};
 use cf_train::byte_size::ByteSize;
-use wsi_bags::Layout;
+use wsi_bags::{Layout, Magnification, named_root};
 
 use super::ensemble::{EnsembleArguments, counted, print_left_out, print_run};
 use super::{Failure, print, print_json};
@@ -12,6 +12,7 @@ use super::{Failure, print, print_json};
 /// Apply the models of a run to slides without outcomes: a risk for each slide and patient.
 #[derive(Debug, clap::Args)]
 #[command(
+    group = clap::ArgGroup::new("source").required(true).args(["features", "root"]),
     after_help = "Example:\n  cf-train apply --run runs/blca --features features/new --out risks/new --at 12,36,60\n\n\
                         The features must be of the run's encoder. The risk of a slide is the mean over the folds' models, that of a \
                         patient the mean over the slides; high is what reaches the mean of the medians in training. Where outcomes are \
@@ -22,9 +23,12 @@ pub(super) struct Arguments {
     ensemble: EnsembleArguments,
     /// Directory of bags.
     #[arg(long, value_name = "DIR")]
-    features: PathBuf,
-    /// Layout of the directory, such as crossfusion, native, clam or trident; detected when left out.
-    #[arg(long, value_name = "NAME")]
+    features: Option<PathBuf>,
+    /// Directory of one magnification, in the form of any tool, in place of --features. Repeat for the others.
+    #[arg(long, value_name = "x5|x10|x20=DIR", value_parser = named_root)]
+    root: Vec<(Magnification, PathBuf)>,
+    /// Layout of --features, such as crossfusion, native, clam or trident; detected when left out.
+    #[arg(long, value_name = "NAME", conflicts_with = "root")]
     layout: Option<Layout>,
     /// Table with the slides in a column slide_id or FILENAME, and their patients in case_id, PATIENT or patient_id. All bags by default.
     #[arg(long, value_name = "FILE.csv")]
@@ -38,8 +42,9 @@ pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure>
     let ensemble = &arguments.ensemble;
     ensemble.set_threads()?;
     let slides = NewSlides {
-        features: arguments.features.clone(),
+        features: arguments.features.clone().unwrap_or_default(),
         layout: arguments.layout,
+        roots: arguments.root.clone(),
         table: arguments.slides.clone(),
     };
     let (device_name, device) = ensemble.device.open()?;

@@ -1,5 +1,6 @@
 //! `cf-train cv`.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -59,7 +60,7 @@ pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure>
     let folds = number_list::numbers(&arguments.folds);
     let Some(out) = arguments.out.as_ref().filter(|_| !arguments.dry_run) else {
         let plan = Plan::new(&config, &device, &folds)?;
-        plan.warn_of_patients_validated_twice();
+        plan.warn_of_patients_validated_twice(&mut BTreeSet::new());
         return show_plan(&config, &plan, arguments.json);
     };
     let stop = Arc::new(AtomicBool::new(false));

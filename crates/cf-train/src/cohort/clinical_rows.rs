@@ -1,5 +1,6 @@
 //! The rows of the clinical table, one by one: cells to ids, a time and a status.
 
+use cf_cli::{Commas, commas_of};
 use survival_metrics::{Outcome, Status};
 
 use super::preset::MissingOutcome;
@@ -107,19 +108,8 @@ fn read_row(
     let months = time.parse::<f64>().ok().map(|time| form.unit.to_months(time));
     let months = months.filter(|months| months.is_finite() && *months >= 0.0).ok_or_else(|| {
         let unit = form.unit.as_str();
-        let (kind, expected) = match with_decimal_point(time) {
-            Some(point) => {
-                let expected = format!(
-                    "{unit}, at least 0, with a decimal point: this is a decimal comma; write {point}"
-                );
-                (RowFaultKind::DecimalComma, expected)
-            }
-            None if is_missing(time) => (RowFaultKind::TimeMissing, format!("{unit}, at least 0")),
-            None => {
-                let comma = if time.contains(',') { ", with a decimal point" } else { "" };
-                (RowFaultKind::Time, format!("{unit}, at least 0{comma}"))
-            }
-        };
+        let (kind, wanted) = what_is_wrong_with(time);
+        let expected = format!("{unit}, at least 0{wanted}");
         cell_fault(kind, &column.name, time, &expected)
     })?;
     let outcome = Outcome::new(months, status?)
@@ -127,11 +117,25 @@ fn read_row(
     Ok(Some(ReadRow { line: row.line, case_id: case_id.to_owned(), slide_id, outcome }))
 }
 
-/// A time with a decimal comma, written with a point.
-fn with_decimal_point(cell: &str) -> Option<String> {
-    let (whole, fraction) = cell.split_once(',')?;
-    let are_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    (are_digits(whole) && are_digits(fraction)).then(|| format!("{whole}.{fraction}"))
+/// What kind of fault a time is that can't be read, and what is wanted of it beside its unit and range.
+fn what_is_wrong_with(time: &str) -> (RowFaultKind, String) {
+    match commas_of(time).filter(|_| !time.starts_with('-')) {
+        Some(Commas::Decimal { point }) => {
+            let wanted = format!(", with a decimal point: this is a decimal comma; write {point}");
+            (RowFaultKind::DecimalComma, wanted)
+        }
+        Some(Commas::Unclear { whole, point }) => {
+            let wanted =
+                format!(": write {whole} if the comma separates thousands, {point} if it is a decimal comma");
+            (RowFaultKind::ThousandsComma, wanted)
+        }
+        Some(Commas::Thousands { whole }) => {
+            (RowFaultKind::ThousandsComma, format!(", without commas between thousands: write {whole}"))
+        }
+        None if is_missing(time) => (RowFaultKind::TimeMissing, String::new()),
+        None if time.contains(',') => (RowFaultKind::Time, ", with a decimal point".to_owned()),
+        None => (RowFaultKind::Time, String::new()),
+    }
 }
 
 /// The cell of an id column, which may not be empty.

@@ -21,6 +21,8 @@ pub(crate) enum RowFaultKind {
     TimeMissing,
     /// The time has a comma where a point belongs.
     DecimalComma,
+    /// The time has commas that separate thousands, or may do so.
+    ThousandsComma,
     /// The time is no time.
     Time,
     /// The status is no status.

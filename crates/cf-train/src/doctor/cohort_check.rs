@@ -115,7 +115,10 @@ fn of_row(config: &CohortConfig, fault: &RowFault) -> Finding {
         RowFaultKind::Columns if !states_sign => Fault::SignNotStated,
         RowFaultKind::Columns => Fault::MissingColumn,
         RowFaultKind::EmptyId => Fault::EmptyId,
-        RowFaultKind::TimeMissing | RowFaultKind::DecimalComma | RowFaultKind::Time => Fault::BadTime,
+        RowFaultKind::TimeMissing
+        | RowFaultKind::DecimalComma
+        | RowFaultKind::ThousandsComma
+        | RowFaultKind::Time => Fault::BadTime,
         RowFaultKind::Status => Fault::BadStatus,
         RowFaultKind::DuplicateSlide => Fault::DuplicateSlide,
         RowFaultKind::DuplicatePatient => Fault::DuplicatePatient,
@@ -136,6 +139,11 @@ fn of_row(config: &CohortConfig, fault: &RowFault) -> Finding {
         ),
         RowFaultKind::DecimalComma => finding.with_way_out(
             "write the whole column with decimal points, or export the table again with the number format of English".to_owned(),
+        ),
+        RowFaultKind::ThousandsComma => finding.with_way_out(
+            "look up what the commas of the column are: cells with other than three digits after the comma have decimal commas; then write \
+             it without commas, or export the table again without separators of thousands and with decimal points"
+                .to_owned(),
         ),
         _ => finding,
     }

@@ -179,6 +179,12 @@ fn time_bins(
     let bags = (config.features.directory(), joined.store.slide_ids());
     match folds::join(cohort, &splits, bags, missing) {
         Ok(joined) => {
+            // Sound by the table alone, and alike once slides without bags are left out.
+            findings.extend(joined.same_validation.iter().map(|same| {
+                let at = place(&same.path, &format!("fold {}", same.fold));
+                let reason = same.reason.clone();
+                Finding::new(Severity::Error, Fault::SameValidation, at, reason)
+            }));
             for (fold, split) in joined.folds.iter().zip(&splits) {
                 match FoldData::new(cohort, fold, &config.training) {
                     Ok(data) => {

@@ -1,6 +1,6 @@
 //! Heatmaps of the slides with the highest and the lowest risk, as `cf-heatmap render` wrote them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use cf_model::ModelConfig;
@@ -49,22 +49,18 @@ pub(super) fn of_extremes(
     predictions: &[PredictionRow],
     model: &ModelConfig,
 ) -> Result<Vec<Heatmap>> {
-    let mut by_risk: Vec<&PredictionRow> = predictions.iter().collect();
-    by_risk.sort_by(|a, b| b.risk.total_cmp(&a.risk).then_with(|| a.slide_id.cmp(&b.slide_id)));
-    // Where several folds validate a slide, it stands with its highest risk.
-    let mut seen = BTreeSet::new();
-    by_risk.retain(|row| seen.insert(&row.slide_id));
+    let by_risk = by_mean_risk(predictions);
     let n = by_risk.len();
     let ends = (0..n).filter(|at| *at < FROM_EACH_END || at + FROM_EACH_END >= n);
     let mut found = Vec::new();
-    for row in ends.filter_map(|at| by_risk.get(at).copied()) {
-        let slide = folder.join(&row.slide_id);
+    for slide_id in ends.filter_map(|at| by_risk.get(at).copied()) {
+        let slide = folder.join(slide_id);
         let picture = slide.join(PICTURE);
         if !picture.is_file() {
             continue;
         }
         // The maps are of the model of one of these folds.
-        let of_slide = predictions.iter().filter(|of| of.slide_id == row.slide_id);
+        let of_slide = predictions.iter().filter(|of| of.slide_id == slide_id);
         let mut drawn = of_slide.map(|of| check_origin(run, &slide.join(SUMMARY), of, model).map(|()| of));
         let Some(first) = drawn.next() else { continue };
         let row = first.or_else(|error| drawn.find_map(Result::ok).ok_or(error))?;
@@ -82,7 +78,7 @@ pub(super) fn of_extremes(
         });
     }
     if found.is_empty() {
-        let named = |row: Option<&&PredictionRow>| row.map_or_else(String::new, |row| row.slide_id.clone());
+        let named = |slide_id: Option<&&str>| slide_id.copied().unwrap_or_default().to_owned();
         let (highest, lowest) = (named(by_risk.first()), named(by_risk.last()));
         return Err(Error::data(
             folder,
@@ -94,6 +90,19 @@ pub(super) fn of_extremes(
         ));
     }
     Ok(found)
+}
+
+/// The slides, that of the highest risk first; where several folds validate one, by the mean of their risks.
+fn by_mean_risk(predictions: &[PredictionRow]) -> Vec<&str> {
+    let mut sums: BTreeMap<&str, (f64, usize)> = BTreeMap::new();
+    for row in predictions {
+        let (risk, n) = sums.entry(&row.slide_id).or_default();
+        (*risk, *n) = (*risk + row.risk, *n + 1);
+    }
+    let mut means: Vec<(&str, f64)> =
+        sums.into_iter().map(|(slide_id, (risk, n))| (slide_id, risk / n as f64)).collect();
+    means.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    means.into_iter().map(|(slide_id, _)| slide_id).collect()
 }
 
 /// Refuses maps of another model than that of the fold that held the slide out. Where no summary lies beside them, nobody knows.
@@ -203,6 +212,11 @@ mod tests {
         ];
         assert_eq!(said, wanted);
 
+        // Of one fold in the middle, by the mean of both at the low end.
+        let of_two = [&rows[..], &[PredictionRow { fold: 1, risk: -100.0, ..row(4) }]].concat();
+        let found = of_extremes((&run, &run), &folder, &of_two, &config).expect("three are there");
+        assert_eq!(found.iter().map(|map| map.slide_id.as_str()).collect::<Vec<_>>(), ["s7", "s0", "s4"]);
+
         let drawn = |model: &str, risk: f64| {
             let summary = serde_json::json!({
                 "prediction": { "risk": risk },
@@ -213,10 +227,10 @@ mod tests {
         };
         assert_eq!(drawn("amil", 7.0 + 1e-4).map(|found| found.len()).ok(), Some(2));
         // Another fold validates the slide, too, and its model drew the map.
-        let again = [&rows[..], &[PredictionRow { fold: 0, risk: 2.5, ..row(7) }]].concat();
-        drawn("amil", 2.5).expect_err("no risk of this run");
+        let again = [&rows[..], &[PredictionRow { fold: 0, risk: 12.5, ..row(7) }]].concat();
+        drawn("amil", 12.5).expect_err("no risk of this run");
         let found = of_extremes((&run, &run), &folder, &again, &config).expect("two are there");
-        assert_eq!(found[0].reason, "predicted risk 2.500, rank 4 of 6 in fold 0 (1 is the highest)");
+        assert_eq!(found[0].reason, "predicted risk 12.500, rank 1 of 6 in fold 0 (1 is the highest)");
         for (other, risk) in [("dsmil", 7.0), ("amil", 6.5)] {
             let error = drawn(other, risk).expect_err("a map of another model").to_string();
             for part in [

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// What to do about two folds that validate the same.
-pub(crate) const SAME_VALIDATION_WAY_OUT: &str = "remove one of the two, or correct its ids; of one fixed test set keep one fold, and repeat it with other seeds (`cf-train study`)";
+pub(crate) const SAME_VALIDATION_WAY_OUT: &str = "remove one of the two, or correct its ids; of one fixed test set keep one fold, and repeat it with other seeds (`cf-train study`), or \
+     train the folds into runs of their own (`cf-train cv --folds 0`, and so on)";
 
 /// The validated rows of folds: slides, or cases whose slides are unknown. A fold that repeats an earlier one is not among them.
 #[derive(Debug, Default)]

@@ -14,6 +14,7 @@ use super::study_dir::{self, TaskState};
 use crate::byte_size::ByteSize;
 use crate::error::{Error, Result};
 use crate::run_dir;
+use crate::shell::shell;
 
 /// Elements of one Slurm array: with more, clusters would have to raise `MaxArraySize` from what it is by default.
 const MAX_ARRAY: usize = 1000;
@@ -272,12 +273,6 @@ fn make_executable(path: &Path) -> Result<()> {
     change().map_err(Error::io("make executable", path))
 }
 
-/// As a shell takes it literally.
-fn shell(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
 /// As a Python literal, in which JSON's escapes mean the same.
 fn python(text: &str) -> Result<String> {
     serde_json::to_string(text).map_err(|error| Error::data(Path::new(text), error.to_string()))
@@ -294,8 +289,6 @@ mod tests {
 
     #[test]
     fn paths_mean_the_same_to_every_language() {
-        assert_eq!(shell("/a/b-1.2"), "/a/b-1.2");
-        assert_eq!(shell("/a b/it's $x"), r"'/a b/it'\''s $x'");
         assert_eq!(python("/a b/\"x\"").unwrap(), r#""/a b/\"x\"""#);
         assert_eq!(groovy(r"/a\b/it's"), r"'/a\\b/it\'s'");
     }

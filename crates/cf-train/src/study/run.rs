@@ -1,5 +1,6 @@
 //! Runs tasks: each in a directory beside its final name, which it gets when it is complete.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -42,6 +43,8 @@ pub struct TaskRunner<'a> {
     device: Device,
     on_lost: fn(&Path),
     files: FileHashes,
+    /// Warnings that tasks of one cohort have in common.
+    told: BTreeSet<String>,
 }
 
 impl<'a> TaskRunner<'a> {
@@ -62,7 +65,15 @@ impl<'a> TaskRunner<'a> {
                 format!("is of cf-train {}, this is {CODE_VERSION}; plan the study again", plan.cf_train),
             ));
         }
-        Ok(Self { dir, plan, device_name, device, on_lost, files: FileHashes::default() })
+        Ok(Self {
+            dir,
+            plan,
+            device_name,
+            device,
+            on_lost,
+            files: FileHashes::default(),
+            told: BTreeSet::new(),
+        })
     }
 
     /// Runs a task, or goes on with it where it was interrupted. A finished task is left as it is.
@@ -133,6 +144,7 @@ impl<'a> TaskRunner<'a> {
         };
         check_precision(&config, &options)?;
         let fold_plan = Plan::new(&config, &self.device, &options.folds)?;
+        fold_plan.warn_of_patients_validated_twice(&mut self.told);
         let hashes = fold_plan.data_hashes(&config, &mut self.files, (run, stop))?;
         hashes.iter().try_for_each(|data| self.check_as_planned(task, &config, data))?;
         // Where the data lie and what memory a step may use is not part of a task: an interrupted one may go on elsewhere.
