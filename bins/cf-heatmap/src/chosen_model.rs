@@ -128,7 +128,7 @@ impl ChosenModel {
                 let of_run = OfRun::All {
                     folds: [&[*first], others].concat(),
                     others: checkpoints.collect::<Result<_, _>>()?,
-                    has_patient: models.has_patient_of(slide),
+                    has_patient: models.has_patient_of(slide)?,
                 };
                 (models.checkpoint(*first)?, of_run)
             }

@@ -44,6 +44,9 @@ struct Models<'a> {
     /// Folds over whose models all numbers are means, since the slide took no part in the run.
     #[serde(skip_serializing_if = "<[usize]>::is_empty")]
     folds: &'a [usize],
+    /// Whether another slide of the patient took part in it, where this one did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    patient_in_run: Option<bool>,
 }
 
 impl<'a> Models<'a> {
@@ -53,7 +56,9 @@ impl<'a> Models<'a> {
             OfRun::Fold { fold, part, others } => {
                 Self { fold: Some(*fold), part: Some(*part), other_folds: others, ..Self::default() }
             }
-            OfRun::All { folds, .. } => Self { folds, ..Self::default() },
+            OfRun::All { folds, has_patient, .. } => {
+                Self { folds, patient_in_run: Some(*has_patient), ..Self::default() }
+            }
         }
     }
 }

@@ -501,6 +501,14 @@ fn a_slide_that_took_no_part_in_a_run_is_drawn_by_all_of_its_models_as_apply_sco
     let wanted =
         "mean over the models of folds 0, 1: this slide is in no fold of the run (--fold N takes one)";
     assert!(text(&words.stdout).contains(wanted), "{}", text(&words.stdout));
+    // Another slide of a patient of the run is told as such, as `cf-train apply` tells it.
+    let patient = trained.slide.split("-01Z").next().unwrap();
+    let other = format!("{patient}-01Z-00-DX9");
+    std::fs::copy(bag("new-1"), bag(&other)).unwrap();
+    assert_eq!(
+        (&together["patient_in_run"], &said(&by_run(&other, "other", &[]))["patient_in_run"]),
+        (&false.into(), &true.into())
+    );
     // A name that no bag has is not drawn by anything.
     let unknown = by_run("new-2", "none", &[]);
     assert_eq!(unknown.status.code(), Some(3));

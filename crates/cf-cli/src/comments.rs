@@ -6,7 +6,7 @@ use crate::rows::{is_line_end, without_mark};
 /// Where the header of a table begins: below the lines above it that begin with `#`, as in tables of cBioPortal, of a text that opens with
 /// one. Below the header, a row may begin with `#`.
 ///
-/// The header itself may begin with `#`, and its first name is then what follows: where nothing else is above a row with a number in it, and the
+/// The header itself may begin with `#`, and its first name is then what follows without a blank: where nothing else is above a row with a number in it, and the
 /// last of these lines has a name for each cell of the row; or where all lines begin so. A `#` of its own is the name of an index column.
 ///
 /// ```
@@ -54,7 +54,7 @@ fn names_the_cells(comment: &[u8], text: &[u8], row_at: usize) -> bool {
         let mut cells = csv::StringRecord::new();
         reader.from_reader(text).read_record(&mut cells).is_ok_and(|is_there| is_there).then_some(cells)
     };
-    let names = comment.strip_prefix(b"#").and_then(cells_of);
+    let names = comment.strip_prefix(b"#").filter(|rest| !rest.starts_with(b" ")).and_then(cells_of);
     let (Some(names), Some(row)) = (names, text.get(row_at..).and_then(cells_of)) else { return false };
     let is_name = |cell: &str| !cell.is_empty() && !is_number(cell);
     names.len() > 1 && names.len() == row.len() && names.iter().all(is_name) && row.iter().any(is_number)
@@ -88,6 +88,8 @@ mod tests {
         // A comment with a comma too few, and one above a header.
         header("# id, time\nid,12,24\na,1,2\n", "id,12,24");
         header("# id, time\nid,time\na,1\n", "id,time");
+        // Words above a header one of whose names is a number.
+        header("# patient, dead, at 12 months\nid,dead,12\na,1,2\n", "id,dead,12");
     }
 
     #[test]

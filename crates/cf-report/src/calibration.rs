@@ -45,7 +45,7 @@ pub(crate) struct Horizon {
 }
 
 impl Calibration {
-    /// Compares predictions with outcomes; `None` without patients.
+    /// Compares predictions with outcomes; `None` without patients, or where no survival is predicted.
     ///
     /// # Errors
     /// If a predicted survival is no probability.
@@ -58,7 +58,7 @@ impl Calibration {
             .collect();
         let patients = grouped(&in_folds, |(patient, ..)| *patient);
         let outcomes: Vec<Outcome> = patients.iter().filter_map(|of| Some(of.first()?.1)).collect();
-        if outcomes.is_empty() {
+        if outcomes.is_empty() || folds.iter().any(|fold| fold.curves.is_none()) {
             return Ok(None);
         }
         // Mean of each patient over the folds, of values of all folds.
@@ -71,7 +71,8 @@ impl Calibration {
         let own = once(folds.iter().flat_map(FoldPatients::survival_at_own_time).collect());
         let curve = KaplanMeier::fit(&outcomes)?;
         let horizons: Vec<f64> = horizons(&outcomes);
-        let no_horizon = horizons.is_empty().then(|| no_horizon(outcomes.len()));
+        let is_cut = folds.iter().any(|fold| fold.n_followed_longer > 0);
+        let no_horizon = horizons.is_empty().then(|| no_horizon(outcomes.len(), is_cut));
         let horizon = |&months: &f64| -> Result<Horizon> {
             let predicted: Vec<f64> = once(folds.iter().flat_map(|fold| fold.survival_at(months)).collect())
                 .into_iter()
@@ -141,12 +142,16 @@ impl Horizon {
 }
 
 /// A sentence for a cohort without a horizon.
-fn no_horizon(n_patients: usize) -> String {
+fn no_horizon(n_patients: usize, is_cut: bool) -> String {
     let patients = number::counted(n_patients, "patient is", "patients are");
     if n_patients < FEWEST_FOR_A_HORIZON {
         return format!(
             "No horizon can be shown: {patients} too few, expected at least {FEWEST_FOR_A_HORIZON}."
         );
+    }
+    if is_cut {
+        return "No horizon can be shown: before predictions end, nobody has the event while a tenth of the patients is still followed."
+            .to_owned();
     }
     "No horizon can be shown: nobody has the event before less than a tenth of the patients is still followed.".to_owned()
 }
@@ -197,7 +202,7 @@ mod tests {
             patient_ids,
             outcomes,
             risk,
-            curves,
+            curves: Some(curves),
             train: &[],
             follow_up: FollowUp::Trained,
             n_followed_longer: 0,

@@ -38,7 +38,7 @@ pub struct ExternalReport {
     pub c_index: ExternalCIndex,
     /// Of patients; their risk is the mean over the slides.
     pub patient_c_index: ExternalCIndex,
-    /// The risks and survival curves averaged over the models, a row per slide; folds are not read.
+    /// The risks and survival curves averaged over the models, a row per slide, all of fold 0.
     pub predictions: Vec<PredictionRow>,
     /// Months of the values of every row's survival, between which, from 1 at time 0, curves are straight; none where curves are not known.
     /// Nothing is predicted after the last.
@@ -139,14 +139,14 @@ impl ExternalAnalysis {
         if let Some(row) = report.predictions.iter().find(|row| !row.risk.is_finite()) {
             return Err(Error::NonFiniteRisk { slide_id: row.slide_id.clone(), risk: row.risk });
         }
-        let curves = FoldPatients::tested(report, &patients(&report.predictions)?)?;
-        let (time_scores, calibration) = match &curves {
-            Some(curves) => (TimeScores::of_cohort(curves), Calibration::of(std::slice::from_ref(curves))?),
-            None => (Err(report.no_survival.clone().unwrap_or_default()), None),
+        let tested = FoldPatients::tested(report, &patients(&report.predictions)?)?;
+        let (time_scores, calibration) = match &tested {
+            Some(tested) => (TimeScores::of_cohort(tested), Calibration::of(std::slice::from_ref(tested))?),
+            None => (Err("Nobody was scored.".to_owned()), None),
         };
         Ok(Self {
             time_scores,
-            reach: curves.as_ref().and_then(FoldPatients::reach),
+            reach: tested.as_ref().and_then(FoldPatients::reach),
             calibration,
             facts: patient_facts(&report.predictions)?,
             slides: RiskGroups::split_at(Level::Slide, &report.predictions, report.cut)?,
@@ -172,7 +172,7 @@ impl PlacedFigures {
         Ok(Self {
             kaplan_meier: [&analysis.slides, &analysis.patients].map(kaplan_meier),
             auc: scores.map(|scores| figures::auc(scores, "averaged risk")).transpose()?,
-            brier: scores.map(figures::brier).transpose()?,
+            brier: scores.map(figures::brier).transpose()?.flatten(),
             calibration: analysis
                 .calibration
                 .as_ref()

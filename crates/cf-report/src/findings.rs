@@ -7,7 +7,7 @@ use crate::patients::PatientFacts;
 use crate::report::{CIndexSummary, CrossValidationReport, Selection};
 use crate::risk_cut::Cut;
 use crate::risk_groups::{Level, RiskGroups};
-use crate::time_scores::{FoldScores, TimeScores};
+use crate::time_scores::TimeScores;
 
 /// Two paragraphs for readers who do not read tables.
 pub(crate) struct Findings {
@@ -124,9 +124,8 @@ pub(crate) fn probabilities(
     calibration: Option<&Calibration>,
 ) -> Option<String> {
     let scores = scores?;
-    let (model, reference) =
-        (scores.mean_of(FoldScores::integrated_brier), scores.mean_of(FoldScores::integrated_reference));
-    let accuracy = scores.accuracy()?;
+    let brier = scores.integrated_brier()?;
+    let (model, reference, accuracy) = (brier.model, brier.reference, brier.accuracy()?);
     let numbers = format!("integrated Brier score {} against {}", fixed(model, 3), fixed(reference, 3));
     let calibrated = calibration.map(|calibration| calibration.d.p_value >= 0.05);
     let test = match calibrated {

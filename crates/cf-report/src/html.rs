@@ -69,10 +69,14 @@ pub fn render_html(report: &CrossValidationReport) -> Result<String> {
         validated_twice: validated_twice.clone(),
         time_scores,
         no_time_scores,
+        survival_note: report.no_survival.as_deref(),
         calibration: analysis.calibration.as_ref().map(|calibration| {
             CalibrationView::new(calibration, &wording::predicted_by(validated_twice.as_deref()))
         }),
-        no_calibration: "There are no validation predictions, so calibration is undefined.",
+        no_calibration: report
+            .no_survival
+            .as_deref()
+            .unwrap_or("There are no validation predictions, so calibration is undefined."),
         flow: report.flow.iter().map(FlowView::new).collect(),
         folds_argument: wording::folds_argument(report),
         n_bins: folds.iter().map(|fold| fold.bins.len()).max().unwrap_or(0),
@@ -107,9 +111,11 @@ struct Page<'a> {
     validated_twice: Option<String>,
     time_scores: Option<TimeScoresView>,
     no_time_scores: Option<&'a str>,
+    /// Of predicted survival.
+    survival_note: Option<&'a str>,
     calibration: Option<CalibrationView<'a>>,
     /// Where there is none.
-    no_calibration: &'static str,
+    no_calibration: &'a str,
     flow: Vec<FlowView<'a>>,
     folds_argument: String,
     n_bins: usize,

@@ -36,6 +36,7 @@
 //!     model_paper: String::new(),
 //!     software_version: "0.1.0".to_owned(),
 //!     config_toml: String::new(),
+//!     no_survival: None,
 //!     heatmaps: Vec::new(),
 //!     wall_seconds: 0.0,
 //!     peak_rss_bytes: 0,

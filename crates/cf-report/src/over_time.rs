@@ -1,13 +1,14 @@
 //! The numbers of the sections "Over time" and "Calibration", for programs.
 
 use serde::Serialize;
+use survival_metrics::ScoreOverTime;
 
 use crate::analysis::Analysis;
 use crate::calibration::{Calibration, Horizon};
 use crate::error::Result;
 use crate::external::{ExternalAnalysis, ExternalReport};
 use crate::report::CrossValidationReport;
-use crate::time_scores::{FoldScores, TimeScores};
+use crate::time_scores::{BrierScores, FoldScores, IntegratedBrier, TimeScores};
 
 /// How predicted risk and survival do over time, not rounded.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -20,6 +21,8 @@ pub struct OverTime {
     pub mean: Option<MeanOverTime>,
     /// Why nothing, or one of the folds, is scored, in sentences.
     pub left_out: Vec<String>,
+    /// That patients of an external test were followed for longer than survival is predicted, if so, in sentences.
+    pub reach: Option<String>,
     /// Of all patients together; `None` without predicted survival.
     pub calibration: Option<CalibrationNumbers>,
 }
@@ -33,26 +36,26 @@ pub struct FoldOverTime {
     pub auc: Vec<f64>,
     /// Standard error of each.
     pub auc_standard_error: Vec<f64>,
-    /// Brier score at each month.
-    pub brier: Vec<f64>,
+    /// Brier score at each month; `None` where no survival is predicted, or the training patients are not known.
+    pub brier: Option<Vec<f64>>,
     /// That of the Kaplan-Meier curve of the training patients.
-    pub kaplan_meier_brier: Vec<f64>,
+    pub kaplan_meier_brier: Option<Vec<f64>>,
     /// Over all months.
     #[serde(flatten)]
     pub whole: MeanOverTime,
 }
 
-/// Scores over all months, of one fold or as the mean over several.
+/// Scores over all months, of one fold, or of several: their means, but for the accuracy, which is that of the mean errors.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct MeanOverTime {
-    /// Uno's C-index of the pairs up to the last month; `None` where no pair is comparable.
+    /// Uno's C-index of the pairs up to the last month; `None` where no pair of a fold is comparable.
     pub uno_c_index: Option<f64>,
     /// AUC(t), weighted by the fall of the Kaplan-Meier curve.
     pub mean_auc: f64,
-    /// Brier score, integrated by trapezoids and divided by the length of time.
-    pub integrated_brier: f64,
+    /// Brier score, integrated by trapezoids and divided by the length of time; `None` as at single months.
+    pub integrated_brier: Option<f64>,
     /// That of the Kaplan-Meier curve of the training patients.
-    pub integrated_kaplan_meier_brier: f64,
+    pub integrated_kaplan_meier_brier: Option<f64>,
     /// 1 - model / Kaplan-Meier: the index of prediction accuracy; `None` where Kaplan-Meier makes no error.
     pub accuracy: Option<f64>,
 }
@@ -118,14 +121,16 @@ impl OverTime {
                 months: scores.times.clone(),
                 folds: scores.folds.iter().map(FoldOverTime::of).collect(),
                 mean: Some(MeanOverTime::of_all(scores)),
-                left_out: scores.left_out.iter().cloned().chain(reach).collect(),
+                left_out: scores.left_out.clone(),
+                reach,
                 calibration,
             },
             Err(reason) => Self {
                 months: Vec::new(),
                 folds: Vec::new(),
                 mean: None,
-                left_out: std::iter::once(reason.clone()).chain(reach).collect(),
+                left_out: vec![reason.clone()],
+                reach,
                 calibration,
             },
         }
@@ -134,32 +139,36 @@ impl OverTime {
 
 impl FoldOverTime {
     fn of(scores: &FoldScores) -> Self {
-        let (model, reference) = (scores.integrated_brier(), scores.integrated_reference());
+        let values = |of: fn(&BrierScores) -> &ScoreOverTime| {
+            scores.brier.as_ref().map(|brier| of(brier).scores.clone())
+        };
         Self {
             fold: scores.fold,
             auc: scores.auc.auc.clone(),
             auc_standard_error: scores.auc.standard_error.clone(),
-            brier: scores.brier.scores.clone(),
-            kaplan_meier_brier: scores.reference.scores.clone(),
-            whole: MeanOverTime {
-                uno_c_index: scores.uno_c,
-                mean_auc: scores.auc.mean,
-                integrated_brier: model,
-                integrated_kaplan_meier_brier: reference,
-                accuracy: (reference > 0.0).then(|| 1.0 - model / reference),
-            },
+            brier: values(|brier| &brier.model),
+            kaplan_meier_brier: values(|brier| &brier.reference),
+            whole: MeanOverTime::new(
+                (scores.uno_c, scores.auc.mean),
+                scores.brier.as_ref().map(BrierScores::integrated),
+            ),
         }
     }
 }
 
 impl MeanOverTime {
     fn of_all(scores: &TimeScores) -> Self {
+        let mean_auc = scores.mean_of(|fold| fold.auc.mean);
+        Self::new((scores.mean_uno_c(), mean_auc), scores.integrated_brier())
+    }
+
+    fn new((uno_c_index, mean_auc): (Option<f64>, f64), brier: Option<IntegratedBrier>) -> Self {
         Self {
-            uno_c_index: scores.mean_uno_c(),
-            mean_auc: scores.mean_of(|fold| fold.auc.mean),
-            integrated_brier: scores.mean_of(FoldScores::integrated_brier),
-            integrated_kaplan_meier_brier: scores.mean_of(FoldScores::integrated_reference),
-            accuracy: scores.accuracy(),
+            uno_c_index,
+            mean_auc,
+            integrated_brier: brier.map(|brier| brier.model),
+            integrated_kaplan_meier_brier: brier.map(|brier| brier.reference),
+            accuracy: brier.and_then(IntegratedBrier::accuracy),
         }
     }
 }

@@ -51,6 +51,8 @@ pub struct CrossValidationReport {
     pub model_paper: String,
     /// Version of the software, for the citation block.
     pub software_version: String,
+    /// Why the models predict no survival, as a sentence; their risks alone are then scored, and [`PredictionRow::survival`] is not read.
+    pub no_survival: Option<String>,
     /// Heatmaps of slides, in the order to print; none unless they were drawn.
     pub heatmaps: Vec<Heatmap>,
     /// Resolved configuration, TOML text.

@@ -37,18 +37,37 @@ pub(crate) struct FoldScores {
     pub(crate) auc: AucOverTime,
     /// C-index of the pairs up to the last time, weighted by 1 / G^2.
     pub(crate) uno_c: Option<f64>,
-    pub(crate) brier: ScoreOverTime,
-    /// Brier score of the Kaplan-Meier curve of the training patients, which is the same prediction for everybody.
+    /// `None` where no survival is predicted, or nothing is known to hold it against.
+    pub(crate) brier: Option<BrierScores>,
+}
+
+/// Brier scores of predicted survival.
+#[derive(Debug, Clone)]
+pub(crate) struct BrierScores {
+    pub(crate) model: ScoreOverTime,
+    /// Of the Kaplan-Meier curve of the training patients, which is the same prediction for everybody.
     pub(crate) reference: ScoreOverTime,
 }
 
-impl FoldScores {
-    pub(crate) fn integrated_brier(&self) -> f64 {
-        self.brier.integrated(TimeIntegral::Trapezoid)
-    }
+/// Brier scores over all times.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IntegratedBrier {
+    pub(crate) model: f64,
+    pub(crate) reference: f64,
+}
 
-    pub(crate) fn integrated_reference(&self) -> f64 {
-        self.reference.integrated(TimeIntegral::Trapezoid)
+impl BrierScores {
+    pub(crate) fn integrated(&self) -> IntegratedBrier {
+        let [model, reference] =
+            [&self.model, &self.reference].map(|score| score.integrated(TimeIntegral::Trapezoid));
+        IntegratedBrier { model, reference }
+    }
+}
+
+impl IntegratedBrier {
+    /// Index of prediction accuracy: `1 - IBS / IBS of the reference`; `None` where the reference is 0.
+    pub(crate) fn accuracy(self) -> Option<f64> {
+        (self.reference > 0.0).then(|| 1.0 - self.model / self.reference)
     }
 }
 
@@ -104,7 +123,9 @@ impl TimeScores {
 
     /// Scores a cohort that took no part in training, as if it were a fold; or says in a sentence why that is impossible.
     pub(crate) fn of_cohort(patients: &FoldPatients<'_>) -> std::result::Result<Self, String> {
-        let undefined = |reason: String| format!("AUC(t) and Brier score are undefined: {reason}.");
+        // What is known of patients ends where the predictions do.
+        let until = if patients.n_followed_longer > 0 { " by the time that predictions end" } else { "" };
+        let undefined = |reason: String| format!("AUC(t) and Brier score are undefined{until}: {reason}.");
         let usable = usable_times(patients).map_err(undefined)?;
         let times = grid(usable.first, usable.last).ok_or_else(|| {
             undefined(format!(
@@ -154,18 +175,35 @@ impl TimeScores {
         limits.collect()
     }
 
-    /// Index of prediction accuracy: `1 - IBS / IBS of the reference`, of the means over folds; `None` where the
-    /// reference is 0.
-    pub(crate) fn accuracy(&self) -> Option<f64> {
-        let reference = self.mean_of(FoldScores::integrated_reference);
-        (reference > 0.0).then(|| 1.0 - self.mean_of(FoldScores::integrated_brier) / reference)
+    /// Brier scores of every fold; `None` unless all have them.
+    fn briers(&self) -> Option<Vec<&BrierScores>> {
+        self.folds.iter().map(|fold| fold.brier.as_ref()).collect()
+    }
+
+    /// Means over folds at each time: of the model, and of the reference.
+    pub(crate) fn mean_brier(&self) -> Option<[Vec<f64>; 2]> {
+        let briers = self.briers()?;
+        let mean = |of: fn(&BrierScores) -> &ScoreOverTime| -> Vec<f64> {
+            let at = |k: usize| briers.iter().filter_map(|brier| of(brier).scores.get(k)).sum::<f64>();
+            (0..self.times.len()).map(|k| at(k) / briers.len() as f64).collect()
+        };
+        Some([mean(|brier| &brier.model), mean(|brier| &brier.reference)])
+    }
+
+    /// Means over folds of what is integrated over all times.
+    pub(crate) fn integrated_brier(&self) -> Option<IntegratedBrier> {
+        let briers = self.briers()?;
+        let mean = |of: fn(IntegratedBrier) -> f64| {
+            briers.iter().map(|brier| of(brier.integrated())).sum::<f64>() / briers.len() as f64
+        };
+        Some(IntegratedBrier { model: mean(|brier| brier.model), reference: mean(|brier| brier.reference) })
     }
 }
 
 /// The times at which a fold can be scored, or why there are none.
 fn usable_times<'a>(patients: &'a FoldPatients<'a>) -> std::result::Result<Usable<'a>, String> {
     let rule = CensoringRule::default();
-    if patients.train.is_empty() {
+    if patients.train.is_empty() && patients.follow_up == FollowUp::Trained {
         return Err("the outcomes of its training patients are unknown".to_owned());
     }
     let (followed, one, several) = match patients.follow_up {
@@ -214,12 +252,14 @@ impl Usable<'_> {
         let score = |curves: &PredictedSurvival| {
             brier_score(outcomes, curves, times, &self.censoring, BrierConfig::default())
         };
+        let brier = |curves: &PredictedSurvival| -> survival_metrics::Result<BrierScores> {
+            Ok(BrierScores { model: score(curves)?, reference: score(&reference(train, outcomes.len())?)? })
+        };
         Ok(FoldScores {
             fold: *fold,
             auc,
             uno_c: self.uno_c(times)?,
-            brier: score(curves)?,
-            reference: score(&reference(train, outcomes.len())?)?,
+            brier: curves.as_ref().filter(|_| !train.is_empty()).map(brier).transpose()?,
         })
     }
 
@@ -270,7 +310,9 @@ mod tests {
             fold: 4,
             patient_ids: (0..outcomes.len()).map(|i| &*format!("p{i}").leak()).collect(),
             risk: Risk::new(&risk).expect("finite"),
-            curves: PredictedSurvival::new(&[40.0], values, CurveLookup::Linear).expect("probabilities"),
+            curves: Some(
+                PredictedSurvival::new(&[40.0], values, CurveLookup::Linear).expect("probabilities"),
+            ),
             outcomes,
             train,
             follow_up: FollowUp::Trained,
@@ -289,7 +331,8 @@ mod tests {
         assert_eq!(right.mean_uno_c(), Some(1.0));
         let wrong = scores(&|i| 1.0 - i as f64 / 30.0);
         assert!(wrong.folds[0].auc.auc.iter().all(|&auc| auc == 0.0));
-        assert!(right.accuracy() > wrong.accuracy());
+        let accuracy = |scores: &TimeScores| scores.integrated_brier().and_then(IntegratedBrier::accuracy);
+        assert!(accuracy(&right) > accuracy(&wrong));
         assert_eq!(right.left_out, Vec::<String>::new());
     }
 
@@ -302,10 +345,11 @@ mod tests {
         assert_eq!((scores.times.first(), scores.times.last()), (Some(&2.0), Some(&27.0)));
         let own =
             CensoringDistribution::fit(&cohort.outcomes, CensoringRule::default().ties).expect("fitted");
-        let brier =
-            brier_score(&cohort.outcomes, &cohort.curves, &scores.times, &own, BrierConfig::default())
-                .expect("scored");
-        assert_eq!(scores.folds[0].brier.scores, brier.scores);
+        let curves = cohort.curves.as_ref().expect("curves");
+        let brier = brier_score(&cohort.outcomes, curves, &scores.times, &own, BrierConfig::default())
+            .expect("scored");
+        let of_fold = |scores: &TimeScores| scores.folds[0].brier.clone().expect("curves");
+        assert_eq!(of_fold(&scores).model.scores, brier.scores);
         let reference = KaplanMeier::fit(&train).expect("fitted");
         // Nobody who was trained on had the event by 19 months: the reference says that all live.
         let at_19 = scores.times.iter().position(|&time| time == 19.0).expect("on the grid");
@@ -313,8 +357,16 @@ mod tests {
         let all_live = PredictedSurvival::same_for_all(&[60.0], &[1.0], 30).expect("a curve");
         let all_live =
             brier_score(&cohort.outcomes, &all_live, &[19.0], &own, BrierConfig::default()).expect("scored");
-        assert_eq!(scores.folds[0].reference.scores[at_19], all_live.scores[0]);
-        assert_ne!(brier.scores, TimeScores::of(&[fold]).expect("scored").folds[0].brier.scores);
+        assert_eq!(of_fold(&scores).reference.scores[at_19], all_live.scores[0]);
+        assert_ne!(brier.scores, of_fold(&TimeScores::of(&[fold]).expect("scored")).model.scores);
+        // Without outcomes to hold probabilities against, or without probabilities, the order of the risks is scored all the same.
+        for without in
+            [FoldPatients { train: &[], ..cohort.clone() }, FoldPatients { curves: None, ..cohort.clone() }]
+        {
+            let found = TimeScores::of_cohort(&without).expect("scored");
+            assert_eq!(found.folds[0].auc.auc, scores.folds[0].auc.auc);
+            assert!(found.integrated_brier().is_none() && found.mean_brier().is_none());
+        }
 
         let dead = FoldPatients { outcomes: cohort.outcomes[..2].to_vec(), ..cohort };
         let reason = TimeScores::of_cohort(&dead).expect_err("no time between the events");
@@ -354,9 +406,9 @@ mod tests {
     fn the_reference_against_itself_has_accuracy_0() {
         let train = outcomes(1..61);
         let mut fold = patients(&train, |_| 0.5);
-        fold.curves = reference(&train, 30).expect("a curve");
+        fold.curves = Some(reference(&train, 30).expect("a curve"));
         let scores = TimeScores::of(&[fold]).expect("scored");
-        assert_eq!(scores.accuracy(), Some(0.0));
+        assert_eq!(scores.integrated_brier().and_then(IntegratedBrier::accuracy), Some(0.0));
     }
 
     #[test]

@@ -133,6 +133,19 @@ fn nothing_is_held_against_models_after_the_times_that_they_know() {
         "{page}"
     );
     assert!(!html(&with_end(1e6)).contains("followed for longer"));
+    // Where nobody had the event by then, that is what is said.
+    let mut late = with_end(middle);
+    for row in &mut late.predictions {
+        row.outcome = survival_metrics::Outcome::event(row.outcome.time() + middle).expect("a valid time");
+    }
+    let page = html(&late);
+    for sentence in [
+        "followed for longer",
+        "undefined by the time that predictions end: it has 0 patients with the event",
+        "before predictions end, nobody has the event",
+    ] {
+        assert!(page.contains(sentence), "{sentence}: {page}");
+    }
 }
 
 #[test]

@@ -542,8 +542,8 @@ fn numbers_over_time_for_programs_are_those_of_the_page() {
             "{label} {:.3} {:.3} {:.3} {:.3}",
             whole.uno_c_index.expect("pairs"),
             whole.mean_auc,
-            whole.integrated_brier,
-            whole.integrated_kaplan_meier_brier
+            whole.integrated_brier.expect("curves"),
+            whole.integrated_kaplan_meier_brier.expect("curves")
         );
         assert!(page.contains(&row), "{row} is not in {page}");
     }
@@ -553,7 +553,8 @@ fn numbers_over_time_for_programs_are_those_of_the_page() {
     );
     for fold in &found.folds {
         let n = found.months.len();
-        assert_eq!([fold.auc.len(), fold.brier.len(), fold.kaplan_meier_brier.len()], [n; 3]);
+        let briers = [&fold.brier, &fold.kaplan_meier_brier].map(|brier| brier.as_ref().map(Vec::len));
+        assert_eq!((fold.auc.len(), briers), (n, [Some(n); 2]));
     }
     let calibration = found.calibration.expect("curves");
     for horizon in &calibration.horizons {
@@ -563,6 +564,17 @@ fn numbers_over_time_for_programs_are_those_of_the_page() {
         assert!(low <= horizon.observed && horizon.observed <= high);
     }
     assert!((calibration.d_bins.iter().sum::<f64>() - calibration.n_patients as f64).abs() < 1e-9);
+    // Models that predict no survival are scored by their risks alone.
+    let sentence = "They say who is at higher risk.";
+    let ranking = CrossValidationReport { no_survival: Some(sentence.to_owned()), ..report.clone() };
+    let of_risk = over_time(&ranking).expect("scored");
+    assert_eq!(
+        (&of_risk.folds[0].auc, of_risk.mean.map(|mean| mean.mean_auc)),
+        (&found.folds[0].auc, Some(mean.mean_auc))
+    );
+    assert!(of_risk.folds[0].brier.is_none() && of_risk.calibration.is_none());
+    assert_eq!(html(&ranking).matches(sentence).count(), 2, "over time and calibration");
+    assert!(figures(&ranking).expect("drawn").iter().all(|figure| !figure.name.starts_with("brier")));
     let mut nothing = report;
     nothing.predictions.clear();
     let found = over_time(&nothing).expect("consistent");

@@ -17,7 +17,7 @@ use wsi_bags::{ErrorKind, Layout, Magnification};
 
 use crate::bags::open_store;
 use crate::byte_size::ByteSize;
-use crate::cohort::{Dropped, SlideList};
+use crate::cohort::SlideList;
 use crate::config::{FeatureRoots, FeaturesConfig};
 use crate::ensemble::{Ensemble, FaultyBags, TrainedRun};
 use crate::environment::Environment;
@@ -31,9 +31,6 @@ pub use files::{PATIENTS, PREDICTIONS};
 pub use summary::{ApplySummary, LeftOut};
 
 use summary::ScoredList;
-
-/// Why a slide was not scored.
-const UNREADABLE: &str = "slide whose bag can't be read";
 
 /// The slides that models are applied to.
 #[derive(Debug, Clone, Default)]
@@ -115,8 +112,7 @@ pub fn apply(
     // What can't be read is left out with the others that can't, once all are opened.
     let unreadable = |error| FaultyBags::LeftOut.leave_out(error).map(|_| None);
     let missing = |slide: &str| missing_from(&store, slide, &run.config.model).or_else(unreadable);
-    let (has_bag, mut left_out) =
-        among(names, listed_by, (features.directory(), store.slide_ids()), missing)?;
+    let (has_bag, left_out) = among(names, listed_by, (features.directory(), store.slide_ids()), missing)?;
     let mut has_bag = has_bag.into_iter();
     list.slides.retain(|_| has_bag.next().unwrap_or(false));
 
@@ -124,11 +120,8 @@ pub fn apply(
     let ensemble = Ensemble::load(&run, options.memory_budget, &options.device)?;
     ensemble.check_months(&options.months)?;
     let applied = ensemble.apply((&slide_ids, FaultyBags::LeftOut), (store, &features), stop, observe)?;
-    let unread: BTreeSet<String> = applied.left_out.iter().map(|faulty| faulty.slide_id.clone()).collect();
+    let unread: BTreeSet<&String> = applied.left_out.iter().map(|faulty| &faulty.slide_id).collect();
     list.slides.retain(|slide| !unread.contains(&slide.slide_id));
-    if !unread.is_empty() {
-        left_out.push(Dropped { reason: UNREADABLE.to_owned(), ids: unread.into_iter().collect() });
-    }
     let scored = ScoredList::new(&list, &run, (&applied.scores, &options.months))?;
     let summary = ApplySummary::new(
         (&run, &applied),

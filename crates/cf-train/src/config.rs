@@ -2,13 +2,14 @@
 
 mod examined;
 mod inner_validation;
+mod loss_kind;
 mod sections;
 
 use std::path::{Path, PathBuf};
 
 use candle_core::DType;
+use cf_model::ModelConfig;
 use cf_model::kernels::device::stored_type;
-use cf_model::{Head, ModelConfig, ModelName};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 use wsi_bags::Layout;
@@ -22,6 +23,7 @@ use crate::splits::HeldOutUse;
 
 pub(crate) use examined::{ConfigFaultKind, Examined};
 pub use inner_validation::InnerValidation;
+pub use loss_kind::LossKind;
 pub use sections::ExternalConfig;
 
 /// Everything that determines a cross-validated run.
@@ -105,41 +107,6 @@ pub struct TrainingConfig {
     /// Start from the weights of this safetensors or `.pt` file instead of drawing them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub initial_weights: Option<PathBuf>,
-}
-
-/// The losses of the released code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LossKind {
-    /// Discrete-time negative log-likelihood: the paper's.
-    Nll,
-    /// Discrete-time cross-entropy.
-    CrossEntropy,
-    /// Cox partial likelihood of the risk scores within each accumulation group.
-    Cox,
-    /// The censored likelihood of the time itself, for a model that ends with a mixture of times.
-    Likelihood,
-}
-
-impl LossKind {
-    /// Why a model that ends with `head` can't be trained on this loss, if it can't.
-    fn fault_with(self, head: Head, model: ModelName) -> Option<String> {
-        let expected = match (head, self) {
-            (Head::Hazards, Self::Nll | Self::CrossEntropy | Self::Cox)
-            | (Head::LogRisk { .. }, Self::Cox)
-            | (Head::TimeMixture { .. }, Self::Likelihood) => return None,
-            (Head::Hazards, Self::Likelihood) => "nll, cross-entropy or cox",
-            (Head::LogRisk { .. }, _) => "cox",
-            (Head::TimeMixture { .. }, _) => "likelihood",
-        };
-        let found = match self {
-            Self::Nll => "nll",
-            Self::CrossEntropy => "cross-entropy",
-            Self::Cox => "cox",
-            Self::Likelihood => "likelihood",
-        };
-        Some(format!("training.loss is {found}, expected {expected}: this {model} ends with {head}"))
-    }
 }
 
 /// The floats of a run's parameters, activations, gradients and optimiser.

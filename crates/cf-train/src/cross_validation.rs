@@ -96,6 +96,7 @@ pub(crate) fn carry_out(
     let memory = MemoryBudget::new(config, plan.bags.backbone_dim(), &options.device)?;
     let memory = plan.check_memory(memory, observe)?;
     check_directory(run, config, options.resume)?;
+    plan.check_same_in(run)?;
     // A run that is there keeps its settings until it is known that it goes on; one that is interrupted before that goes on, too.
     if !run.join(run_dir::CONFIG).is_file() {
         write_settings(run, config)?;

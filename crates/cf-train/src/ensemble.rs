@@ -10,14 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
-use cf_model::Head;
 use serde::{Deserialize, Serialize};
 use survival_metrics::median_risk;
 use wsi_bags::BagStore;
 
 use crate::bags::BagSource;
 use crate::byte_size::ByteSize;
-use crate::config::{FeaturesConfig, LossKind};
+use crate::config::FeaturesConfig;
 use crate::device_memory;
 use crate::error::{Error, Result};
 use crate::evaluate::Risks;
@@ -105,8 +104,7 @@ impl Applied {
     }
 }
 
-/// Why some models predict no survival: the partial likelihood compares risks, and leaves open how high they are.
-const NO_BASELINE: &str = "its models were trained with training.loss = \"cox\", which says whose risk is higher and not what survival is";
+/// Why models predict no survival, as a clause about their run.
 const NO_TIME_BINS: &str = "its checkpoints do not say their time bins, so that survival has no times";
 
 /// The models of a run, ready to be applied.
@@ -156,10 +154,8 @@ impl<'a> Ensemble<'a> {
 
     /// Up to when every model predicts survival, in months, or why they predict none.
     fn last_month(&self) -> std::result::Result<f64, &'static str> {
-        let of_loss =
-            self.run.config.training.loss == LossKind::Cox && self.run.config.model.head() == Head::Hazards;
-        if of_loss {
-            return Err(NO_BASELINE);
+        if let Some(reason) = self.run.config.no_survival() {
+            return Err(reason);
         }
         let last = |model: &FoldModel| model.model.time_bin_edges_months.as_ref()?.last().copied();
         let ends: Option<Vec<f64>> = self.models.iter().map(last).collect();
@@ -182,6 +178,14 @@ impl<'a> Ensemble<'a> {
         let store = Arc::new(store);
         let magnifications = run.config.model.magnifications();
         let (mut slides, mut left_out) = faulty_bags.described(slides, (&store, magnifications))?;
+        let none_left = |slides: &[String], left_out: &[FaultySlide]| match left_out.first() {
+            Some(faulty) if slides.is_empty() => {
+                let reason = format!("no bag can be read, that of {}: {}", faulty.slide_id, faulty.fault);
+                Err(Error::data(features.directory(), reason))
+            }
+            _ => Ok(()),
+        };
+        none_left(&slides, &left_out)?;
         // The first bag is read to know what all are like.
         let SlideBags { bags, mut remarks } = loop {
             match SlideBags::open(&slides, (&store, features), (run, &models), device) {
@@ -215,10 +219,7 @@ impl<'a> Ensemble<'a> {
             scoring::score((&slides, faulty_bags), &bags, (&models, last_month), stop, observe)?;
         let names: BTreeSet<&String> = unread.iter().map(|faulty| &faulty.slide_id).collect();
         slides.retain(|slide| !names.contains(slide));
-        if let (true, Some(faulty)) = (slides.is_empty(), unread.first()) {
-            let reason = format!("no slide is left, {}: {}", faulty.slide_id, faulty.fault);
-            return Err(Error::data(features.directory(), reason));
-        }
+        none_left(&slides, &unread)?;
         left_out.extend(unread);
         remarks.extend(faulty_in_words(&left_out));
         remarks.extend(run.unfinished_in_words());
@@ -232,15 +233,7 @@ impl<'a> Ensemble<'a> {
 fn faulty_in_words(left_out: &[FaultySlide]) -> Option<String> {
     let each = left_out.iter().map(|FaultySlide { slide_id, fault }| format!("{slide_id} ({fault})"));
     (!left_out.is_empty()).then(|| {
-        format!(
-            "{} left out, as their bags can't be read (extract these again): {}",
-            if left_out.len() == 1 {
-                "1 slide is".to_owned()
-            } else {
-                format!("{} slides are", left_out.len())
-            },
-            cf_cli::listed_up_to(LISTED, each)
-        )
+        format!("bags can't be read, and their slides are left out: {}", cf_cli::listed_up_to(LISTED, each))
     })
 }
 

@@ -55,19 +55,17 @@ pub struct SameValidation {
     pub reason: String,
 }
 
-impl JoinedFolds {
-    /// The error of a run of these folds, two of which validate the same; `None` where no two do.
-    pub(crate) fn same_among(&self, folds: &[usize]) -> Option<Error> {
-        let mut asked = BTreeSet::new();
-        for &fold in folds {
-            let same = self.same_validation.iter().find(|same| same.fold == fold);
-            let first = same.map_or(fold, |same| same.first);
-            if let (false, Some(same)) = (asked.insert(first), same) {
-                return Some(Error::data(&same.path, format!("{}; {SAME_VALIDATION_WAY_OUT}", same.reason)));
-            }
+/// The error of a run of `folds`, in order, two of which validate the same; `None` where no two do.
+pub(crate) fn same_among(same_validation: &[SameValidation], folds: &BTreeSet<usize>) -> Option<Error> {
+    let mut seen = BTreeSet::new();
+    for &fold in folds {
+        let same = same_validation.iter().find(|same| same.fold == fold);
+        let first = same.map_or(fold, |same| same.first);
+        if let (false, Some(same)) = (seen.insert(first), same) {
+            return Some(Error::data(&same.path, format!("{}; {SAME_VALIDATION_WAY_OUT}", same.reason)));
         }
-        None
     }
+    None
 }
 
 /// Joins table, splits and bags. `missing` says for a slide what its bag lacks, if anything; the third argument is the directory of the

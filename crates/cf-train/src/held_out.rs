@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use wsi_bags::slide_stem;
 
-use crate::cohort::patient_of;
 use crate::config::{RunConfig, TrainingConfig};
 use crate::config_keys::nearest;
+use crate::ensemble::TrainedRun;
 use crate::error::{Error, Result};
 use crate::evaluate::{finished_folds, unfinished_fold};
 use crate::plan::{FoldRecord, FoldsRecord};
@@ -64,14 +64,12 @@ impl RunModels {
         (!is_there).then_some(&self.finished)
     }
 
-    /// Whether a fold of the run has another slide of the same patient, as far as ids of slides tell.
-    pub fn has_patient_of(&self, slide: &str) -> bool {
-        let patient = patient_of(slide_stem(slide));
-        self.record
-            .folds
-            .iter()
-            .flat_map(FoldRecord::slides)
-            .any(|listed| patient_of(slide_stem(listed)) == patient)
+    /// Whether another slide of the same patient was in the run, as far as its name tells.
+    ///
+    /// # Errors
+    /// If the run's predictions can't be read.
+    pub fn has_patient_of(&self, slide: &str) -> Result<bool> {
+        Ok(TrainedRun::read(&self.dir, &[])?.has_seen_name(slide_stem(slide)))
     }
 
     /// The weights of the epoch that a fold selected.

@@ -5,6 +5,7 @@ use std::path::Path;
 use wsi_bags::{BagStore, ErrorKind, Magnification};
 
 use crate::error::Error;
+use crate::shell::shell;
 
 /// How many files are looked at for features.
 const N_LOOKED_AT: usize = 16;
@@ -20,9 +21,10 @@ pub(crate) fn fault(directory: &Path, error: &wsi_bags::Error, backbone: &str) -
     let mut slides = store.slide_ids().iter().take(N_LOOKED_AT);
     slides.any(|slide| store.describe(slide, as_one).is_ok()).then(|| {
         let (kind, root, at) = (error.kind(), directory.display(), named(directory));
+        let quoted = shell(&root.to_string());
         let reason = format!(
             "{kind}; it is the folder of one magnification, expected that of all: name the folder of each, in a configuration in \
-             [features.roots] in place of features.dir, as in {at} = \"{root}\", and for `cf-train apply` as in --root {at}={root}"
+             [features.roots] in place of features.dir, as in {at} = \"{root}\", and for `cf-train apply` as in --root {at}={quoted}"
         );
         Error::data(directory, reason)
     })

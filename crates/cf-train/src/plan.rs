@@ -1,6 +1,7 @@
 //! A run before it starts: tables, folds and bags joined, everything that can be refused refused.
 
 mod flow;
+mod shared_patients;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use crate::device_memory;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::fold_data::{FoldData, LabelledSlide};
-use crate::folds::{self, JoinedFolds};
+use crate::folds::{self, SameValidation};
 use crate::memory::{BagSize, MemoryBudget};
 use crate::run_dir;
 use crate::slides_with_bags::{as_in_table, missing_from};
@@ -37,6 +38,8 @@ pub struct Plan {
     others: Vec<FoldData>,
     /// The slides that some fold of the splits validates.
     validated: Vec<Slide>,
+    /// Folds of the splits that validate the same as an earlier one.
+    same_validation: Vec<SameValidation>,
     /// Which folds of the splits validate the same, and how many patients several of them do, in words.
     remarks_on_shared: Vec<String>,
     /// What `folds.json` will say.
@@ -116,9 +119,8 @@ impl Plan {
         let bag_ids = as_in_table(&store, &cohort);
         let joined = folds::join(&cohort, &splits, (config.features.directory(), &bag_ids), missing)?;
         let is_asked = |fold: usize| only.is_empty() || only.contains(&fold);
-        let asked: Vec<usize> =
-            joined.folds.iter().map(|fold| fold.fold).filter(|&at| is_asked(at)).collect();
-        if let Some(error) = joined.same_among(&asked) {
+        let asked = joined.folds.iter().map(|fold| fold.fold).filter(|&at| is_asked(at)).collect();
+        if let Some(error) = folds::same_among(&joined.same_validation, &asked) {
             return Err(error);
         }
         let (mut folds, mut others) = (Vec::new(), Vec::new());
@@ -135,7 +137,7 @@ impl Plan {
             }
         }
         let validated = flow::validated(&cohort, &joined);
-        let remarks_on_shared = remarks_on_shared(&joined, &validated);
+        let remarks_on_shared = shared_patients::remarks(&joined, &validated);
         let record = FoldsRecord {
             flow: flow::of_cohort(&cohort, &joined, &validated),
             n_planned_folds: Some(joined.folds.len()),
@@ -148,7 +150,8 @@ impl Plan {
         if let Some(path) = &config.training.initial_weights {
             training_model::check_initial(&config.model, bags.backbone_dim(), path)?;
         }
-        let mut plan = Self { folds, others, validated, remarks_on_shared, record, bags };
+        let same_validation = joined.same_validation;
+        let mut plan = Self { folds, others, validated, same_validation, remarks_on_shared, record, bags };
         for slide_id in slide_ids(plan.slides()) {
             plan.bags.check_described(slide_id)?;
         }
@@ -165,15 +168,6 @@ impl Plan {
     pub(crate) fn warn_of_slides_left_out(&self) {
         if let Some(left_out) = flow::left_out(&self.record.flow) {
             tracing::warn!("left out: {left_out}; `cf-train cv --dry-run --json` and the report say which");
-        }
-    }
-
-    /// Says how many patients several folds validate, and which folds validate the same, where there are any, but for what is `told` already.
-    pub fn warn_of_patients_validated_twice(&self, told: &mut BTreeSet<String>) {
-        for remark in &self.remarks_on_shared {
-            if told.insert(remark.clone()) {
-                tracing::warn!("{remark}");
-            }
         }
     }
 
@@ -324,24 +318,6 @@ impl Plan {
     fn sizes<'a>(&self, slides: impl Iterator<Item = &'a LabelledSlide>) -> Result<Vec<(String, BagSize)>> {
         slide_ids(slides).into_iter().map(|slide| Ok((slide.to_owned(), self.bags.size(slide)?))).collect()
     }
-}
-
-/// What is to be said of folds that share patients: that these are no independent tests, and by which they are the same.
-fn remarks_on_shared(joined: &JoinedFolds, validated: &[Slide]) -> Vec<String> {
-    let same = joined.same_validation.iter().map(|same| {
-        format!(
-            "{}: they are one test with two models, which a mean over folds would count twice",
-            same.reason
-        )
-    });
-    let twice = joined.patients_validated_twice.len();
-    let twice = cf_report::validated_twice(twice, n_patients(validated.iter())).map(|fact| {
-        format!(
-            "{fact}: the folds are no independent tests, and what pools them counts each patient once; `cf-train splits make` makes \
-             folds that validate everybody once"
-        )
-    });
-    same.chain(twice).collect()
 }
 
 /// Slides of which a visit in training sees a part.

@@ -117,6 +117,9 @@ pub fn collect(run: &Path) -> Result<CrossValidationReport> {
     };
     Ok(CrossValidationReport {
         title: format!("{} on {}", summary.model_label(), summary.cohort),
+        no_survival: config
+            .no_survival()
+            .map(|reason| format!("Nothing is known of survival over time from this run: {reason}.")),
         protocol_notes: notes(&config, &summary, &folds, (&unchosen, &drawn)),
         model: summary.model_label(),
         cohort: summary.cohort,

@@ -298,7 +298,13 @@ fn models_of_the_cox_loss_rank_and_predict_no_survival() {
     succeed(&[&tested[..], &[path(&test)]].concat());
     let page = std::fs::read_to_string(test.join("report.html")).unwrap();
     assert_eq!(page.matches("which says whose risk is higher and not what survival is").count(), 2, "{page}");
-    assert!(!page.contains("integrated Brier"), "nothing is said of survival");
+    let over_time = |dir: &Path| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(dir.join("over_time.json")).unwrap()).unwrap()
+    };
+    for found in [over_time(&test), over_time(&run)] {
+        assert!(found["mean"]["mean_auc"].is_number(), "risks are scored: {found}");
+        assert!(found["mean"]["integrated_brier"].is_null() && found["calibration"].is_null(), "{found}");
+    }
 }
 
 #[test]
@@ -327,7 +333,12 @@ fn slides_whose_bags_are_damaged_are_left_out_and_listed() {
         (summary.left_out[0].reason.as_str(), summary.left_out[0].ids.as_slice()),
         ("slide whose bag can't be read", &ids[..])
     );
-    let remark = summary.remarks.iter().find(|remark| remark.starts_with("3 slides are left out")).unwrap();
+    let faults = &summary.left_out[0].faults;
+    assert!(
+        faults.len() == 3 && faults[0].contains("unknown kind") && faults[2].contains("NaN"),
+        "{faults:?}"
+    );
+    let remark = summary.remarks.iter().find(|remark| remark.starts_with("bags can't be read")).unwrap();
     assert!(ids.iter().all(|id| remark.contains(id)) && remark.contains("NaN"), "{remark}");
     // The others are scored as they are without the damaged ones.
     let (found, wanted) = (rows(&out.join("predictions.csv")), rows(&whole.join("predictions.csv")));
@@ -335,12 +346,10 @@ fn slides_whose_bags_are_damaged_are_left_out_and_listed() {
     assert_eq!((found.len(), &found), (9, &wanted));
     assert_eq!((summary.n_slides, rows(&out.join("patients.csv")).len()), (9, 9));
 
-    let one = place.table(&format!("slide_id\n{}\n", ids[2]));
-    place.refused(
-        &["--features", path(&place.bags), "--slides", path(&one)],
-        3,
-        &["NEW-0012-01Z-00-DX1", "NaN or infinite"],
-    );
+    for (id, fault) in ids.iter().zip(["unknown kind", "ends at byte", "NaN or infinite"]) {
+        let one = place.table(&format!("slide_id\n{id}\n"));
+        place.refused(&["--features", path(&place.bags), "--slides", path(&one)], 3, &[id, fault]);
+    }
 }
 
 /// The folders of each magnification, wherever they lie, hold the same slides as the folder above them.

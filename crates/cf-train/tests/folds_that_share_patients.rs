@@ -356,27 +356,34 @@ fn folds_that_validate_the_same_are_refused_with_both_files() {
     assert_eq!(check["patients_validated_twice"], serde_json::json!([]));
 }
 
-/// Repeated trainings on one test set can be run one at a time, also into the directory of an earlier one.
+/// Repeated trainings on one test set can be run one at a time, each into a run of its own.
 #[test]
 fn folds_that_validate_the_same_are_trained_where_one_of_them_is_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let cohort = cohort_of_several_slides(dir.path(), 40);
     let config = cohort.join("config.toml");
     write_folds(&cohort, &[0..10, 0..10, 0..10, 10..20]);
-    let run = dir.path().join("run");
-    let cv = |folds: &str, more: &[&str]| {
+    let cv = |run: &str, folds: &str, more: &[&str]| {
+        let run = dir.path().join(run);
         let settings = ["--set", "training.max_epochs=1", "--out", path(&run), "--folds", folds];
         loudly(&[&["cv", "--config", path(&config)], &settings[..], more].concat())
     };
     let told =
         "fold 1 (splits_1.csv) validates the same patients as fold 0 (splits_0.csv): they are one test";
-    for (folds, more) in [("0,3", &[][..]), ("2", &["--resume"])] {
-        let (said, code) = cv(folds, more);
+    for (run, folds) in [("first", "0,3"), ("third", "2")] {
+        let (said, code) = cv(run, folds, &[]);
         assert!(code == Some(0) && said.contains(told), "{said}");
     }
-    let summary = read_json(&run.join("summary.json"));
-    assert_eq!((&summary["n_patients"], &summary["n_validated_twice"]), (&20.into(), &10.into()));
-    // Neither is the first of them.
-    let (said, code) = cv("1,2", &["--resume"]);
-    assert!(code == Some(3) && said.contains("into runs of their own"), "{said}");
+    let summary = dir.path().join("first/summary.json");
+    let before = std::fs::read(&summary).unwrap();
+    assert_eq!(read_json(&summary)["n_patients"], 20);
+    // Their mean would count the patients twice, however the folds come together; of 1 and 2 neither is the first.
+    for (run, folds, more) in
+        [("first", "2", &["--resume"][..]), ("third", "1", &["--resume"]), ("new", "1,2", &[])]
+    {
+        let (said, code) = cv(run, folds, more);
+        assert!(code == Some(3) && said.contains("into runs of their own"), "{said}");
+    }
+    assert_eq!(std::fs::read(&summary).unwrap(), before, "the run is as it was");
+    assert!(!dir.path().join("new").exists());
 }

@@ -272,6 +272,7 @@ mod tests {
             model_paper: String::new(),
             software_version: String::new(),
             config_toml: String::new(),
+            no_survival: None,
             heatmaps: Vec::new(),
             wall_seconds: 0.0,
             peak_rss_bytes: 0,

@@ -77,7 +77,7 @@ impl ReportFigures {
 /// Draws all figures from what was computed.
 pub(crate) fn of_report(report: &CrossValidationReport, analysis: &Analysis) -> Result<ReportFigures> {
     let (auc, brier) = match &analysis.time_scores {
-        Ok(scores) => (Some(auc(scores, "mean of folds")?), Some(brier(scores)?)),
+        Ok(scores) => (Some(auc(scores, "mean of folds")?), brier(scores)?),
         Err(_) => (None, None),
     };
     Ok(ReportFigures {
@@ -123,19 +123,17 @@ pub(crate) fn auc(scores: &TimeScores, of: &str) -> Result<Figure> {
 }
 
 /// Brier score of the model and of its reference, means over folds.
-pub(crate) fn brier(scores: &TimeScores) -> Result<Figure> {
+pub(crate) fn brier(scores: &TimeScores) -> Result<Option<Figure>> {
+    let Some([model, reference]) = scores.mean_brier() else { return Ok(None) };
     let curve = |label: &str, values| TimeCurve {
         label: label.to_owned(),
         times: scores.times.clone(),
         values,
         limits: Vec::new(),
     };
-    let curves = [
-        curve("model", scores.mean(|fold| &fold.brier.scores)),
-        curve("Kaplan-Meier of the training patients", scores.mean(|fold| &fold.reference.scores)),
-    ];
+    let curves = [curve("model", model), curve("Kaplan-Meier of the training patients", reference)];
     let (title, quantity) = ("Brier score, patients", TimeQuantity::Brier);
-    time_curves(&TimeCurves { title, quantity, time_label: "Months", curves: &curves })
+    time_curves(&TimeCurves { title, quantity, time_label: "Months", curves: &curves }).map(Some)
 }
 
 /// Calibration at each horizon, then D-calibration.

@@ -45,11 +45,8 @@ pub fn render_external_html(report: &ExternalReport) -> Result<String> {
             LevelView::new(&analysis.slides, Some("risk_groups.log_rank")),
             LevelView::new(&analysis.patients, Some("patient_risk_groups.log_rank")),
         ],
-        time_scores: analysis
-            .time_scores
-            .as_ref()
-            .ok()
-            .map(|scores| TimeScoresView::of_cohort(scores, analysis.reach.as_ref())),
+        time_scores: analysis.time_scores.as_ref().ok().map(TimeScoresView::of_cohort),
+        survival_note: analysis.reach.as_deref().or(report.no_survival.as_deref()),
         no_time_scores: analysis.time_scores.as_ref().err().map(String::as_str),
         calibration: analysis
             .calibration
@@ -82,6 +79,8 @@ struct Page<'a> {
     groups: [LevelView; 2],
     time_scores: Option<TimeScoresView>,
     no_time_scores: Option<&'a str>,
+    /// Of predicted survival: that it is none, or that patients were followed for longer.
+    survival_note: Option<&'a str>,
     calibration: Option<CalibrationView<'a>>,
     /// Where there is none.
     no_calibration: &'a str,

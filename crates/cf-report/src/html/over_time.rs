@@ -2,7 +2,7 @@
 
 use crate::calibration::{Calibration, Horizon};
 use crate::number::{counted, fixed, fixed_or_missing};
-use crate::time_scores::{FoldScores, TimeScores};
+use crate::time_scores::{BrierScores, FoldScores, IntegratedBrier, TimeScores};
 
 /// The table of scores over time.
 pub(super) struct TimeScoresView {
@@ -27,13 +27,14 @@ impl TimeScoresView {
     pub(super) fn of_folds(scores: &TimeScores, shared: Option<&str>) -> Self {
         let mut rows: Vec<TimeScoreRow> =
             scores.folds.iter().map(|fold| TimeScoreRow::of(format!("Fold {}", fold.fold), fold)).collect();
+        let brier = scores.integrated_brier();
         rows.push(TimeScoreRow {
             label: "Mean".to_owned(),
             uno_c: fixed_or_missing(scores.mean_uno_c(), 3),
             mean_auc: fixed(scores.mean_of(|fold| fold.auc.mean), 3),
-            brier: fixed(scores.mean_of(FoldScores::integrated_brier), 3),
-            reference: fixed(scores.mean_of(FoldScores::integrated_reference), 3),
-            accuracy: percent_or_missing(scores.accuracy()),
+            brier: fixed_or_missing(brier.map(|brier| brier.model), 3),
+            reference: fixed_or_missing(brier.map(|brier| brier.reference), 3),
+            accuracy: percent_or_missing(brier.and_then(IntegratedBrier::accuracy)),
         });
         let band = shared.map_or_else(
             || "its band is of the mean over folds".to_owned(),
@@ -50,7 +51,7 @@ impl TimeScoresView {
     }
 
     /// One row, of a cohort that took no part in training.
-    pub(super) fn of_cohort(scores: &TimeScores, reach: Option<&String>) -> Self {
+    pub(super) fn of_cohort(scores: &TimeScores) -> Self {
         let rows = scores.folds.iter().map(|fold| TimeScoreRow::of("All".to_owned(), fold)).collect();
         let note = format!(
             "From {}: from when a tenth of the events was seen until a tenth of the patients is left. All are weighted by the inverse \
@@ -60,20 +61,20 @@ impl TimeScoresView {
              models, each straight between the ends of its time bins.",
             range(scores)
         );
-        Self { rows, left_out: reach.cloned().into_iter().collect(), note }
+        Self { rows, left_out: Vec::new(), note }
     }
 }
 
 impl TimeScoreRow {
     fn of(label: String, fold: &FoldScores) -> Self {
-        let (model, reference) = (fold.integrated_brier(), fold.integrated_reference());
+        let brier = fold.brier.as_ref().map(BrierScores::integrated);
         Self {
             label,
             uno_c: fixed_or_missing(fold.uno_c, 3),
             mean_auc: fixed(fold.auc.mean, 3),
-            brier: fixed(model, 3),
-            reference: fixed(reference, 3),
-            accuracy: percent_or_missing((reference > 0.0).then(|| 1.0 - model / reference)),
+            brier: fixed_or_missing(brier.map(|brier| brier.model), 3),
+            reference: fixed_or_missing(brier.map(|brier| brier.reference), 3),
+            accuracy: percent_or_missing(brier.and_then(IntegratedBrier::accuracy)),
         }
     }
 }

@@ -82,6 +82,7 @@ pub(crate) fn report(n_patients: usize, n_folds: usize, n_epochs: usize) -> Cros
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec(),
         config_toml: CONFIG.to_owned(),
+        no_survival: None,
         heatmaps: Vec::new(),
         wall_seconds: 8_215.0,
         peak_rss_bytes: 1_964_947_865,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use survival_metrics::RiskGroup;
 
 use crate::cohort::{Dropped, ListedSlide, SlideList};
-use crate::ensemble::{Applied, AppliedRun, Columns, Scores, TrainedRun, cut_of_training};
+use crate::ensemble::{Applied, AppliedRun, Columns, FaultySlide, Scores, TrainedRun, cut_of_training};
 use crate::error::Result;
 use crate::evaluate::Risks;
 use crate::substitutes::SubstituteRow;
@@ -55,6 +55,28 @@ pub struct LeftOut {
     pub reason: String,
     /// Which, sorted.
     pub ids: Vec<String>,
+    /// What is wrong with the bag of each, where that is the reason.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub faults: Vec<String>,
+}
+
+/// Why a slide was not scored.
+const UNREADABLE: &str = "slide whose bag can't be read";
+
+impl LeftOut {
+    /// Slides whose bags can't be read; `None` where all can.
+    fn unreadable(faulty: &[FaultySlide]) -> Option<Self> {
+        let sorted: BTreeMap<&String, &String> =
+            faulty.iter().map(|faulty| (&faulty.slide_id, &faulty.fault)).collect();
+        let (ids, faults) = sorted.into_iter().map(|(id, fault)| (id.clone(), fault.clone())).unzip();
+        (!faulty.is_empty()).then(|| Self { reason: UNREADABLE.to_owned(), ids, faults })
+    }
+}
+
+impl From<Dropped> for LeftOut {
+    fn from(Dropped { reason, ids }: Dropped) -> Self {
+        Self { reason, ids, faults: Vec::new() }
+    }
 }
 
 /// What models say of slides, or of patients.
@@ -185,7 +207,11 @@ impl ApplySummary {
             cut: slides.cut,
             patient_cut: patients.cut,
             at: months.to_vec(),
-            left_out: left_out.into_iter().map(|Dropped { reason, ids }| LeftOut { reason, ids }).collect(),
+            left_out: left_out
+                .into_iter()
+                .map(LeftOut::from)
+                .chain(LeftOut::unreadable(&applied.left_out))
+                .collect(),
             substitutes: applied.bags.substitutes(slides.ids.iter().map(String::as_str)),
             slides_of_run,
             remarks,

@@ -89,7 +89,7 @@ impl Scores {
         (most > LARGEST_RATIO_OF_SPREADS * least).then(|| {
             format!(
                 "risks of the model of fold {widest} spread {:.1} times as far as those of fold {narrowest} (standard deviation over \
-                 {of_what}), so that their mean follows those that spread most; each model's own C-index is beside it",
+                 {of_what}), so that their mean follows those that spread most; what each model says is beside it",
                 most / least
             )
         })

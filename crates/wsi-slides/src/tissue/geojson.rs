@@ -79,20 +79,18 @@ fn with_own_holes(polygons: Vec<Vec<Ring>>) -> Vec<Vec<Ring>> {
         return polygons;
     }
     let (mut exteriors, mut holes) = (Vec::new(), Vec::new());
-    for rings in polygons {
+    for (given, rings) in polygons.into_iter().enumerate() {
         let mut rings = rings.into_iter();
         exteriors.extend(rings.next().map(Polygon::new));
-        holes.extend(rings);
+        holes.extend(rings.map(|hole| (given, hole)));
     }
     let mut bound: Vec<Vec<Ring>> =
         exteriors.iter().map(|exterior| vec![exterior.points().to_vec()]).collect();
-    for hole in holes {
+    for (given, hole) in holes {
         // An exterior in a hole of another lies in both: a hole of it belongs to the smaller.
         let holding = exteriors.iter().enumerate().filter(|(_, exterior)| lies_in(&hole, exterior));
         let owner = holding.min_by(|(_, a), (_, b)| area(a.points()).total_cmp(&area(b.points())));
-        if let Some((owner, _)) = owner {
-            bound[owner].push(hole);
-        }
+        bound[owner.map_or(given, |(owner, _)| owner)].push(hole);
     }
     bound
 }
