@@ -51,6 +51,14 @@ impl OfRun {
         })
     }
 
+    /// The checkpoints over which all numbers are means, but for the first.
+    pub(crate) fn other_checkpoints(&self) -> &[PathBuf] {
+        match self {
+            Self::All { others, .. } => others,
+            Self::Unknown | Self::Fold { .. } => &[],
+        }
+    }
+
     /// What the slide was to the models; `None` where nobody knows.
     pub(crate) fn slide_in_words(&self) -> Option<&'static str> {
         match self {

@@ -82,10 +82,7 @@ pub(crate) fn run(arguments: &RenderArguments, show_bars: bool) -> Result<(), Cl
         passes.set_position(done as u64);
     };
     let occlusion = arguments.occlusion.map(|most| most as usize);
-    let averaged_with = match &model.of_run {
-        OfRun::All { others, .. } => others.clone(),
-        OfRun::Unknown | OfRun::Fold { .. } => Vec::new(),
-    };
+    let averaged_with = model.of_run.other_checkpoints().to_vec();
     let options = AttributionOptions { averaged_with, occlusion, progress: Some(&mut on_pass) };
     let found = attribute(&target, options)?;
     passes.finish_and_clear();
@@ -159,10 +156,7 @@ fn layers(model: &ChosenModel, found: &SlideAttribution) -> Result<(Vec<HeatLaye
 }
 
 fn origin(model: &ChosenModel, slide_file: Option<&Path>) -> Vec<(String, String)> {
-    let others: &[PathBuf] = match &model.of_run {
-        OfRun::All { others, .. } => others,
-        OfRun::Unknown | OfRun::Fold { .. } => &[],
-    };
+    let others = model.of_run.other_checkpoints();
     let checkpoints = std::iter::once(&model.checkpoint).chain(others).map(|path| path.display().to_string());
     let mut origin = vec![
         ("model".to_owned(), model.config.name().to_string()),

@@ -148,16 +148,18 @@ impl FoldOverTime {
             auc_standard_error: scores.auc.standard_error.clone(),
             brier: values(|brier| &brier.model),
             kaplan_meier_brier: values(|brier| &brier.reference),
-            whole: MeanOverTime::new(
-                (scores.uno_c, scores.auc.mean),
-                scores.brier.as_ref().map(BrierScores::integrated),
-            ),
+            whole: MeanOverTime::of_fold(scores),
         }
     }
 }
 
 impl MeanOverTime {
-    fn of_all(scores: &TimeScores) -> Self {
+    pub(crate) fn of_fold(scores: &FoldScores) -> Self {
+        let brier = scores.brier.as_ref().map(BrierScores::integrated);
+        Self::new((scores.uno_c, scores.auc.mean), brier)
+    }
+
+    pub(crate) fn of_all(scores: &TimeScores) -> Self {
         let mean_auc = scores.mean_of(|fold| fold.auc.mean);
         Self::new((scores.mean_uno_c(), mean_auc), scores.integrated_brier())
     }

@@ -175,28 +175,27 @@ impl TimeScores {
         limits.collect()
     }
 
-    /// Brier scores of every fold; `None` unless all have them.
-    fn briers(&self) -> Option<Vec<&BrierScores>> {
-        self.folds.iter().map(|fold| fold.brier.as_ref()).collect()
-    }
-
-    /// Means over folds at each time: of the model, and of the reference.
+    /// Means over folds at each time: of the model, and of the reference; `None` unless all folds have them.
     pub(crate) fn mean_brier(&self) -> Option<[Vec<f64>; 2]> {
-        let briers = self.briers()?;
-        let mean = |of: fn(&BrierScores) -> &ScoreOverTime| -> Vec<f64> {
-            let at = |k: usize| briers.iter().filter_map(|brier| of(brier).scores.get(k)).sum::<f64>();
-            (0..self.times.len()).map(|k| at(k) / briers.len() as f64).collect()
+        let mean = |of: fn(&BrierScores) -> &ScoreOverTime| {
+            self.mean(|fold| fold.brier.as_ref().map_or(&[], |brier| of(brier).scores.as_slice()))
         };
-        Some([mean(|brier| &brier.model), mean(|brier| &brier.reference)])
+        self.have_brier().then(|| [mean(|brier| &brier.model), mean(|brier| &brier.reference)])
     }
 
-    /// Means over folds of what is integrated over all times.
+    /// Means over folds of what is integrated over all times; `None` unless all folds have it.
     pub(crate) fn integrated_brier(&self) -> Option<IntegratedBrier> {
-        let briers = self.briers()?;
         let mean = |of: fn(IntegratedBrier) -> f64| {
-            briers.iter().map(|brier| of(brier.integrated())).sum::<f64>() / briers.len() as f64
+            self.mean_of(|fold| fold.brier.as_ref().map_or(0.0, |brier| of(brier.integrated())))
         };
-        Some(IntegratedBrier { model: mean(|brier| brier.model), reference: mean(|brier| brier.reference) })
+        self.have_brier().then(|| IntegratedBrier {
+            model: mean(|brier| brier.model),
+            reference: mean(|brier| brier.reference),
+        })
+    }
+
+    fn have_brier(&self) -> bool {
+        self.folds.iter().all(|fold| fold.brier.is_some())
     }
 }
 

@@ -6,7 +6,6 @@ mod slide_bags;
 mod trained_run;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::Device;
@@ -30,7 +29,7 @@ pub(crate) use scoring::Scores;
 pub(crate) use trained_run::{FoldModel, TrainedRun};
 
 pub(crate) use slide_bags::{FaultyBags, FaultySlide};
-use slide_bags::{LISTED, SlideBags};
+use slide_bags::{LISTED, SlideBags, none_left};
 
 /// The run whose models were applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,29 +174,8 @@ impl<'a> Ensemble<'a> {
     ) -> Result<Applied> {
         let last_month = self.last_month();
         let Self { run, models, device, budget_bytes } = self;
-        let store = Arc::new(store);
-        let magnifications = run.config.model.magnifications();
-        let (mut slides, mut left_out) = faulty_bags.described(slides, (&store, magnifications))?;
-        let none_left = |slides: &[String], left_out: &[FaultySlide]| match left_out.first() {
-            Some(faulty) if slides.is_empty() => {
-                let reason = format!("no bag can be read, that of {}: {}", faulty.slide_id, faulty.fault);
-                Err(Error::data(features.directory(), reason))
-            }
-            _ => Ok(()),
-        };
-        none_left(&slides, &left_out)?;
-        // The first bag is read to know what all are like.
-        let SlideBags { bags, mut remarks } = loop {
-            match SlideBags::open(&slides, (&store, features), (run, &models), device) {
-                Ok(opened) => break opened,
-                Err(error) if slides.len() > 1 => {
-                    let faulty = faulty_bags.leave_out(error)?;
-                    slides.retain(|slide| *slide != faulty.slide_id);
-                    left_out.push(faulty);
-                }
-                Err(error) => return Err(error),
-            }
-        };
+        let SlideBags { bags, mut slides, mut left_out, mut remarks } =
+            SlideBags::open((slides, faulty_bags), (store, features), (run, &models), device)?;
 
         let sizes = slides.iter().map(|slide| Ok((slide.clone(), bags.size(slide)?)));
         let sizes = sizes.collect::<Result<Vec<_>>>()?;
@@ -219,8 +197,10 @@ impl<'a> Ensemble<'a> {
             scoring::score((&slides, faulty_bags), &bags, (&models, last_month), stop, observe)?;
         let names: BTreeSet<&String> = unread.iter().map(|faulty| &faulty.slide_id).collect();
         slides.retain(|slide| !names.contains(slide));
-        none_left(&slides, &unread)?;
         left_out.extend(unread);
+        if slides.is_empty() {
+            return Err(none_left(features, &left_out));
+        }
         remarks.extend(faulty_in_words(&left_out));
         remarks.extend(run.unfinished_in_words());
         remarks.extend(run.unnamed_in_words());

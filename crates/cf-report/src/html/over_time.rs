@@ -2,7 +2,8 @@
 
 use crate::calibration::{Calibration, Horizon};
 use crate::number::{counted, fixed, fixed_or_missing};
-use crate::time_scores::{BrierScores, FoldScores, IntegratedBrier, TimeScores};
+use crate::over_time::MeanOverTime;
+use crate::time_scores::TimeScores;
 
 /// The table of scores over time.
 pub(super) struct TimeScoresView {
@@ -25,17 +26,12 @@ pub(super) struct TimeScoreRow {
 impl TimeScoresView {
     /// A row for each fold, and their mean. `shared` says that folds share patients, where they do.
     pub(super) fn of_folds(scores: &TimeScores, shared: Option<&str>) -> Self {
-        let mut rows: Vec<TimeScoreRow> =
-            scores.folds.iter().map(|fold| TimeScoreRow::of(format!("Fold {}", fold.fold), fold)).collect();
-        let brier = scores.integrated_brier();
-        rows.push(TimeScoreRow {
-            label: "Mean".to_owned(),
-            uno_c: fixed_or_missing(scores.mean_uno_c(), 3),
-            mean_auc: fixed(scores.mean_of(|fold| fold.auc.mean), 3),
-            brier: fixed_or_missing(brier.map(|brier| brier.model), 3),
-            reference: fixed_or_missing(brier.map(|brier| brier.reference), 3),
-            accuracy: percent_or_missing(brier.and_then(IntegratedBrier::accuracy)),
-        });
+        let mut rows: Vec<TimeScoreRow> = scores
+            .folds
+            .iter()
+            .map(|fold| TimeScoreRow::of(format!("Fold {}", fold.fold), MeanOverTime::of_fold(fold)))
+            .collect();
+        rows.push(TimeScoreRow::of("Mean".to_owned(), MeanOverTime::of_all(scores)));
         let band = shared.map_or_else(
             || "its band is of the mean over folds".to_owned(),
             |fact| format!("and has no band, as {fact}"),
@@ -52,7 +48,11 @@ impl TimeScoresView {
 
     /// One row, of a cohort that took no part in training.
     pub(super) fn of_cohort(scores: &TimeScores) -> Self {
-        let rows = scores.folds.iter().map(|fold| TimeScoreRow::of("All".to_owned(), fold)).collect();
+        let rows = scores
+            .folds
+            .iter()
+            .map(|fold| TimeScoreRow::of("All".to_owned(), MeanOverTime::of_fold(fold)))
+            .collect();
         let note = format!(
             "From {}: from when a tenth of the events was seen until a tenth of the patients is left. All are weighted by the inverse \
              probability of censoring, estimated on the patients of this cohort, whose follow-up may be another than in training (G(T−) at \
@@ -66,15 +66,14 @@ impl TimeScoresView {
 }
 
 impl TimeScoreRow {
-    fn of(label: String, fold: &FoldScores) -> Self {
-        let brier = fold.brier.as_ref().map(BrierScores::integrated);
+    fn of(label: String, scores: MeanOverTime) -> Self {
         Self {
             label,
-            uno_c: fixed_or_missing(fold.uno_c, 3),
-            mean_auc: fixed(fold.auc.mean, 3),
-            brier: fixed_or_missing(brier.map(|brier| brier.model), 3),
-            reference: fixed_or_missing(brier.map(|brier| brier.reference), 3),
-            accuracy: percent_or_missing(brier.and_then(IntegratedBrier::accuracy)),
+            uno_c: fixed_or_missing(scores.uno_c_index, 3),
+            mean_auc: fixed(scores.mean_auc, 3),
+            brier: fixed_or_missing(scores.integrated_brier, 3),
+            reference: fixed_or_missing(scores.integrated_kaplan_meier_brier, 3),
+            accuracy: percent_or_missing(scores.accuracy),
         }
     }
 }

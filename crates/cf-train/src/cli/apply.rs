@@ -6,8 +6,8 @@ use cf_train::apply::{self, ApplyOptions, ApplySummary, NewSlides};
 use cf_train::byte_size::ByteSize;
 use wsi_bags::{Layout, Magnification, named_root};
 
-use super::ensemble::{EnsembleArguments, counted, print_left_out, print_run};
-use super::{Failure, print, print_json};
+use super::ensemble::{EnsembleArguments, print_left_out, print_run};
+use super::{Failure, counted, print, print_json};
 
 /// Apply the models of a run to slides without outcomes: a risk for each slide and patient.
 #[derive(Debug, clap::Args)]

@@ -10,7 +10,7 @@ use cf_train::memory::Work;
 
 use super::cv::parse_override;
 use super::device::DeviceArgument;
-use super::{Failure, print, print_json, progress};
+use super::{Failure, counted, print, print_json, progress};
 
 /// Findings of one kind in one column from which on only the first [`FEW`] are printed.
 const MANY: usize = 8;
@@ -76,7 +76,7 @@ pub(super) fn run(arguments: &Arguments, show_bars: bool) -> Result<(), Failure>
         0 => Ok(()),
         n => Err(Error::Config {
             path: arguments.config.clone(),
-            reason: format!("the doctor found {}; a run would not be worth its time", count(n, "error")),
+            reason: format!("the doctor found {}; a run would not be worth its time", counted(n, "error")),
         }
         .into()),
     }
@@ -121,11 +121,12 @@ fn print_diagnosis(diagnosis: &Diagnosis, device: DeviceName) {
             "patches  {}; {} of {} have more",
             cf_train::visit::rule(draws.max_patches),
             draws.n_drawn,
-            count(draws.n_slides, "slide")
+            counted(draws.n_slides, "slide")
         ));
     }
     if let Some(time) = &diagnosis.time {
-        let with = time.cpus.map_or_else(|| "a GPU".to_owned(), |cpus| count(usize::from(cpus), "processor"));
+        let with =
+            time.cpus.map_or_else(|| "a GPU".to_owned(), |cpus| counted(usize::from(cpus), "processor"));
         let limit =
             time.limit_seconds.map_or_else(String::new, |limit| format!(", {} allowed", hours(limit as f64)));
         print(&format!(
@@ -162,9 +163,9 @@ fn print_diagnosis(diagnosis: &Diagnosis, device: DeviceName) {
     let n_notes = diagnosis.findings.iter().filter(|finding| finding.severity == Severity::Note).count();
     print(&format!(
         "\n{}, {}, {}",
-        count(diagnosis.errors, "error"),
-        count(diagnosis.warnings, "warning"),
-        count(n_notes, "note")
+        counted(diagnosis.errors, "error"),
+        counted(diagnosis.warnings, "warning"),
+        counted(n_notes, "note")
     ));
 }
 
@@ -178,10 +179,6 @@ fn print_finding(finding: &Finding) {
 /// The column that a finding is about, where it is about a cell.
 fn column_of(finding: &Finding) -> Option<&str> {
     Some(finding.place.split_once(", column ")?.1)
-}
-
-fn count(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
 fn hours(seconds: f64) -> String {

@@ -88,11 +88,6 @@ pub(super) fn print_run(run: &AppliedRun) {
     print(&format!("trained on {}, protocol {}, folds {}", run.cohort, run.protocol, folds.join(" ")));
 }
 
-/// `1 slide`, `2 slides`.
-pub(super) fn counted(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
-}
-
 /// Ids that were left out for a reason, some of them by name; `summary.json` has all.
 pub(super) fn print_left_out(reason: &str, ids: &[String]) {
     const LISTED: usize = 8;

@@ -8,8 +8,8 @@ use cf_train::external::{
 };
 
 use super::cv::parse_override;
-use super::ensemble::{EnsembleArguments, counted, print_left_out, print_run};
-use super::{Failure, print, print_json};
+use super::ensemble::{EnsembleArguments, print_left_out, print_run};
+use super::{Failure, counted, print, print_json};
 
 /// Test the models of a run on another cohort: an external validation.
 #[derive(Debug, clap::Args)]

@@ -201,6 +201,11 @@ fn printed() -> Result<(), Failure> {
     }
 }
 
+/// `1 slide`, `2 slides`.
+fn counted(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
 /// Prints a value as JSON.
 fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Failure::Usage(error.to_string()))?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use candle_core::Device;
-use wsi_bags::{BagStore, Magnification};
+use wsi_bags::BagStore;
 
 use super::trained_run::{FoldModel, TrainedRun};
 use crate::bags::{BagSource, described_order, open_store};
@@ -44,38 +44,14 @@ impl FaultyBags {
             _ => Err(error),
         }
     }
-
-    /// Of `slides` those whose bags say what they hold, as far as that matters, and those to leave out.
-    ///
-    /// # Errors
-    /// If a bag can't be read and the fault is not that of the bag alone.
-    pub(super) fn described(
-        self,
-        slides: &[String],
-        (store, magnifications): (&BagStore, &[Magnification]),
-    ) -> Result<(Vec<String>, Vec<FaultySlide>)> {
-        if self == Self::Refused {
-            // The first that is opened and can't be read is the error.
-            return Ok((slides.to_vec(), Vec::new()));
-        }
-        let (mut whole, mut faulty) = (Vec::with_capacity(slides.len()), Vec::new());
-        for slide_id in slides {
-            let described = magnifications.iter().try_for_each(|&at| store.describe(slide_id, at).map(drop));
-            match described {
-                Ok(()) => whole.push(slide_id.clone()),
-                Err(source) => {
-                    let error = Error::Bag { slide_id: slide_id.clone(), source };
-                    faulty.push(self.leave_out(error)?);
-                }
-            }
-        }
-        Ok((whole, faulty))
-    }
 }
 
 /// Bags that the models of a run can read.
 pub(super) struct SlideBags {
     pub(super) bags: BagSource,
+    /// Slides whose bags say what they hold, in their order.
+    pub(super) slides: Vec<String>,
+    pub(super) left_out: Vec<FaultySlide>,
     /// What is unlike the bags trained on, in words.
     pub(super) remarks: Vec<String>,
 }
@@ -86,16 +62,25 @@ impl SlideBags {
     /// # Errors
     /// If features have another width, a bag lacks what the model needs, or a file can't be read.
     pub(super) fn open(
-        slides: &[String],
-        (store, features): (&Arc<BagStore>, &FeaturesConfig),
+        (slides, faulty_bags): (&[String], FaultyBags),
+        (store, features): (BagStore, &FeaturesConfig),
         (run, models): (&TrainedRun, &[FoldModel]),
         device: &Device,
     ) -> Result<Self> {
-        let (Some(first), Some(model)) = (slides.first(), models.first()) else {
-            return Err(Error::data(&run.dir, "no slide and model are left, expected one of each"));
+        let Some(model) = models.first() else {
+            return Err(Error::data(&run.dir, "no model is left, expected one of each fold"));
         };
         let precision = Precision::of_compute(model.model.compute);
-        let bags = BagSource::new(Arc::clone(store), &run.config.model, (device, precision), first)?;
+        let (store, mut left_out) = (Arc::new(store), Vec::new());
+        let mut rest = slides.iter();
+        // The first bag that can be read says what all are like.
+        let (first, bags) = loop {
+            let Some(first) = rest.next() else { return Err(none_left(features, &left_out)) };
+            match BagSource::new(Arc::clone(&store), &run.config.model, (device, precision), first) {
+                Ok(bags) => break (first, bags),
+                Err(error) => left_out.push(faulty_bags.leave_out(error)?),
+            }
+        };
         if bags.backbone_dim() != model.model.backbone_dim {
             let reason = format!(
                 "reads features of {} columns, slide {first} has {} of {}",
@@ -105,9 +90,16 @@ impl SlideBags {
             );
             return Err(Error::data(&model.path, reason));
         }
-        let (mut others, mut makings) = (Vec::new(), BTreeSet::new());
-        for slide_id in slides {
-            let described = bags.check_described(slide_id)?;
+        let (mut whole, mut others, mut makings) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for slide_id in std::iter::once(first).chain(rest) {
+            let described = match bags.check_described(slide_id) {
+                Ok(described) => described,
+                Err(error) => {
+                    left_out.push(faulty_bags.leave_out(error)?);
+                    continue;
+                }
+            };
+            whole.push(slide_id.clone());
             if model.row_order().is_some_and(|trained| trained != described_order(&described)) {
                 others.push(slide_id);
             }
@@ -118,7 +110,7 @@ impl SlideBags {
             remarks.push(format!(
                 "the rows of {} of {} bags are in another order than those the models were trained on ({}), which fold them into a grid: {}",
                 others.len(),
-                slides.len(),
+                whole.len(),
                 model.row_order().unwrap_or("unknown"),
                 cf_cli::listed_up_to(LISTED, others)
             ));
@@ -134,8 +126,17 @@ impl SlideBags {
         if run.config.model.random_at_eval() {
             remarks.push(WITHOUT_DRAWS.to_owned());
         }
-        Ok(Self { bags, remarks })
+        Ok(Self { bags, slides: whole, left_out, remarks })
     }
+}
+
+/// That no slide is left, and what is wrong with the first.
+pub(super) fn none_left(features: &FeaturesConfig, left_out: &[FaultySlide]) -> Error {
+    let reason = left_out.first().map_or_else(
+        || "no slide is left, expected one".to_owned(),
+        |faulty| format!("no bag can be read, that of {}: {}", faulty.slide_id, faulty.fault),
+    );
+    Error::data(features.directory(), reason)
 }
 
 /// How the features that the run was trained on were made, as far as its bags are still there and say so.
