@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use cf_train::held_out::Part;
+use cf_train::held_out::{self, Part};
 use cf_train::predict::{AttributionOptions, SlideAttribution, Target, attribute};
 use cf_viewer::{HeatLayer, LeftOut, Prediction, Rendered, SlideFrame, Subject, heat_layers, render};
 use serde::Serialize;
@@ -22,6 +22,7 @@ struct Report<'a> {
     models: Models<'a>,
     directory: PathBuf,
     risk: f64,
+    /// Past each time bin; empty of a model that predicts none.
     survival: &'a [f64],
     #[serde(flatten)]
     rendered: &'a Rendered,
@@ -87,13 +88,18 @@ pub(crate) fn run(arguments: &RenderArguments, show_bars: bool) -> Result<(), Cl
     let found = attribute(&target, options)?;
     passes.finish_and_clear();
     let info = found.info;
+    let no_survival = held_out::no_survival(&model.checkpoint);
     let prediction = Prediction {
         risk: found.prediction.risk,
         risk_is_of_survival: found.risk_is_of_survival,
-        survival: found.prediction.survival.to_vec(),
+        survival: if no_survival.is_some() { Vec::new() } else { found.prediction.survival.to_vec() },
         time_bin_edges_months: found.prediction.time_bin_edges_months.clone().unwrap_or_default(),
     };
-    let (layers, unscored) = layers(&model, &found)?;
+    let (layers, mut unscored) = layers(&model, &found)?;
+    unscored.extend(no_survival.map(|reason| LeftOut {
+        what: "predicted survival".to_owned(),
+        reason: format!("the model is of a run that predicts none: {reason}"),
+    }));
     // The features are not drawn.
     drop(found);
     let boxes = layers.iter().map(|layer| layer.boxes().as_ref());

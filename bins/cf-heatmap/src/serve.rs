@@ -56,8 +56,11 @@ impl HeatSource for RunHeat {
 }
 
 pub(crate) fn run(arguments: &ServeArguments, quiet: bool) -> Result<(), CliError> {
-    let report = cf_train::report::collect(&arguments.run)?;
+    let mut report = cf_train::report::collect(&arguments.run)?;
     let config = RunConfig::read(&arguments.run.join(CONFIG), &[])?;
+    if config.no_survival().is_some() {
+        report.predictions.iter_mut().for_each(|row| row.survival.clear());
+    }
     let (features, bags) = bags_of_run(config.features, arguments.features.as_deref(), arguments.layout)?;
     let slide_files = arguments.slides.as_deref().map(slide_files).transpose()?.unwrap_or_default();
     let n_slides = report.predictions.len();

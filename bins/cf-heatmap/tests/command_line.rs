@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::AtomicBool;
@@ -268,6 +269,63 @@ fn a_run_is_served_with_what_there_is_of_it_and_what_is_not_there_is_refused() {
     refused(&trained.features, Some(&nowhere), &[path, "No such file"]);
     std::fs::remove_file(at("run/summary.json")).unwrap();
     refused(&trained.features, None, &["found no summary.json", "`cf-train cv --resume`"]);
+}
+
+#[test]
+fn no_survival_is_shown_of_a_run_whose_loss_says_nothing_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let trained = trained(dir.path(), 16);
+    let config = std::fs::read_to_string(at("run/config.toml")).unwrap();
+    let cox = config.replace("loss = \"nll\"", "loss = \"cox\"");
+    assert_ne!(cox, config);
+
+    let predicted = std::fs::read_to_string(at("run/fold_0/predictions.csv")).unwrap();
+    let slide = predicted.lines().nth(1).unwrap().split(',').nth(1).unwrap().to_owned();
+    let rendered = |out: &str| -> Value {
+        let output = trained.render(&trained.features, &at(out), &["--json"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let served = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cf-heatmap"));
+        command.args(["serve", "--port", "0", "--run"]).arg(at("run")).stdout(Stdio::piped());
+        let mut server = command.spawn().unwrap();
+        let address = BufReader::new(server.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+        let host = address.trim_start_matches("http://").trim_end_matches('/');
+        let study = get(host, "/api/study");
+        let root = study.split("\"root\":\"").nth(1).unwrap().split('"').next().unwrap();
+        let of_slide = get(host, &format!("{root}/api/slides/{slide}"));
+        let figure = get(host, &format!("{root}/slides/{slide}/figures/survival.svg"));
+        server.kill().unwrap();
+        server.wait().unwrap();
+        (of_slide, figure)
+    };
+    let with = rendered("with");
+    assert_eq!(with["survival"].as_array().unwrap().len(), 4);
+    let (of_slide, figure) = served();
+    assert!(
+        of_slide.contains("\"survival\":[0.") && figure.starts_with("HTTP/1.1 200"),
+        "{of_slide} {figure}"
+    );
+
+    std::fs::write(at("run/config.toml"), cox).unwrap();
+    let without = rendered("without");
+    assert_eq!((&without["survival"], &without["risk"]), (&serde_json::json!([]), &with["risk"]));
+    let left_out = without["left_out"].to_string();
+    assert!(left_out.contains("predicted survival") && left_out.contains("training.loss"), "{left_out}");
+    let (of_slide, figure) = served();
+    assert!(of_slide.contains("\"survival\":[]") && !of_slide.contains("\"survival\":[0."), "{of_slide}");
+    assert!(figure.starts_with("HTTP/1.1 404"), "{figure}");
+}
+
+/// What a server answers.
+fn get(host: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(host).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    text(&answer)
 }
 
 /// Linux has a file that is always full.

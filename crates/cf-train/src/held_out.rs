@@ -1,4 +1,4 @@
-//! Which model of a run held a slide out, and what a slide was to a checkpoint.
+//! Which model of a run held a slide out, what a slide was to a checkpoint, and what its run says of it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -169,10 +169,8 @@ impl Part {
 /// The fold of a checkpoint that lies in a run, and what `slide` is to it; `None` where the checkpoint lies elsewhere, or its run says
 /// nothing of its folds.
 pub fn part(checkpoint: &Path, slide: &str) -> Option<(usize, Part)> {
-    // A checkpoint that is named from within its folder has no parent's parent by name alone.
     let checkpoint = fs::canonicalize(checkpoint).ok()?;
-    let folder = checkpoint.parent()?;
-    let run = folder.parent()?;
+    let (folder, run) = fold_and_run(&checkpoint)?;
     let record: FoldsRecord = serde_json::from_slice(&fs::read(run.join(FOLDS)).ok()?).ok()?;
     let fold = record.folds.iter().find(|fold| fold_dir(run, fold.fold) == folder)?;
     let is_best = checkpoint.file_name().is_some_and(|name| name == fold_files::BEST);
@@ -182,11 +180,23 @@ pub fn part(checkpoint: &Path, slide: &str) -> Option<(usize, Part)> {
     } else if lists(&fold.inner_validation, slide) {
         if is_best { Part::Choosing } else { Part::NotTrainedOn }
     } else if lists(&fold.validation, slide) {
-        validation(training_of(run).as_ref(), is_best)
+        validation(config_in(run).map(|config| config.training).as_ref(), is_best)
     } else {
         Part::Other
     };
     Some((fold.fold, part))
+}
+
+/// Why the model of a checkpoint predicts no survival, as a clause about its run; `None` where it does, or the checkpoint lies in no run.
+pub fn no_survival(checkpoint: &Path) -> Option<&'static str> {
+    let checkpoint = fs::canonicalize(checkpoint).ok()?;
+    config_in(fold_and_run(&checkpoint)?.1)?.no_survival()
+}
+
+/// The folders that a checkpoint lies in. One that is named from within its folder has no parent's parent by name alone.
+fn fold_and_run(canonical: &Path) -> Option<(&Path, &Path)> {
+    let folder = canonical.parent()?;
+    Some((folder, folder.parent()?))
 }
 
 fn lists(slides: &[String], slide: &str) -> bool {
@@ -194,8 +204,8 @@ fn lists(slides: &[String], slide: &str) -> bool {
 }
 
 /// How a run was trained, where it says so.
-fn training_of(run: &Path) -> Option<TrainingConfig> {
-    Some(RunConfig::read(&config_of(run).ok()?, &[]).ok()?.training)
+fn config_in(run: &Path) -> Option<RunConfig> {
+    RunConfig::read(&config_of(run).ok()?, &[]).ok()
 }
 
 /// What a slide of the validation fold is to the best checkpoint, or another.

@@ -78,14 +78,13 @@ pub(crate) fn figure(
     let mut page = Page::new([width, height], &format!("{}: where the model looks", subject.slide_id));
     page.text([f64::from(EDGE), 38.0], Ink::Text, HEADING, &fitted(subject.slide_id, room - 560.0, 13.5));
     if let Some(prediction) = &subject.prediction {
-        let survival: Vec<String> =
-            prediction.survival.iter().map(|value| format!("{:.0} %", value * 100.0)).collect();
-        let text = format!(
-            "{}; survival past {}: {}",
-            risk_text(prediction),
-            bin_ends(survival.len(), &prediction.time_bin_edges_months),
-            survival.join(", ")
-        );
+        let mut text = risk_text(prediction);
+        if !prediction.survival.is_empty() {
+            let survival: Vec<String> =
+                prediction.survival.iter().map(|value| format!("{:.0} %", value * 100.0)).collect();
+            let past = bin_ends(survival.len(), &prediction.time_bin_edges_months);
+            text.push_str(&format!("; survival past {past}: {}", survival.join(", ")));
+        }
         page.text_before([f64::from(width - EDGE), 38.0], Ink::Muted, LABEL, &text);
     }
     for (at, panel) in (0u32..).zip(panels) {

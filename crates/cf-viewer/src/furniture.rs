@@ -120,11 +120,14 @@ impl Page {
         }
     }
 
-    /// Risk and survival curve of the slide, 360 x 310 pixels.
+    /// Risk and survival curve of the slide, where one is predicted, 360 x 310 pixels.
     pub(crate) fn prediction(&mut self, [x, y]: [u32; 2], prediction: &Prediction) -> Result<()> {
         let (left, top) = (f64::from(x), f64::from(y));
         self.text([left, top + 18.0], Ink::Text, LABEL, &risk_text(prediction));
         self.text([left, top + 38.0], Ink::Muted, NOTE, &prediction.risk_range());
+        if prediction.survival.is_empty() {
+            return Ok(());
+        }
         let curve = predicted_survival(
             "Predicted survival",
             &prediction.survival,
@@ -194,13 +197,15 @@ mod tests {
 
     #[test]
     fn only_risks_of_a_survival_curve_have_a_range() {
-        let range = |risk_is_of_survival: bool| {
-            let survival = vec![0.9, 0.7, 0.5, 0.3];
+        let range = |risk_is_of_survival: bool, survival: &[f64]| {
+            let survival = survival.to_vec();
             Prediction { risk: -2.4, risk_is_of_survival, survival, time_bin_edges_months: Vec::new() }
                 .risk_range()
         };
-        assert_eq!(range(true), "from \u{2212}4 (lowest) to 0 (highest)");
-        assert_eq!(range(false), "log risk: higher is worse");
+        let curve = [0.9, 0.7, 0.5, 0.3];
+        assert_eq!(range(true, &curve), "from \u{2212}4 (lowest) to 0 (highest)");
+        assert_eq!(range(false, &curve), "log risk: higher is worse");
+        assert_eq!(range(true, &[]), "higher is worse", "its survival is not told");
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub struct Prediction {
     /// Whether the risk is of survival, and no log risk.
     #[serde(skip)]
     pub risk_is_of_survival: bool,
-    /// Probability of surviving past each time bin.
+    /// Probability of surviving past each time bin; empty of a model that predicts no survival.
     pub survival: Vec<f64>,
     /// Where the bins begin and end, one more than there are bins; empty where nobody knows.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -44,11 +44,11 @@ pub struct Prediction {
 impl Prediction {
     /// What the numbers of a risk of this kind mean.
     pub(crate) fn risk_range(&self) -> String {
-        // A log risk has no bounds.
-        if self.risk_is_of_survival {
-            format!("from \u{2212}{} (lowest) to 0 (highest)", self.survival.len())
-        } else {
-            "log risk: higher is worse".to_owned()
+        match (self.risk_is_of_survival, self.survival.len()) {
+            // A log risk has no bounds.
+            (false, _) => "log risk: higher is worse".to_owned(),
+            (true, 0) => "higher is worse".to_owned(),
+            (true, n_bins) => format!("from \u{2212}{n_bins} (lowest) to 0 (highest)"),
         }
     }
 }

@@ -147,8 +147,11 @@ function showPatient(slide) {
   );
   const curve = slide.survival.map((value) => `${Math.round(100 * value)} %`).join(", ");
   const survival = element("survival");
-  survival.src = address("slides", slide.id, "figures", "survival.svg");
-  survival.alt = `Predicted survival past ${slide.survival_past}: ${curve}`;
+  survival.hidden = slide.survival.length === 0;
+  if (!survival.hidden) {
+    survival.src = address("slides", slide.id, "figures", "survival.svg");
+    survival.alt = `Predicted survival past ${slide.survival_past}: ${curve}`;
+  }
   const plot = element("kaplan-meier");
   plot.src = address("slides", slide.id, "figures", "kaplan-meier.svg");
   plot.alt = `Kaplan-Meier curves of the cohort by predicted risk, this patient marked: ${slide.status} at ${slide.months.toFixed(1)} months`;

@@ -45,7 +45,11 @@ pub fn render_external_html(report: &ExternalReport) -> Result<String> {
             LevelView::new(&analysis.slides, Some("risk_groups.log_rank")),
             LevelView::new(&analysis.patients, Some("patient_risk_groups.log_rank")),
         ],
-        time_scores: analysis.time_scores.as_ref().ok().map(TimeScoresView::of_cohort),
+        time_scores: analysis
+            .time_scores
+            .as_ref()
+            .ok()
+            .map(|scores| TimeScoresView::of_cohort(scores, analysis.reach.is_some())),
         survival_note: analysis.reach.as_deref().or(report.no_survival.as_deref()),
         no_time_scores: analysis.time_scores.as_ref().err().map(String::as_str),
         calibration: analysis

@@ -46,15 +46,17 @@ impl TimeScoresView {
         Self { rows, left_out: scores.left_out.clone(), note }
     }
 
-    /// One row, of a cohort that took no part in training.
-    pub(super) fn of_cohort(scores: &TimeScores) -> Self {
+    /// One row, of a cohort that took no part in training; `outlived` says whether patients were followed for longer than survival is
+    /// predicted.
+    pub(super) fn of_cohort(scores: &TimeScores, outlived: bool) -> Self {
         let rows = scores
             .folds
             .iter()
             .map(|fold| TimeScoreRow::of("All".to_owned(), MeanOverTime::of_fold(fold)))
             .collect();
+        let until = if outlived { "is left or predictions end" } else { "is left" };
         let note = format!(
-            "From {}: from when a tenth of the events was seen until a tenth of the patients is left. All are weighted by the inverse \
+            "From {}: from when a tenth of the events was seen until a tenth of the patients {until}. All are weighted by the inverse \
              probability of censoring, estimated on the patients of this cohort, whose follow-up may be another than in training (G(T−) at \
              events, G(t) at t). The mean AUC is weighted by the fall of their Kaplan-Meier curve; Brier scores are integrated by trapezoids. \
              “Error less by” is 1 − model / Kaplan-Meier, the index of prediction accuracy. The predicted survival is the mean over the \

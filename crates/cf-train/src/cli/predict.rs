@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use cf_model::ModelName;
 use cf_train::config::FeaturesConfig;
+use cf_train::held_out;
 use cf_train::predict::{self, Target};
 use survival_metrics::Status;
 use wsi_bags::Layout;
@@ -95,6 +96,11 @@ impl TargetArguments {
 
 pub(super) fn run(arguments: &PredictArguments) -> Result<(), Failure> {
     let prediction = predict::predict(&arguments.target.target(&arguments.target.features())?)?;
+    if let Some(reason) = held_out::no_survival(&arguments.target.checkpoint) {
+        tracing::warn!(
+            "the checkpoint's run says nothing of hazards and survival, only whose risk is higher: {reason}"
+        );
+    }
     if arguments.json {
         return print_json(&prediction);
     }

@@ -325,6 +325,7 @@ async fn figure(State(app): Shared, Path((id, name)): Path<(String, String)>) ->
     let (_, row) = app.slide(&id)?;
     let cannot = |error: cf_report::Error| Refusal::cannot(whole_text(&error));
     let Figure { svg, .. } = match name.as_str() {
+        "survival.svg" if row.survival.is_empty() => return Err(Refusal::unknown("figure")),
         "survival.svg" => {
             predicted_survival("Predicted survival", &row.survival, app.time_bins(row)).map_err(cannot)?
         }

@@ -12,7 +12,7 @@ use crate::layer::HeatLayer;
 pub struct Study {
     /// What the page is headed, such as `CrossFusion on BLCA`.
     pub title: String,
-    /// Every slide with its prediction, once each.
+    /// Every slide with its prediction, once each; without survival where none is predicted.
     pub predictions: Vec<PredictionRow>,
     /// Where patients are cut into groups at high and at low risk.
     pub risk_cut: RiskCut,
