@@ -15,6 +15,11 @@ use crate::error::{Error, Result};
 use crate::plan::{FoldRecord, FoldsRecord};
 use crate::run_dir;
 
+/// How the records begin of what is not of one file.
+const SETTINGS: &str = "resolved configuration";
+const COHORT: &str = "cohort flow and folds";
+const FEATURES: &str = "names and sizes of";
+
 /// One input of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputRecord {
@@ -57,7 +62,7 @@ pub(crate) fn of_run(config: &RunConfig) -> Result<Vec<InputRecord>> {
 
 /// A configuration with every default filled in, as it is written into the file `name`.
 pub(crate) fn of_settings(name: &str, toml: &str) -> InputRecord {
-    InputRecord::new(format!("resolved configuration {name}"), toml.as_bytes())
+    InputRecord::new(format!("{SETTINGS} {name}"), toml.as_bytes())
 }
 
 /// The tables of a cohort.
@@ -84,10 +89,34 @@ pub(crate) fn of_folds(
     record: &FoldsRecord,
     bags: &BagSource,
 ) -> Result<[InputRecord; 2]> {
-    let folds = run_dir::json_text(Path::new(run_dir::FOLDS), record)?;
-    let folds = InputRecord::new(format!("cohort flow and folds {}", run_dir::FOLDS), folds.as_bytes());
+    let folds = of_record(record)?;
     let slides = record.folds.iter().flat_map(FoldRecord::slides).map(String::as_str).collect();
     Ok([folds, of_features(&config.features, &slides, bags)?])
+}
+
+fn of_record(record: &FoldsRecord) -> Result<InputRecord> {
+    let folds = run_dir::json_text(Path::new(run_dir::FOLDS), record)?;
+    Ok(InputRecord::new(format!("{COHORT} {}", run_dir::FOLDS), folds.as_bytes()))
+}
+
+/// The inputs of a run whose folds were trained as runs of their own: its settings and folds, and the tables and features that those read.
+///
+/// # Errors
+/// If settings or folds can't be encoded.
+pub(crate) fn joined(
+    config: &RunConfig,
+    record: &FoldsRecord,
+    of_parts: impl Iterator<Item = InputRecord>,
+) -> Result<Vec<InputRecord>> {
+    let (mut tables, mut features): (Vec<InputRecord>, Vec<InputRecord>) = of_parts
+        .filter(|input| !input.what.starts_with(SETTINGS) && !input.what.starts_with(COHORT))
+        .partition(|input| !input.what.starts_with(FEATURES));
+    for inputs in [&mut tables, &mut features] {
+        let mut seen = BTreeSet::new();
+        inputs.retain(|input| seen.insert((input.what.clone(), input.sha256.clone())));
+    }
+    let settings = of_settings(run_dir::CONFIG, &config.to_toml()?);
+    Ok([vec![settings], tables, vec![of_record(record)?], features].concat())
 }
 
 /// A line of name and size for each file that holds one of the slides, sorted. Names start below the folder that the
@@ -111,7 +140,7 @@ pub(crate) fn of_features(
         }
     }
     let text: String = lines.iter().map(String::as_str).collect();
-    Ok(InputRecord::new(format!("names and sizes of {} feature files", lines.len()), text.as_bytes()))
+    Ok(InputRecord::new(format!("{FEATURES} {} feature files", lines.len()), text.as_bytes()))
 }
 
 fn name_below_root(features: &FeaturesConfig, path: &Path) -> String {

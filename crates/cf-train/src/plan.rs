@@ -1,6 +1,7 @@
 //! A run before it starts: tables, folds and bags joined, everything that can be refused refused.
 
 mod flow;
+mod joined;
 mod shared_patients;
 
 use std::collections::BTreeSet;

@@ -467,6 +467,80 @@ fn what_is_finished_is_collected_at_any_time() {
     fail(&["study", "run", path(&out), "--task", "one"], 3, &["has 12 tasks that begin with `one`"]);
 }
 
+/// Whole seconds and the peak of memory differ from process to process.
+fn without_cost(summary: &Path) -> Value {
+    let mut summary = json(summary);
+    for key in ["wall_seconds", "peak_rss_bytes"] {
+        assert!(summary.as_object_mut().unwrap().remove(key).unwrap().as_f64().unwrap() > 0.0, "{key}");
+    }
+    summary
+}
+
+#[test]
+fn the_folds_of_a_run_become_the_run_that_cv_makes() {
+    let dir = tempfile::tempdir().unwrap();
+    // Folds 0 and 1 of five: slides that only other folds validate are part of the cohort flow.
+    let file = study(dir.path(), "");
+    let at = |name: &str| dir.path().join(name);
+    let (out, runs) = (at("out"), at("runs"));
+    succeed(&["study", "plan", path(&file), "--out", path(&out)]);
+    let name = "one.crossfusion.simulated.s7";
+    let assemble = ["study", "assemble", path(&out), "--out", path(&runs)];
+    fail(&assemble, 75, &["24 tasks are missing"]);
+    succeed(&["study", "run", path(&out), "--task", &format!("{name}.f0")]);
+    let one = cf_train(&[&assemble[..], &["--json", "--run", "one.crossfusion"]].concat());
+    assert_eq!(one.status.code(), Some(75), "asked for, and not there");
+    let listed: Value = serde_json::from_slice(&one.stdout).unwrap();
+    let counts =
+        |at: usize| [&listed[at]["n_finished"], &listed[at]["n_planned"]].map(|n| n.as_u64().unwrap());
+    assert_eq!((listed.as_array().unwrap().len(), counts(0), counts(1)), (2, [1, 2], [0, 2]));
+    assert_eq!((&listed[0]["directory"], listed[0]["missing"].as_array().unwrap().len()), (&Value::Null, 1));
+    assert!(!runs.exists());
+
+    succeed(&["study", "run", path(&out), "--task", &format!("{name}.f1")]);
+    let said = succeed(&assemble);
+    let run = runs.join(name);
+    assert!(said.contains(&format!("{}  2 folds, C-index 0.", run.display())), "{said}");
+    assert_eq!(said.matches("left out: ").count(), 11, "{said}");
+    let whole = at("whole");
+    let config = out.join(format!("configs/{name}.toml"));
+    succeed(&["cv", "--config", path(&config), "--folds", "0,1", "--out", path(&whole)]);
+    let (found, wanted) = (files(&run), files(&whole));
+    assert!(found.keys().eq(wanted.keys()), "{:?} {:?}", found.keys(), wanted.keys());
+    for (file, bytes) in &wanted {
+        assert!(found[file] == *bytes, "{}", file.display());
+    }
+    assert_eq!(without_cost(&run.join("summary.json")), without_cost(&whole.join("summary.json")));
+
+    // It is a run: what reads runs reads it, and another call finds nothing to do.
+    let applied = at("applied");
+    let features = at("one/bags");
+    succeed(&["apply", "--run", path(&run), "--features", path(&features), "--out", path(&applied)]);
+    succeed(&["cv", "--config", path(&config), "--folds", "0,1", "--out", path(&run), "--resume"]);
+    succeed(&assemble);
+    assert!(files(&run) == wanted);
+    // A call that was stopped goes on.
+    std::fs::remove_file(run.join("fold_1/predictions.csv")).unwrap();
+    std::fs::remove_file(run.join("report.html")).unwrap();
+    succeed(&assemble);
+    assert!(files(&run) == wanted && run.join("report.html").is_file());
+
+    // The study's own files are not written to by what happens to the copy, and other runs are not touched.
+    let id = plan_ids(&file).into_iter().find(|id| id.starts_with(&format!("{name}.f1"))).unwrap();
+    let task = out.join("tasks").join(id).join("fold_1");
+    let before = files(&task);
+    let predictions = run.join("fold_1/predictions.csv");
+    let text = std::fs::read_to_string(&predictions).unwrap();
+    std::fs::write(&predictions, text.replacen("0.", "0.5", 1)).unwrap();
+    assert!(files(&task) == before);
+    fail(&assemble, 3, &["fold_1", "is not what the study trained", "choose another --out"]);
+    fail(&["study", "assemble", path(&out), "--out", path(&runs), "--run", "won"], 3, &["has no run `won`"]);
+    std::fs::remove_dir_all(&run).unwrap();
+    std::fs::create_dir(&run).unwrap();
+    std::fs::write(run.join("notes.txt"), "mine").unwrap();
+    fail(&assemble, 3, &["is not empty and holds no run"]);
+}
+
 #[test]
 fn a_plan_that_was_cut_off_is_made_again_in_the_same_directory() {
     let dir = tempfile::tempdir().unwrap();

@@ -9,6 +9,9 @@ use super::FoldRecord;
 use crate::cohort::{Cohort, Dropped, Slide};
 use crate::folds::JoinedFolds;
 
+/// The last step that is the same for every choice of folds.
+const VALIDATED: &str = "validated by a fold";
+
 /// What remains of the cohort after a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FlowRecord {
@@ -84,7 +87,7 @@ pub(super) fn left_out(flow: &[FlowRecord]) -> Option<String> {
 pub(super) fn of_cohort(cohort: &Cohort, joined: &JoinedFolds, validated: &[Slide]) -> Vec<FlowRecord> {
     let mut flow = of_bags(cohort, &joined.without_bag, joined.bags_without_row.as_ref());
     flow.push(step(
-        "validated by a fold",
+        VALIDATED,
         validated.iter(),
         records(&joined.without_fold, joined.cases_without_row.as_ref()),
     ));
@@ -102,9 +105,24 @@ pub(super) fn of_run(validated: &[Slide], folds: &[FoldRecord], n_folds: usize) 
     let (kept, others): (Vec<&Slide>, Vec<&Slide>) =
         validated.iter().partition(|slide| of_run.contains(&slide.slide_id));
     let others = others.into_iter().map(|slide| slide.slide_id.clone()).collect();
+    of_some_folds(kept.into_iter(), others, (folds.len(), n_folds))
+}
+
+/// The step to the slides that `n` of `n_folds` folds validate; `None` where there are no others.
+pub(super) fn of_some_folds<'a>(
+    slides: impl Iterator<Item = &'a Slide> + Clone,
+    others: Vec<String>,
+    (n, n_folds): (usize, usize),
+) -> Option<FlowRecord> {
     let dropped = Dropped::new("slide that only other folds validate", others)?;
-    let label = format!("validated by the folds of this run, {} of {n_folds}", folds.len());
-    Some(step(&label, kept.into_iter(), vec![DroppedRecord::from(&dropped)]))
+    let label = format!("validated by the folds of this run, {n} of {n_folds}");
+    Some(step(&label, slides, vec![DroppedRecord::from(&dropped)]))
+}
+
+/// The steps to what the folds of the splits validate, and those from there to what the folds of a run do.
+pub(super) fn at_validated(flow: &[FlowRecord]) -> (&[FlowRecord], &[FlowRecord]) {
+    let validated = flow.iter().position(|step| step.label == VALIDATED);
+    flow.split_at(validated.map_or(flow.len(), |at| at + 1))
 }
 
 fn step<'a>(

@@ -8,6 +8,7 @@
 //! | the directory of a study | `study_dir.rs` |
 //! | one task after another, by one process at a time | `run.rs`, over the crate's `claim.rs` |
 //! | what is finished, joined | `collect.rs`, `finished.rs`, `cell.rs`, `comparison.rs`, `results.rs` |
+//! | whole runs, of their folds | `assemble.rs` |
 //! | tables in the paper's form, and the paper's own | `tables.rs`, `published.rs` |
 //! | the report | `report.rs` |
 //! | files of a cluster's engine | `emit.rs` |
@@ -15,6 +16,7 @@
 //! A task is one fold of one run. It reads and writes files of its own, so tasks may run in any order and at once, and a study is
 //! collected at any time from those that are finished.
 
+mod assemble;
 mod cell;
 mod collect;
 mod comparison;
@@ -34,6 +36,7 @@ mod tables;
 
 pub use crate::claim::{ClusterJob, Holder};
 pub use crate::data_hashes::DataHashes;
+pub use assemble::{AssembledRun, assemble};
 pub use collect::collect;
 pub use emit::{Engine, emit};
 pub use file::{Reference, StudyFile, StudyRun};
