@@ -87,7 +87,8 @@ pub(crate) struct OutcomeArguments {
     pub(crate) event: String,
     /// The number that means "censored" in the column of --event; the other one is the event. Words mean what they say.
     ///
-    /// Required where a word of the column's name starts with `cens`, as in `os_censorship`, because such columns come in both meanings.
+    /// Required of numbers where a word of the column's name starts with `cens`, as in `os_censorship`, or is `alive` or the like, because such
+    /// columns come in both meanings.
     #[arg(long, value_name = "0|1", value_parser = clap::value_parser!(u8).range(0..=1))]
     pub(crate) censored_is: Option<u8>,
 }
@@ -141,6 +142,9 @@ pub(crate) struct CompareArguments {
     pub(crate) risk: Vec<String>,
     #[command(flatten)]
     pub(crate) pairs: PairArguments,
+    /// Confidence level of the differences.
+    #[arg(long, value_name = "X", default_value_t = 0.95, value_parser = parse_level)]
+    pub(crate) level: f64,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -153,6 +157,9 @@ pub(crate) struct BrierArguments {
     /// Beginning of the names of the columns with predicted survival; the rest of a name is its time.
     #[arg(long, value_name = "TEXT", default_value = "S@")]
     pub(crate) survival_prefix: String,
+    /// End of these names, after the time, such as _months of the tables of `cf-train test --at`.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) survival_suffix: String,
     /// CSV file of the training sample with the same time and event columns; it gives the weights of censoring and the
     /// reference curve. Without it the file itself does.
     #[arg(long, value_name = "FILE")]

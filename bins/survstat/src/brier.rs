@@ -27,7 +27,7 @@ struct BrierJson<'a> {
 pub(crate) fn run(arguments: &BrierArguments) -> Result<String, CliError> {
     let table = Table::read(&arguments.outcome.csv, "--csv")?;
     let outcomes = table.outcomes(&arguments.outcome)?;
-    let columns = table.columns_at(&arguments.survival_prefix);
+    let columns = table.columns_at(&arguments.survival_prefix, &arguments.survival_suffix)?;
     if columns.is_empty() {
         let problem = format!("no column is called `{}` followed by a time", arguments.survival_prefix);
         return Err(CliError::in_file(table.path(), problem, "name the prefix with --survival-prefix"));
@@ -45,6 +45,7 @@ pub(crate) fn run(arguments: &BrierArguments) -> Result<String, CliError> {
             Error::CensoringSurvivalZero { .. } | Error::TimeBeyondTraining { .. } => {
                 "leave out the columns of later times, or name a sample with a longer follow-up with --train"
             }
+            Error::TimeBeyondFollowUp { .. } => "leave out the columns of later times",
             _ => "columns of predicted survival are called by times of at least 0",
         };
         CliError::in_file(table.path(), format!("Brier score: {source}"), hint)

@@ -34,6 +34,8 @@ struct DifferenceJson<'a> {
     difference: f64,
     /// Null, as all that follows, where no subject changes the difference.
     standard_error: Option<f64>,
+    lower: Option<f64>,
+    upper: Option<f64>,
     z: Option<f64>,
     p_value: Option<f64>,
     log10_p: Option<f64>,
@@ -46,6 +48,7 @@ struct EqualityJson {
     chi_square: f64,
     df: usize,
     p_value: f64,
+    log10_p: f64,
 }
 
 /// A pair of columns; its test is undefined where no subject changes the difference.
@@ -58,6 +61,7 @@ struct Pair<'a> {
 
 struct Test {
     of: PairedDifference,
+    limits: (f64, f64),
     holm_p: f64,
     log10_holm_p: f64,
 }
@@ -77,22 +81,29 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<String, CliError> {
         CliError::in_file(table.path(), format!("comparison: {source}"), pair_hint(&source, pairs))
     };
     let comparison = compare_concordance(&data, &risks, &concordance_config(pairs)).map_err(fault)?;
-    let compared = compared(&arguments.risk, &comparison).map_err(fault)?;
+    let compared = compared(&arguments.risk, &comparison, arguments.level).map_err(fault)?;
     if arguments.json {
         return output::json(&to_json(&arguments.risk, &comparison, &compared));
     }
-    Ok(describe(&arguments.risk, &comparison, &compared))
+    Ok(describe(arguments, &comparison, &compared))
 }
 
 /// All pairs, those with a test adjusted for their number.
-fn compared<'a>(names: &'a [String], comparison: &ConcordanceComparison) -> Result<Vec<Pair<'a>>, Error> {
+fn compared<'a>(
+    names: &'a [String],
+    comparison: &ConcordanceComparison,
+    level: f64,
+) -> Result<Vec<Pair<'a>>, Error> {
     let all: Vec<(&String, f64)> =
         names.iter().zip(comparison.estimates.iter().map(|estimate| estimate.c_index)).collect();
     let mut pairs = Vec::new();
     for (a, (first, c_first)) in all.iter().enumerate() {
         for (b, (second, c_second)) in all.iter().enumerate().skip(a + 1) {
             let test = match comparison.difference(a, b) {
-                Ok(of) => Some(Test { of, holm_p: of.p_value, log10_holm_p: of.log10_p }),
+                Ok(of) => {
+                    let limits = of.confidence_interval(level)?;
+                    Some(Test { of, limits, holm_p: of.p_value, log10_holm_p: of.log10_p })
+                }
                 Err(Error::ZeroVariance) => None,
                 Err(other) => return Err(other),
             };
@@ -127,6 +138,8 @@ fn to_json<'a>(
             second: pair.second,
             difference: pair.difference,
             standard_error: test.map(|t| t.of.standard_error),
+            lower: test.map(|t| t.limits.0),
+            upper: test.map(|t| t.limits.1),
             z: test.map(|t| t.of.z),
             p_value: test.map(|t| t.of.p_value),
             log10_p: test.map(|t| t.of.log10_p),
@@ -138,26 +151,36 @@ fn to_json<'a>(
     CompareJson {
         risks: risks.collect(),
         differences: differences.collect(),
-        equality: equality.map(|t| EqualityJson { chi_square: t.chi_square, df: t.df, p_value: t.p_value }),
+        equality: equality.map(|t| EqualityJson {
+            chi_square: t.chi_square,
+            df: t.df,
+            p_value: t.p_value,
+            log10_p: t.log10_p,
+        }),
     }
 }
 
-fn describe(names: &[String], comparison: &ConcordanceComparison, pairs: &[Pair<'_>]) -> String {
+fn describe(arguments: &CompareArguments, comparison: &ConcordanceComparison, pairs: &[Pair<'_>]) -> String {
     let mut rows = vec![["risk", "C-index", "standard error"].map(str::to_owned).to_vec()];
-    for (name, estimate) in names.iter().zip(&comparison.estimates) {
+    for (name, estimate) in arguments.risk.iter().zip(&comparison.estimates) {
         let (c, se) = (estimate.c_index, output::limit(standard_error(estimate)));
         rows.push(vec![name.clone(), format!("{c:.4}"), se]);
     }
     let is_known = |estimate| standard_error(estimate).is_some();
     let of_risks = if comparison.estimates.iter().all(is_known) { "" } else { NO_INTERVAL };
-    let titles = ["pair", "difference", "standard error", "z", "p", "p (Holm)"];
-    let mut differences = vec![titles.map(str::to_owned).to_vec()];
+    let titled = |titles: &[&str]| titles.iter().map(|title| (*title).to_owned()).collect::<Vec<_>>();
+    let limits = output::limit_titles(arguments.level);
+    let (before, after) =
+        (titled(&["pair", "difference"]), titled(&["standard error", "z", "p", "p (Holm)"]));
+    let mut differences = vec![[before, limits.to_vec(), after].concat()];
     for pair in pairs {
         let mut row = vec![format!("{} - {}", pair.first, pair.second), format!("{:+.4}", pair.difference)];
         row.extend(pair.test.as_ref().map_or_else(
-            || ["-"; 4].map(str::to_owned),
+            || ["-"; 6].map(str::to_owned),
             |t| {
                 [
+                    format!("{:+.4}", t.limits.0),
+                    format!("{:+.4}", t.limits.1),
                     format!("{:.4}", t.of.standard_error),
                     format!("{:.2}", t.of.z),
                     output::p_value(t.of.p_value, t.of.log10_p),
@@ -172,8 +195,13 @@ fn describe(names: &[String], comparison: &ConcordanceComparison, pairs: &[Pair<
     } else {
         ""
     };
+    let no_equality = if pairs.iter().all(|pair| pair.test.is_none()) {
+        String::new()
+    } else {
+        "\nall equal: no test, as the C-indices differ in a way that no subject changes\n".to_owned()
+    };
     let equality = comparison.equality().map_or_else(
-        |_| String::new(),
+        |_| no_equality,
         |t| {
             let p = output::p_value(t.p_value, t.log10_p);
             format!("\nall equal: chi-square = {:.4}, df = {}, p = {p}\n", t.chi_square, t.df)

@@ -88,6 +88,9 @@ pub(crate) fn run(arguments: &LogrankArguments) -> Result<String, CliError> {
             survival_metrics::Error::ZeroVariance => {
                 "at no event time are two groups at risk with a choice of who fails; with --strata, groups must mix within them"
             }
+            survival_metrics::Error::SingleGroup => {
+                "all rows are in one group; name a column with two values or more, or another --cut"
+            }
             _ => "check --event and --censored-is; with --strata, groups must mix within strata",
         };
         let problem = format!("log-rank test of the groups {}: {source}", listed(&grouping.levels));

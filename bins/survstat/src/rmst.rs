@@ -35,12 +35,12 @@ struct GroupJson<'a> {
     upper: f64,
 }
 
-/// `first` minus `second`; null where neither mean has an error, as before the first event.
+/// `first` minus `second`; all but the difference is null where neither mean has an error, as before the first event.
 #[derive(Serialize)]
 struct DifferenceJson<'a> {
     first: &'a str,
     second: &'a str,
-    difference: Option<f64>,
+    difference: f64,
     standard_error: Option<f64>,
     lower: Option<f64>,
     upper: Option<f64>,
@@ -135,11 +135,12 @@ fn to_json<'a>(
             upper,
         })
     };
+    let mean = |at: usize| means.get(at).map_or(0.0, |mean| mean.mean);
     let name = |at: usize| groups.get(at).and_then(|group| group.level).unwrap_or_default();
     let difference = |(at, difference): (usize, &Option<RestrictedMeanDifference>)| DifferenceJson {
         first: name(at + 1),
         second: name(0),
-        difference: difference.map(|of| of.difference),
+        difference: mean(at + 1) - mean(0),
         standard_error: difference.map(|of| of.standard_error),
         lower: difference.map(|of| of.lower),
         upper: difference.map(|of| of.upper),
@@ -183,7 +184,7 @@ fn describe(found: &RmstJson<'_>, arguments: &RmstArguments) -> String {
     let mut rows = vec![[titled(&["difference", "mean"]), limits.to_vec(), titled(&["p"])].concat()];
     for of in &found.differences {
         let mut row = vec![format!("{} - {}", of.first, of.second)];
-        row.extend([of.difference, of.lower, of.upper].map(output::limit));
+        row.extend([Some(of.difference), of.lower, of.upper].map(output::limit));
         row.push(
             of.p_value.zip(of.log10_p).map_or_else(|| "-".to_owned(), |(p, log)| output::p_value(p, log)),
         );
@@ -191,7 +192,7 @@ fn describe(found: &RmstJson<'_>, arguments: &RmstArguments) -> String {
     }
     text.push('\n');
     text.push_str(&output::aligned(&rows));
-    if found.differences.iter().any(|of| of.difference.is_none()) {
+    if found.differences.iter().any(|of| of.standard_error.is_none()) {
         text.push_str("-: neither mean has a standard error, so that the difference has none\n");
     }
     text

@@ -12,6 +12,9 @@ use crate::args::OutcomeArguments;
 use crate::error::CliError;
 use crate::table_text;
 
+/// Words in the name of a column whose 1 may mean that there was no event.
+const WORDS_OF_LIFE: [&str; 4] = ["alive", "living", "survived", "survivor"];
+
 /// A CSV file with a header and at least one row, all of one length. Lines above the header that begin with `#` are no rows.
 pub(crate) struct Table {
     path: PathBuf,
@@ -53,10 +56,10 @@ impl Table {
         // Also `os_censorship` and `is_censored`.
         let name_in_small = arguments.event.to_ascii_lowercase();
         let mut words = name_in_small.split(|c: char| !c.is_alphanumeric());
-        let looks_like_censoring = words.any(|word| word.starts_with("cens"));
+        let is_unclear = words.any(|word| word.starts_with("cens") || WORDS_OF_LIFE.contains(&word));
         let one = match arguments.censored_is {
             Some(1) => Status::Censored,
-            None if looks_like_censoring => {
+            None if is_unclear && self.has_numbers(&arguments.event)? => {
                 return Err(CliError::AmbiguousCensoring { column: arguments.event.clone() });
             }
             _ => Status::Event,
@@ -73,6 +76,12 @@ impl Table {
         outcomes
             .collect::<Result<_, _>>()
             .map_err(|error| CliError::in_file(&self.path, error.to_string(), "correct the column of --time"))
+    }
+
+    /// Whether a column has a status that is a bare number, which its name has to explain.
+    fn has_numbers(&self, name: &str) -> Result<bool, CliError> {
+        let at = self.position(name)?;
+        Ok(self.rows.iter().any(|row| row.cell(at).parse::<f64>().is_ok()))
     }
 
     /// A column of statuses, in which a 1 means `one`.
@@ -118,13 +127,27 @@ impl Table {
         self.parse_column(name, "a finite number", hint, finite)
     }
 
-    /// Columns whose names are this prefix followed by a number, by ascending number.
-    pub(crate) fn columns_at(&self, prefix: &str) -> Vec<(f64, &str)> {
-        let number = |title: &str| title.strip_prefix(prefix)?.parse().ok().filter(|t: &f64| t.is_finite());
-        let mut columns: Vec<(f64, &str)> =
-            self.header.cells().filter_map(|title| Some((number(title)?, title))).collect();
+    /// Columns whose names are a number between these texts, by ascending number.
+    ///
+    /// # Errors
+    /// If a name begins and ends so with something else in between: the column would be left out without a word.
+    pub(crate) fn columns_at(&self, prefix: &str, suffix: &str) -> Result<Vec<(f64, &str)>, CliError> {
+        let mut columns = Vec::new();
+        for title in self.header.cells() {
+            let Some(rest) = title.strip_prefix(prefix) else { continue };
+            let number = rest.strip_suffix(suffix).and_then(|number| number.parse::<f64>().ok());
+            let Some(time) = number.filter(|time| time.is_finite()) else {
+                let wanted =
+                    if suffix.is_empty() { "a time".to_owned() } else { format!("a time and `{suffix}`") };
+                let problem = format!("column `{title}`: found `{rest}` after `{prefix}`, expected {wanted}");
+                let hint = "--survival-prefix and --survival-suffix say what stands around the time, such as _months; rename \
+                            columns that are no predicted survival";
+                return Err(CliError::in_file(&self.path, problem, hint));
+            };
+            columns.push((time, title));
+        }
         columns.sort_by(|a, b| a.0.total_cmp(&b.0));
-        columns
+        Ok(columns)
     }
 
     /// A column as labels. Words for a missing value are none: they would make one group, or one patient, of the unknown.

@@ -162,6 +162,13 @@ fn restricted_means_of_groups_are_areas_and_compared_with_the_first() {
     let before = bench.json("rmst --time months --event died --by arm --tau 0.5 --json");
     assert_eq!((&before["groups"][0]["rmst"], &before["groups"][0]["upper"]), (&json!(0.5), &json!(0.5)));
     assert_eq!(before["differences"][0]["p_value"], Value::Null, "nobody has died yet");
+    assert_eq!(before["differences"][0]["difference"], 0.0);
+    // Means that nobody changes may differ.
+    let rows = "months,died,arm\n2,1,a\n2,1,a\n3,1,b\n3,1,b\n";
+    let apart = bench.run(rows, "rmst --time months --event died --by arm --tau 3 --json");
+    let apart: Value = serde_json::from_slice(&apart.stdout).expect("JSON");
+    let of = |key: &str| apart["differences"][0][key].clone();
+    assert_eq!((of("difference"), of("lower"), of("p_value")), (json!(1.0), Value::Null, Value::Null));
     let text =
         String::from_utf8(bench.run(PATIENTS, "rmst --time months --event died --by arm --tau 0.5").stdout);
     let text = text.expect("UTF-8");
@@ -387,6 +394,16 @@ fn wrong_usage_exits_with_2() {
 fn a_censoring_column_wants_its_meaning() {
     let text = Bench::new().error(PATIENTS, "km --time months --event censorship", 2);
     assert!(text.contains("`censorship`") && text.contains("--censored-is 1 if 1 means censored"), "{text}");
+    let bench = Bench::new();
+    let rows = "months,is_alive,cens_status,risk\n1,0,dead,3\n2,1,alive,1\n3,0,dead,2\n";
+    let text = bench.error(rows, "cindex --time months --risk risk --event is_alive", 2);
+    assert!(text.contains("`is_alive`"), "{text}");
+    // Words say it themselves.
+    let by = |event: &str| {
+        let output = bench.run(rows, &format!("cindex --time months --risk risk --event {event} --json"));
+        serde_json::from_slice::<Value>(&output.stdout).expect("JSON")
+    };
+    assert_eq!(by("cens_status"), by("is_alive --censored-is 1"));
 }
 
 #[test]
@@ -533,8 +550,23 @@ fn risks_that_differ_in_all_pairs_alike_keep_their_difference() {
     assert_eq!(p(1, "holm_p").min(p(2, "holm_p")), (2.0 * smaller).min(1.0));
     assert_eq!(found["equality"], Value::Null);
     let text = String::from_utf8(bench.run(rows, line).stdout).expect("UTF-8");
-    assert!(text.contains("a - b     +0.5000               -      -         -         -\n"), "{text}");
-    assert!(text.contains("no subject changes the difference") && !text.contains("all equal"), "{text}");
+    assert!(
+        text.contains("a - b     +0.5000          -          -               -      -         -         -\n"),
+        "{text}"
+    );
+    assert!(text.contains("-: no subject changes the difference, as with"), "{text}");
+    assert!(
+        text.ends_with("all equal: no test, as the C-indices differ in a way that no subject changes\n"),
+        "{text}"
+    );
+    // The interval is that of the level.
+    let narrow = bench.run(rows, &format!("{line} --json --level 0.5"));
+    let narrow: Value = serde_json::from_slice(&narrow.stdout).expect("JSON");
+    let width = |of: &Value| {
+        of["differences"][1]["upper"].as_f64().expect("a number")
+            - of["differences"][1]["lower"].as_f64().expect("a number")
+    };
+    assert!((width(&narrow) / width(&found) - 0.674_489_750_196_081_7 / 1.959_963_984_540_054).abs() < 1e-9);
 }
 
 #[test]
@@ -1056,6 +1088,41 @@ fn a_brier_score_of_nobody_left_is_refused() {
     );
     let text = bench.error(rows.replace("S@9", "S@1.0"), line, 3);
     assert!(text.contains("columns `S@1` and `S@1.0` are of the same time\n"), "{text}");
+}
+
+#[test]
+fn columns_of_predicted_survival_are_read_or_refused_and_none_is_passed_over() {
+    let bench = Bench::new();
+    let line = "brier --time months --event died --json";
+    let rows = "months,died,S@1,S@2\n1,1,.5,.1\n2,0,.6,.3\n3,1,.9,.4\n4,0,.9,.8\n";
+    let json = |rows: &str, line: &str| -> Value {
+        let output = bench.run(rows, line);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+    };
+    let found = json(rows, line);
+    for name in ["S@2months", "S@ 2", "S@inf", "S@later"] {
+        let text = bench.error(rows.replace("S@2", name), line, 3);
+        let wanted = format!("column `{name}`: found `{}` after `S@`, expected a time", &name[2..]);
+        assert!(text.contains(&wanted) && text.contains("--survival-suffix"), "{text}");
+    }
+    // As the tables of a test have them.
+    let rows = rows.replace("S@1", "survival_1_months").replace("S@2", "survival_2_months");
+    let line = format!("{line} --survival-prefix survival_ --survival-suffix _months");
+    assert_eq!(json(&rows, &line), found);
+    let text = bench.error(rows.replace("_2_months", "_2"), &line, 3);
+    assert!(text.contains("found `2` after `survival_`, expected a time and `_months`"), "{text}");
+}
+
+#[test]
+fn a_brier_score_after_the_end_of_follow_up_is_refused_whatever_the_training_sample() {
+    let bench = Bench::new();
+    let train = bench.dir.path().join("train.csv");
+    std::fs::write(&train, "months,died\n1,1\n20,1\n30,0\n").expect("written");
+    let rows = format!("months,died,S@5,S@15\n1,1,.1,.1\n2,1,.9,.9\n{}", "10,0,.9,.9\n".repeat(6));
+    let line = format!("brier --time months --event died --train {}", train.display());
+    let text = bench.error(rows, &line, 3);
+    let place = "nobody is followed beyond 10, where follow-up ends with a censoring: survivors of time 15";
+    assert!(text.contains(place) && text.ends_with("hint: leave out the columns of later times\n"), "{text}");
 }
 
 #[test]

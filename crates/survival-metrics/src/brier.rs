@@ -60,8 +60,8 @@ pub struct ScoreOverTime {
 ///
 /// # Errors
 /// [`Error::LengthMismatch`]; [`Error::Empty`], [`Error::NonFinite`], [`Error::OutOfRange`] and [`Error::NotAscending`] for the
-/// times; [`Error::CensoringSurvivalZero`] or [`Error::TimeBeyondTraining`] where a weight does not exist: also for those who were
-/// censored last, at a time after which nobody is left to stand for them.
+/// times; [`Error::CensoringSurvivalZero`] or [`Error::TimeBeyondTraining`] where a weight does not exist; [`Error::TimeBeyondFollowUp`] from the
+/// time on at which the last of `outcomes` were censored, as nobody is left to stand for them.
 ///
 /// ```
 /// use survival_metrics::{BrierConfig, CensoringDistribution, CensoringTies, CurveLookup, Outcome, PredictedSurvival, brier_score};
@@ -191,6 +191,10 @@ fn over_time(
         let place = curves.locate(t);
         // Where all have died by then, the dead stand for all. Where some were censored last, only survivors could.
         let needs_survivors = t < end || ends_censored;
+        if ends_censored && t >= end && censoring.inverse(t, at).is_ok() {
+            // A weight from elsewhere does not bring back those who could have it.
+            return Err(Error::TimeBeyondFollowUp { time: t, last: end });
+        }
         let of_survivors = if needs_survivors { censoring.inverse(t, at)?.unwrap_or(0.0) } else { 0.0 };
         let (mut total, mut weights) = (0.0, 0.0);
         for (i, (o, of_event)) in outcomes.iter().zip(&of_events).enumerate() {

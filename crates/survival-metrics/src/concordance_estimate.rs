@@ -174,7 +174,8 @@ pub fn concordance(
     }
     data.check_clusters()?;
     Ok(ConcordanceEstimate {
-        c_index: concordant / comparable,
+        // Sums of numbers that are added and taken away again may end just beyond.
+        c_index: (concordant / comparable).clamp(0.0, 1.0),
         counts,
         concordant_weight: concordant,
         comparable_weight: comparable,

@@ -13,7 +13,9 @@ use crate::outcome::check_length;
 use crate::special_functions::{chi2_ln_sf, chi2_sf, normal_ln_sf, normal_sf};
 use crate::survival_data::{Attribute, SurvivalData};
 use crate::symmetric::{Cholesky, dot, times_vector};
+use crate::wald::wald;
 use pass::Pass;
+use residuals::sandwich;
 
 /// How events at one time enter the partial likelihood.
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -153,12 +155,13 @@ pub fn cox_model(data: &SurvivalData, covariates: &[&[f64]], ties: CoxTies) -> R
     let information = Cholesky::new(&at_end.information).map_err(|index| Error::Collinear { index })?;
     let scaled_covariance = information.inverse();
     let residuals = (ties != CoxTies::Exact).then(|| pass.residuals(data, &fit.beta));
-    let robust = residuals.as_ref().map(|r| r.sandwich(data, &scaled_covariance));
-    let wald = match robust.as_ref().filter(|_| data.clusters().is_some()) {
-        Some(robust) => {
-            let robust = Cholesky::new(robust).map_err(|_| Error::ZeroVariance)?;
-            dot(&fit.beta, &robust.solve(&fit.beta))
-        }
+    let influences = residuals.as_ref().map(|r| r.influences(data, &fit.beta, &scaled_covariance));
+    let robust = influences.as_deref().map(sandwich);
+    let wald = match influences.filter(|_| data.clusters().is_some()) {
+        Some(influences) => match wald(influences)? {
+            (statistic, rank) if rank == p => statistic,
+            _ => return Err(Error::ZeroVariance),
+        },
         None => dot(&fit.beta, &times_vector(&at_end.information, &fit.beta)),
     };
     // Back from standardised covariates.

@@ -119,6 +119,16 @@ pub enum Error {
         /// The largest time at which weights exist.
         max_tau: f64,
     },
+    /// A score is asked for when nobody is followed any more and some were censored last: no survivor can stand for them.
+    #[error(
+        "nobody is followed beyond {last}, where follow-up ends with a censoring: survivors of time {time} are not known"
+    )]
+    TimeBeyondFollowUp {
+        /// Time of the score.
+        time: f64,
+        /// Last time of the sample.
+        last: f64,
+    },
     /// A matrix has another shape than its axes say.
     #[error("`{what}` has {found} values, expected {n_rows} subjects x {n_columns} times")]
     ShapeMismatch {

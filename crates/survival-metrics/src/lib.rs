@@ -83,6 +83,7 @@ mod survival_data;
 mod survival_difference;
 mod symmetric;
 mod time_dependent_concordance;
+mod wald;
 
 pub use auc::{AucConfig, AucOverTime, cumulative_dynamic_auc, cumulative_dynamic_auc_of_risks};
 pub use bootstrap::{

@@ -3,11 +3,11 @@
 use crate::concordance_estimate::{ConcordanceConfig, ConcordanceEstimate, concordance};
 use crate::error::{Error, Result};
 use crate::interval::normal_quantile;
-use crate::log_rank_sums::quadratic_form;
 use crate::outcome::check_length;
 use crate::risk::Risk;
 use crate::special_functions::{chi2_ln_sf, chi2_sf, normal_ln_sf, normal_sf};
 use crate::survival_data::SurvivalData;
+use crate::wald::{Contrast, wald};
 
 /// Several C-indices on one sample, with their joint distribution.
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -38,6 +38,9 @@ pub struct PairedDifference {
 /// Share of the largest possible variance up to which a variance is rounding. Influences are exact to some 1e-15 of the largest,
 /// hence their squares to 1e-30; of n subjects, risks that differ in the order of a single pair have a share of 2 / n^3.
 const ROUNDING: f64 = 1e-24;
+
+/// What equal C-indices can differ by, up to some tens of times, through the rounding of their sums.
+const C_ROUNDING: f64 = 1e-13;
 
 /// Wald test that all C-indices are equal.
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -151,37 +154,23 @@ impl ConcordanceComparison {
     /// Tests whether all C-indices are equal.
     ///
     /// # Errors
-    /// [`Error::ZeroVariance`] if all order the pairs alike, there is only one, or two differ without variance, as a perfect
-    /// risk and a constant one.
+    /// [`Error::ZeroVariance`] if all order the pairs alike, there is only one, or a combination of them that is not 0 does not depend on the
+    /// subjects, as the difference of a perfect risk and a constant one.
     pub fn equality(&self) -> Result<EqualityTest> {
-        let positions = 0..self.estimates.len();
-        if positions.clone().any(|a| positions.clone().any(|b| a < b && self.differ_without_variance(a, b))) {
-            return Err(Error::ZeroVariance);
-        }
-        let k = self.estimates.len() as f64;
-        let mean = self.estimates.iter().map(|e| e.c_index).sum::<f64>() / k;
-        let deviations: Vec<f64> = self.estimates.iter().map(|e| e.c_index - mean).collect();
-        let row_means: Vec<f64> = self.covariance.iter().map(|row| row.iter().sum::<f64>() / k).collect();
-        let all = row_means.iter().sum::<f64>() / k;
-        let centred: Vec<Vec<f64>> = self
-            .covariance
-            .iter()
-            .zip(&row_means)
-            .map(|(row, a)| row.iter().zip(&row_means).map(|(v, b)| v - a - b + all).collect())
-            .collect();
-        let (chi_square, df) = quadratic_form(&deviations, &centred);
+        let [first, others @ ..] = self.estimates.as_slice() else { return Err(Error::ZeroVariance) };
+        let of_first = first.cluster_influence();
+        let rounding = (ROUNDING * first.variance_bound()).sqrt().max(C_ROUNDING);
+        let contrast = |other: &ConcordanceEstimate| Contrast {
+            estimate: other.c_index - first.c_index,
+            influence: other.cluster_influence().iter().zip(&of_first).map(|(x, y)| x - y).collect(),
+            rounding,
+        };
+        let (chi_square, df) = wald(others.iter().map(contrast).collect())?;
         if df == 0 {
             return Err(Error::ZeroVariance);
         }
         let log10_p = chi2_ln_sf(chi_square, df) / std::f64::consts::LN_10;
         Ok(EqualityTest { chi_square, df, p_value: chi2_sf(chi_square, df), log10_p })
-    }
-
-    /// Whether a Wald statistic of the two would be infinite.
-    fn differ_without_variance(&self, a: usize, b: usize) -> bool {
-        let c_index = |at: usize| self.estimates.get(at).map_or(0.0, |estimate| estimate.c_index);
-        // Equal C-indices can differ by the rounding of their sums.
-        (c_index(a) - c_index(b)).abs() > 1e-12 && self.difference(a, b) == Err(Error::ZeroVariance)
     }
 }
 

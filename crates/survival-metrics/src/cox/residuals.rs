@@ -7,6 +7,10 @@ use crate::error::{Error, Result};
 use crate::kaplan_meier::KaplanMeier;
 use crate::survival_data::SurvivalData;
 use crate::symmetric::{Cholesky, dot, times_vector};
+use crate::wald::Contrast;
+
+/// Share of all that subjects do to a coefficient up to which what clusters do is rounding, and what is left of the score at the maximum.
+const ROUNDING: f64 = 1e-10;
 
 /// The events of one time in one stratum.
 #[derive(Debug, Clone, PartialEq)]
@@ -131,25 +135,32 @@ impl Residuals {
         self.events.extend(events);
     }
 
-    /// Covariance of the coefficients from the spread of what subjects, or clusters, do to them.
-    pub(super) fn sandwich(&self, data: &SurvivalData, covariance: &[Vec<f64>]) -> Vec<Vec<f64>> {
-        let p = covariance.len();
+    /// What each cluster, or each subject without clusters, does to the coefficients, as an estimate of each.
+    pub(super) fn influences(
+        &self,
+        data: &SurvivalData,
+        beta: &[f64],
+        covariance: &[Vec<f64>],
+    ) -> Vec<Contrast> {
         let own: Vec<u32> = (0..self.score.len() as u32).collect();
         let cluster_of = data.clusters().unwrap_or(&own);
         let n_clusters = cluster_of.iter().max().map_or(0, |&c| c as usize + 1);
-        let mut sums = vec![vec![0.0; p]; n_clusters];
+        let none = |&estimate: &f64| Contrast { estimate, influence: vec![0.0; n_clusters], rounding: 0.0 };
+        let mut contrasts: Vec<Contrast> = beta.iter().map(none).collect();
         for (score, &cluster) in self.score.iter().zip(cluster_of) {
-            sums[cluster as usize].iter_mut().zip(score).for_each(|(sum, x)| *sum += x);
-        }
-        let mut sandwich = vec![vec![0.0; p]; p];
-        for sum in &sums {
-            let change = times_vector(covariance, sum);
-            for (row, a) in sandwich.iter_mut().zip(&change) {
-                row.iter_mut().zip(&change).for_each(|(cell, b)| *cell += a * b);
+            for (contrast, change) in contrasts.iter_mut().zip(times_vector(covariance, score)) {
+                contrast.influence[cluster as usize] += change;
+                contrast.rounding += ROUNDING * change.abs();
             }
         }
-        sandwich
+        contrasts
     }
+}
+
+/// Covariance of what is estimated with these influences.
+pub(super) fn sandwich(contrasts: &[Contrast]) -> Vec<Vec<f64>> {
+    let row = |a: &Contrast| contrasts.iter().map(|b| dot(&a.influence, &b.influence)).collect();
+    contrasts.iter().map(row).collect()
 }
 
 /// Score test of coefficients that change with time.

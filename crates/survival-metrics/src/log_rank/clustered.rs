@@ -2,11 +2,15 @@
 
 use super::{LogRank, LogRankGroup};
 use crate::error::{Error, Result};
-use crate::log_rank_sums::quadratic_form;
 use crate::outcome::check_length;
 use crate::risk_table::RiskTable;
 use crate::special_functions::{chi2_ln_sf, chi2_sf};
 use crate::survival_data::{Attribute, SurvivalData, number_labels};
+use crate::symmetric::dot;
+use crate::wald::{Contrast, wald};
+
+/// Share of all observed and expected events up to which excesses and what clusters do to them are rounding.
+const ROUNDING: f64 = 1e-14;
 
 /// Log-rank test whose variance allows for clusters, such as the slides of one patient.
 ///
@@ -18,7 +22,8 @@ use crate::survival_data::{Attribute, SurvivalData, number_labels};
 /// Source: Lin & Wei, JASA 84 (1989) 1074-1078.
 ///
 /// # Errors
-/// As [`log_rank_test`](super::log_rank_test); [`Error::SingleCluster`]; [`Error::Unsupported`] for case weights and entry times.
+/// As [`log_rank_test`](super::log_rank_test); [`Error::SingleCluster`]; [`Error::ZeroVariance`] if groups differ from what is expected in a way
+/// that no cluster changes, as few clusters can; [`Error::Unsupported`] for case weights and entry times.
 ///
 /// ```
 /// use survival_metrics::{Outcome, SurvivalData, clustered_log_rank_test};
@@ -73,9 +78,16 @@ pub fn clustered_log_rank_test<G: Ord + Clone>(data: &SurvivalData, groups: &[G]
             }
         }
     }
-    let variance = cluster_variance(data, &parts, n_groups);
     let excess: Vec<f64> = observed.iter().zip(&expected).map(|(o, e)| o - e).collect();
-    let (chi_square, df) = quadratic_form(&excess, &variance);
+    let sums = cluster_sums(data, &parts, n_groups);
+    let variance: Vec<Vec<f64>> = sums.iter().map(|a| sums.iter().map(|b| dot(a, b)).collect()).collect();
+    // One group follows from the others: that with the largest variance, beside whose rounding small ones would drown.
+    let left_out = (0..n_groups).max_by(|&a, &b| variance[a][a].total_cmp(&variance[b][b]));
+    // What is summed up is at most this large, and as exact as numbers of its size are.
+    let size = observed.iter().zip(&expected).map(|(o, e)| o + e).sum::<f64>();
+    let contrast = |(estimate, influence)| Contrast { estimate, influence, rounding: ROUNDING * size };
+    let contrasts = excess.into_iter().zip(sums).enumerate().filter(|(g, _)| Some(*g) != left_out);
+    let (chi_square, df) = wald(contrasts.map(|(_, of_group)| contrast(of_group)).collect())?;
     if df == 0 {
         return Err(Error::ZeroVariance);
     }
@@ -95,24 +107,16 @@ pub fn clustered_log_rank_test<G: Ord + Clone>(data: &SurvivalData, groups: &[G]
     })
 }
 
-/// Sum over clusters of the products of their parts.
-fn cluster_variance(data: &SurvivalData, parts: &[Vec<f64>], n_groups: usize) -> Vec<Vec<f64>> {
+/// For each group the sums of the parts of each cluster.
+fn cluster_sums(data: &SurvivalData, parts: &[Vec<f64>], n_groups: usize) -> Vec<Vec<f64>> {
     let own: Vec<u32> = (0..parts.len() as u32).collect();
     let cluster_of = data.clusters().unwrap_or(&own);
     let n_clusters = cluster_of.iter().max().map_or(0, |&c| c as usize + 1);
-    let mut sums = vec![vec![0.0; n_groups]; n_clusters];
+    let mut sums = vec![vec![0.0; n_clusters]; n_groups];
     for (part, &cluster) in parts.iter().zip(cluster_of) {
-        for (sum, x) in sums[cluster as usize].iter_mut().zip(part) {
-            *sum += x;
+        for (sums, x) in sums.iter_mut().zip(part) {
+            sums[cluster as usize] += x;
         }
     }
-    let mut variance = vec![vec![0.0; n_groups]; n_groups];
-    for sum in &sums {
-        for (row, a) in variance.iter_mut().zip(sum) {
-            for (cell, b) in row.iter_mut().zip(sum) {
-                *cell += a * b;
-            }
-        }
-    }
-    variance
+    sums
 }
