@@ -1,6 +1,8 @@
 //! A batch of slides as the user sees it: progress on stderr, a table of what became of each on stdout.
 
 use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use cf_cli::{Log, LogFormat, aligned};
@@ -25,6 +27,18 @@ struct Row<'a> {
     patch_um: Option<Spans>,
     warnings: &'a [String],
     seconds: Option<f64>,
+}
+
+/// Set by SIGINT, SIGTERM or SIGUSR1, by which a batch ends without leaving anything half done.
+pub(crate) fn stop_at_signals() -> Result<Arc<AtomicBool>, CliError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT, signal_hook::consts::SIGUSR1] {
+        // Who asks twice does not wait for what is under way.
+        signal_hook::flag::register_conditional_shutdown(signal, 75, Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+            .map_err(CliError::Signals)?;
+    }
+    Ok(stop)
 }
 
 /// Runs a batch and prints its table, as text or JSON; an error if any slide failed.

@@ -3,7 +3,7 @@
 use wsi_features::{EncodeOptions, encode as encode_bags};
 
 use crate::args::BatchArguments;
-use crate::batch::follow;
+use crate::batch::{follow, stop_at_signals};
 use crate::error::CliError;
 use crate::slides;
 use cf_cli::Log;
@@ -15,6 +15,7 @@ pub(crate) fn run(arguments: &BatchArguments, log: Log) -> Result<(), CliError> 
         bags: arguments.out.clone(),
         pixels: arguments.pixels.into(),
         shard: arguments.shard,
+        stop: stop_at_signals()?,
     };
     follow(log, arguments.json, |on_event| encode_bags(&slides, &encoder, &options, on_event))
 }

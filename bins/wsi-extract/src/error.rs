@@ -24,6 +24,8 @@ pub(crate) enum CliError {
     Plan(PathBuf, String),
     /// Slides that were listed with their fault.
     Faults(usize),
+    /// Signals that cannot be listened for.
+    Signals(io::Error),
     /// Results that cannot be printed.
     Write(io::Error),
     /// Results that cannot be encoded.
@@ -71,6 +73,7 @@ impl fmt::Display for CliError {
             Self::Plan(path, fault) => write!(f, "{}: {fault}", path.display()),
             Self::Faults(1) => f.write_str("one slide failed"),
             Self::Faults(n_slides) => write!(f, "{n_slides} slides failed"),
+            Self::Signals(error) => write!(f, "cannot listen for signals: {error}"),
             Self::Write(error) => write!(f, "cannot write the result: {error}"),
             Self::Encode(error) => write!(f, "cannot encode the result as JSON: {error}"),
         }
@@ -94,11 +97,15 @@ impl CliError {
             Self::Encoder(
                 patch_encoders::Error::WeightsNeeded { .. } | patch_encoders::Error::WeightsRefused { .. },
             ) => 2,
-            Self::Features(wsi_features::Error::SameName { .. }) => 2,
+            Self::Features(
+                wsi_features::Error::SameName { .. }
+                | wsi_features::Error::Name { .. }
+                | wsi_features::Error::NoPlace { .. },
+            ) => 2,
             Self::Features(_) | Self::Encoder(_) => 3,
             Self::Slide(_) | Self::Plan(..) | Self::Output(..) | Self::Picture(..) | Self::Faults(_) => 3,
             Self::Write(error) if is_temporary(error) => 75,
-            Self::Write(_) | Self::Encode(_) => 1,
+            Self::Write(_) | Self::Encode(_) | Self::Signals(_) => 1,
         }
     }
 }

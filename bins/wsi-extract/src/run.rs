@@ -1,11 +1,13 @@
 //! `wsi-extract run`: slides to bags.
 
+use std::sync::Arc;
+
 use cf_cli::Log;
 use wsi_features::{BatchOptions, ExtractOptions, run as run_batch};
 use wsi_slides::tissue::PenMarks;
 
 use crate::args::{LatticeKind, RunArguments};
-use crate::batch::follow;
+use crate::batch::{follow, stop_at_signals};
 use crate::error::CliError;
 use crate::preview;
 
@@ -29,6 +31,8 @@ pub(crate) fn run(arguments: &RunArguments, log: Log) -> Result<(), CliError> {
             bad_tiles: arguments.bad_tiles.into(),
         },
         shard: batch.shard,
+        // What is only looked at ends at once, as programs do.
+        stop: if arguments.dry_run { Arc::default() } else { stop_at_signals()? },
     };
     if arguments.dry_run {
         return preview::run(&slides, &encoder, &options, batch.json, log);

@@ -148,7 +148,7 @@ fn tissue_takes_directories_and_tells_of_slides_without_any() {
     assert_eq!(told.lines().count(), 1, "of the one without tissue: {told}");
     assert!(
         told.starts_with("warning: ")
-            && told.contains("glass.png: no tissue was found: no piece is large enough for the preset\n"),
+            && told.contains("glass.png: no tissue was found: nothing is coloured as tissue is\n"),
         "{told}"
     );
 }

@@ -86,3 +86,40 @@ fn an_extraction_killed_at_any_moment_ends_with_the_same_bags() {
     println!("{n_kills} kills, {n_met} of a running process; {n_kept} finished bags were kept");
     assert!(n_met * 2 >= n_kills, "only {n_met} of {n_kills} kills met a running process");
 }
+
+#[test]
+#[cfg(unix)]
+fn an_extraction_that_is_interrupted_says_so_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let slides = dir.path().join("slides");
+    std::fs::create_dir(&slides).unwrap();
+    for seed in 0..4 {
+        let path = slides.join(format!("slide-{seed}.svs"));
+        render(&path, &RenderOptions { seed, n_cells: 2, ..RenderOptions::default() }).unwrap();
+    }
+    let whole = dir.path().join("whole");
+    assert!(command(&slides, &whole).status().unwrap().success());
+    for signal in ["TERM", "INT"] {
+        let out = dir.path().join(signal);
+        let mut running = command(&slides, &out);
+        let mut running = running.stderr(Stdio::piped()).spawn().unwrap();
+        let first = out.join("slide-0.h5");
+        while !first.exists() && running.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let number = running.id().to_string();
+        assert!(Command::new("kill").args(["-s", signal, &number]).status().unwrap().success());
+        let ended = running.wait_with_output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(75), "{signal}: {said}");
+        assert!(said.contains("interrupted; the bags that are done stay"), "{said}");
+        let hidden = std::fs::read_dir(&out).unwrap().filter(|entry| {
+            let name = entry.as_ref().unwrap().file_name();
+            name.to_string_lossy().starts_with('.') && name != ".lock"
+        });
+        assert_eq!(hidden.count(), 0, "{signal}");
+        assert!(bags(&out).len() < 4, "{signal}: it ended before it was told to");
+        assert!(command(&slides, &out).status().unwrap().success());
+        assert_eq!(bytes(&bags(&out)), bytes(&bags(&whole)));
+    }
+}

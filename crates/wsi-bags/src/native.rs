@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! <slide>.h5                     attributes: slide_width, slide_height, mpp (where known), producer, producer_version,
-//!                                lattice (how patches were laid, as in `nested`; where known)
+//!                                lattice (how patches were laid, as in `nested`), tissue (what counted as such), slide_file and
+//!                                slide_bytes (name and size of the slide's file); where known
 //!   x5  x10  x20                 attributes: patch_size_level0, mpp (where known), row_order ("row-major" or "file"),
 //!                                parent_fallbacks (where counted)
 //!     coords    [n, 2] i64       x, y of the top left corner in level-0 pixels
@@ -34,6 +35,7 @@
 
 mod add;
 mod lattice;
+mod origin;
 mod set;
 
 use std::collections::BTreeSet;
@@ -55,11 +57,11 @@ use crate::slide_name::check_name;
 
 pub(crate) use add::{GivenPatches, add_sets, check_same_patches};
 pub use add::{Placed, add_features, add_lacking_features, write_or_add};
-pub use lattice::{Lattice, lattice_kind, lattices};
+pub use lattice::{Lattice, lattices};
+pub use origin::{Origin, origin};
 
 use set::{group_encoders, open_set, present_groups};
 
-const LATTICE: &str = "lattice";
 const COORDS: &str = "coords";
 const FEATURES: &str = "features";
 const PARENT: &str = "parent";
@@ -207,9 +209,9 @@ pub(crate) struct SetWriter<'a> {
 }
 
 impl SetWriter<'_> {
-    /// States how the patches were laid.
-    fn state_lattice(&self, kind: &str) -> Result<()> {
-        self.root.set_text(LATTICE, kind)
+    /// States where the patches come from.
+    fn state_origin(&self, origin: &Origin) -> Result<()> {
+        origin.write(&self.root)
     }
 
     fn write_all(&self, bag: &Bag) -> Result<()> {

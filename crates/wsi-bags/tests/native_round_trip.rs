@@ -200,7 +200,10 @@ fn features_are_added_where_no_encoder_has_any_and_not_twice() {
     assert_eq!(native::add_lacking_features(&path, &both, "uni").unwrap(), native::Placed::Added);
     let before = fs::read(&path).unwrap();
     let slide = SlideInfo::default();
-    assert_eq!(native::write_or_add(&path, &both, "uni", &slide, "nested").unwrap(), native::Placed::Present);
+    assert_eq!(
+        native::write_or_add(&path, &both, "uni", &slide, &native::Origin::default()).unwrap(),
+        native::Placed::Present
+    );
     assert_eq!(fs::read(&path).unwrap(), before);
     assert_eq!(native::magnifications(&path, "uni").unwrap(), [X10, X20]);
 }

@@ -1,16 +1,17 @@
 //! Features of another encoder for a bag that is there, at the patches that it has.
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use wsi_bags::native::{self, Lattice};
+use wsi_bags::native::{self, Lattice, Origin};
 use wsi_bags::{Bag, Magnification, PatchSet, Provenance, SlideInfo};
 use wsi_slides::lattice::{NestedPatches, Patches};
 use wsi_slides::{ErrorKind, SlideReader, open, resolve_slide};
 
 use crate::encoder::PatchEncoder;
 use crate::error::{Error, Result};
-use crate::extract::{BadTiles, ExtractOptions, encode, provenance};
+use crate::extract::{BadTiles, ExtractOptions, encode, origin, provenance};
 use crate::patch_reader::{PatchReader, PixelSource};
 use crate::slide_lattice::OpenSlide;
 use crate::slide_list::SlideEntry;
@@ -27,7 +28,7 @@ pub(crate) fn features_at(
     bag_path: &Path,
     encoder: &dyn PatchEncoder,
     pixels: PixelSource,
-    on_patches: &dyn Fn(usize),
+    (stop, on_patches): (&AtomicBool, &dyn Fn(usize)),
 ) -> Result<Outcome> {
     let begun = Instant::now();
     if !bag_path.is_file() {
@@ -43,6 +44,8 @@ pub(crate) fn features_at(
     if wanted.is_empty() {
         return Ok(Outcome::Present);
     }
+    let file = Origin { lattice: None, tissue: None, ..origin(path, &ExtractOptions::default()) };
+    let other_file = check_file(bag_path, &native::origin(bag_path)?, &file).err();
     let slide = open(path)?;
     check_size(path, slide.as_ref(), &native::slide_info(bag_path)?)?;
     let geometries: Vec<_> = wanted.iter().map(|lattice| lattice.geometry).collect();
@@ -55,7 +58,7 @@ pub(crate) fn features_at(
         .map(|scale| PatchReader::new(path, slide.as_ref(), scale.patches.side, encoder.patch_side(), pixels))
         .collect();
     let scratch = bag_path.parent().unwrap_or(Path::new("."));
-    let spools = encode(path, scratch, &scales, &readers, encoder, BadTiles::FailSlide, on_patches)?;
+    let spools = encode(path, scratch, &scales, &readers, encoder, BadTiles::FailSlide, (stop, on_patches))?;
     let mut n_patches = [0; 3];
     let mut sets = Vec::with_capacity(scales.len());
     for ((scale, geometry), spool) in scales.into_iter().zip(geometries).zip(spools) {
@@ -74,7 +77,12 @@ pub(crate) fn features_at(
         joined: true,
         base: None,
         rule: "patches of the bag".to_owned(),
-        warnings: slide.warnings().iter().map(ToString::to_string).collect(),
+        // A copy in another format has the same pixels, as its size has said.
+        warnings: other_file
+            .iter()
+            .map(Error::to_string)
+            .chain(slide.warnings().iter().map(ToString::to_string))
+            .collect(),
         seconds: begun.elapsed().as_secs_f64(),
     }))
 }
@@ -111,23 +119,27 @@ pub(crate) fn check_features(bag: &Path, encoder: &dyn PatchEncoder, pixels: Pix
     Ok(())
 }
 
-/// Refuses settings by which the patches of a bag would be others: by the slide's resolution, by their size in level-0 pixels, by the
-/// kind of lattice. What the bag does not state is not compared, nor is anything where no resolution of the slide is known, which gives
+/// Refuses another slide of the bag's name, and settings by which its patches would be others: by the slide's resolution, by their size in
+/// level-0 pixels, by the kind of lattice, by what counts as tissue. What the bag does not state is not compared, nor is anything where no resolution of the slide is known, which gives
 /// `None`.
 ///
 /// # Errors
-/// [`Error::OtherSettings`], [`Error::OtherSlide`], [`Error::Slide`], [`Error::Bag`].
+/// [`Error::OtherFile`], [`Error::OtherSettings`], [`Error::OtherSlide`], [`Error::Slide`], [`Error::Bag`].
 pub(crate) fn check_settings(
     entry: &SlideEntry,
     bag: &Path,
     options: &ExtractOptions,
 ) -> Result<Option<SlideScale>> {
     let other = |there, given| Err(Error::OtherSettings { bag: bag.to_owned(), there, given });
-    let kind = options.lattice.label();
-    if let Some(there) = native::lattice_kind(bag)?.filter(|there| there != kind) {
-        return other(format!("as a `{there}` lattice"), format!("a `{kind}` one"));
-    }
     let path = entry.path.as_path();
+    let (there, given) = (native::origin(bag)?, origin(path, options));
+    check_file(bag, &there, &given)?;
+    if let (Some(there), Some(given)) = differing(&there.lattice, &given.lattice) {
+        return other(format!("as a `{there}` lattice"), format!("a `{given}` one"));
+    }
+    if let (Some(there), Some(given)) = differing(&there.tissue, &given.tissue) {
+        return other(format!("on tissue by {there}"), given.clone());
+    }
     let reader = open(path)?;
     let stated = native::slide_info(bag)?;
     check_size(path, reader.as_ref(), &stated)?;
@@ -158,6 +170,28 @@ pub(crate) fn check_settings(
         }
     }
     scale.map(Some)
+}
+
+/// Two statements that are there and differ.
+fn differing<'a, T: PartialEq>(there: &'a Option<T>, given: &'a Option<T>) -> (Option<&'a T>, Option<&'a T>) {
+    match (there, given) {
+        (Some(there), Some(given)) if there != given => (Some(there), Some(given)),
+        _ => (None, None),
+    }
+}
+
+/// Refuses the file of another slide of the same name, as far as the bag states which file it was cut from.
+fn check_file(bag: &Path, there: &Origin, given: &Origin) -> Result<()> {
+    let is_same = differing(&there.slide_file, &given.slide_file).0.is_none()
+        && differing(&there.slide_bytes, &given.slide_bytes).0.is_none();
+    if is_same {
+        return Ok(());
+    }
+    let told = |origin: &Origin| {
+        let bytes = origin.slide_bytes.map(|bytes| format!("{bytes} bytes"));
+        origin.slide_file.iter().cloned().chain(bytes).collect::<Vec<_>>().join(", ")
+    };
+    Err(Error::OtherFile { bag: bag.to_owned(), there: told(there), given: told(given) })
 }
 
 /// What is left of laid patches where a bag is there: those of magnifications at which it has no features of the encoder. Patches that the

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use wsi_bags::native::{self, Placed};
@@ -10,7 +12,7 @@ use wsi_bags::{FolderLock, SlideNames};
 use crate::bag_lattice::{check_features, check_settings, features_at, has_all, lacking};
 use crate::encoder::PatchEncoder;
 use crate::error::{Error, Result};
-use crate::extract::{ExtractOptions, Extracted, extract_of};
+use crate::extract::{ExtractOptions, Extracted, extract_of, origin};
 use crate::patch_reader::PixelSource;
 use crate::slide_list::{SlideEntry, SlideList};
 use crate::slide_scale::{SlideScale, resolution_remarks};
@@ -62,7 +64,7 @@ impl FromStr for Shard {
 }
 
 /// How a batch is run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct BatchOptions {
     /// Directory of the bags; made where it is missing.
     pub out: PathBuf,
@@ -70,18 +72,20 @@ pub struct BatchOptions {
     pub extract: ExtractOptions,
     /// Which of the slides.
     pub shard: Shard,
+    /// Ends the batch once it is set: what is done of a slide is dropped, and the bags that are there stay.
+    pub stop: Arc<AtomicBool>,
 }
 
 impl BatchOptions {
     /// All slides, into `out`.
     #[must_use]
     pub fn new(out: PathBuf, extract: ExtractOptions) -> Self {
-        Self { out, extract, shard: Shard::WHOLE }
+        Self { out, extract, shard: Shard::WHOLE, stop: Arc::default() }
     }
 }
 
 /// How features of another encoder are added to bags.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct EncodeOptions {
     /// Directory of the bags.
     pub bags: PathBuf,
@@ -89,6 +93,16 @@ pub struct EncodeOptions {
     pub pixels: PixelSource,
     /// Which of the slides.
     pub shard: Shard,
+    /// As [`BatchOptions::stop`].
+    pub stop: Arc<AtomicBool>,
+}
+
+impl EncodeOptions {
+    /// All slides of the bags in a directory, from the nearest level.
+    #[must_use]
+    pub fn new(bags: PathBuf) -> Self {
+        Self { bags, pixels: PixelSource::NearestLevel, shard: Shard::WHOLE, stop: Arc::default() }
+    }
 }
 
 /// What a progress bar hears.
@@ -118,7 +132,8 @@ pub enum Event<'a> {
 ///
 /// # Errors
 /// [`Error::Io`] if the directory or the table cannot be written, [`Error::Table`] if another table has its name, which is found before
-/// the first slide is begun, and any error that is temporary, such as a full disk: the other slides would meet it, too.
+/// the first slide is begun, [`Error::Interrupted`], and any error that is temporary, such as a full disk: the other slides would meet it,
+/// too.
 pub fn run(
     slides: &SlideList,
     encoder: &dyn PatchEncoder,
@@ -131,7 +146,7 @@ pub fn run(
         action: "make the directory",
         source,
     })?;
-    each(slides, encoder, (out, options.shard), on_event, |entry, bag| {
+    each(slides, encoder, (out, options.shard, &options.stop), on_event, |entry, bag| {
         one(entry, bag, encoder, options, &|n| on_event(Event::Patches(n)))
     })
 }
@@ -153,9 +168,9 @@ pub fn encode(
     if !options.bags.is_dir() {
         return Err(Error::NoFolder { folder: options.bags.clone() });
     }
-    each(slides, encoder, (&options.bags, options.shard), on_event, |entry, bag| {
-        let outcome =
-            features_at(&entry.path, bag, encoder, options.pixels, &|n| on_event(Event::Patches(n)));
+    each(slides, encoder, (&options.bags, options.shard, &options.stop), on_event, |entry, bag| {
+        let on_patches = |n| on_event(Event::Patches(n));
+        let outcome = features_at(&entry.path, bag, encoder, options.pixels, (&options.stop, &on_patches));
         outcome.map(|outcome| (outcome, None))
     })
 }
@@ -164,7 +179,7 @@ pub fn encode(
 fn each(
     slides: &SlideList,
     encoder: &dyn PatchEncoder,
-    (folder, shard): (&Path, Shard),
+    (folder, shard, stop): (&Path, Shard, &AtomicBool),
     on_event: &dyn Fn(Event<'_>),
     one: impl Fn(&SlideEntry, &Path) -> Result<(Outcome, Option<SlideScale>)>,
 ) -> Result<Vec<SlideStatus>> {
@@ -180,6 +195,9 @@ fn each(
     let entries = shard.of(slides);
     let mut statuses = Vec::new();
     for (number, entry) in entries.iter().enumerate() {
+        if stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
         on_event(Event::Begun(&entry.id, number + 1, entries.len()));
         let (outcome, scale) = match one(entry, &bag_of(entry, folder, &bags)) {
             Ok(done) => done,
@@ -236,9 +254,9 @@ fn one(
     let wanted = |laid| if is_there { lacking(path, encoded, laid, &mut warnings) } else { Ok(laid) };
     let slide = (entry.path.as_path(), entry.given);
     let Extracted { bag, info, scale, n_unreadable, ink, warnings: of_slide } =
-        extract_of(slide, encoder, &options.extract, &options.out, wanted, on_patches)?;
+        extract_of(slide, encoder, &options.extract, &options.out, wanted, (&options.stop, on_patches))?;
     // Another process may have made it meanwhile.
-    let placed = native::write_or_add(path, &bag, encoded, &info, options.extract.lattice.label())?;
+    let placed = native::write_or_add(path, &bag, encoded, &info, &origin(&entry.path, &options.extract))?;
     let mut n_patches = [0; 3];
     for (magnification, set) in bag.sets() {
         n_patches[place(magnification)] = set.n_patches();

@@ -143,18 +143,50 @@ pub enum Error {
         /// Where it was looked for.
         folder: PathBuf,
     },
-    /// Two slides whose bags would have one name.
+    /// Slides whose bags would have one name.
     #[error(
-        "{} and {} have the same name: give them to separate runs, by their files instead of the folder, such as {}",
-        first.display(),
-        second.display(),
-        first.with_file_name("*").with_extension(first.extension().unwrap_or_default()).display()
+        "{} of one name each, whose bags would be one: {}; rename one of each, or give them to separate runs with a directory of bags \
+         each (--out)",
+        if pairs.len() == 1 { "two slides".to_owned() } else { format!("{} pairs of slides", pairs.len()) },
+        listed_pairs(pairs)
     )]
     SameName {
-        /// One of them.
-        first: PathBuf,
-        /// The other.
-        second: PathBuf,
+        /// Two of each name.
+        pairs: Vec<(PathBuf, PathBuf)>,
+    },
+    /// A slide whose name no bag can bear.
+    #[error(
+        "{}: the name of the file {fault}, and the bag of the slide would bear it: rename the file, or link it under another name",
+        path.display()
+    )]
+    Name {
+        /// The slide.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
+    /// A bag that was cut from another file.
+    #[error(
+        "{}: the bag is of the slide file {there}, and this one is {given}: slides of one name want directories of their own (--out); if \
+         the slide was replaced, remove the bag",
+        bag.display()
+    )]
+    OtherFile {
+        /// The bag.
+        bag: PathBuf,
+        /// Name and size of the file that it states.
+        there: String,
+        /// Those of the file at hand.
+        given: String,
+    },
+    /// The batch was told to stop.
+    #[error("interrupted; the bags that are done stay, and the same command goes on with the others")]
+    Interrupted,
+    /// A place that is not there.
+    #[error("{}: there is no such file or folder", place.display())]
+    NoPlace {
+        /// What was named.
+        place: PathBuf,
     },
     /// Nothing to do.
     #[error("{} has no slides that are read from a directory{}", place.display(), passed_over_in_words(passed_over))]
@@ -166,6 +198,12 @@ pub enum Error {
     },
 }
 
+fn listed_pairs(pairs: &[(PathBuf, PathBuf)]) -> String {
+    cf_cli::listed(
+        pairs.iter().map(|(first, second)| format!("{} and {}", first.display(), second.display())),
+    )
+}
+
 fn passed_over_in_words(passed_over: &PassedOver) -> String {
     if passed_over.is_empty() { String::new() } else { format!("; there are {passed_over}") }
 }
@@ -174,7 +212,7 @@ impl Error {
     /// Whether the same work may succeed later: the disk is full, the system interrupted, or a file system of the network is away.
     #[must_use]
     pub fn is_temporary(&self) -> bool {
-        cf_cli::is_temporary(self)
+        matches!(self, Self::Interrupted) || cf_cli::is_temporary(self)
     }
 }
 

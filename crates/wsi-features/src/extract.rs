@@ -1,10 +1,12 @@
 //! One slide to one bag.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 
 use patch_encoders::RgbImage;
 use rayon::prelude::*;
+use wsi_bags::native::Origin;
 use wsi_bags::{Bag, Magnification, PatchGeometry, PatchSet, Provenance, SlideInfo};
 use wsi_slides::lattice::{NestedPatches, Patches};
 use wsi_slides::tissue::{Ink, PenMarks, Preset, TissueParams};
@@ -125,7 +127,7 @@ pub fn extract(
     scratch: &Path,
     on_patches: &dyn Fn(usize),
 ) -> Result<Extracted> {
-    extract_of((path, given), encoder, options, scratch, Ok, on_patches)
+    extract_of((path, given), encoder, options, scratch, Ok, (&AtomicBool::new(false), on_patches))
 }
 
 /// [`extract`] of what `wanted` leaves of the patches that were laid.
@@ -135,7 +137,7 @@ pub(crate) fn extract_of(
     options: &ExtractOptions,
     scratch: &Path,
     wanted: impl FnOnce(Vec<NestedPatches>) -> Result<Vec<NestedPatches>>,
-    on_patches: &dyn Fn(usize),
+    (stop, on_patches): (&AtomicBool, &dyn Fn(usize)),
 ) -> Result<Extracted> {
     let slide = open_slide(path, given, options)?;
     let Laid { scale, scales: laid, ink, .. } = slide.lay(options)?;
@@ -147,7 +149,7 @@ pub(crate) fn extract_of(
             PatchReader::new(path, slide.reader.as_ref(), side, encoder.patch_side(), options.pixels)
         })
         .collect();
-    let spools = encode(path, scratch, &scales, &readers, encoder, options.bad_tiles, on_patches)?;
+    let spools = encode(path, scratch, &scales, &readers, encoder, options.bad_tiles, (stop, on_patches))?;
     let [width, height] = slide.size().map(|pixels| Some(pixels.into()));
     let info = SlideInfo { width, height, mpp: scale.resolution.mpp };
     let n_unreadable = spools.iter().flat_map(FeatureSpool::filled).filter(|filled| !**filled).count();
@@ -157,6 +159,9 @@ pub(crate) fn extract_of(
 
 /// Reads and encodes every patch: one batch is read while the one before is encoded. Features lie in files without a name in
 /// the directory `scratch`, one for each magnification.
+///
+/// # Errors
+/// As [`extract`], and [`Error::Interrupted`] if `stop` was set.
 pub(crate) fn encode(
     path: &Path,
     scratch: &Path,
@@ -164,7 +169,7 @@ pub(crate) fn encode(
     readers: &[PatchReader<'_>],
     encoder: &dyn PatchEncoder,
     bad_tiles: BadTiles,
-    on_patches: &dyn Fn(usize),
+    (stop, on_patches): (&AtomicBool, &dyn Fn(usize)),
 ) -> Result<Vec<FeatureSpool>> {
     let dim = encoder.feature_dim();
     let n_rows = scales.iter().map(|scale| scale.patches.corners.len());
@@ -184,6 +189,9 @@ pub(crate) fn encode(
             }
         });
         for batch in receiver {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
             let (mut places, mut patches) = (Vec::new(), Vec::new());
             for (item, read) in batch {
                 match read {
@@ -224,6 +232,16 @@ fn place_by_place(scales: &[NestedPatches]) -> Vec<Item> {
         (y.div_euclid(coarse), x.div_euclid(coarse), item.scale, y, x)
     });
     items
+}
+
+/// What is written of where patches come from.
+pub(crate) fn origin(path: &Path, options: &ExtractOptions) -> Origin {
+    Origin {
+        lattice: Some(options.lattice.label().to_owned()),
+        tissue: Some(options.tissue.to_string()),
+        slide_file: path.file_name().map(|name| name.to_string_lossy().into_owned()),
+        slide_bytes: std::fs::metadata(path).ok().map(|file| file.len()),
+    }
 }
 
 /// What is written of where features come from.

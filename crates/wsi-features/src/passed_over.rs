@@ -16,24 +16,27 @@ pub struct PassedOver {
     pub folders: Vec<PathBuf>,
     /// Slides of kinds that are read one by one at most.
     pub others: Vec<PathBuf>,
+    /// Pictures that are called as a slide beside them.
+    pub pictures: Vec<PathBuf>,
 }
 
 impl PassedOver {
     /// Whether there is nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.folders.is_empty() && self.others.is_empty()
+        self.folders.is_empty() && self.others.is_empty() && self.pictures.is_empty()
     }
 
     /// Adds what another directory holds.
     pub(crate) fn append(&mut self, mut other: Self) {
         self.folders.append(&mut other.folders);
         self.others.append(&mut other.others);
+        self.pictures.append(&mut other.pictures);
     }
 
     /// Sorted, each once, without what the batch is given by its name.
     pub(crate) fn without(mut self, places: &[PathBuf]) -> Self {
-        for paths in [&mut self.folders, &mut self.others] {
+        for paths in [&mut self.folders, &mut self.others, &mut self.pictures] {
             let mut known: BTreeSet<PathBuf> = places.iter().map(|place| real(place)).collect();
             paths.sort_unstable();
             paths.retain(|path| known.insert(real(path)));
@@ -51,6 +54,11 @@ impl fmt::Display for PassedOver {
                 "name one to take its slides, or all (DIR/*/), or link the slides into one folder",
             ),
             (&self.others, "slides of other kinds", "name one to see why it is not read"),
+            (
+                &self.pictures,
+                "pictures with the name of a slide beside them",
+                "where they are the slides, move the others to another folder",
+            ),
         ];
         let mut separator = "";
         for (paths, what, advice) in kinds.into_iter().filter(|(paths, ..)| !paths.is_empty()) {
@@ -63,6 +71,6 @@ impl fmt::Display for PassedOver {
 }
 
 /// A path without links, by which two names of one place are told to be one. A link that leads nowhere stays as it is.
-fn real(path: &Path) -> PathBuf {
+pub(crate) fn real(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }

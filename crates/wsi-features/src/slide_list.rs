@@ -1,14 +1,15 @@
 //! Which slides, and what the user knows of their resolution.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use cf_cli::{RecordFault, Records, RowLengths};
+use cf_cli::{RecordFault, Records, RowLengths, delimiter_of, header_at};
 use wsi_bags::slide_stem;
 use wsi_slides::ResolutionOverride;
 
 use crate::error::{Error, Result};
-use crate::passed_over::PassedOver;
+use crate::passed_over::{PassedOver, real};
 
 /// Extensions of files in a directory that are taken for slides.
 const EXTENSIONS: [&str; 11] =
@@ -18,7 +19,9 @@ const EXTENSIONS: [&str; 11] =
 const PICTURES: [&str; 3] = ["png", "jpg", "jpeg"];
 
 /// Those of slides that no batch reads out of a directory.
-const OTHER_SLIDES: [&str; 8] = ["dcm", "czi", "vsi", "qptiff", "isyntax", "svslide", "vmu", "lif"];
+const OTHER_SLIDES: [&str; 13] = [
+    "dcm", "czi", "vsi", "qptiff", "isyntax", "svslide", "vmu", "lif", "jp2", "j2k", "btf", "tf8", "partial",
+];
 
 /// One slide.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,23 +47,34 @@ impl SlideList {
     /// A link in a directory that leads nowhere is taken, too: the batch then says that its slide is missing.
     ///
     /// # Errors
-    /// [`Error::Io`] for what cannot be listed, [`Error::NoSlides`] for a directory without any, [`Error::SameName`].
+    /// [`Error::Io`] for what cannot be listed, [`Error::NoPlace`], [`Error::NoSlides`] for a directory without any, [`Error::Name`],
+    /// [`Error::SameName`].
     pub fn find(places: &[PathBuf]) -> Result<Self> {
         let mut by_id: BTreeMap<String, PathBuf> = BTreeMap::new();
         let mut passed_over = PassedOver::default();
+        let mut pairs = Vec::new();
         for place in places {
+            if !place.exists() && !place.is_symlink() && !is_called(place, &EXTENSIONS) {
+                return Err(Error::NoPlace { place: place.clone() });
+            }
             let (found, others) = slides_of(place)?;
             if found.is_empty() {
                 return Err(Error::NoSlides { place: place.clone(), passed_over: others.without(places) });
             }
             passed_over.append(others);
             for path in found {
-                let id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                match by_id.insert(id, path.clone()) {
-                    Some(first) if first != path => return Err(Error::SameName { first, second: path }),
-                    _ => {}
+                let id = id_of_file(&path)?;
+                match by_id.get(&id) {
+                    Some(first) if real(first) != real(&path) => pairs.push((first.clone(), path)),
+                    Some(_) => {}
+                    None => {
+                        by_id.insert(id, path);
+                    }
                 }
             }
+        }
+        if !pairs.is_empty() {
+            return Err(Error::SameName { pairs });
         }
         let entry = |(id, path)| SlideEntry { path, id, given: ResolutionOverride::default() };
         let passed_over = passed_over.without(places);
@@ -119,6 +133,16 @@ impl SlideList {
     }
 }
 
+/// What the bag of a slide is called.
+fn id_of_file(path: &Path) -> Result<String> {
+    let fault = |fault| Error::Name { path: path.to_owned(), fault };
+    let name = path.file_stem().unwrap_or_default().to_str().ok_or_else(|| fault("is no UTF-8 text"))?;
+    if name.chars().any(char::is_control) {
+        return Err(fault("has a line break or another character that is not shown"));
+    }
+    Ok(name.to_owned())
+}
+
 /// Whether a file is one of these by its extension, and not hidden, such as macOS's `._slide.svs` beside a slide on other file systems.
 fn is_called(path: &Path, extensions: &[&str]) -> bool {
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
@@ -158,7 +182,18 @@ fn slides_of(place: &Path) -> Result<(Vec<PathBuf>, PassedOver)> {
             passed_over.folders.push(path);
         }
     }
+    // Thumbnails and masks lie beside slides under their names.
+    let slides: BTreeSet<OsString> =
+        found.iter().filter(|path| !is_called(path, &PICTURES)).filter_map(|path| stem(path)).collect();
+    let (pictures, found) = found.into_iter().partition(|path| {
+        is_called(path, &PICTURES) && stem(path).is_some_and(|name| slides.contains(&name))
+    });
+    passed_over.pictures = pictures;
     Ok((found, passed_over))
+}
+
+fn stem(path: &Path) -> Option<OsString> {
+    path.file_stem().map(OsStr::to_owned)
 }
 
 /// What a slide's bag is called by what a table calls the slide.
@@ -179,10 +214,19 @@ fn read_table(path: &Path) -> Result<BTreeMap<String, (String, ResolutionOverrid
         action: "read the table",
         source,
     })?;
-    let records = Records::new(&text, b',', 0, RowLengths::Equal).map_err(unreadable)?;
-    let column = |names: &[&str]| records.header().cells().position(|cell| names.contains(&cell));
-    let slide = column(&["slide", "wsi"]);
-    let (mpp, mag) = (column(&["mpp"]), column(&["mag"]));
+    let header_at = header_at(&text);
+    let delimiter = delimiter_of(&text, header_at);
+    let records = Records::new(&text, delimiter, header_at, RowLengths::Equal).map_err(unreadable)?;
+    let column = |names: &[&str]| -> Result<Option<usize>> {
+        let mut found = records.header().cells().enumerate().filter(|(_, cell)| names.contains(cell));
+        let first = found.next().map(|(at, _)| at);
+        match found.next() {
+            Some(_) => Err(table(format!("more than one column is called {}", names.join(" or ")))),
+            None => Ok(first),
+        }
+    };
+    let slide = column(&["slide", "wsi"])?;
+    let (mpp, mag) = (column(&["mpp"])?, column(&["mag"])?);
     let (Some(slide), true) = (slide, mpp.is_some() || mag.is_some()) else {
         let found = records.header().cells().collect::<Vec<_>>().join(", ");
         return Err(table(format!("the columns are {found}; expected `slide`, and `mpp` or `mag`")));
@@ -194,9 +238,12 @@ fn read_table(path: &Path) -> Result<BTreeMap<String, (String, ResolutionOverrid
         let number = |column: Option<usize>| -> Result<Option<f64>> {
             match column.map(|column| record.cell(column)).filter(|cell| !cell.is_empty()) {
                 None => Ok(None),
-                Some(cell) => {
-                    cell.parse().map(Some).map_err(|_| table(format!("line {line}: `{cell}` is no number")))
-                }
+                Some(cell) => cell.parse().map(Some).map_err(|_| {
+                    let point = cell.replacen(',', ".", 1);
+                    let is_decimal_comma = point != cell && point.parse::<f64>().is_ok();
+                    let way_out = if is_decimal_comma { format!("; write {point}") } else { String::new() };
+                    table(format!("line {line}: `{cell}` is no number{way_out}"))
+                }),
             }
         };
         let name = record.cell(slide);
@@ -236,7 +283,8 @@ mod tests {
         assert!(none.to_string().ends_with(&told), "{none}");
         std::fs::write(at("a.mrxs"), "").unwrap();
         let found = SlideList::find(&places).unwrap();
-        let passed_over = PassedOver { folders: vec![at("uuid-1")], others: vec![at("b.dcm")] };
+        let passed_over =
+            PassedOver { folders: vec![at("uuid-1")], others: vec![at("b.dcm")], pictures: Vec::new() };
         assert_eq!((found.entries().len(), found.passed_over()), (1, &passed_over));
     }
 
@@ -255,7 +303,8 @@ mod tests {
         let found = SlideList::find(&places).unwrap();
         let ids: Vec<_> = found.entries().iter().map(|entry| entry.id.as_str()).collect();
         assert_eq!(ids, ["a", "b", "d"]);
-        let passed_over = PassedOver { folders: vec![at("uuid-2")], others: vec![at("c.czi")] };
+        let passed_over =
+            PassedOver { folders: vec![at("uuid-2")], others: vec![at("c.czi")], pictures: Vec::new() };
         assert_eq!(found.passed_over(), &passed_over);
         std::fs::remove_file(at("a.svs")).unwrap();
         let none = SlideList::find(&places).unwrap_err().to_string();
@@ -276,13 +325,56 @@ mod tests {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
         assert_eq!(SlideList::find(&[dir.path().to_owned()]).unwrap(), found);
-        std::fs::write(dir.path().join("b.png"), "").unwrap();
+        // The thumbnail of a slide, and pictures that are slides themselves.
+        for name in ["b.png", "c.jpg"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        let found = SlideList::find(&[dir.path().to_owned()]).unwrap();
+        let ids: Vec<_> = found.entries().iter().map(|entry| entry.id.as_str()).collect();
+        assert_eq!(
+            (ids, &found.passed_over().pictures),
+            (vec!["a", "b", "c"], &vec![dir.path().join("b.png")])
+        );
+        for name in ["a.svs", "b.ndpi"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
         let error = SlideList::find(&[dir.path().to_owned()]).unwrap_err();
-        assert!(matches!(error, Error::SameName { .. }));
         let text = error.to_string();
-        assert!(text.contains("/*.png") || text.contains("/*.svs"), "{text}");
+        assert!(matches!(error, Error::SameName { pairs } if pairs.len() == 2));
+        for wanted in ["2 pairs of slides of one name", "a.TIF", "a.svs", "b.ndpi", "--out"] {
+            assert!(text.contains(wanted), "{wanted}: {text}");
+        }
         let empty = tempfile::tempdir().unwrap();
         assert!(matches!(SlideList::find(&[empty.path().to_owned()]), Err(Error::NoSlides { .. })));
+    }
+
+    #[test]
+    fn one_file_by_two_names_is_one_slide() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir(at("links")).unwrap();
+        std::fs::write(at("a.svs"), "").unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(at("a.svs"), at("links/a.svs")).unwrap();
+        let found = SlideList::find(&[at("a.svs"), at("links/../a.svs"), at("links")]);
+        #[cfg(unix)]
+        assert_eq!(found.unwrap().entries().len(), 1);
+        assert!(matches!(SlideList::find(&[at("nowhere")]), Err(Error::NoPlace { .. })));
+        // A slide of a list that is missing has its row in the table.
+        assert_eq!(SlideList::find(&[at("missing.svs")]).unwrap().entries().len(), 1);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_name_that_no_bag_can_bear_is_refused() {
+        use std::os::unix::ffi::OsStrExt;
+        let refused = |bytes: &[u8]| {
+            let path = Path::new("slides").join(OsStr::from_bytes(bytes));
+            SlideList::find(&[path]).unwrap_err().to_string()
+        };
+        let latin1 = refused(b"Pr\xe4p.tif");
+        assert!(latin1.contains("is no UTF-8 text") && latin1.contains("rename the file"), "{latin1}");
+        assert!(refused(b"new\nline.tif").contains("has a line break"));
     }
 
     #[test]
@@ -303,6 +395,8 @@ mod tests {
         let mpp = [Some(0.2523), Some(0.5), None].map(|mpp| ResolutionOverride { mpp, magnification: None });
         assert_eq!(of_trident.entries().iter().map(|entry| entry.given).collect::<Vec<_>>(), mpp);
         assert_eq!(left.len(), 0);
+        std::fs::write(&trident, "# from the scanner\nwsi;mpp\na.svs;0.2523\nb.svs;0.5\n").unwrap();
+        assert_eq!(list.clone().with_table(&trident).unwrap().0, of_trident);
         // A slide of its own may be one that needs no correction.
         let alone = SlideList::find(&["x/b.svs".into()]).unwrap();
         let (found, left) = alone.clone().with_table(&table).unwrap();
@@ -310,6 +404,9 @@ mod tests {
         assert_eq!(left.len(), 3);
         for (text, fault) in [
             ("name,mpp\n", "expected `slide`"),
+            ("slide;mpp\na;0,25\n", "line 2: `0,25` is no number; write 0.25"),
+            ("slide,mpp,mpp\na,1,2\n", "more than one column is called mpp"),
+            ("slide,wsi,mpp\na,b,2\n", "more than one column is called slide or wsi"),
             ("slide,mpp\na,much\n", "line 2: `much` is no number"),
             ("slide,mpp\na,1\na.svs,1\n", "line 3: `a.svs` stands twice"),
             ("slide,mpp\r\n\r\na,much\r\n", "line 3: `much` is no number"),

@@ -23,11 +23,16 @@ pub fn no_tissue(found: &Tissue, params: &TissueParams) -> String {
     let ink = ink_warning(found.ink);
     let has_any = found.mask.iter().any(|value| *value != 0);
     let mut reasons = Vec::new();
-    if has_any || ink.is_none() {
+    if has_any {
         reasons.push("no piece is large enough for the preset".to_owned());
+    } else if ink.is_none() {
+        reasons.push("nothing is coloured as tissue is".to_owned());
     }
     if has_any && params.min_area > Preset::BwhBiopsy.params().min_area {
-        reasons.push("--preset bwh_biopsy finds smaller pieces".to_owned());
+        reasons.push(
+            "--preset bwh_biopsy takes pieces above 512 x 512 level-0 pixels (cut all slides of a cohort alike)"
+                .to_owned(),
+        );
     }
     reasons.extend(ink);
     reasons.join("; ")
@@ -66,8 +71,8 @@ mod tests {
     fn what_left_no_tissue_is_named_with_what_helps() {
         let told = |value, share, preset: Preset| no_tissue(&found(value, share), &preset.params());
         let small = "no piece is large enough for the preset";
-        let preset = "; --preset bwh_biopsy finds smaller pieces";
-        assert_eq!(told(0, 0.0, Preset::Tcga), small);
+        let preset = "; --preset bwh_biopsy takes pieces above 512 x 512 level-0 pixels (cut all slides of a cohort alike)";
+        assert_eq!(told(0, 0.0, Preset::Tcga), "nothing is coloured as tissue is");
         assert_eq!(told(255, 0.0, Preset::BwhBiopsy), small);
         assert_eq!(told(255, 0.0, Preset::Tcga), format!("{small}{preset}"));
         let both = told(255, 0.4, Preset::Tcga);

@@ -11,11 +11,11 @@ use patch_encoders::{Encoder, EncoderName, RgbImage};
 use wsi_bags::scores::{self, ScoredPatches};
 use wsi_bags::{Bag, FeatureMatrix, Magnification, PatchSet, RowOrder, native};
 use wsi_features::{
-    BadTiles, BatchOptions, EncodeOptions, ExtractOptions, LatticeKind, Outcome, PatchEncoder, PixelSource,
-    Shard, SlideList, encode, run,
+    BadTiles, BatchOptions, EncodeOptions, Event, ExtractOptions, LatticeKind, Outcome, PatchEncoder,
+    PixelSource, SlideList, encode, run,
 };
 use wsi_slides::render::{Base, RenderOptions, render};
-use wsi_slides::tissue::{Preset, Threshold, TissueParams};
+use wsi_slides::tissue::{PenMarks, Preset, Threshold, TissueParams};
 use wsi_slides::{ResolutionOverride, open};
 
 /// Mean colours, and a count of what it was asked.
@@ -360,12 +360,22 @@ fn what_a_bag_cannot_take_is_said_before_anything_is_encoded() {
 fn a_bag_cut_by_other_settings_is_not_taken_for_done() {
     let dir = tempfile::tempdir().unwrap();
     let path = rendered(dir.path(), "slide-1.svs", 3, Base::X20);
-    let slides = SlideList::find(&[path]).unwrap();
+    let slides = SlideList::find(std::slice::from_ref(&path)).unwrap();
     let options = batch(dir.path(), ExtractOptions::default());
     let encoder = MeanColour::default();
     run(&slides, &encoder, &options, &|_| {}).unwrap();
     let bag = options.out.join("slide-1.h5");
-    assert_eq!(native::lattice_kind(&bag).unwrap().as_deref(), Some("nested"));
+    let origin = native::origin(&bag).unwrap();
+    let bytes = std::fs::metadata(&path).unwrap().len();
+    assert_eq!(
+        (
+            origin.lattice.as_deref(),
+            origin.tissue.as_deref(),
+            origin.slide_file.as_deref(),
+            origin.slide_bytes
+        ),
+        (Some("nested"), Some("preset bwh_biopsy, ink removed"), Some("slide-1.svs"), Some(bytes))
+    );
     let n_calls = encoder.n_calls();
     let again = |given: ResolutionOverride, extract: ExtractOptions| {
         let options = BatchOptions { extract, ..options.clone() };
@@ -398,16 +408,90 @@ fn a_bag_cut_by_other_settings_is_not_taken_for_done() {
     let reason = again(none, clam.clone());
     assert!(reason.contains("cut as a `nested` lattice, and these settings give a `clam` one"), "{reason}");
 
+    let tcga = TissueParams { pen_marks: PenMarks::Remove, ..Preset::Tcga.params() };
+    let reason = again(none, ExtractOptions { tissue: tcga, ..all() });
+    let wanted =
+        "cut on tissue by preset bwh_biopsy, ink removed, and these settings give preset tcga, ink removed;";
+    assert!(reason.contains(wanted), "{reason}");
+    let threshold = TissueParams { threshold: Threshold::Fixed(60), ..tcga };
+    let reason = again(none, ExtractOptions { tissue: threshold, ..all() });
+    assert!(reason.contains("give threshold 60, median 7, closing 4, area above 16"), "{reason}");
+
     // Bags of earlier versions and of other tools do not say how their patches were laid.
     let read = native::read(&bag, "mean-colour", &Magnification::ALL).unwrap();
     native::write(&bag, &read, "mean-colour", &native::slide_info(&bag).unwrap()).unwrap();
-    assert_eq!(native::lattice_kind(&bag).unwrap(), None);
+    assert_eq!(native::origin(&bag).unwrap(), native::Origin::default());
     assert_eq!(again(none, clam.clone()), "present");
     let other = BatchOptions { extract: clam, ..options.clone() };
     let statuses = run(&slides, &MeanColour::named("b"), &other, &|_| {}).unwrap();
     let Outcome::Failed(reason) = &statuses[0].outcome else { panic!("{statuses:?}") };
     assert!(reason.contains("patches: it has others than these settings lay"), "{reason}");
     assert_eq!(encoder.n_calls(), n_calls, "nothing is encoded");
+}
+
+#[test]
+fn another_slide_of_the_same_name_is_not_taken_for_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = rendered(dir.path(), "slide-1.svs", 3, Base::X20);
+    let options = batch(dir.path(), ExtractOptions::default());
+    let told = |path: &Path, encoder: &MeanColour| {
+        let slides = SlideList::find(&[path.to_owned()]).unwrap();
+        let by_run = run(&slides, encoder, &options, &|_| {}).unwrap().remove(0).outcome;
+        match by_run {
+            Outcome::Failed(reason) => reason,
+            other => other.label().to_owned(),
+        }
+    };
+    let first = MeanColour::default();
+    assert_eq!(told(&path, &first), "done");
+    // The same file elsewhere is the same slide; one of another extension or size is not.
+    let elsewhere = dir.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let at = |name: &str| elsewhere.join(name);
+    std::fs::copy(&path, at("slide-1.svs")).unwrap();
+    assert_eq!(told(&at("slide-1.svs"), &first), "present");
+    std::fs::copy(&path, at("slide-1.tif")).unwrap();
+    let reason = told(&at("slide-1.tif"), &first);
+    let bytes = std::fs::metadata(&path).unwrap().len();
+    let wanted = format!(
+        "is of the slide file slide-1.svs, {bytes} bytes, and this one is slide-1.tif, {bytes} bytes"
+    );
+    assert!(reason.contains(&wanted) && reason.contains("--out"), "{reason}");
+    let mut longer = std::fs::read(&path).unwrap();
+    longer.push(0);
+    std::fs::write(at("slide-1.svs"), longer).unwrap();
+    assert!(told(&at("slide-1.svs"), &MeanColour::named("b")).contains("this one is slide-1.svs"));
+    // Features at the patches of the bag may come from a copy in another format, which is told.
+    let slides = SlideList::find(&[at("slide-1.tif")]).unwrap();
+    let statuses = encode(&slides, &MeanColour::named("b"), &encode_options(&options), &|_| {}).unwrap();
+    let Outcome::Done(done) = &statuses[0].outcome else { panic!("{statuses:?}") };
+    assert!(done.warnings.iter().any(|warning| warning.contains("this one is slide-1.tif")), "{done:?}");
+}
+
+#[test]
+fn a_batch_that_is_stopped_leaves_whole_bags_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = [1, 2].map(|at| rendered(dir.path(), &format!("slide-{at}.svs"), 3, Base::X20));
+    let slides = SlideList::find(&paths).unwrap();
+    let options = batch(dir.path(), ExtractOptions::default());
+    let encoder = MeanColour::default();
+    // Within the second slide.
+    let stopped = run(&slides, &encoder, &options, &|event| {
+        if matches!(event, Event::Begun("slide-2", ..)) {
+            options.stop.store(true, Ordering::Relaxed);
+        }
+    });
+    let error = stopped.unwrap_err();
+    assert!(matches!(error, wsi_features::Error::Interrupted) && error.is_temporary());
+    let mut names: Vec<_> =
+        std::fs::read_dir(&options.out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, [".lock", "slide-1.h5", "status.csv"], "nothing half done");
+    let going_on = BatchOptions { stop: Arc::default(), ..options.clone() };
+    let statuses = run(&slides, &encoder, &going_on, &|_| {}).unwrap();
+    let labels: Vec<_> = statuses.iter().map(|status| status.outcome.label()).collect();
+    assert_eq!(labels, ["present", "done"]);
+    assert!(matches!(run(&slides, &encoder, &options, &|_| {}), Err(wsi_features::Error::Interrupted)));
 }
 
 #[test]
@@ -424,10 +508,10 @@ fn pieces_too_small_for_a_preset_have_another_preset() {
         }
     };
     let told = reason(Preset::BwhResection.params());
-    assert!(told.contains("no piece is large enough for the preset; --preset bwh_biopsy finds"), "{told}");
+    assert!(told.contains("no piece is large enough for the preset; --preset bwh_biopsy takes"), "{told}");
     let glass = TissueParams { threshold: Threshold::Fixed(255), ..Preset::BwhBiopsy.params() };
     let told = reason(glass);
-    assert!(told.ends_with("no piece is large enough for the preset"), "{told}");
+    assert!(told.ends_with("nothing is coloured as tissue is"), "{told}");
 }
 
 #[test]
@@ -480,7 +564,7 @@ fn a_tile_that_does_not_decode_fails_the_slide_or_costs_its_patches() {
 }
 
 fn encode_options(options: &BatchOptions) -> EncodeOptions {
-    EncodeOptions { bags: options.out.clone(), pixels: PixelSource::NearestLevel, shard: Shard::WHOLE }
+    EncodeOptions::new(options.out.clone())
 }
 
 #[test]

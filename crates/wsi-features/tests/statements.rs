@@ -10,7 +10,7 @@ use patch_encoders::{Encoder, EncoderName, RgbImage};
 use wsi_bags::{Magnification, PatchSet, native};
 use wsi_features::{
     BatchOptions, EncodeOptions, Event, ExtractOptions, LatticeKind, Outcome, PatchEncoder, PixelSource,
-    Shard, SlideList, SlideStatus, encode, run, way_out,
+    SlideList, SlideStatus, encode, run, way_out,
 };
 use wsi_slides::lattice::PatchSides;
 use wsi_slides::render::{RenderOptions, render};
@@ -72,7 +72,7 @@ fn features_of_other_weights_or_pixels_do_not_mix() {
     let out = dir.path().join("bags");
     let options =
         |pixels| BatchOptions::new(out.clone(), ExtractOptions { pixels, ..ExtractOptions::default() });
-    let encoding = |pixels| EncodeOptions { bags: out.clone(), pixels, shard: Shard::WHOLE };
+    let encoding = |pixels| EncodeOptions { pixels, ..EncodeOptions::new(out.clone()) };
     let of = |weights| Weighted { weights: Some(weights), ..Weighted::default() };
     let (first, second) = (of("11aa11aa11aa11aa"), of("22bb22bb22bb22bb"));
     let (nearest, level0) = (PixelSource::NearestLevel, PixelSource::Level0);
@@ -150,8 +150,7 @@ fn what_an_encoder_warns_of_is_said_once() {
     let slides = SlideList::find(&[folder]).unwrap();
     let encoder = Weighted { warnings: vec!["it guesses".to_owned()], ..Weighted::default() };
     let options = BatchOptions::new(dir.path().join("bags"), ExtractOptions::default());
-    let encoding =
-        EncodeOptions { bags: options.out.clone(), pixels: PixelSource::NearestLevel, shard: Shard::WHOLE };
+    let encoding = EncodeOptions::new(options.out.clone());
     let said = RefCell::new(Vec::new());
     let hear = |event: Event<'_>| match event {
         Event::Warning(text) => said.borrow_mut().push(text.to_owned()),

@@ -26,7 +26,7 @@ const FULL_RANGE: [f64; 6] = [0.0, 255.0, 128.0, 255.0, 128.0, 255.0];
 /// [`ErrorKind::Unsupported`] with what is not read.
 pub(crate) fn check(page: &Page) -> Result<()> {
     if let Compression::Other(number) = page.compression {
-        let wanted = "JPEG, JPEG 2000, LZW, Deflate, PackBits and uncompressed tiles";
+        let wanted = "JPEG, JPEG 2000 (33003, 33005), LZW, Deflate, PackBits and uncompressed tiles";
         return unsupported(format!("TIFF compression {number}"), wanted);
     }
     let n_colours = match page.photometric {

@@ -139,8 +139,9 @@ pub(crate) fn decode_jpeg2000_rgb(bytes: &[u8], largest: [u32; 2]) -> Result<Til
 /// Decodes a JPEG 2000 codestream of at most `largest` (width, height) YCbCr pixels.
 pub(crate) fn decode_jpeg2000_ycbcr(bytes: &[u8], largest: [u32; 2]) -> Result<Tile, Fault> {
     let mut tile = decode_jpeg2000_rgb(bytes, largest)?;
-    // Of such a stream the decoder knows by itself that its colours are no RGB, and gives RGB.
-    if !has_subsampled_chroma(bytes) {
+    // Of such streams the decoder knows by itself that the samples are no RGB, and gives RGB: other programs than Aperio's write this number for
+    // any codestream, and most of those transform RGB themselves.
+    if !has_subsampled_chroma(bytes) && !transforms_colours(bytes) {
         ycbcr_to_rgb(&mut tile);
     }
     Ok(tile)
@@ -157,6 +158,25 @@ fn has_subsampled_chroma(codestream: &[u8]) -> bool {
     let mut distances = || components.next().map_or([0; 2], |component| [component[1], component[2]]);
     let [luma, blue, red] = [distances(), distances(), distances()];
     is_of_three && blue == red && blue != luma && blue[0] >= luma[0] && blue[1] >= luma[1]
+}
+
+/// Whether a codestream states the colour transform of its own standard, which its decoder takes back: by the marker segment of its coding
+/// style (ISO/IEC 15444-1, A.6.1), which stands in the main header.
+fn transforms_colours(codestream: &[u8]) -> bool {
+    const START_OF_CODESTREAM: usize = 2;
+    const CODING_STYLE: [u8; 2] = [0xff, 0x52];
+    const START_OF_TILE: [u8; 2] = [0xff, 0x90];
+    // After the marker: the length (2), what is used (1), order (1), number of layers (2).
+    const TRANSFORM_AT: usize = 8;
+    let mut at = START_OF_CODESTREAM;
+    while let Some(&[a, b, high, low]) = codestream.get(at..at + 4) {
+        match [a, b] {
+            CODING_STYLE => return codestream.get(at + TRANSFORM_AT) == Some(&1),
+            START_OF_TILE => return false,
+            _ => at += 2 + usize::from(u16::from_be_bytes([high, low])),
+        }
+    }
+    false
 }
 
 /// Turns the full range of BT.601, which is that of JPEG, into RGB.

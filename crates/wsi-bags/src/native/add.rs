@@ -13,7 +13,7 @@ use crate::slide_info::SlideInfo;
 use crate::slide_name::check_name;
 
 use super::set::{geometry, group_encoders, present_groups, slide_info};
-use super::{COORDS, FEATURES, magnifications, write_features, write_sets};
+use super::{COORDS, FEATURES, Origin, magnifications, write_features, write_sets};
 
 /// What became of the features of a bag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub fn add_lacking_features(path: &Path, bag: &Bag, encoder: &str) -> Result<Pla
 }
 
 /// [`write()`](super::write), or [`add_lacking_features`] where there is a file: for processes that may make it at the same time.
-/// A new file states the kind of `lattice` ([`lattice_kind`](super::lattice_kind)).
+/// A new file states the `origin` of its patches.
 ///
 /// # Errors
 /// Those of both; [`ErrorKind::Content`] also if the file states another size or resolution of the slide.
@@ -61,14 +61,14 @@ pub fn write_or_add(
     bag: &Bag,
     encoder: &str,
     slide: &SlideInfo,
-    lattice: &str,
+    origin: &Origin,
 ) -> Result<Placed> {
     let placed = complete_file(path, |beside| {
         if path.exists() {
             return add_lacking(path, beside, bag, encoder, *slide);
         }
         write_sets(beside, encoder, slide, |file| {
-            file.state_lattice(lattice)?;
+            file.state_origin(origin)?;
             file.write_all(bag)
         })?;
         Ok(Some(Placed::Written))

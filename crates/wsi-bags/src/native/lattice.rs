@@ -8,8 +8,8 @@ use crate::hdf5::Reader;
 use crate::magnification::Magnification;
 use crate::patch_set::PatchGeometry;
 
+use super::COORDS;
 use super::set::{geometry, present_groups, slide_info};
-use super::{COORDS, LATTICE};
 
 /// The patches of one magnification.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,15 +46,5 @@ pub fn lattices(path: &Path) -> Result<Vec<Lattice>> {
         }
         Ok(lattices)
     };
-    read().map_err(|error: Error| error.in_file(path))
-}
-
-/// How the patches of a file were laid, such as `nested`, where it says so.
-///
-/// # Errors
-/// [`ErrorKind::Attribute`] if it is no text; [`ErrorKind::FileKind`], [`ErrorKind::Io`] or [`ErrorKind::Hdf5`] if the file cannot be
-/// read.
-pub fn lattice_kind(path: &Path) -> Result<Option<String>> {
-    let read = || Reader::open(path)?.root().text(LATTICE);
     read().map_err(|error: Error| error.in_file(path))
 }

@@ -1,5 +1,6 @@
 //! What decides about tissue: CLAM's parameters and presets.
 
+use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -39,6 +40,32 @@ pub struct TissueParams {
     pub max_holes: usize,
     /// Whether ink is taken out.
     pub pen_marks: PenMarks,
+}
+
+impl fmt::Display for TissueParams {
+    /// The preset where these are one's parameters, and else each of them; and what becomes of ink.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { threshold, median_side, closing_side, min_area, min_hole_area, max_holes, pen_marks } =
+            *self;
+        let is_preset = |preset: &Preset| Self { pen_marks, ..preset.params() } == *self;
+        match Preset::ALL.into_iter().find(is_preset) {
+            Some(preset) => write!(f, "preset {}", preset.label())?,
+            None => {
+                match threshold {
+                    Threshold::Fixed(level) => write!(f, "threshold {level}")?,
+                    Threshold::Otsu => f.write_str("threshold of Otsu")?,
+                }
+                write!(
+                    f,
+                    ", median {median_side}, closing {closing_side}, area above {min_area}, holes above {min_hole_area}, at most {max_holes}"
+                )?;
+            }
+        }
+        f.write_str(match pen_marks {
+            PenMarks::Keep => ", ink kept",
+            PenMarks::Remove => ", ink removed",
+        })
+    }
 }
 
 /// CLAM's parameter sets by name.
