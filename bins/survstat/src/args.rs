@@ -207,8 +207,11 @@ pub(crate) struct CoxArguments {
     #[command(flatten)]
     pub(crate) outcome: OutcomeArguments,
     /// Column of numbers. Repeat for several; they are fitted together.
-    #[arg(long, value_name = "COL", required = true)]
+    #[arg(long, value_name = "COL", required_unless_present = "factor")]
     pub(crate) covariate: Vec<String>,
+    /// Column of labels, such as stages: a hazard ratio of each level against the reference, the first one unless it is named. Repeat for several.
+    #[arg(long, value_name = "COL[=REFERENCE]")]
+    pub(crate) factor: Vec<String>,
     /// Column with a baseline hazard of its own per value.
     #[arg(long, value_name = "COL")]
     pub(crate) strata: Option<String>,

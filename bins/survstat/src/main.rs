@@ -7,6 +7,7 @@ mod choices;
 mod cindex;
 mod compare;
 mod cox;
+mod cox_terms;
 mod error;
 mod grouping;
 mod km;

@@ -51,6 +51,11 @@ impl Table {
         &self.path
     }
 
+    /// Whether a column is called so.
+    pub(crate) fn has_column(&self, name: &str) -> bool {
+        self.header.cells().any(|title| title == name)
+    }
+
     /// The outcomes of all rows.
     pub(crate) fn outcomes(&self, arguments: &OutcomeArguments) -> Result<Vec<Outcome>, CliError> {
         // Also `os_censorship` and `is_censored`.

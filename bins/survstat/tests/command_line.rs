@@ -1126,6 +1126,60 @@ fn a_brier_score_after_the_end_of_follow_up_is_refused_whatever_the_training_sam
 }
 
 #[test]
+fn factors_are_their_levels_against_a_reference() {
+    let bench = Bench::new();
+    let stages = ["II", "I", "III", "II", "I", "III", "II", "I", "III", "II", "I", "III"];
+    let times = [5, 9, 1, 4, 12, 6, 3, 7, 2, 10, 8, 11];
+    let row = |(at, (stage, months)): (usize, (&&str, &i32))| {
+        let is = |level: &str| u8::from(*stage == level);
+        let (died, age) = (u8::from(at % 4 != 1), 50 + (at * 7) % 11);
+        format!("{months},{died},{stage},{},{},{age}\n", is("II"), is("III"))
+    };
+    let rows: String = stages.iter().zip(&times).enumerate().map(row).collect();
+    let rows = format!("months,died,stage,two,three,age\n{rows}");
+    let fit = |line: &str| -> Value {
+        let output = bench.run(&rows, &format!("cox --time months --event died --json {line}"));
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    };
+    let (factor, columns) =
+        (fit("--covariate age --factor stage"), fit("--covariate age --covariate two --covariate three"));
+    for (a, b) in [0, 1, 2].map(|at| (&factor["covariates"][at], &columns["covariates"][at])) {
+        assert_eq!((&a["coefficient"], &a["p_value"]), (&b["coefficient"], &b["p_value"]));
+    }
+    assert_eq!(factor["covariates"][1]["level"], "II");
+    assert_eq!((factor["covariates"][0].get("level"), columns.get("factors")), (None, None));
+    // Of one factor alone, all levels are the model; and no reference changes that test.
+    let by = |reference: &str| fit(&format!("--factor stage={reference}"));
+    let chi_square = |of: &Value| of["factors"][0]["chi_square"].as_f64().expect("a number");
+    let (first, last) = (by("I"), by("III"));
+    assert!(
+        (chi_square(&first) / first["wald_test"]["chi_square"].as_f64().expect("a number") - 1.0).abs()
+            < 1e-9
+    );
+    assert!((chi_square(&first) / chi_square(&last) - 1.0).abs() < 1e-9);
+    let text = String::from_utf8(bench.run(&rows, "cox --time months --event died --factor stage").stdout);
+    let text = text.expect("UTF-8");
+    assert!(
+        text.contains("stage III vs I") && text.contains("all levels of stage (Wald): chi-square"),
+        "{text}"
+    );
+
+    let refused = |line: &str, code: i32, words: &str| {
+        let text = bench.error(&rows, &format!("cox --time months --event died {line}"), code);
+        assert!(text.contains(words), "{text}");
+    };
+    refused("--factor stage=IV", 3, "column `stage` has no level `IV`; its levels are I, II, III");
+    refused("--factor stage --covariate stage", 3, "column `stage`: found `II`, expected a finite number");
+    refused("--factor age --covariate age", 2, "name the column `age` twice");
+    refused("--factor stage --factor stage=II", 2, "name the column `stage` twice");
+    refused("", 2, "--covariate");
+    let alike = rows.replace("III", "I").replace("II", "I");
+    let text = bench.error(alike, "cox --time months --event died --factor stage", 3);
+    assert!(text.contains("column `stage` has one level, `I`"), "{text}");
+}
+
+#[test]
 fn ways_out_fit_what_went_wrong() {
     let bench = Bench::new();
     let outcome = "--time months --event died";

@@ -187,6 +187,43 @@ pub fn cox_model(data: &SurvivalData, covariates: &[&[f64]], ties: CoxTies) -> R
 }
 
 impl CoxModel {
+    /// Wald test that the coefficients at these positions are all 0, such as those of the levels of one factor.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] without positions; [`Error::OutOfRange`] for one without a covariate; [`Error::Collinear`] for one that is given twice;
+    /// [`Error::Unsupported`] for the robust variance with exact ties.
+    pub fn joint_wald_test(&self, positions: &[usize], variance: CoxVariance) -> Result<CoxTest> {
+        if positions.is_empty() {
+            return Err(Error::Empty { what: "positions" });
+        }
+        let matrix = self.covariance_of(variance)?;
+        let missing = |at: usize| Error::OutOfRange {
+            what: "covariate",
+            value: at as f64,
+            expected: "the position of a covariate of the model",
+        };
+        let beta: Vec<f64> = positions
+            .iter()
+            .map(|&at| self.coefficients.get(at).copied().ok_or_else(|| missing(at)))
+            .collect::<Result<_>>()?;
+        let block: Vec<Vec<f64>> = positions
+            .iter()
+            .map(|&row| positions.iter().map(|&column| matrix[row][column]).collect())
+            .collect();
+        let block = Cholesky::new(&block).map_err(|index| Error::Collinear { index })?;
+        Ok(CoxTest::new(dot(&beta, &block.solve(&beta)), positions.len()))
+    }
+
+    fn covariance_of(&self, variance: CoxVariance) -> Result<&Vec<Vec<f64>>> {
+        match variance {
+            CoxVariance::Model => Ok(&self.covariance),
+            CoxVariance::Robust => self
+                .robust_covariance
+                .as_ref()
+                .ok_or(Error::Unsupported { statistic: "the robust variance", attribute: "exact ties" }),
+        }
+    }
+
     /// The hazard ratio per unit of a covariate, by its position.
     ///
     /// # Errors
@@ -199,13 +236,7 @@ impl CoxModel {
             value: covariate as f64,
             expected: "the position of a covariate of the model",
         };
-        let matrix = match variance {
-            CoxVariance::Model => &self.covariance,
-            CoxVariance::Robust => self
-                .robust_covariance
-                .as_ref()
-                .ok_or(Error::Unsupported { statistic: "the robust variance", attribute: "exact ties" })?,
-        };
+        let matrix = self.covariance_of(variance)?;
         let cell = matrix.get(covariate).and_then(|row| row.get(covariate));
         let (Some(&coefficient), Some(&variance)) = (self.coefficients.get(covariate), cell) else {
             return Err(missing);
