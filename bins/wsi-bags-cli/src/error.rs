@@ -99,9 +99,16 @@ fn hint(kind: &ErrorKind) -> Option<&'static str> {
         ErrorKind::Io { action: "make the directory" | "write into the directory", .. } => {
             "give a directory as --out in which this user may write"
         }
+        ErrorKind::Parent { .. } => {
+            "parents are counted from 0 in the rows of the coarser magnification, -1 for none: write the bag again, or without \
+             parents, which are then found from coordinates"
+        }
         ErrorKind::BeyondHalf { .. } => "give --dtype f32, or leave it out",
+        ErrorKind::Disagreement { what: ErrorKind::SLIDE, .. } => {
+            "extract the magnifications of a slide from one scan; delete the files of the other one"
+        }
         ErrorKind::Disagreement { .. } => {
-            "convert the slides of each encoder apart, or write the odd file again"
+            "give the slides of each encoder a directory of their own, also as --out; or delete the odd file and write it again"
         }
         _ => return None,
     })

@@ -9,6 +9,9 @@ use wsi_bags::{BagStore, Magnification, PatchDescription};
 use crate::args::InspectArguments;
 use crate::error::CliError;
 use crate::output::{percent, print, print_json, progress};
+use crate::remarks::{
+    Coords, DoubtfulCoords, Lacking, WidthOf, lacking, lacking_text, mixed_widths, presence, widths_text,
+};
 
 /// A store.
 #[derive(Debug, Serialize)]
@@ -17,6 +20,12 @@ struct Listing {
     layout: Option<String>,
     backbone: String,
     slides: Vec<Slide>,
+    /// Empty where all features are of one width.
+    mixed_widths: Vec<WidthOf>,
+    /// Slides without a magnification that others have.
+    lacking: Vec<Lacking>,
+    #[serde(flatten)]
+    doubtful: DoubtfulCoords,
 }
 
 /// A slide with what can be used of it and what cannot.
@@ -58,17 +67,28 @@ pub(crate) fn run(arguments: &InspectArguments, log: Log) -> Result<(), CliError
     let store = arguments.source.open()?;
     let slides = arguments.source.slides(&store);
     let bar = progress(slides.len(), log);
+    let (mut present, mut doubtful) = (Vec::new(), DoubtfulCoords::default());
     let slides: Vec<Slide> = slides
         .iter()
         .map(|slide| {
             bar.inc(1);
-            inspect(&store, slide)
+            present.extend(presence(&store, slide));
+            inspect(&store, slide, &mut doubtful)
         })
         .collect();
     bar.finish_and_clear();
     let n_faults = slides.iter().filter(|slide| !slide.faults.is_empty()).count();
     let layout = store.layout().map(|layout| layout.to_string());
-    let listing = Listing { layout, backbone: store.backbone().to_owned(), slides };
+    let widths = slides.iter().flat_map(|slide| slide.sets.iter().map(|set| (slide.slide.as_str(), set.dim)));
+    let mixed_widths = mixed_widths(widths);
+    let listing = Listing {
+        layout,
+        backbone: store.backbone().to_owned(),
+        slides,
+        mixed_widths,
+        lacking: lacking(&present),
+        doubtful,
+    };
     if arguments.json {
         print_json(&listing)?
     } else {
@@ -77,7 +97,7 @@ pub(crate) fn run(arguments: &InspectArguments, log: Log) -> Result<(), CliError
     if n_faults > 0 { Err(CliError::Faults(n_faults)) } else { Ok(()) }
 }
 
-fn inspect(store: &BagStore, slide: &str) -> Slide {
+fn inspect(store: &BagStore, slide: &str, doubtful: &mut DoubtfulCoords) -> Slide {
     let mut found = Slide { slide: slide.to_owned(), sets: Vec::new(), faults: Vec::new() };
     let present: Vec<Magnification> = match store.presence(slide) {
         Ok(presence) => presence.magnifications().collect(),
@@ -92,12 +112,22 @@ fn inspect(store: &BagStore, slide: &str) -> Slide {
     for magnification in &present {
         let described = store.describe(slide, *magnification).and_then(|described| {
             let parents = parents(store, slide, *magnification, &present, &described)?;
+            let coords = Coords {
+                magnification: *magnification,
+                n_patches: described.n_patches,
+                n_fallbacks: parents.as_ref().and_then(|parents| parents.n_fallbacks),
+                at_one_place: described.at_one_place,
+            };
+            doubtful.look_at(slide, &coords);
             Ok(set(*magnification, described, parents))
         });
         match described {
             Ok(set) => found.sets.push(set),
             Err(error) => found.faults.push(with_causes(&error)),
         }
+    }
+    if found.faults.is_empty() {
+        found.faults.extend(store.check_together(slide, &present).err().map(|error| with_causes(&error)));
     }
     if let Some(pair) = found.sets.windows(2).find(|pair| pair[0].dim != pair[1].dim) {
         found.faults.push(format!(
@@ -157,7 +187,7 @@ fn text(listing: &Listing) -> String {
             text += &format!("{}: {fault}\n", slide.slide);
         }
     }
-    text
+    text + &widths_text(&listing.mixed_widths) + &lacking_text(&listing.lacking) + &listing.doubtful.text()
 }
 
 fn row(slide: &str, set: &Set) -> Vec<String> {

@@ -5,6 +5,7 @@ mod convert;
 mod error;
 mod inspect;
 mod output;
+mod remarks;
 
 use std::process::ExitCode;
 

@@ -72,25 +72,9 @@ impl Bag {
         let Some(parents) = set.parents() else {
             return Ok(());
         };
-        let (limit, coarser) = match magnification.coarser() {
-            None => (0, "there is no coarser magnification".to_owned()),
-            Some(coarser) => match self.get(coarser) {
-                None => return Ok(()),
-                Some(set) => (set.n_patches(), format!("{coarser} has {} patches", set.n_patches())),
-            },
-        };
-        // Written so that a `u32` index is compared without narrowing the count.
-        let outside = |parent: u32| usize::try_from(parent).map_or(true, |parent| parent >= limit);
-        match parents
-            .iter()
-            .enumerate()
-            .find_map(|(idx, parent)| parent.filter(|p| outside(*p)).map(|p| (idx, p)))
-        {
-            None => Ok(()),
-            Some((patch_idx, parent)) => {
-                Err(ErrorKind::Parent { patch_idx, parent: i64::from(parent), coarser })
-            }
-        }
+        let n_coarser =
+            magnification.coarser().and_then(|coarser| self.get(coarser)).map(PatchSet::n_patches);
+        check_parents(magnification, parents, n_coarser)
     }
 
     /// The slide this bag was cut from.
@@ -134,6 +118,26 @@ impl Bag {
     pub fn feature_dim(&self) -> usize {
         // `new` refuses a bag without sets; 0 is never seen.
         self.sets.first().map_or(0, |(_, set)| set.features().dim())
+    }
+}
+
+/// Refuses parents that lie outside the next coarser magnification, which has `n_coarser` patches where it is present.
+pub(crate) fn check_parents(
+    magnification: Magnification,
+    parents: &[Option<u32>],
+    n_coarser: Option<usize>,
+) -> Result<(), ErrorKind> {
+    let (limit, coarser) = match (magnification.coarser(), n_coarser) {
+        (None, _) => (0, "there is no coarser magnification".to_owned()),
+        (Some(_), None) => return Ok(()),
+        (Some(coarser), Some(n_patches)) => (n_patches, format!("{coarser} has {n_patches} patches")),
+    };
+    // Written so that a `u32` index is compared without narrowing the count.
+    let outside = |parent: u32| usize::try_from(parent).map_or(true, |parent| parent >= limit);
+    let mut stated = parents.iter().enumerate().filter_map(|(idx, parent)| Some((idx, (*parent)?)));
+    match stated.find(|(_, parent)| outside(*parent)) {
+        None => Ok(()),
+        Some((patch_idx, parent)) => Err(ErrorKind::Parent { patch_idx, parent: i64::from(parent), coarser }),
     }
 }
 

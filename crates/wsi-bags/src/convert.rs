@@ -7,17 +7,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::clam;
+use crate::coords::are_at_one_place;
 use crate::error::{Error, ErrorKind, Result};
 use crate::feature_type::FeatureType;
 use crate::layout::Layout;
 use crate::magnification::Magnification;
 use crate::native;
+use crate::one_slide::check_together;
 use crate::parents::Parents;
 use crate::patch_set::PatchSet;
 use crate::patch_source::PatchSource;
 use crate::pt;
-use crate::safetensors::{self, ToldBy};
-use crate::scale_file::{self, Expected, FileType};
+use crate::safetensors;
 use crate::scale_parents::scale_parents;
 use crate::shared_file::complete_file;
 use crate::slide_info::SlideInfo;
@@ -59,9 +60,11 @@ pub struct Converter<'a> {
     /// As the source has it when left out.
     feature_type: Option<FeatureType>,
     if_there: IfThere,
+    /// The slides that will be converted; all of the store when left out.
+    only: Option<SlideNames>,
     /// Slides that had files in `out` at the beginning.
     there: SlideNames,
-    /// A file that was converted and the width of its features, which all must have.
+    /// A file that was converted, or was in `out` before, and the width of its features, which all must have.
     first: Option<(PathBuf, usize)>,
     /// Whether files can be made in `out`, once that was asked.
     is_writable: bool,
@@ -99,6 +102,10 @@ pub struct ConvertedSet {
     pub has_parents: bool,
     /// How many of them are the nearest coarse patch because none holds the patch, where that is known.
     pub parent_fallbacks: Option<usize>,
+    /// Whether all of several patches lie at the same place, so that coordinates tell nothing.
+    pub at_one_place: bool,
+    /// How many features other than 0 were written as 0, since 16-bit floats hold nothing so small.
+    pub n_became_zero: usize,
 }
 
 impl<'a> Converter<'a> {
@@ -119,7 +126,17 @@ impl<'a> Converter<'a> {
         }
         let there = target::slides_there(out, layout, store.backbone())?;
         let if_there = IfThere::Complete;
-        Ok(Self { store, layout, out, feature_type: None, if_there, there, first: None, is_writable: false })
+        Ok(Self {
+            store,
+            layout,
+            out,
+            feature_type: None,
+            if_there,
+            only: None,
+            there,
+            first: None,
+            is_writable: false,
+        })
     }
 
     /// Writes features of this type, whatever the source has, rounded to nearest.
@@ -133,6 +150,14 @@ impl<'a> Converter<'a> {
     #[must_use]
     pub fn overwriting(mut self) -> Self {
         self.if_there = IfThere::Overwrite;
+        self
+    }
+
+    /// States that no other slides of the store will be converted, so that files of others stay where those of these are
+    /// overwritten.
+    #[must_use]
+    pub fn only(mut self, slide_ids: &[String]) -> Self {
+        self.only = Some(SlideNames::new(slide_ids.iter().cloned()));
         self
     }
 
@@ -152,8 +177,9 @@ impl<'a> Converter<'a> {
     /// at each magnification.
     ///
     /// # Errors
-    /// Those of [`BagStore::presence`] and [`native::magnifications`]; for CLAM's layout [`ErrorKind::MissingEncoder`] or
-    /// [`ErrorKind::Disagreement`] if a file that is there is told to be of another encoder, by its name or by its width.
+    /// Those of [`BagStore::presence`] and [`native::magnifications`]; [`ErrorKind::Disagreement`] if features that are there are
+    /// not as wide as those of the store; for CLAM's layout [`ErrorKind::MissingEncoder`] if a file that is there states another
+    /// encoder.
     pub fn is_done(&self, slide_id: &str) -> Result<bool> {
         let stem = self.store.stem(slide_id)?;
         let present: Vec<_> = self.store.presence(slide_id)?.magnifications().collect();
@@ -162,11 +188,14 @@ impl<'a> Converter<'a> {
         }
         if self.layout == Layout::Native {
             let done = native::magnifications(&self.native_file(stem), self.store.backbone())?;
-            return Ok(present.iter().all(|magnification| done.contains(magnification)));
+            if !present.iter().all(|magnification| done.contains(magnification)) {
+                return Ok(false);
+            }
         }
-        if self.layout == Layout::Clam {
-            for magnification in present {
-                self.check_encoder(stem, magnification, &self.store.source(stem, magnification)?)?;
+        for magnification in present {
+            // A source that can no longer be read has nothing to be compared.
+            if let Ok(source) = self.store.source(stem, magnification) {
+                self.check_there(stem, magnification, &source)?;
             }
         }
         Ok(true)
@@ -177,11 +206,11 @@ impl<'a> Converter<'a> {
     ///
     /// # Errors
     /// Those of [`BagStore::read`], [`ErrorKind::Disagreement`] if its features are not as wide as those of the slides
-    /// before, [`ErrorKind::MissingCoords`] if the new layout needs coordinates that are not known,
+    /// before and of one that was in `out` at the beginning, [`ErrorKind::MissingCoords`] if the new layout needs coordinates that are not known,
     /// [`ErrorKind::BeyondHalf`] for a feature that the float type cannot hold, and those of writing: [`ErrorKind::Io`] of `out` itself
     /// where no file can be made in it, whatever the slide. For a native file that is
     /// there: [`ErrorKind::Content`] if, written again, it would lose features of another encoder or magnification, and
-    /// those of [`native::add_features`]. For CLAM's layout those of [`Converter::is_done`].
+    /// those of [`native::add_features`]. Those of [`Converter::is_done`].
     pub fn convert(&mut self, slide_id: &str) -> Result<Converted> {
         let store = self.store;
         let stem = store.stem(slide_id)?;
@@ -209,14 +238,15 @@ impl<'a> Converter<'a> {
         let mut sources = Vec::new();
         for magnification in self.store.presence(stem)?.magnifications() {
             let source = self.store.source(stem, magnification)?;
+            self.check_there(stem, magnification, &source)?;
             self.check_width(&source)?;
             self.check_coords(&source, magnification)?;
-            self.check_encoder(stem, magnification, &source)?;
             sources.push((magnification, source));
         }
         if sources.is_empty() {
             return Err(self.store.why_absent(stem));
         }
+        check_together(&sources)?;
         Ok(sources)
     }
 
@@ -253,6 +283,8 @@ impl<'a> Converter<'a> {
             n_patches: patches.n_patches(),
             has_parents: self.keeps_parents() && patches.parents().is_some(),
             parent_fallbacks: patches.parent_fallbacks().filter(|_| self.keeps_parents()),
+            at_one_place: patches.coords().is_some_and(are_at_one_place),
+            n_became_zero: feature_type.n_becoming_zero(patches.features()),
         };
         Ok((patches, feature_type, set))
     }
@@ -308,32 +340,6 @@ impl<'a> Converter<'a> {
         matches!(self.layout, Layout::Native | Layout::Safetensors)
     }
 
-    fn check_width(&mut self, source: &PatchSource) -> Result<()> {
-        let (other, expected) = self.first.get_or_insert_with(|| (source.path.clone(), source.dim));
-        same_width(source, other, *expected)
-    }
-
-    /// Refuses a file in CLAM's folders that is told to be of another encoder.
-    fn check_encoder(&self, stem: &str, magnification: Magnification, source: &PatchSource) -> Result<()> {
-        let file = self.scale_files(stem, magnification).into_iter().next();
-        let Some(file) = file.filter(|file| self.layout == Layout::Clam && file.is_file()) else {
-            return Ok(());
-        };
-        let expected = Expected {
-            encoder: self.store.backbone(),
-            magnification,
-            told_by: ToldBy::Folder,
-            slide_mpp: None,
-            by_stamp: false,
-        };
-        match scale_file::open(&file, FileType::Hdf5, expected) {
-            Ok(there) => same_width(&there, &source.path, source.dim),
-            Err(error) if matches!(error.kind(), ErrorKind::MissingEncoder { .. }) => Err(error),
-            // A damaged file tells nothing of its encoder.
-            Err(_) => Ok(()),
-        }
-    }
-
     fn check_coords(&self, source: &PatchSource, magnification: Magnification) -> Result<()> {
         if source.coords.is_some() || !matches!(self.layout, Layout::Native | Layout::Clam) {
             return Ok(());
@@ -366,21 +372,6 @@ fn make_directory(directory: &Path) -> Result<()> {
     fs::create_dir_all(directory).map_err(|source| {
         Error::from(ErrorKind::Io { action: "make the directory", source }).in_file(directory)
     })
-}
-
-/// Features of one encoder are as wide in every file.
-fn same_width(source: &PatchSource, other: &Path, expected: usize) -> Result<()> {
-    if expected == source.dim {
-        return Ok(());
-    }
-    Err(ErrorKind::Disagreement {
-        what: "number of columns",
-        path: source.path.clone(),
-        found: source.dim.to_string(),
-        other: other.to_owned(),
-        expected: expected.to_string(),
-    }
-    .into())
 }
 
 fn with_found_parents(patches: PatchSet, found: Option<Parents>) -> Result<PatchSet> {

@@ -76,6 +76,11 @@ pub(crate) fn usual_distance(coords: &[[i64; 2]]) -> Option<(u64, usize)> {
     counts.into_iter().rev().max_by_key(|(_, (count, _))| *count).map(|(step, (_, idx))| (step, idx))
 }
 
+/// Whether there are several patches, and all of them lie at the same place: no lattice of a slide.
+pub(crate) fn are_at_one_place(coords: &[[i64; 2]]) -> bool {
+    coords.len() > 1 && coords.windows(2).all(|pair| pair[0] == pair[1])
+}
+
 /// Whole numbers out of coordinates stored as floats.
 pub(crate) fn whole(coords: &[[f64; 2]]) -> Result<Vec<[i64; 2]>, Error> {
     const LARGEST: f64 = (1u64 << 53) as f64;
@@ -137,6 +142,12 @@ mod tests {
         assert_eq!(usual_distance(&coords).map(|(step, _)| step), Some(100));
         assert_eq!(usual_distance(&[[0, 0], [0, 0]]), None, "the same place twice is no distance");
         assert_eq!(usual_distance(&[]), None);
+    }
+
+    #[test]
+    fn one_patch_lies_somewhere_and_two_at_one_place_do_not() {
+        assert!(!are_at_one_place(&[]) && !are_at_one_place(&[[3, 4]]));
+        assert!(are_at_one_place(&[[3, 4]; 3]) && !are_at_one_place(&[[3, 4], [3, 4], [3, 5]]));
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::coords::are_at_one_place;
 use crate::error::{Error, ErrorKind, Result};
 use crate::magnification::Magnification;
+use crate::one_slide::check_together;
 use crate::parents::Parents;
 use crate::patch_set::{PatchGeometry, RowOrder};
 use crate::patch_source::PatchSource;
@@ -25,6 +27,8 @@ pub struct PatchDescription {
     pub element_type: &'static str,
     /// Whether coordinates in level-0 pixels are known.
     pub has_coords: bool,
+    /// Whether all of several patches lie at the same place, so that coordinates tell nothing.
+    pub at_one_place: bool,
     /// The order of the rows, read off the coordinates.
     pub row_order: RowOrder,
     /// Size and resolution of the patches.
@@ -49,6 +53,7 @@ impl From<&PatchSource> for PatchDescription {
             dim: source.dim,
             element_type: source.element.name(),
             has_coords: source.coords.is_some(),
+            at_one_place: source.coords.as_deref().is_some_and(are_at_one_place),
             row_order: source.row_order(),
             geometry: source.geometry,
             provenance: source.provenance.clone(),
@@ -69,6 +74,18 @@ impl BagStore {
     pub fn describe(&self, slide_id: &str, magnification: Magnification) -> Result<PatchDescription> {
         let stem = self.stem(slide_id)?;
         self.source(stem, magnification).map(|source| PatchDescription::from(&source))
+    }
+
+    /// Whether what the files of a slide say of several magnifications fits together, as in [`BagStore::read`]. Features are
+    /// not read.
+    ///
+    /// # Errors
+    /// Those of [`BagStore::describe`], [`ErrorKind::Disagreement`] if the files of two magnifications state different slides,
+    /// and [`ErrorKind::Parent`] if a parent index lies outside the next coarser of them.
+    pub fn check_together(&self, slide_id: &str, magnifications: &[Magnification]) -> Result<()> {
+        let stem = self.stem(slide_id)?;
+        let sources = magnifications.iter().map(|at| Ok((*at, self.source(stem, *at)?)));
+        check_together(&sources.collect::<Result<Vec<_>>>()?)
     }
 
     /// The parents of the patches of a slide at one magnification, from coordinates; `None` where coordinates or patch

@@ -70,6 +70,19 @@ impl FeatureType {
         }
     }
 
+    /// How many features other than 0 become 0: they are nearer to it than to the smallest number of this type.
+    #[cfg(feature = "store")]
+    pub(crate) fn n_becoming_zero(self, features: &FeatureMatrix) -> usize {
+        // Half of the smallest 16-bit float, 2^-24. What lies in the middle is rounded to the even of the two, which is 0.
+        const LARGEST: f32 = 1.0 / (1 << 25) as f32;
+        match self {
+            Self::F32 => 0,
+            Self::F16 => {
+                features.as_slice().iter().filter(|value| **value != 0.0 && value.abs() <= LARGEST).count()
+            }
+        }
+    }
+
     /// Appends the little-endian bytes of `values`, rounded to nearest.
     pub(crate) fn encode(self, values: &[f32], bytes: &mut Vec<u8>) {
         match self {
@@ -117,6 +130,30 @@ mod tests {
         assert!(FeatureType::F32.check(&features).is_ok());
         let error = FeatureType::F16.check(&features).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::BeyondHalf { row: 1, column: 1, .. }), "{error}");
+    }
+
+    #[cfg(feature = "store")]
+    #[test]
+    fn values_that_half_precision_makes_zero_are_counted() {
+        let smallest = 2f32.powi(-24);
+        let values = vec![
+            0.0,
+            -0.0,
+            1e-9,
+            -1e-9,
+            smallest,
+            smallest / 2.0,
+            (smallest / 2.0).next_up(),
+            1.0,
+            f32::from_bits(1),
+            -(smallest / 2.0).next_down(),
+        ];
+        let by_rounding =
+            values.iter().filter(|value| **value != 0.0 && f16::from_f32(**value).to_f32() == 0.0).count();
+        let features = FeatureMatrix::new(values, 5, 2).unwrap();
+        assert_eq!(by_rounding, 5);
+        assert_eq!(FeatureType::F16.n_becoming_zero(&features), by_rounding);
+        assert_eq!(FeatureType::F32.n_becoming_zero(&features), 0);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Finding the folders of a layout.
 
 mod directory;
+mod encoders;
 mod find;
 
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ use crate::magnification::Magnification;
 use crate::scale_file::FileType;
 
 pub(crate) use directory::{check_directory, file_names, folders_named, has_entry};
+pub(crate) use encoders::encoders;
 pub(crate) use find::{find, find_root};
 
 /// Where the files of a cohort are.

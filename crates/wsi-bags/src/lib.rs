@@ -80,6 +80,8 @@ mod mmap;
 mod named_root;
 #[cfg(feature = "store")]
 pub mod native;
+#[cfg(feature = "store")]
+mod one_slide;
 mod parents;
 mod patch_set;
 #[cfg(feature = "store")]

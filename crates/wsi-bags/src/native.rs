@@ -11,7 +11,7 @@
 //!       <encoder> [n, d] f32     or f16; contiguous; f64, chunked and compressed datasets are read as well;
 //!                                attributes: tool, tool_version, encoder (what made the features), weights_sha256 (of the
 //!                                encoder's weights), pixels (which level patches were read from); where known
-//!     parent    [n] i64          optional: index into the next coarser group, -1 for none
+//!     parent    [n] i64          optional: index into the next coarser magnification (of x20: x10), -1 for none
 //!     tissue    [n] u8           optional: tissue class, by convention under x20
 //! ```
 //!

@@ -30,6 +30,8 @@ pub(crate) struct PatchSource {
     pub(crate) geometry: PatchGeometry,
     pub(crate) provenance: Provenance,
     pub(crate) slide: SlideInfo,
+    /// Magnification of the slide at level 0.
+    pub(crate) level0_magnification: Option<f64>,
     values: Values,
 }
 
@@ -73,6 +75,7 @@ impl PatchSource {
             geometry: PatchGeometry::default(),
             provenance: Provenance::default(),
             slide: SlideInfo::default(),
+            level0_magnification: None,
             values,
         }
     }

@@ -59,7 +59,11 @@ pub(crate) fn open(path: &Path, file_type: FileType, expected: Expected<'_>) -> 
     let open = || {
         let source = match file_type {
             FileType::Hdf5 => hdf5_table::open(path, expected)?,
-            FileType::Pt => PatchSource::pt(path)?,
+            FileType::Pt => {
+                let source = PatchSource::pt(path)?;
+                source.check(None)?;
+                source
+            }
             FileType::Safetensors => safetensors::open(path, expected.magnification, expected.told_by)?,
         };
         match &source.provenance.encoder {

@@ -5,10 +5,13 @@ use std::thread;
 
 use crate::bag::Bag;
 use crate::error::{Error, ErrorKind, Result};
-use crate::folders::{Folders, ScaleFolder, check_directory, file_names, find, find_root, has_entry};
+use crate::folders::{
+    Folders, ScaleFolder, check_directory, encoders, file_names, find, find_root, has_entry,
+};
 use crate::layout::Layout;
 use crate::magnification::Magnification;
 use crate::native;
+use crate::one_slide::{StatedSlide, check_same_slide};
 use crate::patch_set::PatchSet;
 use crate::patch_source::PatchSource;
 use crate::presence::Presence;
@@ -54,7 +57,7 @@ impl BagStore {
     /// Opens the directory `root`, looks for the layout unless one is given, and lists the slides.
     ///
     /// # Errors
-    /// [`ErrorKind::NoDirectory`] if there is none, [`ErrorKind::Layout`] if there are no files of that layout (or of any), [`ErrorKind::AmbiguousLayout`] if there
+    /// [`ErrorKind::NoDirectory`] if there is none, [`ErrorKind::MissingEncoder`] if there are folders of other encoders (TRIDENT, STAMP, MMP), [`ErrorKind::Layout`] if there are no files of that layout (or of any), [`ErrorKind::AmbiguousLayout`] if there
     /// are files of several and none was given, [`ErrorKind::AmbiguousFolder`] if two folders may be the one of a
     /// magnification, [`ErrorKind::Name`] if `backbone` cannot be a directory or dataset, [`ErrorKind::Io`] if a
     /// directory cannot be listed.
@@ -70,10 +73,19 @@ impl BagStore {
         let patterns =
             |layouts: &mut dyn Iterator<Item = Layout>| layouts.map(|at| at.pattern(backbone)).collect();
         let kind = match found.len() {
-            0 => ErrorKind::Layout {
-                looked_for: patterns(&mut candidates.into_iter()),
-                found: file_names(root)?,
-            },
+            0 => {
+                let mut of_others = Vec::new();
+                for candidate in &candidates {
+                    of_others.extend(encoders(root, *candidate)?);
+                }
+                match of_others.is_empty() {
+                    true => ErrorKind::Layout {
+                        looked_for: patterns(&mut candidates.into_iter()),
+                        found: file_names(root)?,
+                    },
+                    false => ErrorKind::MissingEncoder { encoder: backbone.to_owned(), found: of_others },
+                }
+            }
             1 => {
                 let (layout, folders) = found.remove(0);
                 return Self::of(root, backbone, Some(layout), folders);
@@ -211,12 +223,12 @@ impl BagStore {
     /// # Errors
     /// [`ErrorKind::MissingSlide`] if no file of the slide exists, [`ErrorKind::MissingMagnification`] if one of
     /// several is absent, [`ErrorKind::Name`] if `slide_id` cannot be a file name, [`ErrorKind::Disagreement`] if two
-    /// files of one magnification differ, [`ErrorKind::Coords`] if coordinates cannot be level-0 pixels, and those of
+    /// files of one magnification differ, or those of two state different slides, [`ErrorKind::Coords`] if coordinates cannot be level-0 pixels, and those of
     /// [`pt::read_features`](crate::pt::read_features), [`native::read`] and [`Bag::new`].
     pub fn read(&self, slide_id: &str, magnifications: &[Magnification]) -> Result<Bag> {
         let stem = self.stem(slide_id)?;
         let read = |magnification: Magnification| self.read_set(stem, magnification);
-        let sets: Vec<Result<PatchSet>> = match magnifications {
+        let sets: Vec<Result<(PatchSet, StatedSlide)>> = match magnifications {
             [] | [_] => magnifications.iter().map(|magnification| read(*magnification)).collect(),
             [first, rest @ ..] => thread::scope(|scope| {
                 let others: Vec<_> =
@@ -228,18 +240,18 @@ impl BagStore {
                 std::iter::once(read(*first)).chain(joined).collect()
             }),
         };
-        let sets = sets.into_iter().collect::<Result<Vec<_>>>()?;
+        let (sets, stated): (Vec<_>, Vec<_>) =
+            sets.into_iter().collect::<Result<Vec<_>>>()?.into_iter().unzip();
+        check_same_slide(&stated)?;
         Bag::new(stem, magnifications.iter().copied().zip(sets)).map_err(|error| error.in_file(&self.root))
     }
 
-    /// Reads the patches of a slide at one magnification.
-    ///
-    /// # Errors
-    /// As [`BagStore::read`].
-    pub(crate) fn read_set(&self, stem: &str, magnification: Magnification) -> Result<PatchSet> {
+    /// Reads the patches of a slide at one magnification, and what their file states of the slide.
+    fn read_set(&self, stem: &str, magnification: Magnification) -> Result<(PatchSet, StatedSlide)> {
         let source = self.source(stem, magnification)?;
-        let path = source.path.clone();
-        source.into_patches().map_err(|error| error.in_file(&path).at_place(magnification))
+        let (path, stated) = (source.path.clone(), StatedSlide::of(magnification, &source));
+        let patches = source.into_patches();
+        Ok((patches.map_err(|error| error.in_file(&path).at_place(magnification))?, stated))
     }
 
     /// All that is known of the patches of a slide at one magnification. Features are not read.

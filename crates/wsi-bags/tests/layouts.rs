@@ -229,6 +229,27 @@ fn two_folders_for_one_magnification_are_named_with_the_way_out() {
 }
 
 #[test]
+fn where_there_are_folders_of_other_encoders_these_are_told() {
+    for (folder, wanted) in
+        [("trident", vec!["conch_v1", "uni_v1"]), ("stamp", vec!["uni2-0a1b2c3d"]), ("mmp", vec!["uni"])]
+    {
+        let error = BagStore::open(&layouts(folder), None, "virchow").unwrap_err();
+        assert_eq!(error.path(), Some(layouts(folder).as_path()));
+        match error.kind() {
+            ErrorKind::MissingEncoder { encoder, found } => {
+                assert_eq!(
+                    (encoder.as_str(), found),
+                    ("virchow", &wanted.into_iter().map(str::to_owned).collect())
+                );
+            }
+            other => panic!("{other}"),
+        }
+    }
+    let stated = BagStore::open(&layouts("clam"), Some(Layout::Stamp), "virchow").unwrap_err();
+    assert!(matches!(stated.kind(), ErrorKind::Layout { .. }), "no encoder is called h5_files: {stated}");
+}
+
+#[test]
 fn a_folder_of_one_magnification_is_not_taken_for_native_bags() {
     let root = layouts("trident/20x_256px_0px_overlap/features_uni_v1");
     let error = BagStore::open(&root, None, "uni_v1").unwrap_err();

@@ -39,8 +39,7 @@ pub(crate) fn find(root: &Path, layout: Layout, backbone: &str, stated: bool) ->
             if clam(&home)?.is_empty() { atlaspatch(&home) } else { Ok(Vec::new()) }
         }),
         Layout::Mmp => per_scale(backbone, |magnification| {
-            let prefix = format!("extracted_mag{}x_", magnification.power());
-            let jobs = folders_named(root, |name| name.starts_with(&prefix))?;
+            let jobs = folders_named(root, |name| is_mmp_job(name, magnification))?;
             each(jobs, |job| each(encoder_folders(&job, "extracted-", backbone)?, |folder| mmp(&folder)))
         }),
     }
@@ -195,8 +194,13 @@ fn encoder_folders(home: &Path, prefix: &str, backbone: &str) -> Result<Vec<Path
     folders_named(home, |name| name.strip_prefix(prefix).is_some_and(|encoder| is_name_of(backbone, encoder)))
 }
 
+/// `extracted_mag20x_patch256_fp`
+pub(super) fn is_mmp_job(name: &str, magnification: Magnification) -> bool {
+    name.starts_with(&format!("extracted_mag{}x_", magnification.power()))
+}
+
 /// `20x_256px_0px_overlap`
-fn is_trident_job(name: &str, magnification: Magnification) -> bool {
+pub(super) fn is_trident_job(name: &str, magnification: Magnification) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let sizes = name
         .strip_prefix(&format!("{}x_", magnification.power()))

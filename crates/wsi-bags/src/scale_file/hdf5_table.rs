@@ -99,6 +99,7 @@ fn describe(root: &Group<'_>, expected: Expected<'_>, source: &mut PatchSource) 
         height: root.positive_integer_of(COORDS, "level0_height")?,
         mpp: None,
     };
+    source.level0_magnification = level0_magnification(root);
     const TARGET: &str = "target_magnification";
     let target = root.positive_number_of(COORDS, TARGET)?;
     if let Some(target) = target.filter(|target| *target != f64::from(expected.magnification.power())) {
@@ -118,6 +119,14 @@ fn describe(root: &Group<'_>, expected: Expected<'_>, source: &mut PatchSource) 
         }
         _ => None,
     })
+}
+
+/// The magnification at which the slide was scanned. Only files of one slide are compared by it, so that what is no number of
+/// that kind is nothing that is stated.
+fn level0_magnification(root: &Group<'_>) -> Option<f64> {
+    const NAME: &str = "level0_magnification";
+    let of_coords = root.positive_number_of(COORDS, NAME).ok().flatten();
+    of_coords.or_else(|| root.positive_number(NAME).ok().flatten())
 }
 
 /// The first two columns, whole numbers however they are stored.
