@@ -120,6 +120,7 @@ fn of_store(config: &RunConfig, error: &Error) -> Finding {
         Error::BagStore(error) => match error.kind() {
             ErrorKind::AmbiguousLayout { .. } => Fault::TwoLayouts,
             ErrorKind::AmbiguousFolder { .. } => Fault::TwoEncoders,
+            ErrorKind::MissingEncoder { .. } => Fault::MissingEncoder,
             _ => Fault::NoBags,
         },
         _ => Fault::NoBags,
