@@ -27,7 +27,8 @@ struct BrierJson<'a> {
 pub(crate) fn run(arguments: &BrierArguments) -> Result<String, CliError> {
     let table = Table::read(&arguments.outcome.csv, "--csv")?;
     let outcomes = table.outcomes(&arguments.outcome)?;
-    let columns = table.columns_at(&arguments.survival_prefix, &arguments.survival_suffix)?;
+    let columns =
+        table.columns_at((&arguments.survival_prefix, &arguments.survival_suffix), &arguments.outcome)?;
     if columns.is_empty() {
         let problem = format!("no column is called `{}` followed by a time", arguments.survival_prefix);
         return Err(CliError::in_file(table.path(), problem, "name the prefix with --survival-prefix"));
@@ -40,8 +41,12 @@ pub(crate) fn run(arguments: &BrierArguments) -> Result<String, CliError> {
     let values: Vec<Vec<f64>> =
         columns.iter().map(|(_, name)| table.probabilities(name)).collect::<Result<_, _>>()?;
     let by_row = (0..outcomes.len()).flat_map(|row| values.iter().filter_map(move |v| v.get(row)).copied());
+    let end = outcomes.iter().map(|outcome| outcome.time()).fold(0.0, f64::max);
     let fault = |source: Error| {
         let hint = match source {
+            Error::CensoringSurvivalZero { time, .. } if time >= end => {
+                "leave out the columns of later times"
+            }
             Error::CensoringSurvivalZero { .. } | Error::TimeBeyondTraining { .. } => {
                 "leave out the columns of later times, or name a sample with a longer follow-up with --train"
             }
@@ -50,7 +55,6 @@ pub(crate) fn run(arguments: &BrierArguments) -> Result<String, CliError> {
         };
         CliError::in_file(table.path(), format!("Brier score: {source}"), hint)
     };
-    let end = outcomes.iter().map(|outcome| outcome.time()).fold(0.0, f64::max);
     if let (Library::ScikitSurvival, Some(last)) =
         (arguments.convention, times.last().filter(|last| **last >= end))
     {

@@ -198,7 +198,8 @@ fn describe(arguments: &CompareArguments, comparison: &ConcordanceComparison, pa
     let no_equality = if pairs.iter().all(|pair| pair.test.is_none()) {
         String::new()
     } else {
-        "\nall equal: no test, as the C-indices differ in a way that no subject changes\n".to_owned()
+        "\nall equal: no test, as the C-indices differ in a way that no subject or cluster changes\n"
+            .to_owned()
     };
     let equality = comparison.equality().map_or_else(
         |_| no_equality,

@@ -185,7 +185,7 @@ fn explain(source: &Error, covariates: &[String]) -> (String, &'static str) {
         }
         Error::Collinear { index } => {
             let problem = format!(
-                "column `{}` is constant or a combination of the other covariates among those who are compared: \
+                "`{}` is constant or a combination of the other covariates among those who are compared: \
                  the rows at risk at the same event, in the same stratum",
                 name(*index)
             );
@@ -193,7 +193,7 @@ fn explain(source: &Error, covariates: &[String]) -> (String, &'static str) {
         }
         Error::Separation { index } => {
             let problem = format!(
-                "column `{}` separates those with events from those at risk with them, alone or with the other covariates: \
+                "`{}` separates those with events from those at risk with them, alone or with the other covariates: \
                  its hazard ratio has no finite estimate",
                 name(*index)
             );

@@ -7,6 +7,9 @@ use crate::error::CliError;
 use crate::sample::each_once;
 use crate::table::Table;
 
+/// Levels of a column, beyond which it is one of numbers or of names.
+const MOST_LEVELS: usize = 50;
+
 /// One coefficient.
 pub(crate) struct Term<'a> {
     /// The column.
@@ -46,7 +49,9 @@ pub(crate) fn terms<'a>(table: &'a Table, arguments: &'a CoxArguments) -> Result
 
 /// The terms of `COL` or `COL=REFERENCE`; a column may itself have the sign in its name.
 fn of_factor<'a>(table: &'a Table, factor: &'a str) -> Result<Vec<Term<'a>>, CliError> {
-    let (column, reference) = match factor.rsplit_once('=') {
+    let splits = factor.match_indices('=').map(|(at, sign)| (&factor[..at], &factor[at + sign.len()..]));
+    let named = splits.rev().find(|(column, _)| table.has_column(column)).or_else(|| factor.rsplit_once('='));
+    let (column, reference) = match named {
         Some((column, reference)) if !table.has_column(factor) => (column, Some(reference)),
         _ => (factor, None),
     };
@@ -74,6 +79,11 @@ fn of_factor<'a>(table: &'a Table, factor: &'a str) -> Result<Vec<Term<'a>>, Cli
     if levels.len() < 2 {
         let problem = format!("column `{column}` has one level, `{reference}`, expected two or more");
         return Err(fault(problem, "leave it out"));
+    }
+    if levels.len() > MOST_LEVELS {
+        let problem =
+            format!("column `{column}` has {} levels, expected at most {MOST_LEVELS}", levels.len());
+        return Err(fault(problem, "--covariate takes a column of numbers, --strata one of many sites"));
     }
     let term = |level: &'a str| Term {
         column,

@@ -85,6 +85,10 @@ pub(crate) fn run(arguments: &LogrankArguments) -> Result<String, CliError> {
     let fault = |source: survival_metrics::Error| {
         let hint = match source {
             survival_metrics::Error::SingleCluster => SINGLE_CLUSTER,
+            survival_metrics::Error::ZeroVariance if cluster.is_some() => {
+                "clusters that can tell groups apart must outnumber the groups less one; join groups, or leave --cluster out if rows are \
+                 independent"
+            }
             survival_metrics::Error::ZeroVariance => {
                 "at no event time are two groups at risk with a choice of who fails; with --strata, groups must mix within them"
             }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cf_cli::{
     Commas, Record, RecordFault, Records, RowLengths, StatusReader, commas_of, delimiter_of, header_at,
-    listed,
+    is_status_word, listed,
 };
 use survival_metrics::{Outcome, Status};
 
@@ -64,7 +64,7 @@ impl Table {
         let is_unclear = words.any(|word| word.starts_with("cens") || WORDS_OF_LIFE.contains(&word));
         let one = match arguments.censored_is {
             Some(1) => Status::Censored,
-            None if is_unclear && self.has_numbers(&arguments.event)? => {
+            None if is_unclear && !self.has_words_alone(&arguments.event)? => {
                 return Err(CliError::AmbiguousCensoring { column: arguments.event.clone() });
             }
             _ => Status::Event,
@@ -83,10 +83,10 @@ impl Table {
             .map_err(|error| CliError::in_file(&self.path, error.to_string(), "correct the column of --time"))
     }
 
-    /// Whether a column has a status that is a bare number, which its name has to explain.
-    fn has_numbers(&self, name: &str) -> Result<bool, CliError> {
+    /// Whether every status of a column is a word that needs no explanation by the column's name.
+    fn has_words_alone(&self, name: &str) -> Result<bool, CliError> {
         let at = self.position(name)?;
-        Ok(self.rows.iter().any(|row| row.cell(at).parse::<f64>().is_ok()))
+        Ok(self.rows.iter().all(|row| is_status_word(row.cell(at))))
     }
 
     /// A column of statuses, in which a 1 means `one`.
@@ -132,13 +132,17 @@ impl Table {
         self.parse_column(name, "a finite number", hint, finite)
     }
 
-    /// Columns whose names are a number between these texts, by ascending number.
+    /// Columns whose names are a number between these texts, by ascending number; those of the outcome may begin so, too.
     ///
     /// # Errors
     /// If a name begins and ends so with something else in between: the column would be left out without a word.
-    pub(crate) fn columns_at(&self, prefix: &str, suffix: &str) -> Result<Vec<(f64, &str)>, CliError> {
+    pub(crate) fn columns_at(
+        &self,
+        (prefix, suffix): (&str, &str),
+        outcome: &OutcomeArguments,
+    ) -> Result<Vec<(f64, &str)>, CliError> {
         let mut columns = Vec::new();
-        for title in self.header.cells() {
+        for title in self.header.cells().filter(|title| *title != outcome.time && *title != outcome.event) {
             let Some(rest) = title.strip_prefix(prefix) else { continue };
             let number = rest.strip_suffix(suffix).and_then(|number| number.parse::<f64>().ok());
             let Some(time) = number.filter(|time| time.is_finite()) else {

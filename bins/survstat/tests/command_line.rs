@@ -398,6 +398,15 @@ fn a_censoring_column_wants_its_meaning() {
     let rows = "months,is_alive,cens_status,risk\n1,0,dead,3\n2,1,alive,1\n3,0,dead,2\n";
     let text = bench.error(rows, "cindex --time months --risk risk --event is_alive", 2);
     assert!(text.contains("`is_alive`"), "{text}");
+    // True and False are numbers, and so is what stands before a colon.
+    for cells in
+        [["True", "False", "True"], ["1:CENSORED", "0:EVENT", "1:CENSORED"], ["1:None", "0:Some", "1:None"]]
+    {
+        let [a, b, c] = cells;
+        let rows = format!("months,censored,risk\n1,{a},3\n2,{b},1\n3,{c},2\n");
+        let text = bench.error(rows, "cindex --time months --risk risk --event censored", 2);
+        assert!(text.contains("`censored`") && text.contains("--censored-is 1"), "{text}");
+    }
     // Words say it themselves.
     let by = |event: &str| {
         let output = bench.run(rows, &format!("cindex --time months --risk risk --event {event} --json"));
@@ -506,7 +515,7 @@ fn undefined_statistics_are_bad_data() {
     let ones =
         PATIENTS.lines().map(|line| format!("{line},1\n")).collect::<String>().replace("risk,1", "risk,one");
     let text = bench.error(ones, line, 3);
-    assert!(text.contains("Cox model: column `one` is constant or a combination of the other"), "{text}");
+    assert!(text.contains("Cox model: `one` is constant or a combination of the other"), "{text}");
     let constant = "months,died,risk\n1,1,-4\n2,0,-4\n";
     let text = bench.error(constant, "logrank --time months --event died --risk risk", 3);
     assert!(text.contains("median split of `risk`: the low-risk group is empty"), "{text}");
@@ -556,7 +565,9 @@ fn risks_that_differ_in_all_pairs_alike_keep_their_difference() {
     );
     assert!(text.contains("-: no subject changes the difference, as with"), "{text}");
     assert!(
-        text.ends_with("all equal: no test, as the C-indices differ in a way that no subject changes\n"),
+        text.ends_with(
+            "all equal: no test, as the C-indices differ in a way that no subject or cluster changes\n"
+        ),
         "{text}"
     );
     // The interval is that of the level.
@@ -713,7 +724,7 @@ fn a_full_disk_is_temporary_and_leaves_nothing_beside() {
 fn a_cox_model_that_separates_is_bad_data() {
     let rows = "months,died,x\n1,1,1\n2,1,1\n3,0,0\n4,0,0\n";
     let text = Bench::new().error(rows, "cox --time months --event died --covariate x", 3);
-    assert!(text.contains("Cox model: column `x` separates those with events"), "{text}");
+    assert!(text.contains("Cox model: `x` separates those with events"), "{text}");
     let text = Bench::new().error(PATIENTS, "cox --time months --event died --covariate arm", 3);
     assert!(text.contains("column `arm`: found `x`, expected a finite number"), "{text}");
 }
@@ -1109,6 +1120,10 @@ fn columns_of_predicted_survival_are_read_or_refused_and_none_is_passed_over() {
     let rows = rows.replace("S@1", "survival_1_months").replace("S@2", "survival_2_months");
     let line = format!("{line} --survival-prefix survival_ --survival-suffix _months");
     assert_eq!(json(&rows, &line), found);
+    let named = rows.replace("months,died", "survival_months,survival_event");
+    let of_outcome =
+        line.replace("--time months --event died", "--time survival_months --event survival_event");
+    assert_eq!(json(&named, &of_outcome), found);
     let text = bench.error(rows.replace("_2_months", "_2"), &line, 3);
     assert!(text.contains("found `2` after `survival_`, expected a time and `_months`"), "{text}");
 }
@@ -1174,6 +1189,9 @@ fn factors_are_their_levels_against_a_reference() {
     refused("--factor age --covariate age", 2, "name the column `age` twice");
     refused("--factor stage --factor stage=II", 2, "name the column `stage` twice");
     refused("", 2, "--covariate");
+    let signs = rows.replace("stage,two", "a=b,two").replace("III", "c=d");
+    let output = bench.run(&signs, "cox --time months --event died --json --factor a=b=c=d");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("\"reference\":\"c=d\""), "{output:?}");
     let alike = rows.replace("III", "I").replace("II", "I");
     let text = bench.error(alike, "cox --time months --event died --factor stage", 3);
     assert!(text.contains("column `stage` has one level, `I`"), "{text}");
@@ -1210,14 +1228,13 @@ fn what_a_cox_model_lacks_is_said_of_those_who_are_compared() {
     // Constant in each stratum, and constant once somebody has an event.
     let strata = "months,died,x,s\n1,1,0,a\n2,1,0,a\n1,1,1,b\n2,0,1,b\n";
     let text = bench.error(strata, &format!("{line} --strata s"), 3);
-    let place =
-        "column `x` is constant or a combination of the other covariates among those who are compared";
+    let place = "`x` is constant or a combination of the other covariates among those who are compared";
     assert!(text.contains(place), "{text}");
     let text = bench.error("months,died,x\n1,0,5\n2,1,1\n3,1,1\n", line, 3);
     assert!(text.contains(place), "{text}");
     // All have events; their order is what separates them.
     let text = bench.error("months,died,x\n1,1,3\n2,1,2\n3,1,1\n", line, 3);
-    assert!(text.contains("column `x` separates those with events from those at risk with them"), "{text}");
+    assert!(text.contains("`x` separates those with events from those at risk with them"), "{text}");
 }
 
 #[test]

@@ -24,4 +24,4 @@ pub use log::{Log, LogFormat};
 pub use names::{listed, listed_up_to};
 pub use output::{aligned, print};
 pub use records::{Record, RecordFault, Records, RowLengths};
-pub use statuses::StatusReader;
+pub use statuses::{StatusReader, is_status_word};

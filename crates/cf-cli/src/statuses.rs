@@ -13,6 +13,16 @@ enum Notation {
 const EVENT_WORDS: [&str; 4] = ["dead", "deceased", "died", "event"];
 const CENSORED_WORDS: [&str; 3] = ["alive", "living", "censored"];
 
+/// Whether a cell is a word that says its status whatever the column is called, such as `dead`; numbers, and True and False, do not.
+///
+/// ```
+/// assert!(cf_cli::is_status_word("Alive") && !cf_cli::is_status_word("True") && !cf_cli::is_status_word("1:LIVING"));
+/// ```
+#[must_use]
+pub fn is_status_word(cell: &str) -> bool {
+    EVENT_WORDS.iter().chain(&CENSORED_WORDS).any(|word| word.eq_ignore_ascii_case(cell))
+}
+
 /// Reads the cells of one status column, from the top: numbers mean what the column says, words speak for themselves.
 ///
 /// ```

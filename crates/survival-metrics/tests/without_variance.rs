@@ -94,6 +94,20 @@ fn a_clustered_test_counts_the_groups_that_clusters_tell_apart() {
 }
 
 #[test]
+fn as_many_clusters_as_degrees_of_freedom_are_no_test() {
+    let times: Vec<f64> = (0..90).map(|at| f64::from(at * 37 % 91) + 1.0).collect();
+    let data_of = events(&times);
+    let groups: Vec<usize> = (0..90).map(|at| at % 3).collect();
+    let clustered = |n: usize| {
+        let clusters: Vec<usize> = (0..90).map(|at| at % 7 % n).collect();
+        let data = SurvivalData::new(&data_of).unwrap().with_clusters(&clusters).unwrap();
+        clustered_log_rank_test(&data, &groups)
+    };
+    assert_eq!(clustered(2), Err(Error::ZeroVariance), "it would be 2, whatever the data");
+    assert_eq!(clustered(7).unwrap().df, 2);
+}
+
+#[test]
 fn a_cox_model_of_which_one_cluster_says_all_has_no_robust_variance() {
     let rows = outcomes(&[(1.0, false), (2.0, true), (3.0, false), (4.0, false)]);
     let covariate = [5.0, -0.5, -0.4, -2.4];

@@ -22,8 +22,8 @@ const ROUNDING: f64 = 1e-14;
 /// Source: Lin & Wei, JASA 84 (1989) 1074-1078.
 ///
 /// # Errors
-/// As [`log_rank_test`](super::log_rank_test); [`Error::SingleCluster`]; [`Error::ZeroVariance`] if groups differ from what is expected in a way
-/// that no cluster changes, as few clusters can; [`Error::Unsupported`] for case weights and entry times.
+/// As [`log_rank_test`](super::log_rank_test); [`Error::SingleCluster`]; [`Error::ZeroVariance`] if clusters do not outnumber the
+/// degrees of freedom; [`Error::Unsupported`] for case weights and entry times.
 ///
 /// ```
 /// use survival_metrics::{Outcome, SurvivalData, clustered_log_rank_test};
@@ -80,6 +80,8 @@ pub fn clustered_log_rank_test<G: Ord + Clone>(data: &SurvivalData, groups: &[G]
     }
     let excess: Vec<f64> = observed.iter().zip(&expected).map(|(o, e)| o - e).collect();
     let sums = cluster_sums(data, &parts, n_groups);
+    let is_moved = |at: usize| sums.iter().any(|of_group| of_group.get(at).is_some_and(|x| *x != 0.0));
+    let n_clusters = (0..sums.first().map_or(0, Vec::len)).filter(|&at| is_moved(at)).count();
     let variance: Vec<Vec<f64>> = sums.iter().map(|a| sums.iter().map(|b| dot(a, b)).collect()).collect();
     // One group follows from the others: that with the largest variance, beside whose rounding small ones would drown.
     let left_out = (0..n_groups).max_by(|&a, &b| variance[a][a].total_cmp(&variance[b][b]));
@@ -88,7 +90,8 @@ pub fn clustered_log_rank_test<G: Ord + Clone>(data: &SurvivalData, groups: &[G]
     let contrast = |(estimate, influence)| Contrast { estimate, influence, rounding: ROUNDING * size };
     let contrasts = excess.into_iter().zip(sums).enumerate().filter(|(g, _)| Some(*g) != left_out);
     let (chi_square, df) = wald(contrasts.map(|(_, of_group)| contrast(of_group)).collect())?;
-    if df == 0 {
+    // The excess is the sum of what clusters do: of no more clusters than degrees of freedom, the statistic is their number, whatever they do.
+    if df == 0 || n_clusters <= df {
         return Err(Error::ZeroVariance);
     }
     let group = |(g, level): (usize, &G)| LogRankGroup {
