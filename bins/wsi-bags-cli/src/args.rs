@@ -31,7 +31,8 @@ pub(crate) enum Command {
     ///
     /// The order of rows is kept, 16-bit features stay so (others become 32-bit floats), and native files get the parent
     /// of each patch in the next coarser magnification where coordinates tell it. Slides that are there already are left
-    /// alone, in whatever float type. A directory that holds another layout, or features of the encoder of another width, is refused. Features of another encoder are added to native files of the same patches, by several processes at once, too; CLAM's
+    /// alone, in whatever float type. A directory that holds another layout, or features of the encoder of another width, is refused.
+    /// Features of another encoder are added to native files of the same patches, by several processes at once, too; CLAM's
     /// folders hold those of one encoder and need a directory for each. A slide that cannot be converted is listed with its
     /// fault, the others go on, and the exit code is then 3.
     #[command(after_help = "Examples:\n  \

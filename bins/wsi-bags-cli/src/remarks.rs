@@ -123,7 +123,7 @@ pub(crate) fn lacking_text(lacking: &[Lacking]) -> String {
     let line = |of: &Lacking| {
         let (magnification, slides) = (of.magnification, named(&of.slides));
         format!(
-            "{magnification} is missing in {slides}: files of one slide are called alike at every magnification\n"
+            "{magnification} is missing in {slides}; where magnifications have files of their own, those of one slide are called alike\n"
         )
     };
     lacking.iter().map(line).collect()

@@ -210,7 +210,7 @@ fn slides_without_a_magnification_that_others_have_are_named() {
         {"magnification": "x10", "slides": ["s.svs"]},
         {"magnification": "x20", "slides": ["s"]},
     ]);
-    let line = "x10 is missing in one slide (s.svs): files of one slide are called alike";
+    let line = "x10 is missing in one slide (s.svs); where magnifications have files of their own, those of one slide are called alike";
     let (code, listing, _) = with_json(&inspect(&source));
     assert_eq!((code, &listing["lacking"]), (0, &wanted));
     assert!(stdout(&inspect(&source)).contains(line));

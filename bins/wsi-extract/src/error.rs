@@ -97,11 +97,7 @@ impl CliError {
             Self::Encoder(
                 patch_encoders::Error::WeightsNeeded { .. } | patch_encoders::Error::WeightsRefused { .. },
             ) => 2,
-            Self::Features(
-                wsi_features::Error::SameName { .. }
-                | wsi_features::Error::Name { .. }
-                | wsi_features::Error::NoPlace { .. },
-            ) => 2,
+            Self::Features(wsi_features::Error::SameName { .. } | wsi_features::Error::NoPlace { .. }) => 2,
             Self::Features(_) | Self::Encoder(_) => 3,
             Self::Slide(_) | Self::Plan(..) | Self::Output(..) | Self::Picture(..) | Self::Faults(_) => 3,
             Self::Write(error) if is_temporary(error) => 75,

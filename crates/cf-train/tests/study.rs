@@ -519,11 +519,33 @@ fn the_folds_of_a_run_become_the_run_that_cv_makes() {
     succeed(&["cv", "--config", path(&config), "--folds", "0,1", "--out", path(&run), "--resume"]);
     succeed(&assemble);
     assert!(files(&run) == wanted);
-    // A call that was stopped goes on.
-    std::fs::remove_file(run.join("fold_1/predictions.csv")).unwrap();
-    std::fs::remove_file(run.join("report.html")).unwrap();
+    // A call that was killed goes on, and what it left half done is gone.
+    for file in ["fold_1/predictions.csv", "fold_0/best.safetensors", "report.html"] {
+        std::fs::remove_file(run.join(file)).unwrap();
+    }
+    for left in ["fold_1/train.csv.999999-3.tmp", "figures/auc.svg.999999-4.tmp"] {
+        std::fs::write(run.join(left), "").unwrap();
+    }
     succeed(&assemble);
     assert!(files(&run) == wanted && run.join("report.html").is_file());
+
+    // A run of which a task is damaged fails, and the others are assembled.
+    let other = "two.amil.simulated.s7";
+    for fold in ["f0", "f1"] {
+        succeed(&["study", "run", path(&out), "--task", &format!("{other}.{fold}")]);
+    }
+    let id = plan_ids(&file).into_iter().find(|id| id.starts_with(&format!("{name}.f0"))).unwrap();
+    let task = out.join("tasks").join(id);
+    let both = at("both");
+    let assemble_both = ["study", "assemble", path(&out), "--out", path(&both)];
+    for damaged in ["summary.json", "fold_0/last.safetensors"] {
+        let kept = std::fs::read(task.join(damaged)).unwrap();
+        std::fs::remove_file(task.join(damaged)).unwrap();
+        fail(&assemble_both, 3, &["1 of 12 runs", name, "remove this directory and run the task again"]);
+        assert!(both.join(other).join("report.html").is_file());
+        std::fs::remove_dir_all(&both).unwrap();
+        std::fs::write(task.join(damaged), kept).unwrap();
+    }
 
     // The study's own files are not written to by what happens to the copy, and other runs are not touched.
     let id = plan_ids(&file).into_iter().find(|id| id.starts_with(&format!("{name}.f1"))).unwrap();

@@ -58,7 +58,7 @@ use crate::slide_name::check_name;
 pub(crate) use add::{GivenPatches, add_sets, check_same_patches};
 pub use add::{Placed, add_features, add_lacking_features, write_or_add};
 pub use lattice::{Lattice, lattices};
-pub use origin::{Origin, origin};
+pub use origin::{Origin, OriginDifference, origin};
 
 use set::{group_encoders, open_set, present_groups};
 

@@ -57,7 +57,8 @@ impl BagStore {
     /// Opens the directory `root`, looks for the layout unless one is given, and lists the slides.
     ///
     /// # Errors
-    /// [`ErrorKind::NoDirectory`] if there is none, [`ErrorKind::MissingEncoder`] if there are folders of other encoders (TRIDENT, STAMP, MMP), [`ErrorKind::Layout`] if there are no files of that layout (or of any), [`ErrorKind::AmbiguousLayout`] if there
+    /// [`ErrorKind::NoDirectory`] if there is none, [`ErrorKind::MissingEncoder`] if there are folders of other encoders (TRIDENT, STAMP,
+    /// MMP), [`ErrorKind::Layout`] if there are no files of that layout (or of any), [`ErrorKind::AmbiguousLayout`] if there
     /// are files of several and none was given, [`ErrorKind::AmbiguousFolder`] if two folders may be the one of a
     /// magnification, [`ErrorKind::Name`] if `backbone` cannot be a directory or dataset, [`ErrorKind::Io`] if a
     /// directory cannot be listed.
@@ -223,7 +224,8 @@ impl BagStore {
     /// # Errors
     /// [`ErrorKind::MissingSlide`] if no file of the slide exists, [`ErrorKind::MissingMagnification`] if one of
     /// several is absent, [`ErrorKind::Name`] if `slide_id` cannot be a file name, [`ErrorKind::Disagreement`] if two
-    /// files of one magnification differ, or those of two state different slides, [`ErrorKind::Coords`] if coordinates cannot be level-0 pixels, and those of
+    /// files of one magnification differ, or those of two state different slides, [`ErrorKind::Coords`] if coordinates cannot be level-0
+    /// pixels, and those of
     /// [`pt::read_features`](crate::pt::read_features), [`native::read`] and [`Bag::new`].
     pub fn read(&self, slide_id: &str, magnifications: &[Magnification]) -> Result<Bag> {
         let stem = self.stem(slide_id)?;

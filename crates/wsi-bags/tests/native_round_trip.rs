@@ -204,6 +204,30 @@ fn features_are_added_where_no_encoder_has_any_and_not_twice() {
         native::write_or_add(&path, &both, "uni", &slide, &native::Origin::default()).unwrap(),
         native::Placed::Present
     );
+    // Another process made the file of another slide of the name, or laid patches in another way, meanwhile.
+    let stated = |slide_file: &str, tissue: &str| native::Origin {
+        lattice: Some("nested".to_owned()),
+        tissue: Some(tissue.to_owned()),
+        slide_file: Some(slide_file.to_owned()),
+        slide_bytes: Some(17),
+    };
+    let of_run = directory.path().join("of-run.h5");
+    let first = stated("a.svs", "preset tcga");
+    let write = |origin: &native::Origin| native::write_or_add(&of_run, &both, "uni", &slide, origin);
+    assert_eq!(write(&first).unwrap(), native::Placed::Written);
+    assert_eq!(native::origin(&of_run).unwrap(), first);
+    assert_eq!(write(&stated("A.SVS", "preset tcga")).unwrap(), native::Placed::Present);
+    for (other, what) in [
+        (stated("a.tif", "preset tcga"), "the slide_file a.svs, 17 bytes, and these have a.tif, 17 bytes"),
+        (native::Origin { slide_bytes: Some(18), ..first.clone() }, "and these have a.svs, 18 bytes"),
+        (stated("a.svs", "preset default"), "the tissue preset tcga, and these have preset default"),
+    ] {
+        let error = write(&other).unwrap_err();
+        assert!(
+            matches!(error.kind(), ErrorKind::Content { .. }) && error.to_string().contains(what),
+            "{error}"
+        );
+    }
     assert_eq!(fs::read(&path).unwrap(), before);
     assert_eq!(native::magnifications(&path, "uni").unwrap(), [X10, X20]);
 }

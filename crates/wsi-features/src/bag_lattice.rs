@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use wsi_bags::native::{self, Lattice, Origin};
+use wsi_bags::native::{self, Lattice, Origin, OriginDifference};
 use wsi_bags::{Bag, Magnification, PatchSet, Provenance, SlideInfo};
 use wsi_slides::lattice::{NestedPatches, Patches};
 use wsi_slides::{ErrorKind, SlideReader, open, resolve_slide};
@@ -45,7 +45,9 @@ pub(crate) fn features_at(
         return Ok(Outcome::Present);
     }
     let file = Origin { lattice: None, tissue: None, ..origin(path, &ExtractOptions::default()) };
-    let other_file = check_file(bag_path, &native::origin(bag_path)?, &file).err();
+    let other_file = native::origin(bag_path)?.difference(&file).map(|of| {
+        format!("the bag is of the slide file {}, its features at these patches now of {}", of.here, of.there)
+    });
     let slide = open(path)?;
     check_size(path, slide.as_ref(), &native::slide_info(bag_path)?)?;
     let geometries: Vec<_> = wanted.iter().map(|lattice| lattice.geometry).collect();
@@ -78,11 +80,7 @@ pub(crate) fn features_at(
         base: None,
         rule: "patches of the bag".to_owned(),
         // A copy in another format has the same pixels, as its size has said.
-        warnings: other_file
-            .iter()
-            .map(Error::to_string)
-            .chain(slide.warnings().iter().map(ToString::to_string))
-            .collect(),
+        warnings: other_file.into_iter().chain(slide.warnings().iter().map(ToString::to_string)).collect(),
         seconds: begun.elapsed().as_secs_f64(),
     }))
 }
@@ -120,7 +118,8 @@ pub(crate) fn check_features(bag: &Path, encoder: &dyn PatchEncoder, pixels: Pix
 }
 
 /// Refuses another slide of the bag's name, and settings by which its patches would be others: by the slide's resolution, by their size in
-/// level-0 pixels, by the kind of lattice, by what counts as tissue. What the bag does not state is not compared, nor is anything where no resolution of the slide is known, which gives
+/// level-0 pixels, by the kind of lattice, by what counts as tissue. What the bag does not state is not compared, nor is anything where
+/// no resolution of the slide is known, which gives
 /// `None`.
 ///
 /// # Errors
@@ -133,12 +132,12 @@ pub(crate) fn check_settings(
     let other = |there, given| Err(Error::OtherSettings { bag: bag.to_owned(), there, given });
     let path = entry.path.as_path();
     let (there, given) = (native::origin(bag)?, origin(path, options));
-    check_file(bag, &there, &given)?;
-    if let (Some(there), Some(given)) = differing(&there.lattice, &given.lattice) {
-        return other(format!("as a `{there}` lattice"), format!("a `{given}` one"));
-    }
-    if let (Some(there), Some(given)) = differing(&there.tissue, &given.tissue) {
-        return other(format!("on tissue by {there}"), given.clone());
+    if let Some(OriginDifference { what, here, there }) = there.difference(&given) {
+        return match what {
+            "slide_file" => Err(Error::OtherFile { bag: bag.to_owned(), there: here, given: there }),
+            "tissue" => other(format!("on tissue by {here}"), there),
+            _ => other(format!("as a `{here}` {what}"), format!("a `{there}` one")),
+        };
     }
     let reader = open(path)?;
     let stated = native::slide_info(bag)?;
@@ -170,28 +169,6 @@ pub(crate) fn check_settings(
         }
     }
     scale.map(Some)
-}
-
-/// Two statements that are there and differ.
-fn differing<'a, T: PartialEq>(there: &'a Option<T>, given: &'a Option<T>) -> (Option<&'a T>, Option<&'a T>) {
-    match (there, given) {
-        (Some(there), Some(given)) if there != given => (Some(there), Some(given)),
-        _ => (None, None),
-    }
-}
-
-/// Refuses the file of another slide of the same name, as far as the bag states which file it was cut from.
-fn check_file(bag: &Path, there: &Origin, given: &Origin) -> Result<()> {
-    let is_same = differing(&there.slide_file, &given.slide_file).0.is_none()
-        && differing(&there.slide_bytes, &given.slide_bytes).0.is_none();
-    if is_same {
-        return Ok(());
-    }
-    let told = |origin: &Origin| {
-        let bytes = origin.slide_bytes.map(|bytes| format!("{bytes} bytes"));
-        origin.slide_file.iter().cloned().chain(bytes).collect::<Vec<_>>().join(", ")
-    };
-    Err(Error::OtherFile { bag: bag.to_owned(), there: told(there), given: told(given) })
 }
 
 /// What is left of laid patches where a bag is there: those of magnifications at which it has no features of the encoder. Patches that the

@@ -199,7 +199,8 @@ fn each(
             return Err(Error::Interrupted);
         }
         on_event(Event::Begun(&entry.id, number + 1, entries.len()));
-        let (outcome, scale) = match one(entry, &bag_of(entry, folder, &bags)) {
+        let done = entry.check_name().and_then(|()| one(entry, &bag_of(entry, folder, &bags)));
+        let (outcome, scale) = match done {
             Ok(done) => done,
             Err(error) if error.is_temporary() => return Err(error),
             Err(error) => (Outcome::Failed(whole_text(&error)), None),

@@ -145,9 +145,8 @@ pub enum Error {
     },
     /// Slides whose bags would have one name.
     #[error(
-        "{} of one name each, whose bags would be one: {}; rename one of each, or give them to separate runs with a directory of bags \
-         each (--out)",
-        if pairs.len() == 1 { "two slides".to_owned() } else { format!("{} pairs of slides", pairs.len()) },
+        "slides of one name would share a bag: {}; rename them, or give them to separate runs with a directory of bags each (--out); of a \
+         folder that is named itself, pictures with the name of a slide are left out",
         listed_pairs(pairs)
     )]
     SameName {

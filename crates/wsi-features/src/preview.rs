@@ -114,6 +114,7 @@ fn look(
     found: &mut Preview,
 ) -> Result<Prospect> {
     let (extract, encoded) = (&options.extract, encoder.name());
+    entry.check_name()?;
     let is_there = bag.exists();
     if is_there {
         found.scale = check_settings(entry, bag, extract)?;

@@ -465,7 +465,12 @@ fn another_slide_of_the_same_name_is_not_taken_for_done() {
     let slides = SlideList::find(&[at("slide-1.tif")]).unwrap();
     let statuses = encode(&slides, &MeanColour::named("b"), &encode_options(&options), &|_| {}).unwrap();
     let Outcome::Done(done) = &statuses[0].outcome else { panic!("{statuses:?}") };
-    assert!(done.warnings.iter().any(|warning| warning.contains("this one is slide-1.tif")), "{done:?}");
+    assert!(
+        done.warnings
+            .iter()
+            .any(|warning| warning.contains("its features at these patches now of slide-1.tif")),
+        "{done:?}"
+    );
 }
 
 #[test]

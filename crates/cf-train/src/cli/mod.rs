@@ -1,6 +1,7 @@
 //! The command line: what is asked, how progress and errors are shown, and which exit code says what.
 
 mod apply;
+mod assemble;
 mod cv;
 mod device;
 mod doctor;

@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use cf_train::byte_size::ByteSize;
 use cf_train::study::{
-    self, AssembledRun, Engine, Resources, StudyPlan, Task, TaskEnd, TaskRunner, TaskState, UnfinishedTask,
+    self, Engine, Resources, StudyPlan, Task, TaskEnd, TaskRunner, TaskState, UnfinishedTask,
 };
 use cf_train::{Error, Remedy};
 
 use super::device::TrainingDeviceArguments;
 use super::progress::Progress;
-use super::{Failure, TEMPORARY, cv, number_list, print, print_error, print_json, threads};
+use super::{Failure, TEMPORARY, assemble, cv, number_list, print, print_error, print_json, threads};
 
 /// What `--index` alone stands for: the variable in which Slurm says it.
 const ARRAY_INDEX: &str = "$SLURM_ARRAY_TASK_ID";
@@ -28,7 +28,7 @@ pub(super) enum Action {
     /// Join what is finished into tables, with tests between methods, and list what is missing.
     Collect(CollectArguments),
     /// Put the folds of finished runs together into run directories, for report, apply, test and heatmaps.
-    Assemble(AssembleArguments),
+    Assemble(assemble::AssembleArguments),
     /// Write the files with which Slurm, Snakemake or Nextflow run a study on a cluster.
     Emit(EmitArguments),
 }
@@ -107,30 +107,6 @@ pub(super) struct CollectArguments {
     complete: bool,
 }
 
-/// Put the folds of finished runs together into run directories, for report, apply, test and heatmaps.
-#[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Example:\n  cf-train study assemble studies/table1 --out runs/table1 --run blca.crossfusion\n  \
-                  cf-train apply --run runs/table1/blca.crossfusion.uni2-h.s7 --features features/new --out risks/new\n\n\
-                  A run is one cohort, model, encoder and seed. OUT/RUN is what `cf-train cv` would have made of it, with summary and \
-                  report. Runs that lack folds are listed; where they were asked for, the exit code is 75. Called again, it adds what has \
-                  been finished since. Neither tables nor bags are read, and the study is left as it is."
-)]
-pub(super) struct AssembleArguments {
-    /// Directory of the study.
-    #[arg(value_name = "DIR")]
-    dir: PathBuf,
-    /// Directory to make run directories in.
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
-    /// Only runs of this name, or whose names begin so. May be given several times; all by default.
-    #[arg(long, value_name = "NAME")]
-    run: Vec<String>,
-    /// Print what became of each run as JSON.
-    #[arg(long)]
-    json: bool,
-}
-
 /// Write the files with which Slurm, Snakemake or Nextflow run a study on a cluster.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -156,7 +132,7 @@ pub(super) fn run(action: &Action, show_bars: bool) -> Result<(), Failure> {
         Action::Plan(arguments) => plan(arguments),
         Action::Run(arguments) => run_tasks(arguments, show_bars),
         Action::Collect(arguments) => collect(arguments),
-        Action::Assemble(arguments) => assemble(arguments),
+        Action::Assemble(arguments) => assemble::run(arguments),
         Action::Emit(arguments) => emit(arguments),
     }
 }
@@ -336,45 +312,10 @@ fn collect(arguments: &CollectArguments) -> Result<(), Failure> {
     }
 }
 
-fn incomplete(dir: &Path, n_missing: usize, first: &UnfinishedTask) -> Failure {
+/// The error of a study that was to be complete.
+pub(super) fn incomplete(dir: &Path, n_missing: usize, first: &UnfinishedTask) -> Failure {
     let first = format!("{} ({})", first.id, first.state);
     Error::Incomplete { path: dir.to_owned(), n_missing, first }.into()
-}
-
-fn assemble(arguments: &AssembleArguments) -> Result<(), Failure> {
-    let said = |run: &AssembledRun| {
-        let c_index =
-            |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
-        match &run.directory {
-            Some(directory) => format!(
-                "{}  {} folds, C-index {} of slides, {} of patients",
-                directory.display(),
-                run.n_planned,
-                c_index(run.c_index),
-                c_index(run.patient_c_index)
-            ),
-            None => format!(
-                "left out: {}  {} of {} folds are finished; missing: {}",
-                run.run,
-                run.n_finished,
-                run.n_planned,
-                cf_cli::listed(run.missing.iter().map(|task| format!("{} ({})", task.id, task.state)))
-            ),
-        }
-    };
-    let mut observe = |run: &AssembledRun| {
-        if !arguments.json {
-            print(&said(run));
-        }
-    };
-    let runs = study::assemble(&arguments.dir, &arguments.run, &arguments.out, &mut observe)?;
-    if arguments.json {
-        print_json(&runs)?;
-    }
-    // Runs that were asked for are wanted whole, and of all of them one at least.
-    let is_wanted = !arguments.run.is_empty() || runs.iter().all(|run| run.directory.is_none());
-    let missing: Vec<_> = runs.iter().flat_map(|run| &run.missing).filter(|_| is_wanted).collect();
-    missing.first().map_or(Ok(()), |first| Err(incomplete(&arguments.dir, missing.len(), first)))
 }
 
 fn emit(arguments: &EmitArguments) -> Result<(), Failure> {

@@ -2,10 +2,12 @@
 //! a run.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::finished::{self, FinishedRun};
 use super::plan::{StudyPlan, Task};
@@ -14,7 +16,7 @@ use super::study_dir;
 use crate::cohort::Slide;
 use crate::config_keys::nearest;
 use crate::environment::Environment;
-use crate::error::{Error, Result};
+use crate::error::{Error, Remedy, Result};
 use crate::evaluate::{self, Cost, FoldPredictions, Prediction, Summary};
 use crate::fold_claims::FoldClaims;
 use crate::plan::FoldsRecord;
@@ -30,7 +32,7 @@ const WEIGHTS: &str = "safetensors";
 pub struct AssembledRun {
     /// Its name in the plan.
     pub run: String,
-    /// Its directory; `None` where folds are missing.
+    /// Its directory; `None` where folds are missing, or it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<PathBuf>,
     /// Folds that are finished.
@@ -38,20 +40,25 @@ pub struct AssembledRun {
     /// The tasks of the others.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<UnfinishedTask>,
+    /// Why it could not be assembled of finished folds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
     /// Folds of the plan.
     pub n_planned: usize,
     /// Mean C-index of slides and of patients, where it was assembled and they have one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub c_index: Option<f64>,
     /// See [`Self::c_index`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub patient_c_index: Option<f64>,
 }
 
 /// Makes a run directory `OUT/RUN` of every run of the study in `dir` whose planned folds are all finished, or of those whose names are or
 /// begin as `asked`, and tells `observe` of each. A directory that was made before of the same tasks is completed. Neither tables nor bags are
-/// read; weights are linked where the file system can, and the study's own files are left as they are.
+/// read, and weights are linked where the file system can. A run that fails is listed, and the others go on.
 ///
 /// # Errors
-/// If no run is called so, a task can't be read, or a directory below `out` holds something else.
+/// If no run is called so, no plan can be read, another process is at a fold below `out`, or the disk is full.
 pub fn assemble(
     dir: &Path,
     asked: &[String],
@@ -77,6 +84,7 @@ pub fn assemble(
             run: run.run.name.clone(),
             directory: None,
             n_finished: run.folds.len(),
+            fault: None,
             missing: unfinished.iter().filter(is_of_run).cloned().collect(),
             n_planned: run.n_planned,
             c_index: None,
@@ -84,10 +92,18 @@ pub fn assemble(
         };
         if assembled.missing.is_empty() {
             let directory = out.join(&run.run.name);
-            let summary = assemble_run((dir, &tasks), run, &directory)?;
-            (assembled.c_index, assembled.patient_c_index) =
-                (summary.c_index.mean, summary.patient_c_index.mean);
-            assembled.directory = Some(directory);
+            match assemble_run((dir, &tasks), run, &directory) {
+                Ok(summary) => {
+                    (assembled.c_index, assembled.patient_c_index) =
+                        (summary.c_index.mean, summary.patient_c_index.mean);
+                    assembled.directory = Some(directory);
+                }
+                // The others may be whole.
+                Err(error) if error.remedy() == Remedy::FixInput => {
+                    assembled.fault = Some(error.with_causes());
+                }
+                Err(error) => return Err(error),
+            }
         }
         observe(&assembled);
         all.push(assembled);
@@ -109,22 +125,29 @@ fn assemble_run((dir, tasks): (&Path, &[&Task]), run: &FinishedRun<'_>, out: &Pa
         check_folds(dir, tasks, out)?;
     }
     write_settings(out, &run.config)?;
-    let is_complete =
-        |task: &&&Task| run_dir::fold_dir(out, task.fold).join(fold_files::PREDICTIONS).is_file();
-    let open: Vec<&&Task> = tasks.iter().filter(|task| !is_complete(task)).collect();
-    let claims = FoldClaims::make(out, open.iter().map(|task| task.fold))?;
-    for task in open {
+    let mut open = Vec::new();
+    for task in tasks {
         let from = run_dir::fold_dir(&study_dir::finished(dir, task), task.fold);
-        copy_fold(&from, &run_dir::fold_dir(out, task.fold))?;
+        let to = run_dir::fold_dir(out, task.fold);
+        let files = files_of(&from)?;
+        if files.iter().any(|name| !to.join(name).is_file()) {
+            open.push((task.fold, from, to, files));
+        }
+    }
+    let claims = claim(out, open.iter().map(|(fold, ..)| *fold))?;
+    // What a call that was killed left of them.
+    run_dir::remove_unfinished(out, |fold| open.iter().any(|(of, ..)| *of == fold))?;
+    for (_, from, to, files) in &open {
+        copy_fold(from, to, files)?;
     }
     drop(claims);
+    tasks.iter().try_for_each(|task| FoldClaims::clear(out, task.fold))?;
 
     let mut records = Vec::new();
     let mut cost = Cost { wall_seconds: 0.0, peak_rss_bytes: 0 };
     for task in tasks {
-        let finished = study_dir::finished(dir, task);
-        records.push(run_dir::read_json::<FoldsRecord>(&finished.join(run_dir::FOLDS))?);
-        let of_task: Summary = run_dir::read_json(&finished.join(run_dir::SUMMARY))?;
+        records.push(read::<FoldsRecord>(dir, task, run_dir::FOLDS)?);
+        let of_task: Summary = read(dir, task, run_dir::SUMMARY)?;
         cost.wall_seconds += of_task.wall_seconds;
         cost.peak_rss_bytes = cost.peak_rss_bytes.max(of_task.peak_rss_bytes);
     }
@@ -169,23 +192,56 @@ fn check_folds(dir: &Path, tasks: &[&Task], out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Copies a fold. Its predictions come last, as a fold that has them is complete.
-fn copy_fold(from: &Path, to: &Path) -> Result<()> {
-    run_dir::create_dir(to)?;
+/// Claims folds, so that no other process writes into them meanwhile.
+fn claim(out: &Path, folds: impl Iterator<Item = usize>) -> Result<FoldClaims> {
+    FoldClaims::make(out, folds).map_err(|error| match error {
+        Error::FoldElsewhere { claim, .. } => Error::FoldElsewhere {
+            claim,
+            reason: "another process assembles or trains this fold; wait for it, or remove this file if that process is gone"
+                .to_owned(),
+        },
+        error => error,
+    })
+}
+
+/// A file of a finished task.
+fn read<T: DeserializeOwned>(dir: &Path, task: &Task, name: &str) -> Result<T> {
+    let finished = study_dir::finished(dir, task);
+    run_dir::read_json(&finished.join(name)).map_err(|error| match error.remedy() {
+        Remedy::FixInput => damaged(&finished, &error.with_causes()),
+        _ => error,
+    })
+}
+
+fn damaged(finished: &Path, fault: &str) -> Error {
+    Error::data(finished, format!("{fault}; remove this directory and run the task again"))
+}
+
+/// The files of a finished fold, its predictions last, as a fold that has them is complete.
+fn files_of(from: &Path) -> Result<Vec<OsString>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(from).map_err(Error::io("read", from))? {
-        let path = entry.map_err(Error::io("read", from))?.path();
-        files.extend(path.is_file().then_some(path));
+        let entry = entry.map_err(Error::io("read", from))?;
+        files.extend(entry.path().is_file().then(|| entry.file_name()));
     }
-    files.sort_by_key(|path| path.file_name().is_some_and(|name| name == fold_files::PREDICTIONS));
-    for path in files {
-        let Some(name) = path.file_name() else { continue };
-        let to = to.join(name);
+    for wanted in [fold_files::BEST, fold_files::LAST] {
+        if !files.iter().any(|name| name == wanted) {
+            return Err(damaged(from.parent().unwrap_or(from), &format!("has no {wanted}")));
+        }
+    }
+    files.sort_by_key(|name| name == fold_files::PREDICTIONS);
+    Ok(files)
+}
+
+fn copy_fold(from: &Path, to: &Path, files: &[OsString]) -> Result<()> {
+    run_dir::create_dir(to)?;
+    for name in files {
+        let (from, to) = (from.join(name), to.join(name));
         run_dir::remove(&to)?;
         let is_linked =
-            path.extension().is_some_and(|ending| ending == WEIGHTS) && fs::hard_link(&path, &to).is_ok();
+            from.extension().is_some_and(|ending| ending == WEIGHTS) && fs::hard_link(&from, &to).is_ok();
         if !is_linked {
-            let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+            let bytes = fs::read(&from).map_err(Error::io("read", &from))?;
             run_dir::write(&to, &bytes)?;
         }
     }
@@ -214,8 +270,8 @@ fn environment(
     run: &FinishedRun<'_>,
     record: &FoldsRecord,
 ) -> Result<Environment> {
-    let read = |task: &&Task| run_dir::read_json(&study_dir::finished(dir, task).join(run_dir::ENVIRONMENT));
-    let of_tasks: Vec<Environment> = tasks.iter().map(read).collect::<Result<_>>()?;
+    let of_tasks = tasks.iter().map(|task| read(dir, task, run_dir::ENVIRONMENT));
+    let of_tasks: Vec<Environment> = of_tasks.collect::<Result<_>>()?;
     let inputs = of_tasks.iter().flat_map(|of| of.inputs.iter().cloned());
     let inputs = input_hash::joined(&run.config, record, inputs)?;
     let first = of_tasks.into_iter().next();

@@ -55,7 +55,7 @@ pub fn add_lacking_features(path: &Path, bag: &Bag, encoder: &str) -> Result<Pla
 /// A new file states the `origin` of its patches.
 ///
 /// # Errors
-/// Those of both; [`ErrorKind::Content`] also if the file states another size or resolution of the slide.
+/// Those of both; [`ErrorKind::Content`] also if the file states another size or resolution of the slide, or another origin of its patches.
 pub fn write_or_add(
     path: &Path,
     bag: &Bag,
@@ -65,6 +65,11 @@ pub fn write_or_add(
 ) -> Result<Placed> {
     let placed = complete_file(path, |beside| {
         if path.exists() {
+            if let Some(of) = super::origin(path)?.difference(origin) {
+                let found = format!("patches with the {} {}, and these have {}", of.what, of.here, of.there);
+                let wanted = "patches of one slide file, laid one way";
+                return Err(Error::from(ErrorKind::Content { found, wanted }).in_file(path));
+            }
             return add_lacking(path, beside, bag, encoder, *slide);
         }
         write_sets(beside, encoder, slide, |file| {

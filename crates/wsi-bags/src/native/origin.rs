@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::hdf5::{GroupWriter, Reader};
 
 const LATTICE: &str = "lattice";
@@ -23,7 +23,40 @@ pub struct Origin {
     pub slide_bytes: Option<u64>,
 }
 
+/// What two files of patches state differently.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginDifference {
+    /// `slide_file`, `lattice` or `tissue`.
+    pub what: &'static str,
+    /// What the first states.
+    pub here: String,
+    /// What the other does.
+    pub there: String,
+}
+
 impl Origin {
+    /// The first thing that both state differently: what it is, and how each states it. Names of files may differ in their case.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Option<OriginDifference> {
+        let differ = |what: &'static str, here: Option<String>, there: Option<String>| match (here, there) {
+            (Some(here), Some(there)) if !here.eq_ignore_ascii_case(&there) => {
+                Some(OriginDifference { what, here, there })
+            }
+            _ => None,
+        };
+        let bytes = |origin: &Self| origin.slide_bytes.map(|bytes| format!("{bytes} bytes"));
+        let file = |origin: &Self| {
+            let known = origin.slide_file.iter().cloned().chain(bytes(origin)).collect::<Vec<_>>();
+            (!known.is_empty()).then(|| known.join(", "))
+        };
+        let same_parts = differ(SLIDE_FILE, self.slide_file.clone(), other.slide_file.clone())
+            .or_else(|| differ(SLIDE_FILE, bytes(self), bytes(other)));
+        same_parts
+            .and_then(|_| differ(SLIDE_FILE, file(self), file(other)))
+            .or_else(|| differ(LATTICE, self.lattice.clone(), other.lattice.clone()))
+            .or_else(|| differ(TISSUE, self.tissue.clone(), other.tissue.clone()))
+    }
+
     pub(super) fn write(&self, root: &GroupWriter<'_>) -> Result<()> {
         let texts = [(LATTICE, &self.lattice), (TISSUE, &self.tissue), (SLIDE_FILE, &self.slide_file)];
         for (name, value) in texts {
@@ -35,21 +68,28 @@ impl Origin {
     }
 }
 
-/// What a file says of where its patches come from; nothing in those of other tools.
+/// What a file says of where its patches come from; nothing in those of other tools, nor where it says it as another type.
 ///
 /// # Errors
-/// [`ErrorKind::Attribute`](crate::ErrorKind::Attribute) if a statement has another type; [`ErrorKind::FileKind`](crate::ErrorKind::FileKind),
-/// [`ErrorKind::Io`](crate::ErrorKind::Io) or [`ErrorKind::Hdf5`](crate::ErrorKind::Hdf5) if the file cannot be read.
+/// [`ErrorKind::FileKind`], [`ErrorKind::Io`] or [`ErrorKind::Hdf5`] if the file cannot be read.
 pub fn origin(path: &Path) -> Result<Origin> {
     let read = || {
         let reader = Reader::open(path)?;
         let root = reader.root();
         Ok(Origin {
-            lattice: root.text(LATTICE)?,
-            tissue: root.text(TISSUE)?,
-            slide_file: root.text(SLIDE_FILE)?,
-            slide_bytes: root.whole_number_of("", SLIDE_BYTES)?,
+            lattice: stated(root.text(LATTICE))?,
+            tissue: stated(root.text(TISSUE))?,
+            slide_file: stated(root.text(SLIDE_FILE))?,
+            slide_bytes: stated(root.whole_number_of("", SLIDE_BYTES))?,
         })
     };
     read().map_err(|error: Error| error.in_file(path))
+}
+
+/// Attributes of other tools may have these names and another meaning.
+fn stated<T>(read: Result<Option<T>>) -> Result<Option<T>> {
+    match read {
+        Err(error) if matches!(error.kind(), ErrorKind::Attribute { .. }) => Ok(None),
+        read => read,
+    }
 }
