@@ -58,8 +58,9 @@ pub(crate) enum Command {
     ///
     /// A slide that fails is listed with the reason and the others go on; the exit code is then 3. What is there already
     /// is left alone, so a run that was interrupted continues by running it again, and features of a second encoder join
-    /// those of the first, at the same time, too, if the same settings lay the patches. A bag that lacks some of these patches
-    /// stays without them, with a warning. DIR/status.csv says what became of each slide with each encoder. `wsi-bags convert`
+    /// those of the first, at the same time, too, if the same settings lay the patches. A bag that was cut by other settings, or from another
+    /// file of the name, fails its slide. A bag that lacks some of these patches stays without them, with a warning. An interrupt ends it with
+    /// 75. DIR/status.csv says what became of each slide with each encoder. `wsi-bags convert`
     /// makes CLAM's files of bags.
     #[command(after_help = "Examples:\n  wsi-extract run slides --out bags --encoder stain-texture\n  \
         wsi-extract run slides --out bags --encoder stain-texture --dry-run\n  \
@@ -70,7 +71,7 @@ pub(crate) enum Command {
     ///
     /// Tissue and lattice are not looked for again: whatever settings laid them, all encoders see the same patches. A slide
     /// without a bag in DIR is listed with its fault, the others go on, and the exit code is then 3. What is there already is
-    /// left alone.
+    /// left alone. Slides may be copies in another format than the bags were cut from, of the same size.
     #[command(after_help = "Examples:\n  wsi-extract run slides --out bags --encoder stain-texture\n  \
         wsi-extract encode slides --out bags --encoder uni2-h --weights pytorch_model.bin")]
     Encode(BatchArguments),

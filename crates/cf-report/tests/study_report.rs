@@ -11,6 +11,7 @@ fn cohort(heading: &str) -> CohortEstimates {
     let method = |label: &str, mean: f64, is_complete: bool| MethodEstimate {
         label: label.to_owned(),
         mean,
+        n_patients: if is_complete { 1016 } else { 508 },
         ci95: Some((mean - 0.05, mean + 0.05)),
         is_complete,
     };
@@ -59,6 +60,7 @@ fn report() -> StudyReport {
     };
     StudyReport {
         undefined: vec!["UCEC".to_owned()],
+        reference_is_best: false,
         title: "Two <cohorts>".to_owned(),
         facts: vec![("Protocol".to_owned(), "paper".to_owned())],
         tables: vec![table.with_marks()],
@@ -159,4 +161,65 @@ fn a_study_without_results_says_so() {
     ] {
         assert!(page.contains(text), "{text}");
     }
+}
+
+#[test]
+fn methods_scored_on_different_patients_are_not_ranked() {
+    let page = |report: &StudyReport| render_study_html(report).unwrap();
+    let same = report();
+    assert!(page(&same).contains("CrossFusion has the highest C-index"), "this shows nothing");
+    let mut apart = report();
+    apart.cohorts[0].methods[1].n_patients = 700;
+    let text = page(&apart);
+    assert!(text.contains("(CrossFusion on 1016, AMIL on 700), so that their C-indices can"), "{text}");
+    assert!(text.contains("BRCA: up to 1016 patients") && text.contains("LUAD: 1016 patients"), "{text}");
+    assert_eq!(
+        text.matches("has the highest C-index").count() + 1,
+        page(&same).matches("has the highest C-index").count()
+    );
+
+    let table = |n: [usize; 2]| {
+        let row = |(label, n): (&str, usize)| StudyRow {
+            label: label.to_owned(),
+            cells: vec![
+                StudyCell::of_folds(&[0.6, 0.7], true).scored_on(n),
+                StudyCell::of_folds(&[0.6, 0.5], true).scored_on(9),
+            ],
+        };
+        StudyTable {
+            caption: String::new(),
+            corner: "Method".to_owned(),
+            columns: vec!["BRCA".to_owned(), "LUAD".to_owned()],
+            groups: vec![TableGroup {
+                heading: String::new(),
+                rows: ["a", "b"].into_iter().zip(n).map(row).collect(),
+            }],
+        }
+        .with_marks()
+    };
+    let marks = |table: &StudyTable| -> Vec<bool> {
+        table.groups[0].rows[0].cells.iter().map(|cell| cell.mark == cf_report::Mark::Best).collect()
+    };
+    assert_eq!((marks(&table([83, 83])), table([83, 83]).unranked()), (vec![true, true], vec![]));
+    assert_eq!((marks(&table([83, 56])), table([83, 56]).unranked()), (vec![false, true], vec!["BRCA"]));
+    // The mean over cohorts is of the same patients only where each cohort is.
+    assert_eq!(table([83, 56]).with_mean_column().unranked(), ["BRCA", "Mean"]);
+}
+
+#[test]
+fn what_a_report_cannot_say_has_its_reason() {
+    let mut chosen = report();
+    chosen.reference_is_best = true;
+    let caveat = "No reference was named";
+    assert!(
+        render_study_html(&chosen).unwrap().contains(caveat)
+            && !render_study_html(&report()).unwrap().contains(caveat)
+    );
+    let mut nothing = report();
+    (nothing.cohorts, nothing.comparisons, nothing.undefined) = (Vec::new(), Vec::new(), Vec::new());
+    assert!(render_study_html(&nothing).unwrap().contains("no two methods have all of their folds"));
+    nothing.unfinished = (0..nothing.n_tasks)
+        .map(|at| MissingTask { id: at.to_string(), state: "waiting".to_owned(), reason: None })
+        .collect();
+    assert!(render_study_html(&nothing).unwrap().contains("no task is finished"));
 }

@@ -10,6 +10,7 @@ use cf_model::kernels::device::{self, DeviceName};
 
 use crate::config::RunConfig;
 use crate::data_hashes::{DataHashes, FileHashes};
+use crate::doctor::doubts_of_outcomes;
 use crate::environment::{Environment, peak_rss_bytes};
 use crate::error::{Error, Result};
 use crate::evaluate::{self, Cost, Summary};
@@ -53,7 +54,8 @@ pub fn cross_validate(
     check_precision(config, options)?;
     check_directory(run, config, options.resume)?;
     let plan = Plan::new(config, &options.device, &options.folds)?;
-    plan.warn_of_slides_left_out();
+    doubts_of_outcomes(&config.cohort).iter().for_each(|doubt| tracing::warn!("{doubt}"));
+    plan.warn_of_slides_left_out(&config.cohort.name, &mut BTreeSet::new());
     plan.warn_of_patients_validated_twice(&mut BTreeSet::new());
     let hashes = || plan.data_hashes(config, &mut FileHashes::default(), (run, stop));
     carry_out(config, (&plan, hashes), (run, Held::ByFold), options, stop, observe)
@@ -97,6 +99,7 @@ pub(crate) fn carry_out(
     let memory = plan.check_memory(memory, observe)?;
     check_directory(run, config, options.resume)?;
     plan.check_same_in(run)?;
+    plan.check_recorded(run)?;
     // A run that is there keeps its settings until it is known that it goes on; one that is interrupted before that goes on, too.
     if !run.join(run_dir::CONFIG).is_file() {
         write_settings(run, config)?;

@@ -10,6 +10,11 @@ use crate::splits::Split;
 use crate::splits::matching::IdIndex;
 use crate::splits::validated_parts::{SAME_VALIDATION_WAY_OUT, ValidatedParts, same_validation};
 
+/// Why slides take no part, where splits do not name them.
+pub(crate) const IN_NO_SPLIT: &str = "slide that no split file names, by its case or itself";
+/// Why cases of splits take no part.
+pub(crate) const CASE_WITHOUT_ROW: &str = "case of a split file without a row in the clinical table";
+
 /// A fold of slides, as indices into [`Cohort::slides`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fold {
@@ -141,7 +146,7 @@ pub fn join(
         Dropped::new(reason, ids.map(|(_, slide)| slide.slide_id.clone()).collect())
     };
     let without_fold = [
-        list("slide whose case is in no split file", &|index| has_bag[index] && !in_fold[index]),
+        list(IN_NO_SPLIT, &|index| has_bag[index] && !in_fold[index]),
         list("slide that no fold validates (trained on only)", &|index| {
             has_bag[index]
                 && trained.contains(&index)
@@ -167,10 +172,7 @@ pub fn join(
         without_bag,
         bags_without_row,
         without_fold: without_fold.into_iter().flatten().collect(),
-        cases_without_row: Dropped::new(
-            "case of a split file without a row in the clinical table",
-            unknown_cases.into_iter().collect(),
-        ),
+        cases_without_row: Dropped::new(CASE_WITHOUT_ROW, unknown_cases.into_iter().collect()),
     })
 }
 

@@ -460,7 +460,7 @@ fn bags_unlike_those_of_training_are_told() {
     let said =
         |part: &str| assert!(remarks.iter().any(|remark| remark.contains(part)), "{part}: {remarks:?}");
     said("the rows of 1 of 20 bags are in another order than those the models were trained on (row-major)");
-    said("fold them into a grid: EXT-0012-01Z-00-DX1");
+    said("matters to models that fold rows into a grid: EXT-0012-01Z-00-DX1");
     said("state weights of SHA-256 b2b2b2b2b2b2.., those of the run weights of SHA-256 a1a1a1a1a1a1..");
     said("attention dropout (model.attention_dropout_at_eval), which is off here");
     // Where the run's bags are gone, nothing is known of them.

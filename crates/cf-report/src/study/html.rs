@@ -113,12 +113,17 @@ struct ForestView {
 }
 
 fn forest((index, cohort): (usize, &CohortEstimates)) -> Result<ForestView> {
+    let differ = cohort.complete_differ();
     let rows: Vec<ForestRow> = cohort
         .methods
         .iter()
         .map(|method| ForestRow {
             label: method.label.clone(),
-            detail: if method.is_complete { String::new() } else { "folds are missing".to_owned() },
+            detail: match (method.is_complete, differ) {
+                (false, _) => "folds are missing".to_owned(),
+                (true, true) => counted(method.n_patients, "patient", "patients"),
+                (true, false) => String::new(),
+            },
             estimate: method.mean,
             limits: method.ci95,
         })
@@ -131,8 +136,9 @@ fn forest((index, cohort): (usize, &CohortEstimates)) -> Result<ForestView> {
         figures::draw_forest(&format!("study-forest-{index}"), &plot)?
     };
     let caption = format!(
-        "{}: {}, {} with the event.",
+        "{}: {}{}, {} with the event.",
         cohort.heading,
+        if differ { "up to " } else { "" },
         counted(cohort.n_patients, "patient", "patients"),
         count(cohort.n_event_patients)
     );

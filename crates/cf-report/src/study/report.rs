@@ -21,6 +21,8 @@ pub struct StudyReport {
     pub epoch_choices: Vec<EpochChoice>,
     /// Values of the paper beside those of the study.
     pub published: Vec<PublishedValue>,
+    /// Whether others are compared with the method that came out best, as none was named before.
+    pub reference_is_best: bool,
     /// Tasks of the plan, and how many of them are finished.
     pub n_tasks: usize,
     /// Those that are not.
@@ -40,7 +42,7 @@ pub struct StudyReport {
 pub struct CohortEstimates {
     /// Cohort, and the encoder where there are several.
     pub heading: String,
-    /// Validated patients.
+    /// Validated patients: the most of any method.
     pub n_patients: usize,
     /// Those with an event.
     pub n_event_patients: usize,
@@ -50,6 +52,16 @@ pub struct CohortEstimates {
     pub methods: Vec<MethodEstimate>,
 }
 
+impl CohortEstimates {
+    /// Whether methods that have all folds were scored on different numbers of patients, so that their means are not of the same.
+    pub(crate) fn complete_differ(&self) -> bool {
+        let mut counts =
+            self.methods.iter().filter(|method| method.is_complete).map(|method| method.n_patients);
+        let first = counts.next();
+        counts.any(|n| Some(n) != first)
+    }
+}
+
 /// A method's patient-level C-index.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MethodEstimate {
@@ -57,6 +69,8 @@ pub struct MethodEstimate {
     pub label: String,
     /// Mean over folds and seeds.
     pub mean: f64,
+    /// Patients that it was scored on.
+    pub n_patients: usize,
     /// Bootstrap interval over patients.
     pub ci95: Option<(f64, f64)>,
     /// Whether all folds and seeds are in it.

@@ -1,5 +1,7 @@
 //! A table of C-indices in the paper's form: rows in groups, a column per cohort, the best and second best of each column marked.
 
+use std::collections::BTreeSet;
+
 use survival_metrics::CvSummary;
 
 use crate::number::MISSING;
@@ -44,6 +46,8 @@ pub struct StudyCell {
     sd: Option<f64>,
     /// Whether all folds and seeds of the plan went into it. What lacks some is shown and takes no part in the marks.
     pub is_complete: bool,
+    /// Patients that were scored, where a count is known: cells of a column are only ranked on the same number.
+    pub n_patients: Option<usize>,
     /// How it compares with its column.
     pub mark: Mark,
 }
@@ -74,18 +78,30 @@ impl StudyCell {
         Self { is_complete, ..cell }
     }
 
+    /// The cell, and on how many patients it was scored.
+    #[must_use]
+    pub fn scored_on(self, n_patients: usize) -> Self {
+        Self { n_patients: Some(n_patients), ..self }
+    }
+
     /// The cell of a mean and deviation, such as printed ones.
     #[must_use]
     pub fn of_numbers(mean: f64, sd: Option<f64>) -> Self {
         let printed = format!("{mean:.3}").parse::<f64>().ok().filter(|mean| mean.is_finite());
         let mean_thousandths = printed.map(|mean| (mean * 1000.0).round() as i64);
-        Self { mean_thousandths, sd, is_complete: mean_thousandths.is_some(), mark: Mark::None }
+        Self {
+            mean_thousandths,
+            sd,
+            is_complete: mean_thousandths.is_some(),
+            n_patients: None,
+            mark: Mark::None,
+        }
     }
 
     /// The cell where nothing was run.
     #[must_use]
     pub fn empty() -> Self {
-        Self { mean_thousandths: None, sd: None, is_complete: false, mark: Mark::None }
+        Self { mean_thousandths: None, sd: None, is_complete: false, n_patients: None, mark: Mark::None }
     }
 
     /// `0.630`, or nothing.
@@ -123,7 +139,13 @@ impl StudyTable {
             let n = means.len() as i64;
             let whole = means.len() == row.cells.len() && n > 0;
             let mean = whole.then(|| (2 * means.iter().sum::<i64>() + n) / (2 * n));
-            row.cells.push(StudyCell { mean_thousandths: mean, is_complete: whole, ..StudyCell::empty() });
+            let n_patients = row.cells.iter().map(|cell| cell.n_patients).sum();
+            row.cells.push(StudyCell {
+                mean_thousandths: mean,
+                is_complete: whole,
+                n_patients,
+                ..StudyCell::empty()
+            });
         }
         self
     }
@@ -134,9 +156,10 @@ impl StudyTable {
         for column in 0..self.columns.len() {
             let cells =
                 || self.groups.iter().flat_map(|group| &group.rows).filter_map(|row| row.cells.get(column));
-            let compared = cells().filter(|cell| cell.is_complete);
-            let mut means: Vec<i64> = compared.filter_map(|cell| cell.mean_thousandths).collect();
-            if means.len() < 2 {
+            let compared = || cells().filter(|cell| cell.is_complete && cell.mean_thousandths.is_some());
+            let mut means: Vec<i64> = compared().filter_map(|cell| cell.mean_thousandths).collect();
+            let counts: BTreeSet<usize> = compared().filter_map(|cell| cell.n_patients).collect();
+            if means.len() < 2 || counts.len() > 1 {
                 continue;
             }
             means.sort_unstable_by(|a, b| b.cmp(a));
@@ -153,6 +176,23 @@ impl StudyTable {
             }
         }
         self
+    }
+
+    /// The columns that are not ranked, since their cells are of different numbers of patients.
+    #[must_use]
+    pub fn unranked(&self) -> Vec<&str> {
+        let rows = || self.groups.iter().flat_map(|group| &group.rows);
+        let is_unranked = |column: usize| {
+            let cells = rows().filter_map(|row| row.cells.get(column));
+            let compared = cells.filter(|cell| cell.is_complete && cell.mean_thousandths.is_some());
+            compared.filter_map(|cell| cell.n_patients).collect::<BTreeSet<_>>().len() > 1
+        };
+        self.columns
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| is_unranked(*at))
+            .map(|(_, name)| name.as_str())
+            .collect()
     }
 
     /// Whether a cell has a number that lacks folds or seeds of the plan.

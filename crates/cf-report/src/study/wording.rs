@@ -20,7 +20,12 @@ pub(super) fn findings(report: &StudyReport) -> Vec<String> {
         format!("{heading}: a method has no C-index, as none of its finished folds has two patients who can be compared.")
     }));
     if sentences.is_empty() {
-        sentences.push("Nothing can be said yet: no task is finished.".to_owned());
+        let nothing = if report.unfinished.len() >= report.n_tasks {
+            "no task is finished"
+        } else {
+            "no two methods have all of their folds"
+        };
+        sentences.push(format!("Nothing can be said yet: {nothing}."));
     }
     sentences
 }
@@ -45,6 +50,13 @@ pub(super) fn certainty(report: &StudyReport) -> Vec<String> {
             cohort.heading
         ))
     }));
+    if report.reference_is_best && !report.comparisons.is_empty() {
+        sentences.push(
+            "No reference was named, so that methods are compared with the one that came out best here: that choice is not adjusted for, and \
+             makes differences look more certain than they are. `reference` in the study's file names one before it runs."
+                .to_owned(),
+        );
+    }
     if !report.comparisons.is_empty() {
         sentences.push(
             "A difference that is not significant is not an equality: with this many patients a small one cannot be told from none. \
@@ -75,6 +87,15 @@ fn best_of(cohort: &CohortEstimates) -> Option<String> {
     let best = complete().reduce(|best, method| if method.mean > best.mean { method } else { best })?;
     if complete().count() < 2 {
         return None;
+    }
+    if cohort.complete_differ() {
+        let scored = complete().map(|method| format!("{} on {}", method.label, count(method.n_patients)));
+        return Some(format!(
+            "{}: methods were scored on different patients ({}), so that their C-indices can't be ranked; slides that lack what a method reads \
+             are left out for it alone. The tests compare methods on the patients that both have.",
+            cohort.heading,
+            scored.collect::<Vec<_>>().join(", ")
+        ));
     }
     let interval = best.ci95.map_or_else(String::new, |(low, high)| {
         format!(" (95 % interval {} to {})", fixed(low, 3), fixed(high, 3))
@@ -159,6 +180,7 @@ mod tests {
         let method = |label: &str, mean: f64| MethodEstimate {
             label: label.to_owned(),
             mean,
+            n_patients: 9,
             ci95: Some((0.5, 0.75)),
             is_complete: true,
         };

@@ -35,6 +35,7 @@ mod settings;
 mod weights_check;
 
 pub use cluster_limits::{ClusterLimits, TimeForecast, TimeLimit};
+pub(crate) use cohort_check::doubts_of_outcomes;
 pub use cohort_check::{CohortFacts, SurvivalAtEnd};
 pub use disk::DiskForecast;
 pub use examination::{Diagnosis, DrawForecast, examine};

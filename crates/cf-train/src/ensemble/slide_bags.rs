@@ -108,7 +108,8 @@ impl SlideBags {
         let mut remarks = Vec::new();
         if !others.is_empty() {
             remarks.push(format!(
-                "the rows of {} of {} bags are in another order than those the models were trained on ({}), which fold them into a grid: {}",
+                "the rows of {} of {} bags are in another order than those the models were trained on ({}), which matters to models that fold rows into a \
+                 grid: {}",
                 others.len(),
                 whole.len(),
                 model.row_order().unwrap_or("unknown"),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::FoldRecord;
 use crate::cohort::{Cohort, Dropped, Slide};
-use crate::folds::JoinedFolds;
+use crate::folds::{CASE_WITHOUT_ROW, IN_NO_SPLIT, JoinedFolds};
 
 /// The last step that is the same for every choice of folds.
 const VALIDATED: &str = "validated by a fold";
@@ -73,11 +73,16 @@ pub(crate) fn of_bags(
     ]
 }
 
-/// The slides and rows of the table that a run goes without, in a line; `None` where it has all.
+/// The slides, rows of the table and cases of the splits that a run goes without, in a line; `None` where it has all. What is trained on and
+/// not validated takes part.
 pub(super) fn left_out(flow: &[FlowRecord]) -> Option<String> {
-    let before_folds = flow.iter().take(2).flat_map(|step| &step.dropped);
+    let before_folds =
+        flow.iter().take(2).flat_map(|step| &step.dropped).filter(|dropped| dropped.is_counted);
+    let of_folds = flow.iter().skip(2).flat_map(|step| &step.dropped);
+    let by_splits =
+        of_folds.filter(|dropped| [IN_NO_SPLIT, CASE_WITHOUT_ROW].contains(&dropped.reason.as_str()));
     let reasons: Vec<String> = before_folds
-        .filter(|dropped| dropped.is_counted)
+        .chain(by_splits)
         .map(|dropped| format!("{} ({})", dropped.ids.len(), dropped.reason))
         .collect();
     (!reasons.is_empty()).then(|| reasons.join(", "))

@@ -1,6 +1,6 @@
 //! The list of tasks of a study: one fold of one run each, named by what goes into it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -14,6 +14,7 @@ use super::forecast::{self, BagSizes, Forecast, Job, Resources};
 use super::study_dir;
 use crate::config::RunConfig;
 use crate::data_hashes::{DataHashes, FileHashes};
+use crate::doctor::doubts_of_outcomes;
 use crate::error::{Error, Result};
 use crate::fold_data::FoldData;
 use crate::plan::Plan;
@@ -230,6 +231,8 @@ impl StudyPlan {
 struct Known {
     files: FileHashes,
     sizes: BagSizes,
+    /// Warnings that runs of one cohort have in common.
+    told: BTreeSet<String>,
 }
 
 fn plan_run(
@@ -241,6 +244,13 @@ fn plan_run(
 ) -> Result<Vec<Task>> {
     // What a task reads is the same on every device.
     let plan = Plan::new(&run.config, &Device::Cpu, folds)?;
+    for doubt in doubts_of_outcomes(&run.config.cohort) {
+        if !known.told.contains(&doubt) {
+            tracing::warn!("{doubt}");
+            known.told.insert(doubt);
+        }
+    }
+    plan.warn_of_slides_left_out(&run.cohort, &mut known.told);
     let labels = [run.cohort.as_str(), run.model.as_str(), run.backbone.as_str()];
     let never = AtomicBool::new(false);
     let hashes = plan.data_hashes(&run.config, &mut known.files, (Path::new(name), &never))?;

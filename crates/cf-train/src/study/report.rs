@@ -7,6 +7,7 @@ use cf_report::{
     StudyCell, StudyComparison, StudyReport,
 };
 
+use super::file::Reference;
 use super::plan::StudyPlan;
 use super::results::{Cell, Comparison, ComparisonKind, ComparisonResult, StudyResults};
 use super::study_dir::{self, TaskState, state};
@@ -49,6 +50,7 @@ pub(super) fn report(dir: &Path, plan: &StudyPlan, results: &StudyResults) -> Re
         n_tasks: results.n_tasks,
         unfinished: unfinished.collect(),
         n_seeds: results.seeds.len(),
+        reference_is_best: results.reference == Reference::Best,
         environment: environment(dir, plan)?,
         runs: plan.runs.iter().map(|run| provenance(plan, &run.name, &run.protocol)).collect(),
         study_toml,
@@ -69,13 +71,17 @@ fn estimates(results: &StudyResults) -> Vec<CohortEstimates> {
             let mut cells: Vec<&Cell> = of_both.filter(|cell| cell.patient_c_index.mean.is_some()).collect();
             let Some(first) = cells.first() else { continue };
             let heading = heading(results, first);
-            let Cell { n_patients, n_event_patients, n_validated_twice, .. } = **first;
+            let most = |count: fn(&Cell) -> usize| cells.iter().map(|cell| count(cell)).max().unwrap_or(0);
+            let n_patients = most(|cell| cell.n_patients);
+            let n_event_patients = most(|cell| cell.n_event_patients);
+            let n_validated_twice = most(|cell| cell.n_validated_twice);
             let mean = |cell: &Cell| cell.patient_c_index.mean.unwrap_or(f64::NEG_INFINITY);
             cells.sort_by(|a, b| mean(b).total_cmp(&mean(a)));
             let methods = cells.into_iter().filter_map(|cell| {
                 Some(MethodEstimate {
                     label: method_name(&cell.model),
                     mean: cell.patient_c_index.mean?,
+                    n_patients: cell.n_patients,
                     ci95: cell.patient_c_index.ci95,
                     is_complete: cell.is_complete,
                 })

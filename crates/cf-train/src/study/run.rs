@@ -144,6 +144,7 @@ impl<'a> TaskRunner<'a> {
         };
         check_precision(&config, &options)?;
         let fold_plan = Plan::new(&config, &self.device, &options.folds)?;
+        fold_plan.warn_of_slides_left_out(&config.cohort.name, &mut self.told);
         fold_plan.warn_of_patients_validated_twice(&mut self.told);
         let hashes = fold_plan.data_hashes(&config, &mut self.files, (run, stop))?;
         hashes.iter().try_for_each(|data| self.check_as_planned(task, &config, data))?;

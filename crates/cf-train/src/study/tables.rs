@@ -89,7 +89,7 @@ fn table_1(results: &StudyResults, backbone: &str) -> StudyTable {
         averaged_over(results)
     );
     let columns = results.cohorts.iter().map(|cohort| cohort_name(cohort)).collect();
-    StudyTable { caption, corner: "Method".to_owned(), columns, groups }.with_marks()
+    marked(StudyTable { caption, corner: "Method".to_owned(), columns, groups })
 }
 
 fn table_2(results: &StudyResults, model: &str) -> StudyTable {
@@ -103,7 +103,7 @@ fn table_2(results: &StudyResults, model: &str) -> StudyTable {
     );
     let columns = results.cohorts.iter().map(|cohort| cohort_name(cohort)).collect();
     let groups = vec![TableGroup { heading: String::new(), rows: rows.collect() }];
-    StudyTable { caption, corner: "Encoder".to_owned(), columns, groups }.with_mean_column().with_marks()
+    marked(StudyTable { caption, corner: "Encoder".to_owned(), columns, groups }.with_mean_column())
 }
 
 /// A row of the cells that are picked, if the plan has one of them.
@@ -118,7 +118,19 @@ fn row(results: &StudyResults, label: String, picked: impl Fn(&Cell) -> bool) ->
 /// A cell in the paper's form.
 pub(super) fn study_cell(cell: &Cell) -> StudyCell {
     let values: Vec<f64> = cell.folds.iter().filter_map(|fold| fold.c_index).collect();
-    StudyCell::of_folds(&values, cell.is_complete)
+    StudyCell::of_folds(&values, cell.is_complete).scored_on(cell.n_patients)
+}
+
+/// The table with its marks, and a sentence where a column has none for want of the same patients.
+fn marked(table: StudyTable) -> StudyTable {
+    let mut table = table.with_marks();
+    let unranked = table.unranked().join(", ");
+    if !unranked.is_empty() {
+        table
+            .caption
+            .push_str(&format!(" Not ranked, as rows were scored on different patients: {unranked}."));
+    }
+    table
 }
 
 /// `5 folds`, `3 seeds x 5 folds = 15 values`, or `1 to 5 folds` where some cells have fewer that have a C-index.
