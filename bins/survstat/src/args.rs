@@ -88,8 +88,7 @@ pub(crate) struct OutcomeArguments {
     /// The number that means "censored" in the column of --event; the other one is the event. Words mean what they say.
     ///
     /// Required of numbers, True and False where a word of the column's name starts with `cens`, as in `os_censorship`, or is `alive` or
-    /// the like, because such
-    /// columns come in both meanings.
+    /// the like, because such columns come in both meanings.
     #[arg(long, value_name = "0|1", value_parser = clap::value_parser!(u8).range(0..=1))]
     pub(crate) censored_is: Option<u8>,
 }

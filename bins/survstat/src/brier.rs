@@ -44,13 +44,13 @@ pub(crate) fn run(arguments: &BrierArguments) -> Result<String, CliError> {
     let end = outcomes.iter().map(|outcome| outcome.time()).fold(0.0, f64::max);
     let fault = |source: Error| {
         let hint = match source {
+            Error::TimeBeyondFollowUp { .. } => "leave out the columns of later times",
             Error::CensoringSurvivalZero { time, .. } if time >= end => {
                 "leave out the columns of later times"
             }
             Error::CensoringSurvivalZero { .. } | Error::TimeBeyondTraining { .. } => {
                 "leave out the columns of later times, or name a sample with a longer follow-up with --train"
             }
-            Error::TimeBeyondFollowUp { .. } => "leave out the columns of later times",
             _ => "columns of predicted survival are called by times of at least 0",
         };
         CliError::in_file(table.path(), format!("Brier score: {source}"), hint)

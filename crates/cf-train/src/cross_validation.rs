@@ -10,7 +10,6 @@ use cf_model::kernels::device::{self, DeviceName};
 
 use crate::config::RunConfig;
 use crate::data_hashes::{DataHashes, FileHashes};
-use crate::doctor::doubts_of_outcomes;
 use crate::environment::{Environment, peak_rss_bytes};
 use crate::error::{Error, Result};
 use crate::evaluate::{self, Cost, Summary};
@@ -54,7 +53,7 @@ pub fn cross_validate(
     check_precision(config, options)?;
     check_directory(run, config, options.resume)?;
     let plan = Plan::new(config, &options.device, &options.folds)?;
-    doubts_of_outcomes(&config.cohort).iter().for_each(|doubt| tracing::warn!("{doubt}"));
+    plan.warn_of_doubts(&mut BTreeSet::new());
     plan.warn_of_slides_left_out(&config.cohort.name, &mut BTreeSet::new());
     plan.warn_of_patients_validated_twice(&mut BTreeSet::new());
     let hashes = || plan.data_hashes(config, &mut FileHashes::default(), (run, stop));

@@ -203,7 +203,7 @@ fn lists(slides: &[String], slide: &str) -> bool {
     slides.iter().any(|listed| slide_stem(listed) == slide)
 }
 
-/// How a run was trained, where it says so.
+/// What a run was made with, where it says so.
 fn config_in(run: &Path) -> Option<RunConfig> {
     RunConfig::read(&config_of(run).ok()?, &[]).ok()
 }

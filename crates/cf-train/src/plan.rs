@@ -18,6 +18,7 @@ use crate::cohort::{ClinicalTable, Slide};
 use crate::config::RunConfig;
 use crate::data_hashes::{self, DataHashes, FileHashes};
 use crate::device_memory;
+use crate::doctor::doubts_of_outcomes;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::fold_data::{FoldData, LabelledSlide};
@@ -44,6 +45,8 @@ pub struct Plan {
     same_validation: Vec<SameValidation>,
     /// Which folds of the splits validate the same, and how many patients several of them do, in words.
     remarks_on_shared: Vec<String>,
+    /// What makes the outcomes of the cohort doubtful, in words.
+    doubts: Vec<String>,
     /// What `folds.json` will say.
     pub record: FoldsRecord,
     /// The bags.
@@ -108,6 +111,7 @@ impl Plan {
     /// are not of one width and of this model.
     pub fn new(config: &RunConfig, device: &Device, only: &[usize]) -> Result<Self> {
         let table = ClinicalTable::read(&config.cohort)?;
+        let doubts = doubts_of_outcomes(&config.cohort, &table);
         let splits = splits::read(&config.cohort.splits)?.select(config.held_out_use())?;
         if let Some(fold) = only.iter().find(|&&fold| splits.iter().all(|split| split.fold != fold)) {
             return Err(Error::data(
@@ -153,7 +157,8 @@ impl Plan {
             training_model::check_initial(&config.model, bags.backbone_dim(), path)?;
         }
         let same_validation = joined.same_validation;
-        let mut plan = Self { folds, others, validated, same_validation, remarks_on_shared, record, bags };
+        let mut plan =
+            Self { folds, others, validated, same_validation, remarks_on_shared, doubts, record, bags };
         for slide_id in slide_ids(plan.slides()) {
             plan.bags.check_described(slide_id)?;
         }
@@ -166,16 +171,20 @@ impl Plan {
         Ok(plan)
     }
 
+    /// Says what makes the outcomes doubtful, but for what is `told` already.
+    pub(crate) fn warn_of_doubts(&self, told: &mut BTreeSet<String>) {
+        self.doubts.iter().for_each(|doubt| warn_once(doubt, told));
+    }
+
     /// Says how many slides a run on `cohort` goes without, and why, but for what is `told` already.
     pub(crate) fn warn_of_slides_left_out(&self, cohort: &str, told: &mut BTreeSet<String>) {
         if let Some(left_out) = flow::left_out(&self.record.flow) {
-            let warning = format!(
-                "{cohort}: left out: {left_out}; `cf-train cv --dry-run --json` and the report of a run say which"
+            warn_once(
+                &format!(
+                    "{cohort}: left out: {left_out}; `cf-train cv --dry-run --json` and the report of a run say which"
+                ),
+                told,
             );
-            if !told.contains(&warning) {
-                tracing::warn!("{warning}");
-                told.insert(warning);
-            }
         }
     }
 
@@ -325,6 +334,13 @@ impl Plan {
     /// Slides in order of their ids, and the sizes of their bags.
     fn sizes<'a>(&self, slides: impl Iterator<Item = &'a LabelledSlide>) -> Result<Vec<(String, BagSize)>> {
         slide_ids(slides).into_iter().map(|slide| Ok((slide.to_owned(), self.bags.size(slide)?))).collect()
+    }
+}
+
+/// Warns of what is not `told` yet.
+fn warn_once(remark: &str, told: &mut BTreeSet<String>) {
+    if told.insert(remark.to_owned()) {
+        tracing::warn!("{remark}");
     }
 }
 

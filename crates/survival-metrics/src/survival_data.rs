@@ -1,5 +1,7 @@
 //! A sample of subjects, checked and sorted once for every statistic of it.
 
+use std::borrow::Cow;
+
 use crate::error::{Error, Result};
 use crate::outcome::{Outcome, Status, check_length};
 
@@ -174,6 +176,14 @@ impl SurvivalData {
     /// Cluster numbers in the caller's order, if clusters were given.
     pub(crate) fn clusters(&self) -> Option<&[u32]> {
         self.clusters.as_deref()
+    }
+
+    /// The cluster of each subject, without clusters one of its own, and how many there are.
+    pub(crate) fn cluster_numbers(&self) -> (Cow<'_, [u32]>, usize) {
+        let own = || Cow::Owned((0..self.len() as u32).collect());
+        let cluster_of = self.clusters().map_or_else(own, Cow::Borrowed);
+        let n_clusters = cluster_of.iter().max().map_or(0, |&cluster| cluster as usize + 1);
+        (cluster_of, n_clusters)
     }
 
     /// Positions of the subjects of each stratum, by time ascending, events before censorings.

@@ -119,8 +119,7 @@ pub(crate) fn check_features(bag: &Path, encoder: &dyn PatchEncoder, pixels: Pix
 
 /// Refuses another slide of the bag's name, and settings by which its patches would be others: by the slide's resolution, by their size in
 /// level-0 pixels, by the kind of lattice, by what counts as tissue. What the bag does not state is not compared, nor is anything where
-/// no resolution of the slide is known, which gives
-/// `None`.
+/// no resolution of the slide is known, which gives `None`.
 ///
 /// # Errors
 /// [`Error::OtherFile`], [`Error::OtherSettings`], [`Error::OtherSlide`], [`Error::Slide`], [`Error::Bag`].

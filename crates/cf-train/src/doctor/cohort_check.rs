@@ -79,10 +79,9 @@ pub(super) fn examine(
     Some((table, facts))
 }
 
-/// What makes the outcomes of a cohort doubtful: a status that looks turned round, times in another unit. Nothing of a table that can't be read.
-pub(crate) fn doubts_of_outcomes(config: &CohortConfig) -> Vec<String> {
-    let Ok(table) = ClinicalTable::read(config) else { return Vec::new() };
-    let sign = facts_of(&table).and_then(|facts| sign_finding(config, &facts));
+/// What makes the outcomes of a cohort doubtful: a status that looks turned round, times in another unit.
+pub(crate) fn doubts_of_outcomes(config: &CohortConfig, table: &ClinicalTable) -> Vec<String> {
+    let sign = facts_of(table).and_then(|facts| sign_finding(config, &facts));
     let doubts = sign.into_iter().chain(times_finding(config, &table.patient_outcomes()));
     let told = |finding: Finding| format!("{}: {}; {}", finding.place, finding.found, finding.way_out);
     doubts.filter(|finding| finding.severity != Severity::Note).map(told).collect()

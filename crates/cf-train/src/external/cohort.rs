@@ -8,6 +8,7 @@ use super::Overlap;
 use crate::bags::open_store;
 use crate::cohort::{ClinicalTable, Slide};
 use crate::config::ExternalConfig;
+use crate::doctor::doubts_of_outcomes;
 use crate::ensemble::TrainedRun;
 use crate::error::{Error, Result};
 use crate::plan::{FlowRecord, flow_of_bags};
@@ -21,6 +22,8 @@ pub(super) struct ExternalCohort {
     pub(super) flow: Vec<FlowRecord>,
     /// Their patients that were in the run, sorted.
     pub(super) overlap: Vec<String>,
+    /// What makes their outcomes doubtful, in words.
+    pub(super) doubts: Vec<String>,
 }
 
 impl ExternalCohort {
@@ -43,6 +46,7 @@ impl ExternalCohort {
             return Err(Error::data(config.features.directory(), reason));
         }
         let table = ClinicalTable::read(&config.cohort)?;
+        let doubts = doubts_of_outcomes(&config.cohort, &table);
         let store = open_store(&config.features)?;
         let cohort = table.into_cohort(store.slide_ids())?;
         let missing = |slide: &str| missing_from(&store, slide, &run.config.model);
@@ -70,7 +74,7 @@ impl ExternalCohort {
             );
             return Err(Error::data(&config.cohort.clinical, reason));
         }
-        Ok((Self { slides, flow, overlap: shared.into_iter().collect() }, store))
+        Ok((Self { slides, flow, overlap: shared.into_iter().collect(), doubts }, store))
     }
 
     /// Names of the slides.

@@ -7,7 +7,6 @@ use super::cohort::ExternalCohort;
 use super::level::{ExternalCIndex, RiskGroupSummary};
 use super::scored::ScoredSlides;
 use crate::config::ExternalConfig;
-use crate::doctor::doubts_of_outcomes;
 use crate::ensemble::{Applied, AppliedRun, TrainedRun};
 use crate::error::Result;
 use crate::evaluate::Risks;
@@ -121,7 +120,7 @@ fn all_remarks(
             cf_cli::listed(&config.not_read)
         ));
     }
-    remarks.extend(doubts_of_outcomes(&config.cohort));
+    remarks.extend(cohort.doubts.iter().cloned());
     if !cohort.overlap.is_empty() {
         let patients = match cohort.overlap.len() {
             1 => "1 patient was".to_owned(),

@@ -41,10 +41,6 @@ impl Plan {
 
     /// Says how many patients several folds validate, and which folds validate the same, where there are any, but for what is `told` already.
     pub fn warn_of_patients_validated_twice(&self, told: &mut BTreeSet<String>) {
-        for remark in &self.remarks_on_shared {
-            if told.insert(remark.clone()) {
-                tracing::warn!("{remark}");
-            }
-        }
+        self.remarks_on_shared.iter().for_each(|remark| super::warn_once(remark, told));
     }
 }

@@ -14,7 +14,6 @@ use super::forecast::{self, BagSizes, Forecast, Job, Resources};
 use super::study_dir;
 use crate::config::RunConfig;
 use crate::data_hashes::{DataHashes, FileHashes};
-use crate::doctor::doubts_of_outcomes;
 use crate::error::{Error, Result};
 use crate::fold_data::FoldData;
 use crate::plan::Plan;
@@ -244,12 +243,7 @@ fn plan_run(
 ) -> Result<Vec<Task>> {
     // What a task reads is the same on every device.
     let plan = Plan::new(&run.config, &Device::Cpu, folds)?;
-    for doubt in doubts_of_outcomes(&run.config.cohort) {
-        if !known.told.contains(&doubt) {
-            tracing::warn!("{doubt}");
-            known.told.insert(doubt);
-        }
-    }
+    plan.warn_of_doubts(&mut known.told);
     plan.warn_of_slides_left_out(&run.cohort, &mut known.told);
     let labels = [run.cohort.as_str(), run.model.as_str(), run.backbone.as_str()];
     let never = AtomicBool::new(false);

@@ -142,12 +142,10 @@ impl Residuals {
         beta: &[f64],
         covariance: &[Vec<f64>],
     ) -> Vec<Contrast> {
-        let own: Vec<u32> = (0..self.score.len() as u32).collect();
-        let cluster_of = data.clusters().unwrap_or(&own);
-        let n_clusters = cluster_of.iter().max().map_or(0, |&c| c as usize + 1);
+        let (cluster_of, n_clusters) = data.cluster_numbers();
         let none = |&estimate: &f64| Contrast { estimate, influence: vec![0.0; n_clusters], rounding: 0.0 };
         let mut contrasts: Vec<Contrast> = beta.iter().map(none).collect();
-        for (score, &cluster) in self.score.iter().zip(cluster_of) {
+        for (score, &cluster) in self.score.iter().zip(cluster_of.iter()) {
             for (contrast, change) in contrasts.iter_mut().zip(times_vector(covariance, score)) {
                 contrast.influence[cluster as usize] += change;
                 contrast.rounding += ROUNDING * change.abs();

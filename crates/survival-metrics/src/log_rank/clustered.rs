@@ -112,11 +112,9 @@ pub fn clustered_log_rank_test<G: Ord + Clone>(data: &SurvivalData, groups: &[G]
 
 /// For each group the sums of the parts of each cluster.
 fn cluster_sums(data: &SurvivalData, parts: &[Vec<f64>], n_groups: usize) -> Vec<Vec<f64>> {
-    let own: Vec<u32> = (0..parts.len() as u32).collect();
-    let cluster_of = data.clusters().unwrap_or(&own);
-    let n_clusters = cluster_of.iter().max().map_or(0, |&c| c as usize + 1);
+    let (cluster_of, n_clusters) = data.cluster_numbers();
     let mut sums = vec![vec![0.0; n_clusters]; n_groups];
-    for (part, &cluster) in parts.iter().zip(cluster_of) {
+    for (part, &cluster) in parts.iter().zip(cluster_of.iter()) {
         for (sums, x) in sums.iter_mut().zip(part) {
             sums[cluster as usize] += x;
         }
